@@ -1,0 +1,134 @@
+# Holdfast and Stockroom: `make run` and `make test` are all a newcomer needs.
+#
+# `make setup` needs Python 3.11 or newer with pip and venv (Debian: python3 python3-pip python3-venv).
+# It builds two virtual environments: .tools/ holds uv, pinned and hashed; .venv/ holds everything
+# else, from requirements.txt, pinned and hashed, with both packages editable. Stamps make a second
+# run instant. Where there is no `uv` on PATH and /usr/local/bin can be written to, it links one there,
+# so that `uv run holdfast` works from this folder; otherwise it says what to do.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+# Goals are steps of one build in one environment; pytest and mypy find their own parallelism.
+.NOTPARALLEL:
+
+export UV_PYTHON_DOWNLOADS := never
+# An environment that happens to be active must not be taken for ours.
+unexport VIRTUAL_ENV
+
+TOOLS := .tools
+VENV := .venv
+BIN := $(VENV)/bin
+# The full path: the same program, whether or not one is on PATH.
+UV := $(CURDIR)/$(TOOLS)/bin/uv
+LINK_DIR ?= /usr/local/bin
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+# The first Python on PATH that is new enough and complete; looked for only when it is needed.
+FIND_PYTHON = for name in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys, venv, ensurepip; sys.version_info >= (3, 11) or sys.exit(1); print(sys.executable)' \
+		2>/dev/null && exit 0; \
+	done; \
+	echo 'make setup needs Python 3.11 or newer with pip and venv (Debian: apt-get install python3 python3-pip python3-venv)' >&2; \
+	exit 1
+
+.PHONY: help
+help: ## Show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+# --- set-up -------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(VENV)/.stamp-packages uv-on-path ## Install everything that is needed (instant when done before)
+
+$(TOOLS)/.stamp-uv: tools/requirements-uv.txt
+	@echo "Installing uv into $(TOOLS)/"
+	python="$$($(FIND_PYTHON))"
+	test -x $(TOOLS)/bin/python || "$$python" -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+$(VENV)/.stamp-requirements: $(TOOLS)/.stamp-uv requirements.txt
+	@echo "Installing the pinned requirements into $(VENV)/"
+	python="$$($(FIND_PYTHON))"
+	test -x $(BIN)/python || UV_PYTHON="$$python" $(UV) venv --quiet --clear $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.txt
+	touch $@
+
+# Built with the pinned backend that is already there. The lock is made here too: `uv run` then starts
+# at once, and finds the environment exactly as it wants it.
+$(VENV)/.stamp-packages: $(VENV)/.stamp-requirements pyproject.toml engine/pyproject.toml stockroom/pyproject.toml
+	@echo "Installing holdfast and stockroom, editable"
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e engine -e stockroom
+	$(UV) lock --quiet
+	touch $@
+
+.PHONY: uv-on-path
+uv-on-path: $(TOOLS)/.stamp-uv
+	@if ! command -v uv >/dev/null; then \
+		if [ -w '$(LINK_DIR)' ]; then \
+			ln -sfn '$(UV)' '$(LINK_DIR)/uv' && echo 'Linked $(LINK_DIR)/uv -> $(UV)'; \
+		else \
+			echo 'No uv on PATH: use $(BIN)/holdfast and $(BIN)/stockroom, or put $(UV) on PATH for "uv run".'; \
+		fi; \
+	fi
+
+# --- use ----------------------------------------------------------------------------------------
+
+.PHONY: run tour
+run: tour ## See it work: the guided tour
+tour: setup ## The eight steps, one after another, on this machine
+	$(BIN)/stockroom tour
+
+# --- check --------------------------------------------------------------------------------------
+
+.PHONY: test test-fast lint format bench
+test: setup ## Every test, all tiers
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-fast: setup ## Unit, property and conformance tests, in under a minute
+	$(BIN)/pytest -m 'not acceptance and not slow' $(PYTEST_ARGS)
+
+# Every check runs and reports, also when an earlier one has failed.
+lint: setup ## Style, types and the rules of the house
+	@failed=0
+	$(BIN)/ruff check . || failed=1
+	$(BIN)/ruff format --check . || failed=1
+	$(BIN)/mypy || failed=1
+	$(BIN)/python tools/check_house.py || failed=1
+	$(EXPORT) | diff requirements.txt - || { echo 'requirements.txt is stale: run make requirements'; failed=1; }
+	exit $$failed
+
+format: setup ## Format, sort imports, fix what can be fixed safely
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+
+bench: setup ## Measure the workloads and print ratios
+	$(BIN)/python engine/benchmarks/run.py $(BENCH_ARGS)
+
+# --- keep ---------------------------------------------------------------------------------------
+
+# No header and no index lines: the list names packages and hashes, never the place they come from.
+EXPORT = UV_FIND_LINKS= $(UV) export --quiet --all-packages --no-emit-workspace --no-header --no-annotate
+
+.PHONY: requirements upgrade clean distclean
+requirements: $(TOOLS)/.stamp-uv ## Write requirements.txt anew after a dependency was added or removed
+	UV_FIND_LINKS= $(UV) lock
+	$(EXPORT) > requirements.txt.new
+	mv requirements.txt.new requirements.txt
+
+upgrade: $(TOOLS)/.stamp-uv ## Move to the newest versions there are today
+	sed -i -E "s/^exclude-newer = .*/exclude-newer = \"$$(date -u +%Y-%m-%dT%H:%M:%SZ)\"/" pyproject.toml
+	UV_FIND_LINKS= $(UV) lock --upgrade
+	$(MAKE) requirements setup
+
+clean: ## Remove caches and build output
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist engine/dist stockroom/dist
+	find engine stockroom tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the environments too: as freshly cloned
+	rm -rf $(VENV) $(TOOLS) uv.lock

@@ -1,0 +1,5 @@
+"""The ``holdfast`` command."""
+
+from holdfast.cli.app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,35 @@
+"""Puts the commands together."""
+
+from __future__ import annotations
+
+import typer
+
+from holdfast.cli import replica_commands, serve
+
+app = typer.Typer(
+    name="holdfast",
+    help="Offline-first synchronization of plain SQL tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    replica_commands.init,
+    replica_commands.status,
+    replica_commands.sync,
+    replica_commands.verify,
+    replica_commands.conflicts,
+    replica_commands.refused,
+    replica_commands.resolve,
+    replica_commands.retry,
+    replica_commands.discard,
+    replica_commands.run,
+    replica_commands.program,
+    serve.serve,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of the ``holdfast`` command."""
+    app()

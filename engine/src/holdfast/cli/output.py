@@ -1,0 +1,85 @@
+"""How the command speaks: results on stdout, everything else on stderr, stable exit codes.
+
+Exit codes: 0 ok, 1 a check failed or the work could not be done, 2 wrong use.
+``--json`` prints exactly one JSON document as the last line of stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from holdfast.core.errors import (
+    BadValue,
+    HoldfastError,
+    ReplicaError,
+    SchemaError,
+    UsageError,
+)
+
+CHECK_FAILED = 1
+WRONG_USE = 2
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True)
+
+
+def document(value: Any) -> None:
+    """Print one JSON document as one line."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def moment(us: int | None) -> str:
+    """A time stamp (microseconds) for people, in local time."""
+    if us is None:
+        return "never"
+    try:
+        return datetime.fromtimestamp(us / 1_000_000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return "at an impossible time"
+
+
+def fail(error: HoldfastError, *, as_json: bool) -> NoReturn:
+    """Show an error and end with the exit code that fits it."""
+    if as_json:
+        document({"ok": False, "error": {"code": error.code, "message": error.message}})
+    err.print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
+    wrong_use = isinstance(error, (UsageError, BadValue, SchemaError, ReplicaError))
+    raise typer.Exit(WRONG_USE if wrong_use else CHECK_FAILED)
+
+
+@contextmanager
+def reported(*, as_json: bool) -> Iterator[None]:
+    """Turn errors of ours into messages and exit codes."""
+    try:
+        yield
+    except HoldfastError as error:
+        fail(error, as_json=as_json)
+    except KeyboardInterrupt:
+        err.print("interrupted; nothing is lost, run it again to go on")
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr, for ``(what, done, total)``; total 0 means unknown."""
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
+        TextColumn("{task.completed}"), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("connecting", total=None)
+
+        def update(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        yield update

@@ -1,0 +1,287 @@
+"""``holdfast init|status|sync|verify|conflicts|refused|resolve|retry|discard|run``.
+
+Each is a thin layer over ``Replica``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli.output import document, err, fail, moment, out, progress_bar, reported
+from holdfast.core.backoff import Backoff
+from holdfast.core.errors import (
+    HoldfastError,
+    Offline,
+    ServerTrouble,
+    SyncError,
+    UsageError,
+)
+from holdfast.core.session import SessionConfig
+from holdfast.replica.replica import Replica, state_after
+from holdfast.replica.runner import RunnerOptions
+from holdfast.schema.load import load_schema
+
+File = Annotated[Path, typer.Argument(help="The replica's file.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document as the last line.")]
+Item = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
+
+_ASK_TIMEOUT_S = 60.0
+
+
+def open_existing(path: Path) -> Replica:
+    """Open a replica that must be there already."""
+    if not path.is_file():
+        raise UsageError(f"there is no replica at {path}; make one with: holdfast init", code="no_replica")
+    return Replica.open(path)
+
+
+def init(
+    file: File,
+    schema: Annotated[str, typer.Option(help="A JSON file, or module:attribute.")],
+    server: Annotated[str, typer.Option(help="The server's address, http(s)://host:port.")],
+    token_file: Annotated[Path, typer.Option(help="A file with the device's token; it stays there.")],
+    as_json: Json = False,
+) -> None:
+    """Make a replica. Works without the server; it is met at the first sync."""
+    with reported(as_json=as_json):
+        if file.exists() and file.stat().st_size > 0:
+            raise UsageError(f"{file} exists already", code="exists")
+        if not server.startswith(("http://", "https://")):
+            raise UsageError("the server's address starts with http:// or https://", code="bad_url")
+        if not token_file.is_file():
+            raise UsageError(f"there is no token file at {token_file}", code="no_token")
+        made = load_schema(schema)
+        with Replica.open(file, made, server=server, token_file=token_file) as replica:
+            result: dict[str, Any] = {
+                "file": str(file), "schema": made.fingerprint, "server": server, "device": None,
+                "contact": "not yet",
+            }  # fmt: skip
+            try:
+                replica.sync()
+                result |= {"device": replica.status.device, "contact": "ok"}
+            except (Offline, ServerTrouble) as error:
+                result["contact"] = error.code
+        if as_json:
+            document(result)
+        else:
+            known = f" as {result['device']}" if result["device"] else ""
+            out.print(f"made {file}{known}; server: {result['contact']}", highlight=False)
+
+
+def status(
+    file: File,
+    as_json: Json = False,
+    probe: Annotated[bool, typer.Option(help="Ask the server whether it is there.")] = True,
+) -> None:
+    """What waits, what needs a person, and how the connection is, at this moment."""
+    with reported(as_json=as_json), open_existing(file) as replica:
+        now = replica.status
+        state = now.state
+        if not replica.syncs_elsewhere():
+            state = _probe(replica) if probe else "unknown"
+        shown = now.to_dict() | {"state": state, "syncing_elsewhere": replica.syncs_elsewhere()}
+        if as_json:
+            document(shown)
+            return
+        out.print(f"[bold]{state}[/]  device {now.device or '(not met yet)'} at {now.server}")
+        out.print(
+            f"pending {now.pending} ({now.pending_changes} rows)  sent {now.sent}  "
+            f"held {now.held}  refused {now.refused}  conflicts {now.conflicts}"
+        )
+        out.print(f"verified with the server: {moment(now.verified_at)}")
+        if now.retry_at is not None:
+            out.print(f"next attempt: {moment(now.retry_at)}")
+        if now.clock_offset_ms is not None and abs(now.clock_offset_ms) > 60_000:
+            out.print(f"this device's clock is off by {-now.clock_offset_ms / 1000:.0f} s")
+
+
+def _probe(replica: Replica) -> str:
+    """Whether the server is there now, when no process keeps the answer up to date."""
+    if replica.transport is None:
+        return "offline"
+    try:
+        replica.transport.health("probe")
+    except SyncError as error:
+        return state_after(error)
+    return "online"
+
+
+def sync(file: File, as_json: Json = False) -> None:
+    """Send what is pending, fetch the news, compare both sides. One attempt."""
+    with reported(as_json=as_json), open_existing(file) as replica:
+        if replica.syncs_elsewhere():
+            _sync_by_other(replica)
+            report: dict[str, Any] = {"by": "the process that runs in the background"}
+        else:
+            with progress_bar() as progress:
+                report = dataclasses.asdict(replica.sync(progress=progress))
+        now = replica.status
+        report = {"ok": True, **report, "pending": now.pending, "conflicts": now.conflicts,
+                  "refused_total": now.refused, "held_total": now.held}  # fmt: skip
+        if as_json:
+            document(report)
+        else:
+            out.print(", ".join(f"{name} {value}" for name, value in report.items()))
+        if report.get("verified") is False:
+            raise typer.Exit(1)
+
+
+def _sync_by_other(replica: Replica) -> None:
+    done = replica.ask_sync()
+    deadline = time.monotonic() + _ASK_TIMEOUT_S
+    while not done():
+        if time.monotonic() > deadline:
+            raise Offline("the background process has not managed to sync", code="timeout")
+        time.sleep(0.05)
+
+
+def verify(file: File, as_json: Json = False) -> None:
+    """Check the stored rows, compare with the server, and repair what differs."""
+    with reported(as_json=as_json), open_existing(file) as replica, progress_bar() as progress:
+        report = replica.verify(progress=progress)
+        shown = {
+            "ok": report.ok,
+            "scopes": {
+                scope.scope: {
+                    "count": scope.count, "digest": scope.digest, "equal": scope.equal,
+                    "server_count": scope.server_count, "server_digest": scope.server_digest,
+                }
+                for scope in report.scopes
+            },
+            "rows_checked": report.rows_checked,
+            "damaged": [list(row) for row in report.damaged],
+            "mismatched": list(report.mismatched),
+            "repaired": report.repaired,
+            "rounds": report.rounds,
+        }  # fmt: skip
+    if as_json:
+        document(shown)
+    else:
+        for scope in report.scopes:
+            word = "equal" if scope.equal else "[red]DIFFERENT[/]"
+            out.print(f"{scope.scope}: {scope.count} rows, {scope.digest} {word}", highlight=False)
+        out.print(f"{report.rows_checked} rows checked, {report.repaired} repaired")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def conflicts(file: File, as_json: Json = False) -> None:
+    """Open conflicts: what both sides wanted, who and when."""
+    with reported(as_json=as_json), open_existing(file) as replica:
+        found = replica.conflicts()
+        if as_json:
+            document({"conflicts": [dataclasses.asdict(item) for item in found]})
+            return
+        for item in found:
+            out.print(
+                f"[bold]{item.id}[/]  {item.table} {item.key} {item.column}: was {item.base!r}, "
+                f"{item.user} on {item.device} wants {item.mine!r} (mine), "
+                f"{item.their_user} wrote {item.theirs!r} (theirs), {moment(item.at)}"
+            )
+        out.print(f"{len(found)} open" if found else "no conflicts")
+
+
+def refused(file: File, as_json: Json = False) -> None:
+    """Refused changes and what is held with them, each with its reason."""
+    with reported(as_json=as_json), open_existing(file) as replica:
+        found = replica.refused()
+        if as_json:
+            document({"refused": [dataclasses.asdict(item) for item in found]})
+            return
+        for item in found:
+            reason = item.message or (f"waits for {item.held_by}" if item.held_by else "")
+            out.print(f"[bold]{item.id}[/]  {item.state} {item.code}: {reason}")
+            for change in item.changes:
+                out.print(f"    {change['op']} {change['table']} {change['key']}: {change.get('new')}")
+        out.print(f"{len(found)} waiting" if found else "nothing refused")
+
+
+def resolve(
+    file: File,
+    item: Item,
+    keep: Annotated[str | None, typer.Option(help="mine or theirs")] = None,
+    value: Annotated[str | None, typer.Option("--set", help="Another value.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Settle a conflict: keep a side, or set another value. Works offline."""
+    with reported(as_json=as_json), open_existing(file) as replica:
+        if (keep is None) == (value is None):
+            raise UsageError("say either --keep mine|theirs or --set VALUE", code="bad_choice")
+        if keep is None:
+            replica.resolve(item, value=value)
+        elif keep == "mine" or keep == "theirs":
+            replica.resolve(item, keep=keep)
+        else:
+            raise UsageError("--keep takes mine or theirs", code="bad_choice")
+        _settled(replica, item, "settled", as_json=as_json)
+
+
+def retry(file: File, item: Item, as_json: Json = False) -> None:
+    """Make a refused change again, and what was held with it, as new transactions."""
+    with reported(as_json=as_json), open_existing(file) as replica:
+        numbers = replica.retry(item)
+        _settled(replica, item, "retried", as_json=as_json, numbers=numbers)
+
+
+def discard(file: File, item: Item, as_json: Json = False) -> None:
+    """Give a refused or held change up."""
+    with reported(as_json=as_json), open_existing(file) as replica:
+        replica.discard(item)
+        _settled(replica, item, "discarded", as_json=as_json)
+
+
+def _settled(replica: Replica, item: str, what: str, *, as_json: bool, **more: Any) -> None:
+    if as_json:
+        document({"ok": True, "id": item, "done": what, "pending": replica.status.pending, **more})
+    else:
+        out.print(f"{what} {item}")
+
+
+def run(
+    file: File,
+    backoff_max: Annotated[float, typer.Option(help="Longest wait between attempts, seconds.")] = 300,
+    poll: Annotated[float, typer.Option(help="Seconds between looks without live events.")] = 15,
+    as_json: Json = False,
+) -> None:
+    """Sync in the background until SIGTERM or SIGINT; each new status is a line on stderr."""
+    with reported(as_json=as_json), open_existing(file) as replica:
+        if backoff_max < 0.1 or poll < 0.1:
+            raise UsageError("--backoff-max and --poll are at least 0.1 s", code="bad_choice")
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        cap_ms = int(backoff_max * 1000)
+        config = SessionConfig(
+            backoff=Backoff(base_ms=min(1000, cap_ms), cap_ms=cap_ms), poll_ms=int(poll * 1000)
+        )
+
+        def show(session: dict[str, Any]) -> None:
+            error = f"  ({session['error_code']})" if session.get("error_code") else ""
+            err.print(f"{moment(time.time_ns() // 1000)}  {session['state']}{error}", highlight=False)
+
+        replica.start(RunnerOptions(session=config, on_status=show))
+        stop.wait()
+        replica.stop()
+        if as_json:
+            document({"ok": True, **replica.status.to_dict()})
+
+
+def program(
+    schema: Annotated[str, typer.Argument(help="A JSON file, or module:attribute.")],
+) -> None:
+    """The replica program of a schema: all the SQL of a replica, as JSON."""
+    import msgspec
+
+    from holdfast.sql.replica import compile_replica
+
+    try:
+        document(msgspec.to_builtins(compile_replica(load_schema(schema))))
+    except HoldfastError as error:
+        fail(error, as_json=False)

@@ -1,0 +1,228 @@
+"""Where a replica stands with its server: one complete table of states and signals.
+
+Knows the states, which signal leads from which to which, and what kind of failure calls for what.
+Must not know time, retries or requests: the session turns this into action. Upholds the truthful
+half of I29 (each state says what is so, and no signal is without an answer) and I32 (no failure,
+known or unknown, ever leads to dropping work: every verdict keeps the queue).
+"""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+from typing import Final, NamedTuple
+
+
+class State(StrEnum):
+    """Where a replica stands. Local reads and writes work in every one of them."""
+
+    STARTING = "starting"
+    """Nothing is known yet: just opened, resumed or signed in."""
+    ONLINE = "online"
+    """The last exchange succeeded and nothing is under way."""
+    SYNCING = "syncing"
+    """An exchange is under way."""
+    OFFLINE = "offline"
+    """The server cannot be reached; probes look for it."""
+    WAITING = "waiting"
+    """The server can be reached but could not serve; the next exchange has its time."""
+    NEEDS_SIGN_IN = "needs_sign_in"
+    """The token is not accepted; waits for a new one."""
+    NEEDS_UPGRADE = "needs_upgrade"
+    """Device and server are too far apart in version; looks again, slowly."""
+    NEEDS_ATTENTION = "needs_attention"
+    """Stopped with a stable code (copied replica, restored server, wrong schema); queue kept."""
+    PAUSED = "paused"
+    """A person paused it."""
+    STOPPED = "stopped"
+    """Closed for good."""
+
+
+class Signal(StrEnum):
+    """What can happen to a replica, as far as its state is concerned."""
+
+    STARTED = "started"
+    BEGUN = "begun"
+    """An exchange begins."""
+    DONE = "done"
+    """An exchange succeeded."""
+    REACHED = "reached"
+    """A probe succeeded: our server is there."""
+    LOST = "lost"
+    """The server could not be reached."""
+    DEFERRED = "deferred"
+    """The server was reached but could not serve, or nobody knows what went wrong."""
+    SIGN_IN_REQUIRED = "sign_in_required"
+    UPGRADE_REQUIRED = "upgrade_required"
+    ATTENTION_REQUIRED = "attention_required"
+    SIGNED_IN = "signed_in"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    STOPPED = "stopped"
+
+
+class Row(NamedTuple):
+    """One state's answers: a field per signal, none optional, so no cell can be missing."""
+
+    started: State
+    begun: State
+    done: State
+    reached: State
+    lost: State
+    deferred: State
+    sign_in_required: State
+    upgrade_required: State
+    attention_required: State
+    signed_in: State
+    paused: State
+    resumed: State
+    stopped: State
+
+
+class Table(NamedTuple):
+    """All states' rows: a field per state, none optional."""
+
+    starting: Row
+    online: Row
+    syncing: Row
+    offline: Row
+    waiting: Row
+    needs_sign_in: Row
+    needs_upgrade: Row
+    needs_attention: Row
+    paused: Row
+    stopped: Row
+
+
+# Short names keep the table a table.
+_ST, _ON, _SY, _OF, _WA = (
+    State.STARTING,
+    State.ONLINE,
+    State.SYNCING,
+    State.OFFLINE,
+    State.WAITING,
+)
+_SI, _UP, _AT, _PA, _XX = (
+    State.NEEDS_SIGN_IN,
+    State.NEEDS_UPGRADE,
+    State.NEEDS_ATTENTION,
+    State.PAUSED,
+    State.STOPPED,
+)
+
+# `needs_upgrade` keeps its name while it looks again, or its status would flicker. An exchange that
+# was under way when a person paused still reports; that changes nothing. `needs_sign_in` ends only
+# by signing in (or a pause, after which the server says so again).
+# fmt: off
+TABLE: Final = Table(
+    #                   start beg  done reach lost defer sign upgr attn s.in paus resu stop
+    starting=Row(        _ST, _SY, _ON, _ST, _OF, _WA, _SI, _UP, _AT, _ST, _PA, _ST, _XX),
+    online=Row(          _ON, _SY, _ON, _ON, _OF, _WA, _SI, _UP, _AT, _ON, _PA, _ON, _XX),
+    syncing=Row(         _SY, _SY, _ON, _SY, _OF, _WA, _SI, _UP, _AT, _SY, _PA, _SY, _XX),
+    offline=Row(         _OF, _SY, _ON, _WA, _OF, _WA, _SI, _UP, _AT, _OF, _PA, _OF, _XX),
+    waiting=Row(         _WA, _SY, _ON, _WA, _OF, _WA, _SI, _UP, _AT, _WA, _PA, _WA, _XX),
+    needs_sign_in=Row(   _SI, _SI, _SI, _SI, _SI, _SI, _SI, _SI, _SI, _ST, _PA, _SI, _XX),
+    needs_upgrade=Row(   _UP, _UP, _ON, _UP, _UP, _UP, _SI, _UP, _AT, _UP, _PA, _ST, _XX),
+    needs_attention=Row( _AT, _AT, _AT, _AT, _AT, _AT, _AT, _AT, _AT, _AT, _PA, _ST, _XX),
+    paused=Row(          _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _ST, _XX),
+    stopped=Row(         _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX),
+)
+# fmt: on
+
+_ROWS: Final = dict(zip(State, TABLE, strict=True))
+_COLUMNS: Final = {signal: column for column, signal in enumerate(Signal)}
+
+
+def transition(state: State, signal: Signal) -> State:
+    """The state that follows `state` on `signal`. Total: there is an answer for every pair."""
+    return _ROWS[state][_COLUMNS[signal]]
+
+
+class FailureKind(StrEnum):
+    """What can go wrong with a probe or an exchange, as the transport names it."""
+
+    NETWORK = "network"
+    """No connection, name not found, connection reset, TLS."""
+    TIMEOUT = "timeout"
+    NOT_OUR_SERVER = "not_our_server"
+    """An answer without our echo or content type: a captive portal, a proxy's page."""
+    SERVER_ERROR = "server_error"
+    """5xx."""
+    TOO_MANY_REQUESTS = "too_many_requests"
+    """429."""
+    LOCAL = "local"
+    """The replica itself could not store the answer: disk full, database locked."""
+    UNAUTHENTICATED = "unauthenticated"
+    """401: token expired, unknown or revoked."""
+    PROTOCOL_UPGRADE = "protocol_upgrade"
+    SCHEMA_UPGRADE = "schema_upgrade"
+    """The schema's generation is below the server's floor, or above what it knows."""
+    SCHEMA_MISMATCH = "schema_mismatch"
+    """The same generation with another fingerprint."""
+    NONCE_MISMATCH = "nonce_mismatch"
+    EPOCH_MISMATCH = "epoch_mismatch"
+    SEAL_MISMATCH = "seal_mismatch"
+    UNKNOWN = "unknown"
+
+
+class Verdict(Enum):
+    """What a failure calls for. None of them ever drops work."""
+
+    RETRY = "retry"
+    RETRY_SLOWLY = "retry_slowly"
+    SIGN_IN = "sign_in"
+    UPGRADE = "upgrade"
+    ATTENTION = "attention"
+
+
+_FAILURES: Final[dict[FailureKind, tuple[Verdict, Signal]]] = {
+    FailureKind.NETWORK: (Verdict.RETRY, Signal.LOST),
+    FailureKind.TIMEOUT: (Verdict.RETRY, Signal.LOST),
+    FailureKind.NOT_OUR_SERVER: (Verdict.RETRY, Signal.LOST),
+    FailureKind.SERVER_ERROR: (Verdict.RETRY, Signal.DEFERRED),
+    FailureKind.TOO_MANY_REQUESTS: (Verdict.RETRY, Signal.DEFERRED),
+    FailureKind.LOCAL: (Verdict.RETRY, Signal.DEFERRED),
+    FailureKind.UNAUTHENTICATED: (Verdict.SIGN_IN, Signal.SIGN_IN_REQUIRED),
+    FailureKind.PROTOCOL_UPGRADE: (Verdict.UPGRADE, Signal.UPGRADE_REQUIRED),
+    FailureKind.SCHEMA_UPGRADE: (Verdict.UPGRADE, Signal.UPGRADE_REQUIRED),
+    FailureKind.SCHEMA_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
+    FailureKind.NONCE_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
+    FailureKind.EPOCH_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
+    FailureKind.SEAL_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
+    FailureKind.UNKNOWN: (Verdict.RETRY_SLOWLY, Signal.DEFERRED),
+}
+
+
+def classify(kind: str) -> Verdict:
+    """What a failure of this kind calls for; a kind nobody knows is retried slowly."""
+    return _FAILURES[_known(kind)][0]
+
+
+def signal_of(kind: str) -> Signal:
+    """The signal that a failure of this kind is."""
+    return _FAILURES[_known(kind)][1]
+
+
+def kind_of_status(status: int) -> FailureKind:
+    """The kind of failure that a bare HTTP status stands for; a code in the body knows better."""
+    known = {
+        401: FailureKind.UNAUTHENTICATED,
+        408: FailureKind.TIMEOUT,
+        425: FailureKind.TOO_MANY_REQUESTS,
+        426: FailureKind.PROTOCOL_UPGRADE,
+        429: FailureKind.TOO_MANY_REQUESTS,
+        511: FailureKind.NOT_OUR_SERVER,  # "network authentication required": a captive portal
+    }
+    if status in known:
+        return known[status]
+    if 500 <= status <= 599:
+        return FailureKind.SERVER_ERROR
+    if 300 <= status <= 399:
+        return FailureKind.NOT_OUR_SERVER  # our server never redirects; portals do
+    return FailureKind.UNKNOWN
+
+
+def _known(kind: str) -> FailureKind:
+    try:
+        return FailureKind(kind)
+    except ValueError:
+        return FailureKind.UNKNOWN

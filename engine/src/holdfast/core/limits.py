@@ -1,0 +1,69 @@
+"""Every limit of the engine, with its unit last in the name.
+
+Knows: numbers. A limit used anywhere else in the code is a defect.
+Upholds I31: memory, disk and time are bounded by configuration, not by data or peer.
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# What travels up
+REQUEST_BODY_BYTES_MAX = 32 * MIB
+"""A request body after decompression."""
+REQUEST_COMPRESSED_BYTES_MAX = 16 * MIB
+COMPRESSION_RATIO_MAX = 200
+"""Decompressed to compressed; above it (and above 64 KiB) a body counts as a bomb."""
+JSON_DEPTH_MAX = 32
+PUSH_TRANSACTIONS_MAX = 1000
+PUSH_CHANGES_MAX = 10_000
+"""Soft: a batch is closed when it has reached this; one larger transaction travels alone."""
+PUSH_BYTES_SOFT = 4 * MIB
+TRANSACTION_CHANGES_MAX = 50_000
+SCOPES_MAX = 1000
+VERIFY_RANGES_MAX = 256
+VERIFY_ROWS_MAX = 4096
+VERIFY_LEAF_ROWS_MAX = 64
+VERIFY_CHILDREN = 16
+VERIFY_ROUNDS_MAX = 24
+
+# What comes down
+RESPONSE_BYTES_MAX = 4096 * MIB
+RESPONSE_LINE_BYTES_MAX = 64 * MIB
+RESPONSE_MEMORY_BYTES_MAX = 8 * MIB
+"""A response larger than this is spooled to a temporary file."""
+ROWS_PER_LINE = 500
+GZIP_FLOOR_BYTES = 1024
+"""Smaller bodies travel as they are."""
+
+# Names and values
+IDENTIFIER_LENGTH_MAX = 60
+TABLES_MAX = 200
+COLUMNS_MAX = 200
+KEY_BYTES_MAX = 1024
+TEXT_BYTES_MAX = 4 * MIB
+SCOPE_NAME_LENGTH_MAX = 200
+DECIMAL_DIGITS_MAX = 30
+DEVICE_NAME_LENGTH_MAX = 200
+INTEGER_MIN = -(2**63)
+INTEGER_MAX = 2**63 - 1
+TIMESTAMP_US_MAX = 253_402_300_799_999_999
+"""9999-12-31T23:59:59.999999Z."""
+TIMESTAMP_US_MIN = -62_135_596_800_000_000
+"""0001-01-01T00:00:00Z."""
+WIRE_INTEGER_MAX = 2**53 - 1
+"""Integers of the protocol itself (revisions, versions, times) stay exact in JavaScript."""
+
+# Time
+CONNECT_TIMEOUT_MS = 10_000
+READ_TIMEOUT_MS = 60_000
+"""Between two pieces of a body; with it, the least rate a server may keep up."""
+REQUEST_DEADLINE_MS = 600_000
+EVENT_HEARTBEAT_MS = 10_000
+EVENT_STREAMS_PER_DEVICE_MAX = 4
+FOREIGN_WRITE_POLL_MS = 200
+BUSY_TIMEOUT_MS = 30_000
+RETRY_AFTER_MS_MAX = 24 * 3600 * 1000
+OFFSET_TOLERANCE_US = 60 * 1_000_000
+JOURNAL_RETENTION_DAYS = 30

@@ -1,0 +1,131 @@
+"""What the server knows of one row: values, revision, and who wrote which column last.
+
+Knows: revisions and stamps, and their compact form. Must not know: SQL, messages or merge policies.
+A row's revision is a random incarnation and a counter; it only ever goes up, through deletion and
+a new life too, until the row is purged. No device is in conflict with its own writes: each stamp
+tells the newest revision by its writer apart from the newest by anyone else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+
+import msgspec
+
+from holdfast.core.errors import Refuse
+from holdfast.core.limits import WIRE_INTEGER_MAX
+from holdfast.core.values import Value
+
+ROW = ""
+"""Stands for the row itself where a column is named."""
+COUNTER_BITS = 32
+COUNTER_MAX = (1 << COUNTER_BITS) - 1
+INCARNATION_MAX = WIRE_INTEGER_MAX >> COUNTER_BITS
+"""Incarnations are 1 to this, so that a revision stays exact in JavaScript."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who last wrote a column (or inserted or deleted the row), and when.
+
+    ``rev`` is the revision in which it was written. It is one above the row's for a later write of
+    the value that already stood there: the row did not change, yet nobody has seen that write.
+    ``at`` is corrected, in microseconds. ``other`` is the newest revision written by any other
+    device than ``device`` (0: none); equal to ``rev``, it says that another device wrote this very
+    value too, and neither has seen the other's write.
+    """
+
+    rev: int
+    device: str
+    user: str
+    at: int
+    other: int = 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether several devices wrote this value independently."""
+        return self.other == self.rev
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    """One row as the server knows it; ``ABSENT`` when it never was.
+
+    ``values`` are all columns in declared order, ``None`` when the row is deleted or never was;
+    ``image`` is then its last state. ``row`` is the stamp of the insert and of all columns that are
+    not in ``columns``; there, ``ROW`` has an entry when several devices have inserted the row. A
+    deleted row keeps its stamps, for the edit that may revive it.
+    """
+
+    rev: int
+    values: tuple[Value, ...] | None
+    image: tuple[Value, ...] | None
+    row: Stamp | None
+    columns: Mapping[str, Stamp]
+    deleted: Stamp | None
+
+
+ABSENT = ServerRow(0, None, None, None, {}, None)
+"""A row that never was, or whose tombstone has been purged."""
+
+
+def next_rev(row: ServerRow, incarnation: int) -> int:
+    """The revision of the row's next change; ``incarnation`` counts only for one that never was."""
+    if row.rev == 0:
+        assert 1 <= incarnation <= INCARNATION_MAX, "an incarnation out of range"
+        return (incarnation << COUNTER_BITS) + 1
+    if row.rev & COUNTER_MAX == COUNTER_MAX:
+        raise Refuse("overflow", "This row has been changed too often to be changed again.")
+    return row.rev + 1
+
+
+def base_in(row: ServerRow, base: int) -> int:
+    """``base`` as a revision of this row; one of another incarnation knew another row, so 0."""
+    return base if base >> COUNTER_BITS == row.rev >> COUNTER_BITS else 0
+
+
+def stamp_of(row: ServerRow, column: str) -> Stamp:
+    """The stamp of a column, or of the ``ROW``, of one that lives or is remembered as deleted."""
+    stamp = row.columns.get(column, row.row)
+    assert stamp is not None, "a row that has been written has a stamp"
+    return stamp
+
+
+def newest_by_others(stamp: Stamp, device: str) -> int:
+    """The newest revision of what is stamped that any device but ``device`` has written."""
+    return stamp.other if stamp.device == device else stamp.rev
+
+
+_Packed = tuple[int, str, str, int, int]
+_fields = attrgetter("rev", "device", "user", "at", "other")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[list[_Packed], int, int, dict[str, int]]).decode
+
+
+def dump_stamps(row: ServerRow) -> bytes:
+    """The stamps of a row, compact (MessagePack); each distinct stamp is written once.
+
+    The form: distinct stamps, then the places (-1: none) of the row's and the deletion's, then of
+    each column's.
+    """
+    places: dict[Stamp | None, int] = {None: -1}
+    inserted = places.setdefault(row.row, len(places) - 1)
+    deleted = places.setdefault(row.deleted, len(places) - 1)
+    columns = {
+        name: places.setdefault(stamp, len(places) - 1) for name, stamp in row.columns.items()
+    }
+    stamps = [_fields(stamp) for stamp in places if stamp is not None]
+    return _encode((stamps, inserted, deleted, columns))
+
+
+def load_stamps(data: bytes) -> tuple[Stamp | None, dict[str, Stamp], Stamp | None]:
+    """The inverse of ``dump_stamps``: ``row``, ``columns`` and ``deleted`` of a ``ServerRow``."""
+    packed, inserted, deleted, columns = _decode(data)
+    stamps = [Stamp(*fields) for fields in packed]
+    return (
+        None if inserted < 0 else stamps[inserted],
+        {name: stamps[place] for name, place in columns.items()},
+        None if deleted < 0 else stamps[deleted],
+    )

@@ -1,0 +1,248 @@
+"""Column types: storage form, wire form and canonical encoding of every value.
+
+Knows: the types a column may have. Must not know: tables, SQL or messages.
+One storage form (what SQLite holds), one wire form (survives JavaScript's ``JSON.parse``), one
+canonical binary encoding (what hashes are made of); each conversion is exact or raises ``BadValue``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+import struct
+from collections.abc import Callable, Iterable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from holdfast.core.errors import BadValue
+from holdfast.core.limits import (
+    DECIMAL_DIGITS_MAX,
+    INTEGER_MAX,
+    INTEGER_MIN,
+    TEXT_BYTES_MAX,
+    TIMESTAMP_US_MAX,
+    TIMESTAMP_US_MIN,
+)
+
+Value = None | int | float | str | bytes
+"""A value in its storage form."""
+
+TYPES = (
+    "text", "integer", "real", "boolean", "bytes", "uuid", "timestamp", "date", "decimal", "json",
+)  # fmt: skip
+KEY_TYPES = ("text", "integer", "bytes", "uuid", "timestamp", "date")
+STORAGE = {
+    "text": "TEXT", "integer": "INTEGER", "real": "REAL", "boolean": "INTEGER", "bytes": "BLOB",
+    "uuid": "TEXT", "timestamp": "INTEGER", "date": "TEXT", "decimal": "TEXT", "json": "TEXT",
+}  # fmt: skip
+"""SQLite storage class of each type."""
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+_DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})\Z", re.ASCII)
+_DECIMAL = re.compile(r"-?\d+(\.\d+)?\Z", re.ASCII)
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})\Z", re.ASCII)
+_DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+def _text(value: Any, _scale: int) -> str:
+    if not isinstance(value, str):
+        raise BadValue(f"text expected, got {type(value).__name__}")
+    if "\x00" in value:
+        raise BadValue("text must not contain NUL")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise BadValue("text has a lone surrogate") from None
+    if size > TEXT_BYTES_MAX:
+        raise BadValue(f"text has {size} bytes, the limit is {TEXT_BYTES_MAX}")
+    return value
+
+
+def _integer(value: Any, _scale: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadValue(f"integer expected, got {type(value).__name__}")
+    if not INTEGER_MIN <= value <= INTEGER_MAX:
+        raise BadValue("integer does not fit 64 bits", code="bad_value")
+    return value
+
+
+def _real(value: Any, _scale: int) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadValue(f"real expected, got {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        raise BadValue("real must be finite") from None
+    if not math.isfinite(number):
+        raise BadValue("real must be finite")
+    return number + 0.0  # -0.0 becomes 0.0
+
+
+def _boolean(value: Any, _scale: int) -> int:
+    if value is True or value is False:
+        return int(value)
+    if isinstance(value, int) and value in (0, 1):
+        return value
+    raise BadValue("boolean expected")
+
+
+def _bytes(value: Any, _scale: int) -> bytes:
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise BadValue(f"bytes expected, got {type(value).__name__}")
+    if len(value) > TEXT_BYTES_MAX:
+        raise BadValue(f"value has {len(value)} bytes, the limit is {TEXT_BYTES_MAX}")
+    return bytes(value)
+
+
+def _uuid(value: Any, _scale: int) -> str:
+    if not isinstance(value, str) or not _UUID.match(value):
+        raise BadValue("uuid expected in canonical form (lower case, with hyphens)")
+    return value
+
+
+def _timestamp(value: Any, _scale: int) -> int:
+    number = _integer(value, 0)
+    if not TIMESTAMP_US_MIN <= number <= TIMESTAMP_US_MAX:
+        raise BadValue("timestamp is outside the years 1 to 9999")
+    return number
+
+
+def _date(value: Any, _scale: int) -> str:
+    match = _DATE.match(value) if isinstance(value, str) else None
+    if match is None:
+        raise BadValue("date expected as YYYY-MM-DD")
+    year, month, day = (int(part) for part in match.groups())
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    if year < 1 or not 1 <= month <= 12 or not 1 <= day <= _DAYS[month]:
+        raise BadValue("no such date")
+    if month == 2 and day == 29 and not leap:
+        raise BadValue("no such date")
+    return match.group(0)
+
+
+def _decimal(value: Any, scale: int) -> str:
+    """Normalised to ``scale`` digits after the point; more digits than that are refused."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        raise BadValue(f"decimal expected, got {type(value).__name__}")
+    text = value if isinstance(value, str) else format(value, "f")
+    if len(text) > DECIMAL_DIGITS_MAX + 3 or not _DECIMAL.match(text):
+        raise BadValue("decimal expected, such as 12.50")
+    try:
+        number = Decimal(text)
+        normal = number.quantize(Decimal(1).scaleb(-scale))
+    except InvalidOperation:
+        raise BadValue("decimal has too many digits") from None
+    if normal != number:
+        raise BadValue(f"decimal has more than {scale} digits after the point")
+    if normal == 0:
+        normal = abs(normal)
+    return format(normal, "f")
+
+
+def _json(value: Any, _scale: int) -> str:
+    text = _text(value, 0)
+    try:
+        json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise BadValue("valid JSON expected") from None
+    return text
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+_CHECK: dict[str, Callable[[Any, int], Value]] = {
+    "text": _text, "integer": _integer, "real": _real, "boolean": _boolean, "bytes": _bytes,
+    "uuid": _uuid, "timestamp": _timestamp, "date": _date, "decimal": _decimal, "json": _json,
+}  # fmt: skip
+
+
+def check(type_name: str, value: Any, *, scale: int = 0) -> Value:
+    """The storage form of ``value`` for a column of this type; ``None`` stays ``None``.
+
+    Raises ``BadValue`` when the value does not fit; no value is ever changed silently.
+    """
+    return None if value is None else _CHECK[type_name](value, scale)
+
+
+def to_wire(type_name: str, value: Value) -> Any:
+    """The JSON form of a storage value: 64-bit integers and decimals travel as strings."""
+    if value is None:
+        return None
+    if type_name in ("integer", "timestamp"):
+        return str(value)
+    if type_name == "boolean":
+        return bool(value)
+    if type_name == "bytes":
+        assert isinstance(value, bytes)
+        return base64.b64encode(value).decode("ascii")
+    return value
+
+
+def from_wire(type_name: str, wire: Any, *, scale: int = 0) -> Value:
+    """The storage form of a JSON value. Raises ``BadValue``."""
+    if wire is None:
+        return None
+    if type_name in ("integer", "timestamp"):
+        if not isinstance(wire, str) or not _INTEGER.match(wire) or wire == "-0":
+            raise BadValue("integer expected, written as a string of digits")
+        return _CHECK[type_name](int(wire), 0)
+    if type_name == "boolean":
+        if not isinstance(wire, bool):
+            raise BadValue("boolean expected")
+        return int(wire)
+    if type_name == "bytes":
+        if not isinstance(wire, str):
+            raise BadValue("bytes expected in base64")
+        try:
+            raw = base64.b64decode(wire, validate=True)
+        except (binascii.Error, ValueError):
+            raise BadValue("bytes expected in base64") from None
+        if base64.b64encode(raw).decode("ascii") != wire:
+            raise BadValue("bytes are not in canonical base64")
+        return _bytes(raw, 0)
+    if type_name == "decimal":
+        if not isinstance(wire, str):
+            raise BadValue("decimal expected, written as a string")
+        if _decimal(wire, scale) != wire:
+            raise BadValue("decimal is not normalised")
+        return wire
+    return _CHECK[type_name](wire, scale)
+
+
+_INT = struct.Struct(">Bq").pack
+_REAL = struct.Struct(">Bd").pack
+_SIZE = struct.Struct(">BI").pack
+
+
+def encode(values: Iterable[Value]) -> bytes:
+    """The canonical binary encoding of storage values.
+
+    Each value is a tag byte and its content: 0 NULL; 1 integer, 8 bytes big-endian; 2 real, IEEE 754
+    big-endian; 3 text and 4 bytes, each with a 4-byte big-endian length.
+    """
+    parts: list[bytes] = []
+    for value in values:
+        if value is None:
+            parts.append(b"\x00")
+        elif isinstance(value, str):
+            raw = value.encode()
+            parts.append(_SIZE(3, len(raw)))
+            parts.append(raw)
+        elif isinstance(value, int):
+            parts.append(_INT(1, value))
+        elif isinstance(value, float):
+            parts.append(_REAL(2, value + 0.0))
+        else:
+            parts.append(_SIZE(4, len(value)))
+            parts.append(value)
+    return b"".join(parts)
+
+
+def order_key(type_name: str, value: Value) -> Any:
+    """A key that orders values of a column the way people expect (decimals by number)."""
+    return Decimal(value) if type_name == "decimal" and isinstance(value, str) else value

@@ -1,0 +1,222 @@
+"""The messages of the protocol, as typed data.
+
+Knows: field names, types and what may be left out. Must not know: HTTP, SQL, or what a message does.
+Values of columns are in their wire form (``core.values``); times are microseconds since 1970, UTC;
+revisions, versions and times are integers below 2^53.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from holdfast.core.limits import (
+    DEVICE_NAME_LENGTH_MAX,
+    PUSH_TRANSACTIONS_MAX,
+    SCOPE_NAME_LENGTH_MAX,
+    SCOPES_MAX,
+    TRANSACTION_CHANGES_MAX,
+    VERIFY_RANGES_MAX,
+    VERIFY_ROWS_MAX,
+    WIRE_INTEGER_MAX,
+)
+
+Count = Annotated[int, Meta(ge=0, le=WIRE_INTEGER_MAX)]
+Micros = Annotated[int, Meta(ge=-WIRE_INTEGER_MAX, le=WIRE_INTEGER_MAX)]
+Name = Annotated[str, Meta(max_length=DEVICE_NAME_LENGTH_MAX)]
+ScopeName = Annotated[str, Meta(min_length=1, max_length=SCOPE_NAME_LENGTH_MAX)]
+Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+Token = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")]
+
+
+class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A message: unknown fields are refused."""
+
+
+class Change(_Message):
+    """One change of one row. ``new`` has the touched columns; a counter has its difference.
+
+    ``base`` is the row's revision the edit was made on (0: none); ``bases`` names columns that
+    inherit an older base from an unsettled change. ``old`` has the old values (not of counters).
+    An insert's ``new`` has all columns but the key.
+    """
+
+    table: str
+    key: list[Any]
+    op: Literal["insert", "update", "delete"]
+    base: Count = 0
+    bases: dict[str, Count] = {}
+    new: dict[str, Any] = {}
+    old: dict[str, Any] = {}
+
+
+class Transaction(_Message):
+    """Changes that were committed together. ``at``: device time at sealing, microseconds.
+
+    ``void`` (with no changes) says that the device could not encode it; the server records it as
+    refused with this code, so that the numbers stay without gaps.
+    """
+
+    number: Annotated[int, Meta(ge=1, le=WIRE_INTEGER_MAX)]
+    id: Hex128
+    at: Micros
+    changes: Annotated[list[Change], Meta(max_length=TRANSACTION_CHANGES_MAX)]
+    after: list[Count] = []
+    replaces: Count = 0
+    void: str = ""
+
+
+class Nonces(_Message):
+    """``since``: the nonce of the last answered exchange; ``to``: the proposed next one."""
+
+    since: Token
+    to: Annotated[str, Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Offset(_Message):
+    """The device's measured clock offset (server minus device), and the bound of its error."""
+
+    us: Micros
+    error_us: Count
+
+
+class Position(_Message):
+    """A scope's version, its count of rows and digest, and the server's seal on them."""
+
+    version: Count
+    count: Count
+    digest: Hex128
+    seal: str
+
+
+class _Request(_Message, kw_only=True):
+    protocol: int
+    schema: str
+    device: Name = ""
+    epoch: Token = ""
+    now: Micros
+    checkpoint: Annotated[dict[ScopeName, Position], Meta(max_length=SCOPES_MAX)] = {}
+
+
+class ExchangeRequest(_Request, kw_only=True):
+    """``POST /v1/exchange``. ``confirmed``: the outcomes up to this number are stored durably."""
+
+    nonce: Nonces
+    offset: Offset | None = None
+    confirmed: Count = 0
+    transactions: Annotated[list[Transaction], Meta(max_length=PUSH_TRANSACTIONS_MAX)] = []
+
+
+class RangeQuery(_Message):
+    """A range of a scope's rows: from ``start`` (inclusive) to ``end`` (exclusive), ``table/key``."""
+
+    scope: ScopeName
+    start: str = ""
+    end: str | None = None
+
+
+class RowQuery(_Message):
+    table: str
+    key: str
+    """The key's canonical text."""
+
+
+class VerifyRequest(_Request, kw_only=True):
+    """``POST /v1/verify``: digests of ranges, and the server's version of named rows."""
+
+    ranges: Annotated[list[RangeQuery], Meta(max_length=VERIFY_RANGES_MAX)] = []
+    rows: Annotated[list[RowQuery], Meta(max_length=VERIFY_ROWS_MAX)] = []
+
+
+class Outcome(_Message):
+    """What became of a transaction. ``held`` names the transaction it waits for in ``held_by``."""
+
+    number: int
+    id: str
+    outcome: Literal["applied", "refused", "held"]
+    code: str = ""
+    message: str = ""
+    field: str = ""
+    held_by: int = 0
+    versions: dict[str, int] = {}
+
+
+class ScopeGrant(_Message):
+    """A scope the device may read; ``key`` is the key of its row hashes, hex."""
+
+    key: str
+    write: bool = False
+
+
+class Head(_Message, tag="head", tag_field="type"):
+    """The first line of an answer."""
+
+    protocol: int
+    epoch: str
+    device: str
+    user: str
+    echo: str
+    time: int
+    schema: str
+    scopes: dict[str, ScopeGrant]
+    outcomes: list[Outcome] = []
+
+
+class Rows(_Message, tag="rows", tag_field="type"):
+    """Rows of one table: each is its revision, then its values in column order."""
+
+    table: str
+    rows: list[list[Any]]
+
+
+class Gone(_Message, tag="gone", tag_field="type"):
+    """Keys (canonical text) of rows that are in none of the device's scopes any more."""
+
+    table: str
+    keys: list[str]
+
+
+class RangeDigest(_Message):
+    """A part of a range: ``start`` to ``end``, its rows' count and digest."""
+
+    start: str
+    end: str | None
+    count: int
+    digest: str
+
+
+class RangeAnswer(_Message, tag="range", tag_field="type"):
+    """A queried range: either narrower parts, or (few rows) each row: table, key, rev, hash hex."""
+
+    scope: str
+    start: str
+    end: str | None
+    count: int
+    digest: str
+    parts: list[RangeDigest] = []
+    leaf: list[tuple[str, str, int, str]] = []
+
+
+class Checkpoint(_Message, tag="checkpoint", tag_field="type"):
+    """The last line: without it nothing of the answer is believed. ``lines`` counts those before."""
+
+    scopes: dict[str, Position]
+    lines: int
+
+
+Line = Head | Rows | Gone | RangeAnswer | Checkpoint
+
+
+class ErrorBody(_Message):
+    code: str
+    message: str
+    detail: dict[str, Any] = {}
+
+
+class ErrorAnswer(_Message):
+    """Any answer that is not 2xx: JSON with a stable code."""
+
+    error: ErrorBody
+    echo: str = ""

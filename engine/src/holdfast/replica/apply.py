@@ -1,0 +1,240 @@
+"""Applying an answer: outcomes, rows, removals and checkpoint, in one local transaction.
+
+Knows: messages and the replica's tables. Must not know: HTTP, or when the next exchange is.
+Upholds I6 (only what the answer names is settled), I10 (the checkpoint moves only together with its
+rows), I14, I15, I16, I24, I25 and I32.
+
+Order: outcomes decide which transactions are no longer in the overlay; news are written as server
+truth; rows of decided transactions that the news do not mention fall back to the truth known before;
+then what is left of the outbox is replayed on the rows that were touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from holdfast.core.errors import BadValue, Offline
+from holdfast.core.keys import key_values, row_key
+from holdfast.core.values import from_wire
+from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Rows
+from holdfast.replica.database import applying, write_state
+from holdfast.replica.members import Members
+from holdfast.replica.overlay import Overlay
+from holdfast.replica.seal import seal
+from holdfast.schema.model import Schema, Table
+from holdfast.sql.replica import ReplicaProgram
+from holdfast.sqlite import Connection, Row
+
+
+@dataclass(slots=True)
+class Applied:
+    """What an answer changed. ``differing``: scopes whose digests do not agree afterwards."""
+
+    applied: int = 0
+    refused: int = 0
+    held: int = 0
+    rows: int = 0
+    removed: int = 0
+    differing: list[str] = field(default_factory=list)
+
+
+def broken(what: str) -> Offline:
+    """The answer cannot be our server's: nothing of it is believed."""
+    return Offline(f"the answer is not usable: {what}", code="broken_answer")
+
+
+class Applier:
+    """Applies one answer inside a write transaction that the caller holds."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        schema: Schema,
+        program: ReplicaProgram,
+        *,
+        now_us: int,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        seal(connection, schema, program, now_us=now_us, random_bytes=random_bytes)
+        self._db = connection
+        self._schema = schema
+        self._program = program
+        self._now_us = now_us
+        self._members = Members(connection)
+        self._overlays = {
+            table.name: Overlay(connection, table, program.tables[table.name])
+            for table in schema.all_tables
+        }
+        self._left: dict[str, set[str]] = {}
+        self._fresh: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
+        self._again: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
+        self._shadowed: dict[str, set[str]] = {}
+        self._result = Applied()
+
+    def apply(self, head: Head, lines: Iterable[Line], checkpoint: Checkpoint) -> Applied:
+        """Take in a whole answer. Raises ``Offline`` (``broken_answer``) when it makes no sense."""
+        if set(checkpoint.scopes) != set(head.scopes):
+            raise broken("its checkpoint names other scopes than its head")
+        decided = self._decide(head.outcomes)
+        with applying(self._db):
+            self._collect()
+            self._members.grant(head.scopes)
+            for scope in sorted(self._members.scopes - set(head.scopes)):
+                self._lose(scope, decided)
+            for line in lines:
+                self._news(line)
+            self._fall_back(decided)
+            self._replay(decided)
+            self._forget()
+            self._result.differing = self._members.finish(checkpoint.scopes)
+        return self._result
+
+    # --- outcomes ---------------------------------------------------------------------------
+
+    def _decide(self, outcomes: list[Outcome]) -> frozenset[int]:
+        """Record outcomes; the numbers they settle now. Names that are not ours are ignored."""
+        decided: set[int] = set()
+        for outcome in outcomes:
+            state = "acked" if outcome.outcome == "applied" else outcome.outcome
+            self._db.execute(
+                "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, "
+                "decided_us = ? WHERE number = ? AND id = ? AND state IN ('sent', 'pending')",
+                (
+                    state, outcome.code, outcome.message, outcome.field, outcome.held_by,
+                    self._now_us, outcome.number, outcome.id,
+                ),
+            )  # fmt: skip
+            if not self._db.changes():
+                continue
+            decided.add(outcome.number)
+            match outcome.outcome:
+                case "applied":
+                    self._result.applied += 1
+                case "refused":
+                    self._result.refused += 1
+                case "held":
+                    self._result.held += 1
+        if decided:
+            write_state(self._db, confirmed=max(decided))
+        return frozenset(decided)
+
+    def _collect(self) -> None:
+        """Which keys still have unsettled changes, and which have shadows."""
+        unsettled = self._db.execute(
+            "SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 1"
+        )
+        for name, statements in self._program.tables.items():
+            self._left[name] = set()
+            if unsettled:
+                self._left[name] = {
+                    str(key) for (key,) in self._db.execute(statements.unsettled_keys)
+                }
+                self._again[name] = {
+                    str(key) for (key,) in self._db.execute(statements.held_keys)
+                }
+            self._shadowed[name] = {
+                str(key) for (key,) in self._db.execute(statements.shadow_keys)
+            }
+
+    # --- news -------------------------------------------------------------------------------
+
+    def _news(self, line: Line) -> None:
+        if not isinstance(line, (Rows, Gone)):
+            raise broken(f"a {type(line).__name__} line among the rows")
+        table = self._schema.by_name.get(line.table)
+        if table is None:
+            raise broken(f"unknown table {line.table!r}")
+        if isinstance(line, Gone):
+            for key in line.keys:
+                self._members.remove(table, key)
+                self._truth(table, key, None)
+                self._result.removed += 1
+            return
+        for wire in line.rows:
+            rev, row = decode_row(table, wire)
+            key = row_key(table, row)
+            self._members.put(table, key, rev, row)
+            self._truth(table, key, row)
+            self._result.rows += 1
+
+    def _truth(self, table: Table, key: str, row: Row | None) -> None:
+        """Write server truth; the overlay of this row, if any, is replayed at the end."""
+        overlay = self._overlays[table.name]
+        self._fresh[table.name].add(key)
+        if key in self._left[table.name]:
+            overlay.put_shadow(key, row)
+            self._again[table.name].add(key)
+        elif key in self._shadowed[table.name]:
+            self._db.execute(self._program.tables[table.name].delete_shadow, (key,))
+        if row is not None and table.unique:
+            for other in overlay.make_room(row, key):
+                if other in self._left[table.name]:
+                    self._again[table.name].add(other)
+        overlay.write(key, row)
+
+    def _lose(self, scope: str, decided: frozenset[int]) -> None:
+        for name, key in self._members.lose(scope):
+            table = self._schema.by_name.get(name)
+            if table is not None:
+                self._db.execute(
+                    "DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", (name, key)
+                )
+                self._truth(table, key, None)
+                self._result.removed += 1
+
+    # --- the overlay ------------------------------------------------------------------------
+
+    def _fall_back(self, decided: frozenset[int]) -> None:
+        """Rows of decided transactions that the news did not mention: the truth known before."""
+        if not decided:
+            return
+        for name, statements in self._program.tables.items():
+            overlay = self._overlays[name]
+            for number in sorted(decided):
+                for (found,) in self._db.execute(statements.group_keys, (number,)):
+                    key = str(found)
+                    if key in self._fresh[name]:
+                        continue
+                    truth = overlay.truth(key, decided)
+                    self._truth(overlay.table, key, truth)
+
+    def _replay(self, decided: frozenset[int]) -> None:
+        for name, keys in self._again.items():
+            overlay = self._overlays[name]
+            for key in sorted(keys & self._left[name], key=lambda key: self._first(name, key)):
+                overlay.replay(key, overlay.truth(key, decided))
+
+    def _first(self, name: str, key: str) -> tuple[int, str]:
+        """The lowest transaction of a key: on a collision the highest-numbered one yields."""
+        rows = self._db.execute(self._program.tables[name].key_changes, (key,))
+        return (int(str(rows[0][0])) if rows else 0, key)
+
+    def _forget(self) -> None:
+        """Acknowledged transactions whose checkpoint is applied leave the outbox."""
+        acked = self._db.execute("SELECT number FROM holdfast_tx WHERE state = 'acked'")
+        for name in self._program.tables:
+            self._db.executemany(self._program.tables[name].delete_group, acked)
+        self._db.execute("DELETE FROM holdfast_tx WHERE state = 'acked'")
+
+
+def decode_row(table: Table, wire: list[object]) -> tuple[int, Row]:
+    """A row as it travels: its revision and its storage values. Raises ``Offline``."""
+    if len(wire) != len(table.columns) + 1 or not isinstance(wire[0], int):
+        raise broken(f"a row of {table.name} does not have its columns")
+    try:
+        values = tuple(
+            from_wire(column.type, value, scale=column.scale)
+            for column, value in zip(table.columns, wire[1:], strict=True)
+        )
+    except BadValue as error:
+        raise broken(f"a row of {table.name}: {error.message}") from None
+    return wire[0], values
+
+
+def decode_key(table: Table, key: str) -> tuple[object, ...]:
+    """A key's text as values; raises ``Offline`` when it is none of this table's."""
+    try:
+        return key_values(table, key)
+    except ValueError:
+        raise broken(f"a key of {table.name} is not readable") from None

@@ -1,0 +1,208 @@
+"""A replica's file: created from the replica program, checked at every open.
+
+Knows: the file, its connections and the one state row. Must not know: what is exchanged.
+Upholds I1 (every commit with full sync) and the promise that a capture that does not fit the schema
+is an error at open, never a silent gap.
+
+Two connections are used: one for the app's transactions (foreign keys enforced), one for sync
+(foreign keys off: server truth never fails to apply). SQLite itself keeps their writers apart.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from holdfast.core.errors import DatabaseCorrupt, DatabaseError, ReplicaError, SchemaError
+from holdfast.core.values import Value
+from holdfast.schema.model import Schema
+from holdfast.sql.names import literal
+from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram, compile_replica
+from holdfast.sqlite import Connection, Driver, OpenOptions
+
+_WRITES = re.compile(
+    r"\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?|delete\s+from)"
+    r"\s+[\"'`\[]?(\w+)",
+    re.IGNORECASE,
+)
+
+
+class LocalDatabase:
+    """An open replica file. ``app`` and ``sync`` are its two connections."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        driver: Driver,
+        schema: Schema | None,
+        synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
+        busy_timeout_ms: int,
+    ) -> None:
+        exists = os.path.exists(path) and os.path.getsize(path) > 0
+        if not exists and schema is None:
+            raise ReplicaError(f"there is no replica at {path}", code="no_replica")
+        self.path = path
+        self._driver = driver
+        options = OpenOptions(synchronous=synchronous, busy_timeout_ms=busy_timeout_ms)
+        self.app = driver.connect(path, options)
+        try:
+            self.schema = self._prepare(schema)
+            self.program: ReplicaProgram = compile_replica(self.schema)
+            self._check_capture()
+            self.sync = driver.connect(
+                path,
+                OpenOptions(
+                    synchronous=synchronous, busy_timeout_ms=busy_timeout_ms, foreign_keys=False
+                ),
+            )
+        except BaseException:
+            self.app.close()
+            raise
+
+    def _prepare(self, schema: Schema | None) -> Schema:
+        """Create the tables in an empty file, or read the schema of an existing one."""
+        with transaction(self.app):
+            made = self.app.execute(
+                "SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_state' AND type = 'table'"
+            )
+            if not made:
+                if schema is None:
+                    raise ReplicaError(f"{self.path} is not a replica", code="no_replica")
+                self._create(schema)
+                return schema
+        ((format_, fingerprint, text),) = self.app.execute(
+            "SELECT format, fingerprint, schema FROM holdfast_state"
+        )
+        if format_ != PROGRAM_FORMAT:
+            raise ReplicaError(
+                f"{self.path} has format {format_!r}, this version reads {PROGRAM_FORMAT}",
+                code="replica_format",
+            )
+        if not isinstance(text, str):
+            raise DatabaseCorrupt("the replica's schema is not readable")
+        stored = Schema.from_json(text)
+        if stored.fingerprint != fingerprint or (
+            schema is not None and schema.fingerprint != fingerprint
+        ):
+            raise SchemaError(
+                f"{self.path} was made for another schema; nothing was changed",
+                code="schema_mismatch",
+            )
+        return stored
+
+    def _create(self, schema: Schema) -> None:
+        program = compile_replica(schema)
+        taken = {str(name) for (name,) in self.app.execute("SELECT name FROM sqlite_schema")}
+        clash = taken & {table.name for table in schema.all_tables}
+        if clash:
+            raise ReplicaError(
+                f"{self.path} already has the tables {', '.join(sorted(clash))}; a replica starts "
+                "with an empty file",
+                code="not_empty",
+            )
+        for sql in (
+            *program.create,
+            *program.triggers.values(),
+            *program.views.values(),
+            *program.local,
+        ):
+            self.app.execute(sql)
+        self.app.execute(
+            "INSERT INTO holdfast_state (id, format, fingerprint, schema) VALUES (1, ?, ?, ?)",
+            (PROGRAM_FORMAT, program.fingerprint, schema.to_json().decode()),
+        )
+
+    def _check_capture(self) -> None:
+        """Every capture trigger is there, as compiled; no other trigger writes synced tables."""
+        found = {
+            str(name): str(sql)
+            for name, sql in self.app.execute(
+                "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"
+            )
+        }
+        for name, sql in self.program.triggers.items():
+            if found.pop(name, None) != sql:
+                raise SchemaError(
+                    f"the capture trigger {name} is missing or was changed; changes may have gone "
+                    "unnoticed, so the replica does not open",
+                    code="capture_broken",
+                )
+        synced = set(self.program.tables)
+        for name, sql in found.items():
+            writes = {match.lower() for match in _WRITES.findall(sql)} & synced
+            if writes and "holdfast_state" not in sql:
+                raise SchemaError(
+                    f"the trigger {name} writes the synced table {', '.join(sorted(writes))}; "
+                    "let it test holdfast_state.applying, or write an unsynced table",
+                    code="trigger_writes_synced",
+                )
+
+    def state(self, *columns: str) -> tuple[Value, ...]:
+        """Columns of the state row, read on the app's connection."""
+        return read_state(self.app, *columns)
+
+    def watch(self) -> Connection:
+        """One more connection, for the thread that watches for writes of others."""
+        return self._driver.connect(self.path, OpenOptions(foreign_keys=False))
+
+    def close(self) -> None:
+        self.sync.close()
+        self.app.close()
+
+
+def read_state(connection: Connection, *columns: str) -> tuple[Value, ...]:
+    """Columns of the one state row."""
+    (row,) = connection.execute(f"SELECT {', '.join(columns)} FROM holdfast_state")
+    return row
+
+
+def write_state(connection: Connection, **columns: Value) -> None:
+    """Set columns of the one state row."""
+    assignments = ", ".join(f"{name} = ?" for name in columns)
+    connection.execute(f"UPDATE holdfast_state SET {assignments}", tuple(columns.values()))
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """A write transaction: committed at the end, rolled back on any error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def savepoint(connection: Connection, name: str) -> Iterator[None]:
+    """A savepoint inside a transaction; undone on any error."""
+    connection.execute(f"SAVEPOINT {name}")
+    try:
+        yield
+    except BaseException:
+        connection.execute(f"ROLLBACK TO {name}")
+        connection.execute(f"RELEASE {name}")
+        raise
+    connection.execute(f"RELEASE {name}")
+
+
+@contextmanager
+def applying(connection: Connection) -> Iterator[None]:
+    """Keep capture quiet inside the current write transaction; nobody else ever sees the flag."""
+    write_state(connection, applying=1)
+    yield
+    write_state(connection, applying=0)
+
+
+def count(connection: Connection, table: str, where: str = "1", *params: Value) -> int:
+    """How many rows of a table of the engine meet a condition."""
+    ((number,),) = connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", params)
+    if not isinstance(number, int):
+        raise DatabaseError(f"count of {literal(table)} is not a number")
+    return number

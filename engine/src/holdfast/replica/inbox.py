@@ -1,0 +1,264 @@
+"""The inbox: conflicts and refused transactions, where they wait for a person.
+
+Knows: the conflict table and refused transactions. Must not know: the network; all of it works
+offline. Upholds I28 (a refusal is never silent) and the local half of I4: a refused transaction
+leaves only by retry (a new one that names it) or by discard.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from holdfast.core.errors import BadValue, UsageError
+from holdfast.core.keys import key_values
+from holdfast.core.values import Value, check, from_wire, to_wire
+from holdfast.replica.database import LocalDatabase, read_state
+from holdfast.replica.outbox import change_message
+from holdfast.replica.overlay import Note, Overlay, assemble, data_of, fold
+from holdfast.schema.model import Column, Table
+from holdfast.sql.names import key_match, quote
+from holdfast.sqlite import Connection, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """An open conflict. ``mine``: the side of ``device``, which did not go in; ``theirs``: what
+    stands on the server; ``base``: what both started from. ``at``: microseconds since 1970."""
+
+    id: str
+    table: str
+    key: str
+    column: str
+    kind: str
+    base: Any
+    mine: Any
+    theirs: Any
+    user: str
+    device: str
+    at: int
+    their_user: str
+    their_device: str
+    their_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A refused or held transaction that waits for a person. ``held_by``: what it waits for."""
+
+    id: str
+    number: int
+    state: str
+    code: str
+    message: str
+    field: str
+    held_by: int
+    at: int
+    table: str
+    key: str
+    user: str
+    device: str
+    changes: tuple[dict[str, Any], ...]
+
+
+def plain(column: Column | None, wire: Any) -> Any:
+    """A wire value as people read it in JSON: integers as numbers."""
+    if column is not None and column.type in ("integer", "timestamp") and isinstance(wire, str):
+        return int(wire)
+    return wire
+
+
+def parse(column: Column, text: str) -> Value:
+    """A value typed by a person, for a column. Raises ``BadValue``."""
+    value: Any = text
+    try:
+        if column.type in ("integer", "timestamp"):
+            value = int(text)
+        elif column.type == "real":
+            value = float(text)
+        elif column.type == "boolean":
+            value = {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        elif column.type == "bytes":
+            value = bytes.fromhex(text)
+    except (ValueError, KeyError):
+        raise BadValue(f"{text!r} is not a value for {column.name} ({column.type})") from None
+    return check(column.type, value, scale=column.scale)
+
+
+class Inbox:
+    """Conflicts and refusals of one replica. Writing calls run inside ``write()``, the replica's
+    own local transaction."""
+
+    def __init__(self, database: LocalDatabase) -> None:
+        self._database = database
+
+    @property
+    def _db(self) -> Connection:
+        return self._database.app
+
+    def conflicts(self) -> list[Conflict]:
+        """Open conflicts of all rows this replica may see, oldest first."""
+        columns = (
+            "id, table_name, row_key, column_name, kind, base, mine, theirs, user, device, at, "
+            "their_user, their_device, their_at"
+        )
+        rows = self._db.execute(
+            f"SELECT {columns} FROM holdfast_conflict WHERE state = 'open' ORDER BY at, id"
+        )
+        return [self._conflict(row) for row in rows]
+
+    def _conflict(self, row: Row) -> Conflict:
+        table = self._database.schema.by_name.get(str(row[1]))
+        column = table.by_name.get(str(row[3])) if table else None
+        base, mine, theirs = (
+            plain(column, json.loads(value)) if isinstance(value, str) else None
+            for value in row[5:8]
+        )
+        return Conflict(
+            id=str(row[0]), table=str(row[1]), key=str(row[2]), column=str(row[3]),
+            kind=str(row[4]), base=base, mine=mine, theirs=theirs, user=str(row[8]),
+            device=str(row[9]), at=int(str(row[10])), their_user=str(row[11]),
+            their_device=str(row[12]), their_at=row[13] if isinstance(row[13], int) else None,
+        )  # fmt: skip
+
+    def settle(
+        self,
+        conflict_id: str,
+        *,
+        keep: Literal["mine", "theirs"] | None,
+        value: Any,
+        now_us: int,
+    ) -> None:
+        """Settle a conflict: write the value and close the conflict row, in this transaction."""
+        found = [item for item in self.conflicts() if item.id == conflict_id]
+        if not found:
+            raise UsageError(f"no open conflict has the id {conflict_id}", code="no_conflict")
+        conflict = found[0]
+        table = self._database.schema.by_name[conflict.table]
+        if conflict.kind == "delete":
+            if keep is None:
+                raise UsageError("a deleted row is kept (mine) or not (theirs)", code="bad_choice")
+            side = "mine" if keep == "mine" else "theirs"
+            ((chosen,),) = self._db.execute(
+                f"SELECT {side} FROM holdfast_conflict WHERE id = ?", (conflict_id,)
+            )
+        else:
+            column = table.by_name[conflict.column]
+            wire = self._chosen(conflict, column, keep, value)
+            chosen = msgspec.json.encode(wire).decode()
+            self._db.execute(
+                f"UPDATE {quote(table.name)} SET {quote(column.name)} = ? WHERE {key_match(table)}",
+                (
+                    from_wire(column.type, wire, scale=column.scale),
+                    *key_values(table, conflict.key),
+                ),
+            )
+        device, user = read_state(self._db, "device", "user")
+        self._db.execute(
+            "UPDATE holdfast_conflict SET state = 'settled', chosen = ?, settled_by = ?, "
+            "settled_at = ? WHERE id = ?",
+            (chosen, str(user or device), now_us, conflict_id),
+        )
+
+    def _chosen(self, conflict: Conflict, column: Column, keep: str | None, value: Any) -> Any:
+        if keep is not None:
+            wanted = conflict.mine if keep == "mine" else conflict.theirs
+            if column.type in ("integer", "timestamp") and wanted is not None:
+                return str(wanted)
+            return wanted
+        if isinstance(value, str):
+            return to_wire(column.type, parse(column, value))
+        return to_wire(column.type, check(column.type, value, scale=column.scale))
+
+    # --- refused transactions -----------------------------------------------------------------
+
+    def refused(self) -> list[Refused]:
+        """Refused and held transactions, in order."""
+        device, user = read_state(self._db, "device", "user")
+        result = []
+        for number, state, code, message, field, held_by, at in self._db.execute(
+            "SELECT number, state, code, message, field, held_by, at FROM holdfast_tx "
+            "WHERE state IN ('refused', 'held') ORDER BY number"
+        ):
+            changes = [
+                self._describe(table, row) for table, row in self._notes(int(str(number)))
+            ]
+            first = changes[0] if changes else {"table": "", "key": ""}
+            result.append(
+                Refused(
+                    id=str(number), number=int(str(number)), state=str(state), code=str(code),
+                    message=str(message), field=str(field), held_by=int(str(held_by)),
+                    at=int(str(at)), table=first["table"], key=first["key"], user=str(user),
+                    device=str(device), changes=tuple(changes),
+                )
+            )  # fmt: skip
+        return result
+
+    def _notes(self, number: int) -> list[tuple[Table, Row]]:
+        return [
+            (self._database.schema.by_name[name], row)
+            for name, statements in self._database.program.tables.items()
+            for row in self._db.execute(statements.changes, (number, number))
+        ]
+
+    def _describe(self, table: Table, row: Row) -> dict[str, Any]:
+        try:
+            message = change_message(table, row)
+        except BadValue as error:
+            return {"table": table.name, "key": str(row[1]), "op": "", "error": error.message}
+        return {
+            "table": table.name,
+            "key": str(row[1]),
+            "op": message.op,
+            "new": {n: plain(table.by_name[n], v) for n, v in message.new.items()},
+            "old": {n: plain(table.by_name[n], v) for n, v in message.old.items()},
+        }
+
+    def waiting(self, item: str) -> int:
+        """The number of a refused or held transaction by its id. Raises ``UsageError``."""
+        found = self._db.execute(
+            "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held') "
+            "AND (CAST(number AS TEXT) = ?1 OR id = ?1)",
+            (item,),
+        )
+        if not found:
+            raise UsageError(f"no refused change has the id {item}", code="no_refused")
+        return int(str(found[0][0]))
+
+    def dependants(self, number: int) -> list[int]:
+        """Held transactions that build on this one, directly or not, in order."""
+        waiting = {number}
+        result: list[int] = []
+        for other, after in self._db.execute(
+            "SELECT number, after FROM holdfast_tx WHERE state = 'held' AND number > ? "
+            "ORDER BY number",
+            (number,),
+        ):
+            if waiting & set(json.loads(str(after))):
+                waiting.add(int(str(other)))
+                result.append(int(str(other)))
+        return result
+
+    def write_again(self, number: int) -> None:
+        """Make the changes of a refused transaction once more, on the rows as they are now."""
+        for table, row in self._notes(number):
+            _apply_note(self._db, self._database, table, Note.of(table, row))
+
+    def forget(self, number: int) -> None:
+        """Remove a refused or held transaction from the inbox."""
+        for statements in self._database.program.tables.values():
+            self._db.execute(statements.delete_group, (number,))
+        self._db.execute("DELETE FROM holdfast_tx WHERE number = ?", (number,))
+
+
+def _apply_note(
+    connection: Connection, database: LocalDatabase, table: Table, note: Note
+) -> None:
+    """One captured change as a fresh local write, so that it is captured again."""
+    overlay = Overlay(connection, table, database.program.tables[table.name])
+    row = overlay.visible(note.key)
+    data = fold(table, data_of(table, row) if row else None, note)
+    overlay.write(note.key, None if data is None else assemble(table, note.key, data))

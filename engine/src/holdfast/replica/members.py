@@ -1,0 +1,125 @@
+"""Which rows belong to which scope, with their hashes, and each scope's running digest.
+
+Knows: hashes and scopes of server truth. Must not know: the overlay (pending work does not count).
+Upholds I12's proof: digests are kept in O(changes) and compared after every exchange.
+"""
+
+from __future__ import annotations
+
+from holdfast.core.digest import Digest, row_hash
+from holdfast.core.errors import AttentionNeeded
+from holdfast.core.keys import row_scopes
+from holdfast.protocol.messages import Position, ScopeGrant
+from holdfast.schema.model import Table
+from holdfast.sqlite import Connection, Row
+
+
+class Members:
+    """The members of all scopes of a replica, within one write transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self._keys: dict[str, bytes] = {}
+        self._digests: dict[str, Digest] = {}
+        for scope, key, count, digest in connection.execute(
+            "SELECT scope, hash_key, count, digest FROM holdfast_scope"
+        ):
+            self._keys[str(scope)] = bytes(key) if isinstance(key, bytes) else b""
+            self._digests[str(scope)] = Digest.of(int(str(count)), str(digest))
+        self._empty = not connection.execute("SELECT 1 FROM holdfast_member LIMIT 1")
+
+    @property
+    def scopes(self) -> set[str]:
+        return set(self._keys)
+
+    def grant(self, grants: dict[str, ScopeGrant]) -> None:
+        """Take in the scopes the device may read now."""
+        for scope, grant in grants.items():
+            key = bytes.fromhex(grant.key)
+            known = self._keys.get(scope)
+            if known is not None and known != key:
+                raise AttentionNeeded(
+                    f"the server's history of scope {scope} is another one", code="epoch_mismatch"
+                )
+            if known is None:
+                self._keys[scope] = key
+                self._digests[scope] = Digest()
+            self._db.execute(
+                "INSERT INTO holdfast_scope (scope, version, seal, server_count, server_digest, "
+                "count, digest, hash_key, writable) VALUES (?, 0, '', 0, ?, 0, ?, ?, ?) "
+                "ON CONFLICT (scope) DO UPDATE SET writable = excluded.writable",
+                (scope, "0" * 32, "0" * 32, key, int(grant.write)),
+            )
+
+    def lose(self, scope: str) -> list[tuple[str, str]]:
+        """Forget a scope; returns the rows (table, key) that are in no other scope."""
+        self._db.execute("DELETE FROM holdfast_scope WHERE scope = ?", (scope,))
+        rows = self._db.execute(
+            "SELECT tbl, key FROM holdfast_member AS m WHERE scope = ?1 AND NOT EXISTS ("
+            "SELECT 1 FROM holdfast_member AS o WHERE o.tbl = m.tbl AND o.key = m.key "
+            "AND o.scope <> ?1)",
+            (scope,),
+        )
+        self._db.execute("DELETE FROM holdfast_member WHERE scope = ?", (scope,))
+        self._keys.pop(scope, None)
+        self._digests.pop(scope, None)
+        return [(str(table), str(key)) for table, key in rows]
+
+    def put(self, table: Table, key: str, rev: int, row: Row) -> None:
+        """Server truth of a row: its revision, and its membership in the scopes we read."""
+        if not self._empty:
+            self._drop(table.name, key)
+        self._db.execute(
+            "INSERT INTO holdfast_row (tbl, key, rev) VALUES (?, ?, ?) "
+            "ON CONFLICT (tbl, key) DO UPDATE SET rev = excluded.rev",
+            (table.name, key, rev),
+        )
+        for scope in row_scopes(table, row):
+            hash_key = self._keys.get(scope)
+            if hash_key is None:
+                continue
+            hashed = row_hash(hash_key, table.name, key, row)
+            self._db.execute(
+                "INSERT OR REPLACE INTO holdfast_member (scope, tbl, key, hash) "
+                "VALUES (?, ?, ?, ?)",
+                (scope, table.name, key, hashed),
+            )
+            self._digests[scope] = self._digests[scope].add(hashed)
+
+    def remove(self, table: Table, key: str) -> None:
+        """The row is in none of our scopes any more."""
+        self._drop(table.name, key)
+        self._db.execute(
+            "DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", (table.name, key)
+        )
+
+    def _drop(self, table: str, key: str) -> None:
+        found = self._db.execute(
+            "SELECT scope, hash FROM holdfast_member WHERE tbl = ? AND key = ?", (table, key)
+        )
+        for scope, hashed in found:
+            if str(scope) in self._digests and isinstance(hashed, bytes):
+                self._digests[str(scope)] = self._digests[str(scope)].remove(hashed)
+        if found:
+            self._db.execute(
+                "DELETE FROM holdfast_member WHERE tbl = ? AND key = ?", (table, key)
+            )
+
+    def finish(self, positions: dict[str, Position]) -> list[str]:
+        """Store digests and the server's checkpoint; returns the scopes that differ."""
+        differing: list[str] = []
+        for scope, digest in self._digests.items():
+            position = positions.get(scope)
+            if position is None:
+                continue
+            self._db.execute(
+                "UPDATE holdfast_scope SET version = ?, seal = ?, server_count = ?, "
+                "server_digest = ?, count = ?, digest = ? WHERE scope = ?",
+                (
+                    position.version, position.seal, position.count, position.digest,
+                    digest.count, digest.hex, scope,
+                ),
+            )  # fmt: skip
+            if (digest.count, digest.hex) != (position.count, position.digest):
+                differing.append(scope)
+        return sorted(differing)

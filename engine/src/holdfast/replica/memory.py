@@ -1,0 +1,154 @@
+"""A transport without a network: a replica and a service in one process.
+
+Knows: the codec, and what a service looks like. Must not know: HTTP, or who the service is.
+Everything passes through the real encoding, so that what works here is what works on the wire.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, Self
+
+from holdfast.core.errors import Offline, ProtocolError, SyncError
+from holdfast.protocol.codec import (
+    RequestT,
+    decode_request,
+    encode_error,
+    encode_line,
+    encode_request,
+)
+from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
+from holdfast.replica.answer import Answer, receive
+from holdfast.replica.failures import failure
+from holdfast.replica.live import LiveEvent
+
+
+class Service(Protocol):
+    """What is asked of a server; ``principal`` is whatever it wants to know of who is asking."""
+
+    def exchange(
+        self, principal: Any, request: ExchangeRequest, *, echo: str
+    ) -> Iterator[Line]: ...
+
+    def verify(self, principal: Any, request: VerifyRequest, *, echo: str) -> Iterator[Line]: ...
+
+    def heads(self, principal: Any) -> dict[str, int]: ...
+
+    def now_us(self) -> int: ...
+
+
+class MemoryTransport:
+    """Calls a service as one principal. ``connected``: set it to False to cut the line.
+
+    Give ``moved`` to the service as what it calls after a commit, if live events are wanted.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        principal: Any,
+        *,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self.connected = True
+        self._service = service
+        self._principal = principal
+        self._now_us = now_us
+        self._streams: list[MemoryEventStream] = []
+
+    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+        return self._call(self._service.exchange, request, echo, ExchangeRequest)
+
+    def verify(self, request: VerifyRequest, echo: str) -> Answer:
+        return self._call(self._service.verify, request, echo, VerifyRequest)
+
+    def _call(
+        self,
+        serve: Callable[..., Iterator[Line]],
+        request: RequestT,
+        echo: str,
+        kind: type[RequestT],
+    ) -> Answer:
+        self._check()
+        sent_us = self._now_us()
+        lines: Iterator[Line] = iter(())
+        try:
+            message = decode_request(encode_request(request), kind)
+            lines = serve(self._principal, message, echo=echo)
+            return receive(
+                map(encode_line, lines), echo=echo, sent_us=sent_us, received_us=self._now_us()
+            )
+        except ProtocolError as error:
+            raise self._failure(error, echo) from None
+        finally:
+            close = getattr(lines, "close", None)
+            if close is not None:
+                close()
+
+    def _failure(self, error: ProtocolError, echo: str) -> SyncError:
+        return failure(
+            error.status,
+            body=encode_error(error, echo=echo),
+            content_type="application/json",
+            echoed=True,
+            echo=echo,
+            now_us=self._now_us(),
+        )
+
+    def health(self, nonce: str) -> tuple[int, int, int]:  # noqa: ARG002 - nobody else can answer
+        self._check()
+        sent_us = self._now_us()
+        return self._service.now_us(), sent_us, self._now_us()
+
+    def events(self) -> MemoryEventStream:
+        self._check()
+        stream = MemoryEventStream()
+        self._streams.append(stream)
+        stream.put(LiveEvent("hello", self._service.heads(self._principal)))
+        return stream
+
+    def moved(self, scopes: Mapping[str, int]) -> None:
+        """Tell all streams that scopes have new versions."""
+        for stream in self._streams:
+            stream.put(LiveEvent("moved", dict(scopes)))
+
+    def fingerprint(self) -> str:
+        return repr(self._principal)
+
+    def interrupt(self) -> None:
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.close()
+
+    def close(self) -> None:
+        self.connected = False
+        self.interrupt()
+
+    def _check(self) -> None:
+        if not self.connected:
+            raise Offline("the line is cut", code="unreachable")
+
+
+class MemoryEventStream:
+    """Events as they were put in."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[LiveEvent | None] = queue.SimpleQueue()
+
+    def put(self, event: LiveEvent | None) -> None:
+        self._events.put(event)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> LiveEvent:
+        event = self._events.get()
+        if event is None:
+            self._events.put(None)  # it stays ended
+            raise StopIteration
+        return event
+
+    def close(self) -> None:
+        self._events.put(None)

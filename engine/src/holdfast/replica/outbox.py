@@ -1,0 +1,166 @@
+"""The outbox as messages: which transactions go up next, and in which words.
+
+Knows: the outbox tables and the protocol's messages. Must not know: HTTP.
+Upholds I9 (numbers in order, without gaps) and I27: a transaction that cannot be put into a message
+travels as void and is refused, and does not stop the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from holdfast.core.errors import BadValue, DatabaseError
+from holdfast.core.keys import key_values
+from holdfast.core.limits import (
+    PUSH_BYTES_SOFT,
+    PUSH_CHANGES_MAX,
+    PUSH_TRANSACTIONS_MAX,
+    TRANSACTION_CHANGES_MAX,
+)
+from holdfast.core.values import Value, check, to_wire
+from holdfast.protocol.messages import Change, Transaction
+from holdfast.schema.model import Column, Schema, Table
+from holdfast.sql.replica import ReplicaProgram
+from holdfast.sqlite import Connection, Row
+
+
+def next_batch(
+    connection: Connection, schema: Schema, program: ReplicaProgram
+) -> list[Transaction]:
+    """The unsettled transactions that go up next, in order, and marked as sent.
+
+    A batch is closed when it is large enough; one larger transaction travels alone.
+    """
+    heads = connection.execute(
+        "SELECT number, id, at, after, replaces, void FROM holdfast_tx "
+        "WHERE state IN ('pending', 'sent') ORDER BY number LIMIT ?",
+        (PUSH_TRANSACTIONS_MAX,),
+    )
+    if not heads:
+        return []
+    batch: list[Transaction] = []
+    changes_left, bytes_left = PUSH_CHANGES_MAX, PUSH_BYTES_SOFT
+    step = 64
+    for start in range(0, len(heads), step):
+        part = heads[start : start + step]
+        found = _changes(connection, schema, program, int(str(part[0][0])), int(str(part[-1][0])))
+        for head in part:
+            rows = found.get(int(str(head[0])), [])
+            cost = sum(_size(row) for _, row in rows)
+            if batch and (len(rows) > changes_left or cost > bytes_left):
+                return _sent(connection, batch)
+            batch.append(_message(head, rows))
+            changes_left -= len(rows)
+            bytes_left -= cost
+    return _sent(connection, batch)
+
+
+def _sent(connection: Connection, batch: list[Transaction]) -> list[Transaction]:
+    connection.execute(
+        "UPDATE holdfast_tx SET state = 'sent' WHERE state = 'pending' AND number <= ?",
+        (batch[-1].number,),
+    )
+    return batch
+
+
+def _changes(
+    connection: Connection, schema: Schema, program: ReplicaProgram, first: int, last: int
+) -> dict[int, list[tuple[Table, Row]]]:
+    found: dict[int, list[tuple[Table, Row]]] = {}
+    for name, statements in program.tables.items():
+        table = schema.by_name[name]
+        try:
+            for row in connection.iterate(statements.changes, (first, last)):
+                found.setdefault(int(str(row[0])), []).append((table, row))
+        except DatabaseError as error:
+            if error.code != "bad_value":
+                raise
+            for number in range(first, last + 1):
+                found.setdefault(number, []).extend(
+                    _one_by_one(connection, table, statements.changes, number)
+                )
+    return found
+
+
+def _one_by_one(
+    connection: Connection, table: Table, sql: str, number: int
+) -> Iterator[tuple[Table, Row]]:
+    """The changes of one transaction, when one among many has text that is not valid."""
+    try:
+        yield from [(table, row) for row in connection.execute(sql, (number, number))]
+    except DatabaseError as error:
+        if error.code != "bad_value":
+            raise
+        yield table, ()
+
+
+def _size(row: Row) -> int:
+    return 64 + sum(len(value) if isinstance(value, (str, bytes)) else 12 for value in row)
+
+
+def _message(head: Row, rows: list[tuple[Table, Row]]) -> Transaction:
+    number, id_, at, after, replaces, void = head
+    changes: list[Change] = []
+    code = str(void)
+    try:
+        if len(rows) > TRANSACTION_CHANGES_MAX:
+            code = "too_many_changes"
+        if not code:
+            changes = [change_message(table, row) for table, row in rows]
+    except BadValue as error:
+        code, changes = error.code, []
+    return Transaction(
+        number=int(str(number)),
+        id=str(id_),
+        at=int(str(at)),
+        after=json.loads(str(after)),
+        replaces=int(str(replaces)),
+        changes=changes,
+        void=code,
+    )
+
+
+def change_message(table: Table, row: Row) -> Change:
+    """One captured change as a message. Raises ``BadValue``."""
+    if not row:
+        raise BadValue(f"{table.name} has text that is not valid Unicode")
+    _, key, was, now, base, bases = row[:6]
+    width = len(table.data_columns)
+    old, new = row[6 : 6 + width], row[6 + width :]
+    values = key_values(table, str(key))
+    result_new: dict[str, object] = {}
+    result_old: dict[str, object] = {}
+    for column, before, after in zip(table.data_columns, old, new, strict=True):
+        if was and now and before == after and type(before) is type(after):
+            continue
+        if now:
+            result_new[column.name] = _wire(table, column, _new(column, was, before, after))
+        if was and column.merge != "counter":
+            result_old[column.name] = _wire(table, column, before)
+    return Change(
+        table=table.name,
+        key=[
+            _wire(table, column, value)
+            for column, value in zip(table.key_columns, values, strict=True)
+        ],
+        op="delete" if not now else "update" if was else "insert",
+        base=int(str(base)),
+        bases=json.loads(bases) if isinstance(bases, str) else {},
+        new=result_new,
+        old=result_old,
+    )
+
+
+def _new(column: Column, was: Value, before: Value, after: Value) -> Value:
+    """What a change says of a column: a counter says its difference."""
+    if column.merge == "counter" and was and isinstance(before, int) and isinstance(after, int):
+        return after - before
+    return after
+
+
+def _wire(table: Table, column: Column, value: Value) -> object:
+    try:
+        return to_wire(column.type, check(column.type, value, scale=column.scale))
+    except BadValue as error:
+        raise BadValue(f"{table.name}.{column.name}: {error.message}", code=error.code) from None

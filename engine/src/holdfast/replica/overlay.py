@@ -1,0 +1,171 @@
+"""The overlay: visible row = the server's row + unsettled changes replayed on it, in order.
+
+Knows: change notes and shadows. Must not know: messages or the network.
+Upholds I15 (a replica reads its own writes) and I32 (news leave pending work alone). Server truth
+never fails to apply; a local change whose replay breaks a constraint is set aside (``held``) and is
+tried again whenever its row is replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from holdfast.core.errors import ConstraintFailed
+from holdfast.core.keys import key_text, key_values
+from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
+from holdfast.core.values import Value
+from holdfast.replica.database import savepoint
+from holdfast.schema.model import Table
+from holdfast.sql.replica import TableProgram
+from holdfast.sqlite import Connection, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A captured change of one row: ``old`` and ``new`` are the data columns' values."""
+
+    tx: int
+    key: str
+    was: bool
+    now: bool
+    old: Row
+    new: Row
+
+    @classmethod
+    def of(cls, table: Table, row: Row) -> Note:
+        width = len(table.data_columns)
+        return cls(
+            int(str(row[0])), str(row[1]), bool(row[2]), bool(row[3]),
+            row[6 : 6 + width], row[6 + width : 6 + 2 * width],
+        )  # fmt: skip
+
+    def touched(self) -> Iterable[int]:
+        """Positions, among the data columns, of the columns this change touches."""
+        for position, (old, new) in enumerate(zip(self.old, self.new, strict=True)):
+            if self.was != self.now or old != new or type(old) is not type(new):
+                yield position
+
+
+def assemble(table: Table, key: str, data: Sequence[Value]) -> Row:
+    """A whole row in column order from its key's text and its data columns."""
+    values = dict(zip(table.key, key_values(table, key), strict=True))
+    values.update(zip((column.name for column in table.data_columns), data, strict=True))
+    return tuple(values[name] for name in table.column_names)
+
+
+def data_of(table: Table, row: Row) -> Row:
+    """The data columns of a whole row."""
+    return tuple(row[table.positions[column.name]] for column in table.data_columns)
+
+
+def fold(table: Table, base: Row | None, note: Note) -> Row | None:
+    """One change replayed on a row (data columns; None: absent)."""
+    if not note.now:
+        return None
+    if base is None:
+        return note.new
+    result = list(base)
+    for position in note.touched():
+        column = table.data_columns[position]
+        new = note.new[position]
+        if column.merge == "counter":
+            old = note.old[position] if note.was else 0
+            result[position] = _add(result[position], new, old)
+        else:
+            result[position] = new
+    return tuple(result)
+
+
+def _add(current: Value, new: Value, old: Value) -> Value:
+    if not (isinstance(current, int) and isinstance(new, int) and isinstance(old, int)):
+        return new
+    return min(max(current + new - old, INTEGER_MIN), INTEGER_MAX)
+
+
+class Overlay:
+    """Rows of one table, as the server has them and as the person sees them."""
+
+    def __init__(self, connection: Connection, table: Table, statements: TableProgram) -> None:
+        self._db = connection
+        self.table = table
+        self._sql = statements
+
+    def truth(self, key: str, decided: frozenset[int]) -> Row | None:
+        """The server's version of a row as last applied; ``decided``: numbers being settled now."""
+        shadow = self._db.execute(self._sql.select_shadow, (key,))
+        if shadow:
+            return assemble(self.table, key, shadow[0][1:]) if shadow[0][0] else None
+        first = self._first(key, decided)
+        if first is not None:
+            return assemble(self.table, key, first.old) if first.was else None
+        return self.visible(key)
+
+    def _first(self, key: str, decided: frozenset[int]) -> Note | None:
+        """The earliest change of a key among those unsettled or being settled now."""
+        change = self._sql.changes.replace("WHERE tx BETWEEN ? AND ?", "WHERE key = ?")
+        unsettled = {
+            int(str(row[0])) for row in self._db.execute(self._sql.key_changes, (key,))
+        }
+        for row in self._db.execute(change, (key,)):
+            if int(str(row[0])) in decided or int(str(row[0])) in unsettled:
+                return Note.of(self.table, row)
+        return None
+
+    def visible(self, key: str) -> Row | None:
+        """The row as the table holds it."""
+        rows = self._db.execute(self._sql.select_row, key_values(self.table, key))
+        return rows[0] if rows else None
+
+    def put_shadow(self, key: str, truth: Row | None) -> None:
+        data = data_of(self.table, truth) if truth else (None,) * len(self.table.data_columns)
+        self._db.execute(self._sql.put_shadow, (key, int(truth is not None), *data))
+
+    def write(self, key: str, row: Row | None) -> None:
+        """Make the table hold this row (None: no row)."""
+        if row is None:
+            self._db.execute(self._sql.delete_row, key_values(self.table, key))
+        else:
+            self._db.execute(self._sql.upsert_row, row)
+
+    def make_room(self, row: Row, key: str) -> list[str]:
+        """Remove other rows that hold the unique values of server truth; returns their keys."""
+        removed: list[str] = []
+        own = key_values(self.table, key)
+        for unique, sql in zip(self.table.unique, self._sql.colliding, strict=True):
+            values = [row[self.table.positions[name]] for name in unique]
+            if any(value is None for value in values):
+                continue
+            for other in self._db.execute(sql, (*values, *own)):
+                removed.append(key_text(self.table, other))
+                self._db.execute(self._sql.delete_row, other)
+        return removed
+
+    def replay(self, key: str, truth: Row | None) -> None:
+        """Write truth and the unsettled changes on it; what breaks a constraint is held."""
+        notes = [
+            Note.of(self.table, row) for row in self._db.execute(self._sql.key_changes, (key,))
+        ]
+        base = data_of(self.table, truth) if truth else None
+        result = base
+        for note in notes:
+            result = fold(self.table, result, note)
+        if self._try(key, result):
+            for note in notes:
+                self._db.execute(self._sql.set_held, (0, note.tx, key))
+            return
+        self.write(key, truth)
+        for note in notes:
+            candidate = fold(self.table, base, note)
+            fits = self._try(key, candidate)
+            base = candidate if fits else base
+            self._db.execute(self._sql.set_held, (int(not fits), note.tx, key))
+
+    def _try(self, key: str, data: Row | None) -> bool:
+        row = None if data is None else assemble(self.table, key, data)
+        try:
+            with savepoint(self._db, "holdfast_replay"):
+                self.write(key, row)
+        except ConstraintFailed:
+            return False
+        return True

@@ -1,0 +1,319 @@
+"""Background sync: the thread driver of the sans-I/O session (``core.session``).
+
+Knows: threads, timers and how to carry out effects. Must not know: when something is due.
+One thread keeps the session and its timer; requests and the live stream run in threads of their own
+and report back as events. Writes of other connections are noticed by ``PRAGMA data_version``.
+
+Upholds I29 (nothing pending goes unnoticed) and the truthful status in ``holdfast_state.session``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.core import errors
+from holdfast.core import session as core
+from holdfast.core.connectivity import FailureKind, State
+from holdfast.core.limits import FOREIGN_WRITE_POLL_MS
+from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
+from holdfast.replica.host import Host
+from holdfast.replica.sync import Exchanger
+from holdfast.replica.transport import EventStream, Transport
+from holdfast.replica.verify import Verifier
+from holdfast.sqlite import Connection
+
+log = logging.getLogger("holdfast.runner")
+
+_KIND_BY_CODE = {
+    "unreachable": FailureKind.NETWORK,
+    "broken_answer": FailureKind.NETWORK,
+    "timeout": FailureKind.TIMEOUT,
+    "not_our_server": FailureKind.NOT_OUR_SERVER,
+    "protocol_version": FailureKind.PROTOCOL_UPGRADE,
+    "schema_mismatch": FailureKind.SCHEMA_MISMATCH,
+    "nonce_mismatch": FailureKind.NONCE_MISMATCH,
+    "epoch_mismatch": FailureKind.EPOCH_MISMATCH,
+    "server_behind": FailureKind.SEAL_MISMATCH,
+    "seal_invalid": FailureKind.SEAL_MISMATCH,
+    "too_many_requests": FailureKind.TOO_MANY_REQUESTS,
+}
+
+
+def failure_kind(error: errors.HoldfastError) -> FailureKind:
+    """What kind of failure an error is, for the session."""
+    if error.code in _KIND_BY_CODE:
+        return _KIND_BY_CODE[error.code]
+    match error:
+        case errors.Offline():
+            return FailureKind.NETWORK
+        case errors.ServerTrouble():
+            return FailureKind.SERVER_ERROR
+        case errors.SignInNeeded():
+            return FailureKind.UNAUTHENTICATED
+        case errors.UpgradeNeeded():
+            return FailureKind.PROTOCOL_UPGRADE
+        case errors.AttentionNeeded():
+            return FailureKind.NONCE_MISMATCH
+        case errors.DatabaseError():
+            return FailureKind.LOCAL
+        case _:
+            return FailureKind.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOptions:
+    """``session``: times of the session. ``on_status``: called with each new status."""
+
+    session: core.SessionConfig = field(default_factory=core.SessionConfig)
+    on_status: Callable[[dict[str, Any]], None] | None = None
+
+
+class Runner:
+    """Keeps one replica in sync until it is stopped."""
+
+    def __init__(
+        self,
+        database: LocalDatabase,
+        exchanger: Exchanger,
+        transport: Transport,
+        host: Host,
+        *,
+        has_work: Callable[[], bool],
+        has_unsent: Callable[[], bool],
+        options: RunnerOptions,
+    ) -> None:
+        self._database = database
+        self._exchanger = exchanger
+        self._transport = transport
+        self._host = host
+        self._has_work = has_work
+        self._has_unsent = has_unsent
+        self._options = options
+        self._events: queue.Queue[core.Event] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name="holdfast-session", daemon=True)
+        self._workers: list[threading.Thread] = []
+        self._stream: EventStream | None = None
+        self._stream_lock = threading.Lock()
+        self._watch: Connection = database.watch()
+        self._state = core.new_session(options.session)
+        self._wake_at_ms: int | None = None
+        self._asked = 0
+        self._served = 0
+        self._token = transport.fingerprint()
+        self.session: dict[str, Any] = {"state": State.STARTING.value}
+
+    # --- from other threads ---------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def local_write(self) -> None:
+        """A local transaction was committed."""
+        self._events.put(core.LocalWrite())
+
+    def hint(self) -> None:
+        """Look for the server at once."""
+        self._events.put(core.PlatformHint())
+        self._events.put(core.ServerMoved())
+
+    def stop(self) -> None:
+        self._events.put(core.Stop())
+        self._thread.join()
+        self._transport.interrupt()
+        for worker in self._workers:
+            worker.join()
+        self._watch.close()
+
+    # --- the session's thread -------------------------------------------------------------------
+
+    def _run(self) -> None:
+        seen = self._data_version()
+        self._step(core.Started(pending=int(self._has_work())))
+        while self._state.connection is not State.STOPPED:
+            try:
+                event = self._events.get(timeout=self._patience_s())
+            except queue.Empty:
+                event = None
+            if event is not None:
+                self._step(event)
+                continue
+            version = self._data_version()
+            if version != seen:
+                seen = version
+                self._look()
+            self._watch_token()
+            if self._wake_at_ms is not None and self._host.monotonic_ms() >= self._wake_at_ms:
+                self._wake_at_ms = None
+                self._step(core.Tick())
+        self._close_stream()
+
+    def _patience_s(self) -> float:
+        wait_ms = FOREIGN_WRITE_POLL_MS
+        if self._wake_at_ms is not None:
+            wait_ms = min(wait_ms, max(0, self._wake_at_ms - self._host.monotonic_ms()))
+        return wait_ms / 1000
+
+    def _data_version(self) -> object:
+        return self._watch.execute("PRAGMA data_version")[0][0]
+
+    def _look(self) -> None:
+        """Another connection has written: is there work, or a wish to sync?"""
+        (asked,) = read_state(self._watch, "sync_request")
+        if isinstance(asked, int) and asked > self._asked:
+            self._asked = asked
+            self.hint()
+        if self._has_unsent():
+            self._step(core.LocalWrite())
+
+    def _watch_token(self) -> None:
+        if self._state.connection is State.NEEDS_SIGN_IN:
+            token = self._transport.fingerprint()
+            if token != self._token:
+                self._token = token
+                self._step(core.SignedIn())
+
+    def _step(self, event: core.Event) -> None:
+        now_ms = self._host.monotonic_ms()
+        self._state, effects = core.step(self._state, event, now_ms, self._host.random01())
+        self._wake_at_ms = None
+        for effect in effects:
+            match effect:
+                case core.StartExchange():
+                    self._spawn(self._exchange, self._asked)
+                case core.StartProbe():
+                    self._spawn(self._probe)
+                case core.OpenStream():
+                    self._close_stream()
+                    self._spawn(self._listen)
+                case core.CloseStream():
+                    self._close_stream()
+                case core.WakeAt(at_ms=at_ms):
+                    self._wake_at_ms = at_ms
+                case core.Report(status=status):
+                    self._report(status)
+        if self._served != self.session.get("served", 0):
+            self._report(core.status(self._state))
+
+    def _spawn(self, work: Callable[..., None], *args: object) -> None:
+        self._workers = [worker for worker in self._workers if worker.is_alive()]
+        worker = threading.Thread(target=work, args=args, name="holdfast-request", daemon=True)
+        self._workers.append(worker)
+        worker.start()
+
+    def _report(self, status: core.Status) -> None:
+        retry_at = None
+        if status.retry_at_ms is not None:
+            left_ms = max(0, status.retry_at_ms - self._host.monotonic_ms())
+            retry_at = self._host.now_us() + left_ms * 1000
+        error = status.last_error
+        self.session = {
+            "state": status.state.value,
+            "retry_at": retry_at,
+            "attempt": status.attempt,
+            "stalled": status.stalled,
+            "stalled_reason": status.stalled_reason,
+            "error_code": error.code if error else None,
+            "error_message": error.message if error else None,
+            "pid": os.getpid(),
+            "served": self._served,
+        }
+        self._store_session()
+        if self._options.on_status is not None:
+            self._options.on_status(self.session)
+
+    def _store_session(self) -> None:
+        """Let other processes see the status; failing to write it must not stop sync."""
+        try:
+            with transaction(self._watch):
+                write_state(self._watch, session=json.dumps(self.session))
+        except errors.DatabaseError as error:
+            log.warning("the status could not be stored: %s", error)
+
+    # --- requests, each in a thread of its own --------------------------------------------------
+
+    def _exchange(self, asked: int) -> None:
+        try:
+            done = self._exchanger.exchange()
+            if done.applied.differing and not done.left:
+                report = Verifier(self._database, self._exchanger).verify(deep=False)
+                log.warning(
+                    "scopes %s differed from the server's; %d rows were repaired",
+                    ", ".join(report.mismatched), report.repaired,
+                )  # fmt: skip
+        except errors.HoldfastError as error:
+            self._events.put(
+                core.ExchangeFailed(
+                    kind=failure_kind(error),
+                    retry_after_ms=getattr(error, "retry_after_ms", None),
+                    code=error.code,
+                    message=error.message,
+                )
+            )
+        except Exception as error:
+            log.exception("an exchange failed in an unexpected way")
+            self._events.put(core.ExchangeFailed(kind="unknown", message=repr(error)))
+        else:
+            if asked > self._served:
+                self._served = asked
+            self._events.put(
+                core.ExchangeOk(pending=done.left, progressed=done.progressed or not done.left)
+            )
+
+    def _probe(self) -> None:
+        try:
+            self._transport.health(self._host.random_bytes(8).hex())
+        except errors.HoldfastError as error:
+            self._events.put(
+                core.ProbeFailed(
+                    kind=failure_kind(error),
+                    retry_after_ms=getattr(error, "retry_after_ms", None),
+                    code=error.code,
+                    message=error.message,
+                )
+            )
+        except Exception as error:
+            log.exception("a probe failed in an unexpected way")
+            self._events.put(core.ProbeFailed(kind="unknown", message=repr(error)))
+        else:
+            self._events.put(core.ProbeOk())
+
+    def _listen(self) -> None:
+        try:
+            stream = self._transport.events()
+        except errors.HoldfastError as error:
+            log.debug("no live stream: %s", error)
+            self._events.put(core.StreamDown())
+            return
+        with self._stream_lock:
+            self._stream = stream
+        try:
+            for event in stream:
+                if event.kind == "hello":
+                    self._events.put(core.StreamUp())
+                elif event.kind == "moved":
+                    self._events.put(core.ServerMoved())
+                else:
+                    self._events.put(core.Heartbeat())
+        except errors.HoldfastError as error:
+            log.debug("the live stream ended: %s", error)
+        finally:
+            with self._stream_lock:
+                mine = self._stream is stream
+                if mine:
+                    self._stream = None
+            stream.close()
+            if mine:
+                self._events.put(core.StreamDown())
+
+    def _close_stream(self) -> None:
+        with self._stream_lock:
+            stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()

@@ -1,0 +1,123 @@
+"""Sealing: the open group of captured changes becomes a numbered transaction.
+
+Knows: the outbox tables. Must not know: the network.
+Called inside a write transaction. Transactions opened through our connections are sealed in their
+own commit; what foreign connections wrote is sealed together before the next local transaction,
+exchange or application of news. So the open group is always the newest, and what it touched is what
+the tables hold now.
+
+Upholds I2, I4 (every sealed transaction has a number and an id), I9.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from holdfast.core.clock import next_stamp
+from holdfast.core.errors import DatabaseError
+from holdfast.core.ids import transaction_id
+from holdfast.core.keys import key_values
+from holdfast.core.values import Value
+from holdfast.replica.database import write_state
+from holdfast.schema.model import Schema, Table
+from holdfast.sql.replica import ReplicaProgram, TableProgram
+from holdfast.sqlite import Connection
+
+
+def seal(
+    connection: Connection,
+    schema: Schema,
+    program: ReplicaProgram,
+    *,
+    now_us: int,
+    random_bytes: Callable[[int], bytes],
+    replaces: int = 0,
+) -> int | None:
+    """Seal the open group; its number, or None when it holds no net change.
+
+    ``now_us``: the device's clock, microseconds. The stamp never goes backwards.
+    """
+    ((open_tx, last_us, unsettled, *touched),) = connection.execute(program.glance)
+    if not isinstance(open_tx, int) or not isinstance(last_us, int):
+        raise DatabaseError("the replica's state row is not readable")
+    if not any(touched):
+        return None
+    after: set[int] = set()
+    left = 0
+    for table, is_touched in zip(schema.all_tables, touched, strict=True):
+        if is_touched:
+            statements = program.tables[table.name]
+            left += _tidy(connection, table, statements, open_tx)
+            if unsettled:
+                after |= _inherit(connection, table, statements, open_tx)
+                for sql in (*statements.parents, *statements.freed):
+                    found = connection.execute(sql, (open_tx, open_tx))
+                    after |= {tx for (tx,) in found if isinstance(tx, int)}
+    if not left:
+        return None
+    stamp_us = next_stamp(last_us, now_us)
+    connection.execute(
+        "INSERT INTO holdfast_tx (number, id, state, at, after, replaces) "
+        "VALUES (?, ?, 'pending', ?, ?, ?)",
+        (open_tx, transaction_id(random_bytes), stamp_us, json.dumps(sorted(after)), replaces),
+    )
+    write_state(connection, open_tx=open_tx + 1, stamp_us=stamp_us)
+    return open_tx
+
+
+def _tidy(connection: Connection, table: Table, statements: TableProgram, group: int) -> int:
+    """Leave only net changes in a group; how many there are."""
+    ((notes, unknown, empty),) = connection.execute(statements.survey, (group,))
+    if unknown:
+        _resolve_unknown(connection, table, statements, group)
+    if unknown or empty:
+        connection.execute(statements.drop_empty, (group,))
+        ((notes, _, _),) = connection.execute(statements.survey, (group,))
+    return int(str(notes))
+
+
+def _resolve_unknown(
+    connection: Connection, table: Table, statements: TableProgram, group: int
+) -> None:
+    """Look up rows of which a BEFORE trigger could not know whether they stay."""
+    keys = [str(key) for (key,) in connection.execute(statements.unknown_keys, (group,))]
+    for key in keys:
+        rows = connection.execute(statements.select_row, key_values(table, key))
+        data: list[Value] = [None] * len(table.data_columns)
+        if rows:
+            data = [rows[0][table.positions[column.name]] for column in table.data_columns]
+        connection.execute(statements.resolve_unknown, (int(bool(rows)), *data, group, key))
+
+
+def _inherit(
+    connection: Connection, table: Table, statements: TableProgram, group: int
+) -> set[int]:
+    """Columns with an earlier unsettled change inherit its base; returns the earlier groups.
+
+    The base of a change is the revision the person saw. What they saw was their own unsettled
+    change, which itself was based on an older revision.
+    """
+    width = len(table.data_columns)
+    earlier: dict[str, dict[str, int]] = {}
+    groups: set[int] = set()
+    for row in connection.execute(statements.chained, (group,)):
+        tx, key, was, now, base, bases = row[:6]
+        assert isinstance(tx, int) and isinstance(key, str) and isinstance(base, int)
+        own = json.loads(bases) if isinstance(bases, str) else {}
+        old, new = row[6 : 6 + width], row[6 + width :]
+        inherited = earlier.setdefault(key, {})
+        for column, before, after in zip(table.data_columns, old, new, strict=True):
+            if was != now or before != after or type(before) is not type(after):
+                inherited[column.name] = own.get(column.name, base)
+        groups.add(tx)
+    for key, inherited in earlier.items():
+        ((base,),) = connection.execute(
+            "SELECT coalesce(max(rev), 0) FROM holdfast_row WHERE tbl = ? AND key = ?",
+            (table.name, key),
+        )
+        connection.execute(
+            statements.set_bases,
+            (base, json.dumps(inherited, separators=(",", ":")), group, key),
+        )
+    return groups

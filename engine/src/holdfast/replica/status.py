@@ -1,0 +1,104 @@
+"""What can truthfully be said of a replica at this moment: counted from its tables, never cached.
+
+Knows: the replica's tables. Must not know: how to sync.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.replica.database import LocalDatabase, count, read_state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """``pending``: local transactions not yet sent (what foreign connections wrote counts as one);
+    ``sent``: sent, not yet answered; ``held`` and ``refused``: wait for a person, as do
+    ``conflicts``. Times are microseconds since 1970, UTC."""
+
+    state: str
+    pending: int
+    sent: int
+    held: int
+    refused: int
+    conflicts: int
+    verified_at: int | None
+    retry_at: int | None
+    clock_offset_ms: int | None
+    clock_error_ms: int | None
+    device: str
+    user: str
+    server: str
+    pending_changes: int
+    oldest_pending_at: int | None
+    mismatches: int
+    error_code: str | None
+    error_message: str | None
+    stalled: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready form."""
+        return dataclasses.asdict(self)
+
+
+def open_group(database: LocalDatabase) -> int:
+    """How many rows have changes that are not sealed yet."""
+    (open_tx,) = read_state(database.app, "open_tx")
+    total = 0
+    for statements in database.program.tables.values():
+        sql = statements.group_keys.replace("SELECT key", "SELECT count(*)")
+        ((rows,),) = database.app.execute(sql, (open_tx,))
+        total += int(str(rows))
+    return total
+
+
+def has_work(database: LocalDatabase) -> bool:
+    """Whether anything waits to be sent or answered."""
+    return bool(
+        count(database.app, "holdfast_tx", "state IN ('pending', 'sent')") or open_group(database)
+    )
+
+
+def has_unsent(database: LocalDatabase) -> bool:
+    """Whether anything was written that has not been sent yet."""
+    return bool(count(database.app, "holdfast_tx", "state = 'pending'") or open_group(database))
+
+
+def read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
+    """The status now; ``session`` is what is known of the connection."""
+    db = database.app
+    states = {
+        str(state): int(str(number))
+        for state, number in db.execute("SELECT state, count(*) FROM holdfast_tx GROUP BY state")
+    }
+    unsealed = open_group(database)
+    ((changes, oldest),) = db.execute(
+        "SELECT (SELECT count(*) FROM holdfast_pending WHERE state <> 'held'), "
+        "(SELECT min(at) FROM holdfast_tx WHERE state IN ('pending', 'sent'))"
+    )
+    device, user, server, verified, offset, error, mismatches = read_state(
+        db, "device", "user", "server", "verified_us", "offset_us", "offset_error_us", "mismatches"
+    )
+    return Status(
+        state=str(session.get("state", "starting")),
+        pending=states.get("pending", 0) + (1 if unsealed else 0),
+        sent=states.get("sent", 0),
+        held=states.get("held", 0),
+        refused=states.get("refused", 0),
+        conflicts=count(db, "holdfast_conflict", "state = 'open'"),
+        verified_at=verified if isinstance(verified, int) else None,
+        retry_at=session.get("retry_at"),
+        clock_offset_ms=round(offset / 1000) if isinstance(offset, int) else None,
+        clock_error_ms=-(-error // 1000) if isinstance(error, int) else None,
+        device=str(device),
+        user=str(user),
+        server=str(server),
+        pending_changes=int(str(changes)),
+        oldest_pending_at=oldest if isinstance(oldest, int) else None,
+        mismatches=int(str(mismatches)),
+        error_code=session.get("error_code"),
+        error_message=session.get("error_message"),
+        stalled=bool(session.get("stalled", False)),
+    )

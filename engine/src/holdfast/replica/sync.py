@@ -1,0 +1,225 @@
+"""The client's side of exchanges: what is sent, what is believed, what is stored.
+
+Knows: one replica and one transport. Must not know: when to sync (``core.session``) or threads.
+Upholds I6, I7 (the nonce is stored before it is sent and reused until it is answered), I10, I35.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+from holdfast.core.clock import OffsetSample, best_offset
+from holdfast.core.errors import AttentionNeeded, DatabaseError
+from holdfast.protocol.messages import (
+    Checkpoint,
+    ExchangeRequest,
+    Head,
+    Nonces,
+    Offset,
+    Position,
+    RangeAnswer,
+    RangeQuery,
+    RowQuery,
+    VerifyRequest,
+)
+from holdfast.protocol.version import PROTOCOL
+from holdfast.replica.apply import Applied, Applier
+from holdfast.replica.database import LocalDatabase, count, read_state, transaction, write_state
+from holdfast.replica.host import Host
+from holdfast.replica.outbox import next_batch
+from holdfast.replica.seal import seal
+from holdfast.replica.transport import Answer, Transport
+from holdfast.schema.model import Schema
+from holdfast.sqlite import Connection
+
+_SAMPLES_MAX = 8
+
+
+@dataclass(slots=True)
+class Exchanged:
+    """What one exchange did. ``left``: transactions that are still to be sent or answered."""
+
+    sent: int = 0
+    left: int = 0
+    applied: Applied = field(default_factory=Applied)
+    ranges: list[RangeAnswer] = field(default_factory=list)
+
+    @property
+    def progressed(self) -> bool:
+        """Whether anything was decided or arrived."""
+        done = self.applied
+        return bool(done.applied or done.refused or done.held or done.rows or done.removed)
+
+
+class Exchanger:
+    """Makes exchanges for one replica, one at a time."""
+
+    def __init__(self, database: LocalDatabase, transport: Transport, host: Host) -> None:
+        self._database = database
+        self._transport = transport
+        self._host = host
+        self._mutex = threading.Lock()
+        self._samples: deque[OffsetSample] = deque(maxlen=_SAMPLES_MAX)
+
+    @property
+    def _db(self) -> Connection:
+        return self._database.sync
+
+    @property
+    def _schema(self) -> Schema:
+        return self._database.schema
+
+    def exchange(self) -> Exchanged:
+        """One round trip: pending work up, outcomes and news down, all stored in one transaction.
+
+        Raises the ``SyncError`` tree, or ``DatabaseError``; then nothing of the answer is stored.
+        """
+        with self._mutex:
+            request = self._prepare()
+            echo = self._echo()
+            answer = self._transport.exchange(request, echo)
+            try:
+                result = self._store(answer, request.nonce.to)
+            finally:
+                answer.close()
+            result.sent = len(request.transactions)
+            return result
+
+    def verify(self, ranges: list[RangeQuery], rows: list[RowQuery]) -> Exchanged:
+        """Ask for digests of ranges and the server's version of rows; take in its catch-up."""
+        with self._mutex:
+            device, epoch = read_state(self._db, "device", "epoch")
+            request = VerifyRequest(
+                protocol=PROTOCOL,
+                schema=self._schema.fingerprint,
+                device=str(device),
+                epoch=str(epoch),
+                now=self._host.now_us(),
+                checkpoint=checkpoint(self._db),
+                ranges=ranges,
+                rows=rows,
+            )
+            answer = self._transport.verify(request, self._echo())
+            try:
+                return self._store(answer, None)
+            finally:
+                answer.close()
+
+    def _echo(self) -> str:
+        return self._host.random_bytes(12).hex()
+
+    def _prepare(self) -> ExchangeRequest:
+        """Seal, choose what goes up, and store the proposed nonce before it is sent."""
+        now_us = self._host.now_us()
+        with transaction(self._db):
+            seal(
+                self._db,
+                self._schema,
+                self._database.program,
+                now_us=now_us,
+                random_bytes=self._host.random_bytes,
+            )
+            device, epoch, nonce, proposed, confirmed, offset, error = read_state(
+                self._db,
+                "device", "epoch", "nonce", "next_nonce", "confirmed", "offset_us",
+                "offset_error_us",
+            )  # fmt: skip
+            if not proposed:
+                proposed = self._host.random_bytes(16).hex()
+                write_state(self._db, next_nonce=proposed)
+            batch = next_batch(self._db, self._schema, self._database.program)
+            positions = checkpoint(self._db)
+        measured = None
+        if isinstance(offset, int) and isinstance(error, int):
+            measured = Offset(us=offset, error_us=error)
+        return ExchangeRequest(
+            protocol=PROTOCOL,
+            schema=self._schema.fingerprint,
+            device=str(device),
+            epoch=str(epoch),
+            now=now_us,
+            checkpoint=positions,
+            nonce=Nonces(since=str(nonce), to=str(proposed)),
+            offset=measured,
+            confirmed=int(str(confirmed)),
+            transactions=batch,
+        )
+
+    def _store(self, answer: Answer, nonce: str | None) -> Exchanged:
+        head, final = answer.head, answer.checkpoint
+        result = Exchanged()
+        with transaction(self._db):
+            self._check_identity(head, nonce)
+            lines = (line for line in answer.lines() if not _is_range(line, result.ranges))
+            applier = Applier(
+                self._db,
+                self._schema,
+                self._database.program,
+                now_us=self._host.now_us(),
+                random_bytes=self._host.random_bytes,
+            )
+            result.applied = applier.apply(head, lines, final)
+            self._note(head, final, answer, result.applied.differing, nonce)
+            result.left = count(self._db, "holdfast_tx", "state IN ('pending', 'sent')")
+        return result
+
+    def _check_identity(self, head: Head, nonce: str | None) -> None:
+        device, epoch, proposed = read_state(self._db, "device", "epoch", "next_nonce")
+        if epoch and head.epoch != epoch:
+            raise AttentionNeeded(
+                "the server's history is another one (restored from a backup?); nothing was "
+                "changed and pending work is kept",
+                code="epoch_mismatch",
+            )
+        if device and head.device != device:
+            raise AttentionNeeded("the answer is for another device", code="wrong_device")
+        if nonce is not None and proposed != nonce:
+            raise DatabaseError("another process has answered this exchange", code="sync_elsewhere")
+
+    def _note(
+        self,
+        head: Head,
+        final: Checkpoint,
+        answer: Answer,
+        differing: list[str],
+        nonce: str | None,
+    ) -> None:
+        now_us = self._host.now_us()
+        self._samples.append(
+            OffsetSample(
+                sent_us=answer.sent_us, received_us=answer.received_us, server_us=head.time
+            )
+        )
+        best = best_offset(list(self._samples), now_us=now_us)
+        if best is not None:
+            write_state(self._db, offset_us=best.offset_us, offset_error_us=best.error_us)
+        if nonce is not None:
+            write_state(self._db, nonce=nonce, next_nonce="")
+        write_state(self._db, device=head.device, user=head.user, epoch=head.epoch)
+        if differing:
+            self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")
+        else:
+            write_state(self._db, verified_us=now_us + (best.offset_us if best else 0))
+
+
+def _is_range(line: object, ranges: list[RangeAnswer]) -> bool:
+    """Take a range's answer out of the stream of news."""
+    if isinstance(line, RangeAnswer):
+        ranges.append(line)
+        return True
+    return False
+
+
+def checkpoint(connection: Connection) -> dict[str, Position]:
+    """The scope versions this replica has applied whole, with the server's seals on them."""
+    return {
+        str(scope): Position(
+            version=int(str(version)), count=int(str(rows)), digest=str(digest), seal=str(seal_)
+        )
+        for scope, version, rows, digest, seal_ in connection.execute(
+            "SELECT scope, version, server_count, server_digest, seal FROM holdfast_scope "
+            "WHERE seal <> ''"
+        )
+    }

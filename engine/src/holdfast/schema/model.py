@@ -1,0 +1,292 @@
+"""A schema as data: tables, columns, keys, scopes, merge and delete policies, constraints.
+
+Knows: what a developer declares, and whether it makes sense. Must not know: SQL or messages.
+A schema has one JSON form, a generation and a fingerprint; only identifiers declared here ever
+reach SQL.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from holdfast.core import values
+from holdfast.core.errors import BadValue, SchemaError
+from holdfast.core.limits import COLUMNS_MAX, IDENTIFIER_LENGTH_MAX, TABLES_MAX
+
+MergePolicy = Literal[
+    "latest", "manual", "counter", "server", "client", "largest", "smallest"
+]
+DeletePolicy = Literal["keep", "delete", "manual"]
+ColumnType = Literal[
+    "text", "integer", "real", "boolean", "bytes", "uuid", "timestamp", "date", "decimal", "json"
+]
+
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*\Z")
+_TEMPLATE_PART = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_SCOPE_LITERAL = re.compile(r"[A-Za-z0-9_./:-]*\Z")
+
+
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One column. ``default`` is in the wire form; without it and not ``nullable``, it is required."""
+
+    name: str
+    type: ColumnType = "text"
+    merge: MergePolicy = "latest"
+    nullable: bool = False
+    default: Any = None
+    corrected: bool = False
+    """A time stamp that the server shifts by the device's clock offset when it accepts it."""
+    scale: int = 0
+    """Digits after the point of a ``decimal``."""
+
+    def default_value(self) -> values.Value:
+        """The default in its storage form; ``None`` when there is none. A counter starts at 0."""
+        if self.default is None:
+            return 0 if self.merge == "counter" else None
+        return values.from_wire(self.type, self.default, scale=self.scale)
+
+
+class ForeignKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``columns`` refer to the primary key of ``table``; deferred, no action."""
+
+    columns: tuple[str, ...]
+    table: str
+
+
+class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A constraint of the small declared set, on one column; NULL always passes."""
+
+    column: str
+    kind: Literal["range", "length", "one_of", "not_empty"]
+    min: int | None = None
+    max: int | None = None
+    values: tuple[str, ...] = ()
+
+
+class Table(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True
+):
+    """One synced table. Keys are made by the client and never change."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    scopes: tuple[str, ...]
+    """Templates such as ``catalog`` or ``store/{store_id}``; ``*{column}`` is a JSON array of names."""
+    on_delete: DeletePolicy = "keep"
+    unique: tuple[tuple[str, ...], ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    checks: tuple[Check, ...] = ()
+    existence_public: bool = False
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+    @functools.cached_property
+    def column_names(self) -> tuple[str, ...]:
+        """All columns in declared order: the order of values in rows, hashes and messages."""
+        return tuple(column.name for column in self.columns)
+
+    @functools.cached_property
+    def key_columns(self) -> tuple[Column, ...]:
+        return tuple(self.by_name[name] for name in self.key)
+
+    @functools.cached_property
+    def data_columns(self) -> tuple[Column, ...]:
+        """The columns that are not part of the key, in declared order."""
+        return tuple(column for column in self.columns if column.name not in self.key)
+
+    @functools.cached_property
+    def positions(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.column_names)}
+
+    @functools.cached_property
+    def key_positions(self) -> tuple[int, ...]:
+        return tuple(self.positions[name] for name in self.key)
+
+
+class Schema(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True
+):
+    """All synced tables of an app. ``local`` is SQL for tables and triggers that are not synced."""
+
+    name: str
+    tables: tuple[Table, ...]
+    generation: int = 1
+    local: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _validate(self)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """32 hex digits; equal exactly for equal synced tables (``local`` does not count)."""
+        body = msgspec.json.encode(
+            [self.name, self.generation, [msgspec.to_builtins(t) for t in self.tables]]
+        )
+        return hashlib.blake2s(body, digest_size=16).hexdigest()
+
+    @functools.cached_property
+    def all_tables(self) -> tuple[Table, ...]:
+        """The declared tables and the engine's own synced ones."""
+        return (*self.tables, CONFLICT_TABLE)
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, Table]:
+        return {table.name: table for table in self.all_tables}
+
+    def to_json(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Schema:
+        """Read the JSON form. Raises ``SchemaError`` with the place of the fault."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except SchemaError:
+            raise
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            raise SchemaError(f"not a schema: {error}") from None
+
+
+def template_columns(template: str) -> tuple[str, ...]:
+    """The columns a scope template names."""
+    return tuple(_TEMPLATE_PART.findall(template))
+
+
+def _fail(where: str, what: str) -> None:
+    raise SchemaError(f"{where}: {what}")
+
+
+def _identifier(where: str, name: str, *, engine: bool = False) -> None:
+    if len(name) > IDENTIFIER_LENGTH_MAX or not _IDENTIFIER.match(name):
+        _fail(where, f"{name!r} is not a name (a-z, 0-9 and _, at most {IDENTIFIER_LENGTH_MAX})")
+    if not engine and name.startswith(("holdfast_", "sqlite_")):
+        _fail(where, f"{name!r} is reserved")
+
+
+def _validate(schema: Schema) -> None:
+    _identifier("schema", schema.name)
+    if not schema.tables or len(schema.tables) > TABLES_MAX:
+        _fail("schema", f"needs 1 to {TABLES_MAX} tables")
+    if schema.generation < 1:
+        _fail("schema", "generation starts at 1")
+    names = [table.name for table in schema.tables]
+    if len(set(names)) != len(names):
+        _fail("schema", "a table is declared twice")
+    tables = {table.name: table for table in schema.tables}
+    for table in schema.tables:
+        _identifier("schema", table.name)
+        _validate_table(table, tables)
+
+
+def _validate_table(table: Table, tables: dict[str, Table]) -> None:
+    where = f"table {table.name}"
+    columns = [column.name for column in table.columns]
+    if not columns or len(columns) > COLUMNS_MAX or len(set(columns)) != len(columns):
+        _fail(where, f"needs 1 to {COLUMNS_MAX} different columns")
+    for column in table.columns:
+        _validate_column(where, column, is_key=column.name in table.key)
+    if not table.key or len(set(table.key)) != len(table.key):
+        _fail(where, "needs a key")
+    for name in (*table.key, *(name for unique in table.unique for name in unique)):
+        if name not in columns:
+            _fail(where, f"no column {name!r}")
+    if not table.scopes:
+        _fail(where, "needs at least one scope")
+    for template in table.scopes:
+        _validate_template(where, table, template)
+    for key in table.foreign_keys:
+        parent = tables.get(key.table)
+        if parent is None or any(name not in columns for name in key.columns):
+            _fail(where, f"foreign key to {key.table}: no such table or column")
+        elif [table.by_name[n].type for n in key.columns] != [c.type for c in parent.key_columns]:
+            _fail(where, f"foreign key to {key.table} does not fit its key")
+    for check in table.checks:
+        if check.column not in columns:
+            _fail(where, f"check on {check.column!r}: no such column")
+    _validate_unique_reach(where, table)
+
+
+def _validate_column(where: str, column: Column, *, is_key: bool) -> None:
+    _identifier(where, column.name)
+    where = f"{where}, column {column.name}"
+    if is_key and (column.type not in values.KEY_TYPES or column.nullable):
+        _fail(where, f"a key is one of {', '.join(values.KEY_TYPES)} and never null")
+    if is_key and column.merge != "latest":
+        _fail(where, "a key never changes, so it has no merge policy")
+    if column.merge == "counter" and (column.type != "integer" or column.nullable):
+        _fail(where, "a counter is an integer and never null")
+    if column.corrected and column.type != "timestamp":
+        _fail(where, "only a timestamp can be corrected")
+    if column.scale and column.type != "decimal":
+        _fail(where, "only a decimal has a scale")
+    if not 0 <= column.scale <= 12:
+        _fail(where, "scale is 0 to 12")
+    try:
+        column.default_value()
+    except BadValue as error:
+        _fail(where, f"default: {error.message}")
+
+
+def _validate_template(where: str, table: Table, template: str) -> None:
+    literal = _TEMPLATE_PART.sub("", template)
+    array = literal.startswith("*")
+    if array and (literal != "*" or len(template_columns(template)) != 1):
+        _fail(where, f"scope {template!r} is not a template")
+    if not _SCOPE_LITERAL.match(literal.removeprefix("*")):
+        _fail(where, f"scope {template!r} has other signs than letters, digits and _./:-")
+    for name in template_columns(template):
+        column = table.by_name.get(name)
+        if column is None or column.nullable:
+            _fail(where, f"scope {template!r}: {name!r} is not a column that is never null")
+        elif column.type not in (("json",) if array else values.KEY_TYPES):
+            _fail(where, f"scope {template!r}: {name!r} has the wrong type")
+
+
+def _validate_unique_reach(where: str, table: Table) -> None:
+    """A unique key must not reach beyond what a device can see."""
+    for unique in table.unique:
+        scoped = any(set(template_columns(template)) <= set(unique) for template in table.scopes)
+        uuids = all(table.by_name[name].type == "uuid" for name in unique)
+        if not (scoped or uuids or table.existence_public):
+            _fail(where, f"unique {unique} reaches beyond its scopes (say existence_public)")
+
+
+CONFLICT_TABLE = Table(
+    name="holdfast_conflict",
+    key=("id",),
+    columns=(
+        Column("id", "uuid"),
+        Column("scopes", "json", default="[]"),
+        Column("table_name", "text"),
+        Column("row_key", "text"),
+        Column("column_name", "text"),
+        Column("kind", "text", default="edit"),
+        Column("base", "json", nullable=True),
+        Column("mine", "json", nullable=True),
+        Column("theirs", "json", nullable=True),
+        Column("user", "text"),
+        Column("device", "text"),
+        Column("at", "timestamp"),
+        Column("their_user", "text", default=""),
+        Column("their_device", "text", default=""),
+        Column("their_at", "timestamp", nullable=True),
+        Column("state", "text", default="open"),
+        Column("chosen", "json", nullable=True),
+        Column("settled_by", "text", nullable=True),
+        Column("settled_at", "timestamp", nullable=True),
+    ),
+    scopes=("*{scopes}",),
+)
+"""Conflicts are rows: synced in the scopes of the row they concern, settled on any device.
+
+``mine`` is the side of the device named in ``device``, whose change did not go in; ``theirs`` is the
+value that stands on the server. Values are in their wire form. ``state``: open, settled.
+"""

@@ -1,0 +1,62 @@
+"""What the HTTP shell asks of the service behind it, and of whoever says who is asking.
+
+Knows: the shapes of both. Must not know: HTTP's wire, a database, or how a token is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
+from holdfast.schema.model import Schema
+from holdfast.server.principal import Principal
+
+Authenticator = Callable[[Mapping[str, str]], Principal]
+"""Takes a request's headers (names in lower case), gives who is asking.
+
+Called in a worker thread, before a body is read. Raises ``ProtocolError`` with status 401 and code
+``sign_in`` for a missing, unknown or revoked token.
+"""
+
+
+class ExchangeService(Protocol):
+    """The server without HTTP. All methods may be called from any thread, also at the same time.
+
+    A service tells news by calling the ``on_commit`` it was made with after each commit, with the
+    scopes that moved and their versions (``Hub.publish`` takes them).
+    """
+
+    @property
+    def epoch(self) -> str:
+        """The identity of the server's history."""
+        ...
+
+    @property
+    def schema(self) -> Schema: ...
+
+    def exchange(
+        self, principal: Principal, request: ExchangeRequest, *, echo: str
+    ) -> Iterator[Line]:
+        """Take in pending transactions, then yield outcomes and news.
+
+        What was pushed is committed, and the snapshot that is read from is taken, before the first
+        line comes. Lines are taken by one thread at a time, not always the same one. Closing the
+        iterator, at any line, releases the snapshot. Raises ``ProtocolError`` before the first
+        line for a request that is refused whole.
+        """
+        ...
+
+    def verify(self, principal: Principal, request: VerifyRequest, *, echo: str) -> Iterator[Line]:
+        """Yield news and digests of ranges; as ``exchange`` in all else."""
+        ...
+
+    def heads(self, principal: Principal) -> dict[str, int]:
+        """The scopes that may be read, with their newest versions."""
+        ...
+
+    def now_us(self) -> int:
+        """The server's clock: microseconds since 1970, UTC."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,282 @@
+"""The server on HTTP: an ASGI app that can be mounted anywhere.
+
+Knows: routes, headers, statuses. Must not know: a database, merging, or how tokens are checked.
+Every answer carries the request's echo and is never stored; every answer that is not 2xx is JSON
+with a stable code. The service runs in worker threads: so many, and with so long a queue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from holdfast.core.errors import DatabaseError, ProtocolError
+from holdfast.core.limits import EVENT_HEARTBEAT_MS
+from holdfast.protocol.codec import RequestT, decode_request
+from holdfast.protocol.compression import gunzip_bounded
+from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
+from holdfast.protocol.version import ECHO_HEADER, PROTOCOL
+from holdfast.server.answer import Lines, Streamed, error_response, json_response, line_headers
+from holdfast.server.api import Authenticator, ExchangeService
+from holdfast.server.events import Hub, Subscription
+from holdfast.server.principal import Principal
+from holdfast.server.request import Body, accepts_gzip, checked_echo, echo_of, is_gzipped
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def asgi(
+    service: ExchangeService,
+    authenticate: Authenticator,
+    *,
+    hub: Hub,
+    threads: int = 8,
+    queue_max: int = 256,
+    heartbeat_ms: float = EVENT_HEARTBEAT_MS,
+) -> Starlette:
+    """The app. ``hub``: where the service publishes (``on_commit=hub.publish``) what has moved.
+
+    ``threads``: how many requests are worked on at the same time; ``queue_max``: how many more may
+    wait before the rest are told to come back later. The app does not close the service. It closes
+    the hub when its lifespan ends; mounted in another app, do that at shutdown, or open event
+    streams will hold it up.
+    """
+    shell = _Shell(
+        service,
+        authenticate,
+        hub=hub,
+        threads=threads,
+        queue_max=queue_max,
+        heartbeat_ms=heartbeat_ms,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        hub.close()
+
+    app = Starlette(
+        routes=[
+            Route("/v1/exchange", shell.answered(shell.exchange), methods=["POST"]),
+            Route("/v1/verify", shell.answered(shell.verify), methods=["POST"]),
+            Route("/v1/events", shell.answered(shell.events), methods=["GET"]),
+            Route("/v1/session", shell.answered(shell.session), methods=["GET"]),
+            Route("/v1/schema", shell.answered(shell.schema), methods=["GET"]),
+            Route("/v1/health", shell.answered(shell.health), methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: _http_error},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.hub = hub
+    return app
+
+
+def _finish(response: Response, echo: str) -> Response:
+    response.headers["cache-control"] = "no-store"
+    if echo:
+        response.headers[ECHO_HEADER] = echo
+    return response
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """What the router refuses: unknown paths, wrong methods."""
+    assert isinstance(error, HTTPException)
+    try:
+        echo = echo_of(request.headers)
+    except ProtocolError:
+        echo = ""
+    code = _HTTP_CODES.get(error.status_code, "http")
+    answer = ProtocolError(error.detail, code=code, status=error.status_code)
+    return _finish(error_response(answer, echo=echo, headers=(error.headers or {}).items()), echo)
+
+
+class _Shell:
+    """The endpoints, and what they share."""
+
+    def __init__(
+        self,
+        service: ExchangeService,
+        authenticate: Authenticator,
+        *,
+        hub: Hub,
+        threads: int,
+        queue_max: int,
+        heartbeat_ms: float,
+    ) -> None:
+        self._service = service
+        self._authenticate = authenticate
+        self._hub = hub
+        self._limiter = anyio.CapacityLimiter(threads)
+        self._queue_max = queue_max
+        self._heartbeat_ms = heartbeat_ms
+
+    def answered(
+        self, endpoint: Callable[[Request, Body, str], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint that always answers, and always in our form."""
+
+        async def answer(request: Request) -> Response:
+            echo = ""
+            body = Body(request.receive, request.headers)
+            try:
+                try:
+                    echo = echo_of(request.headers)
+                    return _finish(await endpoint(request, body, echo), echo)
+                except Exception as error:  # noqa: BLE001 - every failure gets a code
+                    response = error_response(_as_protocol_error(error), echo=echo)
+                    await body.drain()
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody reads it
+            if not body.finished:
+                response.headers["connection"] = "close"
+            return _finish(response, echo)
+
+        return answer
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+
+    async def _principal(self, request: Request) -> Principal:
+        """Sheds load before any work; then asks who it is."""
+        if self._limiter.statistics().tasks_waiting >= self._queue_max:
+            raise ProtocolError("the server is busy", code="busy", status=503)
+        return await self._run(self._authenticate, request.headers)
+
+    async def exchange(self, request: Request, body: Body, echo: str) -> Response:
+        return await self._lines(request, body, echo, ExchangeRequest, self._service.exchange)
+
+    async def verify(self, request: Request, body: Body, echo: str) -> Response:
+        return await self._lines(request, body, echo, VerifyRequest, self._service.verify)
+
+    async def _lines(
+        self,
+        request: Request,
+        body: Body,
+        echo: str,
+        kind: type[RequestT],
+        serve: Callable[..., Iterator[Line]],
+    ) -> Response:
+        principal = await self._principal(request)
+        compressed = is_gzipped(request.headers)
+        pieces = await body.read(compressed=compressed)
+        gzip = accepts_gzip(request.headers)
+
+        def begin() -> Lines:
+            raw = gunzip_bounded(pieces) if compressed else b"".join(pieces)
+            message = decode_request(raw, kind)
+            return Lines(serve(principal, message, echo=echo), gzip=gzip)
+
+        lines = await self._run(begin)
+        headers = line_headers(gzipped=lines.gzipped)
+        if lines.whole:
+            return Response(lines.take(), headers=headers)
+        return Streamed(self._batches(lines), headers=headers)
+
+    async def _batches(self, lines: Lines) -> AsyncGenerator[bytes]:
+        try:
+            while batch := await self._run(lines.take):
+                yield batch
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._run(lines.close)
+
+    async def health(self, request: Request, _body: Body, _echo: str) -> Response:
+        """Answered at once, also under load: it measures the way, not the work."""
+        nonce = checked_echo(request.query_params.get("nonce", ""), name="nonce")
+        return _json(
+            {
+                "holdfast": PROTOCOL,
+                "nonce": nonce,
+                "time": self._service.now_us(),
+                "epoch": self._service.epoch,
+            }
+        )
+
+    async def session(self, request: Request, _body: Body, _echo: str) -> Response:
+        principal = await self._principal(request)
+        schema = self._service.schema
+        return _json(
+            {
+                "device": principal.device,
+                "user": principal.user,
+                "scopes": {"read": principal.read, "write": principal.write},
+                "schema": schema.fingerprint,
+                "generation": schema.generation,
+                "epoch": self._service.epoch,
+                "protocol": PROTOCOL,
+            }
+        )
+
+    async def schema(self, request: Request, _body: Body, _echo: str) -> Response:
+        await self._principal(request)
+        return json_response(self._service.schema.to_json())
+
+    async def events(self, request: Request, _body: Body, _echo: str) -> Response:
+        principal = await self._principal(request)
+        subscription = self._hub.subscribe(principal)  # before the heads, so that none is missed
+        try:
+            heads = await self._run(self._service.heads, principal)
+        except BaseException:
+            subscription.close()
+            raise
+        headers = {"content-type": "text/event-stream", "x-accel-buffering": "no"}
+        same = functools.partial(self._still, request, principal)
+        return Streamed(self._moves(subscription, heads, same), headers=headers)
+
+    async def _moves(
+        self,
+        subscription: Subscription,
+        heads: dict[str, int],
+        still: Callable[[], Awaitable[bool]],
+    ) -> AsyncGenerator[bytes]:
+        with subscription:
+            heartbeat_ms = int(self._heartbeat_ms)
+            yield _event("hello", {"scopes": heads, "heartbeat_ms": heartbeat_ms})
+            while True:
+                news = await subscription.next(self._heartbeat_ms)
+                if subscription.closed or not await still():
+                    return
+                yield _event("moved", {"scopes": news}) if news else b": alive\n\n"
+
+    async def _still(self, request: Request, principal: Principal) -> bool:
+        """Whether the token of an open stream still stands for the same principal."""
+        try:
+            return await self._run(self._authenticate, request.headers) == principal
+        except ProtocolError:
+            return False
+
+
+def _as_protocol_error(error: Exception) -> ProtocolError:
+    if isinstance(error, ProtocolError):
+        return error
+    if isinstance(error, ClientDisconnect):
+        raise error
+    if isinstance(error, DatabaseError):
+        log.error("the server's database failed: %s", error)
+        return ProtocolError("the server's database is in trouble", code=error.code, status=503)
+    log.error("unexpected failure", exc_info=error)
+    return ProtocolError("the server failed; it is logged there", code="internal", status=500)
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return json_response(msgspec.json.encode(content))
+
+
+def _event(name: str, content: dict[str, Any]) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(content))

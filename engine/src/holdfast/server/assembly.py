@@ -1,0 +1,109 @@
+"""A server put together: store, service, hub and app, with the machine's clock and randomness.
+
+Knows: how the parts fit. Must not know: what is inside them.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from starlette.applications import Starlette
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.limits import FOREIGN_WRITE_POLL_MS
+from holdfast.schema.model import Schema
+from holdfast.server.api import Authenticator
+from holdfast.server.asgi import asgi
+from holdfast.server.events import Hub
+from holdfast.server.rules import Rule
+from holdfast.server.service import Service
+from holdfast.server.sqlite_store import SqliteStore
+
+log = logging.getLogger("holdfast.server")
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+@dataclass(slots=True)
+class Server:
+    """A server on embedded SQLite. ``app`` is the ASGI app; mount it anywhere, or ``run.serve`` it.
+
+    While it is open, a thread looks for rows that others write straight into the database.
+    """
+
+    service: Service
+    hub: Hub
+    app: Starlette
+    _stop: threading.Event
+    _watcher: threading.Thread
+
+    def close(self) -> None:
+        self._stop.set()
+        self._watcher.join()
+        self.hub.close()
+        self.service.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_server(
+    schema: Schema,
+    database: str | Path,
+    authenticate: Authenticator,
+    *,
+    rules: Sequence[Rule] = (),
+) -> Server:
+    """Open or make the server's database and put an app over it.
+
+    Raises ``SchemaError`` (``schema_mismatch``) or ``DatabaseError``.
+    """
+    hub = Hub()
+    store = SqliteStore(str(database), schema, random_bytes=secrets.token_bytes)
+    try:
+        service = Service(
+            schema,
+            store,
+            rules=rules,
+            now_us=_now_us,
+            random_bytes=secrets.token_bytes,
+            on_commit=hub.publish,
+        )
+    except BaseException:
+        store.close()
+        raise
+    stop = threading.Event()
+    watcher = threading.Thread(
+        target=_watch, args=(service, stop), name="holdfast-watcher", daemon=True
+    )
+    watcher.start()
+    return Server(service, hub, asgi(service, authenticate, hub=hub), stop, watcher)
+
+
+def _watch(service: Service, stop: threading.Event) -> None:
+    """Take in what back-office SQL wrote, until told to stop."""
+    while not stop.wait(FOREIGN_WRITE_POLL_MS / 1000):
+        try:
+            service.poll_foreign_writes()
+        except HoldfastError as error:
+            log.warning("direct writes could not be taken in yet: %s", error)
+        except Exception:
+            log.exception("looking for direct writes failed")

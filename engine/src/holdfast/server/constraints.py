@@ -1,0 +1,210 @@
+"""Constraints of a batch in memory: decided at the end of each transaction, in order.
+
+Knows: the rows that a batch has loaded, and what the schema demands. Must not know: SQL.
+What concerns rows outside the batch is collected for a few set-based look-ups (``parents``,
+``gone``) and for the database's own unique keys; when those object, the batch is decided in smaller
+parts. So it never matters how transactions were batched.
+
+Upholds I9, I22, I27.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeVar
+
+from holdfast.core.errors import Refuse
+from holdfast.core.keys import key_text
+from holdfast.core.values import Value
+from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
+
+Row = tuple[Value, ...]
+Place = tuple[str, str]
+"""A table's name and a row's key text."""
+_K = TypeVar("_K")
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """A row that refers to a parent outside the batch."""
+
+    table: Table
+    key: str
+    foreign: ForeignKey
+
+
+class Constraints:
+    """Indexes over the rows of a batch, kept up to date by ``note``."""
+
+    def __init__(self, schema: Schema, lives: Callable[[Place], bool | None]) -> None:
+        """``lives``: whether a row of the batch is there; None when the batch does not hold it."""
+        self._schema = schema
+        self._lives = lives
+        self._holders: dict[tuple[str, tuple[str, ...]], dict[Row, set[str]]] = defaultdict(dict)
+        self._children: dict[tuple[str, int], dict[str, set[str]]] = defaultdict(dict)
+        self._referrers: dict[str, list[tuple[Table, int]]] = defaultdict(list)
+        for table in schema.tables:
+            for number, foreign in enumerate(table.foreign_keys):
+                self._referrers[foreign.table].append((table, number))
+        self._plain = {
+            table.name
+            for table in schema.all_tables
+            if not table.unique and not table.foreign_keys
+        }
+        self.parents: dict[Place, Asker] = {}
+        """Parents outside the batch that must be there, and one row that asks for each."""
+        self.gone: set[Place] = set()
+        """Rows that were deleted although rows outside the batch may refer to them."""
+        self._asked: dict[Place, Asker] = {}
+        self._left: set[Place] = set()
+
+    def begin(self) -> None:
+        """A transaction begins: forget what the last one asked for, unless it was kept."""
+        self._asked = {}
+        self._left = set()
+
+    def keep(self) -> None:
+        """The transaction stays, and so does what it asked for."""
+        self.parents.update(self._asked)
+        self.gone |= self._left
+
+    def note(self, table: Table, key: str, before: Row | None, after: Row | None) -> None:
+        """A row of the batch is now ``after``."""
+        if table.name in self._plain or before == after:
+            return
+        for row, add in ((before, False), (after, True)):
+            if row is None:
+                continue
+            for columns in table.unique:
+                held = tuple(row[table.positions[name]] for name in columns)
+                if None not in held:
+                    _move(self._holders[table.name, columns], held, key, add=add)
+            for number, foreign in enumerate(table.foreign_keys):
+                parent = self.parent_key(table, foreign, row)
+                if parent is not None:
+                    _move(self._children[table.name, number], parent, key, add=add)
+
+    def parent_key(self, table: Table, foreign: ForeignKey, row: Sequence[Value]) -> str | None:
+        held = [row[table.positions[name]] for name in foreign.columns]
+        if None in held:
+            return None
+        return key_text(self._schema.by_name[foreign.table], held)
+
+    def check(self, touched: Iterable[tuple[Table, str, Row | None]]) -> None:
+        """Check the rows a transaction has touched as they are now. Raises ``Refuse``."""
+        for table, key, row in touched:
+            if row is None:
+                self._check_children(table, key)
+                continue
+            for check in table.checks:
+                _check(table, check, row)
+            if table.name not in self._plain:
+                self._check_unique(table, key, row)
+                self._check_parents(table, key, row)
+
+    def _check_unique(self, table: Table, key: str, row: Row) -> None:
+        for columns in table.unique:
+            held = tuple(row[table.positions[name]] for name in columns)
+            if len(self._holders[table.name, columns].get(held, ())) > 1:
+                raise unique_refusal(table, columns, key)
+
+    def _check_parents(self, table: Table, key: str, row: Row) -> None:
+        for foreign in table.foreign_keys:
+            parent = self.parent_key(table, foreign, row)
+            if parent is None:
+                continue
+            lives = self._lives((foreign.table, parent))
+            if lives is None:
+                self._asked[foreign.table, parent] = Asker(table, key, foreign)
+            elif not lives:
+                raise parent_refusal(table, foreign, key)
+
+    def _check_children(self, table: Table, key: str) -> None:
+        for child, number in self._referrers.get(table.name, ()):
+            if self._children[child.name, number].get(key):
+                raise child_refusal(table, child, key)
+        if self._referrers.get(table.name):
+            self._left.add((table.name, key))
+
+    def referrers(self, table: str) -> Iterable[tuple[Table, ForeignKey]]:
+        """Tables and foreign keys that refer to a table."""
+        return [(child, child.foreign_keys[n]) for child, n in self._referrers.get(table, ())]
+
+
+def _move(index: dict[_K, set[str]], held: _K, key: str, *, add: bool) -> None:
+    if add:
+        index.setdefault(held, set()).add(key)
+        return
+    keys = index.get(held)
+    if keys is not None:
+        keys.discard(key)
+        if not keys:
+            del index[held]
+
+
+def unique_refusal(table: Table, columns: Sequence[str], key: str) -> Refuse:
+    """Another row has these values."""
+    return Refuse(
+        "unique", f"{table.name}: another row has the same {' and '.join(columns)}.",
+        field=columns[0], table=table.name, key=key, columns=list(columns),
+    )  # fmt: skip
+
+
+def parent_refusal(table: Table, foreign: ForeignKey, key: str) -> Refuse:
+    """A row refers to one that is not there."""
+    return Refuse(
+        "foreign_key",
+        f"{table.name}: {' and '.join(foreign.columns)} refers to a row of {foreign.table} "
+        "that does not exist.",
+        field=foreign.columns[0], table=table.name, key=key, columns=list(foreign.columns),
+    )  # fmt: skip
+
+
+def child_refusal(table: Table, child: Table, key: str) -> Refuse:
+    """A row is still referred to."""
+    return Refuse(
+        "foreign_key", f"{table.name}: rows of {child.name} still refer to this row.",
+        table=table.name, key=key,
+    )  # fmt: skip
+
+
+def _check(table: Table, check: Check, row: Row) -> None:
+    column = table.by_name[check.column]
+    value = row[table.positions[check.column]]
+    if value is None or _passes(check, column, value):
+        return
+    wanted = {
+        "range": f"must be from {_bound(check.min)} to {_bound(check.max)}",
+        "length": f"must have {_bound(check.min)} to {_bound(check.max)} characters",
+        "one_of": f"must be one of {', '.join(check.values)}",
+        "not_empty": "must not be empty",
+    }[check.kind]
+    raise Refuse(
+        "check", f"{table.name}: {check.column} {wanted}.", field=check.column, table=table.name
+    )
+
+
+def _bound(value: int | None) -> str:
+    return "any" if value is None else str(value)
+
+
+def _passes(check: Check, column: Column, value: Value) -> bool:
+    if check.kind == "one_of":
+        return str(value) in check.values
+    size: int | float | Decimal
+    if check.kind == "range":
+        if isinstance(value, str):
+            if column.type != "decimal":
+                return True  # left to the database
+            size = Decimal(value)
+        else:
+            assert isinstance(value, (int, float))
+            size = value
+    else:
+        size = len(value) if isinstance(value, (str, bytes)) else len(str(value))
+        if check.kind == "not_empty":
+            return size > 0
+    return (check.min is None or size >= check.min) and (check.max is None or size <= check.max)

@@ -1,0 +1,99 @@
+"""Feeds of scopes: what a commit changed becomes versions, hashes and digests.
+
+Knows: which scopes a row was in and is in. Must not know: why it changed.
+One commit takes one version of each scope it touches. A row that leaves a scope keeps an entry there
+that says so; a row that moves leaves one scope and enters the other in the same commit.
+
+Upholds I10, I11, I12 (digests are kept with the rows), I23 (scopes decide who sees what), I25.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from holdfast.core.digest import Digest, row_hash
+from holdfast.core.errors import BadValue
+from holdfast.core.keys import row_scopes
+from holdfast.core.values import Value
+from holdfast.schema.model import Table
+from holdfast.server.store import FeedEntry, Row, Scope, Writer
+
+SCOPE_KEY_BYTES = 32
+
+logger = logging.getLogger(__name__)
+
+
+def scopes_of(table: Table, row: Sequence[Value] | None) -> tuple[str, ...]:
+    """The scopes of a stored row; none when it is absent or a direct write broke what names them."""
+    if row is None:
+        return ()
+    try:
+        return row_scopes(table, row)
+    except BadValue as error:
+        logger.warning("a row of %s is in no scope: %s", table.name, error.message)
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A row that a commit changed: the scopes it was in, and what it is now (None: gone)."""
+
+    table: Table
+    key: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    row: Row | None
+
+
+def make_scopes(
+    writer: Writer, names: Iterable[str], random_bytes: Callable[[int], bytes]
+) -> dict[str, Scope]:
+    """The states of scopes; those that do not exist yet are made, empty, at version 0."""
+    wanted = sorted(set(names))
+    found = writer.scopes(wanted)
+    missing = [
+        Scope(name, 0, Digest(), random_bytes(SCOPE_KEY_BYTES))
+        for name in wanted
+        if name not in found
+    ]
+    if missing:
+        writer.put_scopes(missing)
+        found.update((scope.name, scope) for scope in missing)
+    return found
+
+
+def publish(
+    writer: Writer, touched: Iterable[Touched], random_bytes: Callable[[int], bytes]
+) -> dict[str, int]:
+    """Write feed entries, digests and heads for a commit; the new version of each scope."""
+    places: dict[str, dict[str, list[Touched]]] = defaultdict(lambda: defaultdict(list))
+    for item in touched:
+        for name in {*item.before, *item.after}:
+            places[name][item.table.name].append(item)
+    states = make_scopes(writer, places, random_bytes)
+    moved: list[Scope] = []
+    entries: list[FeedEntry] = []
+    for name in sorted(places):
+        scope = states[name]
+        version = scope.head + 1
+        digest = scope.digest
+        for items in places[name].values():
+            table = items[0].table
+            old = writer.hashes(name, table, [item.key for item in items])
+            for item in items:
+                before = old.get(item.key)
+                if before is not None:
+                    digest = digest.remove(before)
+                if item.row is not None and name in item.after:
+                    after = row_hash(scope.key, table.name, item.key, item.row)
+                    digest = digest.add(after)
+                    entries.append(FeedEntry(name, table.name, item.key, version, after, False))
+                else:
+                    entries.append(FeedEntry(name, table.name, item.key, version, b"", True))
+        moved.append(Scope(name, version, digest, scope.key))
+    writer.put_feed(entries)
+    writer.put_scopes(moved)
+    return {scope.name: scope.head for scope in moved}

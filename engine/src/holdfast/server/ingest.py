@@ -1,0 +1,214 @@
+"""Ingest: what was written directly into the server's tables becomes revisions, hashes and versions.
+
+Knows: notes of the capture triggers, and rows as they are stored. Must not know: who wrote them.
+A direct write is never refused: it has happened. A row that it made unreadable for scopes is in no
+scope, and logged. A deep check finds what even the triggers did not see.
+
+Upholds I12, I14, I36.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+
+from holdfast.core.digest import row_hash
+from holdfast.core.errors import Refuse
+from holdfast.core.keys import key_values
+from holdfast.core.merge import Author, RowChange, merge
+from holdfast.core.rows import (
+    ABSENT,
+    INCARNATION_MAX,
+    ServerRow,
+    Stamp,
+    load_stamps,
+    next_rev,
+)
+from holdfast.core.values import Value
+from holdfast.schema.model import Schema, Table
+from holdfast.server.conflicts import follow
+from holdfast.server.feed import Touched, scopes_of
+from holdfast.server.merge_batch import SERVER, Batch, server_row
+from holdfast.server.store import Note, Row, Stored, Writer
+
+CHUNK_ROWS = 1000
+
+logger = logging.getLogger(__name__)
+
+
+def ingest(
+    writer: Writer, schema: Schema, *, now_us: int, random_bytes: Callable[[int], bytes]
+) -> list[Touched]:
+    """Take in all notes of direct writes; what changed is returned, to be published.
+
+    ``now_us``: the server's clock, microseconds: the time of all direct writes found.
+    """
+    batch = Batch(writer, schema, random_bytes)
+    batch.begin()
+    found = 0
+    for table in schema.all_tables:
+        notes = writer.notes(table)
+        if notes:
+            found += len(notes)
+            _take(batch, table, notes, now_us)
+        writer.forget_notes(table)
+    if not found:
+        return []
+    follow(batch, now_us=now_us)
+    return batch.flush()
+
+
+def _take(batch: Batch, table: Table, notes: list[Note], now_us: int) -> None:
+    stored = batch.writer.stored(table, [note.key for note in notes])
+    for note in notes:
+        now = stored.get(note.key)
+        before = _before(note, now)
+        values = None if now is None else now.values
+        if before.values == values:
+            continue
+        current = _merged(batch, table, note.key, before, values, now_us)
+        batch.take(table, note.key, before, current)
+    batch.load_conflicts(table, [note.key for note in notes])
+
+
+def _before(note: Note, now: Stored | None) -> ServerRow:
+    """The row as it was before the direct write: the record with the values of the note."""
+    if now is None or not now.stamps:
+        return ABSENT
+    row, columns, deleted = load_stamps(now.stamps)
+    if note.old is None:
+        return ServerRow(now.rev, None, now.image, row, columns, deleted)
+    return ServerRow(now.rev, note.old, None, row, columns, None)
+
+
+def _merged(
+    batch: Batch, table: Table, key: str, before: ServerRow, now: Row | None, now_us: int
+) -> ServerRow:
+    """The row after the direct write, with what it wrote stamped as the server's."""
+    author = Author(SERVER, SERVER, now_us, 0)
+    new: dict[str, Value] = {}
+    if now is not None:
+        new = {c.name: now[table.positions[c.name]] for c in table.data_columns}
+        if before.values is not None:
+            new = _differences(table, before.values, new)
+    change = RowChange(
+        table=table,
+        key=key,
+        key_values=key_values(table, key),
+        op="delete" if now is None else "insert" if before.values is None else "update",
+        base=before.rev,
+        bases={},
+        new=new,
+        old={},
+    )
+    settled = frozenset({"", *new})
+    incarnation = new_incarnation(batch.random_bytes)
+    try:
+        row = merge(before, change, author, incarnation=incarnation, settled=settled).row
+    except Refuse as refusal:
+        logger.warning("a direct write of %s needed force: %s", table.name, refusal)
+        row = before
+    if row.values == now:
+        return row
+    return overwritten(table, before, now, now_us, incarnation)
+
+
+def new_incarnation(random_bytes: Callable[[int], bytes]) -> int:
+    return 1 + int.from_bytes(random_bytes(3), "big") % INCARNATION_MAX
+
+
+def overwritten(
+    table: Table, before: ServerRow, now: Row | None, now_us: int, incarnation: int
+) -> ServerRow:
+    """A row of which every column counts as written by the server."""
+    rev = next_rev(before, incarnation)
+    stamp = Stamp(rev, SERVER, SERVER, now_us)
+    if now is None:
+        image = before.image if before.values is None else before.values
+        return ServerRow(rev, None, image, before.row or stamp, before.columns, stamp)
+    return ServerRow(rev, now, None, stamp, {}, None)
+
+
+def _differences(table: Table, before: Row, new: Mapping[str, Value]) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for name, value in new.items():
+        old = before[table.positions[name]]
+        if old == value:
+            continue
+        if table.by_name[name].merge == "counter" and isinstance(value, int):
+            assert isinstance(old, int), "a counter is an integer"
+            value -= old
+        found[name] = value
+    return found
+
+
+def deep_check(
+    writer: Writer, schema: Schema, *, now_us: int, random_bytes: Callable[[int], bytes]
+) -> list[Touched]:
+    """Compare all stored rows with the feeds; rows that differ are taken as written directly.
+
+    Notes must have been ingested. What changed is returned, to be published.
+    """
+    touched: list[Touched] = []
+    for table in schema.all_tables:
+        places = _differing(writer, table)
+        if not places:
+            continue
+        stored = writer.stored(table, list(places))
+        batch = Batch(writer, schema, random_bytes)
+        for key, before_scopes in places.items():
+            found = stored.get(key)
+            values = None if found is None else found.values
+            before = server_row(found)
+            row = overwritten(table, before, values, now_us, new_incarnation(random_bytes))
+            batch.hold(table, key, stored=before, written=values, current=row)
+            touched.append(
+                Touched(table, key, tuple(before_scopes), scopes_of(table, values), values)
+            )
+        batch.flush()
+    return touched
+
+
+def _differing(writer: Writer, table: Table) -> dict[str, set[str]]:
+    """Keys of rows that the feeds do not have as they are, with the scopes that list them."""
+    found: dict[str, set[str]] = defaultdict(set)
+    rows = writer.scan(table)
+    while piece := list(islice(rows, CHUNK_ROWS)):
+        wanted: dict[str, list[tuple[str, Row]]] = defaultdict(list)
+        for key, row in piece:
+            for scope in scopes_of(table, row):
+                wanted[scope].append((key, row))
+        states = writer.scopes(wanted)
+        for scope, items in wanted.items():
+            listed = writer.hashes(scope, table, [key for key, _ in items])
+            secret = states[scope].key if scope in states else b""
+            for key, row in items:
+                if listed.get(key) != row_hash(secret, table.name, key, row):
+                    found[key].update([scope] if key in listed else [])
+    for scope, key in _unfounded(writer, table):
+        found[key].add(scope)
+    return found
+
+
+def _unfounded(writer: Writer, table: Table) -> Iterator[tuple[str, str]]:
+    """Live feed entries whose row is gone, or is not in that scope."""
+    entries = writer.feed_of(table)
+    while piece := list(islice(entries, CHUNK_ROWS)):
+        scopes = {
+            key: scopes_of(table, row)
+            for key, _, row in writer.rows(table, list({key for _, key, _ in piece}))
+        }
+        for scope, key, _ in piece:
+            if scope not in scopes.get(key, ()):
+                yield scope, key
+
+
+def rehash(writer: Writer, schema: Schema, names: tuple[str, ...]) -> Iterator[Touched]:
+    """Rows of tables that got columns: their revisions stay, their hashes and versions are new."""
+    for name in names:
+        table = schema.by_name[name]
+        for key, row in writer.scan(table):
+            scopes = scopes_of(table, row)
+            yield Touched(table, key, scopes, scopes, row)

@@ -1,0 +1,324 @@
+"""A batch of rows in memory: loaded at once, merged in order, written at once.
+
+Knows: stored rows, merging and constraints. Must not know: devices, rights or messages.
+Changes are made within a transaction of the batch (``begin``, ``keep`` or ``undo``), so that one
+that is refused leaves no trace. ``flush`` writes what is different at the end; a row that was changed
+by several transactions is written once.
+
+Upholds I13, I14, I16 (a transaction is in the batch whole or not at all), I22.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from holdfast.core.errors import ConstraintFailed, Refuse
+from holdfast.core.keys import key_values
+from holdfast.core.merge import Author, Merged, RowChange, merge
+from holdfast.core.rows import ABSENT, INCARNATION_MAX, ServerRow, dump_stamps, load_stamps
+from holdfast.core.values import Value
+from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
+from holdfast.server.constraints import (
+    Constraints,
+    Place,
+    child_refusal,
+    parent_refusal,
+)
+from holdfast.server.feed import Touched, scopes_of
+from holdfast.server.store import Row, RowRecord, Stored, Writer
+
+SERVER = "server"
+"""The device and user that stand for writes made on the server itself."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One row: as stored, as it is in the user's table now, and as the batch has it."""
+
+    stored: ServerRow
+    written: Row | None
+    current: ServerRow
+
+
+def server_row(stored: Stored | None) -> ServerRow:
+    """What the merge knows of a stored row."""
+    if stored is None:
+        return ABSENT
+    if not stored.stamps:
+        return ServerRow(0, stored.values, None, None, {}, None)
+    row, columns, deleted = load_stamps(stored.stamps)
+    return ServerRow(stored.rev, stored.values, stored.image, row, columns, deleted)
+
+
+def has_manual(table: Table) -> bool:
+    """Whether rows of a table can have open conflicts."""
+    return table.on_delete == "manual" or any(c.merge == "manual" for c in table.columns)
+
+
+class Batch:
+    """The rows of a batch."""
+
+    def __init__(
+        self, writer: Writer, schema: Schema, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self.writer = writer
+        self.schema = schema
+        self.random_bytes = random_bytes
+        self.constraints = Constraints(schema, self._lives)
+        self._rows: dict[Place, _Entry] = {}
+        self._undo: dict[Place, ServerRow] = {}
+        self._open_conflicts: dict[Place, dict[str, None]] = defaultdict(dict)
+        self._manual = {table.name for table in schema.tables if has_manual(table)}
+
+    # Rows
+
+    def load(self, table: Table, keys: Iterable[str]) -> None:
+        """Read rows that the batch does not hold yet, and the open conflicts about them."""
+        missing = [key for key in dict.fromkeys(keys) if (table.name, key) not in self._rows]
+        if not missing:
+            return
+        found = self.writer.stored(table, missing)
+        for key in missing:
+            row = server_row(found.get(key))
+            self.hold(table, key, stored=row, written=row.values, current=row)
+        self.load_conflicts(table, missing)
+
+    def hold(
+        self, table: Table, key: str, *, stored: ServerRow, written: Row | None, current: ServerRow
+    ) -> None:
+        """Take a row into the batch. ``written``: what the user's table has now."""
+        self._rows[table.name, key] = _Entry(stored, written, current)
+        self.constraints.note(table, key, None, current.values)
+        if table is CONFLICT_TABLE and current.values is not None:
+            self._index_conflict(key, current.values)
+
+    def take(self, table: Table, key: str, before: ServerRow, now: ServerRow) -> None:
+        """Take in a row that was written directly: as it was, and as it is in the user's table."""
+        self.hold(table, key, stored=before, written=now.values, current=before)
+        self._set(table, key, now)
+
+    def load_conflicts(self, table: Table, keys: Iterable[str]) -> None:
+        """Read the open conflicts about rows."""
+        if table.name in self._manual:
+            self.load(CONFLICT_TABLE, self.writer.open_conflicts(table.name, list(keys)))
+
+    def get(self, table: Table, key: str) -> ServerRow:
+        """A row as the batch has it; read now if need be."""
+        entry = self._rows.get((table.name, key))
+        if entry is None:
+            self.load(table, [key])
+            entry = self._rows[table.name, key]
+        return entry.current
+
+    def _lives(self, place: Place) -> bool | None:
+        entry = self._rows.get(place)
+        return None if entry is None else entry.current.values is not None
+
+    def _set(self, table: Table, key: str, row: ServerRow) -> None:
+        entry = self._rows[table.name, key]
+        self._undo.setdefault((table.name, key), entry.current)
+        self.constraints.note(table, key, entry.current.values, row.values)
+        entry.current = row
+
+    def merge(
+        self,
+        change: RowChange,
+        author: Author,
+        *,
+        settled: frozenset[str] = frozenset(),
+    ) -> Merged:
+        """Merge a change into its row. Raises ``Refuse``."""
+        row = self.get(change.table, change.key)
+        incarnation = 1
+        if row.rev == 0:
+            incarnation += int.from_bytes(self.random_bytes(3), "big") % INCARNATION_MAX
+        merged = merge(row, change, author, incarnation=incarnation, settled=settled)
+        if merged.row is not row:
+            self._set(change.table, change.key, merged.row)
+        return merged
+
+    def put(self, table: Table, key: str, new: Mapping[str, Value], author: Author) -> None:
+        """Write columns of a row, or a whole new row, on top of everything that stands."""
+        row = self.get(table, key)
+        values = dict(new) if row.values is None else _difference(table, row.values, new)
+        if row.values is not None and not values:
+            return
+        change = RowChange(
+            table=table,
+            key=key,
+            key_values=key_values(table, key),
+            op="insert" if row.values is None else "update",
+            base=row.rev,
+            bases={},
+            new=values,
+            old={},
+        )
+        self.merge(change, author, settled=frozenset(values))
+        if table is CONFLICT_TABLE:
+            current = self.get(table, key).values
+            assert current is not None, "a conflict that was just written is there"
+            self._index_conflict(key, current)
+
+    # Open conflicts
+
+    def _index_conflict(self, key: str, row: Row) -> None:
+        place = str(_cell(row, "table_name")), str(_cell(row, "row_key"))
+        self._open_conflicts[place][key] = None
+
+    def open_conflicts(self, table: Table, key: str) -> list[tuple[str, Row]]:
+        """Key and values of the open conflicts about a row of the batch."""
+        found = []
+        for conflict in self._open_conflicts.get((table.name, key), ()):
+            values = self.get(CONFLICT_TABLE, conflict).values
+            if values is not None and _cell(values, "state") == "open":
+                found.append((conflict, values))
+        return found
+
+    # Transactions of the batch
+
+    def begin(self) -> None:
+        self._undo = {}
+        self.constraints.begin()
+
+    def keep(self) -> None:
+        """What was changed since ``begin`` stays."""
+        self._undo = {}
+        self.constraints.keep()
+
+    def undo(self) -> None:
+        """Take back what was changed since ``begin``."""
+        for (name, key), before in self._undo.items():
+            entry = self._rows[name, key]
+            table = self.schema.by_name[name]
+            self.constraints.note(table, key, entry.current.values, before.values)
+            entry.current = before
+        self.begin()
+
+    def touched(self) -> Iterator[tuple[Table, str, ServerRow, ServerRow]]:
+        """Table, key, and the row before and now, of what was changed since ``begin``."""
+        for (name, key), before in self._undo.items():
+            yield self.schema.by_name[name], key, before, self._rows[name, key].current
+
+    def check(self) -> None:
+        """Check what was changed since ``begin``. Raises ``Refuse``."""
+        self.constraints.check(
+            (table, key, now.values)
+            for table, key, before, now in self.touched()
+            if now.values is not None or before.values is not None
+        )
+
+    # Writing
+
+    def write_accepted(self) -> None:
+        """Write the user's tables as they were at ``begin``, for a rule that reads them."""
+        self._write({place: self._undo.get(place) for place in self._rows})
+
+    def _write(self, states: Mapping[Place, ServerRow | None]) -> None:
+        gone: dict[str, list[str]] = defaultdict(list)
+        rows: dict[str, list[Row]] = defaultdict(list)
+        for place, state in states.items():
+            entry = self._rows[place]
+            values = (entry.current if state is None else state).values
+            before = entry.written
+            if values == before:
+                continue
+            name, key = place
+            table = self.schema.by_name[name]
+            if values is None:
+                gone[name].append(key)
+            else:
+                if before is not None and _unique_differs(table, before, values):
+                    gone[name].append(key)
+                rows[name].append(values)
+            entry.written = values
+        for name in sorted({*gone, *rows}):
+            self.writer.write(self.schema.by_name[name], first_gone=gone[name], rows=rows[name])
+
+    def flush(self) -> list[Touched]:
+        """Write everything but the feeds; what they need is returned.
+
+        Raises ``ConstraintFailed`` when rows outside the batch stand against it.
+        """
+        self._check_outside()
+        self._write(dict.fromkeys(self._rows))
+        records: dict[str, list[RowRecord]] = defaultdict(list)
+        touched: list[Touched] = []
+        for (name, key), entry in self._rows.items():
+            stored, current = entry.stored, entry.current
+            if current is stored:
+                continue
+            image = current.image if current.values is None else None
+            records[name].append(RowRecord(key, current.rev, dump_stamps(current), image))
+            if current.rev != stored.rev:
+                table = self.schema.by_name[name]
+                touched.append(
+                    Touched(
+                        table, key, scopes_of(table, stored.values),
+                        scopes_of(table, current.values), current.values,
+                    )
+                )  # fmt: skip
+        for name, items in records.items():
+            self.writer.put_records(self.schema.by_name[name], items)
+        return touched
+
+    def _check_outside(self) -> None:
+        wanted: dict[str, list[str]] = defaultdict(list)
+        missing: list[Place] = []
+        for place in self.constraints.parents:
+            entry = self._rows.get(place)
+            if entry is None:
+                wanted[place[0]].append(place[1])
+            elif entry.stored.values is None:
+                missing.append(place)
+        for name, keys in wanted.items():
+            there = self.writer.existing(self.schema.by_name[name], keys)
+            missing += [(name, key) for key in keys if key not in there]
+        if missing:
+            asker = self.constraints.parents[missing[0]]
+            raise failed(parent_refusal(asker.table, asker.foreign, asker.key))
+        held = Counter(name for name, _ in self._rows)
+        for name, key in self.constraints.gone:
+            self._check_orphans(self.schema.by_name[name], key, held)
+
+    def _check_orphans(self, table: Table, key: str, held: Mapping[str, int]) -> None:
+        for child, foreign in self.constraints.referrers(table.name):
+            limit = held.get(child.name, 0) + 1
+            orphans = self.writer.children(child, foreign, key_values(table, key), limit)
+            if any((child.name, orphan) not in self._rows for orphan in orphans):
+                raise failed(child_refusal(table, child, key))
+
+
+def failed(refusal: Refuse) -> ConstraintFailed:
+    """A refusal as the failure of a whole batch, to be decided in smaller parts."""
+    return ConstraintFailed(
+        refusal.message, kind=refusal.code, field=refusal.field, **refusal.detail
+    )
+
+
+def _cell(row: Row, name: str) -> Value:
+    return row[CONFLICT_TABLE.positions[name]]
+
+
+def _difference(table: Table, row: Row, new: Mapping[str, Value]) -> dict[str, Value]:
+    """What a change must hold so that a row becomes ``new``: of a counter, the difference."""
+    values: dict[str, Value] = {}
+    for name, value in new.items():
+        before = row[table.positions[name]]
+        if before == value:
+            continue
+        if table.by_name[name].merge == "counter":
+            assert isinstance(value, int) and isinstance(before, int), "a counter is an integer"
+            value -= before
+        values[name] = value
+    return values
+
+
+def _unique_differs(table: Table, before: Row, after: Row) -> bool:
+    return any(
+        before[table.positions[name]] != after[table.positions[name]]
+        for columns in table.unique
+        for name in columns
+    )
+

@@ -1,0 +1,35 @@
+"""Who is asking: a user on a device, and the scopes they may read and write.
+
+Knows: names and patterns. Must not know: how a request was authenticated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+def matches(pattern: str, scope: str) -> bool:
+    """Whether a pattern names a scope: exact, or a prefix when the pattern ends with ``*``."""
+    return scope.startswith(pattern[:-1]) if pattern.endswith("*") else scope == pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A user on a device. ``read`` and ``write`` are scope names, or prefixes ending with ``*``."""
+
+    user: str
+    device: str
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    roles: tuple[str, ...] = field(default=())
+
+    def may_read(self, scope: str) -> bool:
+        return any(matches(pattern, scope) for pattern in (*self.read, *self.write))
+
+    def may_write(self, scope: str) -> bool:
+        return any(matches(pattern, scope) for pattern in self.write)
+
+    def readable(self, scopes: Iterable[str]) -> tuple[str, ...]:
+        """The given scopes that may be read, sorted."""
+        return tuple(sorted(scope for scope in scopes if self.may_read(scope)))

@@ -1,0 +1,158 @@
+"""A process that serves one app until it is told to stop.
+
+Knows: uvicorn, sockets, signals. Must not know: what is served. Prints nothing; logs only.
+SIGTERM and SIGINT end it in order: no new connections, event streams closed, requests under way
+answered, then a normal return.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from holdfast.core.errors import UsageError
+from holdfast.server.events import Hub
+
+_GRACE_S = 20
+_KEEP_ALIVE_S = 75
+"""Longer than a client of ours keeps an idle connection: none is closed under a request."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, told when it listens and when it stops, and without raising the signal again."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        on_started: Callable[[], None],
+        on_stop: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+        self._on_stop = on_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {
+            number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit  # asked a second time: at once
+        self.should_exit = True
+
+
+class Stopper:
+    """Stops a server from any thread, as SIGTERM does."""
+
+    def __init__(self) -> None:
+        self._servers: list[uvicorn.Server] = []
+
+    def stop(self) -> None:
+        """Ask for an orderly end; ``serve`` returns when it is done."""
+        for server in self._servers:
+            server.should_exit = True
+
+    def attach(self, server: uvicorn.Server) -> None:
+        """Called by ``serve``."""
+        self._servers.append(server)
+
+
+def serve(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None],
+    *,
+    on_stop: Callable[[], None] | None = None,
+    stopper: Stopper | None = None,
+) -> None:
+    """Serve ``app`` until SIGTERM or SIGINT, then return.
+
+    ``port`` 0 takes a free one; ``on_ready`` gets the URL when connections are accepted.
+    ``on_stop`` is called when the end begins and must end event streams; by default the hub in
+    ``app.state.hub`` is closed. ``stopper`` is for a server in a thread of its own.
+    Raises ``UsageError`` (``cannot_listen``).
+    """
+    listener = _listen(host, port)
+    hub = getattr(getattr(app, "state", None), "hub", None)
+    stop = on_stop or (hub.close if isinstance(hub, Hub) else _nothing)
+    config = uvicorn.Config(
+        app,
+        loop="asyncio" if sys.platform == "win32" else "uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = _Server(
+        config,
+        on_started=lambda: on_ready(_url(host, listener)),
+        on_stop=stop,
+    )
+    if stopper is not None:
+        stopper.attach(server)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise UsageError(f"no such host {host!r}: {error}", code="cannot_listen") from None
+    try:
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+        listener.setblocking(False)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {host} port {port}: {error}", code="cannot_listen"
+        ) from None
+    return listener
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _nothing() -> None:
+    return

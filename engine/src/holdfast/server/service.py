@@ -1,0 +1,349 @@
+"""The server's service, free of transport: exchange, verify, and what keeps the database right.
+
+Knows: a store, a schema, rules, principals and messages. Must not know: HTTP, SQL, clocks or
+randomness of its own (``now_us`` and ``random_bytes`` are handed in).
+Whatever can be wrong with a request is found before the first line of the answer. A push is committed
+before the answer is read, in one consistent snapshot that reaches the heads of all scopes the device
+may read.
+
+Upholds I3, I6, I7, I10, I11, I16, I23, I24, I26, I31.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from holdfast.core.clock import choose_offset
+from holdfast.core.errors import ProtocolError
+from holdfast.core.limits import JOURNAL_RETENTION_DAYS
+from holdfast.protocol.messages import (
+    ExchangeRequest,
+    Head,
+    Line,
+    Outcome,
+    RangeAnswer,
+    ScopeGrant,
+    VerifyRequest,
+)
+from holdfast.protocol.version import PROTOCOL
+from holdfast.schema.model import Schema
+from holdfast.server.checks import check_checkpoint, check_nonces, check_request, since
+from holdfast.server.feed import Touched, make_scopes, publish
+from holdfast.server.ingest import deep_check, ingest, rehash
+from holdfast.server.journal import read_journal
+from holdfast.server.principal import Principal
+from holdfast.server.pull import Answer, last_line, news
+from holdfast.server.push import Engine, Sender, push
+from holdfast.server.rules import Rule
+from holdfast.server.store import Device, JournalEntry, Scope, Snapshot, Store, Writer
+from holdfast.server.verify import answer_range, answer_rows, check_row_queries
+from holdfast.sqlite.failpoints import failpoint
+
+SNAPSHOT_ATTEMPTS = 8
+"""Direct writes may come in between; after this many the device is asked to come again."""
+_DAY_US = 86_400 * 1_000_000
+
+logger = logging.getLogger(__name__)
+
+OnCommit = Callable[[Mapping[str, int]], None]
+"""Called after a commit with the scopes that moved and their new versions."""
+
+
+class Service:
+    """One server over one store. Methods may be called from several threads."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        store: Store,
+        *,
+        rules: Sequence[Rule] = (),
+        now_us: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+        on_commit: OnCommit | None = None,
+    ) -> None:
+        """``now_us``: the server's clock, microseconds since 1970, UTC."""
+        self._schema = schema
+        self._store = store
+        self._engine = Engine(schema, tuple(rules), random_bytes)
+        self._now_us = now_us
+        self._random_bytes = random_bytes
+        self._on_commit = on_commit
+        self._start()
+
+    @property
+    def schema(self) -> Schema:
+        return self._schema
+
+    @property
+    def epoch(self) -> str:
+        return self._store.epoch
+
+    def now_us(self) -> int:
+        """The server's clock: microseconds since 1970, UTC."""
+        return self._now_us()
+
+    def close(self) -> None:
+        self._store.close()
+
+    # Exchange
+
+    def exchange(
+        self, principal: Principal, request: ExchangeRequest, *, echo: str
+    ) -> Iterator[Line]:
+        """Take a device's transactions and tell it what is new.
+
+        Raises ``ProtocolError`` now; the iterator returned holds a snapshot until its end or
+        ``close``.
+        """
+        check_request(request, principal=principal, schema=self._schema, epoch=self.epoch)
+        arrival_us = self._now_us()
+        outcomes = self._push(principal, request, arrival_us)
+        failpoint("push.after_commit")
+        snapshot = self._snapshot()
+        try:
+            scopes = self._readable(snapshot, principal)
+            head = self._head(principal, scopes, echo=echo, outcomes=outcomes)
+            positions = since(request.checkpoint, tuple(scopes))
+            lines = self._lines(snapshot, head, scopes, [news(snapshot, self._schema, positions)])
+        except BaseException:
+            snapshot.close()
+            raise
+        return Answer(snapshot, lines)
+
+    def _push(
+        self, principal: Principal, request: ExchangeRequest, arrival_us: int
+    ) -> list[Outcome]:
+        """Everything that an exchange writes, in one commit."""
+        with self._store.write() as writer:
+            check_checkpoint(writer, self._store, request.checkpoint, principal)
+            device = writer.device(principal.device) or Device(principal.device, principal.user)
+            check_nonces(device, request.nonce)
+            make_scopes(writer, _named(principal), self._random_bytes)
+            offset_us = choose_offset(
+                None if request.offset is None else request.offset.us,
+                0 if request.offset is None else request.offset.error_us,
+                device_now_us=request.now,
+                arrival_us=arrival_us,
+            )
+            pushed = push(
+                writer,
+                self._engine,
+                Sender(principal, principal.device, offset_us, arrival_us),
+                request.transactions,
+                high=device.high,
+                touched=self._ingest(writer, arrival_us),
+            )
+            confirmed = min(request.confirmed, pushed.high)
+            if confirmed > device.confirmed:
+                writer.forget_answers(principal.device, confirmed)
+            writer.put_device(
+                replace(
+                    device,
+                    user=principal.user,
+                    nonce=request.nonce.to,
+                    high=pushed.high,
+                    confirmed=max(device.confirmed, confirmed),
+                    last_seen=arrival_us,
+                    offset_us=offset_us,
+                )
+            )
+            failpoint("push.before_commit")
+        self._moved(pushed.versions)
+        return pushed.outcomes
+
+    # Verify
+
+    def verify(
+        self, principal: Principal, request: VerifyRequest, *, echo: str
+    ) -> Iterator[Line]:
+        """The same catch-up as an exchange, then digests of ranges and named rows."""
+        check_request(request, principal=principal, schema=self._schema, epoch=self.epoch)
+        check_row_queries(self._schema, request.rows)
+        snapshot = self._snapshot()
+        try:
+            check_checkpoint(snapshot, self._store, request.checkpoint, principal)
+            scopes = self._readable(snapshot, principal)
+            head = self._head(principal, scopes, echo=echo, outcomes=[])
+            positions = since(request.checkpoint, tuple(scopes))
+            bodies: list[Iterator[Line]] = [
+                news(snapshot, self._schema, positions),
+                self._ranges(snapshot, request, scopes),
+                answer_rows(snapshot, self._schema, request.rows, scopes),
+            ]
+            lines = self._lines(snapshot, head, scopes, bodies)
+        except BaseException:
+            snapshot.close()
+            raise
+        return Answer(snapshot, lines)
+
+    def _ranges(
+        self, snapshot: Snapshot, request: VerifyRequest, scopes: Mapping[str, Scope]
+    ) -> Iterator[RangeAnswer]:
+        for query in request.ranges:
+            yield answer_range(snapshot, self._schema, query, scopes)
+
+    # What an answer is made of
+
+    def _readable(self, snapshot: Snapshot, principal: Principal) -> dict[str, Scope]:
+        return snapshot.scopes(principal.readable(snapshot.scope_names()))
+
+    def _head(
+        self,
+        principal: Principal,
+        scopes: Mapping[str, Scope],
+        *,
+        echo: str,
+        outcomes: list[Outcome],
+    ) -> Head:
+        return Head(
+            protocol=PROTOCOL,
+            epoch=self.epoch,
+            device=principal.device,
+            user=principal.user,
+            echo=echo,
+            time=self._now_us(),
+            schema=self._schema.fingerprint,
+            scopes={
+                name: ScopeGrant(scopes[name].key.hex(), principal.may_write(name))
+                for name in sorted(scopes)
+            },
+            outcomes=outcomes,
+        )
+
+    def _lines(
+        self,
+        snapshot: Snapshot,
+        head: Head,
+        scopes: Mapping[str, Scope],
+        bodies: Sequence[Iterator[Line]],
+    ) -> Iterator[Line]:
+        try:
+            yield head
+            count = 1
+            for body in bodies:
+                for line in body:
+                    yield line
+                    count += 1
+            yield last_line(
+                scopes, secret=self._store.seal_secret, epoch=self.epoch, lines=count
+            )
+        finally:
+            snapshot.close()
+
+    # Direct writes
+
+    def _snapshot(self) -> Snapshot:
+        """A snapshot without notes of direct writes; those found are ingested first."""
+        for _ in range(SNAPSHOT_ATTEMPTS):
+            snapshot = self._store.read()
+            try:
+                clean = not snapshot.has_notes()
+            except BaseException:
+                snapshot.close()
+                raise
+            if clean:
+                return snapshot
+            snapshot.close()
+            self._ingest_alone()
+        raise ProtocolError(
+            "the database is being written to; try again", code="busy", status=503
+        )
+
+    def _ingest(self, writer: Writer, now_us: int) -> list[Touched]:
+        if not writer.has_notes():
+            return []
+        return ingest(writer, self._schema, now_us=now_us, random_bytes=self._random_bytes)
+
+    def _ingest_alone(self) -> bool:
+        with self._store.write() as writer:
+            touched = self._ingest(writer, self._now_us())
+            versions = publish(writer, touched, self._random_bytes)
+        self._moved(versions)
+        return bool(touched)
+
+    def poll_foreign_writes(self) -> bool:
+        """Take in what other processes have written directly; cheap when they have not.
+
+        True when something was taken in. Scopes that moved are published.
+        """
+        if not self._store.written_elsewhere():
+            return False
+        with contextlib.closing(self._store.read()) as snapshot:
+            if not snapshot.has_notes():
+                return False
+        return self._ingest_alone()
+
+    def deep_check(self) -> int:
+        """Recompute the hashes of all stored rows; how many differed from the feeds.
+
+        Rows that differ (changed behind the triggers' back, or damaged) are taken as written
+        directly, and logged.
+        """
+        self._ingest_alone()
+        with self._store.write() as writer:
+            touched = deep_check(
+                writer, self._schema, now_us=self._now_us(), random_bytes=self._random_bytes
+            )
+            versions = publish(writer, touched, self._random_bytes)
+        for item in touched:
+            logger.warning("%s %s was not as the feeds had it", item.table.name, item.key)
+        self._moved(versions)
+        return len(touched)
+
+    # The rest
+
+    def heads(self, principal: Principal) -> dict[str, int]:
+        """The head versions of the scopes that a principal may read."""
+        with contextlib.closing(self._store.read()) as snapshot:
+            return {
+                name: scope.head for name, scope in self._readable(snapshot, principal).items()
+            }
+
+    def journal(
+        self,
+        principal: Principal,
+        *,
+        table: str = "",
+        key: str = "",
+        before: int = 0,
+        limit: int = 100,
+    ) -> list[JournalEntry]:
+        """Automatic decisions about rows that the principal may read, newest first.
+
+        ``before``: only entries with a lower number, to read on.
+        """
+        with contextlib.closing(self._store.read()) as snapshot:
+            return read_journal(
+                snapshot, self._schema, principal, table=table, key=key, before=before, limit=limit
+            )
+
+    def prune_journal(self, *, days: int = JOURNAL_RETENTION_DAYS) -> None:
+        """Forget decisions that are older than ``days``."""
+        with self._store.write() as writer:
+            writer.prune_journal(self._now_us() - days * _DAY_US)
+
+    def _start(self) -> None:
+        """Give rows new hashes whose tables got columns since the last start."""
+        stale = self._store.stale_tables
+        if not stale:
+            return
+        self._ingest_alone()
+        with self._store.write() as writer:
+            publish(writer, rehash(writer, self._schema, stale), self._random_bytes)
+            self._store.clear_stale(writer)
+
+    def _moved(self, versions: Mapping[str, int]) -> None:
+        if versions and self._on_commit is not None:
+            self._on_commit(versions)
+
+
+def _named(principal: Principal) -> list[str]:
+    """The scopes that a principal's grants name exactly; they exist from the first contact on."""
+    return [name for name in (*principal.read, *principal.write) if not name.endswith("*")]
+
+
+

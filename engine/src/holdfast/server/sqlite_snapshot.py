@@ -1,0 +1,237 @@
+"""Reads of the embedded SQLite store: one connection inside one read transaction.
+
+Knows: the server's SQLite layout. Must not know: merging, rights, or messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from holdfast.core.digest import Digest
+from holdfast.core.keys import key_values
+from holdfast.core.values import Value
+from holdfast.schema.model import Schema, Table
+from holdfast.server.store import JournalEntry, Moved, Row, Scope, Stored
+from holdfast.sql.server import TableSql, any_notes, select_children, table_sql
+from holdfast.sqlite.driver import Connection
+
+_encode = msgspec.json.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+Statements = Mapping[str, TableSql]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The compiled statements of a schema."""
+
+    schema: Schema
+    tables: Statements
+    any_notes: str
+    children: Mapping[tuple[str, tuple[str, ...], str], str]
+
+
+def compile_program(schema: Schema) -> Program:
+    """Compile a schema's statements, once for a store."""
+    return Program(
+        schema=schema,
+        tables={table.name: table_sql(table) for table in schema.all_tables},
+        any_notes=any_notes(schema.all_tables),
+        children={
+            (table.name, foreign.columns, foreign.table): select_children(table, foreign)
+            for table in schema.tables
+            for foreign in table.foreign_keys
+        },
+    )
+
+
+def json_text(items: object) -> str:
+    return _encode(items).decode()
+
+
+class SqliteReads:
+    """The reads that a snapshot and a writer share."""
+
+    def __init__(self, connection: Connection, program: Program) -> None:
+        self._db = connection
+        self._program = program
+
+    def has_notes(self) -> bool:
+        return bool(self._db.execute(self._program.any_notes)[0][0])
+
+    def scope_names(self) -> list[str]:
+        return [str(name) for (name,) in self._db.execute("SELECT scope FROM holdfast_scope")]
+
+    def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
+        found: dict[str, Scope] = {}
+        for name, head, count, digest, key in self._db.execute(
+            "SELECT s.scope, head, count, digest, s.key FROM json_each(?) AS j "
+            "CROSS JOIN holdfast_scope AS s ON s.scope = j.value",
+            (json_text(list(names)),),
+        ):
+            assert isinstance(name, str) and isinstance(head, int) and isinstance(count, int)
+            assert isinstance(digest, str) and isinstance(key, bytes)
+            found[name] = Scope(name, head, Digest.of(count, digest), key)
+        return found
+
+    def position(self, scope: str, version: int) -> Digest | None:
+        rows = self._db.execute(
+            "SELECT count, digest FROM holdfast_commit WHERE scope = ? AND version = ?",
+            (scope, version),
+        )
+        if not rows:
+            return None
+        count, digest = rows[0]
+        assert isinstance(count, int) and isinstance(digest, str)
+        return Digest.of(count, digest)
+
+    def moved(self, scope: str, since: int) -> Iterator[Moved]:
+        for table, key, removed in self._db.iterate(
+            "SELECT tbl, key, removed FROM holdfast_feed INDEXED BY holdfast_feed_version "
+            "WHERE scope = ? AND version > ?",
+            (scope, since),
+        ):
+            assert isinstance(table, str) and isinstance(key, str)
+            yield Moved(table, key, bool(removed))
+
+    def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        found: dict[tuple[str, str], int] = {}
+        for scope, key, version in self._db.execute(
+            "SELECT f.scope, f.key, f.version FROM json_each(?) AS j CROSS JOIN holdfast_feed AS f "
+            "ON f.scope = json_extract(j.value, '$[0]') AND f.tbl = ? "
+            "AND f.key = json_extract(j.value, '$[1]') WHERE NOT f.removed",
+            (json_text(keys), table.name),
+        ):
+            assert isinstance(scope, str) and isinstance(key, str) and isinstance(version, int)
+            found[scope, key] = version
+        return found
+
+    def live(
+        self, scope: str, start: tuple[str, str], end: tuple[str, str] | None
+    ) -> Iterator[tuple[str, str, bytes]]:
+        where, params = _range(scope, start, end)
+        for table, key, digest in self._db.iterate(
+            f"SELECT tbl, key, hash FROM holdfast_feed WHERE {where} ORDER BY tbl, key", params
+        ):
+            assert isinstance(table, str) and isinstance(key, str) and isinstance(digest, bytes)
+            yield table, key, digest
+
+    def count(self, scope: str, start: tuple[str, str], end: tuple[str, str] | None) -> int:
+        where, params = _range(scope, start, end)
+        return _int(self._db.execute(f"SELECT count(*) FROM holdfast_feed WHERE {where}", params))
+
+    def rows(self, table: Table, keys: Sequence[str]) -> Iterator[tuple[str, int, Row]]:
+        for key, rev, *row in self._by_keys(table, lambda sql: sql.select_rev, keys):
+            assert isinstance(key, str) and isinstance(rev, int)
+            yield key, rev, tuple(row)
+
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+        values = {
+            key: tuple(row) for key, *row in self._by_keys(table, lambda sql: sql.select, keys)
+        }
+        found: dict[str, Stored] = {}
+        for key, rev, stamps, image in self._db.execute(
+            "SELECT r.key, rev, stamps, image FROM json_each(?) AS j CROSS JOIN holdfast_row AS r "
+            "ON r.tbl = ? AND r.key = j.value",
+            (json_text(list(keys)), table.name),
+        ):
+            assert isinstance(key, str) and isinstance(rev, int) and isinstance(stamps, bytes)
+            found[key] = Stored(rev, stamps, values.get(key), _image(table, image))
+        for key, row in values.items():
+            if isinstance(key, str) and key not in found:
+                found[key] = Stored(0, b"", row, None)
+        return found
+
+    def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
+        return {
+            str(key): _int([(rev,)])
+            for key, rev in self._db.execute(
+                "SELECT r.key, r.rev FROM json_each(?) AS j CROSS JOIN holdfast_row AS r "
+                "ON r.tbl = ? AND r.key = j.value",
+                (json_text(list(keys)), table.name),
+            )
+        }
+
+    def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
+        where, params = ["1"], list[Value]()
+        for condition, value in (("tbl = ?", table), ("key = ?", key), ("number < ?", before)):
+            if value:
+                where.append(condition)
+                params.append(value)
+        entries = []
+        for number, at, name, row_key, column, kind, entry in self._db.execute(
+            "SELECT number, at, tbl, key, col, kind, entry FROM holdfast_journal "
+            f"WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT ?",
+            (*params, limit),
+        ):
+            assert isinstance(number, int) and isinstance(at, int) and isinstance(entry, bytes)
+            entries.append(
+                JournalEntry(
+                    at, str(name), str(row_key), str(column), str(kind),
+                    msgspec.json.decode(entry), number,
+                )
+            )  # fmt: skip
+        return entries
+
+    def _by_keys(
+        self, table: Table, choose: Callable[[TableSql], str], keys: Sequence[str]
+    ) -> Iterator[Row]:
+        """Run a look-up for rows with given keys."""
+        statements = self._program.tables[table.name]
+        sql = choose(statements)
+        if not keys:
+            return
+        if not statements.by_json:
+            for key in keys:
+                yield from self._db.iterate(sql, key_values(table, key))
+            return
+        if len(table.key) == 1:
+            items: list[object] = [key_values(table, key)[0] for key in keys]
+        else:
+            items = [key_values(table, key) for key in keys]
+        yield from self._db.iterate(sql, (json_text(items),))
+
+
+class SqliteSnapshot(SqliteReads):
+    """``store.Snapshot``: holds its read transaction until it is closed."""
+
+    def __init__(
+        self, connection: Connection, program: Program, release: Callable[[Connection], None]
+    ) -> None:
+        super().__init__(connection, program)
+        self._release = release
+        self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._release(self._db)
+
+
+def _image(table: Table, packed: Value) -> Row | None:
+    """A removed row's last values; columns added since then have their defaults."""
+    if not isinstance(packed, bytes):
+        return None
+    values = _unpack(packed)
+    return tuple(
+        values[c.name] if c.name in values else c.default_value() for c in table.columns
+    )
+
+
+def _int(rows: list[Row]) -> int:
+    value = rows[0][0]
+    assert isinstance(value, int)
+    return value
+
+
+def _range(
+    scope: str, start: tuple[str, str], end: tuple[str, str] | None
+) -> tuple[str, tuple[Value, ...]]:
+    where = "scope = ? AND (tbl, key) >= (?, ?) AND NOT removed"
+    if end is None:
+        return where, (scope, *start)
+    return f"{where} AND (tbl, key) < (?, ?)", (scope, *start, *end)

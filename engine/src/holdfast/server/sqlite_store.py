@@ -1,0 +1,240 @@
+"""The embedded SQLite store: opening, growing, one writer, a pool of readers.
+
+Knows: files, connections and the server's SQLite layout. Must not know: merging, rights, messages.
+The writer commits with ``synchronous = FULL``; readers each hold a snapshot of the WAL. The flag
+``holdfast_state.applying`` keeps the capture triggers quiet; it is set and cleared inside the write
+transaction, so nobody else ever sees it.
+
+Upholds I3; I22 (constraints are the database's own); of I35 that only one process of a file writes
+at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from holdfast.core.errors import DatabaseError, SchemaError
+from holdfast.schema.model import Schema
+from holdfast.server.sqlite_snapshot import SqliteSnapshot, compile_program
+from holdfast.server.sqlite_writer import SqliteWriter
+from holdfast.server.store import Identity, Writer, is_additive
+from holdfast.sql.capture import triggers
+from holdfast.sql.names import change_table, quote
+from holdfast.sql.server import ENGINE_TABLES, create_user_table
+from holdfast.sql.tables import column_sql
+from holdfast.sqlite import Connection, Driver, OpenOptions, driver
+from holdfast.sqlite.failpoints import failpoint
+
+READERS_IDLE_MAX = 4
+
+
+class SqliteStore:
+    """``store.Store`` on one SQLite file."""
+
+    def __init__(
+        self,
+        path: str,
+        schema: Schema,
+        *,
+        random_bytes: Callable[[int], bytes],
+        sqlite: Driver | None = None,
+    ) -> None:
+        """Open or make the database.
+
+        Raises ``SchemaError`` (``schema_mismatch``) when it was made for a schema that ``schema``
+        does not merely add to, and ``DatabaseError``.
+        """
+        self._path = path
+        self._driver = sqlite or driver()
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+        self._idle_lock = threading.Lock()
+        self._closed = False
+        self._db = self._driver.connect(path, OpenOptions(synchronous="FULL"))
+        try:
+            self._program = compile_program(schema)
+            self._identity = self._prepare(schema, random_bytes)
+            self._data_version = self._read_data_version()
+        except BaseException:
+            self._db.close()
+            raise
+
+    @property
+    def epoch(self) -> str:
+        return self._identity.epoch
+
+    @property
+    def seal_secret(self) -> bytes:
+        return self._identity.seal_secret
+
+    @property
+    def stale_tables(self) -> tuple[str, ...]:
+        with self._lock:
+            ((stale,),) = self._db.execute("SELECT stale FROM holdfast_state")
+        return tuple(json.loads(cast("str", stale)))
+
+    def clear_stale(self, writer: Writer) -> None:
+        assert isinstance(writer, SqliteWriter)
+        self._db.execute("UPDATE holdfast_state SET stale = '[]'")
+
+    # Opening
+
+    def _prepare(self, schema: Schema, random_bytes: Callable[[int], bytes]) -> Identity:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            exists = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_state'")
+            if not exists:
+                self._create(schema, random_bytes)
+            fingerprint, stored, epoch, secret = db.execute(
+                "SELECT fingerprint, schema, epoch, seal_secret FROM holdfast_state"
+            )[0]
+            assert isinstance(epoch, str) and isinstance(secret, bytes)
+            if fingerprint != schema.fingerprint:
+                self._grow(Schema.from_json(cast("str", stored)), schema)
+            self._set_triggers(schema)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return Identity(epoch, secret)
+
+    def _create(self, schema: Schema, random_bytes: Callable[[int], bytes]) -> None:
+        for sql in ENGINE_TABLES:
+            self._db.execute(sql)
+        for table in schema.all_tables:
+            for sql in create_user_table(table):
+                self._db.execute(sql)
+        self._db.execute(
+            "INSERT INTO holdfast_state (id, epoch, seal_secret, fingerprint, schema) "
+            "VALUES (1, ?, ?, ?, ?)",
+            (random_bytes(16).hex(), random_bytes(32), schema.fingerprint,
+             schema.to_json().decode()),
+        )  # fmt: skip
+
+    def _grow(self, old: Schema, new: Schema) -> None:
+        """Add what a schema adds. Raises ``SchemaError`` for any other difference."""
+        if not is_additive(old, new):
+            raise SchemaError(
+                f"{self._path} was made for another schema ({old.name}, generation "
+                f"{old.generation}); only new tables, and new columns that are nullable or have a "
+                "default, can be added in place",
+                code="schema_mismatch",
+            )
+        changed = []
+        for table in new.tables:
+            before = old.by_name.get(table.name)
+            if before is None:
+                for sql in create_user_table(table):
+                    self._db.execute(sql)
+                continue
+            added = [c for c in table.columns if c.name not in before.by_name]
+            for column in added:
+                self._db.execute(
+                    f"ALTER TABLE {quote(table.name)} ADD COLUMN {column_sql(table, column)}"
+                )
+                for prefix in ("o_", "n_"):
+                    name = quote(prefix + column.name)
+                    self._db.execute(f"ALTER TABLE {change_table(table)} ADD COLUMN {name} ANY")
+            if added:
+                changed.append(table.name)
+        self._db.execute(
+            "UPDATE holdfast_state SET fingerprint = ?, schema = ?, stale = "
+            "(SELECT json_group_array(value) FROM (SELECT value FROM json_each(stale) "
+            "UNION SELECT value FROM json_each(?)))",
+            (new.fingerprint, new.to_json().decode(), json.dumps(changed)),
+        )
+
+    def _set_triggers(self, schema: Schema) -> None:
+        """Make the capture triggers what the schema says, whoever dropped or changed them."""
+        wanted: dict[str, str] = {}
+        for table in schema.all_tables:
+            wanted.update(triggers(table, schema.fingerprint))
+        found = {
+            str(name): sql
+            for name, sql in self._db.execute(
+                "SELECT name, sql FROM sqlite_schema "
+                "WHERE type = 'trigger' AND name GLOB 'holdfast_*'"
+            )
+        }
+        for name in found.keys() - wanted.keys():
+            self._db.execute(f"DROP TRIGGER {quote(name)}")
+        for name, sql in wanted.items():
+            if found.get(name) != sql:
+                self._db.execute(f"DROP TRIGGER IF EXISTS {quote(name)}")
+                self._db.execute(sql)
+
+    # Transactions
+
+    def read(self) -> SqliteSnapshot:
+        with self._idle_lock:
+            if self._closed:
+                raise DatabaseError("the store is closed", code="closed")
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._driver.connect(
+                self._path, OpenOptions(synchronous="NORMAL", read_only=True, create=False)
+            )
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT applying FROM holdfast_state")  # takes the snapshot
+        except BaseException:
+            connection.close()
+            raise
+        return SqliteSnapshot(connection, self._program, self._give_back)
+
+    def _give_back(self, connection: Connection) -> None:
+        try:
+            connection.execute("ROLLBACK")
+        except DatabaseError:
+            connection.close()
+            return
+        with self._idle_lock:
+            if not self._closed and len(self._idle) < READERS_IDLE_MAX:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    @contextmanager
+    def write(self) -> Iterator[SqliteWriter]:
+        with self._lock:
+            db = self._db
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                db.execute("UPDATE holdfast_state SET applying = 1")
+                yield SqliteWriter(db, self._program)
+                db.execute("UPDATE holdfast_state SET applying = 0")
+                failpoint("store.before_commit")
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            failpoint("store.after_commit")
+
+    def written_elsewhere(self) -> bool:
+        with self._lock:
+            version = self._read_data_version()
+            moved, self._data_version = version != self._data_version, version
+            return moved
+
+    def _read_data_version(self) -> int:
+        ((version,),) = self._db.execute("PRAGMA data_version")
+        assert isinstance(version, int)
+        return version
+
+    def close(self) -> None:
+        with self._idle_lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        with self._lock:
+            self._db.close()
+
+

@@ -1,0 +1,261 @@
+"""The write transaction of the embedded SQLite store.
+
+Knows: the server's SQLite layout. Must not know: merging, rights, or messages.
+All statements are set-based: one ``executemany`` or one look-up by a JSON array for a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, cast
+
+import msgspec
+
+from holdfast.core.errors import DatabaseError
+from holdfast.core.keys import key_values
+from holdfast.core.values import Value
+from holdfast.schema.model import ForeignKey, Table
+from holdfast.server.sqlite_snapshot import Program, SqliteReads, json_text
+from holdfast.server.store import (
+    Device,
+    FeedEntry,
+    JournalEntry,
+    Note,
+    Recorded,
+    Row,
+    RowRecord,
+    Scope,
+)
+from holdfast.sql.capture import drop_empty, resolve_unknown, unknown_keys
+from holdfast.sql.names import change_table
+from holdfast.sqlite.driver import Connection
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class SqliteWriter(SqliteReads):
+    """``store.Writer``. The store begins and commits."""
+
+    def __init__(self, connection: Connection, program: Program) -> None:
+        super().__init__(connection, program)
+        self._depth = 0
+
+    def close(self) -> None:
+        """The store ends the transaction."""
+
+    # Devices and their transactions
+
+    def device(self, device: str) -> Device | None:
+        rows = self._db.execute(
+            "SELECT device, user, nonce, high, confirmed, last_seen, offset_us "
+            "FROM holdfast_device WHERE device = ?",
+            (device,),
+        )
+        return Device(*cast("tuple[str, str, str, int, int, int, int]", rows[0])) if rows else None
+
+    def put_device(self, device: Device) -> None:
+        self._db.execute(
+            "INSERT INTO holdfast_device (device, user, nonce, high, confirmed, last_seen, "
+            "offset_us) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET "
+            "user = excluded.user, nonce = excluded.nonce, high = excluded.high, "
+            "confirmed = excluded.confirmed, last_seen = excluded.last_seen, "
+            "offset_us = excluded.offset_us",
+            (device.device, device.user, device.nonce, device.high, device.confirmed,
+             device.last_seen, device.offset_us),
+        )  # fmt: skip
+
+    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:
+        found: dict[int, Recorded] = {}
+        for number, identity, body, outcome, settled, answer in self._db.execute(
+            "SELECT a.number, a.id, body, outcome, settled, answer FROM json_each(?) AS j "
+            "CROSS JOIN holdfast_applied AS a ON a.device = ? AND a.number = j.value",
+            (json_text(list(numbers)), device),
+        ):
+            assert isinstance(number, int) and isinstance(identity, bytes)
+            assert isinstance(body, bytes) and not isinstance(answer, int | float | str)
+            kind = cast("Literal['applied', 'refused', 'held']", outcome)
+            found[number] = Recorded(number, identity, body, kind, bool(settled), answer)
+        return found
+
+    def record(self, device: str, entries: Sequence[Recorded]) -> None:
+        self._db.executemany(
+            "INSERT INTO holdfast_applied (device, number, id, body, outcome, settled, answer) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (device, e.number, e.id, e.body, e.outcome, int(e.settled), e.answer)
+                for e in entries
+            ],
+        )
+
+    def settle(self, device: str, number: int) -> None:
+        self._db.execute(
+            "UPDATE holdfast_applied SET settled = 1 WHERE device = ? AND number = ?",
+            (device, number),
+        )
+
+    def forget_answers(self, device: str, up_to: int) -> None:
+        self._db.execute(
+            "UPDATE holdfast_applied SET answer = NULL "
+            "WHERE device = ? AND number <= ? AND answer IS NOT NULL",
+            (device, up_to),
+        )
+
+    # Rows
+
+    def existing(self, table: Table, keys: Sequence[str]) -> set[str]:
+        return {str(row[0]) for row in self._by_keys(table, lambda sql: sql.exists, keys)}
+
+    def children(
+        self, child: Table, foreign: ForeignKey, parent: Sequence[Value], limit: int
+    ) -> list[str]:
+        sql = self._program.children[child.name, foreign.columns, foreign.table]
+        return [str(key) for (key,) in self._db.execute(sql, (*parent, limit))]
+
+    def write(self, table: Table, *, first_gone: Sequence[str], rows: Sequence[Row]) -> None:
+        statements = self._program.tables[table.name]
+        if first_gone:
+            self._db.executemany(
+                statements.delete, [key_values(table, key) for key in first_gone]
+            )
+        if rows:
+            self._db.executemany(statements.upsert, rows)
+
+    def put_records(self, table: Table, records: Sequence[RowRecord]) -> None:
+        names = table.column_names
+        self._db.executemany(
+            "INSERT INTO holdfast_row (tbl, key, rev, stamps, image) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (tbl, key) DO UPDATE SET rev = excluded.rev, stamps = excluded.stamps, "
+            "image = excluded.image",
+            [
+                (
+                    table.name, r.key, r.rev, r.stamps,
+                    None if r.image is None else _pack(dict(zip(names, r.image, strict=True))),
+                )
+                for r in records
+            ],
+        )  # fmt: skip
+
+    # Feeds and scopes
+
+    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for key, digest in self._db.execute(
+            "SELECT f.key, f.hash FROM json_each(?) AS j CROSS JOIN holdfast_feed AS f "
+            "ON f.scope = ? AND f.tbl = ? AND f.key = j.value WHERE NOT f.removed",
+            (json_text(list(keys)), scope, table.name),
+        ):
+            assert isinstance(key, str) and isinstance(digest, bytes)
+            found[key] = digest
+        return found
+
+    def put_feed(self, entries: Sequence[FeedEntry]) -> None:
+        self._db.executemany(
+            "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed) "
+            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (scope, tbl, key) DO UPDATE SET "
+            "version = excluded.version, hash = excluded.hash, removed = excluded.removed",
+            [(e.scope, e.table, e.key, e.version, e.hash, int(e.removed)) for e in entries],
+        )
+
+    def put_scopes(self, scopes: Sequence[Scope]) -> None:
+        self._db.executemany(
+            "INSERT INTO holdfast_scope (scope, head, count, digest, key) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (scope) DO UPDATE SET head = excluded.head, count = excluded.count, "
+            "digest = excluded.digest",
+            [(s.name, s.head, s.digest.count, s.digest.hex, s.key) for s in scopes],
+        )
+        self._db.executemany(
+            "INSERT INTO holdfast_commit (scope, version, count, digest) VALUES (?, ?, ?, ?)",
+            [(s.name, s.head, s.digest.count, s.digest.hex) for s in scopes],
+        )
+
+    def open_conflicts(self, table: str, keys: Sequence[str]) -> list[str]:
+        return [
+            str(key)
+            for (key,) in self._db.execute(
+                "SELECT c.id FROM json_each(?) AS j CROSS JOIN holdfast_conflict AS c "
+                "ON c.table_name = ? AND c.row_key = j.value AND c.state = 'open' ORDER BY c.id",
+                (json_text(list(keys)), table),
+            )
+        ]
+
+    # Direct writes
+
+    def notes(self, table: Table) -> list[Note]:
+        group: tuple[Value, ...] = (0,)
+        statements = self._program.tables[table.name]
+        blank: list[Value] = [None] * len(table.data_columns)
+        positions = [table.positions[column.name] for column in table.data_columns]
+        for (key,) in self._db.execute(unknown_keys(table), group):
+            rows = list(self._by_keys(table, lambda sql: sql.select, [str(key)]))
+            data = [rows[0][1 + position] for position in positions] if rows else blank
+            self._db.execute(resolve_unknown(table), (int(bool(rows)), *data, 0, key))
+        self._db.execute(drop_empty(table), group)
+        found: list[Note] = []
+        for key, was, *old in self._db.execute(statements.notes):
+            assert isinstance(key, str)
+            found.append(Note(key, _whole(table, key, old) if was else None))
+        return found
+
+    def forget_notes(self, table: Table) -> None:
+        self._db.execute(f"DELETE FROM {change_table(table)} WHERE tx = 0")
+
+    def scan(self, table: Table) -> Iterator[tuple[str, Row]]:
+        for key, *row in self._db.iterate(self._program.tables[table.name].scan):
+            yield str(key), tuple(row)
+
+    def feed_of(self, table: Table) -> Iterator[tuple[str, str, bytes]]:
+        for scope, key, digest in self._db.iterate(
+            "SELECT f.scope, f.key, f.hash FROM holdfast_scope AS s CROSS JOIN holdfast_feed AS f "
+            "ON f.scope = s.scope AND f.tbl = ? WHERE NOT f.removed",
+            (table.name,),
+        ):
+            assert isinstance(scope, str) and isinstance(key, str) and isinstance(digest, bytes)
+            yield scope, key, digest
+
+    # Journal, rules, savepoints
+
+    def add_journal(self, entries: Sequence[JournalEntry]) -> None:
+        self._db.executemany(
+            "INSERT INTO holdfast_journal (at, tbl, key, col, kind, entry) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (e.at, e.table, e.key, e.column, e.kind, msgspec.json.encode(e.entry))
+                for e in entries
+            ],
+        )
+
+    def prune_journal(self, before: int) -> None:
+        self._db.execute("DELETE FROM holdfast_journal WHERE at < ?", (before,))
+
+    def query(self, sql: str, params: Sequence[Value]) -> list[dict[str, Value]]:
+        self._db.execute("PRAGMA query_only = 1")
+        try:
+            names, rows = self._db.columns(sql, params)
+        finally:
+            self._db.execute("PRAGMA query_only = 0")
+        if not self._db.in_transaction:
+            raise DatabaseError("a rule's query must not end the transaction", code="usage")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        name = f"holdfast_{self._depth}"
+        self._depth += 1
+        self._db.execute(f"SAVEPOINT {name}")
+        try:
+            yield
+        except BaseException:
+            self._db.execute(f"ROLLBACK TO {name}")
+            raise
+        finally:
+            self._db.execute(f"RELEASE {name}")
+            self._depth -= 1
+
+
+def _whole(table: Table, key: str, data: Sequence[Value]) -> Row:
+    """A row in column order from its key and its data columns."""
+    values = dict(zip(table.key, key_values(table, key), strict=True))
+    values.update(zip((c.name for c in table.data_columns), data, strict=True))
+    return tuple(values[name] for name in table.column_names)
+

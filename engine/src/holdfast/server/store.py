@@ -1,0 +1,284 @@
+"""The contract of a server's database: named operations, no SQL above it.
+
+Knows: rows, feeds, scopes, devices, outcomes. Must not know: merging, rights, or messages.
+A store offers consistent reads (``Snapshot``) and one write transaction at a time that commits whole
+and durably or not at all (``Writer``). A store with several writers (PostgreSQL) takes the locks of
+the scopes it is asked for in ``scopes``, in sorted order, so that versions become visible in order.
+
+Upholds I3 (commit is durable), I10 and I11 (a scope's versions appear in order), I22.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from holdfast.core.digest import Digest
+from holdfast.core.values import Value
+from holdfast.schema.model import ForeignKey, Schema, Table
+
+Row = tuple[Value, ...]
+"""All values of a row in column order, storage form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A scope's head version, the digest of its rows, and the key of their hashes."""
+
+    name: str
+    head: int
+    digest: Digest
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored of one row; ``values`` is None when it was removed, ``image`` its last values."""
+
+    rev: int
+    stamps: bytes
+    values: Row | None
+    image: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class RowRecord:
+    """The engine's record of one row, to be written."""
+
+    key: str
+    rev: int
+    stamps: bytes
+    image: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEntry:
+    """A row in a scope: the version of its last change there, its hash, and whether it has left."""
+
+    scope: str
+    table: str
+    key: str
+    version: int
+    hash: bytes
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A feed entry as a pull sees it."""
+
+    table: str
+    key: str
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What the server knows of a device. ``high``: the last transaction number it has decided."""
+
+    device: str
+    user: str
+    nonce: str = ""
+    high: int = 0
+    confirmed: int = 0
+    last_seen: int = 0
+    offset_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decided transaction. ``answer`` is kept until the device has confirmed it."""
+
+    number: int
+    id: bytes
+    body: bytes
+    outcome: Literal["applied", "refused", "held"]
+    settled: bool = False
+    answer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A row that was written directly: its values before, or None when it was not there."""
+
+    key: str
+    old: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """An automatic decision with both values; ``entry`` holds what is told by API."""
+
+    at: int
+    table: str
+    key: str
+    column: str
+    kind: str
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
+
+
+class Snapshot(Protocol):
+    """A consistent read. Everything is read as of one moment until ``close``."""
+
+    def has_notes(self) -> bool:
+        """Whether direct writes wait to be ingested."""
+
+    def scope_names(self) -> list[str]: ...
+
+    def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
+        """The scopes of these names that exist. A writer holds them until its commit."""
+
+    def position(self, scope: str, version: int) -> Digest | None:
+        """The digest a scope had at a version, None when it never had that version."""
+
+    def moved(self, scope: str, since: int) -> Iterator[Moved]:
+        """Rows of a scope that changed above a version, each once, in order of version."""
+
+    def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Versions of live feed entries by (scope, key)."""
+
+    def live(
+        self, scope: str, start: tuple[str, str], end: tuple[str, str] | None
+    ) -> Iterator[tuple[str, str, bytes]]:
+        """Table, key and hash of a scope's rows in a range, ordered by table and key."""
+
+    def count(self, scope: str, start: tuple[str, str], end: tuple[str, str] | None) -> int: ...
+
+    def rows(self, table: Table, keys: Sequence[str]) -> Iterator[tuple[str, int, Row]]:
+        """Key text, revision and values of rows, as they are read; absent rows are left out."""
+
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+        """Everything that is stored of rows, by key text; unknown rows are left out."""
+
+    def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
+        """Revisions of rows by key text, also of rows that are gone."""
+
+    def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
+        """Entries with a lower number than ``before`` (0: all), newest first."""
+
+    def close(self) -> None: ...
+
+
+class Writer(Snapshot, Protocol):
+    """One write transaction."""
+
+    def device(self, device: str) -> Device | None: ...
+
+    def put_device(self, device: Device) -> None: ...
+
+    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]: ...
+
+    def record(self, device: str, entries: Sequence[Recorded]) -> None: ...
+
+    def settle(self, device: str, number: int) -> None:
+        """A refused or held transaction was replaced by one that was applied."""
+
+    def forget_answers(self, device: str, up_to: int) -> None: ...
+
+    def existing(self, table: Table, keys: Sequence[str]) -> set[str]: ...
+
+    def children(
+        self, child: Table, foreign: ForeignKey, parent: Sequence[Value], limit: int
+    ) -> list[str]:
+        """Keys of some rows that refer to a parent."""
+
+    def write(self, table: Table, *, first_gone: Sequence[str], rows: Sequence[Row]) -> None:
+        """Delete rows, then write rows; all constraints of the database hold afterwards.
+
+        Raises ``ConstraintFailed``.
+        """
+
+    def put_records(self, table: Table, records: Sequence[RowRecord]) -> None: ...
+
+    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
+        """Hashes of live feed entries by key text."""
+
+    def put_feed(self, entries: Sequence[FeedEntry]) -> None: ...
+
+    def put_scopes(self, scopes: Sequence[Scope]) -> None:
+        """Store heads and digests, and remember each as a position of its scope."""
+
+    def open_conflicts(self, table: str, keys: Sequence[str]) -> list[str]:
+        """Keys of open conflicts that concern rows."""
+
+    def notes(self, table: Table) -> list[Note]:
+        """Rows of a table that were written directly, each once."""
+
+    def forget_notes(self, table: Table) -> None: ...
+
+    def scan(self, table: Table) -> Iterator[tuple[str, Row]]:
+        """All rows as they are stored, with their key text."""
+
+    def feed_of(self, table: Table) -> Iterator[tuple[str, str, bytes]]:
+        """Scope, key and hash of all live feed entries of a table."""
+
+    def add_journal(self, entries: Sequence[JournalEntry]) -> None: ...
+
+    def prune_journal(self, before: int) -> None: ...
+
+    def query(self, sql: str, params: Sequence[Value]) -> list[dict[str, Value]]:
+        """Read-only SQL of a rule. Raises ``DatabaseError``."""
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """What happens inside is undone when an exception leaves it."""
+
+
+class Store(Protocol):
+    """A server's database."""
+
+    @property
+    def epoch(self) -> str: ...
+
+    @property
+    def seal_secret(self) -> bytes: ...
+
+    @property
+    def stale_tables(self) -> tuple[str, ...]:
+        """Tables whose rows need new hashes, because columns were added to them."""
+
+    def clear_stale(self, writer: Writer) -> None: ...
+
+    def read(self) -> Snapshot:
+        """Open a consistent read; it is held from this moment on."""
+
+    def write(self) -> AbstractContextManager[Writer]:
+        """One write transaction: durable when the block ends, undone when an exception leaves it."""
+
+    def written_elsewhere(self) -> bool:
+        """Whether another process has written since the last call; cheap."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a new database is given: random, and handed in."""
+
+    epoch: str
+    seal_secret: bytes
+
+
+def is_additive(old: Schema, new: Schema) -> bool:
+    """Whether ``new`` only adds tables, and columns that are nullable or have a default."""
+    if old.name != new.name or new.generation < old.generation:
+        return False
+    for table in old.tables:
+        other = new.by_name.get(table.name)
+        if other is None or _shape(table) != _shape(other):
+            return False
+        if any(other.by_name.get(column.name) != column for column in table.columns):
+            return False
+        added = [c for c in other.columns if c.name not in table.by_name]
+        if any(not c.nullable and c.default_value() is None for c in added):
+            return False
+    return True
+
+
+def _shape(table: Table) -> tuple[object, ...]:
+    return (
+        table.key, table.scopes, table.on_delete, table.unique, table.foreign_keys, table.checks,
+        table.existence_public,
+    )  # fmt: skip

@@ -1,0 +1,142 @@
+"""Verification: digests of ranges, and the server's version of named rows.
+
+Knows: live feed entries of readable scopes. Must not know: what the device holds.
+A range's rows are ordered by table and key, as bytes; a position is written ``table/key``. What is
+absent and what may not be read get the same answer.
+
+Upholds I23, I36.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+
+from holdfast.core.digest import Digest
+from holdfast.core.errors import BadValue, ProtocolError
+from holdfast.core.keys import check_key, key_text, key_values
+from holdfast.core.limits import ROWS_PER_LINE, VERIFY_CHILDREN, VERIFY_LEAF_ROWS_MAX
+from holdfast.protocol.messages import (
+    Gone,
+    RangeAnswer,
+    RangeDigest,
+    RangeQuery,
+    RowQuery,
+    Rows,
+)
+from holdfast.schema.model import Schema, Table
+from holdfast.server.feed import scopes_of
+from holdfast.server.pull import wire_row
+from holdfast.server.store import Snapshot
+
+_MODULUS = 1 << 128
+
+
+def _position(text: str) -> tuple[str, str]:
+    table, _, key = text.partition("/")
+    return table, key
+
+
+def answer_range(
+    snapshot: Snapshot, schema: Schema, query: RangeQuery, readable: Collection[str]
+) -> RangeAnswer:
+    """The digest of a range with its rows, or with its parts when there are many."""
+    start = _position(query.start)
+    end = None if query.end is None else _position(query.end)
+    count = snapshot.count(query.scope, start, end) if query.scope in readable else 0
+    if count == 0:
+        return RangeAnswer(query.scope, query.start, query.end, 0, Digest().hex)
+    if count <= VERIFY_LEAF_ROWS_MAX:
+        return _leaf(snapshot, schema, query, start, end)
+    return _split(snapshot, query, start, end, count)
+
+
+def _leaf(
+    snapshot: Snapshot,
+    schema: Schema,
+    query: RangeQuery,
+    start: tuple[str, str],
+    end: tuple[str, str] | None,
+) -> RangeAnswer:
+    found = list(snapshot.live(query.scope, start, end))
+    keys: dict[str, list[str]] = defaultdict(list)
+    digest = Digest()
+    for table, key, row in found:
+        keys[table].append(key)
+        digest = digest.add(row)
+    revs = {
+        (name, key): rev
+        for name in keys
+        if name in schema.by_name
+        for key, rev in snapshot.revs(schema.by_name[name], keys[name]).items()
+    }
+    return RangeAnswer(
+        query.scope, query.start, query.end, digest.count, digest.hex,
+        leaf=[(table, key, revs.get((table, key), 0), row.hex()) for table, key, row in found],
+    )  # fmt: skip
+
+
+def _split(
+    snapshot: Snapshot,
+    query: RangeQuery,
+    start: tuple[str, str],
+    end: tuple[str, str] | None,
+    count: int,
+) -> RangeAnswer:
+    share = -(-count // VERIFY_CHILDREN)
+    starts: list[str] = []
+    sums: list[int] = []
+    counts: list[int] = []
+    for index, (table, key, row) in enumerate(snapshot.live(query.scope, start, end)):
+        if index % share == 0:
+            starts.append(f"{table}/{key}" if index else query.start)
+            sums.append(0)
+            counts.append(0)
+        sums[-1] += int.from_bytes(row, "big")
+        counts[-1] += 1
+    parts = [
+        RangeDigest(first, last, number, f"{total % _MODULUS:032x}")
+        for first, last, number, total in zip(
+            starts, [*starts[1:], query.end], counts, sums, strict=True
+        )
+    ]
+    return RangeAnswer(
+        query.scope, query.start, query.end, sum(counts), f"{sum(sums) % _MODULUS:032x}", parts
+    )
+
+
+def _is_key(table: Table, text: str) -> bool:
+    """Whether a text is the canonical text of a key that a row of the table can have."""
+    try:
+        return key_text(table, check_key(table, key_values(table, text))) == text
+    except (BadValue, ValueError):
+        return False
+
+
+def check_row_queries(schema: Schema, queries: Sequence[RowQuery]) -> None:
+    """Raises ``ProtocolError`` when a query names no table."""
+    for query in queries:
+        if query.table not in schema.by_name:
+            raise ProtocolError(f"no table {query.table[:60]!r}", code="unknown_table")
+
+
+def answer_rows(
+    snapshot: Snapshot, schema: Schema, queries: Sequence[RowQuery], readable: Collection[str]
+) -> Iterator[Rows | Gone]:
+    """The current version of each named row; ``Gone`` when it is absent or not readable."""
+    wanted: dict[str, dict[str, None]] = defaultdict(dict)
+    for query in queries:
+        wanted[query.table][query.key] = None
+    for name, keys in wanted.items():
+        table = schema.by_name[name]
+        rows = []
+        left = dict(keys)
+        known = [key for key in keys if _is_key(table, key)]
+        for key, rev, row in snapshot.rows(table, known):
+            if key in left and any(scope in readable for scope in scopes_of(table, row)):
+                del left[key]
+                rows.append(wire_row(table, rev, row))
+        for start in range(0, len(rows), ROWS_PER_LINE):
+            yield Rows(name, rows[start : start + ROWS_PER_LINE])
+        if left:
+            yield Gone(name, list(left))

@@ -1,0 +1,70 @@
+"""Names and small pieces of SQL, made from declared identifiers only.
+
+Knows: how the engine's tables are called. Must not know: what is done with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holdfast.core.values import STORAGE, Value
+from holdfast.schema.model import Table
+
+
+def quote(name: str) -> str:
+    """A declared identifier, quoted."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def names(columns: Iterable[str], prefix: str = "") -> str:
+    """A comma-separated list of quoted columns, each with a prefix such as ``NEW.``."""
+    return ", ".join(prefix + quote(column) for column in columns)
+
+
+def marks(count: int) -> str:
+    """``?, ?, ?``"""
+    return ", ".join("?" * count)
+
+
+def literal(value: Value) -> str:
+    """A storage value as an SQL literal."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bytes):
+        return f"x'{value.hex()}'"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return repr(value)
+
+
+def change_table(table: Table) -> str:
+    """Where capture notes the changes of a table."""
+    return quote(f"holdfast_change_{table.name}")
+
+
+def shadow_table(table: Table) -> str:
+    """Where a replica keeps the server's version of rows with unsettled changes."""
+    return quote(f"holdfast_shadow_{table.name}")
+
+
+def key_sql(table: Table, prefix: str = "") -> str:
+    """An expression for a row's canonical key text (``core.keys.key_text``)."""
+    parts = []
+    for column in table.key_columns:
+        value = prefix + quote(column.name)
+        if STORAGE[column.type] == "INTEGER":
+            value = f"CAST({value} AS TEXT)"
+        elif STORAGE[column.type] == "BLOB":
+            value = f"lower(hex({value}))"
+        parts.append(value)
+    if len(parts) == 1:
+        return parts[0]
+    return " || '/' || ".join(f"replace(replace({p}, '%', '%25'), '/', '%2F')" for p in parts)
+
+
+def key_match(table: Table, left: str = "", right: str | None = None) -> str:
+    """``k1 = ? AND k2 = ?``, or the key columns of two row names compared."""
+    return " AND ".join(
+        f"{left}{quote(name)} = {'?' if right is None else right + quote(name)}"
+        for name in table.key
+    )

@@ -1,0 +1,344 @@
+"""Compiles a schema to a *replica program*: all the SQL a replica needs, as data.
+
+Knows: the layout of a replica's database. Must not know: when a statement is run.
+The program is a JSON document; the Python and the browser replica run the same one, and a test
+holds its statements to what SQLite 3.40 accepts.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import msgspec
+
+from holdfast.schema.model import ForeignKey, Schema, Table
+from holdfast.sql.capture import (
+    create_change_table,
+    drop_empty,
+    new_names,
+    old_names,
+    resolve_unknown,
+    survey,
+    triggers,
+    unknown_keys,
+)
+from holdfast.sql.names import (
+    change_table,
+    key_match,
+    literal,
+    marks,
+    names,
+    quote,
+    shadow_table,
+)
+from holdfast.sql.tables import create_indexes, create_table
+
+PROGRAM_FORMAT = 1
+
+_UNSETTLED = "('pending', 'sent')"
+
+BOOKKEEPING = (
+    """CREATE TABLE holdfast_state (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  format INTEGER NOT NULL,
+  fingerprint TEXT NOT NULL,
+  schema TEXT NOT NULL,
+  device TEXT NOT NULL DEFAULT '',
+  user TEXT NOT NULL DEFAULT '',
+  epoch TEXT NOT NULL DEFAULT '',
+  nonce TEXT NOT NULL DEFAULT '',
+  next_nonce TEXT NOT NULL DEFAULT '',
+  applying INTEGER NOT NULL DEFAULT 0,
+  open_tx INTEGER NOT NULL DEFAULT 1,
+  confirmed INTEGER NOT NULL DEFAULT 0,
+  stamp_us INTEGER NOT NULL DEFAULT 0,
+  offset_us INTEGER,
+  offset_error_us INTEGER,
+  verified_us INTEGER,
+  mismatches INTEGER NOT NULL DEFAULT 0,
+  differing TEXT NOT NULL DEFAULT '[]',
+  server TEXT NOT NULL DEFAULT '',
+  token_file TEXT NOT NULL DEFAULT '',
+  session TEXT NOT NULL DEFAULT '{}',
+  sync_request INTEGER NOT NULL DEFAULT 0
+) STRICT""",
+    """CREATE TABLE holdfast_tx (
+  number INTEGER PRIMARY KEY,
+  id TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('pending', 'sent', 'acked', 'refused', 'held')),
+  at INTEGER NOT NULL,
+  after TEXT NOT NULL DEFAULT '[]',
+  replaces INTEGER NOT NULL DEFAULT 0,
+  void TEXT NOT NULL DEFAULT '',
+  code TEXT NOT NULL DEFAULT '',
+  message TEXT NOT NULL DEFAULT '',
+  field TEXT NOT NULL DEFAULT '',
+  held_by INTEGER NOT NULL DEFAULT 0,
+  decided_us INTEGER
+) STRICT""",
+    "CREATE INDEX holdfast_tx_state ON holdfast_tx (state)",
+    """CREATE TABLE holdfast_row (
+  tbl TEXT NOT NULL, key TEXT NOT NULL, rev INTEGER NOT NULL,
+  PRIMARY KEY (tbl, key)
+) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE holdfast_member (
+  scope TEXT NOT NULL, tbl TEXT NOT NULL, key TEXT NOT NULL, hash BLOB NOT NULL,
+  PRIMARY KEY (scope, tbl, key)
+) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX holdfast_member_row ON holdfast_member (tbl, key)",
+    """CREATE TABLE holdfast_scope (
+  scope TEXT PRIMARY KEY,
+  version INTEGER NOT NULL,
+  seal TEXT NOT NULL,
+  server_count INTEGER NOT NULL,
+  server_digest TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  digest TEXT NOT NULL,
+  hash_key BLOB NOT NULL,
+  writable INTEGER NOT NULL
+) STRICT, WITHOUT ROWID""",
+)
+
+
+class TableProgram(msgspec.Struct, frozen=True):
+    """The statements of one table. Rows are all columns in declared order; keys in key order."""
+
+    name: str
+    select_row: str
+    insert_row: str
+    upsert_row: str
+    delete_row: str
+    all_rows: str
+    colliding: tuple[str, ...]
+    """For each unique key: keys of other rows with the same values (parameters: values, then key)."""
+    survey: str
+    unknown_keys: str
+    resolve_unknown: str
+    drop_empty: str
+    chained: str
+    """Rows of a group (parameter twice) that have earlier unsettled changes: key, earlier group,
+    its base, bases, was, now, then its old and new values."""
+    parents: tuple[str, ...]
+    """For each foreign key: unsettled groups that insert a parent of this group (parameter twice)."""
+    freed: tuple[str, ...]
+    """For each unique key: unsettled groups that freed a value this group takes (parameter twice)."""
+    set_bases: str
+    changes: str
+    """Changes of groups from ? to ?: tx, key, was, now, base, bases, old values, new values."""
+    key_changes: str
+    """Unsettled changes of one key, in order; columns as in ``changes`` and then ``held``."""
+    group_keys: str
+    unsettled_keys: str
+    set_held: str
+    held_keys: str
+    delete_group: str
+    select_shadow: str
+    put_shadow: str
+    delete_shadow: str
+    shadow_keys: str
+
+
+class ReplicaProgram(msgspec.Struct, frozen=True):
+    """Everything a host needs to run a replica of this schema."""
+
+    format: int
+    fingerprint: str
+    create: tuple[str, ...]
+    triggers: dict[str, str]
+    views: dict[str, str]
+    local: tuple[str, ...]
+    glance: str
+    """The open group's number, the last stamp, whether anything is unsettled, and then for each
+    table whether the open group has changes of it."""
+    tables: dict[str, TableProgram]
+
+
+def enforced_on_replica(schema: Schema, table: Table, key: ForeignKey) -> bool:
+    """A replica enforces a foreign key only where the parent's scopes cover the child's."""
+    return set(table.scopes) <= set(schema.by_name[key.table].scopes)
+
+
+def _shadow(table: Table) -> str:
+    data = "".join(f", {quote(column.name)} ANY" for column in table.data_columns)
+    return (
+        f"CREATE TABLE {shadow_table(table)} "
+        f"(key TEXT PRIMARY KEY, present INTEGER NOT NULL{data}) STRICT, WITHOUT ROWID"
+    )
+
+
+def _change_columns(table: Table, prefix: str = "") -> str:
+    fixed = ("tx", "key", "was", "now", "base", "bases")
+    return names((*fixed, *old_names(table), *new_names(table)), prefix)
+
+
+def _parent_groups(schema: Schema, table: Table, key: ForeignKey) -> str | None:
+    """Unsettled groups before this one that insert a parent row of it."""
+    parent = schema.by_name[key.table]
+    parts = []
+    for name in key.columns:
+        if name not in table.key:
+            parts.append(f"c.{quote('n_' + name)}")
+        elif len(table.key) == 1:
+            parts.append("c.key")
+        else:
+            return None
+    if len(parts) > 1:
+        parts = [
+            f"replace(replace(CAST({part} AS TEXT), '%', '%25'), '/', '%2F')" for part in parts
+        ]
+    elif parent.key_columns[0].type == "bytes":
+        parts = [f"lower(hex({parts[0]}))"]
+    else:
+        parts = [f"CAST({parts[0]} AS TEXT)"]
+    expression = " || '/' || ".join(parts)
+    return (
+        f"SELECT DISTINCT p.tx FROM {change_table(table)} AS c "
+        f"JOIN {change_table(parent)} AS p ON p.key = {expression} "
+        f"JOIN holdfast_tx AS x ON x.number = p.tx AND x.state IN {_UNSETTLED} "
+        "WHERE c.tx = ? AND c.now = 1 AND p.was = 0 AND p.now = 1 AND p.tx < ?"
+    )
+
+
+def _freed_groups(table: Table, columns: tuple[str, ...]) -> str | None:
+    if any(name in table.key for name in columns):
+        return None
+    change = change_table(table)
+    match = " AND ".join(f"p.{quote('o_' + n)} = c.{quote('n_' + n)}" for n in columns)
+    return (
+        f"SELECT DISTINCT p.tx FROM {change} AS c JOIN {change} AS p ON {match} "
+        f"JOIN holdfast_tx AS x ON x.number = p.tx AND x.state IN {_UNSETTLED} "
+        "WHERE c.tx = ? AND c.now = 1 AND p.was = 1 AND p.tx < ? AND p.key <> c.key"
+    )
+
+
+def _table_program(schema: Schema, table: Table) -> TableProgram:
+    own, change, shadow = quote(table.name), change_table(table), shadow_table(table)
+    columns = names(table.column_names)
+    data = [column.name for column in table.data_columns]
+    comma = ", " if data else ""
+    updates = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in data)
+    insert = f"INSERT INTO {own} ({columns}) VALUES ({marks(len(table.columns))})"
+    unsettled = f"JOIN holdfast_tx AS x ON x.number = c.tx AND x.state IN {_UNSETTLED}"
+    parents = (_parent_groups(schema, table, key) for key in table.foreign_keys)
+    freed = (_freed_groups(table, unique) for unique in table.unique)
+    return TableProgram(
+        name=table.name,
+        select_row=f"SELECT {columns} FROM {own} WHERE {key_match(table)}",
+        insert_row=insert,
+        upsert_row=f"{insert} ON CONFLICT ({names(table.key)}) DO "
+        + (f"UPDATE SET {updates}" if data else "NOTHING"),
+        delete_row=f"DELETE FROM {own} WHERE {key_match(table)}",
+        all_rows=f"SELECT {columns} FROM {own}",
+        colliding=tuple(
+            f"SELECT {names(table.key)} FROM {own} WHERE "
+            + " AND ".join(f"{quote(name)} = ?" for name in unique)
+            + f" AND NOT ({key_match(table)})"
+            for unique in table.unique
+        ),
+        survey=survey(table),
+        unknown_keys=unknown_keys(table),
+        resolve_unknown=resolve_unknown(table),
+        drop_empty=drop_empty(table),
+        chained=f"SELECT {_change_columns(table, 'p.')} FROM {change} AS c "
+        f"JOIN {change} AS p ON p.key = c.key AND p.tx < c.tx "
+        f"JOIN holdfast_tx AS x ON x.number = p.tx AND x.state IN {_UNSETTLED} "
+        "WHERE c.tx = ? ORDER BY p.tx",
+        parents=tuple(sql for sql in parents if sql),
+        freed=tuple(sql for sql in freed if sql),
+        set_bases=f"UPDATE {change} SET base = ?, bases = ? WHERE tx = ? AND key = ?",
+        changes=f"SELECT {_change_columns(table)} FROM {change} WHERE tx BETWEEN ? AND ? "
+        "ORDER BY tx, rowid",
+        key_changes=f"SELECT {_change_columns(table, 'c.')} FROM {change} AS c {unsettled} "
+        "WHERE c.key = ? ORDER BY c.tx",
+        group_keys=f"SELECT key FROM {change} WHERE tx = ?",
+        unsettled_keys=f"SELECT DISTINCT c.key FROM {change} AS c {unsettled}",
+        set_held=f"UPDATE {change} SET held = ? WHERE tx = ? AND key = ?",
+        held_keys=f"SELECT DISTINCT c.key FROM {change} AS c {unsettled} WHERE c.held = 1",
+        delete_group=f"DELETE FROM {change} WHERE tx = ?",
+        select_shadow=f"SELECT present{comma}{names(data)} FROM {shadow} WHERE key = ?",
+        put_shadow=f"INSERT OR REPLACE INTO {shadow} (key, present{comma}{names(data)}) "
+        f"VALUES ({marks(2 + len(data))})",
+        delete_shadow=f"DELETE FROM {shadow} WHERE key = ?",
+        shadow_keys=f"SELECT key FROM {shadow}",
+    )
+
+
+def _views(schema: Schema) -> dict[str, str]:
+    """What people and UIs ask: ``holdfast_pending``, ``holdfast_row_status``, ``holdfast_inbox``."""
+    kind = (
+        "CASE WHEN c.was = 1 AND c.now = 0 THEN 'delete' WHEN c.was = 1 THEN 'update' "
+        "ELSE 'insert' END"
+    )
+    changes = " UNION ALL ".join(
+        f"SELECT c.tx, {literal(table.name)} AS tbl, c.key, {kind} AS kind, c.held, "
+        "CASE WHEN c.held AND coalesce(x.state, 'pending') IN ('pending', 'sent') "
+        "THEN 'held' ELSE coalesce(x.state, 'pending') END AS state "
+        f"FROM {change_table(table)} AS c LEFT JOIN holdfast_tx AS x ON x.number = c.tx"
+        for table in schema.all_tables
+    )
+    rank = (
+        "CASE state WHEN 'conflict' THEN 5 WHEN 'refused' THEN 4 WHEN 'held' THEN 3 "
+        "WHEN 'pending' THEN 2 WHEN 'sent' THEN 1 ELSE 0 END"
+    )
+    return {
+        "holdfast_pending": "CREATE VIEW holdfast_pending AS "
+        f"SELECT tx, tbl, key, kind, state FROM ({changes}) "
+        "WHERE state IN ('pending', 'sent', 'held')",
+        "holdfast_row_status": "CREATE VIEW holdfast_row_status AS "
+        f"SELECT tbl, key, state FROM (SELECT tbl, key, state, max({rank}) FROM ("
+        f"SELECT tbl, key, state FROM ({changes}) "
+        "UNION ALL SELECT table_name, row_key, 'conflict' FROM holdfast_conflict "
+        "WHERE state = 'open' "
+        "UNION ALL SELECT tbl, key, 'synced' FROM holdfast_row) GROUP BY tbl, key)",
+        "holdfast_inbox": "CREATE VIEW holdfast_inbox AS "
+        "SELECT 'conflict' AS kind, id, table_name AS tbl, row_key AS key, column_name AS field, "
+        "'' AS code, '' AS message, at FROM holdfast_conflict WHERE state = 'open' "
+        "UNION ALL SELECT x.state, CAST(x.number AS TEXT), c.tbl, c.key, x.field, x.code, "
+        f"x.message, x.decided_us FROM holdfast_tx AS x LEFT JOIN ({changes}) AS c "
+        "ON c.tx = x.number WHERE x.state IN ('refused', 'held')",
+    }
+
+
+def _glance(schema: Schema) -> str:
+    touched = "".join(
+        f", EXISTS (SELECT 1 FROM {change_table(table)} WHERE tx = s.open_tx)"
+        for table in schema.all_tables
+    )
+    return (
+        "SELECT s.open_tx, s.stamp_us, EXISTS (SELECT 1 FROM holdfast_tx "
+        f"WHERE state IN {_UNSETTLED}){touched} FROM holdfast_state AS s"
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _compile(schema_json: bytes) -> ReplicaProgram:
+    schema = Schema.from_json(schema_json)
+    create: list[str] = list(BOOKKEEPING)
+    for table in schema.all_tables:
+
+        def enforced(key: ForeignKey, table: Table = table) -> bool:
+            return enforced_on_replica(schema, table, key)
+
+        create.append(create_table(table, enforced=enforced))
+        create += create_indexes(table)
+        create += create_change_table(table)
+        create.append(_shadow(table))
+    return ReplicaProgram(
+        format=PROGRAM_FORMAT,
+        fingerprint=schema.fingerprint,
+        create=tuple(create),
+        triggers={
+            name: sql
+            for table in schema.all_tables
+            for name, sql in triggers(table, schema.fingerprint).items()
+        },
+        views=_views(schema),
+        local=schema.local,
+        glance=_glance(schema),
+        tables={table.name: _table_program(schema, table) for table in schema.all_tables},
+    )
+
+
+def compile_replica(schema: Schema) -> ReplicaProgram:
+    """The replica program of a schema."""
+    return _compile(schema.to_json())

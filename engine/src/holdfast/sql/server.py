@@ -1,0 +1,133 @@
+"""DDL and statements of the embedded server: the engine's tables, and SQL for each user table.
+
+Knows: how the server's SQLite database is laid out. Must not know: merging, messages or rights.
+Upholds I17 as far as it keeps all SQL of the SQLite server in one place: what is decided is decided
+above it, the same for every store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.core.values import STORAGE
+from holdfast.schema.model import CONFLICT_TABLE, ForeignKey, Table
+from holdfast.sql.capture import create_change_table
+from holdfast.sql.names import change_table, key_match, key_sql, marks, names, quote
+from holdfast.sql.tables import create_indexes, create_table
+
+ENGINE_TABLES = (
+    "CREATE TABLE holdfast_state (id INTEGER PRIMARY KEY CHECK (id = 1), "
+    "applying INTEGER NOT NULL DEFAULT 0, open_tx INTEGER NOT NULL DEFAULT 0, "
+    "epoch TEXT NOT NULL, seal_secret BLOB NOT NULL, "
+    "fingerprint TEXT NOT NULL, schema TEXT NOT NULL, stale TEXT NOT NULL DEFAULT '[]') STRICT",
+    "CREATE TABLE holdfast_row (tbl TEXT NOT NULL, key TEXT NOT NULL, rev INTEGER NOT NULL, "
+    "stamps BLOB NOT NULL, image BLOB, PRIMARY KEY (tbl, key)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE holdfast_feed (scope TEXT NOT NULL, tbl TEXT NOT NULL, key TEXT NOT NULL, "
+    "version INTEGER NOT NULL, hash BLOB NOT NULL, removed INTEGER NOT NULL, "
+    "PRIMARY KEY (scope, tbl, key)) STRICT, WITHOUT ROWID",
+    "CREATE INDEX holdfast_feed_version ON holdfast_feed (scope, version, removed)",
+    "CREATE TABLE holdfast_scope (scope TEXT PRIMARY KEY, head INTEGER NOT NULL, "
+    "count INTEGER NOT NULL, digest TEXT NOT NULL, key BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE holdfast_commit (scope TEXT NOT NULL, version INTEGER NOT NULL, "
+    "count INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (scope, version)) "
+    "STRICT, WITHOUT ROWID",
+    "CREATE TABLE holdfast_device (device TEXT PRIMARY KEY, user TEXT NOT NULL, "
+    "nonce TEXT NOT NULL, high INTEGER NOT NULL, confirmed INTEGER NOT NULL, "
+    "last_seen INTEGER NOT NULL, offset_us INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE holdfast_applied (device TEXT NOT NULL, number INTEGER NOT NULL, "
+    "id BLOB NOT NULL, body BLOB NOT NULL, outcome TEXT NOT NULL, settled INTEGER NOT NULL, "
+    "answer BLOB, PRIMARY KEY (device, number)) STRICT, WITHOUT ROWID",
+    "CREATE INDEX holdfast_applied_answer ON holdfast_applied (device, number) "
+    "WHERE answer IS NOT NULL",
+    "CREATE TABLE holdfast_journal (number INTEGER PRIMARY KEY, at INTEGER NOT NULL, "
+    "tbl TEXT NOT NULL, key TEXT NOT NULL, col TEXT NOT NULL, kind TEXT NOT NULL, "
+    "entry BLOB NOT NULL) STRICT",
+    "CREATE INDEX holdfast_journal_row ON holdfast_journal (tbl, key)",
+)
+"""``holdfast_row.image``: the last values of a removed row, MessagePack of a map by column."""
+
+CONFLICT_INDEX = (
+    "CREATE INDEX IF NOT EXISTS holdfast_conflict_open ON holdfast_conflict "
+    "(table_name, row_key) WHERE state = 'open'"
+)
+
+
+def create_user_table(table: Table) -> list[str]:
+    """A synced table with its indexes and its table of notes, without triggers."""
+    statements = [create_table(table), *create_indexes(table), *create_change_table(table)]
+    return [*statements, CONFLICT_INDEX] if table is CONFLICT_TABLE else statements
+
+
+@dataclass(frozen=True, slots=True)
+class TableSql:
+    """The statements of one table. ``by_json``: keys travel as one JSON array, else one by one."""
+
+    table: Table
+    by_json: bool
+    select: str
+    """Key text and values of the rows with given keys."""
+    select_rev: str
+    """Key text, revision and values of the rows with given keys."""
+    exists: str
+    """Key texts of the given keys that exist."""
+    scan: str
+    """Key text and values of all rows."""
+    upsert: str
+    delete: str
+    notes: str
+    """Key, whether the row was there, and its old data, of the notes of direct writes."""
+
+
+def _source(table: Table, by_json: bool) -> tuple[str, str]:
+    """FROM and WHERE of a look-up by keys."""
+    name = quote(table.name)
+    if not by_json:
+        return f"FROM {name} AS t", f"WHERE {key_match(table, 't.')}"
+    if len(table.key) == 1:
+        on = f"t.{quote(table.key[0])} = j.value"
+    else:
+        on = " AND ".join(
+            f"t.{quote(column)} = json_extract(j.value, '$[{index}]')"
+            for index, column in enumerate(table.key)
+        )
+    return f"FROM json_each(?) AS j CROSS JOIN {name} AS t ON {on}", ""
+
+
+def table_sql(table: Table) -> TableSql:
+    """Compile the statements of a table."""
+    by_json = all(STORAGE[column.type] != "BLOB" for column in table.key_columns)
+    source, where = _source(table, by_json)
+    key = key_sql(table, "t.")
+    values = names(table.column_names, "t.")
+    row = f"CROSS JOIN holdfast_row AS r ON r.tbl = '{table.name}' AND r.key = {key}"
+    targets = ", ".join(
+        f"{quote(c.name)} = excluded.{quote(c.name)}" for c in table.data_columns
+    )
+    action = f"DO UPDATE SET {targets}" if targets else "DO NOTHING"
+    old = "".join(f", {quote(f'o_{column.name}')}" for column in table.data_columns)
+    return TableSql(
+        table=table,
+        by_json=by_json,
+        select=f"SELECT {key}, {values} {source} {where}",
+        select_rev=f"SELECT {key}, r.rev, {values} {source} {row} {where}",
+        exists=f"SELECT {key} {source} {where}",
+        scan=f"SELECT {key}, {values} FROM {quote(table.name)} AS t",
+        upsert=f"INSERT INTO {quote(table.name)} ({names(table.column_names)}) "
+        f"VALUES ({marks(len(table.columns))}) ON CONFLICT ({names(table.key)}) {action}",
+        delete=f"DELETE FROM {quote(table.name)} WHERE {key_match(table)}",
+        notes=f"SELECT key, was{old} FROM {change_table(table)} WHERE tx = 0",
+    )
+
+
+def select_children(child: Table, foreign: ForeignKey) -> str:
+    """Keys of rows that refer to a parent: parameters are the parent's key and a limit."""
+    match = " AND ".join(f"t.{quote(column)} = ?" for column in foreign.columns)
+    return f"SELECT {key_sql(child, 't.')} FROM {quote(child.name)} AS t WHERE {match} LIMIT ?"
+
+
+def any_notes(tables: tuple[Table, ...]) -> str:
+    """Whether there are notes of direct writes."""
+    tests = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {change_table(table)} WHERE tx = 0)" for table in tables
+    )
+    return f"SELECT {tests}"

@@ -1,0 +1,125 @@
+"""DDL of the user tables: ordinary STRICT tables, the same on every SQLite side.
+
+Knows: how columns, constraints and defaults are written in SQLite's SQL. Must not know: sync.
+Values that the wire could not carry exactly (NUL in text, infinity, a date that is none) are stopped
+by CHECK constraints, whoever writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from holdfast.core.limits import (
+    KEY_BYTES_MAX,
+    TEXT_BYTES_MAX,
+    TIMESTAMP_US_MAX,
+    TIMESTAMP_US_MIN,
+)
+from holdfast.core.values import STORAGE
+from holdfast.schema.model import Check, Column, ForeignKey, Table
+from holdfast.sql.names import literal, names, quote
+
+_HEX = "[0-9a-f]"
+_UUID_GLOB = "-".join(_HEX * n for n in (8, 4, 4, 4, 12))
+
+
+def type_check(column: Column) -> str | None:
+    """The condition that a column's values fit their type, beyond SQLite's storage class."""
+    name = quote(column.name)
+    match column.type:
+        case "text":
+            return f"instr({name}, char(0)) = 0"
+        case "real":
+            return f"{name} BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308"
+        case "boolean":
+            return f"{name} IN (0, 1)"
+        case "uuid":
+            return f"{name} GLOB '{_UUID_GLOB}'"
+        case "timestamp":
+            return f"{name} BETWEEN {TIMESTAMP_US_MIN} AND {TIMESTAMP_US_MAX}"
+        case "date":
+            return f"{name} IS date({name}) AND length({name}) = 10"
+        case "decimal":
+            return _decimal_check(name, column.scale)
+        case "json":
+            return f"json_valid({name}) AND instr({name}, char(0)) = 0"
+        case _:
+            return None
+
+
+def _decimal_check(name: str, scale: int) -> str:
+    digits = f"ltrim({name}, '-')"
+    body = f"{digits} GLOB '[0-9]*' AND {digits} NOT GLOB '*[^0-9.]*' AND {name} <> '-0'"
+    if scale == 0:
+        return f"{body} AND instr({name}, '.') = 0"
+    tail = "[0-9]" * scale
+    return f"{body} AND {name} GLOB '*[0-9].{tail}' AND length({name}) <= 34"
+
+
+def declared_check(check: Check, column: Column) -> str:
+    """A declared check as a condition; NULL passes."""
+    name = quote(check.column)
+    if check.kind == "not_empty":
+        return f"length({name}) > 0"
+    if check.kind == "one_of":
+        options = ", ".join(
+            literal(int(v)) if STORAGE[column.type] == "INTEGER" else literal(v)
+            for v in check.values
+        )
+        return f"{name} IN ({options})"
+    subject = f"length({name})" if check.kind == "length" else name
+    bounds = []
+    if check.min is not None:
+        bounds.append(f"{subject} >= {check.min}")
+    if check.max is not None:
+        bounds.append(f"{subject} <= {check.max}")
+    return " AND ".join(bounds) or "1"
+
+
+def column_sql(table: Table, column: Column) -> str:
+    """One column's definition."""
+    parts = [quote(column.name), STORAGE[column.type]]
+    if not column.nullable:
+        parts.append("NOT NULL")
+    default = column.default_value()
+    if default is not None:
+        parts.append(f"DEFAULT {literal(default)}")
+    conditions = [type_check(column)]
+    if column.name in table.key and STORAGE[column.type] in ("TEXT", "BLOB"):
+        conditions.append(f"length({quote(column.name)}) BETWEEN 1 AND {KEY_BYTES_MAX}")
+    elif column.type in ("text", "bytes", "json"):
+        conditions.append(f"length({quote(column.name)}) <= {TEXT_BYTES_MAX}")
+    text = " AND ".join(condition for condition in conditions if condition)
+    if text:
+        parts.append(f"CHECK ({text})")
+    return " ".join(parts)
+
+
+def create_table(
+    table: Table, *, enforced: Callable[[ForeignKey], bool] = lambda _key: True
+) -> str:
+    """``CREATE TABLE`` of a user table, with those foreign keys that are enforced on this side.
+
+    Foreign keys are deferred and take no action.
+    """
+    lines = [column_sql(table, column) for column in table.columns]
+    lines.append(f"PRIMARY KEY ({names(table.key)})")
+    lines += [f"UNIQUE ({names(unique)})" for unique in table.unique]
+    for key in filter(enforced, table.foreign_keys):
+        lines.append(
+            f"FOREIGN KEY ({names(key.columns)}) REFERENCES {quote(key.table)} "
+            "DEFERRABLE INITIALLY DEFERRED"
+        )
+    for check in table.checks:
+        lines.append(f"CHECK ({declared_check(check, table.by_name[check.column])})")
+    body = ",\n  ".join(lines)
+    return f"CREATE TABLE IF NOT EXISTS {quote(table.name)} (\n  {body}\n) STRICT"
+
+
+def create_indexes(table: Table) -> list[str]:
+    """Indexes on foreign keys, so that checks and look-ups from the parent are cheap."""
+    return [
+        f"CREATE INDEX IF NOT EXISTS {quote(f'holdfast_fk_{table.name}_{number}')} "
+        f"ON {quote(table.name)} ({names(key.columns)})"
+        for number, key in enumerate(table.foreign_keys)
+    ]

@@ -1,0 +1,133 @@
+"""The default driver: APSW, which brings its own SQLite (3.54), free of the WAL-reset bug.
+
+Knows: APSW. Must not know: tables of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import apsw
+
+from holdfast.core import errors
+from holdfast.core.values import Value
+from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
+from holdfast.sqlite.files import claim, release
+
+
+def translate(error: Exception) -> errors.DatabaseError:
+    """The error of ours that an APSW error stands for."""
+    text = str(error)
+    match error:
+        case apsw.ConstraintError():
+            return errors.ConstraintFailed(text, kind=constraint_kind(error.extendedresult))
+        case apsw.BusyError() | apsw.LockedError():
+            return errors.DatabaseBusy(f"the database is locked: {text}")
+        case apsw.FullError():
+            return errors.DatabaseFull("no space left for the database")
+        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError():
+            return errors.DatabaseReadOnly(f"the database cannot be opened or written: {text}")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return errors.DatabaseCorrupt(f"the database file is damaged: {text}")
+        case UnicodeError():
+            return errors.DatabaseError("text that is not valid Unicode", code="bad_value")
+        case OverflowError():
+            return errors.DatabaseError("integer does not fit 64 bits", code="bad_value")
+        case TypeError():
+            return errors.DatabaseError(f"not a value SQLite can store: {text}", code="bad_value")
+        case _:
+            return errors.DatabaseError(f"{text}")
+
+
+_TRANSLATED = (apsw.Error, UnicodeError, OverflowError, TypeError)
+
+
+class ApswConnection:
+    """``sqlite.driver.Connection`` on APSW."""
+
+    def __init__(self, path: str, options: OpenOptions) -> None:
+        flags = apsw.SQLITE_OPEN_READONLY if options.read_only else apsw.SQLITE_OPEN_READWRITE
+        if options.create and not options.read_only:
+            flags |= apsw.SQLITE_OPEN_CREATE
+        creates = bool(flags & apsw.SQLITE_OPEN_CREATE)
+        self._claim = claim(path, ApswDriver.name, create=creates)
+        self._open = True
+        try:
+            self._db = apsw.Connection(path, flags=flags)
+        except _TRANSLATED as error:
+            release(self._claim, ApswDriver.name)
+            raise translate(error) from error
+        try:
+            self._db.set_busy_timeout(options.busy_timeout_ms)
+            if not options.read_only:
+                self._db.pragma("journal_mode", "wal")
+            self._db.pragma("synchronous", options.synchronous)
+            self._db.pragma("foreign_keys", "on" if options.foreign_keys else "off")
+        except _TRANSLATED as error:
+            self.close()
+            raise translate(error) from error
+
+    def execute(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        try:
+            return self._db.execute(sql, params).fetchall()
+        except _TRANSLATED as error:
+            raise translate(error) from error
+
+    def iterate(self, sql: str, params: Sequence[Value] = ()) -> Iterator[Row]:
+        try:
+            yield from self._db.execute(sql, params)
+        except _TRANSLATED as error:
+            raise translate(error) from error
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        try:
+            for _ in self._db.executemany(sql, rows):
+                pass
+        except _TRANSLATED as error:
+            raise translate(error) from error
+
+    def script(self, sql: str) -> None:
+        self.execute(sql)
+
+    def columns(self, sql: str, params: Sequence[Value] = ()) -> tuple[tuple[str, ...], list[Row]]:
+        names: list[str] = []
+
+        def note_names(cursor: apsw.Cursor, _sql: str, _params: object) -> bool:
+            """Called before the first row, when the names can be asked for even if none follows."""
+            names[:] = [name for name, _ in cursor.get_description()]
+            return True
+
+        try:
+            cursor = self._db.cursor()
+            cursor.exec_trace = note_names
+            rows = cursor.execute(sql, params).fetchall()
+        except _TRANSLATED as error:
+            raise translate(error) from error
+        return tuple(names), rows
+
+    def changes(self) -> int:
+        return self._db.changes()
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._db.in_transaction
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._db.close()
+            release(self._claim, ApswDriver.name)
+
+
+class ApswDriver:
+    """``sqlite.driver.Driver``: APSW with the SQLite it was built with."""
+
+    name = "apsw"
+
+    @property
+    def sqlite_version(self) -> tuple[int, int, int]:
+        major, minor, patch = (int(part) for part in apsw.sqlite_lib_version().split("."))
+        return major, minor, patch
+
+    def connect(self, path: str, options: OpenOptions) -> ApswConnection:
+        return ApswConnection(path, options)

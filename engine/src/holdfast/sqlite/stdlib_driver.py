@@ -1,0 +1,141 @@
+"""The second driver: Python's own ``sqlite3``, for apps that open the same file with an ORM.
+
+Knows: ``sqlite3``. Must not know: tables of the engine.
+The SQLite of the host may lie in the range of the WAL-reset bug (3.7.0 to 3.51.2), which needs WAL
+and two connections; on such a version this driver uses the rollback journal, which is not affected.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+from holdfast.core import errors
+from holdfast.core.values import Value
+from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
+from holdfast.sqlite.files import claim, release
+
+WAL_SAFE_SINCE = (3, 51, 3)
+"""First release with the fix of the WAL-reset bug; see https://sqlite.org/wal.html."""
+
+
+def translate(error: Exception) -> errors.DatabaseError:
+    """The error of ours that a ``sqlite3`` error stands for."""
+    text = str(error)
+    extended = getattr(error, "sqlite_errorcode", 0)
+    if isinstance(error, UnicodeError) or "Could not decode" in text:
+        return errors.DatabaseError("text that is not valid Unicode", code="bad_value")
+    if isinstance(error, OverflowError):
+        return errors.DatabaseError("integer does not fit 64 bits", code="bad_value")
+    if "Error binding parameter" in text:
+        return errors.DatabaseError(f"not a value SQLite can store: {text}", code="bad_value")
+    match extended & 0xFF:
+        case sqlite3.SQLITE_CONSTRAINT:
+            return errors.ConstraintFailed(text, kind=constraint_kind(extended))
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return errors.DatabaseBusy(f"the database is locked: {text}")
+        case sqlite3.SQLITE_FULL:
+            return errors.DatabaseFull("no space left for the database")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
+            return errors.DatabaseReadOnly(f"the database cannot be opened or written: {text}")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return errors.DatabaseCorrupt(f"the database file is damaged: {text}")
+        case _:
+            return errors.DatabaseError(text)
+
+
+_TRANSLATED = (sqlite3.Error, sqlite3.Warning, UnicodeError, OverflowError)
+
+
+class StdlibConnection:
+    """``sqlite.driver.Connection`` on ``sqlite3``, in autocommit mode."""
+
+    def __init__(self, path: str, options: OpenOptions) -> None:
+        mode = "ro" if options.read_only else "rwc" if options.create else "rw"
+        root = "//" if path.startswith("/") else ""
+        uri = f"file:{root}" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        self._claim = claim(path, StdlibDriver.name, create=mode == "rwc")
+        self._open = True
+        try:
+            self._db = sqlite3.connect(
+                f"{uri}?mode={mode}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=options.busy_timeout_ms / 1000,
+            )
+        except _TRANSLATED as error:
+            release(self._claim, StdlibDriver.name)
+            raise translate(error) from error
+        try:
+            if not options.read_only:
+                wal = sqlite3.sqlite_version_info >= WAL_SAFE_SINCE
+                self._db.execute(f"PRAGMA journal_mode = {'wal' if wal else 'delete'}").fetchall()
+            self._db.execute(f"PRAGMA synchronous = {options.synchronous}")
+            self._db.execute(f"PRAGMA foreign_keys = {'on' if options.foreign_keys else 'off'}")
+        except _TRANSLATED as error:
+            self.close()
+            raise translate(error) from error
+
+    def execute(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        try:
+            return self._db.execute(sql, tuple(params)).fetchall()
+        except _TRANSLATED as error:
+            raise translate(error) from error
+
+    def iterate(self, sql: str, params: Sequence[Value] = ()) -> Iterator[Row]:
+        try:
+            yield from self._db.execute(sql, tuple(params))
+        except _TRANSLATED as error:
+            raise translate(error) from error
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        try:
+            self._db.executemany(sql, rows)
+        except _TRANSLATED as error:
+            raise translate(error) from error
+
+    def script(self, sql: str) -> None:
+        # Not ``executescript``: it commits an open transaction first.
+        statement = ""
+        for piece in re.split("(;)", sql):
+            statement += piece
+            if piece == ";" and sqlite3.complete_statement(statement):
+                self.execute(statement)
+                statement = ""
+        if statement.strip():
+            self.execute(statement)
+
+    def columns(self, sql: str, params: Sequence[Value] = ()) -> tuple[tuple[str, ...], list[Row]]:
+        try:
+            cursor = self._db.execute(sql, tuple(params))
+            return tuple(item[0] for item in cursor.description or ()), cursor.fetchall()
+        except _TRANSLATED as error:
+            raise translate(error) from error
+
+    def changes(self) -> int:
+        return int(self._db.execute("SELECT changes()").fetchone()[0])
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._db.in_transaction
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._db.close()
+            release(self._claim, StdlibDriver.name)
+
+
+class StdlibDriver:
+    """``sqlite.driver.Driver``: Python's ``sqlite3``."""
+
+    name = "stdlib"
+
+    @property
+    def sqlite_version(self) -> tuple[int, int, int]:
+        return sqlite3.sqlite_version_info
+
+    def connect(self, path: str, options: OpenOptions) -> StdlibConnection:
+        return StdlibConnection(path, options)

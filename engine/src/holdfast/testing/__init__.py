@@ -1,0 +1,38 @@
+"""What users of Holdfast need to test their own app: a network they can cut, servers they can kill.
+
+Names load on first use, so that `python -m holdfast.testing.proxy_command` runs a module nobody imported.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from holdfast.testing.processes import ServerProcess as ServerProcess
+    from holdfast.testing.processes import ServerStartError as ServerStartError
+    from holdfast.testing.processes import free_port as free_port
+    from holdfast.testing.processes import wait_until as wait_until
+    from holdfast.testing.proxy import FAULT_KINDS as FAULT_KINDS
+    from holdfast.testing.proxy import FaultKind as FaultKind
+    from holdfast.testing.proxy import FaultProxy as FaultProxy
+
+_HOMES = {
+    "FAULT_KINDS": "proxy",
+    "FaultKind": "proxy",
+    "FaultProxy": "proxy",
+    "ServerProcess": "processes",
+    "ServerStartError": "processes",
+    "free_port": "processes",
+    "wait_until": "processes",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,384 @@
+"""A server on a real SQLite file, and devices that speak its messages and check what they get."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.core.digest import Digest, row_hash
+from holdfast.core.keys import key_text, row_key, row_scopes
+from holdfast.core.values import from_wire, to_wire
+from holdfast.protocol.messages import (
+    Change,
+    Checkpoint,
+    ExchangeRequest,
+    Gone,
+    Head,
+    Nonces,
+    Offset,
+    Outcome,
+    Position,
+    RangeAnswer,
+    RangeQuery,
+    RowQuery,
+    Rows,
+    Transaction,
+    VerifyRequest,
+)
+from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
+from holdfast.server.principal import Principal
+from holdfast.server.service import Service
+from holdfast.server.sqlite_store import SqliteStore
+
+STORE = ("store/{store_id}",)
+
+SCHEMA = Schema(
+    name="shop",
+    tables=(
+        Table(
+            name="product",
+            key=("id",),
+            columns=(
+                Column("id"),
+                Column("sku"),
+                Column("name", default=""),
+                Column("price", "decimal", merge="manual", scale=2, default="0.00"),
+                Column("on_hand", "integer", merge="counter"),
+                Column("rank", "integer", merge="largest", default="0"),
+                Column("note", nullable=True),
+            ),
+            scopes=("catalog",),
+            unique=(("sku",),),
+            existence_public=True,
+            checks=(Check("rank", "range", min=0, max=100), Check("sku", "not_empty")),
+        ),
+        Table(
+            name="movement",
+            key=("id",),
+            columns=(
+                Column("id", "integer"),
+                Column("store_id"),
+                Column("product_id"),
+                Column("quantity", "integer", default="0"),
+                Column("at", "timestamp", corrected=True, default="0"),
+            ),
+            scopes=STORE,
+            foreign_keys=(ForeignKey(("product_id",), "product"),),
+        ),
+        Table(
+            name="shelf",
+            key=("store_id", "code"),
+            columns=(
+                Column("store_id"),
+                Column("code", "bytes"),
+                Column("label", merge="manual", default=""),
+                Column("full", "boolean", default=False),
+            ),
+            scopes=STORE,
+            on_delete="manual",
+        ),
+        Table(
+            name="task",
+            key=("id",),
+            columns=(Column("id"), Column("store_id"), Column("text", merge="manual", default="")),
+            scopes=(*STORE, "tasks"),
+            on_delete="manual",
+        ),
+    ),
+)
+
+
+@dataclass
+class Peer:
+    """A device: pushes transactions, applies what comes down, and checks digests each time."""
+
+    server: Server
+    principal: Principal
+    number: int = 0
+    nonce: str = ""
+    confirmed: int = 0
+    now: int | None = None
+    offset: Offset | None = None
+    epoch: str = ""
+    pending: list[Transaction] = field(default_factory=list)
+    rows: dict[tuple[str, str], tuple[int, tuple[Any, ...]]] = field(default_factory=dict)
+    checkpoint: dict[str, Position] = field(default_factory=dict)
+    grants: dict[str, Any] = field(default_factory=dict)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    last_rows: list[tuple[str, str]] = field(default_factory=list)
+    last_gone: list[tuple[str, str]] = field(default_factory=list)
+
+    # What it writes
+
+    def change(
+        self, op: str, table: str, key: Any, new: dict[str, Any] | None = None, **options: Any
+    ) -> Change:
+        """A change on top of what this peer holds; ``new`` in storage form."""
+        target = self.server.schema.by_name[table]
+        keys = key if isinstance(key, tuple) else (key,)
+        text = key_text(target, keys)
+        held = self.rows.get((table, text))
+        old = {}
+        if held is not None and new:
+            old = {
+                name: self._wire(table, name, held[1][target.positions[name]])
+                for name in new
+                if name in target.by_name and target.by_name[name].merge != "counter"
+            }
+        options.setdefault("base", held[0] if held else 0)
+        return Change(
+            table=table,
+            key=[
+                to_wire(column.type, value)
+                for column, value in zip(target.key_columns, keys, strict=True)
+            ],
+            op=op,  # type: ignore[arg-type]
+            new={name: self._wire(table, name, value) for name, value in (new or {}).items()},
+            **{"old": old, **options},
+        )
+
+    def _wire(self, table: str, name: str, value: Any) -> Any:
+        column = self.server.schema.by_name[table].by_name.get(name)
+        return value if column is None else to_wire(column.type, value)
+
+    def insert(self, table: str, key: Any, **new: Any) -> int:
+        return self.commit(self.change("insert", table, key, new))
+
+    def update(self, table: str, key: Any, **new: Any) -> int:
+        return self.commit(self.change("update", table, key, new))
+
+    def delete(self, table: str, key: Any) -> int:
+        return self.commit(self.change("delete", table, key))
+
+    def commit(self, *changes: Change, **options: Any) -> int:
+        """Queue one transaction; its number."""
+        self.number += 1
+        options.setdefault("at", self.clock())
+        self.pending.append(
+            Transaction(
+                number=self.number, id=self.server.random(16).hex(), changes=list(changes),
+                **options,
+            )
+        )
+        return self.number
+
+    def clock(self) -> int:
+        return self.server.now if self.now is None else self.now
+
+    # Exchange
+
+    def request(self, **options: Any) -> ExchangeRequest:
+        body: dict[str, Any] = {
+            "protocol": 1,
+            "schema": self.server.schema.fingerprint,
+            "device": self.principal.device if self.epoch else "",
+            "epoch": self.epoch,
+            "now": self.clock(),
+            "checkpoint": self.checkpoint,
+            "nonce": Nonces(self.nonce, self.server.random(8).hex()),
+            "offset": self.offset,
+            "confirmed": self.confirmed,
+            "transactions": self.pending,
+        }
+        return ExchangeRequest(**{**body, **options})
+
+    def sync(self, **options: Any) -> list[Outcome]:
+        request = self.request(**options)
+        lines = list(self.server.service.exchange(self.principal, request, echo="e"))
+        outcomes = self.apply(lines)
+        self.nonce = request.nonce.to
+        self.pending = []
+        if outcomes:
+            self.confirmed = max(o.number for o in outcomes)
+            self.outcomes.update((o.number, o) for o in outcomes)
+        return outcomes
+
+    def verify(
+        self, ranges: list[RangeQuery] | None = None, rows: list[RowQuery] | None = None
+    ) -> list[Any]:
+        request = VerifyRequest(
+            protocol=1, schema=self.server.schema.fingerprint, device=self.principal.device,
+            epoch=self.epoch, now=self.clock(), checkpoint=self.checkpoint,
+            ranges=ranges or [], rows=rows or [],
+        )  # fmt: skip
+        lines = list(self.server.service.verify(self.principal, request, echo="v"))
+        self.apply(lines)
+        return lines
+
+    def apply(self, lines: list[Any]) -> list[Outcome]:
+        head, last = lines[0], lines[-1]
+        assert isinstance(head, Head)
+        assert isinstance(last, Checkpoint)
+        assert last.lines == len(lines) - 1
+        assert set(last.scopes) == set(head.scopes)
+        for lost in set(self.checkpoint) - set(head.scopes):
+            del self.checkpoint[lost]
+        self.epoch = head.epoch
+        self.grants = head.scopes
+        self.last_rows, self.last_gone = [], []
+        for line in lines[1:-1]:
+            if isinstance(line, Rows):
+                table = self.server.schema.by_name[line.table]
+                for rev, *wires in line.rows:
+                    row = tuple(
+                        from_wire(c.type, wire, scale=c.scale)
+                        for c, wire in zip(table.columns, wires, strict=True)
+                    )
+                    key = row_key(table, row)
+                    self.rows[line.table, key] = (rev, row)
+                    self.last_rows.append((line.table, key))
+            elif isinstance(line, Gone):
+                for key in line.keys:
+                    self.rows.pop((line.table, key), None)
+                    self.last_gone.append((line.table, key))
+            else:
+                assert isinstance(line, RangeAnswer)
+        self.checkpoint = dict(last.scopes)
+        self.drop_lost()
+        self.check_digests()
+        return head.outcomes
+
+    def drop_lost(self) -> None:
+        for (name, key), (_, row) in list(self.rows.items()):
+            scopes = row_scopes(self.server.schema.by_name[name], row)
+            if not any(scope in self.grants for scope in scopes):
+                del self.rows[name, key]
+
+    def check_digests(self) -> None:
+        digests = {scope: Digest() for scope in self.grants}
+        for (name, key), (_, row) in self.rows.items():
+            for scope in row_scopes(self.server.schema.by_name[name], row):
+                if scope in digests:
+                    secret = bytes.fromhex(self.grants[scope].key)
+                    digests[scope] = digests[scope].add(row_hash(secret, name, key, row))
+        for scope, position in self.checkpoint.items():
+            assert (position.count, position.digest) == (
+                digests[scope].count,
+                digests[scope].hex,
+            ), f"digest of {scope}"
+
+    # What it holds
+
+    def row(self, table: str, key: Any) -> dict[str, Any] | None:
+        target = self.server.schema.by_name[table]
+        keys = key if isinstance(key, tuple) else (key,)
+        held = self.rows.get((table, key_text(target, keys)))
+        return None if held is None else dict(zip(target.column_names, held[1], strict=True))
+
+    def conflicts(self, state: str = "open") -> list[dict[str, Any]]:
+        found = [self.row("holdfast_conflict", key) for t, key in self.rows if "conflict" in t]
+        return sorted(
+            (c for c in found if c is not None and c["state"] == state), key=lambda c: c["id"]
+        )
+
+    def settling(self, conflict: dict[str, Any], chosen: Any) -> Change:
+        return self.change(
+            "update", "holdfast_conflict", conflict["id"],
+            {"state": "settled", "chosen": json.dumps(chosen), "settled_by": "me",
+             "settled_at": self.clock()},
+        )  # fmt: skip
+
+
+class Server:
+    """A service on a file, with a clock and random bytes that a test controls."""
+
+    def __init__(self, path: Path, schema: Schema = SCHEMA, rules: Any = (), seed: int = 1) -> None:
+        self.path = path
+        self.schema = schema
+        self.rules = rules
+        self.now = 1_700_000_000_000_000
+        self.moved: list[dict[str, int]] = []
+        self._random = random.Random(seed)
+        self.open()
+
+    def open(self) -> None:
+        self.store = SqliteStore(str(self.path), self.schema, random_bytes=self.random)
+        self.service = Service(
+            self.schema, self.store, rules=self.rules, now_us=self.tick,
+            random_bytes=self.random, on_commit=lambda moved: self.moved.append(dict(moved)),
+        )  # fmt: skip
+
+    def reopen(self, schema: Schema | None = None) -> None:
+        self.service.close()
+        self.schema = schema or self.schema
+        self.open()
+
+    def random(self, count: int) -> bytes:
+        return self._random.randbytes(count)
+
+    def tick(self) -> int:
+        self.now += 1
+        return self.now
+
+    def pass_time(self, seconds: float = 1) -> None:
+        self.now += int(seconds * 1_000_000)
+
+    def peer(
+        self,
+        device: str = "d1",
+        *,
+        user: str = "",
+        read: tuple[str, ...] = (),
+        write: tuple[str, ...] = ("*",),
+    ) -> Peer:
+        return Peer(self, Principal(user or f"user-{device}", device, read, write))
+
+    def sql(self, script: str) -> None:
+        """Run SQL by the stdlib's sqlite3, in another process."""
+        code = (
+            "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=30); "
+            "db.execute('PRAGMA foreign_keys = on'); db.executescript(sys.argv[2]); db.close()"
+        )
+        subprocess.run([sys.executable, "-c", code, str(self.path), script], check=True)
+
+    def query(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Read the server's database."""
+        return list(self.store._db.execute(sql, params))
+
+    def check(self) -> None:
+        """The feeds, digests and foreign keys are what the stored rows say."""
+        assert self.query("PRAGMA foreign_key_check") == []
+        assert self.service.deep_check() == 0
+        for scope, count, digest, key in self.query(
+            "SELECT scope, count, digest, key FROM holdfast_scope"
+        ):
+            total = Digest()
+            for table in self.schema.all_tables:
+                names = ", ".join(f'"{name}"' for name in table.column_names)
+                for row in self.query(f'SELECT {names} FROM "{table.name}"'):
+                    if scope in row_scopes(table, row):
+                        total = total.add(row_hash(key, table.name, row_key(table, row), row))
+            assert (count, digest) == (total.count, total.hex), scope
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    made: list[Server] = []
+
+    def make(**options: Any) -> Server:
+        server = Server(tmp_path / f"server-{len(made)}.db", **options)
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        server.service.close()
+
+
+@pytest.fixture
+def server(make_server: Callable[..., Server]) -> Server:
+    return make_server()
+
+
+@pytest.fixture
+def change_json() -> Callable[[Any], bytes]:
+    return msgspec.json.encode

@@ -1,0 +1,357 @@
+"""Push: exactly once, in order, one bad transaction costs only itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.core.errors import ProtocolError
+from holdfast.protocol.messages import Change, Transaction
+
+
+def products(peer: Any, count: int, **columns: Any) -> None:
+    for index in range(count):
+        peer.insert("product", f"p{index}", sku=f"sku{index}", **columns)
+
+
+def test_a_push_is_applied_and_comes_back(server: Any) -> None:
+    one, two = server.peer("d1"), server.peer("d2")
+    one.insert("product", "p1", sku="85123A", price="2.50", on_hand=7)
+    assert [o.outcome for o in one.sync()] == ["applied"]
+    assert one.outcomes[1].versions == {"catalog": 1}
+    two.sync()
+    assert one.rows == two.rows
+    assert two.row("product", "p1") == {
+        "id": "p1", "sku": "85123A", "name": "", "price": "2.50", "on_hand": 7, "rank": 0,
+        "note": None,
+    }  # fmt: skip
+    assert server.moved == [{"catalog": 1}]
+    server.check()
+
+
+def test_every_type_of_key_travels(server: Any) -> None:
+    one, two = server.peer("d1"), server.peer("d2")
+    one.insert("product", "a/b%c", sku="x")
+    one.insert("movement", -5, store_id="1", product_id="a/b%c", quantity=2**62)
+    one.insert("shelf", ("s/1", b"\x00\xff/"), label="top", full=1)
+    assert [o.outcome for o in one.sync()] == ["applied"] * 3
+    one.update("shelf", ("s/1", b"\x00\xff/"), label="new")
+    one.delete("movement", -5)
+    assert [o.outcome for o in one.sync()] == ["applied"] * 2
+    two.sync()
+    assert one.rows == two.rows
+    assert len(two.rows) == 2
+    server.check()
+
+
+def test_a_repeated_batch_gives_the_stored_outcomes(server: Any) -> None:
+    one = server.peer()
+    one.insert("product", "p1", sku="x", on_hand=1)
+    one.commit(one.change("update", "product", "nope", {"name": "n"}))
+    request = one.request()
+    first = list(server.service.exchange(one.principal, request, echo="a"))
+    again = list(server.service.exchange(one.principal, request, echo="b"))
+    assert first[0].outcomes == again[0].outcomes
+    assert [o.outcome for o in first[0].outcomes] == ["applied", "refused"]
+    assert first[0].outcomes[1].code == "row_gone"
+    assert server.query("SELECT on_hand FROM product") == [(1,)]
+    assert server.query("SELECT head FROM holdfast_scope WHERE scope = 'catalog'") == [(1,)]
+
+
+def test_a_confirmed_outcome_is_remembered_without_its_words(server: Any) -> None:
+    one = server.peer()
+    one.commit(one.change("update", "product", "nope", {"name": "n"}))
+    sent = list(one.pending)
+    one.sync()
+    one.sync()
+    assert server.query("SELECT count(*) FROM holdfast_applied WHERE answer IS NOT NULL") == [(0,)]
+    (outcome,) = one.sync(transactions=sent)
+    assert (outcome.number, outcome.outcome, outcome.message) == (1, "refused", "")
+
+
+def test_another_body_under_a_known_number_is_refused_whole(server: Any) -> None:
+    one = server.peer()
+    one.insert("product", "p1", sku="x", on_hand=1)
+    sent = list(one.pending)
+    one.sync()
+    forged = msgspec.structs.replace(sent[0], changes=[])
+    fresh = Transaction(number=2, id="0" * 32, at=1, changes=[])
+    for transactions in ([forged, fresh], [msgspec.structs.replace(sent[0], id="0" * 32)]):
+        with pytest.raises(ProtocolError) as failure:
+            one.sync(transactions=transactions)
+        assert (failure.value.code, failure.value.status) == ("number_reused", 409)
+    assert server.query("SELECT high FROM holdfast_device") == [(1,)]
+    same = msgspec.structs.replace(sent[0], at=5)
+    assert [o.outcome for o in one.sync(transactions=[same])] == ["applied"]
+
+
+def test_a_gap_is_refused_whole(server: Any) -> None:
+    one = server.peer()
+    one.insert("product", "p1", sku="x")
+    one.insert("product", "p2", sku="y")
+    for transactions in (one.pending[1:], [one.pending[0], one.pending[0]]):
+        with pytest.raises(ProtocolError) as failure:
+            one.sync(transactions=transactions)
+        assert (failure.value.code, failure.value.status) == ("number_gap", 409)
+    assert server.query("SELECT count(*) FROM product") == [(0,)]
+
+
+def test_one_bad_among_500_costs_only_itself(server: Any) -> None:
+    other = server.peer("d2")
+    other.insert("product", "taken", sku="sku-taken")
+    other.sync()
+    one = server.peer("d1")
+    for index in range(500):
+        sku = "sku-taken" if index == 321 else f"sku{index}"
+        one.insert("product", f"p{index}", sku=sku, on_hand=1)
+    outcomes = one.sync()
+    refused = [o for o in outcomes if o.outcome != "applied"]
+    assert [(o.number, o.code) for o in refused] == [(322, "unique")]
+    assert "product" in refused[0].message
+    assert server.query("SELECT count(*) FROM product") == [(500,)]
+    assert server.query("SELECT head FROM holdfast_scope WHERE scope = 'catalog'") == [(2,)]
+    server.check()
+
+
+def test_unique_values_can_be_swapped(server: Any) -> None:
+    one = server.peer()
+    products(one, 3)
+    one.sync()
+    one.commit(
+        one.change("update", "product", "p0", {"sku": "sku1"}),
+        one.change("update", "product", "p1", {"sku": "sku2"}),
+        one.change("update", "product", "p2", {"sku": "sku0"}),
+    )
+    assert [o.outcome for o in one.sync()] == ["applied"]
+    assert server.query("SELECT id, sku FROM product ORDER BY id") == [
+        ("p0", "sku1"), ("p1", "sku2"), ("p2", "sku0"),
+    ]  # fmt: skip
+    server.check()
+
+
+def test_batching_never_changes_a_decision(make_server: Any) -> None:
+    """A swap over two transactions is wrong in the first, however they are sent."""
+    results = []
+    for together in (True, False):
+        server = make_server()
+        one = server.peer()
+        products(one, 2)
+        one.sync()
+        one.update("product", "p0", sku="sku1")
+        if not together:
+            one.sync()
+        one.update("product", "p1", sku="sku9")
+        one.update("product", "p0", sku="sku1")
+        one.sync()
+        results.append([(o.number, o.outcome, o.code) for _, o in sorted(one.outcomes.items())])
+        server.check()
+    assert results[0] == results[1]
+    assert [r[1] for r in results[0]] == ["applied", "applied", "refused", "applied", "applied"]
+
+
+def test_foreign_keys_hold(server: Any) -> None:
+    one = server.peer()
+    products(one, 2)
+    one.insert("movement", 1, store_id="1", product_id="p0")
+    one.insert("movement", 2, store_id="1", product_id="none")
+    outcomes = one.sync()
+    assert [o.outcome for o in outcomes] == ["applied"] * 3 + ["refused"]
+    assert (outcomes[3].code, outcomes[3].field) == ("foreign_key", "product_id")
+    assert "movement" in outcomes[3].message
+    one.delete("product", "p0")  # still referred to, from outside the batch
+    one.delete("product", "p1")
+    assert [(o.outcome, o.code) for o in one.sync()] == [
+        ("refused", "foreign_key"), ("applied", ""),
+    ]  # fmt: skip
+    one.commit(
+        one.change("delete", "movement", 1),
+        one.change("delete", "product", "p0"),
+    )
+    one.commit(  # the child before its parent, in one transaction
+        one.change("insert", "movement", 3, {"store_id": "1", "product_id": "new"}),
+        one.change("insert", "product", "new", {"sku": "n"}),
+    )
+    one.insert("movement", 4, store_id="1", product_id="later")
+    one.insert("product", "later", sku="l")
+    assert [(o.outcome, o.code) for o in one.sync()] == [
+        ("applied", ""), ("applied", ""), ("refused", "foreign_key"), ("applied", ""),
+    ]  # fmt: skip
+    server.check()
+
+
+def test_a_parent_deleted_in_the_batch_refuses_its_later_child(server: Any) -> None:
+    one = server.peer()
+    products(one, 1)
+    one.sync()
+    one.delete("product", "p0")
+    one.insert("movement", 1, store_id="1", product_id="p0")
+    assert [(o.outcome, o.code) for o in one.sync()] == [
+        ("applied", ""), ("refused", "foreign_key"),
+    ]  # fmt: skip
+    server.check()
+
+
+BAD = [
+    ("unknown_table", Change("nothing", ["x"], "insert")),
+    ("unknown_column", Change("product", ["x"], "insert", new={"sku": "s", "nope": 1})),
+    ("unknown_column", Change("product", ["x"], "update", old={"nope": 1})),
+    ("unknown_column", Change("product", ["x"], "update", bases={"nope": 1})),
+    ("bad_key", Change("product", ["x", "y"], "insert", new={"sku": "s"})),
+    ("bad_key", Change("product", [5], "insert", new={"sku": "s"})),
+    ("bad_key", Change("product", [None], "insert", new={"sku": "s"})),
+    ("bad_key", Change("product", [""], "insert", new={"sku": "s"})),
+    ("bad_key", Change("product", ["x" * 1025], "insert", new={"sku": "s"})),
+    ("bad_key", Change("product", ["x"], "insert", new={"sku": "s", "id": "y"})),
+    ("bad_key", Change("movement", ["9223372036854775808"], "insert")),
+    ("bad_value", Change("product", ["x"], "insert", new={"sku": 5})),
+    ("bad_value", Change("product", ["x"], "insert", new={"sku": "a\x00b"})),
+    ("bad_value", Change("product", ["x"], "insert", new={"sku": "s", "price": "1.234"})),
+    ("bad_value", Change("product", ["x"], "insert", new={"sku": "s", "on_hand": 5})),
+    ("bad_value", Change("product", ["x"], "insert", new={"sku": "s", "on_hand": "9" * 19})),
+    ("not_null", Change("product", ["x"], "insert", new={"sku": None})),
+    ("not_null", Change("product", ["x"], "insert", new={})),
+    ("check", Change("product", ["x"], "insert", new={"sku": "s", "rank": "101"})),
+    ("check", Change("product", ["x"], "insert", new={"sku": ""})),
+    ("row_gone", Change("product", ["x"], "update", new={"name": "n"})),
+    ("row_gone", Change("product", ["x"], "delete")),
+    ("bad_value", Change("shelf", ["", "AA=="], "insert")),
+    ("forbidden", Change("holdfast_conflict", ["0" * 8 + "-0000-7000-8000-" + "0" * 12], "delete")),
+]
+
+
+@pytest.mark.parametrize(("code", "change"), BAD, ids=lambda v: v if isinstance(v, str) else "")
+def test_bad_input_costs_only_its_transaction(server: Any, code: str, change: Change) -> None:
+    one = server.peer()
+    one.insert("product", "before", sku="before")
+    one.commit(change)
+    one.insert("product", "after", sku="after")
+    outcomes = one.sync()
+    codes = [o.code for o in outcomes]
+    if change.table == "shelf":
+        assert codes[1] == "bad_key"
+    else:
+        assert codes == ["", code, ""]
+    assert outcomes[1].message
+    assert server.query("SELECT count(*) FROM product") == [(2,)]
+    server.check()
+
+
+def test_two_changes_of_one_row_are_refused(server: Any) -> None:
+    one = server.peer()
+    change = one.change("insert", "product", "x", {"sku": "s"})
+    one.commit(change, change)
+    assert [o.code for o in one.sync()] == ["duplicate_change"]
+
+
+def test_a_void_transaction_is_recorded_as_refused(server: Any) -> None:
+    one = server.peer()
+    one.commit(void="bad_value")
+    one.insert("product", "p", sku="s")
+    assert [(o.outcome, o.code) for o in one.sync()] == [("refused", "bad_value"), ("applied", "")]
+
+
+def test_what_builds_on_a_refused_transaction_is_held(server: Any) -> None:
+    one = server.peer()
+    bad = one.insert("product", "x", sku="")
+    held = one.commit(one.change("update", "product", "x", {"name": "n"}), after=[bad])
+    chain = one.commit(one.change("update", "product", "x", {"note": "n"}), after=[held])
+    one.insert("product", "free", sku="free")
+    outcomes = one.sync()
+    assert [(o.outcome, o.held_by) for o in outcomes] == [
+        ("refused", 0), ("held", bad), ("held", held), ("applied", 0),
+    ]  # fmt: skip
+    late = one.commit(one.change("update", "product", "x", {"rank": 1}), after=[chain])
+    assert [o.held_by for o in one.sync()] == [chain]
+    fixed = one.commit(one.change("insert", "product", "x", {"sku": "ok"}), replaces=bad)
+    one.commit(
+        one.change("update", "product", "x", {"name": "n"}, base=0), replaces=held, after=[fixed]
+    )
+    one.commit(one.change("update", "product", "x", {"rank": 1}, base=0), after=[bad, held])
+    assert [o.outcome for o in one.sync()] == ["applied"] * 3
+    assert one.row("product", "x")["name"] == "n"
+    assert late
+
+
+def test_counters_add_up_and_overflow_is_refused(server: Any) -> None:
+    one, two = server.peer("d1"), server.peer("d2")
+    one.insert("product", "p", sku="s", on_hand=10)
+    one.sync()
+    two.sync()
+    one.update("product", "p", on_hand=-1)
+    two.update("product", "p", on_hand=-1)
+    one.sync()
+    two.sync()
+    one.sync()
+    assert one.row("product", "p")["on_hand"] == two.row("product", "p")["on_hand"] == 8
+    one.update("product", "p", on_hand=2**63 - 1)
+    assert [o.code for o in one.sync()] == ["overflow"]
+    server.check()
+
+
+def test_the_later_corrected_stamp_wins(server: Any) -> None:
+    one, two = server.peer("d1"), server.peer("d2")
+    one.insert("product", "p", sku="s", name="first")
+    one.sync()
+    two.sync()
+    hour = 3_600_000_000
+    server.pass_time(60)
+    two.now = server.now - hour  # an hour slow
+    two.update("product", "p", name="earlier, but by a slow clock")
+    server.pass_time(60)
+    one.update("product", "p", name="later")
+    one.sync()
+    two.now = server.now - hour
+    two.sync()
+    one.sync()
+    assert one.row("product", "p")["name"] == "later"
+    assert two.row("product", "p")["name"] == "later"
+    (entry,) = server.service.journal(one.principal)
+    assert (entry.kind, entry.column, entry.entry["lost"]) == (
+        "latest", "name", "earlier, but by a slow clock",
+    )  # fmt: skip
+
+
+def test_corrected_columns_are_shifted_and_never_later_than_arrival(server: Any) -> None:
+    one = server.peer()
+    one.insert("product", "p", sku="s")
+    one.sync()
+    one.now = server.now + 3_600_000_000  # an hour fast
+    at = one.now
+    one.insert("movement", 1, store_id="1", product_id="p", at=at)
+    one.insert("movement", 2, store_id="1", product_id="p", at=at + 10**12)
+    one.sync()
+    assert abs(one.row("movement", 1)["at"] - server.now) < 100
+    assert one.row("movement", 2)["at"] <= server.now
+
+
+def test_nothing_is_left_of_a_refused_transaction(server: Any) -> None:
+    one = server.peer()
+    one.commit(
+        one.change("insert", "product", "a", {"sku": "a"}),
+        one.change("insert", "product", "b", {"sku": ""}),
+    )
+    one.sync()
+    assert server.query("SELECT count(*) FROM product") == [(0,)]
+    assert server.query("SELECT count(*) FROM holdfast_row") == [(0,)]
+    assert server.query("SELECT count(*) FROM holdfast_feed") == [(0,)]
+    assert server.query("SELECT count(*) FROM holdfast_commit WHERE version > 0") == [(0,)]
+
+
+def test_a_row_that_was_deleted_and_made_again(server: Any) -> None:
+    one, two = server.peer("d1"), server.peer("d2")
+    one.insert("product", "p", sku="s", name="old")
+    one.sync()
+    two.sync()
+    first = one.rows["product", "p"][0]
+    one.delete("product", "p")
+    one.sync()
+    two.sync()
+    assert two.rows == {}
+    one.insert("product", "p", sku="s2")
+    one.sync()
+    two.sync()
+    assert two.row("product", "p")["name"] == ""
+    assert one.rows["product", "p"][0] > first
+    server.check()

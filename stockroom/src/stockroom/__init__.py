@@ -1,0 +1,1 @@
+"""Stockroom: inventory for retail stores, built on Holdfast."""

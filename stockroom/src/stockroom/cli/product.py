@@ -1,0 +1,152 @@
+"""`stockroom device product`: the catalogue from a shell.
+
+Knows: the options of products. Must not know: SQL, stock movements or the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from holdfast import Replica
+from holdfast.core.errors import UsageError
+from stockroom import catalogue, stock
+from stockroom.catalogue import Field, Product
+from stockroom.cli import output
+from stockroom.cli.session import opened
+from stockroom.money import parse_price
+
+app = typer.Typer(no_args_is_help=True, help="Add, edit and list products.")
+
+Sku = Annotated[str | None, typer.Argument(metavar="SKU", help="SKU.")]
+SkuOption = Annotated[str | None, typer.Option("--sku", help="The same, as an option.")]
+Text = Annotated[str | None, typer.Option()]
+Barcodes = Annotated[list[str] | None, typer.Option("--barcode", help="May be given repeatedly.")]
+
+
+def product_data(replica: Replica, product: Product) -> dict[str, Any]:
+    """A product as JSON: with its barcodes, what is on hand and whether it is synced."""
+    return {
+        **asdict(product),
+        "barcodes": catalogue.barcodes_of(replica, product.id),
+        "on_hand": stock.on_hand(replica, product.id),
+        "state": replica.row_status("product", product.id),
+    }
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    *,
+    sku: Sku = None,
+    name: Text = None,
+    sku_option: SkuOption = None,
+    price: Annotated[str, typer.Option(help="Such as 12.50.")] = "0",
+    cost: Annotated[str | None, typer.Option(help="What it costs us.")] = None,
+    currency: Annotated[str, typer.Option(help="Three letters.")] = "EUR",
+    quantity: Annotated[
+        int | None, typer.Option("--quantity", "-q", help="Receive so many at once.")
+    ] = None,
+    barcode: Barcodes = None,
+    description: Annotated[str, typer.Option()] = "",
+    shelf: Annotated[str, typer.Option()] = "",
+    notes: Annotated[str, typer.Option()] = "",
+    unit: Annotated[str, typer.Option()] = "piece",
+) -> None:
+    """Add a product; with --quantity its first stock is received too."""
+    with opened(context.obj) as device:
+        product = catalogue.add_product(
+            device.replica,
+            sku=_named(sku, sku_option),
+            name=name or _named(sku, sku_option),
+            price=parse_price(price, currency=currency),
+            cost=None if cost is None else parse_price(cost, currency=currency),
+            currency=currency,
+            description=description,
+            shelf=shelf,
+            notes=notes,
+            unit=unit,
+            barcodes=barcode or (),
+        )
+        if quantity is not None:
+            stock.receive(device.replica, device.place, product.sku, quantity, actor=device.actor)
+        data = {"product": product_data(device.replica, product)}
+        device.answer(
+            data, lambda: output.say(f"Added {product.sku}, {product.name}: {product.price_text}.")
+        )
+
+
+@app.command()
+def edit(
+    context: typer.Context,
+    *,
+    sku: Sku = None,
+    sku_option: SkuOption = None,
+    new_sku: Text = None,
+    name: Text = None,
+    price: Text = None,
+    cost: Text = None,
+    currency: Text = None,
+    description: Text = None,
+    shelf: Text = None,
+    notes: Text = None,
+    unit: Text = None,
+    archived: Annotated[bool | None, typer.Option("--archive/--unarchive")] = None,
+    barcode: Barcodes = None,
+) -> None:
+    """Change what is given, and nothing else."""
+    with opened(context.obj) as device:
+        product = catalogue.get_product(device.replica, _named(sku, sku_option))
+        money = currency or product.currency
+        given: dict[str, Field] = {
+            "sku": new_sku,
+            "name": name,
+            "price": None if price is None else parse_price(price, currency=money),
+            "cost": None if cost is None else parse_price(cost, currency=money),
+            "currency": currency,
+            "description": description,
+            "shelf": shelf,
+            "notes": notes,
+            "unit": unit,
+            "archived": None if archived is None else int(archived),
+        }
+        changes = {column: value for column, value in given.items() if value is not None}
+        if not changes and not barcode:
+            raise UsageError("nothing to change was given", code="nothing_given")
+        edited = catalogue.edit_product(
+            device.replica, product.sku, changes, barcodes=barcode or ()
+        )
+        data = {"product": product_data(device.replica, edited)}
+        device.answer(
+            data, lambda: output.say(f"Changed {edited.sku}: {', '.join(changes) or 'barcodes'}.")
+        )
+
+
+@app.command("list")
+def list_command(
+    context: typer.Context,
+    *,
+    archived: Annotated[bool, typer.Option("--archived", help="Archived ones too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 1000,
+) -> None:
+    """Products by SKU."""
+    with opened(context.obj) as device:
+        found = catalogue.list_products(device.replica, archived=archived, limit=limit)
+        products = [product_data(device.replica, product) for product in found]
+
+        def words() -> None:
+            rows = [(p.sku, p.name, p.price_text, str(d["on_hand"]), str(d["state"]))
+                    for p, d in zip(found, products, strict=True)]  # fmt: skip
+            columns = ("SKU", "name", "price#", "on hand#", "state")
+            output.show_table("Products", columns, rows)
+
+        device.answer({"products": products}, words)
+
+
+def _named(sku: str | None, option: str | None) -> str:
+    chosen = sku or option
+    if not chosen:
+        raise UsageError("name the product by its SKU", code="no_sku")
+    return chosen

@@ -1,0 +1,47 @@
+"""Identifiers: derived where two devices must meet, by time and chance everywhere else.
+
+Knows: which rows are the same thing when two devices make them offline. Must not know: a clock or a
+source of randomness; both are handed in.
+
+A product is derived from its SKU, compared exactly (case and spaces included), so that two devices
+that add it offline insert one row. So is a store's first location, and the reversal of a movement:
+undone on two devices at once, it is undone once.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import Final
+
+from holdfast.core.ids import RandomBytes, uuid7
+
+NAMESPACE: Final = uuid.UUID("6f1c1d3a-9d0e-5d55-8a38-5e2f7a0c9b41")
+"""Ours for good: every derived id in the field depends on it."""
+
+
+def _derived(kind: str, name: str) -> str:
+    # The kind and a NUL come first: no SKU can pass for a location.
+    return str(uuid.uuid5(NAMESPACE, f"{kind}\x00{name}"))
+
+
+def product_id(sku: str) -> str:
+    """The id of the product with this SKU. Raises `ValueError` for an empty SKU."""
+    if not sku:
+        raise ValueError("a SKU is never empty")
+    return _derived("product", sku)
+
+
+def first_location_id(store_id: str) -> str:
+    """The id of the location that a store starts with."""
+    return _derived("location", store_id)
+
+
+def reversal_id(movement_id: str) -> str:
+    """The id of the one movement that undoes another."""
+    return _derived("reversal", movement_id)
+
+
+def new_id(now_us: int, random_bytes: RandomBytes = os.urandom) -> str:
+    """A UUIDv7: `now_us` in microseconds since 1970, UTC. Sorts by the time it was made."""
+    return uuid7(now_us, random_bytes)

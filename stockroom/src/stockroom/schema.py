@@ -1,0 +1,236 @@
+"""What Stockroom stores, as data: tables, scopes, merge policies, and the local cache of stock.
+
+Knows: the shape of the app's data. Must not know: how it is written, synced or shown.
+
+Money is integer minor units (pence, cents) with a currency; quantities are integers in base units;
+times are microseconds since 1970, UTC. Stock is a ledger: a movement is written once and never
+changed, so that two devices that write offline cannot lose each other's quantity.
+
+Scopes: `catalog` is what every store shares, `store/{id}` is what happens at one store, `staff` is
+for those who manage people.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.schema import Check, Column, ForeignKey, Schema, Table
+from stockroom.on_hand import ON_HAND_SQL
+
+KINDS: Final = (
+    "receive",
+    "sale",
+    "use",
+    "waste",
+    "damage",
+    "theft",
+    "found",
+    "customer_return",
+    "supplier_return",
+    "transfer_out",
+    "transfer_in",
+    "opening",
+    "reversal",
+    "correction",
+)
+"""Why stock moved."""
+
+ROLES: Final = ("employee", "manager", "admin")
+
+QUANTITY_MAX: Final = 1_000_000_000
+"""Base units in one movement, either way; nine billion such movements still fit 64 bits."""
+
+STORE_ID_LENGTH_MAX: Final = 40
+FIRST_LOCATION_NAME: Final = "Main"
+
+SETTING_SQL: Final = (
+    "CREATE TABLE device_setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
+)
+"""What a device remembers for itself, such as its store; never synced."""
+
+CATALOG: Final = ("catalog",)
+STORE: Final = ("store/{store_id}",)
+STAFF: Final = ("staff",)
+
+
+def _text(name: str, *, manual: bool = False, default: str | None = "") -> Column:
+    """A text; without a default it has to be given."""
+    return Column(name, merge="manual" if manual else "latest", default=default)
+
+
+def _name(column: str = "name") -> Check:
+    return Check(column=column, kind="not_empty")
+
+
+_STORE = Table(
+    name="store",
+    key=("id",),
+    # Without a name until somebody gives it one: a device that opens a store offline only says that
+    # there is one, and a default yields to a name that was chosen.
+    columns=(Column("id"), _text("name")),
+    scopes=CATALOG,
+    checks=(Check(column="id", kind="length", min=1, max=STORE_ID_LENGTH_MAX),),
+)
+
+_LOCATION = Table(
+    name="location",
+    key=("id",),
+    columns=(
+        Column("id", "uuid"),
+        Column("store_id"),
+        _text("name", default=FIRST_LOCATION_NAME),
+        Column("archived", "boolean", merge="manual", default=False),
+    ),
+    scopes=CATALOG,
+    foreign_keys=(ForeignKey(columns=("store_id",), table="store"),),
+    checks=(_name(),),
+)
+
+_SUPPLIER = Table(
+    name="supplier",
+    key=("id",),
+    columns=(Column("id", "uuid"), _text("name", default=None), _text("contact"), _text("notes")),
+    scopes=CATALOG,
+    checks=(_name(),),
+)
+
+_CATEGORY = Table(
+    name="category",
+    key=("id",),
+    columns=(Column("id", "uuid"), _text("name", default=None)),
+    scopes=CATALOG,
+    checks=(_name(),),
+)
+
+_PRODUCT = Table(
+    name="product",
+    key=("id",),
+    columns=(
+        Column("id", "uuid"),
+        _text("sku", manual=True, default=None),
+        _text("name", default=None),
+        _text("description"),
+        _text("shelf"),
+        _text("notes"),
+        Column("price", "integer", merge="manual", default="0"),
+        Column("cost", "integer", merge="manual", nullable=True),
+        _text("currency", manual=True, default="EUR"),
+        _text("unit", manual=True, default="piece"),
+        Column("archived", "boolean", merge="manual", default=False),
+        Column("supplier_id", "uuid", nullable=True),
+        Column("category_id", "uuid", nullable=True),
+    ),
+    scopes=CATALOG,
+    # A SKU names one product in the whole house; who meets a taken one may know that it is taken.
+    unique=(("sku",),),
+    existence_public=True,
+    foreign_keys=(
+        ForeignKey(columns=("supplier_id",), table="supplier"),
+        ForeignKey(columns=("category_id",), table="category"),
+    ),
+    checks=(
+        _name("sku"),
+        _name(),
+        Check(column="currency", kind="length", min=3, max=3),
+    ),
+)
+
+# The code is the key: the same new barcode on two devices is one row, and a person is asked which
+# product it names when they disagree.
+_BARCODE = Table(
+    name="barcode",
+    key=("code",),
+    columns=(Column("code"), Column("product_id", "uuid", merge="manual")),
+    scopes=CATALOG,
+    foreign_keys=(ForeignKey(columns=("product_id",), table="product"),),
+)
+
+_REORDER_RULE = Table(
+    name="reorder_rule",
+    key=("store_id", "product_id"),
+    columns=(
+        Column("store_id"),
+        Column("product_id", "uuid"),
+        Column("reorder_at", "integer", default="0"),
+        Column("order_up_to", "integer", default="0"),
+    ),
+    scopes=STORE,
+    foreign_keys=(ForeignKey(columns=("product_id",), table="product"),),
+)
+
+_MOVEMENT = Table(
+    name="movement",
+    key=("id",),
+    columns=(
+        Column("id", "uuid"),
+        Column("product_id", "uuid"),
+        Column("location_id", "uuid"),
+        Column("store_id"),
+        Column("quantity", "integer"),
+        Column("kind"),
+        _text("reason"),
+        _text("document"),
+        _text("person"),
+        _text("device"),
+        Column("occurred_at", "timestamp", corrected=True),
+        _text("note"),
+        Column("reverses", "uuid", nullable=True),
+    ),
+    scopes=STORE,
+    foreign_keys=(
+        ForeignKey(columns=("product_id",), table="product"),
+        ForeignKey(columns=("location_id",), table="location"),
+    ),
+    checks=(
+        Check(column="kind", kind="one_of", values=KINDS),
+        Check(column="quantity", kind="range", min=-QUANTITY_MAX, max=QUANTITY_MAX),
+    ),
+)
+
+_QUESTION = Table(
+    name="question",
+    key=("id",),
+    columns=(
+        Column("id", "uuid"),
+        Column("store_id"),
+        Column("kind"),
+        Column("about_table"),
+        Column("about_key"),
+        _text("text"),
+        Column("asked_at", "timestamp", corrected=True),
+        Column("answer", merge="manual", nullable=True),
+        _text("answered_by"),
+    ),
+    scopes=STORE,
+)
+
+_EMPLOYEE = Table(
+    name="employee",
+    key=("id",),
+    columns=(
+        Column("id", "uuid"),
+        _text("name", default=None),
+        _text("role", manual=True, default="employee"),
+        Column("archived", "boolean", merge="manual", default=False),
+    ),
+    scopes=STAFF,
+    checks=(_name(), Check(column="role", kind="one_of", values=ROLES)),
+)
+
+schema: Final = Schema(
+    name="stockroom",
+    tables=(
+        _STORE,
+        _LOCATION,
+        _SUPPLIER,
+        _CATEGORY,
+        _PRODUCT,
+        _BARCODE,
+        _REORDER_RULE,
+        _MOVEMENT,
+        _QUESTION,
+        _EMPLOYEE,
+    ),
+    local=(*ON_HAND_SQL, SETTING_SQL),
+)
+"""Given to `holdfast serve --schema stockroom.schema:schema` and to every replica."""
