@@ -73,7 +73,8 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     tokens = tmp_path / "tokens.toml"
     tokens.write_text(TOKENS)
     command = [
-        sys.executable, "-m", "holdfast.cli", "serve", "--schema", "stockroom.schema:schema",
+        sys.executable, "-m", "holdfast.cli", "serve",
+        "--schema", "stockroom.schema:schema", "--rules", "stockroom.rules:rules",
         "--database", str(tmp_path / "server.db"), "--port", "{port}", "--tokens", str(tokens),
     ]  # fmt: skip
     with ServerProcess(command, log_path=tmp_path / "server.log") as started:

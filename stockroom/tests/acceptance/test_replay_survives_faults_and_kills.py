@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from stockroom.replay.check import DeviceFile, check_files
+from stockroom.schema import schema
 from tests.acceptance.conftest import REAL_SALES, Run
 
 pytestmark = pytest.mark.acceptance
@@ -91,6 +93,64 @@ def test_a_replay_of_invented_sales(run: Run, sales: Path, tmp_path: Path) -> No
     names = sorted(path.name for path in keep.iterdir())
     assert names == [*(f"device-{number}.db" for number in range(5)), "server.db"]
     check_sums(sales, keep / "server.db")
+    check_that_the_check_sees(sales, keep, tmp_path)
+
+
+ONCE_MORE = """
+INSERT INTO movement
+SELECT '00000000-0000-4000-8000-000000000000', product_id, location_id, store_id, quantity, kind,
+    reason, document, person, device, occurred_at, note, reverses
+FROM movement LIMIT 1
+"""
+SPOILED = (
+    ("server.db", "DELETE FROM movement WHERE rowid = 7", {"lost", "units", "unequal"}),
+    (
+        "server.db",
+        "UPDATE movement SET quantity = quantity + 1 WHERE rowid = 7",
+        {"lost", "doubled", "units", "unequal"},
+    ),
+    ("server.db", ONCE_MORE, {"doubled", "units", "unequal"}),
+    ("device-1.db", "UPDATE product SET name = name || ' ' WHERE rowid = 3", {"unequal"}),
+    ("device-1.db", "DELETE FROM location", {"unequal"}),
+    (
+        "device-2.db",
+        "UPDATE movement SET occurred_at = occurred_at + 1 WHERE rowid = 2",
+        {"unequal"},
+    ),
+    ("device-0.db", "UPDATE stock_on_hand SET quantity = 0 WHERE quantity <> 0", set()),
+    ("device-0.db", "DELETE FROM replay_progress WHERE position = 3", set()),
+)
+"""A fault planted in one file, and what the check must see besides saying so in words."""
+
+
+def check_that_the_check_sees(sales: Path, keep: Path, tmp_path: Path) -> None:
+    for number, (name, sql, wanted) in enumerate(SPOILED):
+        folder = tmp_path / f"spoiled-{number}"
+        shutil.copytree(keep, folder)
+        with closing(sqlite3.connect(folder / name)) as db, db:
+            db.execute("UPDATE holdfast_state SET applying = 1")
+            assert db.execute(sql).rowcount >= 1, sql
+        findings = check_files(
+            sales,
+            lines=10_000,
+            schema=schema,
+            server=folder / "server.db",
+            devices=[
+                DeviceFile(
+                    path=folder / f"device-{number}.db",
+                    scopes=("catalog", f"store/{number % 2 + 1}"),
+                )
+                for number in range(5)
+            ],
+        )
+        assert findings.problems, sql
+        seen = {
+            "lost": findings.lost > 0,
+            "doubled": findings.doubled > 0,
+            "units": findings.expected_units != findings.server_units,
+            "unequal": not findings.replicas_equal,
+        }
+        assert {what for what, found in seen.items() if found} == wanted, sql
 
 
 def check_sums(sales: Path, server: Path) -> None:

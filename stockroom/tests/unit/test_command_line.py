@@ -33,7 +33,7 @@ def test_shared_options_may_stand_anywhere(given: list[str], wanted: list[str]) 
         ["replay", "missing.csv", "--json"],
         ["replay", "missing.csv", "--cut", "2", "--json"],
         ["replay", "missing.csv", "--devices", "0", "--json"],
-        ["replay", "missing.csv", "--devices", "2", "--stores", "3", "--json"],
+        ["replay", "missing.csv", "--stores", "0", "--json"],
     ],
 )
 def test_wrong_use_ends_with_2_and_a_message(

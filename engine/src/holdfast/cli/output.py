@@ -43,7 +43,9 @@ def moment(us: int | None) -> str:
     if us is None:
         return "never"
     try:
-        return datetime.fromtimestamp(us / 1_000_000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return (
+            datetime.fromtimestamp(us / 1_000_000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        )
     except (OverflowError, ValueError, OSError):
         return "at an impossible time"
 

@@ -9,6 +9,7 @@ import dataclasses
 import signal
 import threading
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,8 +25,9 @@ from holdfast.core.errors import (
     UsageError,
 )
 from holdfast.core.session import SessionConfig
-from holdfast.replica.replica import Replica, state_after
+from holdfast.replica.replica import Replica, read_token, state_after
 from holdfast.replica.runner import RunnerOptions
+from holdfast.replica.transport import checked_url
 from holdfast.schema.load import load_schema
 
 File = Annotated[Path, typer.Argument(help="The replica's file.", show_default=False)]
@@ -33,12 +35,22 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document as the las
 Item = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 
 _ASK_TIMEOUT_S = 60.0
+_WAIT_S_MAX = 86_400
+
+
+class Side(StrEnum):
+    """A side of a conflict."""
+
+    MINE = "mine"
+    THEIRS = "theirs"
 
 
 def open_existing(path: Path) -> Replica:
     """Open a replica that must be there already."""
     if not path.is_file():
-        raise UsageError(f"there is no replica at {path}; make one with: holdfast init", code="no_replica")
+        raise UsageError(
+            f"there is no replica at {path}; make one with: holdfast init", code="no_replica"
+        )
     return Replica.open(path)
 
 
@@ -46,17 +58,20 @@ def init(
     file: File,
     schema: Annotated[str, typer.Option(help="A JSON file, or module:attribute.")],
     server: Annotated[str, typer.Option(help="The server's address, http(s)://host:port.")],
-    token_file: Annotated[Path, typer.Option(help="A file with the device's token; it stays there.")],
+    token_file: Annotated[
+        Path, typer.Option(help="A file with the device's token; it stays there.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Make a replica. Works without the server; it is met at the first sync."""
     with reported(as_json=as_json):
         if file.exists() and file.stat().st_size > 0:
             raise UsageError(f"{file} exists already", code="exists")
-        if not server.startswith(("http://", "https://")):
-            raise UsageError("the server's address starts with http:// or https://", code="bad_url")
+        # All of it is looked at before the file is made: a wrong call leaves nothing behind.
+        checked_url(server)
         if not token_file.is_file():
             raise UsageError(f"there is no token file at {token_file}", code="no_token")
+        read_token(str(token_file))
         made = load_schema(schema)
         with Replica.open(file, made, server=server, token_file=token_file) as replica:
             result: dict[str, Any] = {
@@ -199,14 +214,16 @@ def refused(file: File, as_json: Json = False) -> None:
             reason = item.message or (f"waits for {item.held_by}" if item.held_by else "")
             out.print(f"[bold]{item.id}[/]  {item.state} {item.code}: {reason}")
             for change in item.changes:
-                out.print(f"    {change['op']} {change['table']} {change['key']}: {change.get('new')}")
+                out.print(
+                    f"    {change['op']} {change['table']} {change['key']}: {change.get('new')}"
+                )
         out.print(f"{len(found)} waiting" if found else "nothing refused")
 
 
 def resolve(
     file: File,
     item: Item,
-    keep: Annotated[str | None, typer.Option(help="mine or theirs")] = None,
+    keep: Annotated[Side | None, typer.Option(help="Which side stays.")] = None,
     value: Annotated[str | None, typer.Option("--set", help="Another value.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -216,10 +233,8 @@ def resolve(
             raise UsageError("say either --keep mine|theirs or --set VALUE", code="bad_choice")
         if keep is None:
             replica.resolve(item, value=value)
-        elif keep == "mine" or keep == "theirs":
-            replica.resolve(item, keep=keep)
         else:
-            raise UsageError("--keep takes mine or theirs", code="bad_choice")
+            replica.resolve(item, keep="mine" if keep is Side.MINE else "theirs")
         _settled(replica, item, "settled", as_json=as_json)
 
 
@@ -246,14 +261,18 @@ def _settled(replica: Replica, item: str, what: str, *, as_json: bool, **more: A
 
 def run(
     file: File,
-    backoff_max: Annotated[float, typer.Option(help="Longest wait between attempts, seconds.")] = 300,
+    backoff_max: Annotated[
+        float, typer.Option(help="Longest wait between attempts, seconds.")
+    ] = 300,
     poll: Annotated[float, typer.Option(help="Seconds between looks without live events.")] = 15,
     as_json: Json = False,
 ) -> None:
     """Sync in the background until SIGTERM or SIGINT; each new status is a line on stderr."""
     with reported(as_json=as_json), open_existing(file) as replica:
-        if backoff_max < 0.1 or poll < 0.1:
-            raise UsageError("--backoff-max and --poll are at least 0.1 s", code="bad_choice")
+        if not all(0.1 <= seconds <= _WAIT_S_MAX for seconds in (backoff_max, poll)):
+            raise UsageError(
+                f"--backoff-max and --poll take 0.1 to {_WAIT_S_MAX} seconds", code="bad_choice"
+            )
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -264,7 +283,9 @@ def run(
 
         def show(session: dict[str, Any]) -> None:
             error = f"  ({session['error_code']})" if session.get("error_code") else ""
-            err.print(f"{moment(time.time_ns() // 1000)}  {session['state']}{error}", highlight=False)
+            err.print(
+                f"{moment(time.time_ns() // 1000)}  {session['state']}{error}", highlight=False
+            )
 
         replica.start(RunnerOptions(session=config, on_status=show))
         stop.wait()

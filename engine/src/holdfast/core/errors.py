@@ -95,7 +95,12 @@ class SyncError(HoldfastError):
     code = "sync"
 
     def __init__(
-        self, message: str, *, code: str | None = None, retry_after_ms: int | None = None, **detail: Any
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        retry_after_ms: int | None = None,
+        **detail: Any,
     ) -> None:
         super().__init__(message, code=code, **detail)
         self.retry_after_ms = retry_after_ms

@@ -7,7 +7,9 @@ decimal, bytes in lower-case hex). Several: each with ``%`` and ``/`` escaped, j
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections.abc import Sequence
 
 from holdfast.core.errors import BadValue
@@ -70,21 +72,30 @@ def check_key(table: Table, key: Sequence[Value]) -> tuple[Value, ...]:
     return checked
 
 
+@functools.lru_cache(maxsize=1024)
+def _pieces(template: str) -> tuple[tuple[str, str], ...]:
+    """A scope template as pairs of literal text and the column that follows it ('': none)."""
+    split = re.split(r"\{([a-z0-9_]+)\}", template)
+    return tuple(zip(split[::2], [*split[1::2], ""], strict=True))
+
+
 def row_scopes(table: Table, row: Sequence[Value]) -> tuple[str, ...]:
     """The scopes a row belongs to, sorted and without repeats. Raises ``BadValue``."""
     names: set[str] = set()
     for template in table.scopes:
-        columns = template_columns(template)
         if template.startswith("*"):
-            names.update(_array(row[table.positions[columns[0]]]))
+            (column,) = template_columns(template)
+            names.update(_array(row[table.positions[column]]))
             continue
-        name = template
-        for column in columns:
-            value = row[table.positions[column]]
-            if value is None or value == "":
-                raise BadValue(f"{table.name}.{column} names a scope and must not be empty")
-            name = name.replace("{" + column + "}", _part(value))
-        names.add(name)
+        parts: list[str] = []
+        for literal, column in _pieces(template):
+            parts.append(literal)
+            if column:
+                value = row[table.positions[column]]
+                if value is None or value in ("", b""):
+                    raise BadValue(f"{table.name}.{column} names a scope and must not be empty")
+                parts.append(_part(value))
+        names.add("".join(parts))
     if any(len(name) > SCOPE_NAME_LENGTH_MAX for name in names):
         raise BadValue(f"a scope's name has at most {SCOPE_NAME_LENGTH_MAX} letters")
     return tuple(sorted(names))

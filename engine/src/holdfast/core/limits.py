@@ -16,11 +16,15 @@ REQUEST_COMPRESSED_BYTES_MAX = 16 * MIB
 COMPRESSION_RATIO_MAX = 200
 """Decompressed to compressed; above it (and above 64 KiB) a body counts as a bomb."""
 JSON_DEPTH_MAX = 32
+JSON_VALUES_MAX = REQUEST_BODY_BYTES_MAX // 8
+"""Values in one body: what a parser makes of many tiny ones is far larger than the body."""
 PUSH_TRANSACTIONS_MAX = 1000
 PUSH_CHANGES_MAX = 10_000
 """Soft: a batch is closed when it has reached this; one larger transaction travels alone."""
 PUSH_BYTES_SOFT = 4 * MIB
 TRANSACTION_CHANGES_MAX = 50_000
+TRANSACTION_BYTES_MAX = 16 * MIB
+"""One transaction as it travels; a larger one is refused (``too_large``) and kept on the device."""
 SCOPES_MAX = 1000
 VERIFY_RANGES_MAX = 256
 VERIFY_ROWS_MAX = 4096
@@ -67,3 +71,8 @@ BUSY_TIMEOUT_MS = 30_000
 RETRY_AFTER_MS_MAX = 24 * 3600 * 1000
 OFFSET_TOLERANCE_US = 60 * 1_000_000
 JOURNAL_RETENTION_DAYS = 30
+JOURNAL_PAGE_MAX = 1000
+SERVER_KEEP_ALIVE_S = 75
+"""Longer than any client of ours keeps an idle connection, so that none is closed under a request."""
+SERVER_GRACE_S = 20
+"""What requests under way get when the server is told to stop."""

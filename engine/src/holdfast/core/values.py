@@ -14,7 +14,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 from holdfast.core.errors import BadValue
@@ -44,6 +44,8 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})\Z", re.ASCII)
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?\Z", re.ASCII)
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})\Z", re.ASCII)
+_DECIMALS = Context(prec=DECIMAL_DIGITS_MAX, traps=[InvalidOperation])
+"""Of our own: what a decimal is must not depend on what an app sets for its thread."""
 _DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -123,16 +125,24 @@ def _date(value: Any, _scale: int) -> str:
     return match.group(0)
 
 
+def _plain(number: int | Decimal) -> str:
+    """All digits of a number without an exponent; '' when there are far too many."""
+    if isinstance(number, int):
+        return str(number) if abs(number) < 10**DECIMAL_DIGITS_MAX else ""
+    sane = number.is_finite() and abs(number.adjusted()) <= DECIMAL_DIGITS_MAX
+    return format(number, "f") if sane else ""
+
+
 def _decimal(value: Any, scale: int) -> str:
     """Normalised to ``scale`` digits after the point; more digits than that are refused."""
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise BadValue(f"decimal expected, got {type(value).__name__}")
-    text = value if isinstance(value, str) else format(value, "f")
+    text = value if isinstance(value, str) else _plain(value)
     if len(text) > DECIMAL_DIGITS_MAX + 3 or not _DECIMAL.match(text):
         raise BadValue("decimal expected, such as 12.50")
     try:
         number = Decimal(text)
-        normal = number.quantize(Decimal(1).scaleb(-scale))
+        normal = number.quantize(Decimal(1).scaleb(-scale), context=_DECIMALS)
     except InvalidOperation:
         raise BadValue("decimal has too many digits") from None
     if normal != number:

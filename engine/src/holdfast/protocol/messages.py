@@ -35,7 +35,7 @@ class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """A message: unknown fields are refused."""
 
 
-class Change(_Message):
+class Change(_Message, frozen=True):
     """One change of one row. ``new`` has the touched columns; a counter has its difference.
 
     ``base`` is the row's revision the edit was made on (0: none); ``bases`` names columns that
@@ -52,7 +52,7 @@ class Change(_Message):
     old: dict[str, Any] = {}
 
 
-class Transaction(_Message):
+class Transaction(_Message, frozen=True):
     """Changes that were committed together. ``at``: device time at sealing, microseconds.
 
     ``void`` (with no changes) says that the device could not encode it; the server records it as
@@ -68,21 +68,21 @@ class Transaction(_Message):
     void: str = ""
 
 
-class Nonces(_Message):
+class Nonces(_Message, frozen=True):
     """``since``: the nonce of the last answered exchange; ``to``: the proposed next one."""
 
     since: Token
     to: Annotated[str, Meta(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
-class Offset(_Message):
+class Offset(_Message, frozen=True):
     """The device's measured clock offset (server minus device), and the bound of its error."""
 
     us: Micros
     error_us: Count
 
 
-class Position(_Message):
+class Position(_Message, frozen=True):
     """A scope's version, its count of rows and digest, and the server's seal on them."""
 
     version: Count
@@ -91,7 +91,7 @@ class Position(_Message):
     seal: str
 
 
-class _Request(_Message, kw_only=True):
+class _Request(_Message, frozen=True, kw_only=True):
     protocol: int
     schema: str
     device: Name = ""
@@ -100,7 +100,7 @@ class _Request(_Message, kw_only=True):
     checkpoint: Annotated[dict[ScopeName, Position], Meta(max_length=SCOPES_MAX)] = {}
 
 
-class ExchangeRequest(_Request, kw_only=True):
+class ExchangeRequest(_Request, frozen=True, kw_only=True):
     """``POST /v1/exchange``. ``confirmed``: the outcomes up to this number are stored durably."""
 
     nonce: Nonces
@@ -109,7 +109,7 @@ class ExchangeRequest(_Request, kw_only=True):
     transactions: Annotated[list[Transaction], Meta(max_length=PUSH_TRANSACTIONS_MAX)] = []
 
 
-class RangeQuery(_Message):
+class RangeQuery(_Message, frozen=True):
     """A range of a scope's rows: from ``start`` (inclusive) to ``end`` (exclusive), ``table/key``."""
 
     scope: ScopeName
@@ -117,20 +117,20 @@ class RangeQuery(_Message):
     end: str | None = None
 
 
-class RowQuery(_Message):
+class RowQuery(_Message, frozen=True):
     table: str
     key: str
     """The key's canonical text."""
 
 
-class VerifyRequest(_Request, kw_only=True):
+class VerifyRequest(_Request, frozen=True, kw_only=True):
     """``POST /v1/verify``: digests of ranges, and the server's version of named rows."""
 
     ranges: Annotated[list[RangeQuery], Meta(max_length=VERIFY_RANGES_MAX)] = []
     rows: Annotated[list[RowQuery], Meta(max_length=VERIFY_ROWS_MAX)] = []
 
 
-class Outcome(_Message):
+class Outcome(_Message, frozen=True):
     """What became of a transaction. ``held`` names the transaction it waits for in ``held_by``."""
 
     number: int
@@ -143,14 +143,14 @@ class Outcome(_Message):
     versions: dict[str, int] = {}
 
 
-class ScopeGrant(_Message):
+class ScopeGrant(_Message, frozen=True):
     """A scope the device may read; ``key`` is the key of its row hashes, hex."""
 
     key: str
     write: bool = False
 
 
-class Head(_Message, tag="head", tag_field="type"):
+class Head(_Message, frozen=True, tag="head", tag_field="type"):
     """The first line of an answer."""
 
     protocol: int
@@ -164,21 +164,21 @@ class Head(_Message, tag="head", tag_field="type"):
     outcomes: list[Outcome] = []
 
 
-class Rows(_Message, tag="rows", tag_field="type"):
+class Rows(_Message, frozen=True, tag="rows", tag_field="type"):
     """Rows of one table: each is its revision, then its values in column order."""
 
     table: str
     rows: list[list[Any]]
 
 
-class Gone(_Message, tag="gone", tag_field="type"):
+class Gone(_Message, frozen=True, tag="gone", tag_field="type"):
     """Keys (canonical text) of rows that are in none of the device's scopes any more."""
 
     table: str
     keys: list[str]
 
 
-class RangeDigest(_Message):
+class RangeDigest(_Message, frozen=True):
     """A part of a range: ``start`` to ``end``, its rows' count and digest."""
 
     start: str
@@ -187,7 +187,7 @@ class RangeDigest(_Message):
     digest: str
 
 
-class RangeAnswer(_Message, tag="range", tag_field="type"):
+class RangeAnswer(_Message, frozen=True, tag="range", tag_field="type"):
     """A queried range: either narrower parts, or (few rows) each row: table, key, rev, hash hex."""
 
     scope: str
@@ -199,7 +199,7 @@ class RangeAnswer(_Message, tag="range", tag_field="type"):
     leaf: list[tuple[str, str, int, str]] = []
 
 
-class Checkpoint(_Message, tag="checkpoint", tag_field="type"):
+class Checkpoint(_Message, frozen=True, tag="checkpoint", tag_field="type"):
     """The last line: without it nothing of the answer is believed. ``lines`` counts those before."""
 
     scopes: dict[str, Position]
@@ -209,13 +209,13 @@ class Checkpoint(_Message, tag="checkpoint", tag_field="type"):
 Line = Head | Rows | Gone | RangeAnswer | Checkpoint
 
 
-class ErrorBody(_Message):
+class ErrorBody(_Message, frozen=True):
     code: str
     message: str
     detail: dict[str, Any] = {}
 
 
-class ErrorAnswer(_Message):
+class ErrorAnswer(_Message, frozen=True):
     """Any answer that is not 2xx: JSON with a stable code."""
 
     error: ErrorBody

@@ -11,10 +11,7 @@ import json
 from typing import Any
 
 from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import JSON_DEPTH_MAX, REQUEST_BODY_BYTES_MAX
-
-JSON_VALUES_MAX = REQUEST_BODY_BYTES_MAX // 8
-"""Values in one body: millions of tiny ones would take far more memory than their text."""
+from holdfast.core.limits import JSON_DEPTH_MAX, JSON_VALUES_MAX
 
 _BLOCK_BYTES = 1024 * 1024
 _MARKS = b'"[]{},'

@@ -1,0 +1,1 @@
+"""A device's local database that syncs."""

@@ -81,7 +81,7 @@ class Applier:
             self._collect()
             self._members.grant(head.scopes)
             for scope in sorted(self._members.scopes - set(head.scopes)):
-                self._lose(scope, decided)
+                self._lose(scope)
             for line in lines:
                 self._news(line)
             self._fall_back(decided)
@@ -130,12 +130,8 @@ class Applier:
                 self._left[name] = {
                     str(key) for (key,) in self._db.execute(statements.unsettled_keys)
                 }
-                self._again[name] = {
-                    str(key) for (key,) in self._db.execute(statements.held_keys)
-                }
-            self._shadowed[name] = {
-                str(key) for (key,) in self._db.execute(statements.shadow_keys)
-            }
+                self._again[name] = {str(key) for (key,) in self._db.execute(statements.held_keys)}
+            self._shadowed[name] = {str(key) for (key,) in self._db.execute(statements.shadow_keys)}
 
     # --- news -------------------------------------------------------------------------------
 
@@ -173,13 +169,11 @@ class Applier:
                     self._again[table.name].add(other)
         overlay.write(key, row)
 
-    def _lose(self, scope: str, decided: frozenset[int]) -> None:
+    def _lose(self, scope: str) -> None:
         for name, key in self._members.lose(scope):
             table = self._schema.by_name.get(name)
             if table is not None:
-                self._db.execute(
-                    "DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", (name, key)
-                )
+                self._db.execute("DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", (name, key))
                 self._truth(table, key, None)
                 self._result.removed += 1
 

@@ -183,9 +183,7 @@ class Inbox:
             "SELECT number, state, code, message, field, held_by, at FROM holdfast_tx "
             "WHERE state IN ('refused', 'held') ORDER BY number"
         ):
-            changes = [
-                self._describe(table, row) for table, row in self._notes(int(str(number)))
-            ]
+            changes = [self._describe(table, row) for table, row in self._notes(int(str(number)))]
             first = changes[0] if changes else {"table": "", "key": ""}
             result.append(
                 Refused(
@@ -254,9 +252,7 @@ class Inbox:
         self._db.execute("DELETE FROM holdfast_tx WHERE number = ?", (number,))
 
 
-def _apply_note(
-    connection: Connection, database: LocalDatabase, table: Table, note: Note
-) -> None:
+def _apply_note(connection: Connection, database: LocalDatabase, table: Table, note: Note) -> None:
     """One captured change as a fresh local write, so that it is captured again."""
     overlay = Overlay(connection, table, database.program.tables[table.name])
     row = overlay.visible(note.key)

@@ -89,9 +89,7 @@ class Members:
     def remove(self, table: Table, key: str) -> None:
         """The row is in none of our scopes any more."""
         self._drop(table.name, key)
-        self._db.execute(
-            "DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", (table.name, key)
-        )
+        self._db.execute("DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", (table.name, key))
 
     def _drop(self, table: str, key: str) -> None:
         found = self._db.execute(
@@ -101,9 +99,7 @@ class Members:
             if str(scope) in self._digests and isinstance(hashed, bytes):
                 self._digests[str(scope)] = self._digests[str(scope)].remove(hashed)
         if found:
-            self._db.execute(
-                "DELETE FROM holdfast_member WHERE tbl = ? AND key = ?", (table, key)
-            )
+            self._db.execute("DELETE FROM holdfast_member WHERE tbl = ? AND key = ?", (table, key))
 
     def finish(self, positions: dict[str, Position]) -> list[str]:
         """Store digests and the server's checkpoint; returns the scopes that differ."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import msgspec
+
 from holdfast.core.errors import BadValue, DatabaseError
 from holdfast.core.keys import key_values
 from holdfast.core.limits import (
     PUSH_BYTES_SOFT,
     PUSH_CHANGES_MAX,
     PUSH_TRANSACTIONS_MAX,
+    TRANSACTION_BYTES_MAX,
     TRANSACTION_CHANGES_MAX,
 )
 from holdfast.core.values import Value, check, to_wire
@@ -110,7 +113,7 @@ def _message(head: Row, rows: list[tuple[Table, Row]]) -> Transaction:
             changes = [change_message(table, row) for table, row in rows]
     except BadValue as error:
         code, changes = error.code, []
-    return Transaction(
+    message = Transaction(
         number=int(str(number)),
         id=str(id_),
         at=int(str(at)),
@@ -119,6 +122,10 @@ def _message(head: Row, rows: list[tuple[Table, Row]]) -> Transaction:
         changes=changes,
         void=code,
     )
+    large = sum(_size(row) for _, row in rows) > PUSH_BYTES_SOFT
+    if large and len(msgspec.json.encode(message)) > TRANSACTION_BYTES_MAX:
+        return msgspec.structs.replace(message, changes=[], void="too_large")
+    return message
 
 
 def change_message(table: Table, row: Row) -> Change:

@@ -104,9 +104,7 @@ class Overlay:
     def _first(self, key: str, decided: frozenset[int]) -> Note | None:
         """The earliest change of a key among those unsettled or being settled now."""
         change = self._sql.changes.replace("WHERE tx BETWEEN ? AND ?", "WHERE key = ?")
-        unsettled = {
-            int(str(row[0])) for row in self._db.execute(self._sql.key_changes, (key,))
-        }
+        unsettled = {int(str(row[0])) for row in self._db.execute(self._sql.key_changes, (key,))}
         for row in self._db.execute(change, (key,)):
             if int(str(row[0])) in decided or int(str(row[0])) in unsettled:
                 return Note.of(self.table, row)

@@ -26,10 +26,11 @@ from holdfast.replica.runner import Runner, RunnerOptions
 from holdfast.replica.seal import seal
 from holdfast.replica.status import Status, has_unsent, has_work, read_status
 from holdfast.replica.sync import Exchanger
-from holdfast.replica.transport import HttpTransport, Transport
+from holdfast.replica.transport import HttpTransport, Transport, checked_url
 from holdfast.replica.verify import Progress, Verifier, VerifyReport
 from holdfast.schema.model import Schema
 from holdfast.sqlite import Row, driver
+from holdfast.sqlite.failpoints import failpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +77,7 @@ class Replica:
     Safe to share between threads: local transactions and queries take turns.
     """
 
-    def __init__(
-        self, database: LocalDatabase, transport: Transport | None, host: Host
-    ) -> None:
+    def __init__(self, database: LocalDatabase, transport: Transport | None, host: Host) -> None:
         self._database = database
         self._host = host
         self._mutex = threading.RLock()
@@ -145,6 +144,8 @@ class Replica:
             self._seal()
             yield Transaction(self._database)
             self._seal()
+            failpoint("local.before_commit")
+        failpoint("local.after_commit")
         if self._runner is not None:
             self._runner.local_write()
 
@@ -426,9 +427,10 @@ def _transport(
 ) -> Transport | None:
     """HTTP to the given or remembered server; the token is read anew for each request."""
     if server is not None or token_file is not None:
+        address = None if server is None else checked_url(server)  # never remember a wrong one
         with transaction(database.app):
-            if server is not None:
-                write_state(database.app, server=server.rstrip("/"))
+            if address is not None:
+                write_state(database.app, server=address)
             if token_file is not None:
                 write_state(database.app, token_file=str(Path(token_file).resolve()))
     url, path = (str(value) for value in database.state("server", "token_file"))

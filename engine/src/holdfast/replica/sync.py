@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from holdfast.core.clock import OffsetSample, best_offset
 from holdfast.core.errors import AttentionNeeded, DatabaseError
 from holdfast.protocol.messages import (
-    Checkpoint,
     ExchangeRequest,
     Head,
     Nonces,
@@ -33,6 +32,7 @@ from holdfast.replica.seal import seal
 from holdfast.replica.transport import Answer, Transport
 from holdfast.schema.model import Schema
 from holdfast.sqlite import Connection
+from holdfast.sqlite.failpoints import failpoint
 
 _SAMPLES_MAX = 8
 
@@ -78,8 +78,9 @@ class Exchanger:
         """
         with self._mutex:
             request = self._prepare()
-            echo = self._echo()
-            answer = self._transport.exchange(request, echo)
+            failpoint("exchange.prepared")
+            answer = self._transport.exchange(request, self._echo())
+            failpoint("exchange.answered")
             try:
                 result = self._store(answer, request.nonce.to)
             finally:
@@ -161,8 +162,10 @@ class Exchanger:
                 random_bytes=self._host.random_bytes,
             )
             result.applied = applier.apply(head, lines, final)
-            self._note(head, final, answer, result.applied.differing, nonce)
+            self._note(head, answer, result.applied.differing, nonce)
             result.left = count(self._db, "holdfast_tx", "state IN ('pending', 'sent')")
+            failpoint("apply.before_commit")
+        failpoint("apply.after_commit")
         return result
 
     def _check_identity(self, head: Head, nonce: str | None) -> None:
@@ -181,7 +184,6 @@ class Exchanger:
     def _note(
         self,
         head: Head,
-        final: Checkpoint,
         answer: Answer,
         differing: list[str],
         nonce: str | None,

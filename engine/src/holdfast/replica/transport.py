@@ -29,6 +29,7 @@ from holdfast.core.errors import (
     SignInNeeded,
 )
 from holdfast.core.limits import (
+    COMPRESSION_RATIO_MAX,
     CONNECT_TIMEOUT_MS,
     EVENT_HEARTBEAT_MS,
     GZIP_FLOOR_BYTES,
@@ -119,7 +120,7 @@ class HttpTransport:
         ssl_context: ssl.SSLContext | None = None,
         spool_directory: Path | None = None,
     ) -> None:
-        self._base = _checked_url(server_url)
+        self._base = checked_url(server_url)
         self._token = token
         self._deadline_ms = deadline_ms
         self._now_us = now_us
@@ -205,8 +206,11 @@ class HttpTransport:
             "accept-encoding": "gzip",
         }
         if len(body) > GZIP_FLOOR_BYTES:
-            body = gzip_bytes(body)
-            headers["content-encoding"] = "gzip"
+            packed = gzip_bytes(body)
+            # What shrinks too well would look like a bomb; it goes up as it is.
+            if len(packed) * COMPRESSION_RATIO_MAX // 2 > len(body):
+                body = packed
+                headers["content-encoding"] = "gzip"
         request = self._client.build_request(
             "POST", self._base + path, content=body, headers=headers, timeout=self._timeout
         )
@@ -301,14 +305,16 @@ class HttpTransport:
             self._client.close()
 
 
-def _checked_url(url: str) -> str:
-    """The server's URL without a slash at its end."""
+def checked_url(url: str) -> str:
+    """The server's URL without a slash at its end. Raises ``ReplicaError`` (``bad_url``)."""
     try:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL as error:
         raise ReplicaError(f"{url!r} is not a URL: {error}", code="bad_url") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ReplicaError(f"{url!r} is not the URL of a server", code="bad_url")
+    if parsed.port is not None and not 0 < parsed.port < 65_536:
+        raise ReplicaError(f"{url!r} has no possible port", code="bad_url")
     if parsed.userinfo or parsed.query or parsed.fragment:
         raise ReplicaError("the server's URL has a password, query or fragment", code="bad_url")
     return str(parsed).rstrip("/")

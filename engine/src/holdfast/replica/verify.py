@@ -211,9 +211,7 @@ class Verifier:
             digest = digest.add(hashed)
         return digest
 
-    def _members(
-        self, scope: str, start: str, end: str | None
-    ) -> Iterator[tuple[str, str, bytes]]:
+    def _members(self, scope: str, start: str, end: str | None) -> Iterator[tuple[str, str, bytes]]:
         condition, params = "scope = ? AND (tbl, key) >= (?, ?)", [scope, *_split(start)]
         if end is not None:
             condition += " AND (tbl, key) < (?, ?)"

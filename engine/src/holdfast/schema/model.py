@@ -10,17 +10,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from holdfast.core import values
 from holdfast.core.errors import BadValue, SchemaError
-from holdfast.core.limits import COLUMNS_MAX, IDENTIFIER_LENGTH_MAX, TABLES_MAX
+from holdfast.core.limits import (
+    COLUMNS_MAX,
+    IDENTIFIER_LENGTH_MAX,
+    INTEGER_MAX,
+    INTEGER_MIN,
+    TABLES_MAX,
+)
 
-MergePolicy = Literal[
-    "latest", "manual", "counter", "server", "client", "largest", "smallest"
-]
+MergePolicy = Literal["latest", "manual", "counter", "server", "client", "largest", "smallest"]
 DeletePolicy = Literal["keep", "delete", "manual"]
 ColumnType = Literal[
     "text", "integer", "real", "boolean", "bytes", "uuid", "timestamp", "date", "decimal", "json"
@@ -68,9 +72,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     values: tuple[str, ...] = ()
 
 
-class Table(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True
-):
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """One synced table. Keys are made by the client and never change."""
 
     name: str
@@ -209,14 +211,21 @@ def _validate_table(table: Table, tables: dict[str, Table]) -> None:
         elif [table.by_name[n].type for n in key.columns] != [c.type for c in parent.key_columns]:
             _fail(where, f"foreign key to {key.table} does not fit its key")
     for check in table.checks:
-        if check.column not in columns:
-            _fail(where, f"check on {check.column!r}: no such column")
+        _validate_check(where, table, check)
+    if table.on_delete not in get_args(DeletePolicy):
+        _fail(where, f"{table.on_delete!r} is not a delete policy")
     _validate_unique_reach(where, table)
 
 
 def _validate_column(where: str, column: Column, *, is_key: bool) -> None:
     _identifier(where, column.name)
     where = f"{where}, column {column.name}"
+    if column.type not in values.TYPES:
+        _fail(where, f"{column.type!r} is not a type")
+    if column.merge not in get_args(MergePolicy):
+        _fail(where, f"{column.merge!r} is not a merge policy")
+    if is_key and column.corrected:
+        _fail(where, "a key never changes, so it cannot be corrected")
     if is_key and (column.type not in values.KEY_TYPES or column.nullable):
         _fail(where, f"a key is one of {', '.join(values.KEY_TYPES)} and never null")
     if is_key and column.merge != "latest":
@@ -233,6 +242,38 @@ def _validate_column(where: str, column: Column, *, is_key: bool) -> None:
         column.default_value()
     except BadValue as error:
         _fail(where, f"default: {error.message}")
+
+
+_CHECKABLE = {
+    "range": ("integer", "real", "timestamp"),
+    "length": ("text", "bytes", "json"),
+    "not_empty": ("text", "bytes", "json"),
+    "one_of": ("text", "integer", "uuid", "date", "decimal", "timestamp"),
+}
+
+
+def _validate_check(where: str, table: Table, check: Check) -> None:
+    column = table.by_name.get(check.column)
+    where = f"{where}, check on {check.column!r}"
+    if column is None:
+        _fail(where, "no such column")
+    elif column.type not in _CHECKABLE.get(check.kind, ()):
+        _fail(where, f"{check.kind!r} does not fit a {column.type}")
+    elif check.kind in ("range", "length"):
+        least, most = check.min, check.max
+        if (least is None and most is None) or not (
+            INTEGER_MIN <= (INTEGER_MIN if least is None else least)
+            <= (INTEGER_MAX if most is None else most) <= INTEGER_MAX
+        ):  # fmt: skip
+            _fail(where, "needs a min, a max or both, and min is at most max")
+    elif check.kind == "one_of":
+        try:
+            for text in check.values:
+                values.from_wire(column.type, text, scale=column.scale)
+        except BadValue as error:
+            _fail(where, f"one of its values: {error.message}")
+        if not check.values:
+            _fail(where, "needs values")
 
 
 def _validate_template(where: str, table: Table, template: str) -> None:
@@ -253,6 +294,8 @@ def _validate_template(where: str, table: Table, template: str) -> None:
 def _validate_unique_reach(where: str, table: Table) -> None:
     """A unique key must not reach beyond what a device can see."""
     for unique in table.unique:
+        if not unique or len(set(unique)) != len(unique):
+            _fail(where, f"unique {unique} needs different columns")
         scoped = any(set(template_columns(template)) <= set(unique) for template in table.scopes)
         uuids = all(table.by_name[name].type == "uuid" for name in unique)
         if not (scoped or uuids or table.existence_public):

@@ -77,6 +77,4 @@ def _row_gone(table: Table) -> Refuse:
 
 def forbidden(table: Table) -> Refuse:
     """The same words whatever the reason."""
-    return Refuse(
-        "forbidden", f"You may not change this row of {table.name}.", table=table.name
-    )
+    return Refuse("forbidden", f"You may not change this row of {table.name}.", table=table.name)

@@ -5,7 +5,7 @@ Knows: the shapes of both. Must not know: HTTP's wire, a database, or how a toke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
@@ -53,6 +53,12 @@ class ExchangeService(Protocol):
 
     def heads(self, principal: Principal) -> dict[str, int]:
         """The scopes that may be read, with their newest versions."""
+        ...
+
+    def journal(
+        self, principal: Principal, *, table: str, key: str, before: int, limit: int
+    ) -> Sequence[object]:
+        """Automatic decisions about rows that may be read, newest first; encodable as JSON."""
         ...
 
     def now_us(self) -> int:

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from holdfast.core.errors import DatabaseError, ProtocolError
-from holdfast.core.limits import EVENT_HEARTBEAT_MS
+from holdfast.core.limits import EVENT_HEARTBEAT_MS, JOURNAL_PAGE_MAX, WIRE_INTEGER_MAX
 from holdfast.protocol.codec import RequestT, decode_request
 from holdfast.protocol.compression import gunzip_bounded
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
@@ -33,6 +33,7 @@ from holdfast.server.api import Authenticator, ExchangeService
 from holdfast.server.events import Hub, Subscription
 from holdfast.server.principal import Principal
 from holdfast.server.request import Body, accepts_gzip, checked_echo, echo_of, is_gzipped
+from holdfast.sql.replica import compile_replica
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ def asgi(
             Route("/v1/events", shell.answered(shell.events), methods=["GET"]),
             Route("/v1/session", shell.answered(shell.session), methods=["GET"]),
             Route("/v1/schema", shell.answered(shell.schema), methods=["GET"]),
+            Route("/v1/program", shell.answered(shell.program), methods=["GET"]),
+            Route("/v1/journal", shell.answered(shell.journal), methods=["GET"]),
             Route("/v1/health", shell.answered(shell.health), methods=["GET"]),
         ],
         exception_handlers={HTTPException: _http_error},
@@ -178,7 +181,9 @@ class _Shell:
         gzip = accepts_gzip(request.headers)
 
         def begin() -> Lines:
-            raw = gunzip_bounded(pieces) if compressed else b"".join(pieces)
+            raw = b"".join(pieces)
+            if compressed:
+                raw = gunzip_bounded([raw])
             message = decode_request(raw, kind)
             return Lines(serve(principal, message, echo=echo), gzip=gzip)
 
@@ -226,6 +231,27 @@ class _Shell:
     async def schema(self, request: Request, _body: Body, _echo: str) -> Response:
         await self._principal(request)
         return json_response(self._service.schema.to_json())
+
+    async def program(self, request: Request, _body: Body, _echo: str) -> Response:
+        """The replica program: what a browser runs on its own SQLite."""
+        await self._principal(request)
+        return json_response(msgspec.json.encode(compile_replica(self._service.schema)))
+
+    async def journal(self, request: Request, _body: Body, _echo: str) -> Response:
+        """Automatic decisions, newest first; ``before`` reads on."""
+        principal = await self._principal(request)
+        asked = request.query_params
+        entries = await self._run(
+            functools.partial(
+                self._service.journal,
+                principal,
+                table=asked.get("table", ""),
+                key=asked.get("key", ""),
+                before=_whole(asked.get("before", "0"), WIRE_INTEGER_MAX),
+                limit=_whole(asked.get("limit", "100"), JOURNAL_PAGE_MAX),
+            )
+        )
+        return json_response(msgspec.json.encode({"entries": entries}))
 
     async def events(self, request: Request, _body: Body, _echo: str) -> Response:
         principal = await self._principal(request)
@@ -276,6 +302,13 @@ def _as_protocol_error(error: Exception) -> ProtocolError:
 
 def _json(content: dict[str, Any]) -> Response:
     return json_response(msgspec.json.encode(content))
+
+
+def _whole(text: str, most: int) -> int:
+    """A number in a query. Raises ``ProtocolError`` (``bad_message``)."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= most):
+        raise ProtocolError(f"a whole number from 0 to {most} is expected", code="bad_message")
+    return int(text)
 
 
 def _event(name: str, content: dict[str, Any]) -> bytes:

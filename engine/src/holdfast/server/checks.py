@@ -29,9 +29,7 @@ def check_request(
             f"this server speaks protocol {PROTOCOL}", code="protocol_mismatch", protocol=PROTOCOL
         )
     if request.device not in ("", principal.device):
-        raise ProtocolError(
-            "this token belongs to another device", code="wrong_device", status=403
-        )
+        raise ProtocolError("this token belongs to another device", code="wrong_device", status=403)
     if request.schema != schema.fingerprint:
         raise ProtocolError(
             "client and server have different schemas", code="schema_mismatch", status=409,
@@ -47,11 +45,11 @@ def check_request(
 def check_checkpoint(
     reads: Snapshot, store: Store, checkpoint: Mapping[str, Position], principal: Principal
 ) -> None:
-    """The seals of scopes that may be read, and that our history has them. Raises ``ProtocolError``."""
+    """Seals of scopes that may be read, and our own history. Raises ``ProtocolError``."""
     for scope in principal.readable(checkpoint):
         position = checkpoint[scope]
         digest = Digest.of(position.count, position.digest)
-        valid = seal_is_valid(
+        valid = position.seal.isascii() and seal_is_valid(
             store.seal_secret,
             position.seal,
             epoch=store.epoch,
@@ -72,7 +70,7 @@ def check_checkpoint(
 
 
 def check_nonces(device: Device, nonces: Nonces) -> None:
-    """The device is the one that had our last answer, or repeats itself. Raises ``ProtocolError``."""
+    """The device has had our last answer, or repeats itself. Raises ``ProtocolError``."""
     if device.nonce not in (nonces.since, nonces.to):
         raise ProtocolError(
             "another replica has synced as this device: was it copied or restored?",
@@ -82,6 +80,4 @@ def check_nonces(device: Device, nonces: Nonces) -> None:
 
 def since(checkpoint: Mapping[str, Position], readable: tuple[str, ...]) -> dict[str, int]:
     """The version that the device holds of each scope it may read; 0 for a new one."""
-    return {
-        scope: checkpoint[scope].version if scope in checkpoint else 0 for scope in readable
-    }
+    return {scope: checkpoint[scope].version if scope in checkpoint else 0 for scope in readable}

@@ -50,9 +50,7 @@ class Constraints:
             for number, foreign in enumerate(table.foreign_keys):
                 self._referrers[foreign.table].append((table, number))
         self._plain = {
-            table.name
-            for table in schema.all_tables
-            if not table.unique and not table.foreign_keys
+            table.name for table in schema.all_tables if not table.unique and not table.foreign_keys
         }
         self.parents: dict[Place, Asker] = {}
         """Parents outside the batch that must be there, and one row that asks for each."""
@@ -93,26 +91,34 @@ class Constraints:
             return None
         return key_text(self._schema.by_name[foreign.table], held)
 
-    def check(self, touched: Iterable[tuple[Table, str, Row | None]]) -> None:
-        """Check the rows a transaction has touched as they are now. Raises ``Refuse``."""
-        for table, key, row in touched:
+    def check(self, touched: Iterable[tuple[Table, str, Row | None, Row | None]]) -> None:
+        """Check the rows a transaction has touched: before it and now. Raises ``Refuse``.
+
+        What it has left as it was is not its fault, and is not checked.
+        """
+        for table, key, before, row in touched:
             if row is None:
                 self._check_children(table, key)
                 continue
             for check in table.checks:
-                _check(table, check, row)
+                if _differs(table, (check.column,), before, row):
+                    _check(table, check, row)
             if table.name not in self._plain:
-                self._check_unique(table, key, row)
-                self._check_parents(table, key, row)
+                self._check_unique(table, key, before, row)
+                self._check_parents(table, key, before, row)
 
-    def _check_unique(self, table: Table, key: str, row: Row) -> None:
+    def _check_unique(self, table: Table, key: str, before: Row | None, row: Row) -> None:
         for columns in table.unique:
+            if not _differs(table, columns, before, row):
+                continue
             held = tuple(row[table.positions[name]] for name in columns)
             if len(self._holders[table.name, columns].get(held, ())) > 1:
                 raise unique_refusal(table, columns, key)
 
-    def _check_parents(self, table: Table, key: str, row: Row) -> None:
+    def _check_parents(self, table: Table, key: str, before: Row | None, row: Row) -> None:
         for foreign in table.foreign_keys:
+            if not _differs(table, foreign.columns, before, row):
+                continue
             parent = self.parent_key(table, foreign, row)
             if parent is None:
                 continue
@@ -132,6 +138,12 @@ class Constraints:
     def referrers(self, table: str) -> Iterable[tuple[Table, ForeignKey]]:
         """Tables and foreign keys that refer to a table."""
         return [(child, child.foreign_keys[n]) for child, n in self._referrers.get(table, ())]
+
+
+def _differs(table: Table, columns: Sequence[str], before: Row | None, row: Row) -> bool:
+    return before is None or any(
+        before[table.positions[name]] != row[table.positions[name]] for name in columns
+    )
 
 
 def _move(index: dict[_K, set[str]], held: _K, key: str, *, add: bool) -> None:

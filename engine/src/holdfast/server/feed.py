@@ -1,8 +1,8 @@
 """Feeds of scopes: what a commit changed becomes versions, hashes and digests.
 
 Knows: which scopes a row was in and is in. Must not know: why it changed.
-One commit takes one version of each scope it touches. A row that leaves a scope keeps an entry there
-that says so; a row that moves leaves one scope and enters the other in the same commit.
+One commit takes one version of each scope it touches. A row that leaves a scope keeps an entry
+there that says so; a row that moves leaves one scope and enters the other in the same commit.
 
 Upholds I10, I11, I12 (digests are kept with the rows), I23 (scopes decide who sees what), I25.
 """
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def scopes_of(table: Table, row: Sequence[Value] | None) -> tuple[str, ...]:
-    """The scopes of a stored row; none when it is absent or a direct write broke what names them."""
+    """The scopes of a stored row; none when it is absent or a direct write broke their names."""
     if row is None:
         return ()
     try:

@@ -1,4 +1,4 @@
-"""Ingest: what was written directly into the server's tables becomes revisions, hashes and versions.
+"""Ingest: what was written directly into the server's tables becomes revisions and versions.
 
 Knows: notes of the capture triggers, and rows as they are stored. Must not know: who wrote them.
 A direct write is never refused: it has happened. A row that it made unreadable for scopes is in no
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from holdfast.core.digest import row_hash
@@ -30,7 +30,7 @@ from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.conflicts import follow
 from holdfast.server.feed import Touched, scopes_of
-from holdfast.server.merge_batch import SERVER, Batch, server_row
+from holdfast.server.merge_batch import SERVER, Batch, difference, server_row
 from holdfast.server.store import Note, Row, Stored, Writer
 
 CHUNK_ROWS = 1000
@@ -68,7 +68,10 @@ def _take(batch: Batch, table: Table, notes: list[Note], now_us: int) -> None:
         values = None if now is None else now.values
         if before.values == values:
             continue
-        current = _merged(batch, table, note.key, before, values, now_us)
+        current = _merged(
+            table, note.key, before, values, now_us=now_us,
+            incarnation=new_incarnation(batch.random_bytes),
+        )  # fmt: skip
         batch.take(table, note.key, before, current)
     batch.load_conflicts(table, [note.key for note in notes])
 
@@ -84,7 +87,7 @@ def _before(note: Note, now: Stored | None) -> ServerRow:
 
 
 def _merged(
-    batch: Batch, table: Table, key: str, before: ServerRow, now: Row | None, now_us: int
+    table: Table, key: str, before: ServerRow, now: Row | None, *, now_us: int, incarnation: int
 ) -> ServerRow:
     """The row after the direct write, with what it wrote stamped as the server's."""
     author = Author(SERVER, SERVER, now_us, 0)
@@ -92,7 +95,7 @@ def _merged(
     if now is not None:
         new = {c.name: now[table.positions[c.name]] for c in table.data_columns}
         if before.values is not None:
-            new = _differences(table, before.values, new)
+            new = difference(table, before.values, new)
     change = RowChange(
         table=table,
         key=key,
@@ -104,7 +107,6 @@ def _merged(
         old={},
     )
     settled = frozenset({"", *new})
-    incarnation = new_incarnation(batch.random_bytes)
     try:
         row = merge(before, change, author, incarnation=incarnation, settled=settled).row
     except Refuse as refusal:
@@ -112,7 +114,7 @@ def _merged(
         row = before
     if row.values == now:
         return row
-    return overwritten(table, before, now, now_us, incarnation)
+    return overwritten(before, now, now_us, incarnation)
 
 
 def new_incarnation(random_bytes: Callable[[int], bytes]) -> int:
@@ -120,7 +122,7 @@ def new_incarnation(random_bytes: Callable[[int], bytes]) -> int:
 
 
 def overwritten(
-    table: Table, before: ServerRow, now: Row | None, now_us: int, incarnation: int
+    before: ServerRow, now: Row | None, now_us: int, incarnation: int
 ) -> ServerRow:
     """A row of which every column counts as written by the server."""
     rev = next_rev(before, incarnation)
@@ -129,19 +131,6 @@ def overwritten(
         image = before.image if before.values is None else before.values
         return ServerRow(rev, None, image, before.row or stamp, before.columns, stamp)
     return ServerRow(rev, now, None, stamp, {}, None)
-
-
-def _differences(table: Table, before: Row, new: Mapping[str, Value]) -> dict[str, Value]:
-    found: dict[str, Value] = {}
-    for name, value in new.items():
-        old = before[table.positions[name]]
-        if old == value:
-            continue
-        if table.by_name[name].merge == "counter" and isinstance(value, int):
-            assert isinstance(old, int), "a counter is an integer"
-            value -= old
-        found[name] = value
-    return found
 
 
 def deep_check(
@@ -162,7 +151,7 @@ def deep_check(
             found = stored.get(key)
             values = None if found is None else found.values
             before = server_row(found)
-            row = overwritten(table, before, values, now_us, new_incarnation(random_bytes))
+            row = overwritten(before, values, now_us, new_incarnation(random_bytes))
             batch.hold(table, key, stored=before, written=values, current=row)
             touched.append(
                 Touched(table, key, tuple(before_scopes), scopes_of(table, values), values)

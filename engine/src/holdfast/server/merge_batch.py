@@ -2,8 +2,8 @@
 
 Knows: stored rows, merging and constraints. Must not know: devices, rights or messages.
 Changes are made within a transaction of the batch (``begin``, ``keep`` or ``undo``), so that one
-that is refused leaves no trace. ``flush`` writes what is different at the end; a row that was changed
-by several transactions is written once.
+that is refused leaves no trace. ``flush`` writes what is different at the end; a row that several
+transactions have changed is written once.
 
 Upholds I13, I14, I16 (a transaction is in the batch whole or not at all), I22.
 """
@@ -142,7 +142,7 @@ class Batch:
     def put(self, table: Table, key: str, new: Mapping[str, Value], author: Author) -> None:
         """Write columns of a row, or a whole new row, on top of everything that stands."""
         row = self.get(table, key)
-        values = dict(new) if row.values is None else _difference(table, row.values, new)
+        values = dict(new) if row.values is None else difference(table, row.values, new)
         if row.values is not None and not values:
             return
         change = RowChange(
@@ -204,7 +204,7 @@ class Batch:
     def check(self) -> None:
         """Check what was changed since ``begin``. Raises ``Refuse``."""
         self.constraints.check(
-            (table, key, now.values)
+            (table, key, before.values, now.values)
             for table, key, before, now in self.touched()
             if now.values is not None or before.values is not None
         )
@@ -301,7 +301,7 @@ def _cell(row: Row, name: str) -> Value:
     return row[CONFLICT_TABLE.positions[name]]
 
 
-def _difference(table: Table, row: Row, new: Mapping[str, Value]) -> dict[str, Value]:
+def difference(table: Table, row: Row, new: Mapping[str, Value]) -> dict[str, Value]:
     """What a change must hold so that a row becomes ``new``: of a counter, the difference."""
     values: dict[str, Value] = {}
     for name, value in new.items():
@@ -310,8 +310,9 @@ def _difference(table: Table, row: Row, new: Mapping[str, Value]) -> dict[str, V
             continue
         if table.by_name[name].merge == "counter":
             assert isinstance(value, int) and isinstance(before, int), "a counter is an integer"
-            value -= before
-        values[name] = value
+            values[name] = value - before
+        else:
+            values[name] = value
     return values
 
 
@@ -321,4 +322,3 @@ def _unique_differs(table: Table, before: Row, after: Row) -> bool:
         for columns in table.unique
         for name in columns
     )
-

@@ -1,8 +1,8 @@
 """Pull: what a device lacks, from one consistent snapshot.
 
 Knows: feeds, checkpoints and the device's readable scopes. Must not know: pushes or HTTP.
-Each changed row is sent once, at its latest; the answer reaches the heads of all the device's scopes
-or is not believed. Rows are read and sent piece by piece.
+Each changed row is sent once, at its latest; the answer reaches the heads of all the device's
+scopes or is not believed. Rows are read and sent piece by piece.
 
 Upholds I10, I11, I16, I23 (only rows of readable scopes, removals included), I24, I25, I31.
 """
@@ -113,9 +113,7 @@ class _Puller:
         if not places:
             return set()
         versions = self._snapshot.versions(table, places)
-        return {
-            key for (other, key), version in versions.items() if version > self._since[other]
-        }
+        return {key for (other, key), version in versions.items() if version > self._since[other]}
 
     def _gone(self, name: str, keys: Sequence[str]) -> Iterator[Gone]:
         table = self._schema.by_name[name]
@@ -134,9 +132,7 @@ def news(snapshot: Snapshot, schema: Schema, since: Mapping[str, int]) -> Iterat
     return _Puller(snapshot, schema, since).lines()
 
 
-def last_line(
-    scopes: Mapping[str, Scope], *, secret: bytes, epoch: str, lines: int
-) -> Checkpoint:
+def last_line(scopes: Mapping[str, Scope], *, secret: bytes, epoch: str, lines: int) -> Checkpoint:
     """The checkpoint that an answer reaches, sealed."""
     return Checkpoint(
         {

@@ -2,10 +2,10 @@
 
 Knows: what a rule is given, and what it may do. Must not know: how rows are stored.
 A rule may refuse the transaction or add rows to it. It must depend on nothing but what it is given:
-when a batch is decided in smaller parts, a rule runs again. What a rule's query sees is the database
-before this transaction, with all earlier ones of its batch.
+when a batch is decided in smaller parts, a rule runs again. What a rule's query sees is the
+database before this transaction, with all earlier ones of its batch.
 
-Upholds I13 (added rows belong to the transaction), I27 and I28 (a rule that fails refuses, and says so).
+Upholds I13 (added rows belong to the transaction), I27 and I28 (a rule that fails says so).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from holdfast.core import values
-from holdfast.core.errors import BadValue, ConstraintFailed, DatabaseError, Refuse
+from holdfast.core.errors import ConstraintFailed, Refuse
 from holdfast.core.keys import check_key, key_text, row_scopes
 from holdfast.core.merge import Author
 from holdfast.core.values import Value
@@ -122,12 +122,10 @@ def run_rules(
             rule(context)
         except Refuse as refusal:
             code = RULE_PREFIX + refusal.code.removeprefix(RULE_PREFIX)
-            raise Refuse(
-                code, refusal.message, field=refusal.field, **refusal.detail
-            ) from None
+            raise Refuse(code, refusal.message, field=refusal.field, **refusal.detail) from None
         except ConstraintFailed:
             raise  # the batch is decided in smaller parts
-        except (BadValue, DatabaseError, Exception) as error:  # noqa: BLE001 - whatever a rule raises
+        except Exception as error:  # whatever a rule raises
             logger.exception("rule %s failed", getattr(rule, "__name__", rule))
             raise Refuse(
                 "rule_failed", "A rule of this app failed on the server; the work is kept."

@@ -19,11 +19,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from holdfast.core.errors import UsageError
+from holdfast.core.limits import SERVER_GRACE_S, SERVER_KEEP_ALIVE_S
 from holdfast.server.events import Hub
 
-_GRACE_S = 20
-_KEEP_ALIVE_S = 75
-"""Longer than a client of ours keeps an idle connection: none is closed under a request."""
 
 
 class _Server(uvicorn.Server):
@@ -113,8 +111,8 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=SERVER_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SERVER_GRACE_S,
     )
     server = _Server(
         config,

@@ -2,9 +2,9 @@
 
 Knows: a store, a schema, rules, principals and messages. Must not know: HTTP, SQL, clocks or
 randomness of its own (``now_us`` and ``random_bytes`` are handed in).
-Whatever can be wrong with a request is found before the first line of the answer. A push is committed
-before the answer is read, in one consistent snapshot that reaches the heads of all scopes the device
-may read.
+Whatever can be wrong with a request is found before the first line of the answer. A push is
+committed before the answer is read, in one consistent snapshot that reaches the heads of all scopes
+the device may read.
 
 Upholds I3, I6, I7, I10, I11, I16, I23, I24, I26, I31.
 """
@@ -31,12 +31,13 @@ from holdfast.protocol.messages import (
 from holdfast.protocol.version import PROTOCOL
 from holdfast.schema.model import Schema
 from holdfast.server.checks import check_checkpoint, check_nonces, check_request, since
+from holdfast.server.decide import Engine, Sender
 from holdfast.server.feed import Touched, make_scopes, publish
 from holdfast.server.ingest import deep_check, ingest, rehash
 from holdfast.server.journal import read_journal
 from holdfast.server.principal import Principal
 from holdfast.server.pull import Answer, last_line, news
-from holdfast.server.push import Engine, Sender, push
+from holdfast.server.push import push
 from holdfast.server.rules import Rule
 from holdfast.server.store import Device, JournalEntry, Scope, Snapshot, Store, Writer
 from holdfast.server.verify import answer_range, answer_rows, check_row_queries
@@ -157,9 +158,7 @@ class Service:
 
     # Verify
 
-    def verify(
-        self, principal: Principal, request: VerifyRequest, *, echo: str
-    ) -> Iterator[Line]:
+    def verify(self, principal: Principal, request: VerifyRequest, *, echo: str) -> Iterator[Line]:
         """The same catch-up as an exchange, then digests of ranges and named rows."""
         check_request(request, principal=principal, schema=self._schema, epoch=self.epoch)
         check_row_queries(self._schema, request.rows)
@@ -228,9 +227,7 @@ class Service:
                 for line in body:
                     yield line
                     count += 1
-            yield last_line(
-                scopes, secret=self._store.seal_secret, epoch=self.epoch, lines=count
-            )
+            yield last_line(scopes, secret=self._store.seal_secret, epoch=self.epoch, lines=count)
         finally:
             snapshot.close()
 
@@ -249,9 +246,7 @@ class Service:
                 return snapshot
             snapshot.close()
             self._ingest_alone()
-        raise ProtocolError(
-            "the database is being written to; try again", code="busy", status=503
-        )
+        raise ProtocolError("the database is being written to; try again", code="busy", status=503)
 
     def _ingest(self, writer: Writer, now_us: int) -> list[Touched]:
         if not writer.has_notes():
@@ -299,9 +294,7 @@ class Service:
     def heads(self, principal: Principal) -> dict[str, int]:
         """The head versions of the scopes that a principal may read."""
         with contextlib.closing(self._store.read()) as snapshot:
-            return {
-                name: scope.head for name, scope in self._readable(snapshot, principal).items()
-            }
+            return {name: scope.head for name, scope in self._readable(snapshot, principal).items()}
 
     def journal(
         self,
@@ -327,7 +320,10 @@ class Service:
             writer.prune_journal(self._now_us() - days * _DAY_US)
 
     def _start(self) -> None:
-        """Give rows new hashes whose tables got columns since the last start."""
+        """Take in what happened while no server ran, and hash rows whose tables got columns."""
+        if self._store.unwatched:
+            logger.warning("capture triggers were missing or changed; all rows are checked")
+            self.deep_check()
         stale = self._store.stale_tables
         if not stale:
             return
@@ -344,6 +340,3 @@ class Service:
 def _named(principal: Principal) -> list[str]:
     """The scopes that a principal's grants name exactly; they exist from the first contact on."""
     return [name for name in (*principal.read, *principal.write) if not name.endswith("*")]
-
-
-

@@ -217,9 +217,7 @@ def _image(table: Table, packed: Value) -> Row | None:
     if not isinstance(packed, bytes):
         return None
     values = _unpack(packed)
-    return tuple(
-        values[c.name] if c.name in values else c.default_value() for c in table.columns
-    )
+    return tuple(values[c.name] if c.name in values else c.default_value() for c in table.columns)
 
 
 def _int(rows: list[Row]) -> int:

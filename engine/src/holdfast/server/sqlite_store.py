@@ -5,8 +5,12 @@ The writer commits with ``synchronous = FULL``; readers each hold a snapshot of 
 ``holdfast_state.applying`` keeps the capture triggers quiet; it is set and cleared inside the write
 transaction, so nobody else ever sees it.
 
-Upholds I3; I22 (constraints are the database's own); of I35 that only one process of a file writes
-at a time.
+Foreign keys are not enforced for the writer: the batch has decided them, exactly and for one
+transaction at a time. SQLite would count a row whose parent was taken away by a direct write as a
+new violation whenever it is written, and so fail the commit of everybody's work.
+
+Upholds I3; I22 (unique keys and checks are the database's own); of I35 that only one process of a
+file writes at a time.
 """
 
 from __future__ import annotations
@@ -15,13 +19,14 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import cast
 
 from holdfast.core.errors import DatabaseError, SchemaError
 from holdfast.schema.model import Schema
 from holdfast.server.sqlite_snapshot import SqliteSnapshot, compile_program
 from holdfast.server.sqlite_writer import SqliteWriter
-from holdfast.server.store import Identity, Writer, is_additive
+from holdfast.server.store import Writer, is_additive
 from holdfast.sql.capture import triggers
 from holdfast.sql.names import change_table, quote
 from holdfast.sql.server import ENGINE_TABLES, create_user_table
@@ -30,6 +35,14 @@ from holdfast.sqlite import Connection, Driver, OpenOptions, driver
 from holdfast.sqlite.failpoints import failpoint
 
 READERS_IDLE_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What a database was given when it was made."""
+
+    epoch: str
+    seal_secret: bytes
 
 
 class SqliteStore:
@@ -54,7 +67,8 @@ class SqliteStore:
         self._idle: list[Connection] = []
         self._idle_lock = threading.Lock()
         self._closed = False
-        self._db = self._driver.connect(path, OpenOptions(synchronous="FULL"))
+        options = OpenOptions(synchronous="FULL", foreign_keys=False)
+        self._db = self._driver.connect(path, options)
         try:
             self._program = compile_program(schema)
             self._identity = self._prepare(schema, random_bytes)
@@ -72,6 +86,10 @@ class SqliteStore:
         return self._identity.seal_secret
 
     @property
+    def unwatched(self) -> bool:
+        return self._unwatched
+
+    @property
     def stale_tables(self) -> tuple[str, ...]:
         with self._lock:
             ((stale,),) = self._db.execute("SELECT stale FROM holdfast_state")
@@ -83,7 +101,7 @@ class SqliteStore:
 
     # Opening
 
-    def _prepare(self, schema: Schema, random_bytes: Callable[[int], bytes]) -> Identity:
+    def _prepare(self, schema: Schema, random_bytes: Callable[[int], bytes]) -> _Identity:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -96,13 +114,14 @@ class SqliteStore:
             assert isinstance(epoch, str) and isinstance(secret, bytes)
             if fingerprint != schema.fingerprint:
                 self._grow(Schema.from_json(cast("str", stored)), schema)
-            self._set_triggers(schema)
+            changed = self._set_triggers(schema)
+            self._unwatched = bool(exists) and fingerprint == schema.fingerprint and changed
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-        return Identity(epoch, secret)
+        return _Identity(epoch, secret)
 
     def _create(self, schema: Schema, random_bytes: Callable[[int], bytes]) -> None:
         for sql in ENGINE_TABLES:
@@ -150,8 +169,8 @@ class SqliteStore:
             (new.fingerprint, new.to_json().decode(), json.dumps(changed)),
         )
 
-    def _set_triggers(self, schema: Schema) -> None:
-        """Make the capture triggers what the schema says, whoever dropped or changed them."""
+    def _set_triggers(self, schema: Schema) -> bool:
+        """Make the capture triggers what the schema says; whether they were anything else."""
         wanted: dict[str, str] = {}
         for table in schema.all_tables:
             wanted.update(triggers(table, schema.fingerprint))
@@ -168,6 +187,7 @@ class SqliteStore:
             if found.get(name) != sql:
                 self._db.execute(f"DROP TRIGGER IF EXISTS {quote(name)}")
                 self._db.execute(sql)
+        return found != wanted
 
     # Transactions
 
@@ -236,5 +256,3 @@ class SqliteStore:
             connection.close()
         with self._lock:
             self._db.close()
-
-

@@ -115,9 +115,7 @@ class SqliteWriter(SqliteReads):
     def write(self, table: Table, *, first_gone: Sequence[str], rows: Sequence[Row]) -> None:
         statements = self._program.tables[table.name]
         if first_gone:
-            self._db.executemany(
-                statements.delete, [key_values(table, key) for key in first_gone]
-            )
+            self._db.executemany(statements.delete, [key_values(table, key) for key in first_gone])
         if rows:
             self._db.executemany(statements.upsert, rows)
 
@@ -246,10 +244,13 @@ class SqliteWriter(SqliteReads):
         try:
             yield
         except BaseException:
-            self._db.execute(f"ROLLBACK TO {name}")
+            if self._db.in_transaction:  # a full disk may have ended it
+                self._db.execute(f"ROLLBACK TO {name}")
+                self._db.execute(f"RELEASE {name}")
             raise
-        finally:
+        else:
             self._db.execute(f"RELEASE {name}")
+        finally:
             self._depth -= 1
 
 
@@ -258,4 +259,3 @@ def _whole(table: Table, key: str, data: Sequence[Value]) -> Row:
     values = dict(zip(table.key, key_values(table, key), strict=True))
     values.update(zip((c.name for c in table.data_columns), data, strict=True))
     return tuple(values[name] for name in table.column_names)
-

@@ -1,9 +1,10 @@
 """The contract of a server's database: named operations, no SQL above it.
 
 Knows: rows, feeds, scopes, devices, outcomes. Must not know: merging, rights, or messages.
-A store offers consistent reads (``Snapshot``) and one write transaction at a time that commits whole
-and durably or not at all (``Writer``). A store with several writers (PostgreSQL) takes the locks of
-the scopes it is asked for in ``scopes``, in sorted order, so that versions become visible in order.
+A store offers consistent reads (``Snapshot``) and one write transaction at a time that commits
+whole and durably or not at all (``Writer``). A store with several writers (PostgreSQL) takes the
+locks of the scopes it is asked for in ``scopes``, in sorted order, so that versions become visible
+in order.
 
 Upholds I3 (commit is durable), I10 and I11 (a scope's versions appear in order), I22.
 """
@@ -35,7 +36,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is stored of one row; ``values`` is None when it was removed, ``image`` its last values."""
+    """What is stored of one row; ``values`` is None when it is gone, ``image`` its last values."""
 
     rev: int
     stamps: bytes
@@ -239,26 +240,22 @@ class Store(Protocol):
     def stale_tables(self) -> tuple[str, ...]:
         """Tables whose rows need new hashes, because columns were added to them."""
 
+    @property
+    def unwatched(self) -> bool:
+        """Whether direct writes may have gone unnoticed before the store was opened."""
+
     def clear_stale(self, writer: Writer) -> None: ...
 
     def read(self) -> Snapshot:
         """Open a consistent read; it is held from this moment on."""
 
     def write(self) -> AbstractContextManager[Writer]:
-        """One write transaction: durable when the block ends, undone when an exception leaves it."""
+        """One write transaction: durable when the block ends, undone when it raises."""
 
     def written_elsewhere(self) -> bool:
         """Whether another process has written since the last call; cheap."""
 
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a new database is given: random, and handed in."""
-
-    epoch: str
-    seal_secret: bytes
 
 
 def is_additive(old: Schema, new: Schema) -> bool:

@@ -1,0 +1,1 @@
+"""A schema compiled to SQL."""

@@ -17,8 +17,9 @@ Only built-ins of SQLite 3.40 are used, so that any SQLite tool may write.
 
 from __future__ import annotations
 
+from holdfast.core.values import STORAGE
 from holdfast.schema.model import Table
-from holdfast.sql.names import change_table, key_match, key_sql, names, quote
+from holdfast.sql.names import change_table, key_match, key_sql, literal, names, quote
 
 _QUIET = "(SELECT applying FROM holdfast_state) = 0"
 _GROUP = "(SELECT open_tx FROM holdfast_state)"
@@ -40,7 +41,7 @@ def create_change_table(table: Table) -> list[str]:
         f"CREATE TABLE IF NOT EXISTS {name} (tx INTEGER NOT NULL, key TEXT NOT NULL, "
         "was INTEGER NOT NULL, now INTEGER, base INTEGER NOT NULL DEFAULT 0, bases TEXT, "
         f"held INTEGER NOT NULL DEFAULT 0{body}, UNIQUE (key, tx)) STRICT",
-        f"CREATE INDEX IF NOT EXISTS {quote(f'holdfast_change_{table.name}_tx')} ON {name} (tx)",
+        f"CREATE INDEX IF NOT EXISTS {quote(f'holdfast_by_tx_{table.name}')} ON {name} (tx)",
     ]
 
 
@@ -57,10 +58,21 @@ def _set_new(table: Table) -> str:
     return "".join(f", {quote(name)} = excluded.{quote(name)}" for name in new_names(table))
 
 
+def _incoming(table: Table, name: str) -> str:
+    """What a statement is about to write: ``OR REPLACE`` puts the default in place of a NULL that
+    is not allowed, after the BEFORE triggers have seen the NULL."""
+    column = table.by_name[name]
+    default = column.default_value()
+    new = f"NEW.{quote(name)}"
+    if column.nullable or default is None:
+        return new
+    return f"coalesce({new}, {literal(default)})"
+
+
 def _note_conflicting(table: Table, columns: tuple[str, ...], *, update: bool) -> str:
     """Note the row that holds the same unique values as NEW and may be replaced by it."""
     key = key_sql(table, "t.")
-    match = " AND ".join(f"t.{quote(name)} = NEW.{quote(name)}" for name in columns)
+    match = " AND ".join(f"t.{quote(name)} = {_incoming(table, name)}" for name in columns)
     other = f" AND NOT ({key_match(table, 't.', 'NEW.')})" if update else ""
     insert = names(("tx", "key", "was", "now", "base", *old_names(table)))
     data = "".join(f", t.{quote(column.name)}" for column in table.data_columns)
@@ -88,7 +100,7 @@ def triggers(table: Table, fingerprint: str) -> dict[str, str]:
         )
 
     def key_exists(columns: tuple[str, ...]) -> str:
-        match = " AND ".join(f"{quote(name)} = NEW.{quote(name)}" for name in columns)
+        match = " AND ".join(f"{quote(name)} = {_incoming(table, name)}" for name in columns)
         return f"EXISTS (SELECT 1 FROM {quote(table.name)} WHERE {match})"
 
     for number, columns in enumerate((table.key, *table.unique)):
@@ -106,9 +118,11 @@ def triggers(table: Table, fingerprint: str) -> dict[str, str]:
             _note_conflicting(table, columns, update=True),
         )
     changed = " OR ".join(f"OLD.{quote(name)} IS NOT NEW.{quote(name)}" for name in table.key)
+    # A single integer key is SQLite's rowid, which can be updated under names that are not declared.
+    rowid = len(table.key) == 1 and STORAGE[table.key_columns[0].type] == "INTEGER"
     add(
         "key",
-        f"BEFORE UPDATE OF {names(table.key)}",
+        "BEFORE UPDATE" if rowid else f"BEFORE UPDATE OF {names(table.key)}",
         changed,
         f"SELECT RAISE(ABORT, 'holdfast: the key of {table.name} never changes');",
     )

@@ -158,8 +158,13 @@ def enforced_on_replica(schema: Schema, table: Table, key: ForeignKey) -> bool:
     return set(table.scopes) <= set(schema.by_name[key.table].scopes)
 
 
+def _shadow_names(table: Table) -> list[str]:
+    """Data columns of a shadow, named apart from its own ``key`` and ``present``."""
+    return [f"v_{column.name}" for column in table.data_columns]
+
+
 def _shadow(table: Table) -> str:
-    data = "".join(f", {quote(column.name)} ANY" for column in table.data_columns)
+    data = "".join(f", {quote(name)} ANY" for name in _shadow_names(table))
     return (
         f"CREATE TABLE {shadow_table(table)} "
         f"(key TEXT PRIMARY KEY, present INTEGER NOT NULL{data}) STRICT, WITHOUT ROWID"
@@ -255,8 +260,9 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         set_held=f"UPDATE {change} SET held = ? WHERE tx = ? AND key = ?",
         held_keys=f"SELECT DISTINCT c.key FROM {change} AS c {unsettled} WHERE c.held = 1",
         delete_group=f"DELETE FROM {change} WHERE tx = ?",
-        select_shadow=f"SELECT present{comma}{names(data)} FROM {shadow} WHERE key = ?",
-        put_shadow=f"INSERT OR REPLACE INTO {shadow} (key, present{comma}{names(data)}) "
+        select_shadow=f"SELECT present{comma}{names(_shadow_names(table))} FROM {shadow} WHERE key = ?",
+        put_shadow=f"INSERT OR REPLACE INTO {shadow} "
+        f"(key, present{comma}{names(_shadow_names(table))}) "
         f"VALUES ({marks(2 + len(data))})",
         delete_shadow=f"DELETE FROM {shadow} WHERE key = ?",
         shadow_keys=f"SELECT key FROM {shadow}",

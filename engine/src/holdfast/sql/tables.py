@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from holdfast.core.limits import (
+    DECIMAL_DIGITS_MAX,
     KEY_BYTES_MAX,
     TEXT_BYTES_MAX,
     TIMESTAMP_US_MAX,
@@ -17,9 +18,10 @@ from holdfast.core.limits import (
 )
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import Check, Column, ForeignKey, Table
-from holdfast.sql.names import literal, names, quote
+from holdfast.sql.names import key_sql, literal, names, quote
 
 _HEX = "[0-9a-f]"
+_DATE_GLOB = "-".join("[0-9]" * n for n in (4, 2, 2))
 _UUID_GLOB = "-".join(_HEX * n for n in (8, 4, 4, 4, 12))
 
 
@@ -38,22 +40,33 @@ def type_check(column: Column) -> str | None:
         case "timestamp":
             return f"{name} BETWEEN {TIMESTAMP_US_MIN} AND {TIMESTAMP_US_MAX}"
         case "date":
-            return f"{name} IS date({name}) AND length({name}) = 10"
+            # "+0 days": SQLite 3.40 gives 30 February back as it is unless it has to compute.
+            real = f"{name} IS date({name}, '+0 days')"
+            return f"{name} GLOB '{_DATE_GLOB}' AND {name} > '0001' AND {real}"
         case "decimal":
             return _decimal_check(name, column.scale)
         case "json":
-            return f"json_valid({name}) AND instr({name}, char(0)) = 0"
+            # SQLite 3.40 says that NULL is not valid JSON; newer ones say NULL.
+            return f"({name} IS NULL OR json_valid({name})) AND instr({name}, char(0)) = 0"
         case _:
             return None
 
 
 def _decimal_check(name: str, scale: int) -> str:
+    """Digits in their one normal form: no leading zeros, no minus zero, ``scale`` after the point."""
     digits = f"ltrim({name}, '-')"
-    body = f"{digits} GLOB '[0-9]*' AND {digits} NOT GLOB '*[^0-9.]*' AND {name} <> '-0'"
+    minus = f"{name} NOT GLOB '?*-*'"
     if scale == 0:
-        return f"{body} AND instr({name}, '.') = 0"
-    tail = "[0-9]" * scale
-    return f"{body} AND {name} GLOB '*[0-9].{tail}' AND length({name}) <= 34"
+        return (
+            f"{minus} AND {digits} NOT GLOB '*[^0-9]*' AND length({digits}) <= {DECIMAL_DIGITS_MAX} "
+            f"AND ({digits} GLOB '[1-9]*' OR {name} = '0')"
+        )
+    return (
+        f"{minus} AND ({digits} GLOB '[1-9]*' OR {digits} GLOB '0.*') "
+        f"AND {digits} NOT GLOB '*[^0-9.]*' AND length({digits}) <= {DECIMAL_DIGITS_MAX + 1} "
+        f"AND {name} GLOB '*.{'[0-9]' * scale}' AND instr({name}, '.') = length({name}) - {scale} "
+        f"AND ({name} NOT GLOB '-*' OR {name} GLOB '*[1-9]*')"
+    )
 
 
 def declared_check(check: Check, column: Column) -> str:
@@ -85,10 +98,11 @@ def column_sql(table: Table, column: Column) -> str:
     if default is not None:
         parts.append(f"DEFAULT {literal(default)}")
     conditions = [type_check(column)]
-    if column.name in table.key and STORAGE[column.type] in ("TEXT", "BLOB"):
-        conditions.append(f"length({quote(column.name)}) BETWEEN 1 AND {KEY_BYTES_MAX}")
+    size = f"length(CAST({quote(column.name)} AS BLOB))"
+    if column.name in table.key and column.type in ("text", "bytes"):
+        conditions.append(f"{size} BETWEEN 1 AND {KEY_BYTES_MAX}")
     elif column.type in ("text", "bytes", "json"):
-        conditions.append(f"length({quote(column.name)}) <= {TEXT_BYTES_MAX}")
+        conditions.append(f"{size} <= {TEXT_BYTES_MAX}")
     text = " AND ".join(condition for condition in conditions if condition)
     if text:
         parts.append(f"CHECK ({text})")
@@ -110,6 +124,8 @@ def create_table(
             f"FOREIGN KEY ({names(key.columns)}) REFERENCES {quote(key.table)} "
             "DEFERRABLE INITIALLY DEFERRED"
         )
+    if any(column.type in ("text", "bytes") for column in table.key_columns):
+        lines.append(f"CHECK (length(CAST({key_sql(table)} AS BLOB)) <= {KEY_BYTES_MAX})")
     for check in table.checks:
         lines.append(f"CHECK ({declared_check(check, table.by_name[check.column])})")
     body = ",\n  ".join(lines)

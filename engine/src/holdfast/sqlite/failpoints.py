@@ -1,8 +1,8 @@
 """Named points at which a test may kill the process, to prove that nothing is half done.
 
 Knows: names and counts. Must not know: what happens at a point.
-``HOLDFAST_FAILPOINT="name:count"`` sends SIGKILL to the own process when it passes the point for the
-``count``-th time; without the variable a point costs one comparison.
+``HOLDFAST_FAILPOINT="name:count"`` sends SIGKILL to the own process when it passes the point for
+the ``count``-th time; without the variable a point costs one comparison.
 """
 
 from __future__ import annotations

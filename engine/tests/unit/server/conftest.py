@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from holdfast.core.digest import Digest, row_hash
@@ -38,6 +40,7 @@ from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
 from holdfast.server.principal import Principal
 from holdfast.server.service import Service
 from holdfast.server.sqlite_store import SqliteStore
+from holdfast.sqlite import OpenOptions
 
 STORE = ("store/{store_id}",)
 
@@ -165,7 +168,9 @@ class Peer:
         options.setdefault("at", self.clock())
         self.pending.append(
             Transaction(
-                number=self.number, id=self.server.random(16).hex(), changes=list(changes),
+                number=self.number,
+                id=self.server.random(16).hex(),
+                changes=list(changes),
                 **options,
             )
         )
@@ -300,6 +305,8 @@ class Server:
         self._random = random.Random(seed)
         self.open()
 
+    store_options = OpenOptions(synchronous="OFF")
+
     def open(self) -> None:
         self.store = SqliteStore(str(self.path), self.schema, random_bytes=self.random)
         self.service = Service(
@@ -328,8 +335,11 @@ class Server:
         *,
         user: str = "",
         read: tuple[str, ...] = (),
-        write: tuple[str, ...] = ("*",),
+        write: tuple[str, ...] | None = None,
     ) -> Peer:
+        """A device; it may do everything unless its grants are given."""
+        if write is None:
+            write = () if read else ("*",)
         return Peer(self, Principal(user or f"user-{device}", device, read, write))
 
     def sql(self, script: str) -> None:
@@ -379,6 +389,19 @@ def server(make_server: Callable[..., Server]) -> Server:
     return make_server()
 
 
-@pytest.fixture
-def change_json() -> Callable[[Any], bytes]:
-    return msgspec.json.encode
+@pytest.fixture(scope="session")
+def scratch_server() -> Callable[[], contextlib.AbstractContextManager[Server]]:
+    """A server for one example of a property, in memory where the system has such a folder."""
+
+    @contextlib.contextmanager
+    def scratch() -> Iterator[Server]:
+        shm = Path("/dev/shm")
+        folder = str(shm) if os.access(shm, os.W_OK) else None
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            server = Server(Path(name) / "server.db")
+            try:
+                yield server
+            finally:
+                server.service.close()
+
+    return scratch

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from holdfast.core.errors import ProtocolError
 from holdfast.protocol.messages import Change, Transaction
@@ -131,8 +139,7 @@ def test_unique_values_can_be_swapped(server: Any) -> None:
     server.check()
 
 
-def test_batching_never_changes_a_decision(make_server: Any) -> None:
-    """A swap over two transactions is wrong in the first, however they are sent."""
+def test_a_swap_over_two_transactions_is_refused_however_it_is_sent(make_server: Any) -> None:
     results = []
     for together in (True, False):
         server = make_server()
@@ -354,4 +361,125 @@ def test_a_row_that_was_deleted_and_made_again(server: Any) -> None:
     two.sync()
     assert two.row("product", "p")["name"] == ""
     assert one.rows["product", "p"][0] > first
+    server.check()
+
+
+IDS = ("a", "b", "c", "d")
+EDIT = st.one_of(
+    st.tuples(
+        st.sampled_from(["insert", "update"]),
+        st.just("product"),
+        st.sampled_from(IDS),
+        st.fixed_dictionaries({"sku": st.sampled_from(["s", "t", "u"])}),
+    ),
+    st.tuples(
+        st.sampled_from(["insert", "update"]),
+        st.just("movement"),
+        st.integers(1, 3),
+        st.fixed_dictionaries({"store_id": st.just("1"), "product_id": st.sampled_from(IDS)}),
+    ),
+    st.tuples(st.just("delete"), st.just("product"), st.sampled_from(IDS), st.just({})),
+    st.tuples(st.just("delete"), st.just("movement"), st.integers(1, 3), st.just({})),
+)
+WORK = st.lists(
+    st.lists(EDIT, min_size=1, max_size=3, unique_by=lambda edit: (edit[1], edit[2])), max_size=14
+)
+
+
+def outcome_of(server: Any, work: list[Any], before: list[Any], *, together: bool) -> Any:
+    """Commit ``before`` as one device, then ``work`` as another, in one exchange or in many."""
+    setter, peer = server.peer("d1"), server.peer("d2")
+    for edits in before:
+        setter.commit(*(setter.change(*edit, base=0) for edit in edits))
+        setter.sync()
+    for edits in work:
+        peer.commit(*(peer.change(*edit, base=2**52) for edit in edits))
+        if not together:
+            peer.sync()
+    peer.sync()
+    server.check()
+    tables = [
+        server.query("SELECT id, sku FROM product ORDER BY id"),
+        server.query("SELECT id, product_id FROM movement ORDER BY id"),
+    ]
+    return [(o.number, o.outcome, o.code) for _, o in sorted(peer.outcomes.items())], tables
+
+
+@settings(max_examples=60, deadline=None)
+@given(before=WORK, work=WORK)
+def test_no_decision_depends_on_batching(
+    scratch_server: Any, before: list[Any], work: list[Any]
+) -> None:
+    results = []
+    for together in (True, False):
+        with scratch_server() as server:
+            results.append(outcome_of(server, work, before, together=together))
+    assert results[0] == results[1]
+
+
+KILLED = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("harness", sys.argv[1])
+harness = importlib.util.module_from_spec(spec)
+sys.modules["harness"] = harness
+spec.loader.exec_module(harness)
+server = harness.Server(harness.Path(sys.argv[2]))
+peer = server.peer()
+for index in range(20):
+    peer.insert("product", f"p{index}", sku=f"s{index}", on_hand=1)
+peer.sync()
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "applied"),
+    [
+        ("push.after_write", 0),
+        ("push.before_commit", 0),
+        ("store.before_commit", 0),
+        ("store.after_commit", 20),
+        ("push.after_commit", 20),
+        ("pull.mid", 20),
+    ],
+)
+def test_a_killed_server_did_all_or_nothing(
+    make_server: Any, tmp_path: Path, point: str, applied: int
+) -> None:
+    path = tmp_path / "server-0.db"
+    harness = Path(__file__).with_name("conftest.py")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(harness), str(path)],
+        env={**os.environ, "HOLDFAST_FAILPOINT": f"{point}:1"}, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    server = make_server()
+    assert server.query("SELECT count(*) FROM product") == [(applied,)]
+    assert server.query("SELECT count(*) FROM holdfast_applied") == [(applied,)]
+    assert server.query("SELECT applying FROM holdfast_state") == [(0,)]
+    server.check()
+
+
+def test_devices_may_push_at_the_same_time(server: Any) -> None:
+    peers = [server.peer(f"d{n}") for n in range(4)]
+    for peer in peers:
+        for index in range(30):
+            peer.insert("product", f"{peer.principal.device}-{index}", sku=f"{id(peer)}-{index}")
+    requests = [(peer, peer.request()) for peer in peers]
+    failures: list[BaseException] = []
+
+    def run(peer: Any, request: Any) -> None:
+        try:
+            peer.apply(list(server.service.exchange(peer.principal, request, echo="e")))
+        except BaseException as failure:
+            failures.append(failure)
+            raise
+
+    threads = [threading.Thread(target=run, args=item) for item in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert server.query("SELECT count(*) FROM product") == [(120,)]
+    assert server.query("SELECT head FROM holdfast_scope WHERE scope = 'catalog'") == [(4,)]
     server.check()

@@ -31,7 +31,7 @@ app.command("tour")(tour_command)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # noqa: PLC0415 - only for the one who asks
+        from importlib.metadata import version
 
         output.say(f"stockroom {version('stockroom')}")
         raise typer.Exit

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from holdfast.core.errors import HoldfastError
 from stockroom.cli import output
+from stockroom.cli.interrupt import ended_in_order
 from stockroom.replay.report import Report
 from stockroom.replay.run import Options, replay
 from stockroom.replay.run import Progress as Listener
@@ -69,13 +70,10 @@ def replay_command(
         file=file, devices=devices, stores=stores, lines=lines, cut=cut, seed=seed, keep=keep
     )
     try:
-        with _bar() as listen:
+        with ended_in_order(), _bar() as listen:
             report, problems = replay(options, progress=listen)
     except HoldfastError as error:
         output.fail(error, as_json=as_json)
-    except KeyboardInterrupt:
-        output.errors.print("Interrupted; everything that was started is ended.")
-        raise typer.Exit(130) from None
     for problem in problems:
         output.errors.print(problem, style="red", markup=False)
     if as_json:

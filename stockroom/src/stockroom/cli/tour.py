@@ -14,6 +14,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from stockroom.cli import output
+from stockroom.cli.interrupt import ended_in_order
 from stockroom.tour.play import Step, play
 
 
@@ -45,7 +46,8 @@ def tour_command(
     """See it work: two devices, a real server, a cable that is pulled; eight checked steps."""
     console = Console(highlight=False, file=sys.stderr if as_json else sys.stdout)
     console.print("Stockroom with two devices, Ana's tablet and Ben's phone, and a real server.")
-    report = play(_Teller(console))
+    with ended_in_order():
+        report = play(_Teller(console))
     console.print()
     held = sum(step.ok for step in report.steps)
     console.print(

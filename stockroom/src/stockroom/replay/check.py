@@ -54,11 +54,16 @@ class Findings:
 
 
 def settle_file(path: Path) -> None:
-    """Put everything into the one file (no WAL beside it), so that any SQLite reads it."""
+    """Put everything into the one file, so that any SQLite reads it; nothing is left beside it.
+
+    For files that no process has open any more. Raises `RuntimeError` if one has.
+    """
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         (mode,) = db.execute("PRAGMA journal_mode = DELETE").fetchone()
         if mode != "delete":
             raise RuntimeError(f"{path} is still in use: journal mode {mode}")
+    for beside in path.parent.glob(f"{path.name}-*"):
+        beside.unlink()
 
 
 def check_files(

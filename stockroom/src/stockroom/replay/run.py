@@ -86,8 +86,8 @@ def replay(options: Options, *, progress: Progress) -> tuple[Report, tuple[str, 
 def _check_options(options: Options) -> None:
     if not 1 <= options.devices <= DEVICES_MAX:
         raise UsageError(f"--devices is 1 to {DEVICES_MAX}", code="bad_option")
-    if not 1 <= options.stores <= min(STORES_MAX, options.devices):
-        raise UsageError("--stores is 1 to the number of devices", code="bad_option")
+    if not 1 <= options.stores <= STORES_MAX:
+        raise UsageError(f"--stores is 1 to {STORES_MAX}", code="bad_option")
     if options.lines is not None and options.lines < 1:
         raise UsageError("--lines is at least 1", code="bad_option")
     if not 0 <= options.cut <= 0.9:
@@ -122,6 +122,7 @@ class _Run:
         self.faults: dict[str, int] = {}
         self._progress = progress
         self._rng = random.Random(f"{options.seed}/kills")
+        self._phase = "replaying"
         self._work_folder = folder / "work"
         self._done = [0] * options.devices
         self._worked: set[int] = set()
@@ -150,7 +151,9 @@ class _Run:
         with ServerProcess(
             [
                 sys.executable, "-m", "holdfast.cli", "serve",
-                "--schema", "stockroom.schema:schema", "--database", str(self.server_path),
+                "--schema", "stockroom.schema:schema",
+                "--rules", "stockroom.rules:rules",
+                "--database", str(self.server_path),
                 "--port", "{port}", "--tokens", str(self._work_folder / "tokens.toml"),
             ],
             log_path=self._work_folder / "server.log",
@@ -164,10 +167,14 @@ class _Run:
                 seed=self.options.seed,
             ) as proxy:
                 plans = group(devices, url=proxy.url, seed=self.options.seed)
-                with Crew(plans, self._work_folder) as crew:
-                    self._until_worked(crew, server)
-                    proxy.set_probability(0.0)
-                    self._until_finished(crew)
+                try:
+                    with Crew(plans, self._work_folder) as crew:
+                        self._until_worked(crew, server)
+                        proxy.set_probability(0.0)
+                        self._until_finished(crew)
+                except ReplayError as error:
+                    said = server.stderr_tail()
+                    raise ReplayError(f"{error.message}\nThe server said:\n{said}") from error
                 self.faults = proxy.faults
         for path in (self.server_path, *map(self.device_path, range(self.options.devices))):
             settle_file(path)
@@ -242,7 +249,7 @@ class _Run:
         self.device_kills += 1
 
     def _until_finished(self, crew: Crew) -> None:
-        self._progress("healing", self.plan.invoices, self.plan.invoices)
+        self._phase = "healing"
         for worker in crew.workers:
             worker.finish()
         while len(self._finished) < self.options.devices:
@@ -254,7 +261,7 @@ class _Run:
     def _listen(self, crew: Crew) -> None:
         if not self._take(crew, timeout_s=STALL_S):
             raise ReplayError(f"nothing happened for {STALL_S:g} s")
-        self._progress("replaying", sum(self._done), self.plan.invoices)
+        self._progress(self._phase, sum(self._done), self.plan.invoices)
 
     def _take(self, crew: Crew, *, timeout_s: float) -> int:
         taken = 0

@@ -29,7 +29,7 @@ from stockroom.replay.source import CURRENCY
 from stockroom.schema import schema
 from stockroom.stock import INSERT_MOVEMENT, Movement, Place, Writer, write_place
 
-INVOICES_PER_SYNC_MAX: Final = 8
+INVOICES_PER_SYNC_MAX: Final = 3
 RETRY_MS_MIN: Final = 20
 RETRY_MS_MAX: Final = 200
 PROGRESS_TABLE: Final = (
@@ -101,7 +101,8 @@ class Device:
         self.until_sync -= 1
         if self.until_sync <= 0:
             self.until_sync = self.rng.randint(1, INVOICES_PER_SYNC_MAX)
-            self.sync()
+            if not self.sync():
+                self.pause()  # work goes on without the network, but not all of it in one breath
         return True
 
     def sync(self) -> bool:
@@ -117,7 +118,11 @@ class Device:
         """Sync until it succeeded and `done`, with a short back-off after each failure."""
         while not (self.sync() and done()):
             _stop_if_orphaned()
-            time.sleep(self.rng.uniform(RETRY_MS_MIN, RETRY_MS_MAX) / 1000)
+            self.pause()
+
+    def pause(self) -> None:
+        """A short back-off, drawn anew each time."""
+        time.sleep(self.rng.uniform(RETRY_MS_MIN, RETRY_MS_MAX) / 1000)
 
     def settled(self) -> bool:
         """Whether nothing of this device waits for the server."""

@@ -93,7 +93,8 @@ class Stage:
                     [
                         sys.executable, "-m", "holdfast.cli", "serve",
                         "--schema", "stockroom.schema:schema",
-                        "--database", str(self.server_path),
+                "--rules", "stockroom.rules:rules",
+                "--database", str(self.server_path),
                         "--port", "{port}", "--tokens", str(tokens),
                     ],
                     log_path=self.folder / "server.log",

@@ -1,0 +1,382 @@
+"""Settlements: when a person's choice about a conflict counts, and what then happens.
+
+Knows: what a conflict row says, and what was chosen. Must not know: who may write.
+A settlement counts only while its conflict is open, and only if what it decides about has not been
+written by another device since the settler saw it; else the conflict stays open with the settler's
+choice as its side. A second settlement is journalled and dropped.
+
+Upholds I18 (no side is lost) and I28 (what does not count is on record).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from holdfast.core import values
+from holdfast.core.errors import BadValue, Refuse
+from holdfast.core.keys import key_values
+from holdfast.core.merge import Author, Decision, RowChange, merge
+from holdfast.core.rows import ServerRow, base_in, newest_by_others, stamp_of
+from holdfast.core.values import Value
+from holdfast.schema.model import CONFLICT_TABLE, Column, Table
+from holdfast.server.conflicts import wire_text
+from holdfast.server.constraints import Place
+from holdfast.server.merge_batch import Batch
+from holdfast.server.store import Row
+
+SETTLING = frozenset({"state", "chosen", "settled_by", "settled_at"})
+"""The only columns of a conflict that a device may write."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """A transaction after its settlements were looked at.
+
+    ``changes`` are left to merge, ``settled`` names columns whose write just applies, ``writes``
+    are columns of conflict rows.
+    """
+
+    changes: list[RowChange]
+    settled: dict[Place, frozenset[str]] = field(default_factory=dict)
+    writes: list[tuple[str, dict[str, Value]]] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settlement:
+    """One settlement: the conflict's row, its target and what was chosen."""
+
+    key: str
+    conflict: Mapping[str, Value]
+    table: Table
+    row_key: str
+    row: ServerRow
+    chosen: str | None
+    author: Author
+
+
+def check_settling(change: RowChange) -> None:
+    """Devices settle conflicts and do nothing else to them. Raises ``Refuse`` (``forbidden``)."""
+    if (
+        change.op != "update"
+        or not change.new.keys() <= SETTLING
+        or change.new.get("state") != "settled"
+    ):
+        raise Refuse("forbidden", "A conflict can only be settled.", table=CONFLICT_TABLE.name)
+
+
+def plan_settlements(batch: Batch, changes: Sequence[RowChange], author: Author) -> Plan:
+    """Decide which settlements count. Raises ``Refuse``."""
+    plan = Plan([change for change in changes if change.table is not CONFLICT_TABLE])
+    for change in changes:
+        if change.table is CONFLICT_TABLE:
+            _plan_one(plan, _settlement(batch, change, author))
+    return plan
+
+
+def _settlement(batch: Batch, change: RowChange, author: Author) -> _Settlement:
+    row = batch.get(CONFLICT_TABLE, change.key)
+    if row.values is None:
+        raise Refuse("row_gone", "This conflict does not exist any more.")
+    conflict = dict(zip(CONFLICT_TABLE.column_names, row.values, strict=True))
+    table = batch.schema.by_name.get(str(conflict["table_name"]))
+    if table is None:
+        raise Refuse("row_gone", "The table of this conflict does not exist any more.")
+    row_key = str(conflict["row_key"])
+    chosen = change.new.get("chosen")
+    return _Settlement(
+        key=change.key,
+        conflict=conflict,
+        table=table,
+        row_key=row_key,
+        row=batch.get(table, row_key),
+        chosen=None if chosen is None else str(chosen),
+        author=author,
+    )
+
+
+def _plan_one(plan: Plan, settlement: _Settlement) -> None:
+    target = next(
+        (
+            change
+            for change in plan.changes
+            if change.table is settlement.table and change.key == settlement.row_key
+        ),
+        None,
+    )
+    if settlement.conflict["kind"] == "delete":
+        _plan_delete(plan, settlement, target)
+    else:
+        _plan_edit(plan, settlement, target)
+
+
+# A conflict about one column
+
+
+def _plan_edit(plan: Plan, settlement: _Settlement, target: RowChange | None) -> None:
+    column = settlement.table.by_name.get(str(settlement.conflict["column_name"]))
+    if column is None:
+        raise Refuse("row_gone", "The column of this conflict does not exist any more.")
+    chosen = _chosen_value(column, settlement.chosen)
+    name = column.name
+    writes = target is not None and target.op == "update" and name in target.new
+    if writes and target is not None and target.new[name] != chosen:
+        raise Refuse(
+            "bad_value", f"{settlement.table.name}.{name} was written with another value than "
+            "the one that was chosen.", field=name,
+        )  # fmt: skip
+    row = settlement.row
+    current = None if row.values is None else row.values[settlement.table.positions[name]]
+    if settlement.conflict["state"] != "open":
+        _plan_late(plan, settlement, target, column, chosen)
+        return
+    if row.values is None:
+        _close(plan, settlement)  # a write of a row that was deleted is merged like any other
+        return
+    if current == chosen:
+        _close(plan, settlement)
+    elif not writes or target is None:
+        _reopen_edit(plan, settlement, column, current)  # made on a value that has moved on
+        return
+    elif _moved_on(row, name, target, settlement.author):
+        _drop_column(plan, target, name)
+        _reopen_edit(plan, settlement, column, current)
+        return
+    else:
+        _close(plan, settlement)
+    if writes:
+        place = settlement.table.name, settlement.row_key
+        plan.settled[place] = plan.settled.get(place, frozenset()) | {name}
+
+
+def _moved_on(row: ServerRow, name: str, change: RowChange, author: Author) -> bool:
+    """Whether another device has written the column since the settler saw it."""
+    base = base_in(row, change.bases.get(name, change.base))
+    newest = newest_by_others(stamp_of(row, name), author.device)
+    return min(newest, row.rev) > base
+
+
+def _reopen_edit(
+    plan: Plan, settlement: _Settlement, column: Column, current: Value
+) -> None:
+    stamp = stamp_of(settlement.row, column.name)
+    _reopen(
+        plan, settlement, mine=settlement.chosen, theirs=wire_text(column, current),
+        their_device=stamp.device, their_user=stamp.user, their_at=stamp.at,
+    )  # fmt: skip
+
+
+def _plan_late(
+    plan: Plan,
+    settlement: _Settlement,
+    target: RowChange | None,
+    column: Column,
+    chosen: Value,
+) -> None:
+    """The conflict was settled before: what was chosen now is journalled and dropped."""
+    row, author, conflict = settlement.row, settlement.author, settlement.conflict
+    if target is not None and target.op == "update":
+        _drop_column(plan, target, column.name)
+    if settlement.chosen == conflict["chosen"] or row.values is None:
+        return
+    stamp = stamp_of(row, column.name)
+    plan.decisions.append(
+        Decision(
+            table=settlement.table.name, key=settlement.row_key, column=column.name,
+            kind="settlement", kept=row.values[settlement.table.positions[column.name]],
+            kept_device=stamp.device, kept_user=stamp.user, kept_at=stamp.at, lost=chosen,
+            lost_device=author.device, lost_user=author.user, lost_at=author.at,
+        )
+    )  # fmt: skip
+
+
+# A conflict of a delete with an edit
+
+
+def _plan_delete(plan: Plan, settlement: _Settlement, target: RowChange | None) -> None:
+    row, table = settlement.row, settlement.table
+    edit = _chosen_edit(table, settlement.chosen)
+    if settlement.conflict["state"] != "open":
+        _late_delete(plan, settlement, target)
+    elif edit is None and row.values is None:
+        _drop(plan, target)
+        _close(plan, settlement)
+    elif edit is None:
+        _settle_by_delete(plan, settlement, target)
+    elif row.values is None:
+        _revive(plan, settlement, target, edit)
+    elif _stands(table, row.values, edit) or target is not None:
+        _close(plan, settlement)  # what the transaction writes is merged like any other edit
+    elif settlement.conflict["mine"] is None:
+        _close(plan, settlement)  # the row was to be kept, and it is there
+    else:
+        _reopen_row(plan, settlement, row.values)
+
+
+def _settle_by_delete(plan: Plan, settlement: _Settlement, target: RowChange | None) -> None:
+    """The row is to go; it goes if the settler had seen what others wrote into it."""
+    assert settlement.row.values is not None, "the row is there"
+    if target is None or target.op != "delete":
+        _reopen_row(plan, settlement, settlement.row.values)
+        return
+    trial = merge(settlement.row, target, settlement.author, incarnation=1)
+    if not trial.conflicts:
+        _close(plan, settlement)
+        return
+    _drop(plan, target)
+    conflict = trial.conflicts[0]
+    theirs = None if conflict.theirs is None else str(conflict.theirs)
+    _reopen(
+        plan, settlement, mine=None, theirs=theirs, their_device=conflict.their_device,
+        their_user=conflict.their_user, their_at=conflict.their_at,
+    )  # fmt: skip
+
+
+def _revive(
+    plan: Plan,
+    settlement: _Settlement,
+    target: RowChange | None,
+    edit: dict[str, Value],
+) -> None:
+    """The row comes back from its last image, with the edit."""
+    if target is None or target.op != "insert":
+        new = {**edit, **({} if target is None else target.new)}
+        change = RowChange(
+            table=settlement.table,
+            key=settlement.row_key,
+            key_values=key_values(settlement.table, settlement.row_key),
+            op="update",
+            base=settlement.row.rev,
+            bases={},
+            new=new,
+            old={},
+        )
+        _drop(plan, target)
+        plan.changes.append(change)
+        place = settlement.table.name, settlement.row_key
+        plan.settled[place] = frozenset({"", *new})
+    _close(plan, settlement)
+
+
+def _reopen_row(plan: Plan, settlement: _Settlement, row: Row) -> None:
+    current = {
+        column.name: values.to_wire(column.type, row[settlement.table.positions[column.name]])
+        for column in settlement.table.data_columns
+    }
+    newest = max(
+        (stamp_of(settlement.row, column.name) for column in settlement.table.data_columns),
+        key=lambda stamp: stamp.rev,
+        default=settlement.row.row,
+    )
+    assert newest is not None, "a row that lives has a stamp"
+    _reopen(
+        plan, settlement, mine=settlement.chosen, theirs=msgspec.json.encode(current).decode(),
+        their_device=newest.device, their_user=newest.user, their_at=newest.at,
+    )  # fmt: skip
+
+
+def _late_delete(plan: Plan, settlement: _Settlement, target: RowChange | None) -> None:
+    author, conflict = settlement.author, settlement.conflict
+    _drop(plan, target)
+    if settlement.chosen == conflict["chosen"]:
+        return
+    settled_at = conflict["settled_at"]
+    plan.decisions.append(
+        Decision(
+            table=settlement.table.name, key=settlement.row_key, column="", kind="settlement",
+            kept=conflict["chosen"], kept_device="", kept_user=str(conflict["settled_by"] or ""),
+            kept_at=settled_at if isinstance(settled_at, int) else 0, lost=settlement.chosen,
+            lost_device=author.device, lost_user=author.user, lost_at=author.at,
+        )
+    )  # fmt: skip
+
+
+def _stands(table: Table, row: Row, edit: Mapping[str, Value]) -> bool:
+    return all(row[table.positions[name]] == value for name, value in edit.items())
+
+
+# What a plan does
+
+
+def _close(plan: Plan, settlement: _Settlement) -> None:
+    author = settlement.author
+    plan.writes.append(
+        (
+            settlement.key,
+            {"state": "settled", "chosen": settlement.chosen, "settled_by": author.user,
+             "settled_at": author.at},
+        )
+    )  # fmt: skip
+
+
+def _reopen(
+    plan: Plan,
+    settlement: _Settlement,
+    *,
+    mine: str | None,
+    theirs: str | None,
+    their_device: str,
+    their_user: str,
+    their_at: int,
+) -> None:
+    author = settlement.author
+    plan.writes.append(
+        (
+            settlement.key,
+            {"mine": mine, "theirs": theirs, "user": author.user, "device": author.device,
+             "at": author.at, "their_user": their_user, "their_device": their_device,
+             "their_at": their_at},
+        )
+    )  # fmt: skip
+
+
+def _drop(plan: Plan, target: RowChange | None) -> None:
+    plan.changes = [change for change in plan.changes if change is not target]
+
+
+def _drop_column(plan: Plan, target: RowChange, name: str) -> None:
+    rest = {column: value for column, value in target.new.items() if column != name}
+    plan.changes = [
+        replace(change, new=rest) if change is target else change for change in plan.changes
+    ]
+    if not rest:
+        plan.changes = [change for change in plan.changes if change.new or change.op != "update"]
+
+
+def _decode(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        raise Refuse("bad_value", "What was chosen is not valid.", field="chosen") from None
+
+
+def _chosen_value(column: Column, text: str | None) -> Value:
+    try:
+        value = values.from_wire(
+            column.type, None if text is None else _decode(text), scale=column.scale
+        )
+    except BadValue as error:
+        raise Refuse(
+            "bad_value", f"What was chosen does not fit: {error.message}.", field="chosen"
+        ) from None
+    if value is None and not column.nullable:
+        raise Refuse("not_null", f"{column.name} must have a value.", field="chosen")
+    return value
+
+
+def _chosen_edit(table: Table, text: str | None) -> dict[str, Value] | None:
+    """The columns of the side that keeps the row; None when the delete was chosen."""
+    wire = None if text is None else _decode(text)
+    if wire is None:
+        return None
+    names = {column.name for column in table.data_columns}
+    if not isinstance(wire, dict) or not wire.keys() <= names:
+        raise Refuse("bad_value", "What was chosen does not fit the row.", field="chosen")
+    return {
+        name: _chosen_value(table.by_name[name], msgspec.json.encode(value).decode())
+        for name, value in wire.items()
+    }

@@ -1,0 +1,370 @@
+"""Conflicts are rows; a settlement counts once, and only on what its author saw."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+
+def price_conflict(server: Any) -> tuple[Any, Any]:
+    """Two devices set another price offline; the second one's is in conflict."""
+    one, two = server.peer("d1", user="ada"), server.peer("d2", user="bob")
+    one.insert("product", "p", sku="s", price="1.00")
+    one.sync()
+    two.sync()
+    one.update("product", "p", price="2.00")
+    two.update("product", "p", price="3.00")
+    one.sync()
+    two.sync()
+    one.sync()
+    return one, two
+
+
+def settle(peer: Any, chosen: Any, *, write: bool = True, **options: Any) -> Any:
+    """Settle the one open conflict, as a replica does: with the value, in one transaction."""
+    (conflict,) = peer.conflicts()
+    changes = [peer.settling(conflict, chosen)]
+    if write:
+        table, key = conflict["table_name"], conflict["row_key"]
+        changes.append(
+            peer.change("update", table, key, {conflict["column_name"]: chosen}, **options)
+        )
+    return peer.commit(*changes)
+
+
+def price(peer: Any) -> str:
+    return str(peer.row("product", "p")["price"])
+
+
+def test_a_conflict_is_a_row_for_everyone(server: Any) -> None:
+    one, two = price_conflict(server)
+    for peer in (one, two):
+        (conflict,) = peer.conflicts()
+        assert json.loads(conflict["scopes"]) == ["catalog"]
+        assert {k: conflict[k] for k in ("table_name", "row_key", "column_name", "kind")} == {
+            "table_name": "product", "row_key": "p", "column_name": "price", "kind": "edit",
+        }  # fmt: skip
+        assert (conflict["base"], conflict["mine"], conflict["theirs"]) == (
+            '"1.00"', '"3.00"', '"2.00"',
+        )  # fmt: skip
+        assert (conflict["user"], conflict["device"]) == ("bob", "d2")
+        assert (conflict["their_user"], conflict["their_device"]) == ("ada", "d1")
+        assert price(peer) == "2.00"
+    assert two.outcomes[1].outcome == "applied"
+    server.check()
+
+
+def test_a_later_edit_in_the_chain_updates_its_side(server: Any) -> None:
+    _one, two = price_conflict(server)
+    base = two.rows["product", "p"][0]
+    two.commit(two.change("update", "product", "p", {"price": "3.50"}, base=base - 1))
+    two.sync()
+    (conflict,) = two.conflicts()
+    assert conflict["mine"] == '"3.50"'
+    assert conflict["base"] == '"1.00"'
+    server.check()
+
+
+@pytest.mark.parametrize("chosen", ["3.00", "4.00"])
+def test_any_device_settles_it(server: Any, chosen: str) -> None:
+    one, two = price_conflict(server)
+    settle(one, chosen)
+    assert [o.outcome for o in one.sync()] == ["applied"]
+    two.sync()
+    assert price(two) == price(one) == chosen
+    assert two.conflicts() == []
+    (done,) = two.conflicts("settled")
+    assert (done["settled_by"], done["chosen"]) == ("ada", json.dumps(chosen))
+    server.check()
+
+
+def test_keeping_theirs_needs_no_write(server: Any) -> None:
+    _one, two = price_conflict(server)
+    settle(two, "2.00", write=False)
+    assert [o.outcome for o in two.sync()] == ["applied"]
+    assert two.conflicts() == []
+    assert price(two) == "2.00"
+    server.check()
+
+
+def test_it_reopens_when_the_value_has_moved_on(server: Any) -> None:
+    one, two = price_conflict(server)
+    one.update("product", "p", price="2.50")  # while two settles offline
+    one.sync()
+    settle(two, "3.00")
+    assert [o.outcome for o in two.sync()] == ["applied"]
+    one.sync()
+    for peer in (one, two):
+        assert price(peer) == "2.50"
+        (conflict,) = peer.conflicts()
+        assert (conflict["mine"], conflict["theirs"]) == ('"3.00"', '"2.50"')
+        assert (conflict["user"], conflict["their_user"]) == ("bob", "ada")
+    settle(two, "3.00")
+    two.sync()
+    one.sync()
+    assert price(one) == "3.00"
+    assert one.conflicts() == []
+    server.check()
+
+
+def test_keeping_theirs_reopens_when_it_is_theirs_no_more(server: Any) -> None:
+    one, two = price_conflict(server)
+    one.update("product", "p", price="2.50")
+    one.sync()
+    settle(two, "2.00", write=False)
+    two.sync()
+    (conflict,) = two.conflicts()
+    assert (conflict["mine"], conflict["theirs"]) == ('"2.00"', '"2.50"')
+    assert price(two) == "2.50"
+
+
+def test_the_settlers_own_later_write_does_not_reopen(server: Any) -> None:
+    one, _two = price_conflict(server)
+    one.update("product", "p", price="2.20")
+    one.sync()
+    one.update("product", "p", price="2.30")
+    settle(one, "3.00")
+    assert [o.outcome for o in one.sync()] == ["applied", "applied"]
+    assert price(one) == "3.00"
+    assert one.conflicts() == []
+
+
+def test_a_second_settlement_is_journalled_and_dropped(server: Any) -> None:
+    one, two = price_conflict(server)
+    settle(one, "3.00")
+    settle(two, "4.00")
+    one.sync()
+    assert [o.outcome for o in two.sync()] == ["applied"]
+    one.sync()
+    assert price(one) == price(two) == "3.00"
+    assert two.conflicts("settled")[0]["chosen"] == '"3.00"'
+    (entry,) = server.service.journal(one.principal)
+    assert (entry.kind, entry.entry["lost"], entry.entry["kept"]) == ("settlement", "4.00", "3.00")
+    assert entry.entry["lost_user"] == "bob"
+    server.check()
+
+
+def test_the_same_second_settlement_is_no_news(server: Any) -> None:
+    one, two = price_conflict(server)
+    settle(one, "3.00")
+    settle(two, "3.00")
+    one.sync()
+    assert [o.outcome for o in two.sync()] == ["applied"]
+    assert server.service.journal(one.principal) == []
+    assert price(two) == "3.00"
+
+
+def test_a_late_settlement_leaves_other_columns_alone(server: Any) -> None:
+    one, two = price_conflict(server)
+    settle(one, "3.00")
+    (conflict,) = two.conflicts()
+    two.commit(
+        two.settling(conflict, "4.00"),
+        two.change("update", "product", "p", {"price": "4.00", "name": "kept"}),
+    )
+    one.sync()
+    two.sync()
+    assert price(two) == "3.00"
+    assert two.row("product", "p")["name"] == "kept"
+
+
+def test_devices_do_nothing_else_to_conflicts(server: Any) -> None:
+    _one, two = price_conflict(server)
+    (conflict,) = two.conflicts()
+    key = conflict["id"]
+    columns = {k: v for k, v in conflict.items() if k != "id"}
+    two.commit(two.change("delete", "holdfast_conflict", key))
+    two.commit(two.change("update", "holdfast_conflict", key, {"mine": '"9.00"'}))
+    two.commit(
+        two.change("update", "holdfast_conflict", key, {"state": "settled", "theirs": '"9.00"'})
+    )
+    two.commit(two.change("update", "holdfast_conflict", key, {"state": "other"}))
+    two.commit(two.change("insert", "holdfast_conflict", key[:-1] + "0", columns))
+    assert [o.code for o in two.sync()] == ["forbidden"] * 5
+    assert two.conflicts() == [conflict]
+
+
+def test_only_those_who_may_write_the_row_settle(server: Any) -> None:
+    price_conflict(server)
+    reader = server.peer("d3", read=("catalog",))
+    stranger = server.peer("d4", read=("store/1",))
+    reader.sync()
+    stranger.sync()
+    settle(reader, "3.00")
+    assert [o.code for o in reader.sync()] == ["forbidden"]
+    change = reader.settling(reader.conflicts()[0], "3.00")
+    stranger.commit(change)
+    assert [o.code for o in stranger.sync()] == ["row_gone"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "code"),
+    [(5, "bad_value"), ("1.234", "bad_value"), (None, "not_null"), ({"a": 1}, "bad_value")],
+)
+def test_a_choice_that_does_not_fit_is_refused(server: Any, chosen: Any, code: str) -> None:
+    _, two = price_conflict(server)
+    settle(two, chosen, write=False)
+    assert [o.code for o in two.sync()] == [code]
+    assert len(two.conflicts()) == 1
+
+
+def test_what_is_written_must_be_what_was_chosen(server: Any) -> None:
+    _, two = price_conflict(server)
+    (conflict,) = two.conflicts()
+    two.commit(
+        two.settling(conflict, "3.00"), two.change("update", "product", "p", {"price": "4.00"})
+    )
+    assert [o.code for o in two.sync()] == ["bad_value"]
+    assert price(two) == "2.00"
+
+
+def test_open_conflicts_follow_their_row(server: Any) -> None:
+    boss = server.peer("boss")
+    boss.insert("task", "t", store_id="1", text="a")
+    boss.sync()
+    one = server.peer("d1", write=("store/1", "tasks"))
+    two = server.peer("d2", read=("store/2",))
+    one.sync()
+    two.sync()
+    boss.update("task", "t", text="b")
+    one.update("task", "t", text="c")
+    boss.sync()
+    one.sync()
+    assert len(one.conflicts()) == 1
+    boss.sync()
+    boss.update("task", "t", store_id="2")
+    boss.sync()
+    one.principal = type(one.principal)("user-d1", "d1", ("store/1",))
+    one.sync()
+    two.sync()
+    assert one.conflicts() == []
+    (conflict,) = two.conflicts()
+    assert json.loads(conflict["scopes"]) == ["store/2", "tasks"]
+    server.check()
+
+
+def test_a_conflict_shows_what_stands(server: Any) -> None:
+    one, _two = price_conflict(server)
+    one.update("product", "p", price="2.80")
+    one.sync()
+    (conflict,) = one.conflicts()
+    assert (conflict["mine"], conflict["theirs"]) == ('"3.00"', '"2.80"')
+
+
+# A delete against an edit
+
+
+def delete_conflict(server: Any, *, delete_first: bool) -> tuple[Any, Any]:
+    """``one`` deletes a task, ``two`` edits it; who comes second is in conflict."""
+    one, two = server.peer("d1", user="ada"), server.peer("d2", user="bob")
+    one.insert("task", "t", store_id="1", text="a")
+    one.sync()
+    two.sync()
+    one.delete("task", "t")
+    two.update("task", "t", text="b")
+    for peer in (one, two) if delete_first else (two, one):
+        peer.sync()
+    one.sync()
+    two.sync()
+    return one, two
+
+
+def test_an_edit_of_a_deleted_row_brings_it_back_when_chosen(server: Any) -> None:
+    one, two = delete_conflict(server, delete_first=True)
+    (conflict,) = one.conflicts()
+    assert (conflict["kind"], conflict["mine"], conflict["theirs"]) == (
+        "delete", '{"text":"b"}', None,
+    )  # fmt: skip
+    assert one.row("task", "t") is None
+    one.commit(one.settling(conflict, {"text": "b"}))
+    assert [o.outcome for o in one.sync()] == ["applied"]
+    two.sync()
+    assert one.row("task", "t") == two.row("task", "t") == {"id": "t", "store_id": "1", "text": "b"}
+    assert two.conflicts() == []
+    server.check()
+
+
+def test_an_insert_may_bring_the_deleted_row_back(server: Any) -> None:
+    one, _two = delete_conflict(server, delete_first=True)
+    (conflict,) = one.conflicts()
+    one.commit(
+        one.settling(conflict, {"text": "b"}),
+        one.change("insert", "task", "t", {"store_id": "1", "text": "b"}),
+    )
+    assert [o.outcome for o in one.sync()] == ["applied"]
+    assert one.row("task", "t")["text"] == "b"
+    assert one.conflicts() == []
+    server.check()
+
+
+def test_the_delete_stands_when_chosen(server: Any) -> None:
+    _one, two = delete_conflict(server, delete_first=True)
+    (conflict,) = two.conflicts()
+    two.commit(two.settling(conflict, None))
+    assert [o.outcome for o in two.sync()] == ["applied"]
+    assert two.row("task", "t") is None
+    assert two.conflicts() == []
+    server.check()
+
+
+def test_a_delete_of_an_edited_row_goes_through_when_chosen(server: Any) -> None:
+    one, two = delete_conflict(server, delete_first=False)
+    (conflict,) = one.conflicts()
+    assert (conflict["kind"], conflict["mine"], conflict["theirs"]) == (
+        "delete", None, '{"text":"b"}',
+    )  # fmt: skip
+    assert one.row("task", "t")["text"] == "b"
+    one.commit(one.settling(conflict, None), one.change("delete", "task", "t"))
+    assert [o.outcome for o in one.sync()] == ["applied"]
+    two.sync()
+    assert two.row("task", "t") is None
+    assert two.conflicts() == []
+    server.check()
+
+
+def test_a_delete_reopens_when_the_row_has_moved_on(server: Any) -> None:
+    one, two = delete_conflict(server, delete_first=False)
+    two.update("task", "t", text="c")
+    two.sync()
+    (conflict,) = one.conflicts()
+    one.commit(one.settling(conflict, None), one.change("delete", "task", "t"))
+    assert [o.outcome for o in one.sync()] == ["applied"]
+    assert one.row("task", "t")["text"] == "c"
+    (conflict,) = one.conflicts()
+    assert (conflict["mine"], conflict["theirs"]) == (None, '{"text":"c"}')
+    server.check()
+
+
+def test_the_edited_row_stays_when_chosen(server: Any) -> None:
+    one, _two = delete_conflict(server, delete_first=False)
+    (conflict,) = one.conflicts()
+    one.commit(one.settling(conflict, {"text": "b"}))
+    assert [o.outcome for o in one.sync()] == ["applied"]
+    assert one.row("task", "t")["text"] == "b"
+    assert one.conflicts() == []
+
+
+def test_a_second_settlement_of_a_delete_is_dropped(server: Any) -> None:
+    one, two = delete_conflict(server, delete_first=True)
+    two.commit(two.settling(two.conflicts()[0], None))
+    one.commit(one.settling(one.conflicts()[0], {"text": "b"}))
+    two.sync()
+    assert [o.outcome for o in one.sync()] == ["applied"]
+    assert one.row("task", "t") is None
+    assert [e.kind for e in server.service.journal(one.principal)] == ["settlement"]
+    server.check()
+
+
+def test_conflicts_of_a_deleted_row_stay(server: Any) -> None:
+    one, two = price_conflict(server)
+    one.delete("product", "p")
+    one.sync()
+    two.sync()
+    assert two.row("product", "p") is None
+    assert len(two.conflicts()) == 1
+    settle(two, "2.00", write=False)
+    assert [o.outcome for o in two.sync()] == ["applied"]
+    assert two.conflicts() == []
+    server.check()

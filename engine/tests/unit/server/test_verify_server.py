@@ -1,0 +1,146 @@
+"""Verification narrows a difference down, and finds what is wrong in the store itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from holdfast.core.digest import Digest
+from holdfast.core.errors import ProtocolError
+from holdfast.core.limits import VERIFY_CHILDREN, VERIFY_LEAF_ROWS_MAX
+from holdfast.protocol.messages import Gone, RangeAnswer, RangeQuery, RowQuery, Rows
+
+
+def fill(server: Any, count: int) -> Any:
+    one = server.peer("d1")
+    one.commit(
+        *(one.change("insert", "product", f"p{i}", {"sku": f"s{i}"}) for i in range(count)),
+        *(one.change("insert", "task", f"t{i}", {"store_id": "1"}) for i in range(10)),
+    )
+    one.sync()
+    return one
+
+
+def ranges(peer: Any, *queries: RangeQuery) -> list[RangeAnswer]:
+    return [line for line in peer.verify(list(queries)) if isinstance(line, RangeAnswer)]
+
+
+def test_a_small_range_is_a_leaf(server: Any) -> None:
+    one = fill(server, 20)
+    (answer,) = ranges(one, RangeQuery("catalog"))
+    assert (answer.count, answer.digest) == (20, one.checkpoint["catalog"].digest)
+    assert [key for _, key, _, _ in answer.leaf] == sorted(f"p{i}" for i in range(20))
+    assert all(rev == one.rows[table, key][0] for table, key, rev, _ in answer.leaf)
+    total = Digest()
+    for *_, text in answer.leaf:
+        total = total.add(bytes.fromhex(text))
+    assert total.hex == answer.digest
+
+
+def test_a_large_range_is_split_until_leaves(server: Any) -> None:
+    one = fill(server, 3000)
+    (answer,) = ranges(one, RangeQuery("catalog"))
+    assert answer.leaf == []
+    assert len(answer.parts) == VERIFY_CHILDREN
+    found = []
+    rounds = 0
+    queue = [answer]
+    while queue:
+        rounds += 1
+        parts = [part for item in queue for part in item.parts]
+        for item in queue:
+            if item.parts:
+                assert item.parts[0].start == item.start
+                assert item.parts[-1].end == item.end
+                assert sum(part.count for part in item.parts) == item.count
+                assert all(a.end == b.start for a, b in pairwise(item.parts))
+        found += [key for item in queue for _, key, _, _ in item.leaf]
+        queue = (
+            ranges(one, *(RangeQuery("catalog", p.start, p.end) for p in parts)) if parts else []
+        )
+        for item, part in zip(queue, parts, strict=True):
+            assert (item.count, item.digest) == (part.count, part.digest)
+    assert sorted(found) == sorted(f"p{i}" for i in range(3000))
+    assert rounds <= 4
+
+
+def test_a_range_may_span_tables(server: Any) -> None:
+    one = fill(server, 0)
+    one.insert("movement", 5, store_id="1", product_id="p")
+    one.insert("product", "p", sku="s")
+    one.commit(one.change("insert", "movement", 6, {"store_id": "1", "product_id": "p"}))
+    one.sync()
+    everything, rest = ranges(
+        one, RangeQuery("store/1"), RangeQuery("store/1", "movement/7", "task/t3")
+    )
+    assert everything.count == 11
+    assert [(table, key) for table, key, _, _ in rest.leaf] == [
+        ("task", "t0"), ("task", "t1"), ("task", "t2"),
+    ]  # fmt: skip
+
+
+def test_an_answer_brings_the_news_first(server: Any) -> None:
+    one = fill(server, VERIFY_LEAF_ROWS_MAX)
+    two = server.peer("d2")
+    two.insert("product", "new", sku="new")
+    two.sync()
+    lines = one.verify([RangeQuery("catalog")])
+    kinds = [type(line) for line in lines]
+    assert kinds.index(Rows) < kinds.index(RangeAnswer)
+    assert one.rows == two.rows
+    server.check()
+
+
+def test_named_rows_are_told_or_gone(server: Any) -> None:
+    one = fill(server, 3)
+    lines = one.verify(
+        rows=[
+            RowQuery("product", "p1"), RowQuery("product", "none"), RowQuery("movement", "x"),
+            RowQuery("movement", "007"), RowQuery("shelf", "no-slash"), RowQuery("shelf", "a/zz"),
+            RowQuery("product", "p1"), RowQuery("movement", "9" * 30),
+        ]
+    )  # fmt: skip
+    rows = [line for line in lines if isinstance(line, Rows)]
+    gone = {(line.table, key) for line in lines if isinstance(line, Gone) for key in line.keys}
+    assert [(line.table, len(line.rows)) for line in rows] == [("product", 1)]
+    assert gone == {
+        ("product", "none"), ("movement", "x"), ("movement", "007"), ("shelf", "no-slash"),
+        ("shelf", "a/zz"), ("movement", "9" * 30),
+    }  # fmt: skip
+    with pytest.raises(ProtocolError) as failure:
+        one.verify(rows=[RowQuery("nothing", "x")])
+    assert failure.value.code == "unknown_table"
+
+
+def test_a_position_need_not_be_a_key(server: Any) -> None:
+    one = fill(server, 5)
+    for start, end in (("zzz", None), ("", ""), ("product", "product/p3"), ("x/y/z", "\U0001f600")):
+        ranges(one, RangeQuery("catalog", start, end))
+
+
+def test_a_deep_check_finds_what_no_trigger_saw(server: Any) -> None:
+    one = fill(server, 5)
+    code = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); "
+        "db.execute('UPDATE holdfast_state SET applying = 1'); "
+        "db.executescript(\"UPDATE product SET name = 'rot' WHERE id = 'p1'; "
+        "DELETE FROM product WHERE id = 'p2'; INSERT INTO product (id, sku) VALUES ('q', 'q'); "
+        "UPDATE task SET store_id = '2' WHERE id = 't1'\"); "
+        "db.execute('UPDATE holdfast_state SET applying = 0'); db.commit()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(server.path)], check=True)
+    assert server.service.deep_check() == 4
+    assert server.service.deep_check() == 0
+    one.sync()
+    assert one.row("product", "p1")["name"] == "rot"
+    assert one.row("product", "p2") is None
+    assert one.row("product", "q")["sku"] == "q"
+    assert one.row("task", "t1")["store_id"] == "2"
+    one.update("product", "p1", name="again")
+    one.delete("product", "q")
+    assert [o.outcome for o in one.sync()] == ["applied"] * 2
+    server.check()
