@@ -11,6 +11,7 @@ from typing import Literal, Self
 
 import apsw
 
+from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
 from holdfast.sql.tables import create_indexes, create_table
 from rows import INSERT, SCHEMA, TAKE, Item
 
@@ -31,6 +32,8 @@ class PlainSqlite:
         self._db.pragma("journal_mode", "wal")
         self._db.pragma("synchronous", synchronous)
         self._db.pragma("foreign_keys", "on")
+        self._db.pragma("cache_size", -PAGE_CACHE_KIB)
+        self._db.pragma("wal_autocheckpoint", WAL_CHECKPOINT_PAGES)
         for table in SCHEMA.tables:
             for sql in (create_table(table), *create_indexes(table)):
                 self._db.execute(sql)

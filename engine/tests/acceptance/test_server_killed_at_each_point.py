@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast import SyncError
 from holdfast.testing import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -38,7 +39,7 @@ def test_every_write_is_applied_exactly_once(make_world, point: str) -> None:
                 db.execute("UPDATE stock SET on_hand = on_hand + 1 WHERE sku = 'p01'")
             try:
                 replica.sync()
-            except Exception:
+            except SyncError:
                 wait_until(lambda: not world.server.running, 5, "the server's death")
                 break
         else:

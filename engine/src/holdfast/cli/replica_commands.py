@@ -28,6 +28,7 @@ from holdfast.core.session import SessionConfig
 from holdfast.replica.replica import Replica, read_token, state_after
 from holdfast.replica.runner import RunnerOptions
 from holdfast.replica.transport import checked_url
+from holdfast.replica.verify import Progress
 from holdfast.schema.load import load_schema
 
 File = Annotated[Path, typer.Argument(help="The replica's file.", show_default=False)]
@@ -131,12 +132,8 @@ def _probe(replica: Replica) -> str:
 def sync(file: File, as_json: Json = False) -> None:
     """Send what is pending, fetch the news, compare both sides. One attempt."""
     with reported(as_json=as_json), open_existing(file) as replica:
-        if replica.syncs_elsewhere():
-            _sync_by_other(replica)
-            report: dict[str, Any] = {"by": "the process that runs in the background"}
-        else:
-            with progress_bar() as progress:
-                report = dataclasses.asdict(replica.sync(progress=progress))
+        with progress_bar() as progress:
+            report = _sync_here_or_there(replica, progress)
         now = replica.status
         report = {"ok": True, **report, "pending": now.pending, "conflicts": now.conflicts,
                   "refused_total": now.refused, "held_total": now.held}  # fmt: skip
@@ -148,13 +145,22 @@ def sync(file: File, as_json: Json = False) -> None:
             raise typer.Exit(1)
 
 
-def _sync_by_other(replica: Replica) -> None:
-    done = replica.ask_sync()
+def _sync_here_or_there(replica: Replica, progress: Progress) -> dict[str, Any]:
+    """Sync, or have it done by the process that does so; that may end at any moment."""
+    done: Callable[[], bool] | None = None
     deadline = time.monotonic() + _ASK_TIMEOUT_S
-    while not done():
-        if time.monotonic() > deadline:
-            raise Offline("the background process has not managed to sync", code="timeout")
+    while time.monotonic() < deadline:
+        if not replica.syncs_elsewhere():
+            try:
+                return dataclasses.asdict(replica.sync(progress=progress))
+            except SyncError as error:
+                if error.code != "sync_elsewhere":
+                    raise
+        done = done or replica.ask_sync()
+        if done():
+            return {"by": "the process that runs in the background"}
         time.sleep(0.05)
+    raise Offline("the background process has not managed to sync", code="timeout")
 
 
 def verify(file: File, as_json: Json = False) -> None:

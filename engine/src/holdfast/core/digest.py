@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.values import Value, encode
@@ -37,6 +37,15 @@ class Digest:
     def remove(self, row: bytes) -> Digest:
         return Digest(self.count - 1, (self.total - int.from_bytes(row, "big")) % _MODULUS)
 
+    def replace(self, *, removed: Collection[bytes], added: Collection[bytes]) -> Digest:
+        """Many rows at once: those in ``removed`` are not counted any more, those in ``added`` are."""
+        total = self.total
+        for row in added:
+            total += int.from_bytes(row, "big")
+        for row in removed:
+            total -= int.from_bytes(row, "big")
+        return Digest(self.count + len(added) - len(removed), total % _MODULUS)
+
     @property
     def hex(self) -> str:
         """The sum as 32 hex digits."""
@@ -57,4 +66,4 @@ def seal_is_valid(
     secret: bytes, text: str, *, epoch: str, scope: str, version: int, digest: Digest
 ) -> bool:
     expected = seal(secret, epoch=epoch, scope=scope, version=version, digest=digest)
-    return hmac.compare_digest(expected, text)
+    return hmac.compare_digest(expected.encode(), text.encode("utf-8", "surrogatepass"))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from holdfast.core.errors import BadValue
 from holdfast.core.limits import KEY_BYTES_MAX, SCOPE_NAME_LENGTH_MAX, SCOPES_MAX
 from holdfast.core.values import Value, check
-from holdfast.schema.model import Column, Table, template_columns
+from holdfast.schema.model import Column, Table
 
 
 def _part(value: Value) -> str:
@@ -32,7 +32,7 @@ def key_text(table: Table, key: Sequence[Value]) -> str:
         text = _part(key[0])
     else:
         text = "/".join(_part(v).replace("%", "%25").replace("/", "%2F") for v in key)
-    if len(text.encode()) > KEY_BYTES_MAX:
+    if len(text) * 4 > KEY_BYTES_MAX and len(text.encode()) > KEY_BYTES_MAX:
         raise BadValue(f"a key has at most {KEY_BYTES_MAX} bytes", code="bad_key")
     return text
 
@@ -81,19 +81,28 @@ def _pieces(template: str) -> tuple[tuple[str, str], ...]:
 
 def row_scopes(table: Table, row: Sequence[Value]) -> tuple[str, ...]:
     """The scopes a row belongs to, sorted and without repeats. Raises ``BadValue``."""
+    return _scopes(table.name, table.scopes, tuple([row[p] for p in table.scope_positions]))
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _scopes(
+    table: str, templates: tuple[str, ...], values: tuple[Value, ...]
+) -> tuple[str, ...]:
+    """``values``: of the columns that the templates name, in order. Remembered, as a row's scopes
+    are asked for at every step and many rows are in the same ones."""
     names: set[str] = set()
-    for template in table.scopes:
+    left = iter(values)
+    for template in templates:
         if template.startswith("*"):
-            (column,) = template_columns(template)
-            names.update(_array(row[table.positions[column]]))
+            names.update(_array(next(left)))
             continue
         parts: list[str] = []
         for literal, column in _pieces(template):
             parts.append(literal)
             if column:
-                value = row[table.positions[column]]
+                value = next(left)
                 if value is None or value in ("", b""):
-                    raise BadValue(f"{table.name}.{column} names a scope and must not be empty")
+                    raise BadValue(f"{table}.{column} names a scope and must not be empty")
                 parts.append(_part(value))
         names.add("".join(parts))
     if any(len(name) > SCOPE_NAME_LENGTH_MAX for name in names):

@@ -76,3 +76,9 @@ SERVER_KEEP_ALIVE_S = 75
 """Longer than any client of ours keeps an idle connection, so that none is closed under a request."""
 SERVER_GRACE_S = 20
 """What requests under way get when the server is told to stop."""
+
+# SQLite
+PAGE_CACHE_KIB = 16 * 1024
+"""Of each connection: at SQLite's own 2 MiB, a batch of 10,000 rows spills and is read again."""
+WAL_CHECKPOINT_PAGES = 4_000
+"""16 MB: pages that every commit touches are copied and synced a quarter as often as at 1,000."""

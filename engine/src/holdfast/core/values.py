@@ -55,7 +55,7 @@ def _text(value: Any, _scale: int) -> str:
     if "\x00" in value:
         raise BadValue("text must not contain NUL")
     try:
-        size = len(value.encode())
+        size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
         raise BadValue("text has a lone surrogate") from None
     if size > TEXT_BYTES_MAX:
@@ -193,35 +193,51 @@ def to_wire(type_name: str, value: Value) -> Any:
     return value
 
 
+def _integer_of(wire: Any, _scale: int) -> int:
+    if not isinstance(wire, str) or not _INTEGER.match(wire) or wire == "-0":
+        raise BadValue("integer expected, written as a string of digits")
+    return _integer(int(wire), 0)
+
+
+def _timestamp_of(wire: Any, _scale: int) -> int:
+    return _timestamp(_integer_of(wire, 0), 0)
+
+
+def _boolean_of(wire: Any, _scale: int) -> int:
+    if not isinstance(wire, bool):
+        raise BadValue("boolean expected")
+    return int(wire)
+
+
+def _bytes_of(wire: Any, _scale: int) -> bytes:
+    if not isinstance(wire, str):
+        raise BadValue("bytes expected in base64")
+    try:
+        raw = base64.b64decode(wire, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadValue("bytes expected in base64") from None
+    if base64.b64encode(raw).decode("ascii") != wire:
+        raise BadValue("bytes are not in canonical base64")
+    return _bytes(raw, 0)
+
+
+def _decimal_of(wire: Any, scale: int) -> str:
+    if not isinstance(wire, str):
+        raise BadValue("decimal expected, written as a string")
+    if _decimal(wire, scale) != wire:
+        raise BadValue("decimal is not normalised")
+    return wire
+
+
+_OF_WIRE: dict[str, Callable[[Any, int], Value]] = {
+    **_CHECK, "integer": _integer_of, "timestamp": _timestamp_of, "boolean": _boolean_of,
+    "bytes": _bytes_of, "decimal": _decimal_of,
+}  # fmt: skip
+
+
 def from_wire(type_name: str, wire: Any, *, scale: int = 0) -> Value:
     """The storage form of a JSON value. Raises ``BadValue``."""
-    if wire is None:
-        return None
-    if type_name in ("integer", "timestamp"):
-        if not isinstance(wire, str) or not _INTEGER.match(wire) or wire == "-0":
-            raise BadValue("integer expected, written as a string of digits")
-        return _CHECK[type_name](int(wire), 0)
-    if type_name == "boolean":
-        if not isinstance(wire, bool):
-            raise BadValue("boolean expected")
-        return int(wire)
-    if type_name == "bytes":
-        if not isinstance(wire, str):
-            raise BadValue("bytes expected in base64")
-        try:
-            raw = base64.b64decode(wire, validate=True)
-        except (binascii.Error, ValueError):
-            raise BadValue("bytes expected in base64") from None
-        if base64.b64encode(raw).decode("ascii") != wire:
-            raise BadValue("bytes are not in canonical base64")
-        return _bytes(raw, 0)
-    if type_name == "decimal":
-        if not isinstance(wire, str):
-            raise BadValue("decimal expected, written as a string")
-        if _decimal(wire, scale) != wire:
-            raise BadValue("decimal is not normalised")
-        return wire
-    return _CHECK[type_name](wire, scale)
+    return None if wire is None else _OF_WIRE[type_name](wire, scale)
 
 
 _INT = struct.Struct(">Bq").pack
@@ -237,12 +253,11 @@ def encode(values: Iterable[Value]) -> bytes:
     """
     parts: list[bytes] = []
     for value in values:
-        if value is None:
-            parts.append(b"\x00")
-        elif isinstance(value, str):
+        if isinstance(value, str):
             raw = value.encode()
-            parts.append(_SIZE(3, len(raw)))
-            parts.append(raw)
+            parts += (_SIZE(3, len(raw)), raw)
+        elif value is None:
+            parts.append(b"\x00")
         elif isinstance(value, int):
             parts.append(_INT(1, value))
         elif isinstance(value, float):

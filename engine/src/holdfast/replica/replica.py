@@ -87,6 +87,9 @@ class Replica:
         self._exchanger = Exchanger(database, transport, host) if transport else None
         self._runner: Runner | None = None
         self._session: dict[str, Any] = {"state": "starting"}
+        self._sealed_version: Value = None
+        """``PRAGMA data_version`` up to which nothing unsealed of other connections is in the file;
+        None: not known."""
         self._closed = False
 
     @classmethod
@@ -140,11 +143,13 @@ class Replica:
 
         What other connections wrote before it is sealed first, as a transaction of its own.
         """
-        with self._mutex, transaction(self._database.app):
-            self._seal()
-            yield Transaction(self._database)
-            self._seal()
-            failpoint("local.before_commit")
+        with self._mutex:
+            with transaction(self._database.app):
+                version = self._seal_foreign()
+                yield Transaction(self._database)
+                self._seal()
+                failpoint("local.before_commit")
+            self._sealed_version = version
         failpoint("local.after_commit")
         if self._runner is not None:
             self._runner.local_write()
@@ -152,6 +157,7 @@ class Replica:
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """Read from the local database."""
         with self._mutex:
+            self._note_query(sql)
             return self._database.app.execute(sql, params)
 
     def query_columns(
@@ -159,12 +165,28 @@ class Replica:
     ) -> tuple[tuple[str, ...], list[Row]]:
         """Read from the local database; column names and rows."""
         with self._mutex:
+            self._note_query(sql)
             return self._database.app.columns(sql, params)
 
     def now_us(self) -> int:
         """The corrected time: the device's clock and its measured offset, µs since 1970."""
         (offset,) = self._state("offset_us")
         return self._host.now_us() + (offset if isinstance(offset, int) else 0)
+
+    def _seal_foreign(self) -> Value:
+        """Seal what other connections wrote, if there can be any; the version of the file.
+
+        Inside a write transaction nobody else moves the version, and our own commits never do.
+        """
+        ((version,),) = self._database.app.execute("PRAGMA data_version")
+        if version != self._sealed_version:
+            self._seal()
+        return version
+
+    def _note_query(self, sql: str) -> None:
+        """A query that writes is captured like a foreign write, yet does not move the version."""
+        if not sql.lstrip()[:6].upper() == "SELECT":
+            self._sealed_version = None
 
     def _seal(self, *, replaces: int = 0) -> int | None:
         return seal(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from operator import itemgetter
 
 from holdfast.core.clock import next_stamp
 from holdfast.core.errors import DatabaseError
@@ -23,6 +24,8 @@ from holdfast.replica.database import write_state
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.replica import ReplicaProgram, TableProgram
 from holdfast.sqlite import Connection
+
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def seal(
@@ -48,9 +51,11 @@ def seal(
     for table, is_touched in zip(schema.all_tables, touched, strict=True):
         if is_touched:
             statements = program.tables[table.name]
-            left += _tidy(connection, table, statements, open_tx)
+            notes, has_earlier = _tidy(connection, table, statements, open_tx)
+            left += notes
             if unsettled:
-                after |= _inherit(connection, table, statements, open_tx)
+                if has_earlier:
+                    after |= _inherit(connection, table, statements, open_tx)
                 for sql in (*statements.parents, *statements.freed):
                     found = connection.execute(sql, (open_tx, open_tx))
                     after |= {tx for (tx,) in found if isinstance(tx, int)}
@@ -66,15 +71,17 @@ def seal(
     return open_tx
 
 
-def _tidy(connection: Connection, table: Table, statements: TableProgram, group: int) -> int:
-    """Leave only net changes in a group; how many there are."""
-    ((notes, unknown, empty),) = connection.execute(statements.survey, (group,))
+def _tidy(
+    connection: Connection, table: Table, statements: TableProgram, group: int
+) -> tuple[int, bool]:
+    """Leave only net changes in a group; how many there are, and whether rows have earlier ones."""
+    ((notes, unknown, empty, earlier),) = connection.execute(statements.survey, (group,))
     if unknown:
         _resolve_unknown(connection, table, statements, group)
     if unknown or empty:
         connection.execute(statements.drop_empty, (group,))
-        ((notes, _, _),) = connection.execute(statements.survey, (group,))
-    return int(str(notes))
+        ((notes, _, _, earlier),) = connection.execute(statements.survey, (group,))
+    return int(str(notes)), bool(earlier)
 
 
 def _resolve_unknown(
@@ -99,25 +106,24 @@ def _inherit(
     change, which itself was based on an older revision.
     """
     width = len(table.data_columns)
+    names = [column.name for column in table.data_columns]
     earlier: dict[str, dict[str, int]] = {}
     groups: set[int] = set()
-    for row in connection.execute(statements.chained, (group,)):
+    # Ordered here: a sort in SQL costs more than all the rest when the group has one row.
+    for row in sorted(connection.execute(statements.chained, (group,)), key=itemgetter(0)):
         tx, key, was, now, base, bases = row[:6]
         assert isinstance(tx, int) and isinstance(key, str) and isinstance(base, int)
         own = json.loads(bases) if isinstance(bases, str) else {}
-        old, new = row[6 : 6 + width], row[6 + width :]
         inherited = earlier.setdefault(key, {})
-        for column, before, after in zip(table.data_columns, old, new, strict=True):
-            if was != now or before != after or type(before) is not type(after):
-                inherited[column.name] = own.get(column.name, base)
+        if was != now:
+            inherited.update((name, own.get(name, base)) for name in names)
+        else:
+            for name, before, after in zip(names, row[6 : 6 + width], row[6 + width :], strict=True):
+                if before != after or type(before) is not type(after):
+                    inherited[name] = own.get(name, base)
         groups.add(tx)
-    for key, inherited in earlier.items():
-        ((base,),) = connection.execute(
-            "SELECT coalesce(max(rev), 0) FROM holdfast_row WHERE tbl = ? AND key = ?",
-            (table.name, key),
-        )
-        connection.execute(
-            statements.set_bases,
-            (base, json.dumps(inherited, separators=(",", ":")), group, key),
-        )
+    connection.executemany(
+        statements.set_bases,
+        [(_compact(inherited), group, key) for key, inherited in earlier.items()],
+    )
     return groups

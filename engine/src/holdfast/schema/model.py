@@ -112,6 +112,13 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     def key_positions(self) -> tuple[int, ...]:
         return tuple(self.positions[name] for name in self.key)
 
+    @functools.cached_property
+    def scope_positions(self) -> tuple[int, ...]:
+        """Positions of the columns that the scope templates name, in order of their naming."""
+        return tuple(
+            self.positions[name] for scope in self.scopes for name in template_columns(scope)
+        )
+
 
 class Schema(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True

@@ -29,6 +29,8 @@ from holdfast.server.sqlite_store import SqliteStore
 
 log = logging.getLogger("holdfast.server")
 
+_PRUNE_EVERY_S = 3600.0
+
 
 def _now_us() -> int:
     return time.time_ns() // 1000
@@ -99,10 +101,14 @@ def open_server(
 
 
 def _watch(service: Service, stop: threading.Event) -> None:
-    """Take in what back-office SQL wrote, until told to stop."""
+    """Take in what back-office SQL wrote, and forget old decisions, until told to stop."""
+    pruned = 0.0
     while not stop.wait(FOREIGN_WRITE_POLL_MS / 1000):
         try:
             service.poll_foreign_writes()
+            if time.monotonic() - pruned > _PRUNE_EVERY_S:
+                pruned = time.monotonic()
+                service.prune_journal()
         except HoldfastError as error:
             log.warning("direct writes could not be taken in yet: %s", error)
         except Exception:

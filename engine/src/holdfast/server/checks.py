@@ -49,7 +49,7 @@ def check_checkpoint(
     for scope in principal.readable(checkpoint):
         position = checkpoint[scope]
         digest = Digest.of(position.count, position.digest)
-        valid = position.seal.isascii() and seal_is_valid(
+        valid = seal_is_valid(
             store.seal_secret,
             position.seal,
             epoch=store.epoch,

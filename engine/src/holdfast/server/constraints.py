@@ -113,7 +113,7 @@ class Constraints:
                 continue
             held = tuple(row[table.positions[name]] for name in columns)
             if len(self._holders[table.name, columns].get(held, ())) > 1:
-                raise unique_refusal(table, columns, key)
+                raise unique_refusal(table.name, columns, key)
 
     def _check_parents(self, table: Table, key: str, before: Row | None, row: Row) -> None:
         for foreign in table.foreign_keys:
@@ -157,11 +157,11 @@ def _move(index: dict[_K, set[str]], held: _K, key: str, *, add: bool) -> None:
             del index[held]
 
 
-def unique_refusal(table: Table, columns: Sequence[str], key: str) -> Refuse:
+def unique_refusal(table: str, columns: Sequence[str], key: str = "") -> Refuse:
     """Another row has these values."""
     return Refuse(
-        "unique", f"{table.name}: another row has the same {' and '.join(columns)}.",
-        field=columns[0], table=table.name, key=key, columns=list(columns),
+        "unique", f"{table}: another row has the same {' and '.join(columns)}.",
+        field=columns[0], table=table, key=key, columns=list(columns),
     )  # fmt: skip
 
 

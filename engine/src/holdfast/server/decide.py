@@ -124,9 +124,7 @@ class Run:
             for number, found in writer.recorded(self._sender.device, unknown).items():
                 self._stopped[number] = found.outcome != "applied" and not found.settled
 
-    def _decide(
-        self, transaction: Transaction, changes: list[RowChange] | Refuse
-    ) -> Decided:
+    def _decide(self, transaction: Transaction, changes: list[RowChange] | Refuse) -> Decided:
         if isinstance(changes, Refuse):
             return Decided(transaction, "refused", changes)
         for number in sorted(transaction.after):
@@ -193,9 +191,7 @@ class Run:
                 yield from scopes_of(table, before.values)
                 yield from scopes_of(table, now.values)
 
-    def _author(
-        self, transaction: Transaction, of: tuple[RowChange, ServerRow] | None
-    ) -> Author:
+    def _author(self, transaction: Transaction, of: tuple[RowChange, ServerRow] | None) -> Author:
         """The author of a change; its time is never before that of what it was based on."""
         base_us = None if of is None else _base_time(*of)
         at_us = correct(
@@ -204,9 +200,7 @@ class Run:
             arrival_us=self._sender.arrival_us,
             base_us=base_us,
         )
-        return Author(
-            self._sender.device, self._sender.principal.user, at_us, transaction.number
-        )
+        return Author(self._sender.device, self._sender.principal.user, at_us, transaction.number)
 
     def _note(self, decisions: Sequence[Decision], now_us: int) -> None:
         schema = self._engine.schema

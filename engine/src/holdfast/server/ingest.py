@@ -121,9 +121,7 @@ def new_incarnation(random_bytes: Callable[[int], bytes]) -> int:
     return 1 + int.from_bytes(random_bytes(3), "big") % INCARNATION_MAX
 
 
-def overwritten(
-    before: ServerRow, now: Row | None, now_us: int, incarnation: int
-) -> ServerRow:
+def overwritten(before: ServerRow, now: Row | None, now_us: int, incarnation: int) -> ServerRow:
     """A row of which every column counts as written by the server."""
     rev = next_rev(before, incarnation)
     stamp = Stamp(rev, SERVER, SERVER, now_us)

@@ -18,6 +18,7 @@ import msgspec
 from holdfast.core.errors import ConstraintFailed, ProtocolError, Refuse
 from holdfast.protocol.messages import Outcome, Transaction
 from holdfast.server.access import Access
+from holdfast.server.constraints import unique_refusal
 from holdfast.server.decide import Decided, Engine, Run, Sender
 from holdfast.server.feed import Touched, publish
 from holdfast.server.incoming import body_hash
@@ -181,6 +182,12 @@ class _Desk:
 
 
 def _refusal(failure: ConstraintFailed) -> Refuse:
+    """A constraint's failure as a reason for a person."""
+    label, _, places = failure.message.partition(" constraint failed: ")
+    if label == "UNIQUE" and places:  # the database's words: table.column, table.column
+        table = places.partition(".")[0]
+        columns = [place.strip().partition(".")[2] for place in places.split(",")]
+        return unique_refusal(table, columns)
     detail = dict(failure.detail)
     name = detail.pop("field", None)
     detail.pop("kind", None)

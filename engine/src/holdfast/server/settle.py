@@ -160,9 +160,7 @@ def _moved_on(row: ServerRow, name: str, change: RowChange, author: Author) -> b
     return min(newest, row.rev) > base
 
 
-def _reopen_edit(
-    plan: Plan, settlement: _Settlement, column: Column, current: Value
-) -> None:
+def _reopen_edit(plan: Plan, settlement: _Settlement, column: Column, current: Value) -> None:
     stamp = stamp_of(settlement.row, column.name)
     _reopen(
         plan, settlement, mine=settlement.chosen, theirs=wire_text(column, current),

@@ -48,8 +48,7 @@ def create_change_table(table: Table) -> list[str]:
 def _base(table: Table, key: str) -> str:
     """The row's revision as last applied, 0 when the server has never sent it."""
     return (
-        f"coalesce((SELECT max(rev) FROM holdfast_row WHERE tbl = '{table.name}' "
-        f"AND key = {key}), 0)"
+        f"coalesce((SELECT rev FROM holdfast_row WHERE tbl = '{table.name}' AND key = {key}), 0)"
     )
 
 
@@ -182,10 +181,13 @@ def _empty(table: Table) -> str:
 
 
 def survey(table: Table) -> str:
-    """Of a group (parameter): its notes, and how many are unknown or without a net change."""
+    """Of a group (parameter): its notes, how many are unknown or without a net change, and whether
+    rows of it have earlier notes."""
+    change = change_table(table)
     return (
-        f"SELECT count(*), coalesce(sum(now IS NULL), 0), coalesce(sum({_empty(table)}), 0) "
-        f"FROM {change_table(table)} WHERE tx = ?"
+        f"SELECT count(*), coalesce(sum(now IS NULL), 0), coalesce(sum({_empty(table)}), 0), "
+        f"coalesce(max(EXISTS (SELECT 1 FROM {change} AS p WHERE p.key = c.key AND p.tx < c.tx)), 0) "
+        f"FROM {change} AS c WHERE tx = ?"
     )
 
 

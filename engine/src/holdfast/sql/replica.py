@@ -37,21 +37,23 @@ PROGRAM_FORMAT = 1
 
 _UNSETTLED = "('pending', 'sent')"
 
+# What every write reads or sets comes first in ``holdfast_state``, and its long texts last: SQLite walks
+# a row's pages up to the column it needs. ``holdfast_tx`` has no index on its state: what is settled
+# leaves the table, so a scan finds the unsettled at once, and each local commit writes one page less.
 BOOKKEEPING = (
     """CREATE TABLE holdfast_state (
   id INTEGER PRIMARY KEY CHECK (id = 1),
+  applying INTEGER NOT NULL DEFAULT 0,
+  open_tx INTEGER NOT NULL DEFAULT 1,
+  stamp_us INTEGER NOT NULL DEFAULT 0,
   format INTEGER NOT NULL,
   fingerprint TEXT NOT NULL,
-  schema TEXT NOT NULL,
   device TEXT NOT NULL DEFAULT '',
   user TEXT NOT NULL DEFAULT '',
   epoch TEXT NOT NULL DEFAULT '',
   nonce TEXT NOT NULL DEFAULT '',
   next_nonce TEXT NOT NULL DEFAULT '',
-  applying INTEGER NOT NULL DEFAULT 0,
-  open_tx INTEGER NOT NULL DEFAULT 1,
   confirmed INTEGER NOT NULL DEFAULT 0,
-  stamp_us INTEGER NOT NULL DEFAULT 0,
   offset_us INTEGER,
   offset_error_us INTEGER,
   verified_us INTEGER,
@@ -59,8 +61,9 @@ BOOKKEEPING = (
   differing TEXT NOT NULL DEFAULT '[]',
   server TEXT NOT NULL DEFAULT '',
   token_file TEXT NOT NULL DEFAULT '',
+  sync_request INTEGER NOT NULL DEFAULT 0,
   session TEXT NOT NULL DEFAULT '{}',
-  sync_request INTEGER NOT NULL DEFAULT 0
+  schema TEXT NOT NULL
 ) STRICT""",
     """CREATE TABLE holdfast_tx (
   number INTEGER PRIMARY KEY,
@@ -76,7 +79,6 @@ BOOKKEEPING = (
   held_by INTEGER NOT NULL DEFAULT 0,
   decided_us INTEGER
 ) STRICT""",
-    "CREATE INDEX holdfast_tx_state ON holdfast_tx (state)",
     """CREATE TABLE holdfast_row (
   tbl TEXT NOT NULL, key TEXT NOT NULL, rev INTEGER NOT NULL,
   PRIMARY KEY (tbl, key)
@@ -116,8 +118,8 @@ class TableProgram(msgspec.Struct, frozen=True):
     resolve_unknown: str
     drop_empty: str
     chained: str
-    """Rows of a group (parameter twice) that have earlier unsettled changes: key, earlier group,
-    its base, bases, was, now, then its old and new values."""
+    """Earlier unsettled changes of the rows of a group (parameter), in any order; columns as in
+    ``changes``. Asked only when ``survey`` says that there are earlier ones."""
     parents: tuple[str, ...]
     """For each foreign key: unsettled groups that insert a parent of this group (parameter twice)."""
     freed: tuple[str, ...]
@@ -247,10 +249,11 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         chained=f"SELECT {_change_columns(table, 'p.')} FROM {change} AS c "
         f"JOIN {change} AS p ON p.key = c.key AND p.tx < c.tx "
         f"JOIN holdfast_tx AS x ON x.number = p.tx AND x.state IN {_UNSETTLED} "
-        "WHERE c.tx = ? ORDER BY p.tx",
+        "WHERE c.tx = ?",
         parents=tuple(sql for sql in parents if sql),
         freed=tuple(sql for sql in freed if sql),
-        set_bases=f"UPDATE {change} SET base = ?, bases = ? WHERE tx = ? AND key = ?",
+        set_bases=f"UPDATE {change} SET bases = ?, base = coalesce((SELECT rev FROM holdfast_row "
+        f"WHERE tbl = '{table.name}' AND key = {change}.key), 0) WHERE tx = ? AND key = ?",
         changes=f"SELECT {_change_columns(table)} FROM {change} WHERE tx BETWEEN ? AND ? "
         "ORDER BY tx, rowid",
         key_changes=f"SELECT {_change_columns(table, 'c.')} FROM {change} AS c {unsettled} "

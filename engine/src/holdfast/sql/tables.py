@@ -81,6 +81,8 @@ def declared_check(check: Check, column: Column) -> str:
         )
         return f"{name} IN ({options})"
     subject = f"length({name})" if check.kind == "length" else name
+    if check.kind == "range" and column.type == "decimal":
+        subject = f"CAST({name} AS NUMERIC)"
     bounds = []
     if check.min is not None:
         bounds.append(f"{subject} >= {check.min}")

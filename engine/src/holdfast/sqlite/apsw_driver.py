@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import apsw
 
 from holdfast.core import errors
+from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
 from holdfast.core.values import Value
 from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
 from holdfast.sqlite.files import claim, release
@@ -21,6 +22,8 @@ def translate(error: Exception) -> errors.DatabaseError:
     match error:
         case apsw.ConstraintError():
             return errors.ConstraintFailed(text, kind=constraint_kind(error.extendedresult))
+        case apsw.MismatchError():  # an INTEGER PRIMARY KEY that is given something else
+            return errors.ConstraintFailed(text, kind="check")
         case apsw.BusyError() | apsw.LockedError():
             return errors.DatabaseBusy(f"the database is locked: {text}")
         case apsw.FullError():
@@ -62,6 +65,8 @@ class ApswConnection:
             if not options.read_only:
                 self._db.pragma("journal_mode", "wal")
             self._db.pragma("synchronous", options.synchronous)
+            self._db.pragma("cache_size", -PAGE_CACHE_KIB)
+            self._db.pragma("wal_autocheckpoint", WAL_CHECKPOINT_PAGES)
             self._db.pragma("foreign_keys", "on" if options.foreign_keys else "off")
         except _TRANSLATED as error:
             self.close()

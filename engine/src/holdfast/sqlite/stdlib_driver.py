@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from holdfast.core import errors
+from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
 from holdfast.core.values import Value
 from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
 from holdfast.sqlite.files import claim, release
@@ -33,6 +34,8 @@ def translate(error: Exception) -> errors.DatabaseError:
     match extended & 0xFF:
         case sqlite3.SQLITE_CONSTRAINT:
             return errors.ConstraintFailed(text, kind=constraint_kind(extended))
+        case sqlite3.SQLITE_MISMATCH:  # an INTEGER PRIMARY KEY that is given something else
+            return errors.ConstraintFailed(text, kind="check")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return errors.DatabaseBusy(f"the database is locked: {text}")
         case sqlite3.SQLITE_FULL:
@@ -73,6 +76,8 @@ class StdlibConnection:
                 wal = sqlite3.sqlite_version_info >= WAL_SAFE_SINCE
                 self._db.execute(f"PRAGMA journal_mode = {'wal' if wal else 'delete'}").fetchall()
             self._db.execute(f"PRAGMA synchronous = {options.synchronous}")
+            self._db.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}").fetchall()
             self._db.execute(f"PRAGMA foreign_keys = {'on' if options.foreign_keys else 'off'}")
         except _TRANSLATED as error:
             self.close()

@@ -258,6 +258,7 @@ class DriverConformance:
             ("not_null", "INSERT INTO c (id, u) VALUES (2, NULL)"),
             ("check", "INSERT INTO c (id, u, n) VALUES (2, 'y', -1)"),
             ("check", "INSERT INTO c (id, u, n) VALUES (2, 'y', 'text')"),
+            ("check", "INSERT INTO c (id, u) VALUES ('text', 'y')"),
             ("trigger", "INSERT INTO c (id, u, n) VALUES (2, 'y', 13)"),
         ],
     )

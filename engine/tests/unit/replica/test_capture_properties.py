@@ -176,7 +176,7 @@ def check_outbox(phone: Device) -> None:
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 def test_the_outbox_is_the_difference(library):
-    @settings(max_examples=250 if library == "apsw" else 150, deadline=None)
+    @settings(max_examples=120 if library == "apsw" else 60, deadline=None)
     @given(TRANSACTIONS, st.integers(0, 8))
     def run(transactions, odd):
         with device(library) as phone:
@@ -191,7 +191,7 @@ def test_the_outbox_is_the_difference(library):
 def test_autocommitted_statements_are_sealed_together(library):
     """What is written outside our transactions is one group, never split, never lost."""
 
-    @settings(max_examples=60 if library == "apsw" else 30, deadline=None)
+    @settings(max_examples=40 if library == "apsw" else 20, deadline=None)
     @given(st.lists(STATEMENTS, min_size=1, max_size=10))
     def run(steps):
         with device(library) as phone:

@@ -135,9 +135,7 @@ def test_a_row_without_its_scope_is_in_none(server: Any) -> None:
 def test_writes_while_the_triggers_were_gone_are_found(server: Any) -> None:
     one, _ = start(server)
     server.service.close()
-    server.sql(
-        "DROP TRIGGER holdfast_product_after_update; UPDATE product SET name = 'unseen'"
-    )
+    server.sql("DROP TRIGGER holdfast_product_after_update; UPDATE product SET name = 'unseen'")
     server.open()
     one.sync()
     assert one.row("product", "p0")["name"] == "unseen"

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from holdfast.core.errors import HoldfastError, UsageError
-from holdfast.testing import FaultProxy, ServerProcess
+from holdfast.testing import FaultProxy, ServerProcess, ServerStartError
 from stockroom.replay.check import DeviceFile, Findings, check_files, settle_file
 from stockroom.replay.crew import Crew, Event, Worker
 from stockroom.replay.plan import DevicePlan, Plan, group, make_plan, store_of, write_work
@@ -77,7 +77,10 @@ def replay(options: Options, *, progress: Progress) -> tuple[Report, tuple[str, 
     with ExitStack() as stack:
         folder = _folder(options.keep, stack)
         run = _Run(options=options, plan=plan, folder=folder, progress=progress)
-        run.play(stack)
+        try:
+            run.play(stack)
+        except (ServerStartError, TimeoutError) as error:
+            raise ReplayError(str(error)) from error
         progress("checking", plan.invoices, plan.invoices)
         findings = run.check()
     return _report(run, findings, seconds=time.monotonic() - started), findings.problems
@@ -169,7 +172,7 @@ class _Run:
                 plans = group(devices, url=proxy.url, seed=self.options.seed)
                 try:
                     with Crew(plans, self._work_folder) as crew:
-                        self._until_worked(crew, server)
+                        self._until_worked(crew, server, proxy)
                         proxy.set_probability(0.0)
                         self._until_finished(crew)
                 except ReplayError as error:
@@ -221,7 +224,7 @@ class _Run:
         (folder / "tokens.toml").write_text("\n".join(tokens))
         return tuple(plans)
 
-    def _until_worked(self, crew: Crew, server: ServerProcess) -> None:
+    def _until_worked(self, crew: Crew, server: ServerProcess, proxy: FaultProxy) -> None:
         """Until every device has written and sent its share, and every kill has been done."""
         everybody = set(range(self.options.devices))
         while self._worked != everybody or self._moments:
@@ -233,11 +236,17 @@ class _Run:
                 # Not always right after an invoice: in the midst of a request, too.
                 time.sleep(self._rng.uniform(0.0, 0.05))
                 if victim == "server":
-                    server.kill()
-                    server.start()
-                    self.server_kills += 1
+                    self._kill_server(server, proxy)
                 else:
                     self._kill_device(crew)
+
+    def _kill_server(self, server: ServerProcess, proxy: FaultProxy) -> None:
+        server.kill()
+        # A request that no server could have answered is lost anyway, and counts as no fault.
+        proxy.set_probability(0.0)
+        server.start()
+        proxy.set_probability(self.options.cut)
+        self.server_kills += 1
 
     def _kill_device(self, crew: Crew) -> None:
         busy = [worker for worker in crew.workers if not self._worked.issuperset(worker.devices)]

@@ -30,6 +30,7 @@ from stockroom.schema import schema
 from stockroom.stock import INSERT_MOVEMENT, Movement, Place, Writer, write_place
 
 INVOICES_PER_SYNC_MAX: Final = 3
+ATTEMPTS_MAX: Final = 20
 RETRY_MS_MIN: Final = 20
 RETRY_MS_MAX: Final = 200
 PROGRESS_TABLE: Final = (
@@ -101,9 +102,15 @@ class Device:
         self.until_sync -= 1
         if self.until_sync <= 0:
             self.until_sync = self.rng.randint(1, INVOICES_PER_SYNC_MAX)
-            if not self.sync():
-                self.pause()  # work goes on without the network, but not all of it in one breath
+            self.try_to_sync()
         return True
+
+    def try_to_sync(self) -> None:
+        """Some attempts; then work goes on without the network, but not all in one breath."""
+        for _ in range(ATTEMPTS_MAX):
+            if self.sync():
+                return
+            self.pause()
 
     def sync(self) -> bool:
         """One attempt; False when the network or the server was in the way."""

@@ -1,0 +1,66 @@
+"""Several processes on one replica: one syncs, any may write, none sends twice (I35)."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from holdfast.testing import wait_until
+
+pytestmark = pytest.mark.acceptance
+
+ADD_ONE = (
+    "INSERT INTO stock (sku, on_hand) VALUES ('screw', 1) "
+    "ON CONFLICT (sku) DO UPDATE SET on_hand = on_hand + 1"
+)
+ON_SERVER = "SELECT on_hand FROM stock"
+
+
+def test_sync_beside_run_is_done_by_run(world) -> None:
+    a = world.device("a", "token-a")
+    runner = a.run()
+    wait_until(lambda: a.session().get("state") == "online", 20, "the background sync")
+    for expected in range(1, 4):
+        a.shell(ADD_ONE)
+        told = a.cli("sync", "--json")
+        assert told.code == 0
+        assert told.document["pending"] == 0
+        assert world.rows(ON_SERVER) == [(expected,)]
+    assert runner.terminate() == 0
+    assert world.applied("device-a") == [1, 2, 3]
+    world.check_equal(a)
+
+
+def test_two_syncs_at_once_send_once(world, proxy) -> None:
+    a = world.device("a", "token-a", url=proxy.url)
+    a.shell(ADD_ONE)
+    proxy.delay_ms = 1500  # so that they do meet
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda _: a.cli("sync", "--json", timeout_s=30), range(2)))
+    assert [one.code for one in ended] == [0, 0], ended
+    assert sorted(one.document["sent"] for one in ended) == [0, 1]
+    assert world.rows(ON_SERVER) == [(1,)]
+    assert world.applied("device-a") == [1]
+    world.check_equal(a)
+
+
+def test_another_runner_takes_over_from_a_killed_one(world) -> None:
+    a = world.device("a", "token-a")
+    first = a.run()
+    wait_until(lambda: a.session().get("state") == "online", 20, "the first runner")
+    second = a.cli("run", "--json")
+    assert (second.code, second.document["error"]["code"]) == (1, "sync_elsewhere")
+    a.shell(ADD_ONE)
+    wait_until(lambda: world.rows(ON_SERVER) == [(1,)], 20, "the first write")
+
+    first.kill()
+    a.shell(ADD_ONE)
+    status = a.status()
+    assert status["pending"] == 1
+    assert status["state"] not in ("online", "syncing"), "the dead process speaks on"
+    a.run()
+    wait_until(lambda: world.rows(ON_SERVER) == [(2,)], 20, "the second runner")
+    wait_until(lambda: a.status()["pending"] + a.status()["sent"] == 0, 10, "the acknowledgement")
+    assert world.applied("device-a") == [1, 2]
+    world.check_equal(a)
