@@ -9,6 +9,7 @@ import dataclasses
 import signal
 import threading
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any

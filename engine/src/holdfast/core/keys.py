@@ -81,15 +81,16 @@ def _pieces(template: str) -> tuple[tuple[str, str], ...]:
 
 def row_scopes(table: Table, row: Sequence[Value]) -> tuple[str, ...]:
     """The scopes a row belongs to, sorted and without repeats. Raises ``BadValue``."""
-    return _scopes(table.name, table.scopes, tuple([row[p] for p in table.scope_positions]))
+    values = tuple([row[position] for position in table.scope_positions])
+    if any(isinstance(value, str) and len(value) > _REMEMBERED_LENGTH_MAX for value in values):
+        return _scopes(table.name, table.scopes, values)
+    return _remembered_scopes(table.name, table.scopes, values)
 
 
-@functools.lru_cache(maxsize=4096, typed=True)
 def _scopes(
     table: str, templates: tuple[str, ...], values: tuple[Value, ...]
 ) -> tuple[str, ...]:
-    """``values``: of the columns that the templates name, in order. Remembered, as a row's scopes
-    are asked for at every step and many rows are in the same ones."""
+    """``values``: of the columns that the templates name, in order."""
     names: set[str] = set()
     left = iter(values)
     for template in templates:
@@ -108,6 +109,11 @@ def _scopes(
     if any(len(name) > SCOPE_NAME_LENGTH_MAX for name in names):
         raise BadValue(f"a scope's name has at most {SCOPE_NAME_LENGTH_MAX} letters")
     return tuple(sorted(names))
+
+
+_REMEMBERED_LENGTH_MAX = 100
+_remembered_scopes = functools.lru_cache(maxsize=1024, typed=True)(_scopes)
+"""A row's scopes are asked for at every step, and many rows are in the same ones."""
 
 
 def _array(value: Value) -> list[str]:

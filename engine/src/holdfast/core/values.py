@@ -179,18 +179,21 @@ def check(type_name: str, value: Any, *, scale: int = 0) -> Value:
     return None if value is None else _CHECK[type_name](value, scale)
 
 
+def _base64(value: Value) -> str:
+    assert isinstance(value, bytes)
+    return base64.b64encode(value).decode("ascii")
+
+
+_TO_WIRE: dict[str, Callable[[Value], Any]] = {
+    "integer": str, "timestamp": str, "boolean": bool, "bytes": _base64,
+}  # fmt: skip
+"""Types whose wire form is not their storage form."""
+
+
 def to_wire(type_name: str, value: Value) -> Any:
     """The JSON form of a storage value: 64-bit integers and decimals travel as strings."""
-    if value is None:
-        return None
-    if type_name in ("integer", "timestamp"):
-        return str(value)
-    if type_name == "boolean":
-        return bool(value)
-    if type_name == "bytes":
-        assert isinstance(value, bytes)
-        return base64.b64encode(value).decode("ascii")
-    return value
+    convert = _TO_WIRE.get(type_name)
+    return value if value is None or convert is None else convert(value)
 
 
 def _integer_of(wire: Any, _scale: int) -> int:

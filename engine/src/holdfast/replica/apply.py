@@ -11,6 +11,7 @@ then what is left of the outbox is replayed on the rows that were touched.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Ro
 from holdfast.replica.database import applying, write_state
 from holdfast.replica.members import Members
 from holdfast.replica.overlay import Overlay
+from holdfast.replica.replay import Replay
 from holdfast.replica.seal import seal
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.replica import ReplicaProgram
@@ -94,30 +96,34 @@ class Applier:
 
     def _decide(self, outcomes: list[Outcome]) -> frozenset[int]:
         """Record outcomes; the numbers they settle now. Names that are not ours are ignored."""
-        decided: set[int] = set()
-        for outcome in outcomes:
-            state = "acked" if outcome.outcome == "applied" else outcome.outcome
+        if not outcomes:
+            return frozenset()
+        numbers = [outcome.number for outcome in outcomes]
+        unsettled = set(
             self._db.execute(
-                "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, "
-                "decided_us = ? WHERE number = ? AND id = ? AND state IN ('sent', 'pending')",
-                (
-                    state, outcome.code, outcome.message, outcome.field, outcome.held_by,
-                    self._now_us, outcome.number, outcome.id,
-                ),
-            )  # fmt: skip
-            if not self._db.changes():
-                continue
-            decided.add(outcome.number)
-            match outcome.outcome:
-                case "applied":
-                    self._result.applied += 1
-                case "refused":
-                    self._result.refused += 1
-                case "held":
-                    self._result.held += 1
+                "SELECT number, id FROM holdfast_tx WHERE state IN ('sent', 'pending') "
+                "AND number BETWEEN ? AND ?",
+                (min(numbers), max(numbers)),
+            )
+        )
+        ours = {o.number: o for o in outcomes if (o.number, o.id) in unsettled}
+        self._db.executemany(
+            "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, "
+            "decided_us = ? WHERE number = ?",
+            [
+                ("acked" if o.outcome == "applied" else o.outcome, o.code, o.message, o.field,
+                 o.held_by, self._now_us, o.number)
+                for o in ours.values()
+            ],
+        )  # fmt: skip
+        kinds = Counter(outcome.outcome for outcome in ours.values())
+        self._result.applied += kinds["applied"]
+        self._result.refused += kinds["refused"]
+        self._result.held += kinds["held"]
+        decided = frozenset(ours)
         if decided:
             write_state(self._db, confirmed=max(decided))
-        return frozenset(decided)
+        return decided
 
     def _collect(self) -> None:
         """Which keys still have unsettled changes, and which have shadows."""
@@ -147,27 +153,41 @@ class Applier:
                 self._truth(table, key, None)
                 self._result.removed += 1
             return
-        for wire in line.rows:
-            rev, row = decode_row(table, wire)
-            key = row_key(table, row)
-            self._members.put(table, key, rev, row)
-            self._truth(table, key, row)
-            self._result.rows += 1
+        rows = [decode_row(table, wire) for wire in line.rows]
+        rows = list({row[0]: row for row in rows}.values())  # each key once, at its latest
+        self._members.put(table, rows)
+        self._truths(table, [(key, row) for key, _, row in rows])
+        self._result.rows += len(rows)
+
+    def _truths(self, table: Table, rows: list[tuple[str, Row]]) -> None:
+        """Write the server's version of rows, each key once; at once where none can stand in the
+        way of another."""
+        if table.unique:
+            for key, row in rows:
+                self._truth(table, key, row)
+            return
+        for key, row in rows:
+            self._settle_shadow(table, key, row)
+        self._db.executemany(self._program.tables[table.name].upsert_row, [row for _, row in rows])
 
     def _truth(self, table: Table, key: str, row: Row | None) -> None:
         """Write server truth; the overlay of this row, if any, is replayed at the end."""
         overlay = self._overlays[table.name]
-        self._fresh[table.name].add(key)
-        if key in self._left[table.name]:
-            overlay.put_shadow(key, row)
-            self._again[table.name].add(key)
-        elif key in self._shadowed[table.name]:
-            self._db.execute(self._program.tables[table.name].delete_shadow, (key,))
+        self._settle_shadow(table, key, row)
         if row is not None and table.unique:
-            for other in overlay.make_room(row, key):
+            for other in overlay.make_room(row):
                 if other in self._left[table.name]:
                     self._again[table.name].add(other)
         overlay.write(key, row)
+
+    def _settle_shadow(self, table: Table, key: str, row: Row | None) -> None:
+        """Keep server truth beside the row while changes of ours stand on it, and only then."""
+        self._fresh[table.name].add(key)
+        if key in self._left[table.name]:
+            self._overlays[table.name].put_shadow(key, row)
+            self._again[table.name].add(key)
+        elif key in self._shadowed[table.name]:
+            self._db.execute(self._program.tables[table.name].delete_shadow, (key,))
 
     def _lose(self, scope: str) -> None:
         for name, key in self._members.lose(scope):
@@ -185,45 +205,39 @@ class Applier:
             return
         for name, statements in self._program.tables.items():
             overlay = self._overlays[name]
-            for number in sorted(decided):
-                for (found,) in self._db.execute(statements.group_keys, (number,)):
-                    key = str(found)
-                    if key in self._fresh[name]:
-                        continue
-                    truth = overlay.truth(key, decided)
-                    self._truth(overlay.table, key, truth)
+            found = self._db.execute(statements.touched_keys, (min(decided), max(decided)))
+            for number, found_key in found:
+                key = str(found_key)
+                if number in decided and key not in self._fresh[name]:
+                    self._truth(overlay.table, key, overlay.truth(key, decided))
 
     def _replay(self, decided: frozenset[int]) -> None:
         for name, keys in self._again.items():
-            overlay = self._overlays[name]
-            for key in sorted(keys & self._left[name], key=lambda key: self._first(name, key)):
-                overlay.replay(key, overlay.truth(key, decided))
-
-    def _first(self, name: str, key: str) -> tuple[int, str]:
-        """The lowest transaction of a key: on a collision the highest-numbered one yields."""
-        rows = self._db.execute(self._program.tables[name].key_changes, (key,))
-        return (int(str(rows[0][0])) if rows else 0, key)
+            left = self._left[name]
+            if keys & left:
+                Replay(self._overlays[name], left, decided).run(keys & left)
 
     def _forget(self) -> None:
         """Acknowledged transactions whose checkpoint is applied leave the outbox."""
-        acked = self._db.execute("SELECT number FROM holdfast_tx WHERE state = 'acked'")
-        for name in self._program.tables:
-            self._db.executemany(self._program.tables[name].delete_group, acked)
+        for statements in self._program.tables.values():
+            self._db.execute(statements.delete_acked)
         self._db.execute("DELETE FROM holdfast_tx WHERE state = 'acked'")
 
 
-def decode_row(table: Table, wire: list[object]) -> tuple[int, Row]:
-    """A row as it travels: its revision and its storage values. Raises ``Offline``."""
+def decode_row(table: Table, wire: list[object]) -> tuple[str, int, Row]:
+    """A row as it travels: its key, revision and storage values. Raises ``Offline``."""
     if len(wire) != len(table.columns) + 1 or not isinstance(wire[0], int):
         raise broken(f"a row of {table.name} does not have its columns")
     try:
         values = tuple(
-            from_wire(column.type, value, scale=column.scale)
-            for column, value in zip(table.columns, wire[1:], strict=True)
+            [
+                from_wire(column.type, value, scale=column.scale)
+                for column, value in zip(table.columns, wire[1:], strict=True)
+            ]
         )
+        return row_key(table, values), wire[0], values
     except BadValue as error:
         raise broken(f"a row of {table.name}: {error.message}") from None
-    return wire[0], values
 
 
 def decode_key(table: Table, key: str) -> tuple[object, ...]:

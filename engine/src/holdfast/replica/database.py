@@ -10,6 +10,7 @@ Two connections are used: one for the app's transactions (foreign keys enforced)
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import Literal
 from holdfast.core.errors import DatabaseCorrupt, DatabaseError, ReplicaError, SchemaError
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema
-from holdfast.sql.names import literal
+from holdfast.sql.names import literal, quote
 from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram, compile_replica
 from holdfast.sqlite import Connection, Driver, OpenOptions
 
@@ -28,6 +29,7 @@ _WRITES = re.compile(
     r"\s+[\"'`\[]?(\w+)",
     re.IGNORECASE,
 )
+_COMMENTS = re.compile(r"'(?:[^']|'')*'|/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 
 class LocalDatabase:
@@ -112,28 +114,42 @@ class LocalDatabase:
         ):
             self.app.execute(sql)
         self.app.execute(
-            "INSERT INTO holdfast_state (id, format, fingerprint, schema) VALUES (1, ?, ?, ?)",
-            (PROGRAM_FORMAT, program.fingerprint, schema.to_json().decode()),
+            "INSERT INTO holdfast_state (id, format, fingerprint, schema, capture) "
+            "VALUES (1, ?, ?, ?, ?)",
+            (
+                PROGRAM_FORMAT,
+                program.fingerprint,
+                schema.to_json().decode(),
+                capture_digest(program.triggers),
+            ),
         )
 
     def _check_capture(self) -> None:
-        """Every capture trigger is there, as compiled; no other trigger writes synced tables."""
+        """Every capture trigger is there, as it was made; no other trigger writes synced tables.
+
+        Triggers that another version of the engine made, and nobody touched since, are made anew.
+        """
         found = {
             str(name): str(sql)
             for name, sql in self.app.execute(
                 "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"
             )
         }
-        for name, sql in self.program.triggers.items():
-            if found.pop(name, None) != sql:
-                raise SchemaError(
-                    f"the capture trigger {name} is missing or was changed; changes may have gone "
-                    "unnoticed, so the replica does not open",
-                    code="capture_broken",
-                )
+        ours = {name: found.pop(name) for name in list(found) if name.startswith("holdfast_")}
+        (made,) = read_state(self.app, "capture")
+        if capture_digest(ours) != made:
+            missing = sorted(self.program.triggers.keys() - ours.keys())
+            raise SchemaError(
+                f"capture triggers are missing or were changed ({', '.join(missing) or 'changed'});"
+                " changes may have gone unnoticed, so the replica does not open",
+                code="capture_broken",
+            )
+        if ours != self.program.triggers:
+            self._renew_capture(ours)
         synced = set(self.program.tables)
         for name, sql in found.items():
-            writes = {match.lower() for match in _WRITES.findall(sql)} & synced
+            plain = _COMMENTS.sub(lambda found: found[0] if found[0][0] == "'" else " ", sql)
+            writes = {match.lower() for match in _WRITES.findall(plain)} & synced
             if writes and "holdfast_state" not in sql:
                 raise SchemaError(
                     f"the trigger {name} writes the synced table {', '.join(sorted(writes))}; "
@@ -145,6 +161,15 @@ class LocalDatabase:
         """Columns of the state row, read on the app's connection."""
         return read_state(self.app, *columns)
 
+    def _renew_capture(self, old: dict[str, str]) -> None:
+        """Replace the triggers of an older engine by this one's, in one transaction."""
+        with transaction(self.app):
+            for name in old:
+                self.app.execute(f"DROP TRIGGER {quote(name)}")
+            for sql in self.program.triggers.values():
+                self.app.execute(sql)
+            write_state(self.app, capture=capture_digest(self.program.triggers))
+
     def watch(self) -> Connection:
         """One more connection, for the thread that watches for writes of others."""
         return self._driver.connect(self.path, OpenOptions(foreign_keys=False))
@@ -152,6 +177,12 @@ class LocalDatabase:
     def close(self) -> None:
         self.sync.close()
         self.app.close()
+
+
+def capture_digest(triggers: dict[str, str]) -> str:
+    """What the capture triggers say, as 32 hex digits."""
+    text = "\0".join(f"{name}\0{sql}" for name, sql in sorted(triggers.items()))
+    return hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
 
 
 def read_state(connection: Connection, *columns: str) -> tuple[Value, ...]:

@@ -6,6 +6,10 @@ Upholds I12's proof: digests are kept in O(changes) and compared after every exc
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+
 from holdfast.core.digest import Digest, row_hash
 from holdfast.core.errors import AttentionNeeded
 from holdfast.core.keys import row_scopes
@@ -65,26 +69,57 @@ class Members:
         self._digests.pop(scope, None)
         return [(str(table), str(key)) for table, key in rows]
 
-    def put(self, table: Table, key: str, rev: int, row: Row) -> None:
-        """Server truth of a row: its revision, and its membership in the scopes we read."""
-        if not self._empty:
-            self._drop(table.name, key)
-        self._db.execute(
+    def put(self, table: Table, rows: Sequence[tuple[str, int, Row]]) -> None:
+        """Server truth of rows (key, revision, values), each key once: their revisions, and their
+        membership in the scopes we read."""
+        before = {} if self._empty else self._known(table, [key for key, _, _ in rows])
+        added: dict[str, list[bytes]] = defaultdict(list)
+        removed: dict[str, list[bytes]] = defaultdict(list)
+        entries: list[tuple[str, str, str, bytes]] = []
+        left: list[tuple[str, str, str]] = []
+        for key, _, row in rows:
+            old = before.get(key, {})
+            for scope in row_scopes(table, row):
+                hash_key = self._keys.get(scope)
+                if hash_key is None:
+                    continue
+                hashed = row_hash(hash_key, table.name, key, row)
+                added[scope].append(hashed)
+                entries.append((scope, table.name, key, hashed))
+                if scope in old:
+                    removed[scope].append(old.pop(scope))
+            for scope, hashed in old.items():
+                removed[scope].append(hashed)
+                left.append((scope, table.name, key))
+        for scope in {*added, *removed} & self._digests.keys():
+            self._digests[scope] = self._digests[scope].replace(
+                removed=removed[scope], added=added[scope]
+            )
+        self._db.executemany(
             "INSERT INTO holdfast_row (tbl, key, rev) VALUES (?, ?, ?) "
             "ON CONFLICT (tbl, key) DO UPDATE SET rev = excluded.rev",
-            (table.name, key, rev),
+            [(table.name, key, rev) for key, rev, _ in rows],
         )
-        for scope in row_scopes(table, row):
-            hash_key = self._keys.get(scope)
-            if hash_key is None:
-                continue
-            hashed = row_hash(hash_key, table.name, key, row)
-            self._db.execute(
-                "INSERT OR REPLACE INTO holdfast_member (scope, tbl, key, hash) "
-                "VALUES (?, ?, ?, ?)",
-                (scope, table.name, key, hashed),
-            )
-            self._digests[scope] = self._digests[scope].add(hashed)
+        self._db.executemany(
+            "DELETE FROM holdfast_member WHERE scope = ? AND tbl = ? AND key = ?", left
+        )
+        self._db.executemany(
+            "INSERT INTO holdfast_member (scope, tbl, key, hash) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (scope, tbl, key) DO UPDATE SET hash = excluded.hash",
+            entries,
+        )
+
+    def _known(self, table: Table, keys: list[str]) -> dict[str, dict[str, bytes]]:
+        """By key: the scopes that list the row, and its hash there."""
+        found: dict[str, dict[str, bytes]] = {}
+        for key, scope, hashed in self._db.iterate(
+            "SELECT m.key, m.scope, m.hash FROM json_each(?) AS j CROSS JOIN holdfast_member AS m "
+            "ON m.tbl = ? AND m.key = j.value",
+            (json.dumps(keys), table.name),
+        ):
+            if isinstance(hashed, bytes):
+                found.setdefault(str(key), {})[str(scope)] = hashed
+        return found
 
     def remove(self, table: Table, key: str) -> None:
         """The row is in none of our scopes any more."""

@@ -53,7 +53,7 @@ def next_batch(
             cost = sum(_size(row) for _, row in rows)
             if batch and (len(rows) > changes_left or cost > bytes_left):
                 return _sent(connection, batch)
-            batch.append(_message(head, rows))
+            batch.append(_message(head, rows, large=cost > PUSH_BYTES_SOFT))
             changes_left -= len(rows)
             bytes_left -= cost
     return _sent(connection, batch)
@@ -99,10 +99,12 @@ def _one_by_one(
 
 
 def _size(row: Row) -> int:
-    return 64 + sum(len(value) if isinstance(value, (str, bytes)) else 12 for value in row)
+    texts = [len(value) for value in row if isinstance(value, (str, bytes))]
+    return 64 + sum(texts) + 12 * (len(row) - len(texts))
 
 
-def _message(head: Row, rows: list[tuple[Table, Row]]) -> Transaction:
+def _message(head: Row, rows: list[tuple[Table, Row]], *, large: bool) -> Transaction:
+    """``large``: its size may be over what a message can carry, and is looked at."""
     number, id_, at, after, replaces, void = head
     changes: list[Change] = []
     code = str(void)
@@ -122,7 +124,6 @@ def _message(head: Row, rows: list[tuple[Table, Row]]) -> Transaction:
         changes=changes,
         void=code,
     )
-    large = sum(_size(row) for _, row in rows) > PUSH_BYTES_SOFT
     if large and len(msgspec.json.encode(message)) > TRANSACTION_BYTES_MAX:
         return msgspec.structs.replace(message, changes=[], void="too_large")
     return message
@@ -133,12 +134,11 @@ def change_message(table: Table, row: Row) -> Change:
     if not row:
         raise BadValue(f"{table.name} has text that is not valid Unicode")
     _, key, was, now, base, bases = row[:6]
-    width = len(table.data_columns)
-    old, new = row[6 : 6 + width], row[6 + width :]
-    values = key_values(table, str(key))
+    data = table.data_columns
+    width = len(data)
     result_new: dict[str, object] = {}
     result_old: dict[str, object] = {}
-    for column, before, after in zip(table.data_columns, old, new, strict=True):
+    for column, before, after in zip(data, row[6 : 6 + width], row[6 + width :], strict=True):
         if was and now and before == after and type(before) is type(after):
             continue
         if now:
@@ -149,7 +149,7 @@ def change_message(table: Table, row: Row) -> Change:
         table=table.name,
         key=[
             _wire(table, column, value)
-            for column, value in zip(table.key_columns, values, strict=True)
+            for column, value in zip(table.key_columns, key_values(table, str(key)), strict=True)
         ],
         op="delete" if not now else "update" if was else "insert",
         base=int(str(base)),

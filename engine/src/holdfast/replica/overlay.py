@@ -2,8 +2,8 @@
 
 Knows: change notes and shadows. Must not know: messages or the network.
 Upholds I15 (a replica reads its own writes) and I32 (news leave pending work alone). Server truth
-never fails to apply; a local change whose replay breaks a constraint is set aside (``held``) and is
-tried again whenever its row is replayed.
+never fails to apply; a local change whose replay breaks a constraint is set aside (``held``), see
+``replica.replay``.
 """
 
 from __future__ import annotations
@@ -126,41 +126,37 @@ class Overlay:
         else:
             self._db.execute(self._sql.upsert_row, row)
 
-    def make_room(self, row: Row, key: str) -> list[str]:
-        """Remove other rows that hold the unique values of server truth; returns their keys."""
-        removed: list[str] = []
-        own = key_values(self.table, key)
+    def colliding(self, row: Row) -> list[str]:
+        """Keys of other rows that hold a unique value of this one."""
+        found: list[str] = []
+        own = tuple(row[position] for position in self.table.key_positions)
         for unique, sql in zip(self.table.unique, self._sql.colliding, strict=True):
             values = [row[self.table.positions[name]] for name in unique]
-            if any(value is None for value in values):
-                continue
-            for other in self._db.execute(sql, (*values, *own)):
-                removed.append(key_text(self.table, other))
-                self._db.execute(self._sql.delete_row, other)
+            if all(value is not None for value in values):
+                found += (key_text(self.table, key) for key in self._db.execute(sql, (*values, *own)))
+        return found
+
+    def make_room(self, row: Row) -> list[str]:
+        """Remove other rows that hold the unique values of server truth; returns their keys."""
+        removed = self.colliding(row)
+        for key in removed:
+            self.write(key, None)
         return removed
 
-    def replay(self, key: str, truth: Row | None) -> None:
-        """Write truth and the unsettled changes on it; what breaks a constraint is held."""
-        notes = [
-            Note.of(self.table, row) for row in self._db.execute(self._sql.key_changes, (key,))
-        ]
-        base = data_of(self.table, truth) if truth else None
-        result = base
-        for note in notes:
-            result = fold(self.table, result, note)
-        if self._try(key, result):
-            for note in notes:
-                self._db.execute(self._sql.set_held, (0, note.tx, key))
-            return
-        self.write(key, truth)
-        for note in notes:
-            candidate = fold(self.table, base, note)
-            fits = self._try(key, candidate)
-            base = candidate if fits else base
-            self._db.execute(self._sql.set_held, (int(not fits), note.tx, key))
+    def notes(self, key: str) -> list[Note]:
+        """The unsettled changes of a row, in order."""
+        return [Note.of(self.table, row) for row in self._db.execute(self._sql.key_changes, (key,))]
 
-    def _try(self, key: str, data: Row | None) -> bool:
-        row = None if data is None else assemble(self.table, key, data)
+    def held_keys(self) -> set[str]:
+        """Keys with changes that are set aside."""
+        return {str(key) for (key,) in self._db.execute(self._sql.held_keys)}
+
+    def set_held(self, note: Note, *, held: bool) -> None:
+        """Set a change aside, or not any more."""
+        self._db.execute(self._sql.set_held, (int(held), note.tx, note.key))
+
+    def fits(self, key: str, row: Row | None) -> bool:
+        """Make the table hold this row, if constraints allow; else nothing has changed."""
         try:
             with savepoint(self._db, "holdfast_replay"):
                 self.write(key, row)

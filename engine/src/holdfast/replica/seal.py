@@ -47,10 +47,12 @@ def seal(
     if not any(touched):
         return None
     after: set[int] = set()
-    left = 0
+    left, void = 0, ""
     for table, is_touched in zip(schema.all_tables, touched, strict=True):
         if is_touched:
             statements = program.tables[table.name]
+            if _mend(connection, table, statements, open_tx):
+                void = "bad_value"
             notes, has_earlier = _tidy(connection, table, statements, open_tx)
             left += notes
             if unsettled:
@@ -63,12 +65,40 @@ def seal(
         return None
     stamp_us = next_stamp(last_us, now_us)
     connection.execute(
-        "INSERT INTO holdfast_tx (number, id, state, at, after, replaces) "
-        "VALUES (?, ?, 'pending', ?, ?, ?)",
-        (open_tx, transaction_id(random_bytes), stamp_us, json.dumps(sorted(after)), replaces),
+        "INSERT INTO holdfast_tx (number, id, state, at, after, replaces, void) "
+        "VALUES (?, ?, 'pending', ?, ?, ?, ?)",
+        (
+            open_tx, transaction_id(random_bytes), stamp_us, json.dumps(sorted(after)), replaces, void,
+        ),
     )
     write_state(connection, open_tx=open_tx + 1, stamp_us=stamp_us)
     return open_tx
+
+
+def _mend(
+    connection: Connection, table: Table, statements: TableProgram, group: int
+) -> bool:
+    """Keep text that is not UTF-8 as bytes, so that the outbox can be read; whether a key was such.
+
+    SQLite stores any bytes as text (``CAST(x AS TEXT)``, or a tool that does not care). What cannot
+    be sent is refused on its own (I27), and must not stop the reading of anything else.
+    """
+    bad_key = False
+    for rowid, *texts in connection.execute(statements.odd_texts, (group,)):
+        flags = [int(not _is_utf8(text)) for text in texts]
+        if any(flags):
+            bad_key = bad_key or bool(flags[0])
+            connection.execute(statements.mend_texts, (*flags, rowid))
+    return bad_key
+
+
+def _is_utf8(text: Value) -> bool:
+    try:
+        if isinstance(text, bytes):
+            text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _tidy(
@@ -90,11 +120,7 @@ def _resolve_unknown(
     """Look up rows of which a BEFORE trigger could not know whether they stay."""
     keys = [str(key) for (key,) in connection.execute(statements.unknown_keys, (group,))]
     for key in keys:
-        rows = connection.execute(statements.select_row, key_values(table, key))
-        data: list[Value] = [None] * len(table.data_columns)
-        if rows:
-            data = [rows[0][table.positions[column.name]] for column in table.data_columns]
-        connection.execute(statements.resolve_unknown, (int(bool(rows)), *data, group, key))
+        connection.execute(statements.resolve_unknown, (*key_values(table, key), group, key))
 
 
 def _inherit(

@@ -35,10 +35,10 @@ def explained(turn: Turn) -> Iterator[None]:
 def _offline(error: httpx2.HTTPError) -> Offline:
     """Why there was no answer."""
     if isinstance(error, httpx2.TimeoutException):
-        return Offline(f"no answer in time: {error}", code="timeout")
+        return Offline("the server did not answer in time", code="timeout", cause=str(error))
     if isinstance(error, httpx2.NetworkError):
-        return Offline(f"the server cannot be reached: {error}", code="unreachable")
-    return broken(str(error))
+        return Offline("the server cannot be reached", code="unreachable", cause=str(error))
+    return broken("the connection was lost", cause=str(error))
 
 
 def pieces(response: httpx2.Response) -> Iterator[bytes]:
@@ -46,9 +46,11 @@ def pieces(response: httpx2.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_raw()
     except httpx2.TimeoutException as error:
-        raise Offline(f"the answer stopped coming: {error}", code="timeout") from None
+        raise Offline(
+            "the answer stopped coming", code="timeout", cause=str(error)
+        ) from None
     except (httpx2.HTTPError, httpx2.StreamError) as error:
-        raise broken(str(error)) from None
+        raise broken("the connection was lost", cause=str(error)) from None
 
 
 def unpacked(response: httpx2.Response, *, bytes_max: int) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ changes is folded into one net change a row as it is made. The group is ``holdfa
 
 ``INSERT OR REPLACE`` and ``UPDATE OR REPLACE`` delete rows without firing delete triggers; BEFORE
 triggers note the rows that would go, with ``now`` NULL: unknown until it is looked up
-(``unknown_keys``, ``resolve_unknown``). An outer ``OR REPLACE`` also overrides conflict clauses inside triggers, but
+(``unknown_keys``, ``look_up_unknown``). An outer ``OR REPLACE`` also overrides conflict clauses inside triggers, but
 not upserts; so notes are written by upserts (see https://sqlite.org/lang_createtrigger.html).
 
 Only built-ins of SQLite 3.40 are used, so that any SQLite tool may write.
@@ -22,6 +22,7 @@ from holdfast.schema.model import Table
 from holdfast.sql.names import change_table, key_match, key_sql, literal, names, quote
 
 _QUIET = "(SELECT applying FROM holdfast_state) = 0"
+_NOT_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
 _GROUP = "(SELECT open_tx FROM holdfast_state)"
 
 
@@ -169,6 +170,50 @@ def resolve_unknown(table: Table) -> str:
     """Store what a look-up found: parameters are now, the new values, the group and the key."""
     targets = "".join(f", {quote(name)} = ?" for name in new_names(table))
     return f"UPDATE {change_table(table)} SET now = ?{targets} WHERE tx = ? AND key = ?"
+
+
+def look_up_unknown(table: Table) -> str:
+    """The same from the table itself: parameters are the key's values, the group and the key."""
+    targets = names(["now", *new_names(table)])
+    if table.data_columns:
+        targets = f"({targets})"
+    found = ", ".join(["count(*)", *(quote(column.name) for column in table.data_columns)])
+    return (
+        f"UPDATE {change_table(table)} SET {targets} = (SELECT {found} FROM {quote(table.name)} "
+        f"WHERE {key_match(table)}) WHERE tx = ? AND key = ?"
+    )
+
+
+def _texts(table: Table) -> list[str]:
+    """The columns of a note that may hold any text, the key first."""
+    data = [c.name for c in table.data_columns if STORAGE[c.type] == "TEXT"]
+    return ["key", *(f"o_{name}" for name in data), *(f"n_{name}" for name in data)]
+
+
+def odd_texts(table: Table) -> str:
+    """Of a group (parameter): rowid and the bytes of all texts, of notes where one is not plain
+    ASCII. Whether they are UTF-8 is for the host to see: SQLite's built-in functions cannot."""
+    texts = [quote(name) for name in _texts(table)]
+    odd = " OR ".join(f"(typeof({n}) = 'text' AND {n} GLOB {_NOT_ASCII})" for n in texts)
+    parts = ", ".join(f"CASE typeof({n}) WHEN 'text' THEN CAST({n} AS BLOB) END" for n in texts)
+    return f"SELECT rowid, {parts} FROM {change_table(table)} WHERE tx = ? AND ({odd})"
+
+
+def mend_texts(table: Table) -> str:
+    """Keep texts that nobody can read as bytes: parameters are a flag for each text, and the rowid.
+
+    A key becomes hex; its note stays a change, so that it is refused and not forgotten.
+    """
+    key, *texts = (quote(name) for name in _texts(table))
+    sets = [f"{key} = CASE WHEN ?1 THEN lower(hex(CAST({key} AS BLOB))) ELSE {key} END"]
+    sets.append("now = CASE WHEN ?1 THEN 1 - was ELSE now END")
+    sets += [
+        f"{name} = CASE WHEN ?{number} THEN CAST({name} AS BLOB) ELSE {name} END"
+        for number, name in enumerate(texts, start=2)
+    ]
+    return (
+        f"UPDATE {change_table(table)} SET {', '.join(sets)} WHERE rowid = ?{len(texts) + 2}"
+    )
 
 
 def _empty(table: Table) -> str:

@@ -11,13 +11,16 @@ import functools
 
 import msgspec
 
+from holdfast.core.values import STORAGE
 from holdfast.schema.model import ForeignKey, Schema, Table
 from holdfast.sql.capture import (
     create_change_table,
     drop_empty,
     new_names,
+    odd_texts,
     old_names,
-    resolve_unknown,
+    look_up_unknown,
+    mend_texts,
     survey,
     triggers,
     unknown_keys,
@@ -63,6 +66,7 @@ BOOKKEEPING = (
   token_file TEXT NOT NULL DEFAULT '',
   sync_request INTEGER NOT NULL DEFAULT 0,
   session TEXT NOT NULL DEFAULT '{}',
+  capture TEXT NOT NULL DEFAULT '',
   schema TEXT NOT NULL
 ) STRICT""",
     """CREATE TABLE holdfast_tx (
@@ -116,6 +120,11 @@ class TableProgram(msgspec.Struct, frozen=True):
     survey: str
     unknown_keys: str
     resolve_unknown: str
+    """Look up a row of which it is unknown whether it stayed: its key's values, the group, the key."""
+    odd_texts: str
+    """Rowid and bytes of the texts of a group (parameter) that may not be UTF-8."""
+    mend_texts: str
+    """Keep texts that are not UTF-8 as bytes: a flag for each (the key first), and the rowid."""
     drop_empty: str
     chained: str
     """Earlier unsettled changes of the rows of a group (parameter), in any order; columns as in
@@ -130,10 +139,13 @@ class TableProgram(msgspec.Struct, frozen=True):
     key_changes: str
     """Unsettled changes of one key, in order; columns as in ``changes`` and then ``held``."""
     group_keys: str
+    touched_keys: str
+    """Group and key of the changes of groups from ? to ?, in order."""
     unsettled_keys: str
     set_held: str
     held_keys: str
     delete_group: str
+    delete_acked: str
     select_shadow: str
     put_shadow: str
     delete_shadow: str
@@ -178,25 +190,37 @@ def _change_columns(table: Table, prefix: str = "") -> str:
     return names((*fixed, *old_names(table), *new_names(table)), prefix)
 
 
-def _parent_groups(schema: Schema, table: Table, key: ForeignKey) -> str | None:
+def _escaped(table: Table, name: str) -> bool:
+    """Whether ``_note_text`` gives a part of a composite key, with its escapes."""
+    return name in table.key and len(table.key) > 1
+
+
+def _note_text(table: Table, name: str) -> str:
+    """The text, as keys have it, of a column of the row that the note ``c`` is about."""
+    if _escaped(table, name):
+        # The parts of a key are parted by "/", and by no other "/": so it is an array, nearly.
+        array = """'[' || replace(json_quote(c.key), '/', '","') || ']'"""
+        return f"json_extract({array}, '$[{table.key.index(name)}]')"
+    if name in table.key:
+        return "c.key"
+    value = f"c.{quote('n_' + name)}"
+    storage = STORAGE[table.by_name[name].type]
+    if storage == "BLOB":
+        return f"lower(hex({value}))"
+    return value if storage == "TEXT" else f"CAST({value} AS TEXT)"
+
+
+def _parent_groups(schema: Schema, table: Table, key: ForeignKey) -> str:
     """Unsettled groups before this one that insert a parent row of it."""
     parent = schema.by_name[key.table]
+    composite = len(parent.key) > 1
     parts = []
     for name in key.columns:
-        if name not in table.key:
-            parts.append(f"c.{quote('n_' + name)}")
-        elif len(table.key) == 1:
-            parts.append("c.key")
+        text = _note_text(table, name)
+        if not composite:
+            parts.append(f"replace(replace({text}, '%2F', '/'), '%25', '%')" if _escaped(table, name) else text)
         else:
-            return None
-    if len(parts) > 1:
-        parts = [
-            f"replace(replace(CAST({part} AS TEXT), '%', '%25'), '/', '%2F')" for part in parts
-        ]
-    elif parent.key_columns[0].type == "bytes":
-        parts = [f"lower(hex({parts[0]}))"]
-    else:
-        parts = [f"CAST({parts[0]} AS TEXT)"]
+            parts.append(text if _escaped(table, name) else f"replace(replace({text}, '%', '%25'), '/', '%2F')")
     expression = " || '/' || ".join(parts)
     return (
         f"SELECT DISTINCT p.tx FROM {change_table(table)} AS c "
@@ -244,13 +268,15 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         ),
         survey=survey(table),
         unknown_keys=unknown_keys(table),
-        resolve_unknown=resolve_unknown(table),
+        resolve_unknown=look_up_unknown(table),
+        odd_texts=odd_texts(table),
+        mend_texts=mend_texts(table),
         drop_empty=drop_empty(table),
         chained=f"SELECT {_change_columns(table, 'p.')} FROM {change} AS c "
         f"JOIN {change} AS p ON p.key = c.key AND p.tx < c.tx "
         f"JOIN holdfast_tx AS x ON x.number = p.tx AND x.state IN {_UNSETTLED} "
         "WHERE c.tx = ?",
-        parents=tuple(sql for sql in parents if sql),
+        parents=tuple(parents),
         freed=tuple(sql for sql in freed if sql),
         set_bases=f"UPDATE {change} SET bases = ?, base = coalesce((SELECT rev FROM holdfast_row "
         f"WHERE tbl = '{table.name}' AND key = {change}.key), 0) WHERE tx = ? AND key = ?",
@@ -259,10 +285,13 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         key_changes=f"SELECT {_change_columns(table, 'c.')} FROM {change} AS c {unsettled} "
         "WHERE c.key = ? ORDER BY c.tx",
         group_keys=f"SELECT key FROM {change} WHERE tx = ?",
-        unsettled_keys=f"SELECT DISTINCT c.key FROM {change} AS c {unsettled}",
+        touched_keys=f"SELECT tx, key FROM {change} WHERE tx BETWEEN ? AND ? ORDER BY tx",
+        unsettled_keys=f"SELECT c.key FROM {change} AS c {unsettled}",
         set_held=f"UPDATE {change} SET held = ? WHERE tx = ? AND key = ?",
-        held_keys=f"SELECT DISTINCT c.key FROM {change} AS c {unsettled} WHERE c.held = 1",
+        held_keys=f"SELECT c.key FROM {change} AS c {unsettled} WHERE c.held = 1",
         delete_group=f"DELETE FROM {change} WHERE tx = ?",
+        delete_acked=f"DELETE FROM {change} WHERE tx IN "
+        "(SELECT number FROM holdfast_tx WHERE state = 'acked')",
         select_shadow=f"SELECT present{comma}{names(_shadow_names(table))} FROM {shadow} WHERE key = ?",
         put_shadow=f"INSERT OR REPLACE INTO {shadow} "
         f"(key, present{comma}{names(_shadow_names(table))}) "

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import currently_in_test_context, event, given, settings
 from hypothesis import strategies as st
 from replica_lab import Device, device, difference, dump
 
@@ -54,6 +54,11 @@ class Tx:
     number: int
     notes: dict[str, tuple[bool, bool, Data, Data]]
     state: str = "pending"
+
+
+def remark(text: str) -> None:
+    if currently_in_test_context():
+        event(text)
 
 
 def fold(row: Data | None, note: tuple[bool, bool, Data, Data]) -> Data | None:
@@ -133,7 +138,7 @@ class World:
         outcomes = []
         for tx, sent, fate in zip(unsettled, batch, fates, strict=False):
             tx.state = self.decide(tx, fate)
-            event(tx.state)
+            remark(tx.state)
             outcomes.append(
                 Outcome(tx.number, sent.id, tx.state, "test", "a reason", "u", int(tx.state == "held"))
             )
@@ -255,7 +260,7 @@ class World:
             assert not held
             assert visible == wanted
         else:
-            event("collision")
+            remark("collision")
             assert held
         for key in {key for _, key in held}:
             assert collides(visible, key, whole[key]), f"{key} is set aside without need"
@@ -285,8 +290,8 @@ class World:
 
 
 IDS = st.sampled_from("abcd")
-US = st.sampled_from([None, "1", "2", "3"])
-STORES = st.sampled_from(["s", "s", "s", "t", "z"])
+US = st.sampled_from([None, "1", "2", "3", "4"])
+STORES = st.sampled_from(["s", "s", "s", "s", "s", "t", "z"])
 NAMES = st.sampled_from(["x", "y"])
 NUMBERS = st.integers(-2, 2)
 
@@ -323,6 +328,7 @@ STEPS = st.lists(
         st.tuples(st.just("exchange"), st.lists(FATES, max_size=3), SCOPES, st.booleans()),
         st.tuples(st.just("exchange"), st.lists(FATES, max_size=3), SCOPES, st.booleans()),
     ),
+    min_size=3,
     max_size=14,
 )
 
@@ -330,6 +336,9 @@ STEPS = st.lists(
 def play(library: str, steps: Any) -> None:
     with device(library, SCHEMA) as phone:
         world = World(phone)
+        for number, key in enumerate("abc", start=1):
+            world.edit(key, ("s", str(number), "x", number))
+        world.exchange([], world.scopes, False)
         for kind, *args in steps:
             if kind == "local":
                 world.local(*args)

@@ -1,0 +1,331 @@
+"""A schema with every policy and constraint, and random work on it.
+
+Knows: how to write a row, in plain SQL. Must not know: the network, or what the engine makes of it.
+Every text that is written holds a token of its own (``~1f~``), so that it can be found again: where it
+should be, and where it must not be.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from holdfast.core.keys import row_key
+from holdfast.schema.model import CONFLICT_TABLE, Check, Column, ForeignKey, Schema, Table
+from holdfast.server.rules import RuleContext
+
+Row = tuple[Any, ...]
+Dump = dict[str, dict[str, Row]]
+"""Table to key text to the whole row."""
+Statement = tuple[str, tuple[Any, ...]]
+
+TOKEN = re.compile(r"~[0-9a-f]+~")
+
+SCHEMA = Schema(
+    name="bazaar",
+    tables=(
+        Table(
+            name="product",
+            key=("id",),
+            columns=(
+                Column("id"),
+                Column("sku"),
+                Column("title", default=""),
+                Column("price", "decimal", merge="manual", scale=2, default="0.00"),
+                Column("level", "integer", merge="counter"),
+            ),
+            scopes=("catalog",),
+            unique=(("sku",),),
+            existence_public=True,
+            on_delete="manual",
+            checks=(Check("sku", "not_empty"),),
+        ),
+        Table(
+            name="item",
+            key=("id",),
+            columns=(
+                Column("id"),
+                Column("store"),
+                Column("product", nullable=True),
+                Column("sku", nullable=True),
+                Column("name", default=""),
+                Column("label", merge="server", nullable=True),
+                Column("tag", merge="client", nullable=True),
+                Column("choice", merge="manual", nullable=True),
+                Column("stock", "integer", merge="counter"),
+                Column("rank", "integer", merge="largest", default="0"),
+                Column("low", "decimal", merge="smallest", scale=2, nullable=True),
+                Column("facts", "json", nullable=True),
+                Column("raw", "bytes", nullable=True),
+                Column("flag", "boolean", default=False),
+                Column("born", "date", nullable=True),
+                Column("seen", "timestamp", corrected=True, nullable=True),
+                Column("ratio", "real", nullable=True),
+            ),
+            scopes=("store/{store}",),
+            unique=(("store", "sku"),),
+            foreign_keys=(ForeignKey(("product",), "product"),),
+            checks=(Check("rank", "range", min=0, max=1000), Check("name", "length", max=40)),
+        ),
+        Table(
+            name="part",
+            key=("store", "code", "n"),
+            columns=(
+                Column("store"),
+                Column("code"),
+                Column("n", "integer"),
+                Column("item", nullable=True),
+                Column("note", merge="manual", default=""),
+                Column("qty", "integer", merge="counter"),
+            ),
+            scopes=("store/{store}",),
+            on_delete="manual",
+            foreign_keys=(ForeignKey(("item",), "item"),),
+        ),
+        Table(
+            name="memo",
+            key=("id",),
+            columns=(
+                Column("id", "uuid"),
+                Column("store"),
+                Column("item", nullable=True),
+                Column("body", default=""),
+            ),
+            scopes=("store/{store}",),
+            on_delete="delete",
+            foreign_keys=(ForeignKey(("item",), "item"),),
+        ),
+        Table(  # never deleted, so that its counters can be summed by anybody
+            name="tally",
+            key=("id",),
+            columns=(
+                Column("id", "integer"),
+                Column("store"),
+                Column("n", "integer", merge="counter"),
+                Column("best", "integer", merge="largest", default="0"),
+            ),
+            scopes=("store/{store}",),
+        ),
+        Table(
+            name="task",
+            key=("id",),
+            columns=(
+                Column("id", "bytes"),
+                Column("store"),
+                Column("text", merge="manual", default=""),
+                Column("done", "boolean", default=False),
+            ),
+            scopes=("store/{store}", "tasks"),
+        ),
+        Table(
+            name="link",
+            key=("a", "b"),
+            columns=(Column("a"), Column("b", "bytes")),
+            scopes=("catalog",),
+        ),
+        Table(
+            name="audit",
+            key=("id",),
+            columns=(Column("id"), Column("store"), Column("what", default="")),
+            scopes=("store/{store}",),
+        ),
+    ),
+)
+
+TABLES = {table.name: table for table in (*SCHEMA.tables, CONFLICT_TABLE)}
+STORES = ("1", "2", "3")
+_SKUS = ("a", "b", "c", "d")
+
+
+def scopes(table: str, row: Sequence[Any]) -> set[str]:
+    """The scopes of a row, in words of our own."""
+    value = dict(zip(TABLES[table].column_names, row, strict=True))
+    if table == "holdfast_conflict":
+        return set(json.loads(value["scopes"]))
+    if table in ("product", "link"):
+        return {"catalog"}
+    own = {f"store/{value['store']}"}
+    return own | {"tasks"} if table == "task" else own
+
+
+def dump(query: Callable[[str], Sequence[Row]]) -> Dump:
+    """All synced rows, by plain SQL."""
+    found: Dump = {}
+    for name, table in TABLES.items():
+        columns = ", ".join(f'"{column}"' for column in table.column_names)
+        rows = query(f"SELECT {columns} FROM {name}")
+        found[name] = {row_key(table, row): tuple(row) for row in rows}
+    return found
+
+
+def tokens(value: object) -> set[str]:
+    """All tokens in a value, or in what holds values."""
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    if isinstance(value, str):
+        return set(TOKEN.findall(value))
+    if isinstance(value, Mapping):
+        return set().union(*map(tokens, value.values())) if value else set()
+    if isinstance(value, (tuple, list)):
+        return set().union(*map(tokens, value)) if value else set()
+    return set()
+
+
+def no_bad_words(transaction: RuleContext) -> None:
+    """A rule that refuses some work."""
+    for change in transaction.changes:
+        if change.table in ("item", "product") and change.new is not None:
+            text = str(change.new.get("name", "")) + str(change.new.get("title", ""))
+            if "!" in text:
+                transaction.refuse("bad_word", "Not such words.", field="name")
+
+
+def audit_flags(transaction: RuleContext) -> None:
+    """A rule that adds rows, and asks the database."""
+    for change in transaction.changes:
+        if change.table == "item" and change.new is not None and change.new["flag"]:
+            ((count,),) = [
+                tuple(row.values())
+                for row in transaction.query("SELECT count(*) FROM item WHERE flag = 1")
+            ]
+            transaction.add(
+                "audit",
+                {"id": change.key, "store": change.new["store"], "what": f"{min(count, 3)}"},
+            )
+
+
+RULES = (no_bad_words, audit_flags)
+
+
+class Work:
+    """Random work of one device, or of the back office: SQL statements on rows as they are seen."""
+
+    def __init__(self, dice: random.Random, numbers: itertools.count[int]) -> None:
+        self.dice = dice
+        self._numbers = numbers
+
+    def token(self) -> str:
+        return f"~{next(self._numbers):x}~"
+
+    def transaction(self, seen: Dump, stores: Sequence[str], now_us: int) -> list[Statement]:
+        """One to four statements."""
+        count = self.dice.choice((1, 1, 1, 2, 2, 3, 4))
+        return [self.statement(seen, stores, now_us) for _ in range(count)]
+
+    def statement(self, seen: Dump, stores: Sequence[str], now_us: int) -> Statement:
+        names = ("product", "item", "item", "item", "item", "part", "part", "memo", "tally", "task", "link")
+        name = self.dice.choice(names)
+        keys = sorted(seen[name])
+        kind = self.dice.random()
+        if not keys or kind < 0.2:
+            return self._insert(name, seen, stores, now_us)
+        row = seen[name][self.dice.choice(keys)]
+        if kind < 0.32 and name not in ("tally",):
+            return self._delete(name, row)
+        if kind < 0.4 and name in ("item", "product"):
+            verb = self.dice.choice(("INSERT OR REPLACE", "UPDATE OR REPLACE"))
+            if verb == "UPDATE OR REPLACE":
+                sku = self.dice.choice(_SKUS)
+                return f"UPDATE OR REPLACE {name} SET sku = ? WHERE id = ?", (sku, row[0])
+            return self._insert(name, seen, stores, now_us, verb=verb)
+        return self._update(name, row, seen, stores, now_us)
+
+    def value(self, table: str, column: Column, seen: Dump, stores: Sequence[str], now_us: int) -> Any:
+        dice = self.dice
+        if column.nullable and dice.random() < 0.15:
+            return None
+        if column.name == "sku":
+            return dice.choice(_SKUS)
+        if column.name == "store":
+            return dice.choice(stores)
+        if column.name in ("item", "product"):
+            known = sorted(seen[column.name])
+            return dice.choice(known) if known and dice.random() < 0.85 else dice.choice(("i1", "p1"))
+        match column.type:
+            case "text":
+                return self.token() + ("!" if dice.random() < 0.05 else "")
+            case "integer":
+                return dice.randrange(1001) if column.merge == "largest" else dice.randrange(-9, 10)
+            case "decimal":
+                return f"{dice.randrange(200)}.{dice.randrange(100):02d}"
+            case "json":
+                return json.dumps({"t": self.token(), "é": [1, None, 2.5]})
+            case "bytes":
+                return self.token().encode() + b"\x00\xff"
+            case "boolean":
+                return int(dice.random() < 0.5)
+            case "date":
+                return f"20{dice.randrange(10, 30)}-02-{dice.randrange(1, 29):02d}"
+            case "timestamp":
+                return now_us
+            case "real":
+                return dice.choice((0.0, -0.0, 0.1, 1e300, -2.5, 5e-324))
+        raise AssertionError(column.type)
+
+    def _key(self, table: str, stores: Sequence[str]) -> Row:
+        dice = self.dice
+        match table:
+            case "part":
+                return dice.choice(stores), dice.choice(("x/y", "50%", "z")), dice.randrange(-1, 3)
+            case "memo":
+                return (f"00000000-0000-7000-8000-{dice.randrange(8):012x}",)
+            case "tally":
+                return (dice.randrange(-2, 4),)
+            case "task":
+                return (bytes([0, dice.randrange(6)]),)
+            case "link":
+                return dice.choice(("l", "l/m", "ü")), bytes([dice.randrange(4)])
+        return (f"{table[0]}{dice.randrange(1, 9)}",)
+
+    def _insert(
+        self, name: str, seen: Dump, stores: Sequence[str], now_us: int, verb: str = "INSERT"
+    ) -> Statement:
+        table = TABLES[name]
+        key = self._key(name, stores)
+        row = dict(zip(table.key, key, strict=True))
+        for column in table.data_columns:
+            needed = column.name in ("store", "sku") and not column.nullable
+            if needed or self.dice.random() < 0.6:
+                row[column.name] = self.value(name, column, seen, stores, now_us)
+        columns = ", ".join(row)
+        marks = ", ".join("?" * len(row))
+        tail = ""
+        if verb == "INSERT" and len(row) > len(key) and self.dice.random() < 0.4:
+            sets = ", ".join(f"{c} = excluded.{c}" for c in row if c not in table.key)
+            tail = f" ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {sets}"
+        return f"{verb} INTO {name} ({columns}) VALUES ({marks}){tail}", tuple(row.values())
+
+    def _update(
+        self, name: str, row: Row, seen: Dump, stores: Sequence[str], now_us: int
+    ) -> Statement:
+        table = TABLES[name]
+        if not table.data_columns:
+            return self._delete(name, row)
+        picked = self.dice.sample(
+            table.data_columns, min(len(table.data_columns), self.dice.choice((1, 1, 2, 3)))
+        )
+        sets, values = [], []
+        for column in picked:
+            if column.name == "store" and self.dice.random() < 0.5:
+                column = table.data_columns[-1]
+            value = self.value(name, column, seen, stores, now_us)
+            if column.merge == "counter" and self.dice.random() < 0.7:
+                sets.append(f"{column.name} = {column.name} + ?")
+            else:
+                sets.append(f"{column.name} = ?")
+            values.append(value)
+        where, key = self._where(name, row)
+        return f"UPDATE {name} SET {', '.join(sets)} WHERE {where}", (*values, *key)
+
+    def _delete(self, name: str, row: Row) -> Statement:
+        where, key = self._where(name, row)
+        return f"DELETE FROM {name} WHERE {where}", key
+
+    def _where(self, name: str, row: Row) -> tuple[str, Row]:
+        table = TABLES[name]
+        where = " AND ".join(f"{column} = ?" for column in table.key)
+        return where, tuple(row[position] for position in table.key_positions)
