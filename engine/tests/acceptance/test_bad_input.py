@@ -422,9 +422,16 @@ def test_a_bad_transaction_costs_only_itself(world, peer: Peer) -> None:
 def test_hostile_values_that_fit_arrive_unchanged(world, peer: Peer) -> None:
     b = world.device("b", "token-b")
     names = [
-        "'; DROP TABLE stock; --", '"quoted"', "\u202e\u200d", "e\u0301 \u00e9",
-        "=cmd|'/c calc'!A1", "\U0010ffff\ufdd0", "<img src=x onerror=alert(1)>", "x" * 100_000, "\r\n\t\x01\x7f",
-    ]  # fmt: skip
+        "'; DROP TABLE stock; --",
+        '"quoted"',
+        "\u202e\u200d",
+        "e\u0301 \u00e9",
+        "=cmd|'/c calc'!A1",
+        "\U0010ffff\ufdd0",
+        "<img src=x onerror=alert(1)>",
+        "x" * 100_000,
+        "\r\n\t\x01\x7f",
+    ]
     numbers = [2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), -1, 0]
     changes = [insert(f"n{i}", name=name) for i, name in enumerate(names)]
     changes += [insert(f"i{i}", price=str(number)) for i, number in enumerate(numbers)]

@@ -26,7 +26,7 @@ def check_request(
     """Protocol, device, schema and epoch. Raises ``ProtocolError``."""
     if request.protocol != PROTOCOL:
         raise ProtocolError(
-            f"this server speaks protocol {PROTOCOL}", code="protocol_mismatch", protocol=PROTOCOL
+            f"this server speaks protocol {PROTOCOL}", code="protocol_version", protocol=PROTOCOL
         )
     if request.device not in ("", principal.device):
         raise ProtocolError("this token belongs to another device", code="wrong_device", status=403)

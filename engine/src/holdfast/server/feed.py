@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from holdfast.core.digest import Digest, row_hash
 from holdfast.core.errors import BadValue
@@ -37,8 +38,7 @@ def scopes_of(table: Table, row: Sequence[Value] | None) -> tuple[str, ...]:
         return ()
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(Struct, frozen=True, gc=False):
     """A row that a commit changed: the scopes it was in, and what it is now (None: gone)."""
 
     table: Table
@@ -79,20 +79,22 @@ def publish(
     for name in sorted(places):
         scope = states[name]
         version = scope.head + 1
-        digest = scope.digest
+        removed: list[bytes] = []
+        added: list[bytes] = []
         for items in places[name].values():
             table = items[0].table
             old = writer.hashes(name, table, [item.key for item in items])
             for item in items:
                 before = old.get(item.key)
                 if before is not None:
-                    digest = digest.remove(before)
+                    removed.append(before)
                 if item.row is not None and name in item.after:
                     after = row_hash(scope.key, table.name, item.key, item.row)
-                    digest = digest.add(after)
+                    added.append(after)
                     entries.append(FeedEntry(name, table.name, item.key, version, after, False))
                 else:
                     entries.append(FeedEntry(name, table.name, item.key, version, b"", True))
+        digest = scope.digest.replace(removed=removed, added=added)
         moved.append(Scope(name, version, digest, scope.key))
     writer.put_feed(entries)
     writer.put_scopes(moved)

@@ -73,14 +73,14 @@ def read_changes(schema: Schema, transaction: Transaction, shift: Shift) -> list
 
 
 def _read_change(table: Table, change: Change, shift: Shift) -> RowChange:
-    key_values = read_key(table, change.key)
+    key_values, key = _read_key(table, change.key)
     new = {} if change.op == "delete" else _read_new(table, change, shift)
     for name in change.bases:
         if name not in table.by_name:
             raise _unknown_column(table, name)
     return RowChange(
         table=table,
-        key=key_text(table, key_values),
+        key=key,
         key_values=key_values,
         op=change.op,
         base=change.base,
@@ -92,6 +92,11 @@ def _read_change(table: Table, change: Change, shift: Shift) -> RowChange:
 
 def read_key(table: Table, wire: list[object]) -> tuple[Value, ...]:
     """The storage values of a key. Raises ``Refuse`` (``bad_key``)."""
+    return _read_key(table, wire)[0]
+
+
+def _read_key(table: Table, wire: list[object]) -> tuple[tuple[Value, ...], str]:
+    """A key's storage values and its text."""
     columns = table.key_columns
     if len(wire) != len(columns):
         raise Refuse(
@@ -99,17 +104,19 @@ def read_key(table: Table, wire: list[object]) -> tuple[Value, ...]:
         )
     try:
         key = tuple(
-            values.from_wire(column.type, value, scale=column.scale)
-            for column, value in zip(columns, wire, strict=True)
+            [
+                values.from_wire(column.type, value, scale=column.scale)
+                for column, value in zip(columns, wire, strict=True)
+            ]
         )
-        key_text(table, key)
+        text = key_text(table, key)
     except BadValue as error:
         raise Refuse(
             "bad_key", f"The key of {table.name} does not fit: {error.message}.", table=table.name
         ) from None
-    if any(value is None or value in ("", b"") for value in key):
+    if None in key or "" in key or b"" in key:
         raise Refuse("bad_key", f"The key of {table.name} must not be empty.", table=table.name)
-    return key
+    return key, text
 
 
 def _read_new(table: Table, change: Change, shift: Shift) -> dict[str, Value]:

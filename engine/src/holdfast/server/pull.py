@@ -40,7 +40,8 @@ def wire_row(table: Table, rev: int, row: Sequence[Value]) -> list[Any]:
 
 
 def _size(row: Row) -> int:
-    return sum(len(value) if isinstance(value, (str, bytes)) else 8 for value in row)
+    texts = [len(value) for value in row if isinstance(value, (str, bytes))]
+    return sum(texts) + 8 * (len(row) - len(texts))
 
 
 class _Puller:

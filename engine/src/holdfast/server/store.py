@@ -16,6 +16,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from msgspec import Struct
+
 from holdfast.core.digest import Digest
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Schema, Table
@@ -34,8 +36,7 @@ class Scope:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True, gc=False):
     """What is stored of one row; ``values`` is None when it is gone, ``image`` its last values."""
 
     rev: int
@@ -44,8 +45,7 @@ class Stored:
     image: Row | None
 
 
-@dataclass(frozen=True, slots=True)
-class RowRecord:
+class RowRecord(Struct, frozen=True, gc=False):
     """The engine's record of one row, to be written."""
 
     key: str
@@ -54,8 +54,7 @@ class RowRecord:
     image: Row | None
 
 
-@dataclass(frozen=True, slots=True)
-class FeedEntry:
+class FeedEntry(Struct, frozen=True, gc=False):
     """A row in a scope: the version of its last change there, its hash, and whether it has left."""
 
     scope: str
@@ -66,8 +65,7 @@ class FeedEntry:
     removed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True, gc=False):
     """A feed entry as a pull sees it."""
 
     table: str

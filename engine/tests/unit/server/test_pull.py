@@ -122,7 +122,7 @@ def test_requests_that_do_not_fit_are_refused_whole(server: Any) -> None:
     assert refused(one, device="other") == ("wrong_device", 403)
     assert refused(one, schema="f" * 32) == ("schema_mismatch", 409)
     assert refused(one, epoch="other") == ("epoch_mismatch", 409)
-    assert refused(one, protocol=99)[0] == "protocol_mismatch"
+    assert refused(one, protocol=99)[0] == "protocol_version"
     assert refused(one, nonce=Nonces("wrongwrong", "newnewnew")) == ("nonce_mismatch", 409)
     assert server.query("SELECT high FROM holdfast_device") == [(1,)]
     assert [o.outcome for o in one.sync()] == ["applied"]

@@ -1,0 +1,651 @@
+"""A world in one process: a real server, real replicas, a bad network, wrong clocks, from one seed.
+
+Knows: how to do a step and what was done. Must not know: what must hold afterwards (``checks``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bazaar import RULES, SCHEMA, STORES, Dump, Row, Statement, Work, dump, scopes, tokens
+from holdfast.core.errors import (
+    BadValue,
+    ConstraintFailed,
+    DatabaseError,
+    Offline,
+    ProtocolError,
+)
+from holdfast.protocol.codec import decode_request, encode_line, encode_request
+from holdfast.protocol.messages import (
+    Checkpoint,
+    ExchangeRequest,
+    Gone,
+    Head,
+    RangeAnswer,
+    Rows,
+    Transaction,
+    VerifyRequest,
+)
+from holdfast.replica.answer import Answer, receive
+from holdfast.replica.host import Host
+from holdfast.replica.memory import MemoryTransport
+from holdfast.replica.replica import Replica
+from holdfast.server.principal import Principal
+from holdfast.server.service import Service
+from holdfast.server.sqlite_store import SqliteStore
+from holdfast.sqlite import Connection, OpenOptions, driver
+
+START_US = 1_790_000_000_000_000
+YEAR_US = 365 * 86_400 * 1_000_000
+SECOND_US = 1_000_000
+
+PRINCIPALS = (
+    Principal("anna", "till-1", read=(), write=("catalog", "store/1", "tasks")),
+    Principal("ben", "till-2", read=("store/1",), write=("catalog", "store/2", "tasks")),
+    Principal("cleo", "office", read=(), write=("catalog", "store/*", "tasks")),
+    Principal("dora", "yard", read=("catalog",), write=("store/2", "store/3")),
+)
+
+
+class FastDriver:
+    """APSW that does not wait for the disk: no test here cuts the power."""
+
+    name = "apsw"
+
+    def __init__(self) -> None:
+        self._driver = driver()
+
+    @property
+    def sqlite_version(self) -> tuple[int, int, int]:
+        return self._driver.sqlite_version
+
+    def connect(self, path: str, options: OpenOptions) -> Connection:
+        return self._driver.connect(path, replace(options, synchronous="OFF"))
+
+
+@dataclass
+class Options:
+    """What a world is like."""
+
+    devices: int = 3
+    faults: bool = True
+    jumps: bool = True
+    latency: bool = True
+    revocations: bool = True
+    foreign: bool = True
+    direct: bool = True
+    skews: tuple[int, ...] = (0, 0, 0, 0)
+    drivers: tuple[str, ...] = ("apsw", "apsw", "apsw", "apsw")
+
+
+@dataclass
+class Event:
+    """Something that happened to the server, for ``again``."""
+
+    kind: str
+    now_us: int
+    principal: Principal | None = None
+    request: ExchangeRequest | None = None
+    statements: list[Statement] = field(default_factory=list)
+
+
+@dataclass
+class Ledger:
+    """What was done and told, kept apart from the engine."""
+
+    ids: dict[tuple[str, int], str] = field(default_factory=dict)
+    sent: dict[tuple[str, int], Transaction] = field(default_factory=dict)
+    dropped: set[tuple[str, int]] = field(default_factory=set)
+    direct: Counter[int] = field(default_factory=Counter)
+    direct_keys: set[int] = field(default_factory=set)
+    overwritten: set[str] = field(default_factory=set)
+    events: list[Event] = field(default_factory=list)
+    history: dict[tuple[str, int], Dump] = field(default_factory=dict)
+    conflicts: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+class Line(MemoryTransport):
+    """The line of one device, with its faults."""
+
+    def __init__(self, world: World, device: Device) -> None:
+        super().__init__(world.service, device.principal, now_us=device.now_us)
+        self._world = world
+        self._device = device
+        self.answered = 0
+
+    def _call(self, serve: Any, request: Any, echo: str, kind: Any) -> Answer:
+        world, device = self._world, self._device
+        body = encode_request(request)
+        if kind is ExchangeRequest:
+            device.note_request(request)
+        fault = world.fault()
+        if fault == "drop":
+            raise Offline("dropped before the server", code="unreachable")
+        world.pass_time()
+        sent_us = device.now_us()
+        world.pass_time()
+        if fault in ("repeat", "late"):
+            world.late.append((device, body, kind))
+        before = world.committed
+        try:
+            lines = world.serve(device, body, kind, echo)
+            if fault == "repeat":
+                lines = world.serve(device, body, kind, echo)
+        except ProtocolError as error:
+            world.count[f"error {error.code}"] += 1
+            raise self._failure(error, echo) from None
+        world.pass_time()
+        if fault == "lose":
+            world.count["answer lost"] += 1
+            if world.committed > before and getattr(request, "transactions", ()):
+                world.count["answer lost after commit"] += 1
+            raise Offline("the answer was lost", code="timeout")
+        raw = b"".join(lines)
+        if fault == "cut":
+            raw = raw[: world.net.randrange(len(raw))]
+            world.count["answer cut"] += 1
+        if fault == "old" and device.old_answer:
+            raw = device.old_answer
+        device.old_answer = b"".join(lines)
+        pieces = [raw[i : i + 400] for i in range(0, len(raw), 400)]
+        answer = receive(pieces, echo=echo, sent_us=sent_us, received_us=device.now_us())
+        self.answered += 1
+        return answer
+
+
+@dataclass
+class Device:
+    """One device: its file, its clock, what it may see."""
+
+    world: World
+    name: str
+    principal: Principal
+    path: Path
+    library: str
+    skew_us: int
+    random: random.Random
+    work: Work
+    replica: Replica = field(init=False)
+    line: Line = field(init=False)
+    foreign: Connection = field(init=False)
+    readable_tokens: set[str] = field(default_factory=set)
+    readable_keys: set[tuple[str, str]] = field(default_factory=set)
+    old_answer: bytes = b""
+    verifying: bool = False
+
+    def now_us(self) -> int:
+        return self.world.now + self.skew_us
+
+    def open(self) -> None:
+        host = Host(
+            now_us=self.now_us,
+            monotonic_ms=lambda: self.world.now // 1000,
+            random_bytes=self.random.randbytes,
+            random01=self.random.random,
+        )
+        self.line = Line(self.world, self)
+        self.replica = Replica.open(
+            self.path, SCHEMA, transport=self.line, host=host, synchronous="OFF",
+            driver_name=self.library,  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.foreign = self.replica._database.watch()
+
+    def close(self) -> None:
+        self.foreign.close()
+        self.replica.close()
+
+    def rows(self, sql: str, *params: Any) -> list[Row]:
+        return self.foreign.execute(sql, params)
+
+    def dump(self) -> Dump:
+        return dump(self.rows)
+
+    def transactions(self) -> dict[int, tuple[str, str, int, int]]:
+        """Number to id, state, held_by and replaces."""
+        return {
+            int(number): (id_, state, held_by, replaces)
+            for number, id_, state, held_by, replaces in self.rows(
+                "SELECT number, id, state, held_by, replaces FROM holdfast_tx"
+            )
+        }
+
+    def stores(self) -> tuple[str, ...]:
+        if self.work.dice.random() < 0.06:
+            return STORES
+        return tuple(s for s in STORES if self.principal.may_write(f"store/{s}")) or STORES
+
+    def note_request(self, request: ExchangeRequest) -> None:
+        ledger = self.world.ledger
+        for transaction in request.transactions:
+            place = self.name, transaction.number
+            known = ledger.sent.setdefault(place, transaction)
+            assert known == transaction, f"{place} was sent with another body"
+            assert ledger.ids.setdefault(place, transaction.id) == transaction.id
+            self.readable_tokens |= tokens([transaction_values(transaction)])
+
+
+def transaction_values(transaction: Transaction) -> list[Any]:
+    return [[change.key, change.new, change.old] for change in transaction.changes]
+
+
+class World:
+    """Everything, and the steps it can take."""
+
+    def __init__(self, folder: Path, seed: int | str, options: Options | None = None) -> None:
+        self.folder = folder
+        self.seed = seed
+        self.options = options or Options()
+        self.plan = random.Random(f"{seed}/plan")
+        self.net = random.Random(f"{seed}/net")
+        self.server_dice = random.Random(f"{seed}/server")
+        self.back_office = Work(random.Random(f"{seed}/office"), itertools.count(1, 2))
+        self.numbers = itertools.count(2, 2)
+        self.now = START_US
+        self.faults = self.options.faults
+        self.count: Counter[str] = Counter()
+        self.ledger = Ledger()
+        self.late: list[tuple[Device, bytes, Any]] = []
+        self.committed = 0
+        self.trace: list[str] = []
+        self._open_server()
+        self.outside = driver().connect(str(folder / "server.db"), OpenOptions(synchronous="OFF"))
+        self.latest = self._dump_server()
+        self.devices = [self._device(number) for number in range(self.options.devices)]
+        for device in self.devices:
+            device.open()
+
+    # Parts
+
+    def _open_server(self) -> None:
+        self.store = SqliteStore(
+            str(self.folder / "server.db"), SCHEMA, random_bytes=self._random_bytes,
+            sqlite=FastDriver(),
+        )  # fmt: skip
+        self.service = Service(
+            SCHEMA, self.store, rules=RULES, now_us=lambda: self.now,
+            random_bytes=self._random_bytes, on_commit=self._on_commit,
+        )  # fmt: skip
+
+    def _random_bytes(self, count: int) -> bytes:
+        # Incarnations are all alike, so that `again` can give rows the same revisions.
+        return b"\0\0\7" if count == 3 else self.server_dice.randbytes(count)
+
+    def _device(self, number: int) -> Device:
+        principal = PRINCIPALS[number]
+        return Device(
+            world=self,
+            name=principal.device,
+            principal=principal,
+            path=self.folder / f"{principal.device}.db",
+            library=self.options.drivers[number],
+            skew_us=self.options.skews[number],
+            random=random.Random(f"{self.seed}/{number}/device"),
+            work=Work(random.Random(f"{self.seed}/{number}/work"), self.numbers),
+        )
+
+    def close(self) -> None:
+        for device in self.devices:
+            device.close()
+        self.outside.close()
+        self.service.close()
+
+    # The server
+
+    def server_rows(self, sql: str, *params: Any) -> list[Row]:
+        return self.outside.execute(sql, params)
+
+    def _dump_server(self) -> Dump:
+        return dump(self.server_rows)
+
+    def _on_commit(self, versions: Any) -> None:
+        self.latest = self._dump_server()
+        for scope, version in versions.items():
+            self.committed += 1
+            self.ledger.history[scope, version] = {
+                table: {key: row for key, row in rows.items() if scope in scopes(table, row)}
+                for table, rows in self.latest.items()
+            }
+        for key, row in self.latest["holdfast_conflict"].items():
+            if key not in self.ledger.conflicts:
+                self.ledger.conflicts[key] = row
+                self.count["conflict opened"] += 1
+                self.count[f"conflict about {'a delete' if row[5] == 'delete' else 'an edit'}"] += 1
+        self.note_readable()
+
+    def readable(self, principal: Principal) -> Iterator[tuple[str, str, Row]]:
+        for table, rows in self.latest.items():
+            for key, row in rows.items():
+                if any(principal.may_read(scope) for scope in scopes(table, row)):
+                    yield table, key, row
+
+    def note_readable(self) -> None:
+        for device in getattr(self, "devices", ()):
+            for table, key, row in self.readable(device.principal):
+                device.readable_tokens |= tokens(row)
+                device.readable_keys.add((table, key))
+
+    def serve(self, device: Device, body: bytes, kind: Any, echo: str) -> list[bytes]:
+        """One request reaches the server; its answer as lines, checked for what it gives away."""
+        message = decode_request(body, kind)
+        event = Event("exchange", self.now, device.principal)
+        if isinstance(message, ExchangeRequest):
+            event.request = message
+            answer = self.service.exchange(device.principal, message, echo=echo)
+        else:
+            assert isinstance(message, VerifyRequest)
+            answer = self.service.verify(device.principal, message, echo=echo)
+        self.ledger.events.append(event)
+        own = {t for (name, _), tx in self.ledger.sent.items() if name == device.name
+               for t in tokens([transaction_values(tx)])}  # fmt: skip
+        lines = []
+        with contextlib.closing(answer):  # type: ignore[type-var]
+            allowed: set[str] | None = None
+            for line in answer:
+                raw = encode_line(line)
+                lines.append(raw)
+                if allowed is None:
+                    allowed = own | tokens([row for _, _, row in self.readable(device.principal)])
+                leaked = tokens(raw) - allowed
+                assert not leaked, f"I23: {device.name} was told {leaked}"
+                self._check_line(device, line)
+        return lines
+
+    def _check_line(self, device: Device, line: Any) -> None:
+        told: list[tuple[str, str]] = []
+        match line:
+            case Gone():
+                told = [(line.table, key) for key in line.keys]
+                self.count["row gone"] += 1
+            case RangeAnswer():
+                told = [(table, key) for table, key, _, _ in line.leaf]
+                assert all(self.latest[t].get(k) is not None for t, k in told), "I23"
+            case Head():
+                assert all(device.principal.may_read(scope) for scope in line.scopes), "I23"
+            case Checkpoint():
+                assert all(device.principal.may_read(scope) for scope in line.scopes), "I23"
+            case Rows():
+                pass
+        extra = {place for place in told if place not in device.readable_keys}
+        if isinstance(line, Gone) and extra and device.verifying:
+            return  # it answers what was asked
+        assert not extra, f"I23: {device.name} was told of {extra}"
+
+    # Time and the network
+
+    def pass_time(self) -> None:
+        if self.options.latency:
+            self.now += self.net.randrange(1_000, 400_000)
+
+    def fault(self) -> str:
+        if not self.faults:
+            return ""
+        roll = self.net.random()
+        for share, name in (
+            (0.08, "drop"), (0.12, "lose"), (0.06, "cut"), (0.08, "repeat"), (0.08, "late"), (0.04, "old"),
+        ):  # fmt: skip
+            if roll < share:
+                self.count[f"fault {name}"] += 1
+                return name
+            roll -= share
+        return ""
+
+    # Steps
+
+    def step(self) -> str:
+        """Do one random thing; its name."""
+        self.now += self.plan.randrange(2, 30) * SECOND_US
+        device = self.plan.choice(self.devices)
+        steps: list[tuple[int, str, Callable[[Device], None]]] = [
+            (34, "write", self.write),
+            (28, "sync", self.sync),
+            (9, "resolve", self.resolve),
+            (4, "retry", self.retry),
+            (3, "discard", self.discard),
+            (3, "verify", self.verify),
+            (2, "reopen server", self.reopen_server),
+            (3, "reopen replica", self.reopen_replica),
+            (4, "late request", self.deliver_late),
+        ]
+        if self.options.foreign:
+            steps.append((9, "foreign write", self.foreign_write))
+        if self.options.direct:
+            steps.append((7, "direct write", self.direct_write))
+        if self.options.revocations:
+            steps.append((4, "revoke or return", self.change_rights))
+        if self.options.jumps:
+            steps.append((3, "clock jump", self.jump))
+        ((_, name, act),) = self.plan.choices(steps, weights=[weight for weight, _, _ in steps])
+        self.trace.append(f"{name} {device.name}")
+        act(device)
+        self.count[name] += 1
+        return name
+
+    def write(self, device: Device) -> None:
+        statements = device.work.transaction(device.dump(), device.stores(), device.now_us())
+        try:
+            with device.replica.transaction() as db:
+                for sql, params in statements:
+                    db.execute(sql, params)
+        except ConstraintFailed:
+            self.count["local constraint"] += 1
+
+    def foreign_write(self, device: Device) -> None:
+        statements = device.work.transaction(device.dump(), device.stores(), device.now_us())
+        if self.options.foreign and device.work.dice.random() < 0.2:
+            shell(device.path, statements)
+            self.count["written by another process"] += 1
+            return
+        run_foreign(device.foreign, statements)
+
+    def sync(self, device: Device) -> None:
+        before, answered = device.dump(), device.line.answered
+        try:
+            report = device.replica.sync()
+        except Offline:
+            if device.line.answered == answered:
+                assert device.dump() == before, "I15: a sync that failed changed what is seen"
+            return
+        self.count["synced"] += 1
+        self.count["refusal"] += report.refused
+        self.count["held"] += report.held
+        assert report.verified, f"{device.name} differs after a sync: {report}"
+        assert report.repaired_rows == 0, "a sync had to repair rows"
+
+    def verify(self, device: Device) -> None:
+        device.verifying = True
+        try:
+            report = device.replica.verify()
+        except Offline:
+            return
+        finally:
+            device.verifying = False
+        assert report.ok and not report.damaged and not report.repaired, f"{device.name}: {report}"
+
+    def resolve(self, device: Device) -> None:
+        open_ = device.replica.conflicts()
+        if not open_:
+            return
+        conflict = device.work.dice.choice(open_)
+        keep: Any = device.work.dice.choice(("mine", "theirs", None))
+        value = None
+        if conflict.kind != "delete" and keep is None:
+            value = "7.25" if conflict.column == "price" else device.work.token()
+        if conflict.kind == "delete":
+            keep = keep or "mine"
+        self.ledger.overwritten |= tokens([conflict.base, conflict.mine, conflict.theirs])
+        self.ledger.overwritten |= tokens(list(device.dump()[conflict.table].values()))
+        try:
+            device.replica.resolve(conflict.id, keep=keep, value=value)
+            self.count["settled by a person"] += 1
+        except (ConstraintFailed, BadValue):
+            self.count["settlement failed locally"] += 1
+
+    def retry(self, device: Device) -> None:
+        waiting = device.replica.refused()
+        if not waiting:
+            return
+        try:
+            made = device.replica.retry(device.work.dice.choice(waiting).id)
+        except ConstraintFailed:
+            self.count["retry failed locally"] += 1
+            return
+        self.count["retried"] += len(made)
+        self._note_dropped(device, {item.number for item in waiting})
+
+    def discard(self, device: Device) -> None:
+        waiting = device.replica.refused()
+        if not waiting:
+            return
+        device.replica.discard(device.work.dice.choice(waiting).id)
+        self._note_dropped(device, {item.number for item in waiting})
+        self.count["discarded"] += 1
+
+    def _note_dropped(self, device: Device, waiting: set[int]) -> None:
+        for number in waiting - device.transactions().keys():
+            self.ledger.dropped.add((device.name, number))
+
+    def reopen_server(self, _device: Device) -> None:
+        self.service.close()
+        self.ledger.events.append(Event("reopen", self.now))
+        self._open_server()
+        for device in self.devices:
+            device.line._service = self.service
+
+    def reopen_replica(self, device: Device) -> None:
+        device.close()
+        device.open()
+
+    def deliver_late(self, _device: Device) -> None:
+        if not self.late:
+            return
+        device, body, kind = self.late.pop(self.net.randrange(len(self.late)))
+        self.count["request repeated later"] += 1
+        with contextlib.suppress(ProtocolError):
+            self.serve(device, body, kind, "late")
+
+    def direct_write(self, _device: Device) -> None:
+        work = self.back_office
+        before = self._dump_server()
+        statements = work.transaction(before, STORES, self.now)
+        try:
+            self.outside.execute("BEGIN IMMEDIATE")
+            for sql, params in statements:
+                self.outside.execute(sql, params)
+            self.outside.execute("COMMIT")
+        except DatabaseError:
+            if self.outside.in_transaction:
+                self.outside.execute("ROLLBACK")
+            return
+        after = self._dump_server()
+        self.ledger.events.append(Event("direct", self.now, statements=statements))
+        self.ledger.overwritten |= tokens(before) - tokens(after)
+        for key, row in after["tally"].items():
+            old = before["tally"].get(key)
+            self.ledger.direct[row[0]] += row[2] - (0 if old is None else old[2])
+        self.count["direct write that counts"] += 1
+        if work.dice.random() < 0.4:
+            self.service.poll_foreign_writes()
+            self.ledger.events.append(Event("poll", self.now))
+
+    def change_rights(self, device: Device) -> None:
+        full = next(p for p in PRINCIPALS if p.device == device.name)
+        if device.principal == full:
+            taken = self.plan.choice((*full.read, *full.write))
+            device.principal = replace(
+                full,
+                read=tuple(s for s in full.read if s != taken),
+                write=tuple(s for s in full.write if s != taken),
+            )
+            if self.plan.random() < 0.3 and taken != "store/*":  # read only from now on
+                device.principal = replace(device.principal, read=(*device.principal.read, taken))
+            self.count["revoked"] += 1
+        else:
+            device.principal = full
+            self.count["returned"] += 1
+        self.note_readable()
+
+    def jump(self, device: Device) -> None:
+        device.skew_us = self.plan.choice((-1, 1)) * self.plan.choice(
+            (0, 3 * SECOND_US, 3600 * SECOND_US, YEAR_US)
+        )
+
+    # The end
+
+    def heal(self, rounds: int = 14) -> None:
+        """The network heals; everybody syncs until it is quiet."""
+        self.faults = False
+        self.options.jumps = False
+        for _ in range(rounds):
+            before = [(device.dump(), device.transactions()) for device in self.devices]
+            for device in self.devices:
+                self.now += SECOND_US
+                self.sync(device)
+            if before == [(device.dump(), device.transactions()) for device in self.devices]:
+                return
+        raise AssertionError("I29: it does not come to rest")
+
+
+def run_foreign(connection: Connection, statements: list[Statement]) -> None:
+    """Write through a connection that the replica does not know of."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for sql, params in statements:
+            connection.execute(sql, params)
+        connection.execute("COMMIT")
+    except DatabaseError:
+        connection.execute("ROLLBACK")
+
+
+_SHELL = """
+import json, sqlite3, sys
+for line in sys.stdin:
+    path, statements = json.loads(line)
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        for sql, params in statements:
+            db.execute(sql, [bytes.fromhex(p["x"]) if isinstance(p, dict) else p for p in params])
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+    db.close()
+    print("done", flush=True)
+"""
+_shell: list[subprocess.Popen[str]] = []
+
+
+def shell(path: Path, statements: list[Statement]) -> None:
+    """Write with Python's own sqlite3 in another process."""
+    if not _shell:
+        _shell.append(
+            subprocess.Popen(
+                [sys.executable, "-c", _SHELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        )
+    process = _shell[0]
+    assert process.stdin is not None and process.stdout is not None
+    packed = [
+        (sql, [{"x": p.hex()} if isinstance(p, bytes) else p for p in params])
+        for sql, params in statements
+    ]
+    process.stdin.write(json.dumps([str(path), packed]) + "\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "done\n"
+
+
+def stop_shell() -> None:
+    """End the other process."""
+    while _shell:
+        process = _shell.pop()
+        process.communicate()
