@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
+
+from rows import SCHEMA, STORE
 
 from holdfast import Replica
 from holdfast.testing import ServerProcess
-from rows import SCHEMA, STORE
 
 DEVICES = ("one", "two")
 
@@ -58,10 +59,10 @@ class Rounds:
         return statistics.median(a / b for a, b in zip(self.limit, self.ours, strict=True))
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[..., object], *arguments: object) -> float:
     """How long ``work`` takes."""
     start = time.perf_counter()
-    work()
+    work(*arguments)
     return time.perf_counter() - start
 
 
@@ -110,15 +111,13 @@ class Stage:
 
     def device(self, name: Literal["one", "two"], url: str) -> Replica:
         return self._stack.enter_context(
-            Replica.open(
-                self.folder / f"{name}.db", SCHEMA, server=url, token=f"token-{name}"
-            )
+            Replica.open(self.folder / f"{name}.db", SCHEMA, server=url, token=f"token-{name}")
         )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_failure: Any) -> None:
+    def __exit__(self, *_failure: object) -> None:
         self._stack.close()
 
 

@@ -1,7 +1,7 @@
 """The limits: what the same machine does for the same rows without any sync.
 
-Knows: plain SQLite by APSW, with the columns, checks and pragmas of the measured side. Must not know:
-the engine, but for the DDL of an ordinary table.
+Knows: plain SQLite by APSW, with the columns, checks and pragmas of the measured side. Must not
+know: the engine, but for the DDL of an ordinary table.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal, Self
 
 import apsw
+from rows import INSERT, SCHEMA, TAKE, Item
 
 from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
 from holdfast.sql.tables import create_indexes, create_table
-from rows import INSERT, SCHEMA, TAKE, Item
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -46,14 +46,20 @@ class PlainSqlite:
             self._db.execute(INSERT, row)
             self._db.execute("COMMIT")
 
-    def batch(self, rows: list[Item], sold: list[tuple[int, str]], *, book: bool = False) -> None:
-        """Inserts and updates in one transaction; ``book``: and one bookkeeping row for each."""
+    def batch(self, rows: list[Item], sold: list[tuple[int, str]]) -> None:
+        """Inserts and updates in one transaction."""
         self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany(INSERT, rows)
         self._db.executemany(TAKE, sold)
-        if book:
-            self._db.executemany(_NOTE, [(row[0],) for row in rows])
-            self._db.executemany(_NOTE, [(key,) for _, key in sold])
+        self._db.execute("COMMIT")
+
+    def booked(self, rows: list[Item], sold: list[tuple[int, str]]) -> None:
+        """The same with one bookkeeping row for each change."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany(INSERT, rows)
+        self._db.executemany(TAKE, sold)
+        self._db.executemany(_NOTE, [(row[0],) for row in rows])
+        self._db.executemany(_NOTE, [(key,) for _, key in sold])
         self._db.execute("COMMIT")
 
     def __enter__(self) -> Self:

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+from bench import Measured
 from rich.console import Console
 from rich.table import Table
-
-from bench import Measured
 
 
 def revision(folder: Path) -> str:

@@ -43,7 +43,7 @@ write = ["main"]
 SQLITE_SHELL = shutil.which("sqlite3", path="/usr/bin:/bin:/usr/local/bin")
 PYTHON_SHELL = (
     "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=10, isolation_level=None);"
-    "db.executescript(sys.argv[2])"
+    "db.executescript(sys.stdin.read())"
 )
 HOLDFAST = (sys.executable, "-m", "holdfast.cli")
 
@@ -82,11 +82,13 @@ def holdfast(
 def shell(path: Path, sql: str) -> str:
     """Plain SQL from a foreign process: the sqlite3 shell, or Python's sqlite3 without it."""
     command = (
-        [SQLITE_SHELL, "-bail", "-cmd", ".timeout 10000", str(path), sql]
+        [SQLITE_SHELL, "-bail", "-cmd", ".timeout 10000", str(path)]
         if SQLITE_SHELL
-        else [sys.executable, "-c", PYTHON_SHELL, str(path), sql]
+        else [sys.executable, "-c", PYTHON_SHELL, str(path)]
     )
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        command, input=f"{sql};\n", capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

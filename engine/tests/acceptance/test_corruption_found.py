@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast.schema.load import load_schema
+from holdfast.server.assembly import open_server
+from holdfast.server.auth import TokenFile
+
 pytestmark = pytest.mark.acceptance
 
 ROWS = 300
@@ -67,17 +71,20 @@ def test_damage_on_a_replica_is_found_and_repaired(filled, damage: str) -> None:
 def test_damage_under_pending_work_is_repaired_and_the_work_kept(filled) -> None:
     world, a, b = filled
     a.shell("UPDATE stock SET on_hand = on_hand - 1 WHERE sku = 'p100'")
-    world.server.kill()
-    assert a.try_sync() is not None  # sealed and tried, so that there is a shadow
-    world.serve()
-    a.shell("UPDATE holdfast_shadow_stock SET name = 'damaged' WHERE key = 'p100'")
+    b.shell("UPDATE stock SET name = 'from b' WHERE sku = 'p100'")
+    b.sync()
+    with a.opened() as replica:
+        assert replica.verify().ok  # brings the news, and so a shadow beneath the pending work
+    assert a.query("SELECT v_name FROM holdfast_shadow_stock WHERE key = 'p100'") == [("from b",)]
+    a.shell("UPDATE holdfast_shadow_stock SET v_name = 'damaged' WHERE key = 'p100'")
     told = a.cli("verify", "--json").document
     assert told["ok"] is True
     assert told["damaged"] == [["stock", "p100"]]
-    assert a.query("SELECT name, on_hand FROM stock WHERE sku = 'p100'") == [("Part 100", 99)]
+    assert a.query("SELECT name, on_hand FROM stock WHERE sku = 'p100'") == [("from b", 99)]
+    assert a.status()["pending"] + a.status()["sent"] == 1
     for device in (a, b):
         device.sync()
-    assert world.rows("SELECT name, on_hand FROM stock WHERE sku = 'p100'") == [("Part 100", 99)]
+    assert world.rows("SELECT name, on_hand FROM stock WHERE sku = 'p100'") == [("from b", 99)]
     world.check_equal(a, b)
 
 
@@ -101,17 +108,51 @@ def test_a_wrong_digest_is_noticed_by_the_next_sync(filled) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_on_the_server_is_taken_as_written_there_when_it_starts(filled, damage: str) -> None:
+def test_damage_on_the_server_is_found_by_its_deep_check(filled, damage: str) -> None:
     """The server is the authority: what it stores is what counts, and every device gets it."""
     world, a, b = filled
     sql, sku = DAMAGE[damage]
     world.server.terminate()
     world.shell(world.database, UNSEEN.format(sql))
+    schema = load_schema(str(world.schema))
+    with open_server(schema, world.database, TokenFile(world.tokens)) as server:
+        assert server.service.deep_check() == 1
+        assert server.service.deep_check() == 0
     world.serve()
+    _check_all_have(world, a, b, sku)
+
+
+def test_writes_while_the_servers_triggers_were_gone_are_found_at_its_start(filled) -> None:
+    world, a, b = filled
+    world.server.terminate()
+    triggers = world.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+    drops = "; ".join(f'DROP TRIGGER "{name}"' for (name,) in triggers)
+    damages = "; ".join(sql for sql, _ in DAMAGE.values())
+    world.shell(world.database, f"{drops}; {damages}")
+    world.serve()
+    for _, sku in DAMAGE.values():
+        _check_all_have(world, a, b, sku)
+    world.shell(world.database, "UPDATE stock SET name = 'seen again' WHERE sku = 'p000'")
+    _check_all_have(world, a, b, "p000")
+
+
+def _check_all_have(world, a, b, sku: str) -> None:
     for device in (a, b):
         device.sync()
         with device.opened() as replica:
             assert replica.verify().ok
     where = f"SELECT * FROM stock WHERE sku = '{sku}'"
     assert a.query(where) == world.rows(where)
+    world.check_equal(a, b)
+
+
+def test_unsealed_work_of_others_is_not_taken_for_damage(filled) -> None:
+    world, a, b = filled
+    a.shell("DELETE FROM stock WHERE sku = 'p010'; UPDATE stock SET name = 'x' WHERE sku = 'p011'")
+    a.shell("INSERT INTO stock (sku) VALUES ('new')")
+    told = a.cli("verify", "--json").document
+    assert (told["ok"], told["damaged"], told["repaired"]) == (True, [], 0)
+    for device in (a, b):
+        device.sync()
+    assert world.rows("SELECT count(*), sum(name = 'x') FROM stock") == [(ROWS, 1)]
     world.check_equal(a, b)

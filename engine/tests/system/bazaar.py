@@ -162,6 +162,23 @@ def dump(query: Callable[[str], Sequence[Row]]) -> Dump:
     return found
 
 
+def first_rows(work: Work) -> list[Statement]:
+    """What is there from the beginning, written by the back office."""
+    rows = [
+        *(("product (id, sku, title)", (f"p{n}", f"s{n}", work.token())) for n in (1, 2, 3)),
+        *(
+            ("item (id, store, product, sku, name)", (f"i{n + 1}", STORES[n % 3], "p1", "abcd"[n % 4], work.token()))
+            for n in range(6)
+        ),
+        *(("part (store, code, n, item, note)", (store, "z", 0, None, work.token())) for store in STORES),
+        *(("tally (id, store)", (n - 2, STORES[n % 3])) for n in range(3)),
+        *(("task (id, store, text)", (bytes([0, n]), STORES[n % 3], work.token())) for n in range(3)),
+    ]
+    return [
+        (f"INSERT INTO {into} VALUES ({', '.join('?' * len(values))})", values) for into, values in rows
+    ]
+
+
 def tokens(value: object) -> set[str]:
     """All tokens in a value, or in what holds values."""
     if isinstance(value, bytes):
@@ -217,12 +234,14 @@ class Work:
         return [self.statement(seen, stores, now_us) for _ in range(count)]
 
     def statement(self, seen: Dump, stores: Sequence[str], now_us: int) -> Statement:
-        names = ("product", "item", "item", "item", "item", "part", "part", "memo", "tally", "task", "link")
+        names = (*("item",) * 5, *("part",) * 3, "product", "product", "memo", "tally", "task", "task", "link")
         name = self.dice.choice(names)
         keys = sorted(seen[name])
         kind = self.dice.random()
         if not keys or kind < 0.2:
             return self._insert(name, seen, stores, now_us)
+        if self.dice.random() < 0.6:  # where many hands meet
+            keys = keys[:2]
         row = seen[name][self.dice.choice(keys)]
         if kind < 0.32 and name not in ("tally",):
             return self._delete(name, row)
@@ -244,7 +263,7 @@ class Work:
             return dice.choice(stores)
         if column.name in ("item", "product"):
             known = sorted(seen[column.name])
-            return dice.choice(known) if known and dice.random() < 0.85 else dice.choice(("i1", "p1"))
+            return dice.choice(known) if known and dice.random() < 0.85 else dice.choice(("i9", "p9"))
         match column.type:
             case "text":
                 return self.token() + ("!" if dice.random() < 0.05 else "")
@@ -266,35 +285,40 @@ class Work:
                 return dice.choice((0.0, -0.0, 0.1, 1e300, -2.5, 5e-324))
         raise AssertionError(column.type)
 
-    def _key(self, table: str, stores: Sequence[str]) -> Row:
+    def _key(self, table: str, store: str) -> Row:
+        """A key out of a few, mostly of rows that belong to this store."""
         dice = self.dice
+        number = dice.randrange(2) * 3 + (int(store) - 1 + (dice.random() < 0.1)) % 3
         match table:
             case "part":
-                return dice.choice(stores), dice.choice(("x/y", "50%", "z")), dice.randrange(-1, 3)
+                return store, dice.choice(("x/y", "50%", "z")), dice.randrange(-1, 3)
             case "memo":
-                return (f"00000000-0000-7000-8000-{dice.randrange(8):012x}",)
+                return (f"00000000-0000-7000-8000-{number:012x}",)
             case "tally":
-                return (dice.randrange(-2, 4),)
+                return (number - 2,)
             case "task":
-                return (bytes([0, dice.randrange(6)]),)
+                return (bytes([0, number]),)
             case "link":
                 return dice.choice(("l", "l/m", "ü")), bytes([dice.randrange(4)])
-        return (f"{table[0]}{dice.randrange(1, 9)}",)
+        return (f"{table[0]}{number + 1}",)
 
     def _insert(
         self, name: str, seen: Dump, stores: Sequence[str], now_us: int, verb: str = "INSERT"
     ) -> Statement:
         table = TABLES[name]
-        key = self._key(name, stores)
-        row = dict(zip(table.key, key, strict=True))
+        store = self.dice.choice(stores)
+        row = dict(zip(table.key, self._key(name, store), strict=True))
         for column in table.data_columns:
+            if column.name == "store" and self.dice.random() < 0.9:
+                row["store"] = store
+                continue
             needed = column.name in ("store", "sku") and not column.nullable
             if needed or self.dice.random() < 0.6:
                 row[column.name] = self.value(name, column, seen, stores, now_us)
         columns = ", ".join(row)
         marks = ", ".join("?" * len(row))
         tail = ""
-        if verb == "INSERT" and len(row) > len(key) and self.dice.random() < 0.4:
+        if verb == "INSERT" and len(row) > len(table.key) and self.dice.random() < 0.4:
             sets = ", ".join(f"{c} = excluded.{c}" for c in row if c not in table.key)
             tail = f" ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {sets}"
         return f"{verb} INTO {name} ({columns}) VALUES ({marks}){tail}", tuple(row.values())
@@ -305,9 +329,11 @@ class Work:
         table = TABLES[name]
         if not table.data_columns:
             return self._delete(name, row)
-        picked = self.dice.sample(
-            table.data_columns, min(len(table.data_columns), self.dice.choice((1, 1, 2, 3)))
-        )
+        count = min(len(table.data_columns), self.dice.choice((1, 1, 2, 3)))
+        picked = self.dice.sample(table.data_columns, count)
+        manual = [column for column in table.data_columns if column.merge == "manual"]
+        if manual and self.dice.random() < 0.3:
+            picked = manual[:1]
         sets, values = [], []
         for column in picked:
             if column.name == "store" and self.dice.random() < 0.5:
@@ -318,14 +344,14 @@ class Work:
             else:
                 sets.append(f"{column.name} = ?")
             values.append(value)
-        where, key = self._where(name, row)
+        where, key = self.where(name, row)
         return f"UPDATE {name} SET {', '.join(sets)} WHERE {where}", (*values, *key)
 
     def _delete(self, name: str, row: Row) -> Statement:
-        where, key = self._where(name, row)
+        where, key = self.where(name, row)
         return f"DELETE FROM {name} WHERE {where}", key
 
-    def _where(self, name: str, row: Row) -> tuple[str, Row]:
+    def where(self, name: str, row: Row) -> tuple[str, Row]:
         table = TABLES[name]
         where = " AND ".join(f"{column} = ?" for column in table.key)
         return where, tuple(row[position] for position in table.key_positions)

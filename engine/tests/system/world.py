@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bazaar import RULES, SCHEMA, STORES, Dump, Row, Statement, Work, dump, scopes, tokens
+from bazaar import RULES, SCHEMA, STORES, TABLES, Dump, Row, Statement, Work, dump, first_rows, scopes, tokens
 from holdfast.core.errors import (
     BadValue,
     ConstraintFailed,
@@ -219,10 +219,19 @@ class Device:
             )
         }
 
-    def stores(self) -> tuple[str, ...]:
-        if self.work.dice.random() < 0.06:
-            return STORES
-        return tuple(s for s in STORES if self.principal.may_write(f"store/{s}")) or STORES
+    def some_work(self) -> list[Statement]:
+        """Mostly what the device may do, now and then what it may not."""
+        seen, stores = self.dump(), STORES
+        if self.work.dice.random() > 0.06:
+            stores = tuple(s for s in STORES if self.principal.may_write(f"store/{s}")) or STORES
+            seen = {
+                table: {key: row for key, row in rows.items() if self.may_write(table, row)}
+                for table, rows in seen.items()
+            }
+        return self.work.transaction(seen, stores, self.now_us())
+
+    def may_write(self, table: str, row: Row) -> bool:
+        return all(self.principal.may_write(scope) for scope in scopes(table, row))
 
     def note_request(self, request: ExchangeRequest) -> None:
         ledger = self.world.ledger
@@ -257,9 +266,13 @@ class World:
         self.late: list[tuple[Device, bytes, Any]] = []
         self.committed = 0
         self.trace: list[str] = []
+        self.server_tokens: set[str] = set()
+        self.last_seen: dict[tuple[str, str], Row] = {}
+        self.told: set[tuple[str, int]] = set()
         self._open_server()
         self.outside = driver().connect(str(folder / "server.db"), OpenOptions(synchronous="OFF"))
         self.latest = self._dump_server()
+        self._write_directly(first_rows(self.back_office))
         self.devices = [self._device(number) for number in range(self.options.devices)]
         for device in self.devices:
             device.open()
@@ -308,7 +321,8 @@ class World:
         return dump(self.server_rows)
 
     def _on_commit(self, versions: Any) -> None:
-        self.latest = self._dump_server()
+        before, self.latest = self.latest, self._dump_server()
+        self._note_changes(before)
         for scope, version in versions.items():
             self.committed += 1
             self.ledger.history[scope, version] = {
@@ -320,7 +334,22 @@ class World:
                 self.ledger.conflicts[key] = row
                 self.count["conflict opened"] += 1
                 self.count[f"conflict about {'a delete' if row[5] == 'delete' else 'an edit'}"] += 1
+        self.server_tokens |= tokens(self.latest)
         self.note_readable()
+
+    def _note_changes(self, before: Dump) -> None:
+        for table, rows in self.latest.items():
+            for key, row in rows.items():
+                old = before[table].get(key)
+                if old is None and tokens(row) & tokens(self.last_seen.get((table, key))):
+                    self.count["edit revived a row"] += 1
+                self.last_seen[table, key] = row
+                if old is not None and scopes(table, old) != scopes(table, row):
+                    self.count["row moved between scopes"] += 1
+        for key, row in self.latest["holdfast_conflict"].items():
+            old = before["holdfast_conflict"].get(key)
+            if old is not None and row[15] == "open" and (row[7], row[10]) != (old[7], old[10]):
+                self.count["conflict reopened"] += 1
 
     def readable(self, principal: Principal) -> Iterator[tuple[str, str, Row]]:
         for table, rows in self.latest.items():
@@ -405,9 +434,10 @@ class World:
         """Do one random thing; its name."""
         self.now += self.plan.randrange(2, 30) * SECOND_US
         device = self.plan.choice(self.devices)
-        steps: list[tuple[int, str, Callable[[Device], None]]] = [
+        steps: list[tuple[int, str, Callable[[Device], object]]] = [
             (34, "write", self.write),
             (28, "sync", self.sync),
+            (10, "race", self.race),
             (9, "resolve", self.resolve),
             (4, "retry", self.retry),
             (3, "discard", self.discard),
@@ -431,7 +461,9 @@ class World:
         return name
 
     def write(self, device: Device) -> None:
-        statements = device.work.transaction(device.dump(), device.stores(), device.now_us())
+        self._run(device, device.some_work())
+
+    def _run(self, device: Device, statements: list[Statement]) -> None:
         try:
             with device.replica.transaction() as db:
                 for sql, params in statements:
@@ -440,7 +472,7 @@ class World:
             self.count["local constraint"] += 1
 
     def foreign_write(self, device: Device) -> None:
-        statements = device.work.transaction(device.dump(), device.stores(), device.now_us())
+        statements = device.some_work()
         if self.options.foreign and device.work.dice.random() < 0.2:
             shell(device.path, statements)
             self.count["written by another process"] += 1
@@ -456,8 +488,13 @@ class World:
                 assert device.dump() == before, "I15: a sync that failed changed what is seen"
             return
         self.count["synced"] += 1
-        self.count["refusal"] += report.refused
+        self._note_held(device)
         self.count["held"] += report.held
+        for item in device.replica.refused():
+            place = device.name, item.number
+            if item.state == "refused" and place not in self.told:
+                self.told.add(place)
+                self.count[f"refused {item.code}"] += 1
         assert report.verified, f"{device.name} differs after a sync: {report}"
         assert report.repaired_rows == 0, "a sync had to repair rows"
 
@@ -471,10 +508,67 @@ class World:
             device.verifying = False
         assert report.ok and not report.damaged and not report.repaired, f"{device.name}: {report}"
 
-    def resolve(self, device: Device) -> None:
+    def race(self, device: Device) -> None:
+        """Two devices want the same thing at once."""
+        other = self.plan.choice([d for d in self.devices if d is not device])
+        mine, theirs = device.dump(), other.dump()
+        kind = self.plan.choice(("edit", "edit", "delete", "unique", "settle"))
+        names = ("product", "item") if kind == "unique" else ("product", "item", "part", "memo", "task")
+        name = self.plan.choice(names)
+        common = [key for key in sorted(mine[name].keys() & theirs[name].keys())
+                  if device.may_write(name, mine[name][key])
+                  and other.may_write(name, theirs[name][key])]  # fmt: skip
+        if not common:
+            return
+        key = self.plan.choice(common)
+        table = TABLES[name]
+        column = self.plan.choice(table.data_columns)
+        if kind == "settle":
+            open_ = {c.id: c for c in device.replica.conflicts() if c.column}
+            if not open_ or not self.resolve(device):
+                return
+            conflict = self.plan.choice([open_[id_] for id_ in sorted(open_)])
+            name, key = conflict.table, conflict.key
+            table = TABLES[name]
+            column = table.by_name[conflict.column]
+            if key not in theirs[name]:
+                return
+        elif kind != "unique":
+            column = self.plan.choice([c for c in table.data_columns if c.name != "store"])
+            if self.plan.random() < 0.5:
+                column = next((c for c in table.data_columns if c.merge == "manual"), column)
+        sku = f"race{self.plan.randrange(3)}"
+        for who, seen in ((device, mine), (other, theirs)):
+            row = seen[name][key]
+            where, values = who.work.where(name, row)
+            if kind == "unique":
+                rows = [r for r in seen[name].values() if r[1] == row[1] or name == "product"]
+                where, values = who.work.where(name, rows[-1 if who is device else 0])
+                statement: Statement = (f"UPDATE {name} SET sku = ? WHERE {where}", (sku, *values))
+            elif kind == "delete" and who is other:
+                statement = (f"DELETE FROM {name} WHERE {where}", values)
+            elif kind == "settle" and who is device:
+                continue
+            else:
+                new = who.work.value(name, column, seen, STORES[:1], who.now_us())
+                statement = (f"UPDATE {name} SET {column.name} = ? WHERE {where}", (new, *values))
+            self._run(who, [statement])
+        first, second = (device, other) if self.plan.random() < 0.3 else (other, device)
+        self.sync(first)
+        if self.plan.random() < 0.5:
+            self.verify(second)
+            self._note_held(second)
+        self.sync(second)
+
+    def _note_held(self, device: Device) -> None:
+        for table in SCHEMA.tables:
+            if device.rows(f"SELECT 1 FROM holdfast_change_{table.name} WHERE held = 1"):
+                self.count["set aside at replay"] += 1
+
+    def resolve(self, device: Device) -> bool:
         open_ = device.replica.conflicts()
         if not open_:
-            return
+            return False
         conflict = device.work.dice.choice(open_)
         keep: Any = device.work.dice.choice(("mine", "theirs", None))
         value = None
@@ -489,6 +583,7 @@ class World:
             self.count["settled by a person"] += 1
         except (ConstraintFailed, BadValue):
             self.count["settlement failed locally"] += 1
+        return True
 
     def retry(self, device: Device) -> None:
         waiting = device.replica.refused()
@@ -535,8 +630,15 @@ class World:
 
     def direct_write(self, _device: Device) -> None:
         work = self.back_office
+        if not self._write_directly(work.transaction(self._dump_server(), STORES, self.now)):
+            return
+        self.count["direct write that counts"] += 1
+        if work.dice.random() < 0.4:
+            self.service.poll_foreign_writes()
+            self.ledger.events.append(Event("poll", self.now))
+
+    def _write_directly(self, statements: list[Statement]) -> bool:
         before = self._dump_server()
-        statements = work.transaction(before, STORES, self.now)
         try:
             self.outside.execute("BEGIN IMMEDIATE")
             for sql, params in statements:
@@ -545,17 +647,14 @@ class World:
         except DatabaseError:
             if self.outside.in_transaction:
                 self.outside.execute("ROLLBACK")
-            return
+            return False
         after = self._dump_server()
         self.ledger.events.append(Event("direct", self.now, statements=statements))
         self.ledger.overwritten |= tokens(before) - tokens(after)
         for key, row in after["tally"].items():
             old = before["tally"].get(key)
             self.ledger.direct[row[0]] += row[2] - (0 if old is None else old[2])
-        self.count["direct write that counts"] += 1
-        if work.dice.random() < 0.4:
-            self.service.poll_foreign_writes()
-            self.ledger.events.append(Event("poll", self.now))
+        return True
 
     def change_rights(self, device: Device) -> None:
         full = next(p for p in PRINCIPALS if p.device == device.name)
@@ -580,6 +679,14 @@ class World:
         )
 
     # The end
+
+    def count_what_happened(self) -> None:
+        """What only shows in the server's tables."""
+        for kind, number in self.server_rows("SELECT kind, count(*) FROM holdfast_journal GROUP BY 1"):
+            self.count[f"journal {kind}"] += int(number)
+        self.count["conflict settled"] += sum(
+            row[15] == "settled" for row in self.latest["holdfast_conflict"].values()
+        )
 
     def heal(self, rounds: int = 14) -> None:
         """The network heals; everybody syncs until it is quiet."""

@@ -17,6 +17,7 @@ from holdfast.schema.load import load_schema
 from holdfast.server.assembly import open_server
 from holdfast.server.auth import TokenFile
 from holdfast.server.rules import Rule
+from holdfast.server.run import collect_rarely
 from holdfast.server.run import serve as run_server
 
 
@@ -35,6 +36,7 @@ def serve(
         found = load_schema(schema)
         authenticate = TokenFile(tokens)
         with open_server(found, database, authenticate, rules=_rules(rules)) as server:
+            collect_rarely()
             run_server(server.app, host, port, _ready)
 
 

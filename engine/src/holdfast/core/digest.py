@@ -38,7 +38,7 @@ class Digest:
         return Digest(self.count - 1, (self.total - int.from_bytes(row, "big")) % _MODULUS)
 
     def replace(self, *, removed: Collection[bytes], added: Collection[bytes]) -> Digest:
-        """Many rows at once: those in ``removed`` are not counted any more, those in ``added`` are."""
+        """Many rows at once: ``removed`` are not counted any more, ``added`` are."""
         total = self.total
         for row in added:
             total += int.from_bytes(row, "big")

@@ -82,14 +82,13 @@ def _pieces(template: str) -> tuple[tuple[str, str], ...]:
 def row_scopes(table: Table, row: Sequence[Value]) -> tuple[str, ...]:
     """The scopes a row belongs to, sorted and without repeats. Raises ``BadValue``."""
     values = tuple([row[position] for position in table.scope_positions])
-    if any(isinstance(value, str) and len(value) > _REMEMBERED_LENGTH_MAX for value in values):
-        return _scopes(table.name, table.scopes, values)
+    for value in values:
+        if isinstance(value, str) and len(value) > _REMEMBERED_LENGTH_MAX:
+            return _scopes(table.name, table.scopes, values)
     return _remembered_scopes(table.name, table.scopes, values)
 
 
-def _scopes(
-    table: str, templates: tuple[str, ...], values: tuple[Value, ...]
-) -> tuple[str, ...]:
+def _scopes(table: str, templates: tuple[str, ...], values: tuple[Value, ...]) -> tuple[str, ...]:
     """``values``: of the columns that the templates name, in order."""
     names: set[str] = set()
     left = iter(values)

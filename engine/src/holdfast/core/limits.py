@@ -38,7 +38,7 @@ RESPONSE_LINE_BYTES_MAX = 64 * MIB
 RESPONSE_MEMORY_BYTES_MAX = 8 * MIB
 """A response larger than this is spooled to a temporary file."""
 ROWS_PER_LINE = 500
-GZIP_FLOOR_BYTES = 1024
+GZIP_FLOOR_BYTES = 256
 """Smaller bodies travel as they are."""
 
 # Names and values

@@ -110,7 +110,7 @@ def dump_stamps(row: ServerRow) -> bytes:
     The form: distinct stamps, then the places (-1: none) of the row's and the deletion's, then of
     each column's.
     """
-    if row.row is not None and row.deleted is None and not row.columns:  # most rows, most of the time
+    if row.row is not None and row.deleted is None and not row.columns:  # as most rows are
         return _encode(([_fields(row.row)], 0, -1, {}))
     places: dict[Stamp | None, int] = {None: -1}
     inserted = places.setdefault(row.row, len(places) - 1)

@@ -32,10 +32,14 @@ Token = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")]
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A message: unknown fields are refused."""
+    """A message: unknown fields are refused.
+
+    ``gc=False`` on those that come by the thousand: JSON has no cycles, so the collector need not
+    look at them.
+    """
 
 
-class Change(_Message, frozen=True):
+class Change(_Message, frozen=True, gc=False):
     """One change of one row. ``new`` has the touched columns; a counter has its difference.
 
     ``base`` is the row's revision the edit was made on (0: none); ``bases`` names columns that
@@ -52,7 +56,7 @@ class Change(_Message, frozen=True):
     old: dict[str, Any] = {}
 
 
-class Transaction(_Message, frozen=True):
+class Transaction(_Message, frozen=True, gc=False):
     """Changes that were committed together. ``at``: device time at sealing, microseconds.
 
     ``void`` (with no changes) says that the device could not encode it; the server records it as
@@ -130,7 +134,7 @@ class VerifyRequest(_Request, frozen=True, kw_only=True):
     rows: Annotated[list[RowQuery], Meta(max_length=VERIFY_ROWS_MAX)] = []
 
 
-class Outcome(_Message, frozen=True):
+class Outcome(_Message, frozen=True, gc=False):
     """What became of a transaction. ``held`` names the transaction it waits for in ``held_by``."""
 
     number: int

@@ -8,15 +8,16 @@ leaves only by retry (a new one that names it) or by discard.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
-from holdfast.core.errors import BadValue, UsageError
+from holdfast.core.errors import BadValue, ConstraintFailed, UsageError
 from holdfast.core.keys import key_values
 from holdfast.core.values import Value, check, from_wire, to_wire
-from holdfast.replica.database import LocalDatabase, read_state
+from holdfast.replica.database import LocalDatabase, read_state, savepoint
 from holdfast.replica.outbox import change_message
 from holdfast.replica.overlay import Note, Overlay, assemble, data_of, fold
 from holdfast.schema.model import Column, Table
@@ -67,7 +68,8 @@ class Refused:
 def plain(column: Column | None, wire: Any) -> Any:
     """A wire value as people read it in JSON: integers as numbers."""
     if column is not None and column.type in ("integer", "timestamp") and isinstance(wire, str):
-        return int(wire)
+        with suppress(ValueError):  # a conflict that holds something else can still be looked at
+            return int(wire)
     return wire
 
 
@@ -242,19 +244,28 @@ class Inbox:
 
     def write_again(self, number: int) -> None:
         """Make the changes of a refused transaction once more, on the rows as they are now."""
-        for table, row in self._notes(number):
-            _apply_note(self._db, self._database, table, Note.of(table, row))
+        rows: list[tuple[Overlay, str, Row | None]] = []
+        for table, found in self._notes(number):
+            note = Note.of(table, found)
+            overlay = Overlay(self._db, table, self._database.program.tables[table.name])
+            row = overlay.visible(note.key)
+            data = fold(table, data_of(table, row) if row else None, note)
+            rows.append(
+                (overlay, note.key, None if data is None else assemble(table, note.key, data))
+            )
+        try:
+            with savepoint(self._db, "holdfast_again"):
+                for overlay, key, again in rows:
+                    overlay.write(key, again)
+        except ConstraintFailed:
+            # Unique values may change hands within the transaction; foreign keys wait for its end.
+            for overlay, key, _ in rows:
+                overlay.write(key, None)
+            for overlay, key, again in rows:
+                overlay.write(key, again)
 
     def forget(self, number: int) -> None:
         """Remove a refused or held transaction from the inbox."""
         for statements in self._database.program.tables.values():
             self._db.execute(statements.delete_group, (number,))
         self._db.execute("DELETE FROM holdfast_tx WHERE number = ?", (number,))
-
-
-def _apply_note(connection: Connection, database: LocalDatabase, table: Table, note: Note) -> None:
-    """One captured change as a fresh local write, so that it is captured again."""
-    overlay = Overlay(connection, table, database.program.tables[table.name])
-    row = overlay.visible(note.key)
-    data = fold(table, data_of(table, row) if row else None, note)
-    overlay.write(note.key, None if data is None else assemble(table, note.key, data))

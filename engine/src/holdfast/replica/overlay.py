@@ -133,7 +133,9 @@ class Overlay:
         for unique, sql in zip(self.table.unique, self._sql.colliding, strict=True):
             values = [row[self.table.positions[name]] for name in unique]
             if all(value is not None for value in values):
-                found += (key_text(self.table, key) for key in self._db.execute(sql, (*values, *own)))
+                found += (
+                    key_text(self.table, key) for key in self._db.execute(sql, (*values, *own))
+                )
         return found
 
     def make_room(self, row: Row) -> list[str]:

@@ -6,9 +6,9 @@ know: messages or the network. Upholds I15 and I32, and that server truth never 
 A transaction is a set, so changes are first tried all together: a swap of unique values in one
 transaction, or a value that one change frees and another takes, works in any order of rows. When
 something does collide, all rows that have to do with it are taken up again, in the order of their
-transactions: truth stays, the row changed later yields. A row that yields falls back to its truth, and
-whatever holds the unique values of that truth falls back too; then each is tried once more, whole and
-change by change. What does not fit is ``held``, until the next replay.
+transactions: truth stays, the row changed later yields. A row that yields falls back to its truth,
+and whatever holds the unique values of that truth falls back too; then each is tried once more,
+whole and change by change. What does not fit is ``held``, until the next replay.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Replay:
         if self._table.unique:
             for key in keys:
                 self._overlay.write(key, None)
-        fallen = self._fall([k for k in self._ordered(keys) if not self._overlay.fits(k, self._whole[k])])
+        fallen = self._fall(
+            [k for k in self._ordered(keys) if not self._overlay.fits(k, self._whole[k])]
+        )
         self._rise(fallen)
         for key in self._ordered(fallen):
             self._one_by_one(key)

@@ -51,7 +51,7 @@ def seal(
     for table, is_touched in zip(schema.all_tables, touched, strict=True):
         if is_touched:
             statements = program.tables[table.name]
-            if _mend(connection, table, statements, open_tx):
+            if _mend(connection, statements, open_tx):
                 void = "bad_value"
             notes, has_earlier = _tidy(connection, table, statements, open_tx)
             left += notes
@@ -68,27 +68,35 @@ def seal(
         "INSERT INTO holdfast_tx (number, id, state, at, after, replaces, void) "
         "VALUES (?, ?, 'pending', ?, ?, ?, ?)",
         (
-            open_tx, transaction_id(random_bytes), stamp_us, json.dumps(sorted(after)), replaces, void,
+            open_tx,
+            transaction_id(random_bytes),
+            stamp_us,
+            json.dumps(sorted(after)),
+            replaces,
+            void,
         ),
     )
     write_state(connection, open_tx=open_tx + 1, stamp_us=stamp_us)
     return open_tx
 
 
-def _mend(
-    connection: Connection, table: Table, statements: TableProgram, group: int
-) -> bool:
+def _mend(connection: Connection, statements: TableProgram, group: int) -> bool:
     """Keep text that is not UTF-8 as bytes, so that the outbox can be read; whether a key was such.
 
     SQLite stores any bytes as text (``CAST(x AS TEXT)``, or a tool that does not care). What cannot
     be sent is refused on its own (I27), and must not stop the reading of anything else.
     """
     bad_key = False
-    for rowid, *texts in connection.execute(statements.odd_texts, (group,)):
+    for rowid, key, *texts in connection.execute(statements.odd_texts, (group,)):
+        name = (
+            None
+            if _is_utf8(key) or not isinstance(key, bytes)
+            else key.decode(errors="backslashreplace")
+        )
         flags = [int(not _is_utf8(text)) for text in texts]
-        if any(flags):
-            bad_key = bad_key or bool(flags[0])
-            connection.execute(statements.mend_texts, (*flags, rowid))
+        if name is not None or any(flags):
+            bad_key = bad_key or name is not None
+            connection.execute(statements.mend_texts, (name, *flags, rowid))
     return bad_key
 
 
@@ -142,14 +150,21 @@ def _inherit(
         own = json.loads(bases) if isinstance(bases, str) else {}
         inherited = earlier.setdefault(key, {})
         if was != now:
-            inherited.update((name, own.get(name, base)) for name in names)
+            inherited |= {name: own.get(name, base) for name in names}
         else:
-            for name, before, after in zip(names, row[6 : 6 + width], row[6 + width :], strict=True):
+            for name, before, after in zip(
+                names, row[6 : 6 + width], row[6 + width :], strict=True
+            ):
                 if before != after or type(before) is not type(after):
                     inherited[name] = own.get(name, base)
         groups.add(tx)
-    connection.executemany(
-        statements.set_bases,
-        [(_compact(inherited), group, key) for key, inherited in earlier.items()],
-    )
+    texts: dict[tuple[tuple[str, int], ...], str] = {}  # most rows of a group inherit the same
+    rows: list[tuple[str, int, str]] = []
+    for key, inherited in earlier.items():
+        items = tuple(inherited.items())
+        text = texts.get(items)
+        if text is None:
+            text = texts[items] = _compact(inherited)
+        rows.append((text, group, key))
+    connection.executemany(statements.set_bases, rows)
     return groups

@@ -108,6 +108,20 @@ class Exchanger:
             finally:
                 answer.close()
 
+    def seal(self) -> None:
+        """Seal what other connections have written."""
+        with self._mutex, transaction(self._db):
+            self._seal(self._host.now_us())
+
+    def _seal(self, now_us: int) -> None:
+        seal(
+            self._db,
+            self._schema,
+            self._database.program,
+            now_us=now_us,
+            random_bytes=self._host.random_bytes,
+        )
+
     def _echo(self) -> str:
         return self._host.random_bytes(12).hex()
 
@@ -115,13 +129,7 @@ class Exchanger:
         """Seal, choose what goes up, and store the proposed nonce before it is sent."""
         now_us = self._host.now_us()
         with transaction(self._db):
-            seal(
-                self._db,
-                self._schema,
-                self._database.program,
-                now_us=now_us,
-                random_bytes=self._host.random_bytes,
-            )
+            self._seal(now_us)
             device, epoch, nonce, proposed, confirmed, offset, error = read_state(
                 self._db,
                 "device", "epoch", "nonce", "next_nonce", "confirmed", "offset_us",

@@ -10,7 +10,7 @@ not deceive it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from holdfast.core.digest import Digest, row_hash
@@ -73,6 +73,7 @@ class Verifier:
 
     def verify(self, *, deep: bool = True, progress: Progress = _no_progress) -> VerifyReport:
         """Check, compare and repair. Raises ``SyncError`` when the server cannot be asked."""
+        self._exchanger.seal()
         checked, damaged = self._deep_check(progress) if deep else (0, [])
         wanted = damaged[:]
         queries: list[RangeQuery] = []
@@ -97,6 +98,8 @@ class Verifier:
             if not fresh:
                 break
             suspects |= fresh
+            with transaction(self._db):  # the sum itself may be what is wrong
+                self._sum_up(fresh)
             queries = [RangeQuery(scope=scope) for scope in sorted(fresh)]
         scopes = self.scopes()
         return VerifyReport(
@@ -138,17 +141,19 @@ class Verifier:
                 statements = self._database.program.tables[table.name]
                 overlay = Overlay(self._db, table, statements)
                 changed = {str(k) for (k,) in self._db.execute(statements.unsettled_keys)}
-                changed |= {str(k) for (k,) in self._db.execute(self._open_keys(table.name))}
+                # Written since sealing, by another connection: looked at the next time.
+                fresh = {str(k) for (k,) in self._db.execute(self._open_keys(table.name))}
                 known = self._known(table.name)
                 for row in self._db.iterate(statements.all_rows):
                     key = row_key(table, row)
                     checked += 1
-                    if key not in changed and not self._sound(overlay, keys, key, row, known):
-                        damaged.append((table.name, key))
-                    known.pop(key, None)
+                    if key not in changed and key not in fresh:
+                        if not self._sound(overlay, keys, key, row, known):
+                            damaged.append((table.name, key))
+                        known.pop(key, None)
                     if checked % 5000 == 0:
                         progress("checking rows", checked, 0)
-                for key in list(known):
+                for key in known.keys() - fresh:
                     truth = overlay.truth(key, frozenset()) if key in changed else None
                     if truth is None or not self._sound(overlay, keys, key, truth, known):
                         damaged.append((table.name, key))
@@ -192,15 +197,17 @@ class Verifier:
                 (table, key),
             )
         if damaged:
-            for scope, own in self._digests():
-                self._db.execute(
-                    "UPDATE holdfast_scope SET count = ?, digest = ? WHERE scope = ?",
-                    (own.count, own.hex, scope),
-                )
+            scopes = self._db.execute("SELECT scope FROM holdfast_scope")
+            self._sum_up({str(scope) for (scope,) in scopes})
 
-    def _digests(self) -> Iterator[tuple[str, Digest]]:
-        for (scope,) in self._db.execute("SELECT scope FROM holdfast_scope"):
-            yield str(scope), self._range(str(scope), "", None)
+    def _sum_up(self, scopes: Iterable[str]) -> None:
+        """Compute the stored digests of scopes anew from their rows' hashes."""
+        for scope in scopes:
+            own = self._range(scope, "", None)
+            self._db.execute(
+                "UPDATE holdfast_scope SET count = ?, digest = ? WHERE scope = ?",
+                (own.count, own.hex, scope),
+            )
 
     # --- comparing with the server ------------------------------------------------------------
 

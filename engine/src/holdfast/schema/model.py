@@ -212,11 +212,7 @@ def _validate_table(table: Table, tables: dict[str, Table]) -> None:
     for template in table.scopes:
         _validate_template(where, table, template)
     for key in table.foreign_keys:
-        parent = tables.get(key.table)
-        if parent is None or any(name not in columns for name in key.columns):
-            _fail(where, f"foreign key to {key.table}: no such table or column")
-        elif [table.by_name[n].type for n in key.columns] != [c.type for c in parent.key_columns]:
-            _fail(where, f"foreign key to {key.table} does not fit its key")
+        _validate_foreign_key(where, table, key, tables.get(key.table))
     for check in table.checks:
         _validate_check(where, table, check)
     if table.on_delete not in get_args(DeletePolicy):
@@ -249,6 +245,13 @@ def _validate_column(where: str, column: Column, *, is_key: bool) -> None:
         column.default_value()
     except BadValue as error:
         _fail(where, f"default: {error.message}")
+
+
+def _validate_foreign_key(where: str, table: Table, key: ForeignKey, parent: Table | None) -> None:
+    if parent is None or any(name not in table.by_name for name in key.columns):
+        _fail(where, f"foreign key to {key.table}: no such table or column")
+    elif [table.by_name[n].type for n in key.columns] != [c.type for c in parent.key_columns]:
+        _fail(where, f"foreign key to {key.table} does not fit its key")
 
 
 _CHECKABLE = {

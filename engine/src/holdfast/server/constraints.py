@@ -24,6 +24,8 @@ from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
 Row = tuple[Value, ...]
 Place = tuple[str, str]
 """A table's name and a row's key text."""
+Unique = tuple[str, tuple[str, ...], Row]
+"""A table's name, the columns of a unique key, and the values of one row in them."""
 _K = TypeVar("_K")
 
 
@@ -56,17 +58,23 @@ class Constraints:
         """Parents outside the batch that must be there, and one row that asks for each."""
         self.gone: set[Place] = set()
         """Rows that were deleted although rows outside the batch may refer to them."""
+        self.taken: dict[Unique, str] = {}
+        """Unique values that transactions gave to a row, whether or not it still has them, and its
+        key. The database sees only those that are left at the end."""
         self._asked: dict[Place, Asker] = {}
+        self._took: dict[Unique, str] = {}
         self._left: set[Place] = set()
 
     def begin(self) -> None:
         """A transaction begins: forget what the last one asked for, unless it was kept."""
         self._asked = {}
+        self._took = {}
         self._left = set()
 
     def keep(self) -> None:
         """The transaction stays, and so does what it asked for."""
         self.parents.update(self._asked)
+        self.taken.update(self._took)
         self.gone |= self._left
 
     def note(self, table: Table, key: str, before: Row | None, after: Row | None) -> None:
@@ -114,6 +122,13 @@ class Constraints:
             held = tuple(row[table.positions[name]] for name in columns)
             if len(self._holders[table.name, columns].get(held, ())) > 1:
                 raise unique_refusal(table.name, columns, key)
+            if None not in held:
+                self._took[table.name, columns, held] = key
+
+    def holds(self, unique: Unique) -> bool:
+        """Whether a row of the batch has these unique values now."""
+        name, columns, held = unique
+        return held in self._holders[name, columns]
 
     def _check_parents(self, table: Table, key: str, before: Row | None, row: Row) -> None:
         for foreign in table.foreign_keys:

@@ -73,7 +73,7 @@ def read_changes(schema: Schema, transaction: Transaction, shift: Shift) -> list
 
 
 def _read_change(table: Table, change: Change, shift: Shift) -> RowChange:
-    key_values, key = _read_key(table, change.key)
+    key_values, key = read_key(table, change.key)
     new = {} if change.op == "delete" else _read_new(table, change, shift)
     for name in change.bases:
         if name not in table.by_name:
@@ -90,13 +90,8 @@ def _read_change(table: Table, change: Change, shift: Shift) -> RowChange:
     )
 
 
-def read_key(table: Table, wire: list[object]) -> tuple[Value, ...]:
-    """The storage values of a key. Raises ``Refuse`` (``bad_key``)."""
-    return _read_key(table, wire)[0]
-
-
-def _read_key(table: Table, wire: list[object]) -> tuple[tuple[Value, ...], str]:
-    """A key's storage values and its text."""
+def read_key(table: Table, wire: list[object]) -> tuple[tuple[Value, ...], str]:
+    """The storage values of a key, and its text. Raises ``Refuse`` (``bad_key``)."""
     columns = table.key_columns
     if len(wire) != len(columns):
         raise Refuse(

@@ -23,8 +23,10 @@ from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.constraints import (
     Constraints,
     Place,
+    Unique,
     child_refusal,
     parent_refusal,
+    unique_refusal,
 )
 from holdfast.server.feed import Touched, scopes_of
 from holdfast.server.store import Row, RowRecord, Stored, Writer
@@ -278,9 +280,19 @@ class Batch:
         if missing:
             asker = self.constraints.parents[missing[0]]
             raise failed(parent_refusal(asker.table, asker.foreign, asker.key))
+        for unique, taker in self.constraints.taken.items():
+            if not self.constraints.holds(unique):
+                self._check_passing(unique, taker)
         held = Counter(name for name, _ in self._rows)
         for name, key in self.constraints.gone:
             self._check_orphans(self.schema.by_name[name], key, held)
+
+    def _check_passing(self, unique: Unique, taker: str) -> None:
+        """Values that a row had only between two transactions: alone, the first would have failed."""
+        name, columns, held = unique
+        holder = self.writer.holder(self.schema.by_name[name], columns, held)
+        if holder is not None and (name, holder) not in self._rows:
+            raise failed(unique_refusal(name, columns, taker))
 
     def _check_orphans(self, table: Table, key: str, held: Mapping[str, int]) -> None:
         for child, foreign in self.constraints.referrers(table.name):

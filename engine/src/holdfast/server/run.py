@@ -8,6 +8,7 @@ answered, then a normal return.
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -64,6 +65,16 @@ class _Server(uvicorn.Server):
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self.force_exit = self.should_exit  # asked a second time: at once
         self.should_exit = True
+
+
+def collect_rarely() -> None:
+    """For a process that does nothing but serve: let Python's cycle collector look less often.
+
+    A batch of 10,000 changes is some 100,000 objects without a cycle among them; at the default
+    thresholds the collector walks them again and again, for a fifth of the server's time.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 class Stopper:

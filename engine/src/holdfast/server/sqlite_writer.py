@@ -29,6 +29,7 @@ from holdfast.server.store import (
 )
 from holdfast.sql.capture import drop_empty, resolve_unknown, unknown_keys
 from holdfast.sql.names import change_table
+from holdfast.sql.server import select_holder
 from holdfast.sqlite.driver import Connection
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -111,6 +112,10 @@ class SqliteWriter(SqliteReads):
     ) -> list[str]:
         sql = self._program.children[child.name, foreign.columns, foreign.table]
         return [str(key) for (key,) in self._db.execute(sql, (*parent, limit))]
+
+    def holder(self, table: Table, columns: Sequence[str], values: Sequence[Value]) -> str | None:
+        rows = self._db.execute(select_holder(table, columns), values)
+        return str(rows[0][0]) if rows else None
 
     def write(self, table: Table, *, first_gone: Sequence[str], rows: Sequence[Row]) -> None:
         statements = self._program.tables[table.name]

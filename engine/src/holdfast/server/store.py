@@ -184,6 +184,9 @@ class Writer(Snapshot, Protocol):
     ) -> list[str]:
         """Keys of some rows that refer to a parent."""
 
+    def holder(self, table: Table, columns: Sequence[str], values: Sequence[Value]) -> str | None:
+        """The key of the row that has these values of a unique key."""
+
     def write(self, table: Table, *, first_gone: Sequence[str], rows: Sequence[Row]) -> None:
         """Delete rows, then write rows; all constraints of the database hold afterwards.
 

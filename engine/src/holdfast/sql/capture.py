@@ -9,8 +9,9 @@ changes is folded into one net change a row as it is made. The group is ``holdfa
 
 ``INSERT OR REPLACE`` and ``UPDATE OR REPLACE`` delete rows without firing delete triggers; BEFORE
 triggers note the rows that would go, with ``now`` NULL: unknown until it is looked up
-(``unknown_keys``, ``look_up_unknown``). An outer ``OR REPLACE`` also overrides conflict clauses inside triggers, but
-not upserts; so notes are written by upserts (see https://sqlite.org/lang_createtrigger.html).
+(``unknown_keys``, ``look_up_unknown``). An outer ``OR REPLACE`` also overrides conflict clauses
+inside triggers, but not upserts; so notes are written by upserts (see
+https://sqlite.org/lang_createtrigger.html).
 
 Only built-ins of SQLite 3.40 are used, so that any SQLite tool may write.
 """
@@ -48,9 +49,7 @@ def create_change_table(table: Table) -> list[str]:
 
 def _base(table: Table, key: str) -> str:
     """The row's revision as last applied, 0 when the server has never sent it."""
-    return (
-        f"coalesce((SELECT rev FROM holdfast_row WHERE tbl = '{table.name}' AND key = {key}), 0)"
-    )
+    return f"coalesce((SELECT rev FROM holdfast_row WHERE tbl = '{table.name}' AND key = {key}), 0)"
 
 
 def _set_new(table: Table) -> str:
@@ -200,20 +199,18 @@ def odd_texts(table: Table) -> str:
 
 
 def mend_texts(table: Table) -> str:
-    """Keep texts that nobody can read as bytes: parameters are a flag for each text, and the rowid.
+    """Keep texts that nobody can read as bytes: parameters are another text for the key (NULL: it
+    is readable), a flag for each other text, and the rowid.
 
-    A key becomes hex; its note stays a change, so that it is refused and not forgotten.
+    A note with such a key stays a change, so that it is refused and not forgotten.
     """
     key, *texts = (quote(name) for name in _texts(table))
-    sets = [f"{key} = CASE WHEN ?1 THEN lower(hex(CAST({key} AS BLOB))) ELSE {key} END"]
-    sets.append("now = CASE WHEN ?1 THEN 1 - was ELSE now END")
+    sets = [f"{key} = coalesce(?1, {key})", "now = CASE WHEN ?1 IS NULL THEN now ELSE 1 - was END"]
     sets += [
         f"{name} = CASE WHEN ?{number} THEN CAST({name} AS BLOB) ELSE {name} END"
         for number, name in enumerate(texts, start=2)
     ]
-    return (
-        f"UPDATE {change_table(table)} SET {', '.join(sets)} WHERE rowid = ?{len(texts) + 2}"
-    )
+    return f"UPDATE {change_table(table)} SET {', '.join(sets)} WHERE rowid = ?{len(texts) + 2}"
 
 
 def _empty(table: Table) -> str:
@@ -231,7 +228,8 @@ def survey(table: Table) -> str:
     change = change_table(table)
     return (
         f"SELECT count(*), coalesce(sum(now IS NULL), 0), coalesce(sum({_empty(table)}), 0), "
-        f"coalesce(max(EXISTS (SELECT 1 FROM {change} AS p WHERE p.key = c.key AND p.tx < c.tx)), 0) "
+        f"coalesce(max(EXISTS (SELECT 1 FROM {change} AS p "
+        f"WHERE p.key = c.key AND p.tx < c.tx)), 0) "
         f"FROM {change} AS c WHERE tx = ?"
     )
 

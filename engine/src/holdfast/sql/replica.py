@@ -16,11 +16,11 @@ from holdfast.schema.model import ForeignKey, Schema, Table
 from holdfast.sql.capture import (
     create_change_table,
     drop_empty,
+    look_up_unknown,
+    mend_texts,
     new_names,
     odd_texts,
     old_names,
-    look_up_unknown,
-    mend_texts,
     survey,
     triggers,
     unknown_keys,
@@ -40,9 +40,10 @@ PROGRAM_FORMAT = 1
 
 _UNSETTLED = "('pending', 'sent')"
 
-# What every write reads or sets comes first in ``holdfast_state``, and its long texts last: SQLite walks
-# a row's pages up to the column it needs. ``holdfast_tx`` has no index on its state: what is settled
-# leaves the table, so a scan finds the unsettled at once, and each local commit writes one page less.
+# What every write reads or sets comes first in ``holdfast_state``, and its long texts last: SQLite
+# walks a row's pages up to the column it needs. ``holdfast_tx`` has no index on its state: what is
+# settled leaves the table, so a scan finds the unsettled at once, and each local commit writes one
+# page less.
 BOOKKEEPING = (
     """CREATE TABLE holdfast_state (
   id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -124,7 +125,7 @@ class TableProgram(msgspec.Struct, frozen=True):
     odd_texts: str
     """Rowid and bytes of the texts of a group (parameter) that may not be UTF-8."""
     mend_texts: str
-    """Keep texts that are not UTF-8 as bytes: a flag for each (the key first), and the rowid."""
+    """Keep texts that are not UTF-8 as bytes: another key or NULL, a flag for each, and the rowid."""
     drop_empty: str
     chained: str
     """Earlier unsettled changes of the rows of a group (parameter), in any order; columns as in
@@ -218,9 +219,17 @@ def _parent_groups(schema: Schema, table: Table, key: ForeignKey) -> str:
     for name in key.columns:
         text = _note_text(table, name)
         if not composite:
-            parts.append(f"replace(replace({text}, '%2F', '/'), '%25', '%')" if _escaped(table, name) else text)
+            parts.append(
+                f"replace(replace({text}, '%2F', '/'), '%25', '%')"
+                if _escaped(table, name)
+                else text
+            )
         else:
-            parts.append(text if _escaped(table, name) else f"replace(replace({text}, '%', '%25'), '/', '%2F')")
+            parts.append(
+                text
+                if _escaped(table, name)
+                else f"replace(replace({text}, '%', '%25'), '/', '%2F')"
+            )
     expression = " || '/' || ".join(parts)
     return (
         f"SELECT DISTINCT p.tx FROM {change_table(table)} AS c "
@@ -244,6 +253,7 @@ def _freed_groups(table: Table, columns: tuple[str, ...]) -> str | None:
 
 def _table_program(schema: Schema, table: Table) -> TableProgram:
     own, change, shadow = quote(table.name), change_table(table), shadow_table(table)
+    shadowed = names(_shadow_names(table))
     columns = names(table.column_names)
     data = [column.name for column in table.data_columns]
     comma = ", " if data else ""
@@ -292,9 +302,8 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         delete_group=f"DELETE FROM {change} WHERE tx = ?",
         delete_acked=f"DELETE FROM {change} WHERE tx IN "
         "(SELECT number FROM holdfast_tx WHERE state = 'acked')",
-        select_shadow=f"SELECT present{comma}{names(_shadow_names(table))} FROM {shadow} WHERE key = ?",
-        put_shadow=f"INSERT OR REPLACE INTO {shadow} "
-        f"(key, present{comma}{names(_shadow_names(table))}) "
+        select_shadow=f"SELECT present{comma}{shadowed} FROM {shadow} WHERE key = ?",
+        put_shadow=f"INSERT OR REPLACE INTO {shadow} (key, present{comma}{shadowed}) "
         f"VALUES ({marks(2 + len(data))})",
         delete_shadow=f"DELETE FROM {shadow} WHERE key = ?",
         shadow_keys=f"SELECT key FROM {shadow}",

@@ -7,6 +7,7 @@ above it, the same for every store.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from holdfast.core.values import STORAGE
@@ -139,6 +140,12 @@ def select_children(child: Table, foreign: ForeignKey) -> str:
     """Keys of rows that refer to a parent: parameters are the parent's key and a limit."""
     match = " AND ".join(f"t.{quote(column)} = ?" for column in foreign.columns)
     return f"SELECT {key_sql(child, 't.')} FROM {quote(child.name)} AS t WHERE {match} LIMIT ?"
+
+
+def select_holder(table: Table, columns: Sequence[str]) -> str:
+    """The key of the row with given values of a unique key."""
+    match = " AND ".join(f"t.{quote(column)} = ?" for column in columns)
+    return f"SELECT {key_sql(table, 't.')} FROM {quote(table.name)} AS t WHERE {match}"
 
 
 def any_notes(tables: tuple[Table, ...]) -> str:

@@ -53,13 +53,13 @@ def type_check(column: Column) -> str | None:
 
 
 def _decimal_check(name: str, scale: int) -> str:
-    """Digits in their one normal form: no leading zeros, no minus zero, ``scale`` after the point."""
+    """Digits in one normal form: no leading zeros, no minus zero, ``scale`` after the point."""
     digits = f"ltrim({name}, '-')"
     minus = f"{name} NOT GLOB '?*-*'"
     if scale == 0:
         return (
-            f"{minus} AND {digits} NOT GLOB '*[^0-9]*' AND length({digits}) <= {DECIMAL_DIGITS_MAX} "
-            f"AND ({digits} GLOB '[1-9]*' OR {name} = '0')"
+            f"{minus} AND {digits} NOT GLOB '*[^0-9]*' "
+            f"AND length({digits}) <= {DECIMAL_DIGITS_MAX} AND ({digits} GLOB '[1-9]*' OR {name} = '0')"
         )
     return (
         f"{minus} AND ({digits} GLOB '[1-9]*' OR {digits} GLOB '0.*') "

@@ -21,7 +21,9 @@ def translate(error: Exception) -> errors.DatabaseError:
     text = str(error)
     match error:
         case apsw.ConstraintError():
-            return errors.ConstraintFailed(text, kind=constraint_kind(error.extendedresult))
+            return errors.ConstraintFailed(
+                text, kind=constraint_kind(getattr(error, "extendedresult", 0))
+            )
         case apsw.MismatchError():  # an INTEGER PRIMARY KEY that is given something else
             return errors.ConstraintFailed(text, kind="check")
         case apsw.BusyError() | apsw.LockedError():

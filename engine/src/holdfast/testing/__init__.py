@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from holdfast.testing.driver_conformance import DriverConformance as DriverConformance
     from holdfast.testing.processes import ServerProcess as ServerProcess
     from holdfast.testing.processes import ServerStartError as ServerStartError
     from holdfast.testing.processes import free_port as free_port
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.testing.proxy import FaultProxy as FaultProxy
 
 _HOMES = {
+    "DriverConformance": "driver_conformance",
     "FAULT_KINDS": "proxy",
     "FaultKind": "proxy",
     "FaultProxy": "proxy",

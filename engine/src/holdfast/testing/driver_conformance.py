@@ -1,6 +1,7 @@
 """What every SQLite driver must do: a suite to run against a ``Driver`` of your own.
 
-Knows: the protocol of ``sqlite.driver``. Must not know: tables of the engine, or which library it is.
+Knows: the protocol of ``sqlite.driver``. Must not know: tables of the engine, or which library it
+is.
 Subclass it in a test module and say which driver::
 
     class TestMyDriver(DriverConformance):
@@ -43,12 +44,37 @@ WAL_SAFE_SINCE = (3, 51, 3)
 """Older libraries have the WAL-reset bug, so they use the rollback journal."""
 
 EXACT: tuple[Value, ...] = (
-    None, 0, 1, -1, 2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, -(2**63),
-    0.0, -0.0, 0.1, 5e-324, 1.7976931348623157e308, -1.7976931348623157e308, 1e22, 9007199254740993.0,
-    "", "plain", "it's \"quoted\"; -- no comment", "grüße 日本語 \U0001f4e6 e\u0301 \u202e", "\ufeffbom",
-    "\ufffd\uffff", "a\nb\tc\r", "%s ? :x $y", "x" * 100_000,
-    b"", b"\x00\xff\x00", bytes(range(256)), b"y" * 100_000,
-)  # fmt: skip
+    None,
+    0,
+    1,
+    -1,
+    2**53 - 1,
+    2**53,
+    2**53 + 1,
+    2**63 - 1,
+    -(2**63),
+    0.0,
+    -0.0,
+    0.1,
+    5e-324,
+    1.7976931348623157e308,
+    -1.7976931348623157e308,
+    1e22,
+    9007199254740993.0,
+    "",
+    "plain",
+    'it\'s "quoted"; -- no comment',
+    "grüße 日本語 \U0001f4e6 e\u0301 \u202e",
+    "\ufeffbom",
+    "\ufffd\uffff",
+    "a\nb\tc\r",
+    "%s ? :x $y",
+    "x" * 100_000,
+    b"",
+    b"\x00\xff\x00",
+    bytes(range(256)),
+    b"y" * 100_000,
+)
 
 HOLDER = """
 import sqlite3, sys
@@ -95,7 +121,9 @@ class DriverConformance:
     def db(self, path: Path) -> Iterator[Connection]:
         """An open connection with the table ``t (id, a, b)``, ``a`` unique, ``b`` of any type."""
         with self.opened(path) as connection:
-            connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE, b ANY) STRICT")
+            connection.execute(
+                "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE, b ANY) STRICT"
+            )
             yield connection
 
     @contextmanager
@@ -169,11 +197,11 @@ class DriverConformance:
 
     def test_transactions_are_explicit(self, db: Connection, path: Path) -> None:
         with self.opened(path) as second:
-            db.execute("BEGIN IMMEDIATE")
-            assert db.in_transaction
-            db.execute("INSERT INTO t (id) VALUES (1)")
-            db.execute("COMMIT")
-            assert not db.in_transaction
+            states = [db.in_transaction]
+            for statement in ("BEGIN IMMEDIATE", "INSERT INTO t (id) VALUES (1)", "COMMIT"):
+                db.execute(statement)
+                states.append(db.in_transaction)
+            assert states == [False, True, True, False]
             db.execute("BEGIN IMMEDIATE")
             db.execute("INSERT INTO t (id) VALUES (2)")
             db.execute("ROLLBACK")
@@ -302,7 +330,12 @@ class DriverConformance:
         assert db.execute("SELECT t FROM child") == [(9,)]
 
     def test_a_syntax_error_or_wrong_count_is_a_database_error(self, db: Connection) -> None:
-        for sql, params in (("SELEC 1", ()), ("SELECT ?", ()), ("SELECT ?", (1, 2)), ("SELECT x", ())):
+        for sql, params in (
+            ("SELEC 1", ()),
+            ("SELECT ?", ()),
+            ("SELECT ?", (1, 2)),
+            ("SELECT x", ()),
+        ):
             with pytest.raises(DatabaseError) as caught:
                 db.execute(sql, params)
             assert type(caught.value) is DatabaseError
@@ -428,7 +461,7 @@ class DriverConformance:
         )
         for event in ("BEFORE INSERT", "AFTER INSERT", "BEFORE UPDATE", "AFTER UPDATE"):
             db.execute(
-                f"CREATE TRIGGER \"{event}\" {event} ON t BEGIN INSERT INTO note (id, first, last) "
+                f'CREATE TRIGGER "{event}" {event} ON t BEGIN INSERT INTO note (id, first, last) '
                 "VALUES (NEW.id, 'lost', NEW.a) ON CONFLICT (id) DO UPDATE SET last = NEW.a; END"
             )
         db.execute(statement)

@@ -43,7 +43,11 @@ SCHEMA = Schema(
         Table(
             name="part",
             key=("id",),
-            columns=(Column("id"), Column("store_id", default="s"), Column("item_id", nullable=True)),
+            columns=(
+                Column("id"),
+                Column("store_id", default="s"),
+                Column("item_id", nullable=True),
+            ),
             scopes=("store/{store_id}",),
             foreign_keys=(ForeignKey(("item_id",), "item"),),
         ),
@@ -53,11 +57,20 @@ SCHEMA = Schema(
             columns=(Column("note", nullable=True), Column("a"), Column("b", "integer")),
             scopes=("all",),
         ),
-        Table(name="tag", key=("item", "word"), columns=(Column("item"), Column("word")), scopes=("all",)),
+        Table(
+            name="tag",
+            key=("item", "word"),
+            columns=(Column("item"), Column("word")),
+            scopes=("all",),
+        ),
         Table(
             name="num",
             key=("id",),
-            columns=(Column("id", "integer"), Column("code", default="d"), Column("v", nullable=True)),
+            columns=(
+                Column("id", "integer"),
+                Column("code", default="d"),
+                Column("v", nullable=True),
+            ),
             scopes=("all",),
             unique=(("code",),),
             existence_public=True,
@@ -65,8 +78,14 @@ SCHEMA = Schema(
     ),
     local=(
         "CREATE TABLE log (tbl TEXT, n INTEGER)",
-        "CREATE TRIGGER app_log AFTER INSERT ON item BEGIN INSERT INTO log VALUES ('item', NEW.qty); END",
-        "CREATE TRIGGER app_unlog AFTER DELETE ON item BEGIN DELETE FROM log WHERE n = OLD.qty; END",
+        (
+            "CREATE TRIGGER app_log AFTER INSERT ON item BEGIN "
+            "INSERT INTO log VALUES ('item', NEW.qty); END"
+        ),
+        (
+            "CREATE TRIGGER app_unlog AFTER DELETE ON item BEGIN "
+            "DELETE FROM log WHERE n = OLD.qty; END"
+        ),
     ),
 )
 
@@ -81,7 +100,12 @@ class Device:
     """An open replica file, with a clock and randomness that repeat."""
 
     def __init__(
-        self, path: Path, *, library: str = "apsw", schema: Schema | None = SCHEMA, fast: bool = True
+        self,
+        path: Path,
+        *,
+        library: str = "apsw",
+        schema: Schema | None = SCHEMA,
+        fast: bool = True,
     ) -> None:
         self.path = path
         self.library = library
@@ -117,7 +141,7 @@ class Device:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A local transaction, sealed as `Replica.transaction` does it; its number is in `sealed`."""
+        """A local transaction, sealed as `Replica.transaction` does; its number is in `sealed`."""
         self.sealed = None
         with transaction(self.db.app):
             self.seal()
@@ -151,7 +175,11 @@ def device(library: str = "apsw", schema: Schema = SCHEMA) -> Iterator[Device]:
     with tempfile.TemporaryDirectory(prefix="holdfast-lab-") as folder:
         path = Path(folder) / "r.db"
         shutil.copy(template, path)
-        found = Device(path, library=library)  if schema is SCHEMA else Device(path, library=library, schema=schema)
+        found = (
+            Device(path, library=library)
+            if schema is SCHEMA
+            else Device(path, library=library, schema=schema)
+        )
         try:
             yield found
         finally:
@@ -159,7 +187,9 @@ def device(library: str = "apsw", schema: Schema = SCHEMA) -> Iterator[Device]:
 
 
 def data_of(table: Table, row: Row) -> Row:
-    return tuple(row[table.column_names.index(c.name)] for c in table.columns if c.name not in table.key)
+    return tuple(
+        row[table.column_names.index(c.name)] for c in table.columns if c.name not in table.key
+    )
 
 
 def dump(connection: Connection, schema: Schema = SCHEMA) -> Dump:
@@ -194,7 +224,9 @@ def captured(connection: Connection, number: int | None, schema: Schema = SCHEMA
     result: Net = {}
     for table in schema.tables:
         width = len(table.columns) - len(table.key)
-        for row in connection.execute(f"SELECT * FROM {change_table(table)} WHERE tx = ?", (number,)):
+        for row in connection.execute(
+            f"SELECT * FROM {change_table(table)} WHERE tx = ?", (number,)
+        ):
             columns = list(row)
             _tx, key, was, now, _base, _bases, held = columns[:7]
             assert held == 0

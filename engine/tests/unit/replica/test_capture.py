@@ -1,4 +1,4 @@
-"""Single stories of capture: foreign writers, counters, bases, `after`, and what is refused at open."""
+"""Single stories of capture: other writers, counters, bases, `after`, what is refused at open."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from holdfast.core.errors import (
     ReplicaError,
     SchemaError,
 )
-from holdfast.replica.database import capture_digest, transaction, write_state
+from holdfast.replica.database import LocalDatabase, capture_digest, transaction, write_state
 from holdfast.replica.outbox import change_message, next_batch
 from holdfast.schema import Column, ForeignKey, Schema, Table
+from holdfast.sqlite import driver
 
 FOREIGN = """
 PRAGMA foreign_keys = on;
@@ -117,7 +118,9 @@ def test_writes_of_the_sqlite3_shell_are_captured(phone):
 
 
 def test_writes_of_another_process_are_captured(phone):
-    program = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2])"
+    program = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2])"
+    )
 
     def write(path: Path) -> None:
         subprocess.run([sys.executable, "-c", program, str(path), FOREIGN], check=True)
@@ -136,7 +139,9 @@ def test_writes_of_an_orm_in_this_process_are_captured():
 
 
 def test_foreign_writes_are_grouped_together_and_never_with_ours(phone):
-    program = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2])"
+    program = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2])"
+    )
     for number in (1, 2, 3):
         sql = f"INSERT INTO tag VALUES ('x', '{number}')"
         subprocess.run([sys.executable, "-c", program, str(phone.path), sql], check=True)
@@ -162,7 +167,7 @@ def test_a_foreign_write_that_is_rolled_back_leaves_nothing(phone):
 def test_a_rollback_leaves_nothing(phone):
     phone.run("INSERT INTO item (id) VALUES ('a')")
     before = dump(phone.db.app)
-    with pytest.raises(RuntimeError), phone.write() as db:
+    with pytest.raises(RuntimeError), phone.write() as db:  # noqa: PT012 - it fails at its end
         db.execute("DELETE FROM item")
         db.execute("INSERT INTO tag VALUES ('a', 'b')")
         raise RuntimeError
@@ -183,10 +188,10 @@ def test_a_commit_that_fails_leaves_nothing(phone):
 
 
 def test_a_transaction_that_the_app_lost_is_an_error_and_tells_the_truth(phone):
-    """``OR ROLLBACK`` ends the transaction behind the app's back: what followed was autocommitted."""
+    """``OR ROLLBACK`` ends it behind the app's back: what followed was autocommitted."""
     phone.run("INSERT INTO tag VALUES ('a', 'b')")
     before = dump(phone.db.app)
-    with pytest.raises(DatabaseError), phone.write() as db:
+    with pytest.raises(DatabaseError), phone.write() as db:  # noqa: PT012 - it fails at its end
         db.execute("INSERT INTO tag VALUES ('lost', 'lost')")
         with pytest.raises(ConstraintFailed):
             db.execute("INSERT OR ROLLBACK INTO tag VALUES ('a', 'b')")
@@ -279,7 +284,9 @@ def test_a_counter_that_leaps_too_far_is_void_and_stops_nothing(phone):
 def test_a_change_names_what_it_touched(phone):
     phone.run("INSERT INTO item (id, sku, qty) VALUES ('a', 'k', 1)")
     settle(phone, 1, "acked")
-    number = phone.run("UPDATE item SET name = 'it''s', sku = NULL, ratio = 2, raw = x'ff', qty = 3")
+    number = phone.run(
+        "UPDATE item SET name = 'it''s', sku = NULL, ratio = 2, raw = x'ff', qty = 3"
+    )
     assert message(phone, "item", number, "a") == {
         "table": "item",
         "key": ["a"],
@@ -300,17 +307,25 @@ def test_a_delete_says_what_was_there(phone):
 @pytest.mark.parametrize(
     "write",
     [
-        "UPDATE item SET id = 'b'", "UPDATE OR REPLACE item SET id = 'b'", "UPDATE OR IGNORE item SET id = 'b'",
-        "UPDATE pair SET b = b + 1", "UPDATE tag SET word = 'other'", "UPDATE num SET id = 9",
-        "UPDATE num SET rowid = 9", "UPDATE num SET _rowid_ = 9, v = 'x'", "UPDATE OR REPLACE num SET oid = 2",
+        "UPDATE item SET id = 'b'",
+        "UPDATE OR REPLACE item SET id = 'b'",
+        "UPDATE OR IGNORE item SET id = 'b'",
+        "UPDATE pair SET b = b + 1",
+        "UPDATE tag SET word = 'other'",
+        "UPDATE num SET id = 9",
+        "UPDATE num SET rowid = 9",
+        "UPDATE num SET _rowid_ = 9, v = 'x'",
+        "UPDATE OR REPLACE num SET oid = 2",
         "INSERT INTO item (id) VALUES ('a') ON CONFLICT (id) DO UPDATE SET id = 'b'",
     ],
-)  # fmt: skip
+)
 def test_keys_never_change(phone, write):
     phone.run(
-        "INSERT INTO item (id) VALUES ('a')", "INSERT INTO pair (a, b) VALUES ('a', 1)",
-        "INSERT INTO tag VALUES ('a', 'b')", "INSERT INTO num (id, code) VALUES (1, 'p'), (2, 'q')",
-    )  # fmt: skip
+        "INSERT INTO item (id) VALUES ('a')",
+        "INSERT INTO pair (a, b) VALUES ('a', 1)",
+        "INSERT INTO tag VALUES ('a', 'b')",
+        "INSERT INTO num (id, code) VALUES (1, 'p'), (2, 'q')",
+    )
     before = dump(phone.db.app)
     with pytest.raises(ConstraintFailed) as caught, phone.write() as db:
         db.execute(write)
@@ -321,7 +336,7 @@ def test_keys_never_change(phone, write):
 
 @pytest.mark.parametrize("hidden", ["item", "num"])
 def test_a_default_that_replaces_null_is_seen(phone, hidden):
-    """``OR REPLACE`` puts the default in place of a forbidden NULL, and then it may meet another row."""
+    """``OR REPLACE`` puts the default in place of a NULL, and then it may meet another row."""
     if hidden == "item":
         phone.run("INSERT INTO item (id, slot) VALUES ('a', 0), ('b', 1)")
         number = phone.run("UPDATE OR REPLACE item SET slot = NULL WHERE id = 'b'")
@@ -405,7 +420,9 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", ["column", "only key", "part of key", "composite", "composite in key"])
+@pytest.mark.parametrize(
+    "shape", ["column", "only key", "part of key", "composite", "composite in key"]
+)
 def test_after_finds_parents_of_every_kind_of_key(kind, shape):
     composite = shape.startswith("composite")
     parent = Table(
@@ -422,7 +439,9 @@ def test_after_finds_parents_of_every_kind_of_key(kind, shape):
     value = KINDS[kind][0]
     a, pa = (("'%/a', "), ("'%/a', ")) if composite else ("", "")
     with device("apsw", Schema("s", (parent, child))) as phone:
-        other = phone.run("INSERT INTO parent SELECT " + ("'%25', " if composite else "") + KINDS[kind][1])
+        other = phone.run(
+            "INSERT INTO parent SELECT " + ("'%25', " if composite else "") + KINDS[kind][1]
+        )
         made = phone.run(f"INSERT OR REPLACE INTO parent SELECT {a}{value}")
         made = other if made is None else made
         number = phone.run(f"INSERT INTO child SELECT 'c/1%', {pa}{value}")
@@ -503,7 +522,7 @@ def test_a_table_made_anew_without_its_triggers_is_refused(phone):
     "body",
     [
         "INSERT INTO tag VALUES (NEW.id, 'x');",
-        'INSERT OR REPLACE INTO "tag" VALUES (NEW.id, \'x\');',
+        "INSERT OR REPLACE INTO \"tag\" VALUES (NEW.id, 'x');",
         "REPLACE INTO [tag] VALUES (NEW.id, 'x');",
         "UPDATE item SET qty = qty + 1 WHERE id = NEW.id;",
         "UPDATE OR IGNORE `item` SET qty = 1;",
@@ -523,15 +542,17 @@ def test_an_apps_trigger_that_writes_a_synced_table_is_refused(phone, body):
 @pytest.mark.parametrize(
     "sql",
     [
-        "CREATE TRIGGER app AFTER INSERT ON item WHEN (SELECT applying FROM holdfast_state) = 0 "
-        "BEGIN INSERT INTO tag VALUES (NEW.id, 'x'); END",
-        "CREATE TRIGGER app AFTER UPDATE OF name ON item BEGIN INSERT INTO log VALUES (NEW.name, 1); END",
-        "CREATE TRIGGER app AFTER DELETE ON item BEGIN DELETE FROM log WHERE tbl = OLD.id; END",
-        "CREATE TRIGGER app INSERT ON item BEGIN INSERT INTO log SELECT word, 1 FROM tag; END",
+        (
+            "AFTER INSERT ON item WHEN (SELECT applying FROM holdfast_state) = 0 BEGIN "
+            "INSERT INTO tag VALUES (NEW.id, 'x'); END"
+        ),
+        "AFTER UPDATE OF name ON item BEGIN INSERT INTO log VALUES (NEW.name, 1); END",
+        "AFTER DELETE ON item BEGIN DELETE FROM log WHERE tbl = OLD.id; END",
+        "INSERT ON item BEGIN INSERT INTO log SELECT word, 1 FROM tag; END",
     ],
 )
 def test_an_apps_trigger_that_maintains_its_own_tables_is_fine(phone, sql):
-    tamper(phone, sql)
+    tamper(phone, f"CREATE TRIGGER app {sql}")
     reopen(phone)
 
 
@@ -593,11 +614,12 @@ def test_local_sql_that_does_not_run_leaves_no_half_made_replica(tmp_path):
 
 def test_opening_while_another_process_writes_says_busy(phone):
     with transaction(phone.db.app), pytest.raises(DatabaseBusy):
-        from holdfast.replica.database import LocalDatabase
-        from holdfast.sqlite import driver
-
         LocalDatabase(
-            str(phone.path), driver=driver(phone.library), schema=None, synchronous="OFF", busy_timeout_ms=50
+            str(phone.path),
+            driver=driver(phone.library),
+            schema=None,
+            synchronous="OFF",
+            busy_timeout_ms=50,
         )
 
 

@@ -45,7 +45,9 @@ class Savepoint:
 def statement(sql: str, *params: st.SearchStrategy[Any]) -> st.SearchStrategy[Statement]:
     """A statement; `{or}` stands for a conflict clause."""
     return st.builds(
-        lambda clause, values: Statement(sql.replace("{or}", clause), values), OR, st.tuples(*params)
+        lambda clause, values: Statement(sql.replace("{or}", clause), values),
+        OR,
+        st.tuples(*params),
     )
 
 
@@ -56,7 +58,8 @@ STATEMENTS = st.one_of(
     statement(f"INSERT {{or}} INTO {ITEM} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", *ITEM_VALUES),
     statement(f"INSERT {{or}} INTO {ITEM} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", *ITEM_VALUES),
     statement(
-        f"INSERT {{or}} INTO {ITEM} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT {{or}} INTO {ITEM} "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         *ITEM_VALUES,
         *ITEM_VALUES,
     ),
@@ -88,7 +91,9 @@ STATEMENTS = st.one_of(
     statement(
         "INSERT INTO pair (a, b, note) VALUES (?, ?, ?) "
         "ON CONFLICT DO UPDATE SET note = excluded.note WHERE b > 0",
-        WORDS, NUMBERS, NAMES,
+        WORDS,
+        NUMBERS,
+        NAMES,
     ),
     statement("UPDATE pair SET note = ? WHERE a = ?", NAMES, WORDS),
     statement("UPDATE {or} pair SET b = b + ?", NUMBERS),
@@ -103,7 +108,7 @@ STATEMENTS = st.one_of(
     statement("UPDATE {or} num SET rowid = ? WHERE id = ?", NUMS, NUMS),
     statement("UPDATE {or} num SET oid = ?, v = 'w' WHERE id = ?", NUMS, NUMS),
     statement("DELETE FROM num WHERE id <> ?", NUMS),
-)  # fmt: skip
+)
 
 STEPS: st.SearchStrategy[Any] = st.recursive(
     STATEMENTS,
@@ -140,17 +145,19 @@ def one_transaction(phone: Device, steps: Any, *, give_up: bool) -> None:
         with phone.write() as db:
             perform(db, steps)
             if give_up:
-                raise GaveUp
+                raise GaveUp  # noqa: TRY301 - as an app would
     except GaveUp:
         committed = False
     except ConstraintFailed as error:
-        assert error.kind == "foreign_key", "only COMMIT may fail here"
+        assert error.kind == "foreign_key", "only COMMIT may fail"  # noqa: PT017
         committed = False
     after = dump(phone.db.app)
     if not committed:
         assert phone.sealed is None
         assert after == before
-        assert outbox == [phone.rows(f"SELECT * FROM holdfast_change_{t.name}") for t in SCHEMA.tables]
+        assert outbox == [
+            phone.rows(f"SELECT * FROM holdfast_change_{t.name}") for t in SCHEMA.tables
+        ]
         return
     expected = difference(before, after)
     assert (phone.sealed is not None) == bool(expected)

@@ -1,8 +1,8 @@
 """What is visible is the server's rows with the unsettled changes replayed on them.
 
 A small world: a server that is a dictionary, a device that writes plain SQL and takes in answers in
-any order, with any outcome. After each step the device is compared with a model that knows only rows,
-the net changes of transactions (from dumps), and what an answer said.
+any order, with any outcome. After each step the device is compared with a model that knows only
+rows, the net changes of transactions (from dumps), and what an answer said.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from replica_lab import Device, device, difference, dump
 from holdfast.core.digest import Digest, row_hash
 from holdfast.core.errors import ConstraintFailed
 from holdfast.core.values import to_wire
-from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Position, Rows, ScopeGrant
+from holdfast.protocol.messages import (
+    Checkpoint,
+    Gone,
+    Head,
+    Line,
+    Outcome,
+    Position,
+    Rows,
+    ScopeGrant,
+)
 from holdfast.replica.apply import Applier
 from holdfast.replica.database import transaction
 from holdfast.replica.outbox import next_batch
@@ -128,6 +137,28 @@ class World:
             self.server[key] = row
         return True
 
+    def contest(self, here: str, there: str, wanted: str | None, other: str | None) -> None:
+        """A row here and a row there take one value; another row here takes what was freed."""
+        freed = self.truth.get(here, ("s", None))[1]
+        self.local(
+            [
+                ("UPDATE thing SET u = NULL WHERE u = ?", (wanted,)),
+                (
+                    (
+                        "INSERT INTO thing (id, u) VALUES (?, ?) "
+                        "ON CONFLICT (id) DO UPDATE SET u = excluded.u"
+                    ),
+                    (here, wanted),
+                ),
+            ]
+        )
+        self.local([("UPDATE thing SET u = ? WHERE u IS ? AND id <> ?", (freed, other, here))])
+        for key, row in sorted(self.server.items()):
+            if row[1] == wanted and key != there:
+                self.edit(key, (row[0], None, *row[2:]))
+        self.edit(there, ("s", wanted, "won", 1))
+        self.exchange([], self.scopes, False)
+
     def exchange(self, fates: list[str], scopes: tuple[str, ...], repeat: bool) -> None:
         with transaction(self.phone.db.sync):
             batch = next_batch(self.phone.db.sync, SCHEMA, self.phone.db.program)
@@ -140,14 +171,20 @@ class World:
             tx.state = self.decide(tx, fate)
             remark(tx.state)
             outcomes.append(
-                Outcome(tx.number, sent.id, tx.state, "test", "a reason", "u", int(tx.state == "held"))
+                Outcome(
+                    tx.number, sent.id, tx.state, "test", "a reason", "u", int(tx.state == "held")
+                )
             )
         seen = {key: row for key, row in self.server.items() if f"store/{row[0]}" in scopes}
         told = seen if repeat else {
             key: row for key, row in seen.items()
             if self.truth.get(key) != row or self.known(key) != self.revs[key]
         }  # fmt: skip
-        gone = [key for key in self.truth if key not in seen and (f"store/{self.truth[key][0]}" in scopes)]
+        gone = [
+            key
+            for key in self.truth
+            if key not in seen and (f"store/{self.truth[key][0]}" in scopes)
+        ]
         self.scopes, self.truth = scopes, seen
         self.answer(outcomes, told, gone)
 
@@ -189,7 +226,9 @@ class World:
             1, "epoch", "device", "user", "echo", 0, SCHEMA.fingerprint,
             {scope: ScopeGrant(KEYS[scope].hex(), True) for scope in self.scopes}, outcomes,
         )  # fmt: skip
-        checkpoint = Checkpoint({scope: self.position(scope) for scope in self.scopes}, len(lines) + 1)
+        checkpoint = Checkpoint(
+            {scope: self.position(scope) for scope in self.scopes}, len(lines) + 1
+        )
         with transaction(self.phone.db.sync):
             applied = Applier(
                 self.phone.db.sync, SCHEMA, self.phone.db.program,
@@ -264,6 +303,15 @@ class World:
             assert held
         for key in {key for _, key in held}:
             assert collides(visible, key, whole[key]), f"{key} is set aside without need"
+            row = self.truth.get(key)
+            for tx in self.unsettled()[key]:
+                candidate = fold(row, tx.notes[key])
+                if (tx.number, key) not in held:
+                    row = candidate
+                elif row is not None and candidate is not None:
+                    assert candidate[:2] != row[:2], (
+                        "a change that takes no unique value is never held"
+                    )
         overlay = Overlay(self.phone.db.sync, THING, self.phone.db.program.tables["thing"])
         for key in visible.keys() | self.truth.keys() | whole.keys():
             row = self.truth.get(key)
@@ -273,12 +321,12 @@ class World:
 
     def check_books(self) -> None:
         """I4: each transaction is unsettled, or in the inbox as it was made, or was applied."""
-        states = {n: s for n, s in self.phone.rows("SELECT number, state FROM holdfast_tx")}
+        states = dict(self.phone.rows("SELECT number, state FROM holdfast_tx"))  # type: ignore[arg-type]
         assert states == {tx.number: tx.state for tx in self.outbox if tx.state != "applied"}
         stored: dict[object, dict[object, object]] = {}
         for row in self.phone.rows(
-            "SELECT tx, key, was, now, o_store_id, o_u, o_name, o_qty, n_store_id, n_u, n_name, n_qty "
-            "FROM holdfast_change_thing"
+            "SELECT tx, key, was, now, o_store_id, o_u, o_name, o_qty, "
+            "n_store_id, n_u, n_name, n_qty FROM holdfast_change_thing"
         ):
             stored.setdefault(row[0], {})[row[1]] = (bool(row[2]), bool(row[3]), row[4:8], row[8:])
         assert stored == {tx.number: tx.notes for tx in self.outbox if tx.state != "applied"}
@@ -302,29 +350,47 @@ def sql(text: str, *params: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[s
 
 LOCAL = st.lists(
     st.one_of(
-        sql("INSERT OR IGNORE INTO thing (id, u, name, qty) VALUES (?, ?, ?, ?)", IDS, US, NAMES, NUMBERS),
-        sql("INSERT OR REPLACE INTO thing (id, u, name, qty) VALUES (?, ?, ?, ?)", IDS, US, NAMES, NUMBERS),
+        sql(
+            "INSERT OR IGNORE INTO thing (id, u, name, qty) VALUES (?, ?, ?, ?)",
+            IDS,
+            US,
+            NAMES,
+            NUMBERS,
+        ),
+        sql(
+            "INSERT OR REPLACE INTO thing (id, u, name, qty) VALUES (?, ?, ?, ?)",
+            IDS,
+            US,
+            NAMES,
+            NUMBERS,
+        ),
         sql("UPDATE thing SET u = ? WHERE id = ?", US, IDS),
         sql("UPDATE OR REPLACE thing SET u = ? WHERE id = ?", US, IDS),
         sql("UPDATE thing SET qty = qty + ? WHERE id = ?", NUMBERS, IDS),
         sql("UPDATE thing SET name = ?", NAMES),
         sql("UPDATE thing SET store_id = ? WHERE id = ?", STORES, IDS),
         sql("UPDATE thing SET u = 'tmp' || u"),
-        sql("UPDATE thing SET u = CASE u WHEN 'tmp1' THEN '2' WHEN 'tmp2' THEN '3' ELSE '1' END "
-            "WHERE u LIKE 'tmp%'"),
+        sql(
+            "UPDATE thing SET u = CASE u WHEN 'tmp1' THEN '2' WHEN 'tmp2' THEN '3' ELSE '1' END "
+            "WHERE u LIKE 'tmp%'"
+        ),
         sql("DELETE FROM thing WHERE id = ?", IDS),
     ),
     min_size=1,
     max_size=4,
-)  # fmt: skip
+)
 ROW = st.none() | st.tuples(STORES, US, NAMES, NUMBERS)
 FATES = st.sampled_from(["applied", "applied", "refused", "held", "ignored"])
-SCOPES = st.sampled_from([ALL_SCOPES[:2], ALL_SCOPES[:2], ALL_SCOPES[:2], ALL_SCOPES[:1], ALL_SCOPES[1:2]])
+SCOPES = st.sampled_from(
+    [ALL_SCOPES[:2], ALL_SCOPES[:2], ALL_SCOPES[:2], ALL_SCOPES[:1], ALL_SCOPES[1:2]]
+)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("local"), LOCAL),
         st.tuples(st.just("local"), LOCAL),
         st.tuples(st.just("edit"), st.lists(st.tuples(IDS, ROW), min_size=1, max_size=5)),
+        st.tuples(st.just("contest"), IDS, IDS, US, US),
+        st.tuples(st.just("contest"), IDS, IDS, US, US),
         st.tuples(st.just("exchange"), st.lists(FATES, max_size=3), SCOPES, st.booleans()),
         st.tuples(st.just("exchange"), st.lists(FATES, max_size=3), SCOPES, st.booleans()),
     ),
@@ -345,6 +411,8 @@ def play(library: str, steps: Any) -> None:
             elif kind == "edit":
                 for key, row in args[0]:
                     world.edit(key, row)
+            elif kind == "contest":
+                world.contest(*args)
             else:
                 world.exchange(*args)
         world.exchange([], world.scopes, False)
@@ -430,6 +498,32 @@ def test_stories(name, library):
     play(library, STORIES[name])
 
 
+@pytest.mark.parametrize("library", ["apsw", "stdlib"])
+def test_the_later_change_yields(library):
+    """Two changes want a value that the server took and gave back: the earlier one gets it."""
+    with device(library, SCHEMA) as phone:
+        world = World(phone)
+        for key, value in (("a", "1"), ("c", "3")):
+            world.edit(key, ("s", value, "x", 0))
+        world.exchange([], world.scopes, False)
+        world.local([("UPDATE thing SET u = '4' WHERE id = 'a'", ())])
+        world.edit("d", ("s", "4", "x", 0))
+        world.exchange([], world.scopes, False)
+        assert world.held() == {(1, "a")}
+        world.local([("UPDATE thing SET u = '5' WHERE id = 'd'", ())])
+        world.local([("UPDATE thing SET u = '4' WHERE id = 'c'", ())])
+        world.edit("a", ("s", "1", "y", 7))
+        world.exchange([], world.scopes, False)
+        assert world.held() == {(3, "c")}
+        assert {key: row[1] for key, row in dump(phone.db.app, SCHEMA)["thing"].items()} == {
+            "a": "4",
+            "c": "3",
+            "d": "5",
+        }
+        world.exchange(["refused"], world.scopes, False)
+        assert world.held() == set()
+
+
 def test_bases_are_json():
     """The bases of chained changes are plain revisions by column."""
     with device("apsw", SCHEMA) as phone:
@@ -441,4 +535,7 @@ def test_bases_are_json():
         world.exchange([], world.scopes, False)
         world.local([("UPDATE thing SET name = 'z', qty = 9", ())])
         rows = phone.rows("SELECT base, bases FROM holdfast_change_thing ORDER BY tx")
-        assert [(base, json.loads(str(bases or "{}"))) for base, bases in rows] == [(1, {}), (2, {"name": 1})]
+        assert [(base, json.loads(str(bases or "{}"))) for base, bases in rows] == [
+            (1, {}),
+            (2, {"name": 1}),
+        ]

@@ -68,7 +68,10 @@ def test_a_hash_tells_table_key_type_and_place_apart():
 
 
 def test_the_hash_is_fixed():
-    assert row_hash(KEY, "product", "a/b", ("é", 2**63 - 1, None, 0.5, b"\x00")).hex() == "92bc357c014d054215a8569899686db0"
+    assert (
+        row_hash(KEY, "product", "a/b", ("é", 2**63 - 1, None, 0.5, b"\x00")).hex()
+        == "92bc357c014d054215a8569899686db0"
+    )
 
 
 def test_the_text_form():
@@ -81,7 +84,13 @@ def test_the_text_form():
 
 @pytest.mark.parametrize(
     "change",
-    [{"epoch": "e2"}, {"scope": "t"}, {"version": 2}, {"digest": Digest(1, 2)}, {"digest": Digest(2, 1)}],
+    [
+        {"epoch": "e2"},
+        {"scope": "t"},
+        {"version": 2},
+        {"digest": Digest(1, 2)},
+        {"digest": Digest(2, 1)},
+    ],
 )
 def test_a_seal_holds_for_what_it_was_made_for_alone(change):
     facts = {"epoch": "e", "scope": "s", "version": 1, "digest": Digest(1, 1)}

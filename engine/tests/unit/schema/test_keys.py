@@ -1,4 +1,4 @@
-"""Keys have one canonical text, the same in Python and in SQL; rows say which scopes they are in."""
+"""Keys have one canonical text, the same in Python and in SQL; rows say what scopes they are in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from holdfast.core.errors import BadValue, ConstraintFailed
 from holdfast.core.keys import check_key, key_text, key_values, row_key, row_scopes
-from holdfast.core.limits import KEY_BYTES_MAX, SCOPE_NAME_LENGTH_MAX, TIMESTAMP_US_MAX, TIMESTAMP_US_MIN
+from holdfast.core.limits import (
+    KEY_BYTES_MAX,
+    SCOPE_NAME_LENGTH_MAX,
+    TIMESTAMP_US_MAX,
+    TIMESTAMP_US_MIN,
+)
 from holdfast.core.values import KEY_TYPES
 from holdfast.schema import Column, Table
 from holdfast.sql.names import key_sql
@@ -19,7 +24,9 @@ from holdfast.sql.tables import create_table
 from holdfast.sqlite import Connection, OpenOptions, driver
 
 BOUNDED = settings(max_examples=200, deadline=None)
-TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=30)
+TEXT = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=30
+)
 TRICKY = st.text("%/2F25\\'\"é日 ", min_size=1, max_size=12)
 BY_TYPE = {
     "text": TEXT | TRICKY,
@@ -34,7 +41,9 @@ BY_TYPE = {
 def keyed(*kinds: str) -> Table:
     """A table whose key has columns of these types, after a column that is no key."""
     columns = tuple(Column(f"k{n}", kind) for n, kind in enumerate(kinds))  # type: ignore[arg-type]
-    return Table("t", tuple(c.name for c in columns), (Column("x", nullable=True), *columns), ("all",))
+    return Table(
+        "t", tuple(c.name for c in columns), (Column("x", nullable=True), *columns), ("all",)
+    )
 
 
 @st.composite
@@ -158,9 +167,9 @@ def scoped(*templates: str) -> Table:
     return Table("t", ("id",), columns, templates)
 
 
-def scopes(table: Table, a: object = "x", b: object = "y", n: object = 5, raw: object = b"\xff",
-           names: object = "[]") -> tuple[str, ...]:  # fmt: skip
-    return row_scopes(table, ("id", a, b, n, raw, names))  # type: ignore[arg-type]
+def scopes(table: Table, **given: object) -> tuple[str, ...]:
+    values = {"id": "id", "a": "x", "b": "y", "n": 5, "raw": b"\xff", "names": "[]"} | given
+    return row_scopes(table, tuple(values.values()))  # type: ignore[arg-type]
 
 
 def test_scopes_of_a_row():
@@ -186,7 +195,20 @@ def test_an_empty_value_names_no_scope(empty):
 
 
 @pytest.mark.parametrize(
-    "names", [None, "", "{}", "5", "[5]", '[""]', "[null]", "[", '"a"', b"[]", '["a"' + ', "a"' * 1000 + "]"]
+    "names",
+    [
+        None,
+        "",
+        "{}",
+        "5",
+        "[5]",
+        '[""]',
+        "[null]",
+        "[",
+        '"a"',
+        b"[]",
+        '["a"' + ', "a"' * 1000 + "]",
+    ],
 )
 def test_an_array_of_scopes_is_one_of_names(names):
     with pytest.raises(BadValue):

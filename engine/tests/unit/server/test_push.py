@@ -158,6 +158,28 @@ def test_a_swap_over_two_transactions_is_refused_however_it_is_sent(make_server:
     assert [r[1] for r in results[0]] == ["applied", "applied", "refused", "applied", "applied"]
 
 
+def test_a_value_taken_only_between_two_transactions_is_refused_however_it_is_sent(
+    make_server: Any,
+) -> None:
+    """Found by the system tests: the row that has the value is not in the batch, and when the
+    batch is written nobody else wants it any more."""
+    results = []
+    for together in (True, False):
+        server = make_server()
+        one = server.peer()
+        products(one, 2)
+        one.sync()
+        one.update("product", "p0", sku="sku1")
+        if not together:
+            one.sync()
+        one.update("product", "p0", sku="sku9")
+        one.sync()
+        results.append([(o.number, o.outcome, o.code) for _, o in sorted(one.outcomes.items())])
+        server.check()
+    assert results[0] == results[1]
+    assert [r[1] for r in results[0]] == ["applied", "applied", "refused", "applied"]
+
+
 def test_foreign_keys_hold(server: Any) -> None:
     one = server.peer()
     products(one, 2)

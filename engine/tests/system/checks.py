@@ -1,0 +1,310 @@
+"""What must hold: after every step, and when everything has come to rest.
+
+Knows: the files, by plain SQL, and the ledger. Must not know: how the engine gets there.
+Each assertion names its invariant (design, section 14).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import defaultdict
+from typing import Any
+
+from bazaar import TABLES, TOKEN, Row, scopes, tokens
+from world import Device, World
+
+from holdfast.schema.model import Table
+
+UNSETTLED = ("pending", "sent")
+
+
+def after_step(world: World) -> None:
+    """The cheap ones."""
+    applied = server_outcomes(world)
+    for device in world.devices:
+        conservation(world, device, applied)
+        holds_a_checkpoint(world, device)
+    server_is_sound(world)
+
+
+def at_rest(world: World) -> None:
+    """When the network has healed and everybody has synced until it was quiet."""
+    world.latest = world._dump_server()
+    after_step(world)
+    applied = server_outcomes(world)
+    for device in world.devices:
+        everything_is_decided(world, device)
+        same_rows(world, device)
+        nothing_foreign_in_the_file(world, device)
+        assert device.replica.status.mismatches == 0, "I36: a mismatch that nobody caused"
+    counters_add_up(world, applied)
+    losers_are_on_record(world, applied)
+    only_dependants_wait(world, applied)
+    server_digests(world)
+    assert world.service.deep_check() == 0, "the server's own deep check found a difference"
+
+
+def server_outcomes(world: World) -> dict[tuple[str, int], tuple[str, str, int]]:
+    """Device and number to id, outcome and whether it was settled by another."""
+    return {
+        (str(device), number): (bytes(id_).hex(), str(outcome), settled)
+        for device, number, id_, outcome, settled in world.server_rows(
+            "SELECT device, number, id, outcome, settled FROM holdfast_applied"
+        )
+    }
+
+
+def conservation(
+    world: World, device: Device, applied: dict[tuple[str, int], tuple[str, str, int]]
+) -> None:
+    """I4, I6, I9, I28."""
+    ledger = world.ledger
+    held = device.transactions()
+    for number, (id_, state, held_by, replaces) in held.items():
+        place = device.name, number
+        assert ledger.ids.setdefault(place, id_) == id_, f"I8: {place} changed its id"
+        known = applied.get(place)
+        assert state in ("pending", "sent", "refused", "held"), f"{place} is {state} at rest"
+        if state in ("refused", "held"):
+            assert known is not None and known[:2] == (id_, state), f"I6: {place} {state} {known}"
+        else:
+            assert known is None or known[0] == id_, f"I4: {place} {known}"
+        assert replaces == 0 or replaces < number
+        assert (held_by > 0) == (state == "held")
+    ((open_tx, applying),) = device.rows("SELECT open_tx, applying FROM holdfast_state")
+    assert applying == 0
+    for number in range(1, open_tx):
+        place = device.name, number
+        assert place in ledger.ids, f"I4: {place} was never seen"
+        if number in held or place in ledger.dropped:
+            continue
+        known = applied.get(place)
+        assert known is not None, f"I4: {place} is nowhere"
+        assert known[:2] == (ledger.ids[place], "applied"), f"I4: {place} left as {known}"
+    decided = [number for name, number in applied if name == device.name]
+    assert sorted(decided) == list(range(1, len(decided) + 1)), "I9: gaps"
+
+
+def truth_of(world: World, device: Device) -> dict[tuple[str, str], Row]:
+    """The rows of the checkpoint that the device says it has applied, from the ledger."""
+    found: dict[tuple[str, str], Row] = {}
+    for scope, version in device.rows("SELECT scope, version FROM holdfast_scope"):
+        history = world.ledger.history.get((str(scope), int(version)))
+        assert version == 0 or history is not None, f"{scope} never had version {version}"
+        for table, rows in (history or {}).items():
+            for key, row in rows.items():
+                assert found.setdefault((table, key), row) == row, "I16: scopes do not agree"
+    return found
+
+
+def holds_a_checkpoint(world: World, device: Device) -> None:
+    """I10, I14, I15, I16, I25, I32: truth is a checkpoint, what is seen is truth and pending work."""
+    truth = truth_of(world, device)
+    seen = device.dump()
+    for name, table in TABLES.items():
+        notes = unsettled(device, table)
+        listed = {key for key, in device.rows("SELECT key FROM holdfast_member WHERE tbl = ?", name)}
+        expected = {key for (other, key) in truth if other == name}
+        assert listed == expected, f"I10: {device.name} {name} lists {listed ^ expected}"
+        revs = {key for key, in device.rows("SELECT key FROM holdfast_row WHERE tbl = ?", name)}
+        assert revs == expected, f"I10: {device.name} {name} has revisions {revs ^ expected}"
+        for key in expected | seen[name].keys() | notes.keys():
+            row = truth.get((name, key))
+            mine = notes.get(key, [])
+            if any(note["held"] or note["open"] for note in mine):
+                continue
+            for note in mine:
+                row = replayed(table, row, note)
+            assert same(seen[name].get(key), row), (
+                f"I14/I15: {device.name} {name} {key}: sees {seen[name].get(key)}, not {row}; {mine}"
+            )
+
+
+def unsettled(device: Device, table: Table) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    data = [column.name for column in table.data_columns]
+    fields = ", ".join(f'c."o_{n}", c."n_{n}"' for n in data)
+    for key, was, now, held, state, *values in device.rows(
+        f"SELECT c.key, c.was, c.now, c.held, x.state {',' if data else ''} {fields} "
+        f"FROM holdfast_change_{table.name} AS c LEFT JOIN holdfast_tx AS x ON x.number = c.tx "
+        "WHERE x.state IS NULL OR x.state IN ('pending', 'sent') ORDER BY c.tx"
+    ):
+        old, new = dict(zip(data, values[::2], strict=True)), dict(zip(data, values[1::2], strict=True))
+        found[key].append(
+            {"was": was, "now": now, "held": held, "open": state is None, "old": old, "new": new}
+        )
+    return found
+
+
+def replayed(table: Table, row: Row | None, note: dict[str, Any]) -> Row | None:
+    if not note["now"]:
+        return None
+    if row is None:
+        row = (None,) * len(table.columns)
+        keys = None
+    else:
+        keys = row
+    result = []
+    for column, value in zip(table.columns, row, strict=True):
+        if column.name in table.key:
+            result.append(value if keys else ...)
+            continue
+        old, new = note["old"][column.name], note["new"][column.name]
+        if keys is None:
+            result.append(new)
+        elif column.merge == "counter":
+            result.append(value + new - (old if note["was"] else 0))
+        elif note["was"] and same((old,), (new,)):
+            result.append(value)
+        else:
+            result.append(new)
+    return tuple(result)
+
+
+def same(one: Row | None, other: Row | None) -> bool:
+    """Cell by cell, types and all; an ellipsis stands for anything."""
+    if one is None or other is None:
+        return one is other
+    return all(b is ... or (type(a) is type(b) and a == b) for a, b in zip(one, other, strict=True))
+
+
+def server_is_sound(world: World) -> None:
+    """I22."""
+    assert not world.server_rows("PRAGMA foreign_key_check"), "I22: foreign keys"
+    for name, table in TABLES.items():
+        rows = list(world.latest[name].values())
+        for unique in (table.key, *table.unique):
+            held = [tuple(row[table.positions[n]] for n in unique) for row in rows]
+            held = [values for values in held if None not in values]
+            assert len(held) == len(set(held)), f"I22: {name} {unique}"
+    for row in world.latest["item"].values():
+        assert 0 <= row[9] <= 1000 and len(row[4]) <= 40, "I22: checks"
+
+
+def row_hash(key: bytes, table: str, text: str, row: Row) -> int:
+    """Section 1 of the protocol's page, written once more."""
+    body = b""
+    for value in (table, text, *row):
+        if value is None:
+            body += b"\x00"
+        elif isinstance(value, int):
+            body += b"\x01" + struct.pack(">q", value)
+        elif isinstance(value, float):
+            body += b"\x02" + struct.pack(">d", value + 0.0)
+        else:
+            raw = value.encode() if isinstance(value, str) else value
+            body += (b"\x03" if isinstance(value, str) else b"\x04") + struct.pack(">I", len(raw)) + raw
+    return int.from_bytes(hashlib.blake2s(body, digest_size=16, key=key).digest(), "big")
+
+
+def digests_of(world: World, scope: str, key: bytes) -> tuple[int, str]:
+    hashes = [
+        row_hash(key, table, text, row)
+        for table, rows in world.latest.items()
+        for text, row in rows.items()
+        if scope in scopes(table, row)
+    ]
+    return len(hashes), f"{sum(hashes) % 2**128:032x}"
+
+
+def server_digests(world: World) -> None:
+    """I12: what the server says of its scopes is what its tables hold."""
+    for scope, count, digest, key in world.server_rows(
+        "SELECT scope, count, digest, key FROM holdfast_scope"
+    ):
+        assert digests_of(world, str(scope), bytes(key)) == (count, digest), f"I12: {scope}"
+
+
+def everything_is_decided(world: World, device: Device) -> None:
+    """I29: nothing waits, and the status says so."""
+    status = device.replica.status
+    assert (status.pending, status.sent) == (0, 0), f"I29: {status}"
+    waiting = {state for _, state, _, _ in device.transactions().values()}
+    assert waiting <= {"refused", "held"}
+
+
+def same_rows(world: World, device: Device) -> None:
+    """I12, I24: a replica at rest holds what its device may read, cell by cell, and nothing else."""
+    expected = {(table, key): row for table, key, row in world.readable(device.principal)}
+    seen = {(t, k): row for t, rows in device.dump().items() for k, row in rows.items()}
+    for place in expected.keys() | seen.keys():
+        assert same(seen.get(place), expected.get(place)), (
+            f"I12: {device.name} {place}: {seen.get(place)}, the server has {expected.get(place)}"
+        )
+    for scope, count, digest, key, version in device.rows(
+        "SELECT scope, count, digest, hash_key, version FROM holdfast_scope"
+    ):
+        assert device.principal.may_read(str(scope)), "I24"
+        assert digests_of(world, str(scope), bytes(key)) == (count, digest), f"I12: {scope}"
+        ((head,),) = world.server_rows("SELECT head FROM holdfast_scope WHERE scope = ?", scope)
+        assert version == head
+    for name in TABLES:
+        assert not device.rows(f"SELECT 1 FROM holdfast_shadow_{name}"), "a shadow is left over"
+    assert device.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def nothing_foreign_in_the_file(world: World, device: Device) -> None:
+    """I23: not one byte of a row that the device could never read."""
+    own = {t for (name, _), tx in world.ledger.sent.items() if name == device.name
+           for t in tokens([[c.key, c.new, c.old] for c in tx.changes])}  # fmt: skip
+    allowed = own | device.readable_tokens
+    others = world.server_tokens  # what was only ever tried on this device never got there
+    for suffix in ("", "-wal"):
+        path = device.path.with_name(device.path.name + suffix)
+        if path.exists():
+            found = set(TOKEN.findall(path.read_bytes().decode("latin-1")))
+            leaked = (found - allowed) & others
+            assert not leaked, f"I23: {device.name} has {leaked} in its file"
+
+
+def counters_add_up(
+    world: World, applied: dict[tuple[str, int], tuple[str, str, int]]
+) -> None:
+    """I21: rows that are never deleted, from the transactions that were taken and direct writes."""
+    expected: dict[int, int] = defaultdict(int, world.ledger.direct)
+    for place, (_, outcome, _) in applied.items():
+        if outcome == "applied":
+            for change in world.ledger.sent[place].changes:
+                if change.table == "tally":
+                    expected[int(change.key[0])] += int(change.new.get("n", "0"))
+    found = {row[0]: row[2] for row in world.latest["tally"].values()}
+    for key in found:
+        assert found[key] == expected[key], f"I21: tally {key} is {found[key]}, not {expected[key]}"
+
+
+def losers_are_on_record(
+    world: World, applied: dict[tuple[str, int], tuple[str, str, int]]
+) -> None:
+    """I18: whatever was taken is there, was replaced by somebody who saw it, or is on record."""
+    written: dict[str, tuple[str, int]] = {}
+    seen: set[str] = set(world.ledger.overwritten)
+    for place, (_, outcome, _) in applied.items():
+        if outcome == "applied":
+            for change in world.ledger.sent[place].changes:
+                if change.table != "holdfast_conflict":
+                    written.update(dict.fromkeys(tokens(change.new), place))
+                seen |= tokens(change.old)
+    record = tokens(world.latest)
+    for (entry,) in world.server_rows("SELECT entry FROM holdfast_journal"):
+        record |= tokens(entry)
+    for (image,) in world.server_rows("SELECT image FROM holdfast_row WHERE image IS NOT NULL"):
+        record |= tokens(image)
+    lost = {token: place for token, place in written.items() if token not in seen | record}
+    assert not lost, f"I18: {lost}"
+
+
+def only_dependants_wait(
+    world: World, applied: dict[tuple[str, int], tuple[str, str, int]]
+) -> None:
+    """I27: held is only what builds on something that was refused or held."""
+    for (name, number), (_, outcome, _) in applied.items():
+        if outcome == "held":
+            after = world.ledger.sent[name, number].after
+            stopped = [n for n in after if applied[name, n][1] != "applied"]
+            assert stopped, f"I27: {name} {number} is held for nothing ({after})"
+    for device in world.devices:
+        for number, (_, state, held_by, _) in device.transactions().items():
+            if state == "held":
+                assert applied[device.name, held_by][1] in ("refused", "held"), f"I27: {number}"
+                assert held_by in world.ledger.sent[device.name, number].after

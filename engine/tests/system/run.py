@@ -1,0 +1,37 @@
+"""One world, from its beginning to its rest."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from again import same_again
+from checks import after_step, at_rest
+from world import Options, World
+
+
+def examples(few: int) -> int:
+    """How many seeds to try: a few, or what ``HOLDFAST_EXAMPLES`` says."""
+    return int(os.environ.get("HOLDFAST_EXAMPLES", few))
+
+
+def run(seed: int | str, *, steps: int = 60, options: Options | None = None) -> Counter[str]:
+    """Raises at the first thing that is not as it must be; else what happened, counted."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-world-") as folder:
+        world = World(Path(folder), seed, options)
+        try:
+            for _ in range(steps):
+                world.step()
+                after_step(world)
+            world.heal()
+            at_rest(world)
+            same_again(world)
+            world.count_what_happened()
+        except AssertionError as error:
+            error.add_note(f"seed {seed!r}, {steps} steps: {', '.join(world.trace[-8:])}")
+            raise
+        finally:
+            world.close()
+        return world.count
