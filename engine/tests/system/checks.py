@@ -7,6 +7,7 @@ Each assertion names its invariant (design, section 14).
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 from collections import defaultdict
 from typing import Any
@@ -42,6 +43,7 @@ def at_rest(world: World) -> None:
     losers_are_on_record(world, applied)
     only_dependants_wait(world, applied)
     server_digests(world)
+    open_conflicts_are_right(world)
     assert world.service.deep_check() == 0, "the server's own deep check found a difference"
 
 
@@ -294,6 +296,18 @@ def losers_are_on_record(
     assert not lost, f"I18: {lost}"
 
 
+def open_conflicts_are_right(world: World) -> None:
+    """An open conflict is where its row is, and shows what stands."""
+    for conflict in world.latest["holdfast_conflict"].values():
+        row = world.latest[conflict[2]].get(conflict[3])
+        if conflict[15] != "open" or row is None:
+            continue
+        assert scopes("holdfast_conflict", conflict) == scopes(conflict[2], row), f"I23: {conflict}"
+        if conflict[4]:
+            value = row[TABLES[conflict[2]].positions[conflict[4]]]
+            assert json.loads(conflict[8]) == value, f"I18: {conflict} shows another value than {value}"
+
+
 def only_dependants_wait(
     world: World, applied: dict[tuple[str, int], tuple[str, str, int]]
 ) -> None:
@@ -303,6 +317,10 @@ def only_dependants_wait(
             after = world.ledger.sent[name, number].after
             stopped = [n for n in after if applied[name, n][1] != "applied"]
             assert stopped, f"I27: {name} {number} is held for nothing ({after})"
+        if outcome == "applied":
+            sent = world.ledger.sent[name, number]
+            stopped = [n for n in sent.after if applied[name, n][1:] == ("refused", 0)]
+            assert set(stopped) <= {sent.replaces}, f"I27: {name} {number} went in before {stopped}"
     for device in world.devices:
         for number, (_, state, held_by, _) in device.transactions().items():
             if state == "held":

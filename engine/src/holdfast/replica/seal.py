@@ -134,15 +134,16 @@ def _resolve_unknown(
 def _inherit(
     connection: Connection, table: Table, statements: TableProgram, group: int
 ) -> set[int]:
-    """Columns with an earlier unsettled change inherit its base; returns the earlier groups.
+    """Columns with an earlier unsettled change inherit its base; returns the last earlier groups.
 
     The base of a change is the revision the person saw. What they saw was their own unsettled
-    change, which itself was based on an older revision.
+    change, which itself was based on an older revision. The last group that changed a row stands for
+    those before it: it names them itself, so a row changed n times does not cost n names each time.
     """
     width = len(table.data_columns)
     names = [column.name for column in table.data_columns]
     earlier: dict[str, dict[str, int]] = {}
-    groups: set[int] = set()
+    last: dict[str, int] = {}
     # Ordered here: a sort in SQL costs more than all the rest when the group has one row.
     for row in sorted(connection.execute(statements.chained, (group,)), key=itemgetter(0)):
         tx, key, was, now, base, bases = row[:6]
@@ -157,7 +158,7 @@ def _inherit(
             ):
                 if before != after or type(before) is not type(after):
                     inherited[name] = own.get(name, base)
-        groups.add(tx)
+        last[key] = tx
     texts: dict[tuple[tuple[str, int], ...], str] = {}  # most rows of a group inherit the same
     rows: list[tuple[str, int, str]] = []
     for key, inherited in earlier.items():
@@ -167,4 +168,4 @@ def _inherit(
             text = texts[items] = _compact(inherited)
         rows.append((text, group, key))
     connection.executemany(statements.set_bases, rows)
-    return groups
+    return set(last.values())

@@ -401,6 +401,13 @@ def test_after_names_what_a_transaction_builds_on(phone):
     assert removed in tx(phone, again)["after"]
 
 
+def test_after_names_the_last_change_of_a_row_alone(phone):
+    """Each names the one before it, so the chain is whole and its cost does not grow."""
+    phone.run("INSERT INTO num (id, code) VALUES (1, 'a')")
+    numbers = [phone.run(f"UPDATE num SET v = '{n}'") for n in range(5)]
+    assert [tx(phone, n)["after"] for n in numbers] == [[n - 1] for n in numbers]
+
+
 def test_after_forgets_what_is_settled(phone):
     one = phone.run("INSERT INTO item (id) VALUES ('a')")
     settle(phone, one, "acked")

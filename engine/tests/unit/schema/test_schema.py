@@ -1,4 +1,4 @@
-"""A schema is data: it survives JSON, has a fingerprint, and its faults are named with their place."""
+"""A schema is data: it survives JSON, has a fingerprint, and its faults are named in their place."""
 
 from __future__ import annotations
 

@@ -1,0 +1,248 @@
+"""The power of these tests: bugs that are planted on purpose must each be found within a few seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from run import run
+from test_clocks import skews_change_nothing
+from world import Options
+
+from holdfast.core import merge, policies
+from holdfast.core.errors import Offline
+from holdfast.core.rows import ServerRow
+from holdfast.replica import apply, members, seal, sync
+from holdfast.replica.database import transaction
+from holdfast.server import decide, feed, ingest, merge_batch, pull, push, service, sqlite_writer
+from holdfast.server.feed import Touched
+
+SEEDS_MAX = 12
+STEPS = 70
+
+Patch = pytest.MonkeyPatch
+Plant = Callable[[Patch], None]
+PLANTS: dict[str, Plant] = {}
+
+
+def plant(bug: Plant) -> Plant:
+    PLANTS[bug.__name__] = bug
+    return bug
+
+
+@plant
+def work_is_settled_without_an_outcome(patch: Patch) -> None:
+    real = sync.Exchanger.exchange
+
+    def exchange(self: Any) -> Any:
+        try:
+            return real(self)
+        except Offline as error:
+            if error.code == "timeout":
+                self._db.execute("UPDATE holdfast_tx SET state = 'acked' WHERE state = 'sent'")
+            raise
+
+    patch.setattr(sync.Exchanger, "exchange", exchange)
+
+
+@plant
+def the_checkpoint_moves_before_its_rows(patch: Patch) -> None:
+    real = sync.Exchanger._store
+    calls = iter(range(1_000_000))
+
+    def store(self: Any, answer: Any, nonce: Any) -> Any:
+        if next(calls) % 9 == 8:
+            with transaction(self._db):
+                for scope, at in answer.checkpoint.scopes.items():
+                    self._db.execute(
+                        "UPDATE holdfast_scope SET version = ?, seal = ?, server_count = ?, "
+                        "server_digest = ? WHERE scope = ?",
+                        (at.version, at.seal, at.count, at.digest, scope),
+                    )
+            raise Offline("the process ended here", code="timeout")
+        return real(self, answer, nonce)
+
+    patch.setattr(sync.Exchanger, "_store", store)
+
+
+@plant
+def a_repeated_request_is_done_again(patch: Patch) -> None:
+    real = service.push
+
+    def again(writer: Any, engine: Any, sender: Any, transactions: Any, *, high: int, touched: Any) -> Any:
+        low = transactions[0].number - 1 if transactions else high
+        pushed = real(writer, engine, sender, transactions, high=min(low, high), touched=touched)
+        return dataclasses.replace(pushed, high=max(pushed.high, high))
+
+    def record(self: Any, device: str, entries: Any) -> None:
+        for entry in entries:
+            self._db.execute(
+                "DELETE FROM holdfast_applied WHERE device = ? AND number = ?", (device, entry.number)
+            )
+        real_record(self, device, entries)
+
+    real_record = sqlite_writer.SqliteWriter.record
+    patch.setattr(service, "push", again)
+    patch.setattr(sqlite_writer.SqliteWriter, "record", record)
+
+
+@plant
+def a_counter_counts_twice(patch: Patch) -> None:
+    real = policies._add
+
+    def add(cell: Any, difference: int, author: Any) -> Any:
+        return real(cell, difference * (2 if author.number == 5 else 1), author)
+
+    patch.setattr(policies, "_add", add)
+
+
+@plant
+def a_scope_is_missed_on_delete(patch: Patch) -> None:
+    real = feed.publish
+
+    def publish(writer: Any, touched: Iterable[Touched], random_bytes: Any) -> Any:
+        items = [
+            dataclasses.replace(item, before=item.before[:1]) if item.row is None else item
+            for item in touched
+        ]
+        return real(writer, items, random_bytes)
+
+    patch.setattr(push, "publish", publish)
+    patch.setattr(service, "publish", publish)
+
+
+@plant
+def rows_do_not_fall_back_after_a_refusal(patch: Patch) -> None:
+    patch.setattr(apply.Applier, "_fall_back", lambda self, decided: None)
+
+
+@plant
+def the_feed_skips_removals(patch: Patch) -> None:
+    real = sqlite_writer.SqliteWriter.put_feed
+
+    def put_feed(self: Any, entries: Any) -> None:
+        real(self, [entry for entry in entries if not entry.removed])
+        self._db.executemany(
+            "DELETE FROM holdfast_feed WHERE scope = ? AND tbl = ? AND key = ?",
+            [(entry.scope, entry.table, entry.key) for entry in entries if entry.removed],
+        )
+
+    patch.setattr(sqlite_writer.SqliteWriter, "put_feed", put_feed)
+
+
+@plant
+def a_refused_transaction_leaves_a_trace(patch: Patch) -> None:
+    patch.setattr(merge_batch.Batch, "undo", merge_batch.Batch.keep)
+
+
+@plant
+def what_builds_on_a_refused_transaction_goes_in(patch: Patch) -> None:
+    real = decide.Run._decide
+
+    def alone(self: Any, transaction: Any, changes: Any) -> Any:
+        self._stopped.clear()
+        return real(self, transaction, changes)
+
+    patch.setattr(decide.Run, "_decide", alone)
+
+
+@plant
+def the_loser_is_not_on_record(patch: Patch) -> None:
+    patch.setattr(policies, "_dropped", lambda *_: None)
+
+
+@plant
+def an_edit_lost_to_a_delete_is_not_on_record(patch: Patch) -> None:
+    real = merge._delete
+
+    def delete(row: ServerRow, change: Any, author: Any, settled: Any) -> Any:
+        return dataclasses.replace(real(row, change, author, settled), decisions=())
+
+    def again(row: ServerRow, change: Any, author: Any, settled: Any) -> Any:
+        return dataclasses.replace(real_edit(row, change, author, settled), decisions=())
+
+    real_edit = merge._edit_deleted
+    patch.setattr(merge, "_delete", delete)
+    patch.setattr(merge, "_edit_deleted", again)
+
+
+@plant
+def all_scopes_are_read(patch: Patch) -> None:
+    patch.setattr(
+        service.Service, "_readable", lambda _, snapshot, __: snapshot.scopes(snapshot.scope_names())
+    )
+
+
+@plant
+def conflicts_do_not_follow_their_rows(patch: Patch) -> None:
+    patch.setattr(decide, "follow", lambda *_, **__: None)
+    patch.setattr(ingest, "follow", lambda *_, **__: None)
+
+
+@plant
+def lost_scopes_stay(patch: Patch) -> None:
+    real = members.Members.lose
+
+    def lose(self: Any, scope: str) -> list[Any]:
+        real(self, scope)
+        return []
+
+    patch.setattr(members.Members, "lose", lose)
+
+
+@plant
+def an_edit_of_pending_work_claims_to_have_seen_the_news(patch: Patch) -> None:
+    patch.setattr(seal, "_inherit", lambda *_: set())
+
+
+@plant
+def moved_rows_are_sent_as_gone(patch: Patch) -> None:
+    def gone(self: Any, name: str, keys: Any) -> Any:
+        yield pull.Gone(name, list(keys))
+
+    patch.setattr(pull._Puller, "_gone", gone)
+
+
+@plant
+def direct_deletes_are_not_taken_in(patch: Patch) -> None:
+    real = ingest._take
+
+    def take(batch: Any, table: Any, notes: Any, now_us: int) -> None:
+        there = batch.writer.existing(table, [note.key for note in notes])
+        real(batch, table, [note for note in notes if note.key in there], now_us)
+
+    patch.setattr(ingest, "_take", take)
+
+
+@plant
+def retried_work_keeps_its_refused_twin(patch: Patch) -> None:
+    from holdfast.replica.inbox import Inbox
+
+    patch.setattr(Inbox, "forget", lambda self, number: self._db.execute(
+        "DELETE FROM holdfast_tx WHERE number = ?", (number + 1,)))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    PLANTS[name](monkeypatch)
+    for seed in range(SEEDS_MAX):
+        try:
+            run(f"power/{seed}", steps=STEPS, options=Options(devices=3))
+        except Exception:  # noqa: BLE001 - however it shows
+            return
+    pytest.fail(f"{name} was not found within {SEEDS_MAX} seeds")
+
+
+def test_a_clock_that_is_not_corrected_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trusting(stamp_us: int, *, offset_us: int, arrival_us: int, base_us: int | None) -> int:  # noqa: ARG001
+        return stamp_us
+
+    monkeypatch.setattr(decide, "correct", trusting)
+    for seed in range(SEEDS_MAX):
+        try:
+            skews_change_nothing(seed)
+        except AssertionError:
+            return
+    pytest.fail("not found")
