@@ -211,6 +211,17 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
+def reading(connection: Connection) -> Iterator[None]:
+    """A consistent read; writers are not kept waiting."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
 def savepoint(connection: Connection, name: str) -> Iterator[None]:
     """A savepoint inside a transaction; undone on any error."""
     connection.execute(f"SAVEPOINT {name}")

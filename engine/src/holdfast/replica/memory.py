@@ -128,7 +128,7 @@ class MemoryTransport:
 
     def _check(self) -> None:
         if not self.connected:
-            raise Offline("the line is cut", code="unreachable")
+            raise Offline("the line is cut", code="unreachable", unsent=True)
 
 
 class MemoryEventStream:

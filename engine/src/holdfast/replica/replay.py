@@ -19,6 +19,15 @@ from holdfast.replica.overlay import Note, Overlay, assemble, data_of, fold
 from holdfast.sqlite import Row
 
 
+def shown(overlay: Overlay, key: str) -> Row | None:
+    """The row a person should see: truth and the changes on it, as far as none is held."""
+    truth = overlay.truth(key, frozenset())
+    data = data_of(overlay.table, truth) if truth else None
+    for note in overlay.notes(key):
+        data = fold(overlay.table, data, note)
+    return None if data is None else assemble(overlay.table, key, data)
+
+
 class Replay:
     """The replay of one table's rows within one application of news.
 

@@ -42,6 +42,7 @@ _KIND_BY_CODE = {
     "epoch_mismatch": FailureKind.EPOCH_MISMATCH,
     "server_behind": FailureKind.SEAL_MISMATCH,
     "seal_invalid": FailureKind.SEAL_MISMATCH,
+    "sync_elsewhere": FailureKind.LOCAL,
     "too_many_requests": FailureKind.TOO_MANY_REQUESTS,
 }
 

@@ -137,8 +137,8 @@ def _inherit(
     """Columns with an earlier unsettled change inherit its base; returns the last earlier groups.
 
     The base of a change is the revision the person saw. What they saw was their own unsettled
-    change, which itself was based on an older revision. The last group that changed a row stands for
-    those before it: it names them itself, so a row changed n times does not cost n names each time.
+    change, which itself was based on an older revision. The last group that changed a row stands
+    for those before it, which it names itself: so a row changed n times does not cost n names.
     """
     width = len(table.data_columns)
     names = [column.name for column in table.data_columns]

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from holdfast.core.clock import OffsetSample, best_offset
-from holdfast.core.errors import AttentionNeeded, DatabaseError
+from holdfast.core.errors import (
+    AttentionNeeded,
+    DatabaseError,
+    SignInNeeded,
+    SyncError,
+    UpgradeNeeded,
+)
 from holdfast.protocol.messages import (
+    Checkpoint,
     ExchangeRequest,
     Head,
     Nonces,
@@ -35,6 +43,8 @@ from holdfast.sqlite import Connection
 from holdfast.sqlite.failpoints import failpoint
 
 _SAMPLES_MAX = 8
+NEVER = 2**62
+"""A number that no transaction reaches."""
 
 
 @dataclass(slots=True)
@@ -60,7 +70,7 @@ class Exchanger:
         self._database = database
         self._transport = transport
         self._host = host
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._samples: deque[OffsetSample] = deque(maxlen=_SAMPLES_MAX)
 
     @property
@@ -77,9 +87,14 @@ class Exchanger:
         Raises the ``SyncError`` tree, or ``DatabaseError``; then nothing of the answer is stored.
         """
         with self._mutex:
-            request = self._prepare()
+            request, first_new = self._prepare()
             failpoint("exchange.prepared")
-            answer = self._transport.exchange(request, self._echo())
+            try:
+                answer = self._transport.exchange(request, self._echo())
+            except SyncError as error:
+                if _not_taken(error):
+                    self._take_back(first_new)
+                raise
             failpoint("exchange.answered")
             try:
                 result = self._store(answer, request.nonce.to)
@@ -108,6 +123,10 @@ class Exchanger:
             finally:
                 answer.close()
 
+    def exclusive(self) -> AbstractContextManager[bool]:
+        """Keep the sync connection, and exchanges, to the thread that holds this."""
+        return self._mutex
+
     def seal(self) -> None:
         """Seal what other connections have written."""
         with self._mutex, transaction(self._db):
@@ -125,8 +144,19 @@ class Exchanger:
     def _echo(self) -> str:
         return self._host.random_bytes(12).hex()
 
-    def _prepare(self) -> ExchangeRequest:
-        """Seal, choose what goes up, and store the proposed nonce before it is sent."""
+    def _take_back(self, first: int) -> None:
+        """What this attempt was the first to send has not reached the server: pending again."""
+        with transaction(self._db):
+            self._db.execute(
+                "UPDATE holdfast_tx SET state = 'pending' WHERE state = 'sent' AND number >= ?",
+                (first,),
+            )
+
+    def _prepare(self) -> tuple[ExchangeRequest, int]:
+        """Seal, choose what goes up, and store the proposed nonce before it is sent.
+
+        With the request comes the lowest number that was never sent before.
+        """
         now_us = self._host.now_us()
         with transaction(self._db):
             self._seal(now_us)
@@ -138,12 +168,15 @@ class Exchanger:
             if not proposed:
                 proposed = self._host.random_bytes(16).hex()
                 write_state(self._db, next_nonce=proposed)
+            ((first_new,),) = self._db.execute(
+                "SELECT coalesce(min(number), 0) FROM holdfast_tx WHERE state = 'pending'"
+            )
             batch = next_batch(self._db, self._schema, self._database.program)
             positions = checkpoint(self._db)
         measured = None
         if isinstance(offset, int) and isinstance(error, int):
             measured = Offset(us=offset, error_us=error)
-        return ExchangeRequest(
+        request = ExchangeRequest(
             protocol=PROTOCOL,
             schema=self._schema.fingerprint,
             device=str(device),
@@ -155,12 +188,14 @@ class Exchanger:
             confirmed=int(str(confirmed)),
             transactions=batch,
         )
+        return request, int(str(first_new)) or NEVER
 
     def _store(self, answer: Answer, nonce: str | None) -> Exchanged:
         head, final = answer.head, answer.checkpoint
         result = Exchanged()
         with transaction(self._db):
             self._check_identity(head, nonce)
+            self._check_newer(final)
             lines = (line for line in answer.lines() if not _is_range(line, result.ranges))
             applier = Applier(
                 self._db,
@@ -189,6 +224,13 @@ class Exchanger:
         if nonce is not None and proposed != nonce:
             raise DatabaseError("another process has answered this exchange", code="sync_elsewhere")
 
+    def _check_newer(self, final: Checkpoint) -> None:
+        """Another process may have applied newer news than this answer has: never go back (I15)."""
+        for scope, applied in checkpoint(self._db).items():
+            offered = final.scopes.get(scope)
+            if offered is not None and offered.version < applied.version:
+                raise SyncError("another process is ahead of this answer", code="sync_elsewhere")
+
     def _note(
         self,
         head: Head,
@@ -212,6 +254,12 @@ class Exchanger:
             self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")
         else:
             write_state(self._db, verified_us=now_us + (best.offset_us if best else 0))
+
+
+def _not_taken(error: SyncError) -> bool:
+    """Whether it is certain that the server has taken nothing of the request."""
+    whole = (SignInNeeded, UpgradeNeeded, AttentionNeeded)
+    return isinstance(error, whole) or bool(error.detail.get("unsent"))
 
 
 def _is_range(line: object, ranges: list[RangeAnswer]) -> bool:

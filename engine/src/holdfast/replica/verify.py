@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from holdfast.core.digest import Digest, row_hash
-from holdfast.core.errors import BadValue
+from holdfast.core.errors import BadValue, SyncError
 from holdfast.core.keys import row_key, row_scopes
 from holdfast.core.limits import VERIFY_RANGES_MAX, VERIFY_ROUNDS_MAX, VERIFY_ROWS_MAX
 from holdfast.protocol.messages import RangeAnswer, RangeQuery, RowQuery
-from holdfast.replica.database import LocalDatabase, transaction
+from holdfast.replica.database import LocalDatabase, applying, reading, transaction
 from holdfast.replica.overlay import Overlay
+from holdfast.replica.replay import Replay, shown
 from holdfast.replica.sync import Exchanged, Exchanger
 from holdfast.sqlite import Connection, Row
 
@@ -73,18 +74,28 @@ class Verifier:
 
     def verify(self, *, deep: bool = True, progress: Progress = _no_progress) -> VerifyReport:
         """Check, compare and repair. Raises ``SyncError`` when the server cannot be asked."""
+        with self._exchanger.exclusive():
+            return self._verify(deep, progress)
+
+    def _verify(self, deep: bool, progress: Progress) -> VerifyReport:
         self._exchanger.seal()
-        checked, damaged = self._deep_check(progress) if deep else (0, [])
+        checked, damaged, hidden = self._deep_check(progress) if deep else (0, [], {})
         wanted = damaged[:]
         queries: list[RangeQuery] = []
-        repaired = rounds = 0
+        repaired, rounds = self._show_again(hidden), 0
         suspects: set[str] = set()
         answer = Exchanged()
         while rounds < VERIFY_ROUNDS_MAX:
             asked, wanted = wanted[:VERIFY_ROWS_MAX], wanted[VERIFY_ROWS_MAX:]
             now, queries = queries[:VERIFY_RANGES_MAX], queries[VERIFY_RANGES_MAX:]
-            answer = self._exchanger.verify(now, [RowQuery(*row) for row in asked])
             rounds += 1
+            try:
+                answer = self._exchanger.verify(now, [RowQuery(*row) for row in asked])
+            except SyncError as error:
+                if error.code != "sync_elsewhere":
+                    raise
+                queries, wanted = now + queries, asked + wanted  # another process was ahead of us
+                continue
             repaired += len(asked)
             progress("comparing", rounds, 0)
             with transaction(self._db):
@@ -106,7 +117,7 @@ class Verifier:
             ok=all(scope.equal for scope in scopes),
             scopes=scopes,
             rows_checked=checked,
-            damaged=tuple(damaged),
+            damaged=(*damaged, *((table, key) for table in hidden for key in sorted(hidden[table]))),
             repaired=repaired,
             rounds=rounds,
             mismatched=tuple(sorted(suspects)),
@@ -127,12 +138,16 @@ class Verifier:
 
     # --- the stored data itself ---------------------------------------------------------------
 
-    def _deep_check(self, progress: Progress) -> tuple[int, list[tuple[str, str]]]:
+    def _deep_check(
+        self, progress: Progress
+    ) -> tuple[int, list[tuple[str, str]], dict[str, set[str]]]:
         """Recompute every row's hashes; rows (table, key) whose stored data is not what was
-        applied, that are missing, or that nobody knows."""
+        applied, that are missing, or that nobody knows. By table, keys of rows with pending work
+        that do not show what they should."""
         checked = 0
         damaged: list[tuple[str, str]] = []
-        with transaction(self._db):
+        hidden: dict[str, set[str]] = {}
+        with reading(self._db):
             keys = {
                 str(scope): bytes(key) if isinstance(key, bytes) else b""
                 for scope, key in self._db.execute("SELECT scope, hash_key FROM holdfast_scope")
@@ -153,12 +168,30 @@ class Verifier:
                         known.pop(key, None)
                     if checked % 5000 == 0:
                         progress("checking rows", checked, 0)
+                held = overlay.held_keys()
+                wrong = {k for k in changed - fresh - held if overlay.visible(k) != shown(overlay, k)}
+                if wrong:
+                    hidden[table.name] = wrong
                 for key in known.keys() - fresh:
                     truth = overlay.truth(key, frozenset()) if key in changed else None
                     if truth is None or not self._sound(overlay, keys, key, truth, known):
                         damaged.append((table.name, key))
+        with transaction(self._db):
             self._forget_hashes(damaged)
-        return checked, damaged
+        return checked, damaged, hidden
+
+    def _show_again(self, hidden: dict[str, set[str]]) -> int:
+        """Replay pending work on rows that do not show it; how many there were."""
+        if not hidden:
+            return 0
+        self._exchanger.seal()
+        with transaction(self._db), applying(self._db):
+            for name, keys in hidden.items():
+                statements = self._database.program.tables[name]
+                overlay = Overlay(self._db, self._database.schema.by_name[name], statements)
+                left = {str(key) for (key,) in self._db.execute(statements.unsettled_keys)}
+                Replay(overlay, left, frozenset()).run(keys & left)
+        return sum(len(keys) for keys in hidden.values())
 
     def _open_keys(self, table: str) -> str:
         sql = self._database.program.tables[table].group_keys

@@ -33,7 +33,12 @@ def explained(turn: Turn) -> Iterator[None]:
 
 
 def _offline(error: httpx2.HTTPError) -> Offline:
-    """Why there was no answer."""
+    """Why there was no answer. ``unsent`` in the detail: the request did not leave the device."""
+    if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
+        code = "timeout" if isinstance(error, httpx2.TimeoutException) else "unreachable"
+        return Offline(
+            "the server cannot be reached", code=code, cause=str(error), unsent=True
+        )
     if isinstance(error, httpx2.TimeoutException):
         return Offline("the server did not answer in time", code="timeout", cause=str(error))
     if isinstance(error, httpx2.NetworkError):

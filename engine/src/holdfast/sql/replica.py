@@ -320,7 +320,8 @@ def _views(schema: Schema) -> dict[str, str]:
         f"SELECT c.tx, {literal(table.name)} AS tbl, c.key, {kind} AS kind, c.held, "
         "CASE WHEN c.held AND coalesce(x.state, 'pending') IN ('pending', 'sent') "
         "THEN 'held' ELSE coalesce(x.state, 'pending') END AS state "
-        f"FROM {change_table(table)} AS c LEFT JOIN holdfast_tx AS x ON x.number = c.tx"
+        f"FROM {change_table(table)} AS c LEFT JOIN holdfast_tx AS x ON x.number = c.tx "
+        "WHERE c.was = 1 OR c.now IS NOT 0"
         for table in schema.all_tables
     )
     rank = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import shutil
 import tempfile
@@ -164,6 +165,7 @@ class Device:
 
 
 _TEMPLATES = Path(tempfile.mkdtemp(prefix="holdfast-lab-"))
+atexit.register(shutil.rmtree, _TEMPLATES, ignore_errors=True)
 
 
 @contextmanager

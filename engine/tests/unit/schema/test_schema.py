@@ -1,4 +1,4 @@
-"""A schema is data: it survives JSON, has a fingerprint, and its faults are named in their place."""
+"""A schema is data: it survives JSON, has a fingerprint, and says where a fault in it is."""
 
 from __future__ import annotations
 
