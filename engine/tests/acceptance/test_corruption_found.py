@@ -88,6 +88,46 @@ def test_damage_under_pending_work_is_repaired_and_the_work_kept(filled) -> None
     world.check_equal(a, b)
 
 
+def test_damage_to_what_a_person_sees_of_pending_work_is_mended(filled) -> None:
+    world, a, _ = filled
+    a.shell("UPDATE stock SET name = 'mine' WHERE sku = 'p100'")
+    assert a.status()["pending"] == 1
+    with a.opened() as replica, replica.transaction():
+        pass  # seals what the shell wrote
+    a.shell(UNSEEN.format("UPDATE stock SET name = 'damaged' WHERE sku = 'p100'"))
+    told = a.cli("verify", "--json").document
+    assert (told["ok"], told["damaged"]) == (True, [["stock", "p100"]])
+    assert a.query("SELECT name FROM stock WHERE sku = 'p100'") == [("mine",)]
+    assert a.status()["pending"] == 1
+    a.sync()
+    assert world.rows("SELECT name FROM stock WHERE sku = 'p100'") == [("mine",)]
+
+
+def test_a_device_can_be_verified_while_it_syncs_in_the_background(filled) -> None:
+    world, a, b = filled
+    running = a.run()
+    b.shell("UPDATE stock SET name = 'news' WHERE sku = 'p003'")
+    b.sync()
+    a.shell(UNSEEN.format("UPDATE stock SET name = 'damaged' WHERE sku = 'p007'"))
+    told = a.cli("verify", "--json")
+    assert told.code == 0, told.err
+    assert told.document["damaged"] == [["stock", "p007"]]
+    assert running.terminate() == 0
+    a.sync()
+    world.check_equal(a, b)
+
+
+def test_the_servers_database_can_be_checked_from_a_shell(filled) -> None:
+    world, _, _ = filled
+    world.server.terminate()
+    arguments = ("check", "--schema", world.schema, "--database", world.database, "--json")
+    assert world.holdfast(*arguments).document == {"ok": True, "differing": 0}
+    world.shell(world.database, UNSEEN.format(DAMAGE["a changed cell"][0]))
+    told = world.holdfast(*arguments)
+    assert (told.code, told.document) == (1, {"ok": False, "differing": 1})
+    assert world.holdfast(*arguments).code == 0, "it was taken in as written directly"
+
+
 def test_damage_to_the_hashes_themselves_is_found_by_comparing(filled) -> None:
     world, a, _ = filled
     a.shell("UPDATE holdfast_member SET hash = zeroblob(16) WHERE key = 'p042'")

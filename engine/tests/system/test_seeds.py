@@ -59,6 +59,7 @@ SOMETIMES = (
     "set aside at replay",
     "settled by a person",
     "verify",
+    "work on pending work",
     "written by another process",
 )
 

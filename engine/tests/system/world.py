@@ -27,6 +27,7 @@ from holdfast.core.errors import (
 )
 from holdfast.protocol.codec import decode_request, encode_line, encode_request
 from holdfast.protocol.messages import (
+    Change,
     Checkpoint,
     ExchangeRequest,
     Gone,
@@ -233,14 +234,36 @@ class Device:
     def may_write(self, table: str, row: Row) -> bool:
         return all(self.principal.may_write(scope) for scope in scopes(table, row))
 
+    def _check_chains(self, fresh: list[Transaction]) -> None:
+        """I9, I18: work on own unsettled work says so, and claims to have seen no more than that."""
+        for position, later in enumerate(fresh):
+            for change in later.changes:
+                bases: dict[str, int] = {}
+                for earlier in fresh[:position]:
+                    for first in earlier.changes:
+                        if (first.table, first.key) == (change.table, change.key):
+                            assert earlier.number in later.after, f"I9: {later} on {earlier}"
+                            bases |= {n: first.bases.get(n, first.base) for n in says_of(first)}
+                            self.world.count["work on pending work"] += 1
+                for name in says_of(change) & bases.keys():
+                    assert change.bases.get(name, change.base) == bases[name], f"I18: {change}"
+
     def note_request(self, request: ExchangeRequest) -> None:
         ledger = self.world.ledger
+        self._check_chains([t for t in request.transactions
+                            if (self.name, t.number) not in ledger.sent])  # fmt: skip
         for transaction in request.transactions:
             place = self.name, transaction.number
             known = ledger.sent.setdefault(place, transaction)
             assert known == transaction, f"{place} was sent with another body"
             assert ledger.ids.setdefault(place, transaction.id) == transaction.id
             self.readable_tokens |= tokens([transaction_values(transaction)])
+
+
+def says_of(change: Change) -> set[str]:
+    """The columns a change is about: all, when the row comes or goes."""
+    whole = {column.name for column in TABLES[change.table].data_columns}
+    return set(change.new) if change.op == "update" else whole
 
 
 def transaction_values(transaction: Transaction) -> list[Any]:
@@ -512,8 +535,12 @@ class World:
         """Two devices want the same thing at once."""
         other = self.plan.choice([d for d in self.devices if d is not device])
         mine, theirs = device.dump(), other.dump()
-        kind = self.plan.choice(("edit", "edit", "delete", "unique", "settle"))
+        kind = self.plan.choice(("edit", "edit", "delete", "delete", "unique", "settle", "move"))
         names = ("product", "item") if kind == "unique" else ("product", "item", "part", "memo", "task")
+        if kind == "delete" and self.plan.random() < 0.4:
+            names = ("memo",)
+        if kind == "move":
+            names = ("task", "item", "memo")
         name = self.plan.choice(names)
         common = [key for key in sorted(mine[name].keys() & theirs[name].keys())
                   if device.may_write(name, mine[name][key])
@@ -545,6 +572,9 @@ class World:
                 rows = [r for r in seen[name].values() if r[1] == row[1] or name == "product"]
                 where, values = who.work.where(name, rows[-1 if who is device else 0])
                 statement: Statement = (f"UPDATE {name} SET sku = ? WHERE {where}", (sku, *values))
+            elif kind == "move" and who is device:
+                stores = [s for s in STORES if who.principal.may_write(f"store/{s}")]
+                statement = (f"UPDATE {name} SET store = ? WHERE {where}", (self.plan.choice(stores), *values))
             elif kind == "delete" and who is other:
                 statement = (f"DELETE FROM {name} WHERE {where}", values)
             elif kind == "settle" and who is device:

@@ -26,6 +26,7 @@ for command in (
     replica_commands.run,
     replica_commands.program,
     serve.serve,
+    serve.check,
 ):
     app.command()(command)
 

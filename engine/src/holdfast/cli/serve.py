@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import structlog
 import typer
 
-from holdfast.cli.output import reported
-from holdfast.core.errors import UsageError
+from holdfast.cli.output import CHECK_FAILED, document, out, reported
+from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.schema.load import load_schema
 from holdfast.server.assembly import open_server
 from holdfast.server.auth import TokenFile
+from holdfast.server.principal import Principal
 from holdfast.server.rules import Rule
 from holdfast.server.run import collect_rarely
 from holdfast.server.run import serve as run_server
@@ -38,6 +40,30 @@ def serve(
         with open_server(found, database, authenticate, rules=_rules(rules)) as server:
             collect_rarely()
             run_server(server.app, host, port, _ready)
+
+
+def check(
+    schema: Annotated[str, typer.Option(help="A JSON file, or module:attribute.")],
+    database: Annotated[Path, typer.Option(help="The server's SQLite file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document, last.")] = False,
+) -> None:
+    """Recompute every row's hash of a server's database; rows that differ are told to all devices."""
+    with reported(as_json=as_json):
+        if not database.is_file():
+            raise UsageError(f"there is no database at {database}", code="no_database")
+        with open_server(load_schema(schema), database, nobody) as server:
+            differing = server.service.deep_check()
+    if as_json:
+        document({"ok": differing == 0, "differing": differing})
+    else:
+        out.print("every row is sound" if not differing else f"{differing} rows differed")
+    if differing:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def nobody(_headers: Mapping[str, str]) -> Principal:
+    """Nobody may ask anything of a database that is only checked."""
+    raise ProtocolError("this server only checks", code="sign_in", status=401)
 
 
 def _ready(url: str) -> None:

@@ -146,7 +146,11 @@ def merge_column(cell: Cell, change: RowChange, author: Author, *, settled: bool
     if incoming == cell.value:
         return Verdict(incoming, _write_again(cell, author))
     if not concurrent:
-        return Verdict(incoming, _write(cell, author, follows=True))
+        decision = None
+        if _unseen_by_itself(cell, change):
+            kind: _Automatic = "latest" if column.merge == "manual" else column.merge
+            decision = _overridden(cell, change, author, kind)
+        return Verdict(incoming, _write(cell, author, follows=True), decision)
     if column.merge == "manual":
         return Verdict(cell.value, stamp, conflict=_conflict(cell, change, author))
     if not _ARRIVING_WINS[column.merge](cell, incoming, author):
@@ -154,10 +158,17 @@ def merge_column(cell: Cell, change: RowChange, author: Author, *, settled: bool
     same_device = stamp.device == author.device
     decision = (
         None
-        if same_device and not stamp.shared
+        if same_device and not stamp.shared and not _unseen_by_itself(cell, change)
         else _overridden(cell, change, author, column.merge)
     )
     return Verdict(incoming, _write(cell, author, follows=same_device), decision)
+
+
+def _unseen_by_itself(cell: Cell, change: RowChange) -> bool:
+    """Whether a device makes its own row anew, that had left it with a scope: it has not seen what
+    it wrote then."""
+    unseen = change.op == "insert" and cell.stamp.rev > cell.base
+    return unseen and cell.value != cell.column.default_value()
 
 
 def _add(cell: Cell, difference: Value, author: Author) -> Verdict:

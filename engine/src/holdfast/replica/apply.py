@@ -149,13 +149,15 @@ class Applier:
             raise broken(f"unknown table {line.table!r}")
         if isinstance(line, Gone):
             for key in line.keys:
+                decode_key(table, key)
                 self._members.remove(table, key)
                 self._truth(table, key, None)
                 self._result.removed += 1
             return
         rows = [decode_row(table, wire) for wire in line.rows]
         rows = list({row[0]: row for row in rows}.values())  # each key once, at its latest
-        self._members.put(table, rows)
+        again = not self._fresh[table.name].isdisjoint(key for key, _, _ in rows)
+        self._members.put(table, rows, again=again)
         self._truths(table, [(key, row) for key, _, row in rows])
         self._result.rows += len(rows)
 

@@ -69,10 +69,12 @@ class Members:
         self._digests.pop(scope, None)
         return [(str(table), str(key)) for table, key in rows]
 
-    def put(self, table: Table, rows: Sequence[tuple[str, int, Row]]) -> None:
+    def put(
+        self, table: Table, rows: Sequence[tuple[str, int, Row]], *, again: bool = False
+    ) -> None:
         """Server truth of rows (key, revision, values), each key once: their revisions, and their
-        membership in the scopes we read."""
-        before = {} if self._empty else self._known(table, [key for key, _, _ in rows])
+        membership in the scopes we read. ``again``: this answer has named some of them before."""
+        before = {} if self._empty and not again else self._known(table, [key for key, _, _ in rows])
         added: dict[str, list[bytes]] = defaultdict(list)
         removed: dict[str, list[bytes]] = defaultdict(list)
         entries: list[tuple[str, str, str, bytes]] = []

@@ -328,18 +328,14 @@ class Replica:
         return SyncReport(**totals, repaired_rows=repaired, verified=verified)
 
     def verify(self, *, deep: bool = True, progress: Progress | None = None) -> VerifyReport:
-        """Check the stored rows, compare with the server, repair what differs. Uses the network."""
-        exchanger = self._exchange()
-        if self._runner is None and not self._lock.acquire():
-            raise SyncError("another process syncs this replica", code="sync_elsewhere")
-        try:
-            verifier = Verifier(self._database, exchanger)
-            if progress is None:
-                return verifier.verify(deep=deep)
-            return verifier.verify(deep=deep, progress=progress)
-        finally:
-            if self._runner is None:
-                self._lock.release()
+        """Check the stored rows, compare with the server, repair what differs. Uses the network.
+
+        It sends nothing, so another process may sync this replica meanwhile.
+        """
+        verifier = Verifier(self._database, self._exchange())
+        if progress is None:
+            return verifier.verify(deep=deep)
+        return verifier.verify(deep=deep, progress=progress)
 
     def start(self, options: RunnerOptions | None = None) -> None:
         """Sync in the background, until ``stop`` or ``close``. Raises ``SyncError``

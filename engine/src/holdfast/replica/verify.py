@@ -176,6 +176,8 @@ class Verifier:
                     truth = overlay.truth(key, frozenset()) if key in changed else None
                     if truth is None or not self._sound(overlay, keys, key, truth, known):
                         damaged.append((table.name, key))
+        for table_name, key in damaged:  # what is fetched again is replayed again, too
+            hidden.get(table_name, set()).discard(key)
         with transaction(self._db):
             self._forget_hashes(damaged)
         return checked, damaged, hidden

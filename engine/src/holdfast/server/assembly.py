@@ -30,6 +30,7 @@ from holdfast.server.sqlite_store import SqliteStore
 log = logging.getLogger("holdfast.server")
 
 _PRUNE_EVERY_S = 3600.0
+_DEEP_CHECK_EVERY_S = 24 * 3600.0
 
 
 def _now_us() -> int:
@@ -101,14 +102,18 @@ def open_server(
 
 
 def _watch(service: Service, stop: threading.Event) -> None:
-    """Take in what back-office SQL wrote, and forget old decisions, until told to stop."""
-    pruned = 0.0
+    """Until told to stop: take in what back-office SQL wrote, forget old decisions, and once a day
+    recompute every row's hash, so that damage to the file does not pass unnoticed."""
+    pruned = checked = time.monotonic()
     while not stop.wait(FOREIGN_WRITE_POLL_MS / 1000):
         try:
             service.poll_foreign_writes()
             if time.monotonic() - pruned > _PRUNE_EVERY_S:
                 pruned = time.monotonic()
                 service.prune_journal()
+            if time.monotonic() - checked > _DEEP_CHECK_EVERY_S:
+                checked = time.monotonic()
+                service.deep_check()
         except HoldfastError as error:
             log.warning("direct writes could not be taken in yet: %s", error)
         except Exception:

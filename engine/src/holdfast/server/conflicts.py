@@ -9,11 +9,13 @@ Upholds I18 (no side is lost) and I23.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from holdfast.core import values
 from holdfast.core.ids import RandomBytes, uuid7
-from holdfast.core.merge import Author, OpenConflict
+from holdfast.core.merge import Author, Decision, OpenConflict
 from holdfast.core.rows import stamp_of
 from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE, Column
@@ -28,8 +30,13 @@ def wire_text(column: Column, value: Value) -> str:
 
 def open_conflict(
     batch: Batch, conflict: OpenConflict, *, now_us: int, random_bytes: RandomBytes
-) -> None:
-    """Make the row of a conflict, or bring this device's open one about the same up to date."""
+) -> Decision | None:
+    """Make the row of a conflict, or bring this device's open one about the same up to date.
+
+    A later edit of the same chain replaces the device's side, or adds its columns to an edited row
+    that was deleted. One that was not made on that side replaces it too, and is returned: for the
+    journal, so that no side is lost.
+    """
     table = batch.schema.by_name[conflict.table]
     column = table.by_name.get(conflict.column)
     server = Author(SERVER, SERVER, now_us, 0)
@@ -40,11 +47,15 @@ def open_conflict(
     for key, row in batch.open_conflicts(table, conflict.key):
         found = dict(zip(CONFLICT_TABLE.column_names, row, strict=True))
         if found["column_name"] == conflict.column and found["device"] == author.device:
+            if found["kind"] == conflict.kind == "delete":
+                base, mine = _joined(base, found["base"]), _joined(found["mine"], mine)
+            chained = column is None or found["mine"] in (mine, base)
             new: dict[str, Value] = {"mine": mine, "at": author.at, "kind": conflict.kind}
+            new["base"] = found["base"] if column is not None and chained else base
             new |= {"user": author.user, "theirs": theirs, "their_at": conflict.their_at}
             new |= {"their_user": conflict.their_user, "their_device": conflict.their_device}
             batch.put(CONFLICT_TABLE, key, new, server)
-            return
+            return None if column is None or chained else _replaced(conflict, column, found)
     row_now = batch.get(table, conflict.key)
     scopes = scopes_of(table, row_now.image if row_now.values is None else row_now.values)
     batch.put(
@@ -72,6 +83,30 @@ def open_conflict(
         },
         server,
     )
+    return None
+
+
+def _joined(first: Value, second: Value) -> str | None:
+    """Two JSON objects of columns as one; the second's values count."""
+    if first is None or second is None:
+        return None if second is None else str(second)
+    whole = {**msgspec.json.decode(str(first)), **msgspec.json.decode(str(second))}
+    return msgspec.json.encode(whole).decode()
+
+
+def _replaced(
+    conflict: OpenConflict, column: Column, found: Mapping[str, Value]
+) -> Decision:
+    """A side of an open conflict that its own device has replaced without building on it."""
+    author, at = conflict.mine_author, found["at"]
+    wire = None if found["mine"] is None else msgspec.json.decode(str(found["mine"]))
+    return Decision(
+        table=conflict.table, key=conflict.key, column=conflict.column, kind="latest",
+        kept=conflict.mine, kept_device=author.device, kept_user=author.user, kept_at=author.at,
+        lost=values.from_wire(column.type, wire, scale=column.scale),
+        lost_device=str(found["device"]), lost_user=str(found["user"]),
+        lost_at=at if isinstance(at, int) else 0,
+    )  # fmt: skip
 
 
 def _side(column: Column | None, value: Value) -> str | None:

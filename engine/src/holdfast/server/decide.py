@@ -170,9 +170,10 @@ class Run:
             if merged.decisions:
                 self._note(merged.decisions, now_us)
             for conflict in merged.conflicts:
-                open_conflict(
+                replaced = open_conflict(
                     self._batch, conflict, now_us=now_us, random_bytes=self._engine.random_bytes
                 )
+                self._note([] if replaced is None else [replaced], now_us)
         for key, new in plan.writes:
             self._batch.put(CONFLICT_TABLE, key, new, plan_author)
         self._batch.check()

@@ -456,6 +456,17 @@ def test_a_chain_that_won_goes_on_without_more_journal() -> None:
     assert not merged.decisions
 
 
+@pytest.mark.parametrize("column", ["note", "note_manual", "mine"])
+def test_a_row_made_anew_by_its_device_leaves_what_it_wrote_before_on_record(column: str) -> None:
+    """The row had left the device with a scope, so it made it once more; found by system tests."""
+    for first in ("insert",) if column == "note_manual" else ("insert", "update"):
+        row = server() if first == "update" else Server(item("keep"))
+        row.send(first, "A", 20, 1 if first == "update" else 0, **{column: "before"})
+        merged = row.send("insert", "A", 30, **{column: "after"})
+        assert row[column] == "after"
+        assert [d.lost for d in merged.decisions if d.column == column] == ["before"]
+
+
 # --- counters -----------------------------------------------------------------------------------
 
 

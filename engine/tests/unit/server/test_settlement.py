@@ -59,11 +59,46 @@ def test_a_conflict_is_a_row_for_everyone(server: Any) -> None:
 def test_a_later_edit_in_the_chain_updates_its_side(server: Any) -> None:
     _one, two = price_conflict(server)
     base = two.rows["product", "p"][0]
-    two.commit(two.change("update", "product", "p", {"price": "3.50"}, base=base - 1))
+    on_its_own = {"base": base - 1, "old": {"price": "3.00"}}
+    two.commit(two.change("update", "product", "p", {"price": "3.50"}, **on_its_own))
     two.sync()
     (conflict,) = two.conflicts()
     assert conflict["mine"] == '"3.50"'
     assert conflict["base"] == '"1.00"'
+    assert server.service.journal(two.principal) == []
+    server.check()
+
+
+def test_an_edit_that_was_not_made_on_its_own_side_leaves_that_on_record(server: Any) -> None:
+    """Found by the system tests: the side that was there was lost."""
+    one, two = price_conflict(server)
+    one.update("product", "p", price="5.00")
+    two.update("product", "p", price="6.00")  # on what stands, not on its own side
+    one.sync()
+    two.sync()
+    (conflict,) = two.conflicts()
+    assert (conflict["base"], conflict["mine"], conflict["theirs"]) == (
+        '"2.00"', '"6.00"', '"5.00"',
+    )  # fmt: skip
+    (entry,) = server.service.journal(two.principal)
+    assert (entry.kind, entry.entry["lost"], entry.entry["kept"]) == ("latest", "3.00", "6.00")
+    server.check()
+
+
+def test_edits_of_a_deleted_row_are_one_side(server: Any) -> None:
+    """Two transactions that edit different columns of a row that was deleted meanwhile."""
+    one, two = server.peer("d1", user="ada"), server.peer("d2", user="bob")
+    one.insert("shelf", ("s1", b"a"), label="l")
+    one.sync()
+    two.sync()
+    one.delete("shelf", ("s1", b"a"))
+    two.update("shelf", ("s1", b"a"), label="mine")
+    two.update("shelf", ("s1", b"a"), full=1)
+    one.sync()
+    two.sync()
+    (conflict,) = two.conflicts()
+    assert json.loads(conflict["mine"]) == {"label": "mine", "full": True}
+    assert json.loads(conflict["base"]) == {"label": "l", "full": False}
     server.check()
 
 
