@@ -31,7 +31,8 @@ _FROM_REPLICA = ("Replica", "SyncReport", "Transaction")
 
 
 def __getattr__(name: str) -> Any:
-    """The replica brings the HTTP client; who only needs a schema or the server does not pay for it."""
+    """The replica brings the HTTP client; who only needs a schema or the server does not pay for
+    it."""
     if name in _FROM_REPLICA:
         from holdfast.replica import replica
 

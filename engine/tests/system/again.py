@@ -143,7 +143,9 @@ def same_again(world: World) -> None:
         theirs, ours = _plain(world.latest), _plain(again.dump())
         for name in theirs:
             assert theirs[name] == ours[name], f"I13: {name}"
-        sql = "SELECT tbl, key, rev FROM holdfast_row WHERE tbl <> 'holdfast_conflict' ORDER BY 1, 2"
+        sql = (
+            "SELECT tbl, key, rev FROM holdfast_row WHERE tbl <> 'holdfast_conflict' ORDER BY 1, 2"
+        )
         theirs_, ours_ = set(world.server_rows(sql)), set(again.db.execute(sql))
         assert theirs_ == ours_, f"I13: revisions {theirs_ ^ ours_}"
         sql = "SELECT tbl, key, col, kind, entry FROM holdfast_journal WHERE tbl <> 'holdfast_conflict'"

@@ -167,15 +167,25 @@ def first_rows(work: Work) -> list[Statement]:
     rows = [
         *(("product (id, sku, title)", (f"p{n}", f"s{n}", work.token())) for n in (1, 2, 3)),
         *(
-            ("item (id, store, product, sku, name)", (f"i{n + 1}", STORES[n % 3], "p1", "abcd"[n % 4], work.token()))
+            (
+                "item (id, store, product, sku, name)",
+                (f"i{n + 1}", STORES[n % 3], "p1", "abcd"[n % 4], work.token()),
+            )
             for n in range(6)
         ),
-        *(("part (store, code, n, item, note)", (store, "z", 0, None, work.token())) for store in STORES),
+        *(
+            ("part (store, code, n, item, note)", (store, "z", 0, None, work.token()))
+            for store in STORES
+        ),
         *(("tally (id, store)", (n - 2, STORES[n % 3])) for n in range(3)),
-        *(("task (id, store, text)", (bytes([0, n]), STORES[n % 3], work.token())) for n in range(3)),
+        *(
+            ("task (id, store, text)", (bytes([0, n]), STORES[n % 3], work.token()))
+            for n in range(3)
+        ),
     ]
     return [
-        (f"INSERT INTO {into} VALUES ({', '.join('?' * len(values))})", values) for into, values in rows
+        (f"INSERT INTO {into} VALUES ({', '.join('?' * len(values))})", values)
+        for into, values in rows
     ]
 
 
@@ -234,7 +244,17 @@ class Work:
         return [self.statement(seen, stores, now_us) for _ in range(count)]
 
     def statement(self, seen: Dump, stores: Sequence[str], now_us: int) -> Statement:
-        names = (*("item",) * 5, *("part",) * 3, "product", "product", "memo", "tally", "task", "task", "link")
+        names = (
+            *("item",) * 5,
+            *("part",) * 3,
+            "product",
+            "product",
+            "memo",
+            "tally",
+            "task",
+            "task",
+            "link",
+        )
         name = self.dice.choice(names)
         keys = sorted(seen[name])
         kind = self.dice.random()
@@ -253,7 +273,9 @@ class Work:
             return self._insert(name, seen, stores, now_us, verb=verb)
         return self._update(name, row, seen, stores, now_us)
 
-    def value(self, table: str, column: Column, seen: Dump, stores: Sequence[str], now_us: int) -> Any:
+    def value(
+        self, table: str, column: Column, seen: Dump, stores: Sequence[str], now_us: int
+    ) -> Any:
         dice = self.dice
         if column.nullable and dice.random() < 0.15:
             return None
@@ -263,7 +285,9 @@ class Work:
             return dice.choice(stores)
         if column.name in ("item", "product"):
             known = sorted(seen[column.name])
-            return dice.choice(known) if known and dice.random() < 0.85 else dice.choice(("i9", "p9"))
+            return (
+                dice.choice(known) if known and dice.random() < 0.85 else dice.choice(("i9", "p9"))
+            )
         match column.type:
             case "text":
                 return self.token() + ("!" if dice.random() < 0.05 else "")

@@ -106,10 +106,12 @@ def holds_a_checkpoint(world: World, device: Device) -> None:
     seen = device.dump()
     for name, table in TABLES.items():
         notes = unsettled(device, table)
-        listed = {key for key, in device.rows("SELECT key FROM holdfast_member WHERE tbl = ?", name)}
+        listed = {
+            key for (key,) in device.rows("SELECT key FROM holdfast_member WHERE tbl = ?", name)
+        }
         expected = {key for (other, key) in truth if other == name}
         assert listed == expected, f"I10: {device.name} {name} lists {listed ^ expected}"
-        revs = {key for key, in device.rows("SELECT key FROM holdfast_row WHERE tbl = ?", name)}
+        revs = {key for (key,) in device.rows("SELECT key FROM holdfast_row WHERE tbl = ?", name)}
         assert revs == expected, f"I10: {device.name} {name} has revisions {revs ^ expected}"
         for key in expected | seen[name].keys() | notes.keys():
             row = truth.get((name, key))
@@ -132,7 +134,10 @@ def unsettled(device: Device, table: Table) -> dict[str, list[dict[str, Any]]]:
         f"FROM holdfast_change_{table.name} AS c LEFT JOIN holdfast_tx AS x ON x.number = c.tx "
         "WHERE x.state IS NULL OR x.state IN ('pending', 'sent') ORDER BY c.tx"
     ):
-        old, new = dict(zip(data, values[::2], strict=True)), dict(zip(data, values[1::2], strict=True))
+        old, new = (
+            dict(zip(data, values[::2], strict=True)),
+            dict(zip(data, values[1::2], strict=True)),
+        )
         found[key].append(
             {"was": was, "now": now, "held": held, "open": state is None, "old": old, "new": new}
         )
@@ -196,7 +201,9 @@ def row_hash(key: bytes, table: str, text: str, row: Row) -> int:
             body += b"\x02" + struct.pack(">d", value + 0.0)
         else:
             raw = value.encode() if isinstance(value, str) else value
-            body += (b"\x03" if isinstance(value, str) else b"\x04") + struct.pack(">I", len(raw)) + raw
+            body += (
+                (b"\x03" if isinstance(value, str) else b"\x04") + struct.pack(">I", len(raw)) + raw
+            )
     return int.from_bytes(hashlib.blake2s(body, digest_size=16, key=key).digest(), "big")
 
 
@@ -260,9 +267,7 @@ def nothing_foreign_in_the_file(world: World, device: Device) -> None:
             assert not leaked, f"I23: {device.name} has {leaked} in its file"
 
 
-def counters_add_up(
-    world: World, applied: dict[tuple[str, int], tuple[str, str, int]]
-) -> None:
+def counters_add_up(world: World, applied: dict[tuple[str, int], tuple[str, str, int]]) -> None:
     """I21: rows that are never deleted, from the transactions that were taken and direct writes."""
     expected: dict[int, int] = defaultdict(int, world.ledger.direct)
     for place, (_, outcome, _) in applied.items():
@@ -305,7 +310,9 @@ def open_conflicts_are_right(world: World) -> None:
         assert scopes("holdfast_conflict", conflict) == scopes(conflict[2], row), f"I23: {conflict}"
         if conflict[4]:
             value = row[TABLES[conflict[2]].positions[conflict[4]]]
-            assert json.loads(conflict[8]) == value, f"I18: {conflict} shows another value than {value}"
+            assert json.loads(conflict[8]) == value, (
+                f"I18: {conflict} shows another value than {value}"
+            )
 
 
 def only_dependants_wait(

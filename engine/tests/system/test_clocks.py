@@ -25,7 +25,9 @@ def outcome(seed: int, skews: tuple[int, ...]) -> dict[str, Any]:
                 after_step(world)
             world.heal()
             at_rest(world)
-            journal = world.server_rows("SELECT at, tbl, key, col, kind, entry FROM holdfast_journal")
+            journal = world.server_rows(
+                "SELECT at, tbl, key, col, kind, entry FROM holdfast_journal"
+            )
             return {**world.latest, "journal": journal}
         finally:
             world.close()

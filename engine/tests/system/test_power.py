@@ -71,7 +71,9 @@ def the_checkpoint_moves_before_its_rows(patch: Patch) -> None:
 def a_repeated_request_is_done_again(patch: Patch) -> None:
     real = service.push
 
-    def again(writer: Any, engine: Any, sender: Any, transactions: Any, *, high: int, touched: Any) -> Any:
+    def again(
+        writer: Any, engine: Any, sender: Any, transactions: Any, *, high: int, touched: Any
+    ) -> Any:
         low = transactions[0].number - 1 if transactions else high
         pushed = real(writer, engine, sender, transactions, high=min(low, high), touched=touched)
         return dataclasses.replace(pushed, high=max(pushed.high, high))
@@ -79,7 +81,8 @@ def a_repeated_request_is_done_again(patch: Patch) -> None:
     def record(self: Any, device: str, entries: Any) -> None:
         for entry in entries:
             self._db.execute(
-                "DELETE FROM holdfast_applied WHERE device = ? AND number = ?", (device, entry.number)
+                "DELETE FROM holdfast_applied WHERE device = ? AND number = ?",
+                (device, entry.number),
             )
         real_record(self, device, entries)
 
@@ -173,7 +176,9 @@ def an_edit_lost_to_a_delete_is_not_on_record(patch: Patch) -> None:
 @plant
 def all_scopes_are_read(patch: Patch) -> None:
     patch.setattr(
-        service.Service, "_readable", lambda _, snapshot, __: snapshot.scopes(snapshot.scope_names())
+        service.Service,
+        "_readable",
+        lambda _, snapshot, __: snapshot.scopes(snapshot.scope_names()),
     )
 
 

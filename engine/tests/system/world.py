@@ -17,7 +17,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bazaar import RULES, SCHEMA, STORES, TABLES, Dump, Row, Statement, Work, dump, first_rows, scopes, tokens
+from bazaar import (
+    RULES,
+    SCHEMA,
+    STORES,
+    TABLES,
+    Dump,
+    Row,
+    Statement,
+    Work,
+    dump,
+    first_rows,
+    scopes,
+    tokens,
+)
 from holdfast.core.errors import (
     BadValue,
     ConstraintFailed,
@@ -236,13 +249,18 @@ class Device:
 
     def _check_chains(self, fresh: list[Transaction]) -> None:
         """I9, I18: work on own unsettled work says so, and claims to have seen no more than that."""
+        builds_on: dict[int, set[int]] = {}
         for position, later in enumerate(fresh):
+            builds_on[later.number] = set(later.after).union(
+                *(builds_on.get(number, set()) for number in later.after)
+            )
             for change in later.changes:
                 bases: dict[str, int] = {}
                 for earlier in fresh[:position]:
                     for first in earlier.changes:
                         if (first.table, first.key) == (change.table, change.key):
-                            assert earlier.number in later.after, f"I9: {later} on {earlier}"
+                            on = builds_on[later.number]
+                            assert earlier.number in on, f"I9: {later} on {earlier}"
                             bases |= {n: first.bases.get(n, first.base) for n in says_of(first)}
                             self.world.count["work on pending work"] += 1
                 for name in says_of(change) & bases.keys():
@@ -536,7 +554,9 @@ class World:
         other = self.plan.choice([d for d in self.devices if d is not device])
         mine, theirs = device.dump(), other.dump()
         kind = self.plan.choice(("edit", "edit", "delete", "delete", "unique", "settle", "move"))
-        names = ("product", "item") if kind == "unique" else ("product", "item", "part", "memo", "task")
+        names = (
+            ("product", "item") if kind == "unique" else ("product", "item", "part", "memo", "task")
+        )
         if kind == "delete" and self.plan.random() < 0.4:
             names = ("memo",)
         if kind == "move":
@@ -574,7 +594,10 @@ class World:
                 statement: Statement = (f"UPDATE {name} SET sku = ? WHERE {where}", (sku, *values))
             elif kind == "move" and who is device:
                 stores = [s for s in STORES if who.principal.may_write(f"store/{s}")]
-                statement = (f"UPDATE {name} SET store = ? WHERE {where}", (self.plan.choice(stores), *values))
+                statement = (
+                    f"UPDATE {name} SET store = ? WHERE {where}",
+                    (self.plan.choice(stores), *values),
+                )
             elif kind == "delete" and who is other:
                 statement = (f"DELETE FROM {name} WHERE {where}", values)
             elif kind == "settle" and who is device:
@@ -712,7 +735,9 @@ class World:
 
     def count_what_happened(self) -> None:
         """What only shows in the server's tables."""
-        for kind, number in self.server_rows("SELECT kind, count(*) FROM holdfast_journal GROUP BY 1"):
+        for kind, number in self.server_rows(
+            "SELECT kind, count(*) FROM holdfast_journal GROUP BY 1"
+        ):
             self.count[f"journal {kind}"] += int(number)
         self.count["conflict settled"] += sum(
             row[15] == "settled" for row in self.latest["holdfast_conflict"].values()
@@ -767,7 +792,10 @@ def shell(path: Path, statements: list[Statement]) -> None:
     if not _shell:
         _shell.append(
             subprocess.Popen(
-                [sys.executable, "-c", _SHELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, "-c", _SHELL],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
         )
     process = _shell[0]

@@ -24,6 +24,7 @@ from holdfast.server.run import serve as run_server
 
 
 def serve(
+    *,
     schema: Annotated[str, typer.Option(help="A JSON file, or module:attribute.")],
     database: Annotated[Path, typer.Option(help="The server's SQLite file; made when missing.")],
     tokens: Annotated[Path, typer.Option(help="TOML: one table per token.")],
@@ -47,7 +48,8 @@ def check(
     database: Annotated[Path, typer.Option(help="The server's SQLite file.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document, last.")] = False,
 ) -> None:
-    """Recompute every row's hash of a server's database; rows that differ are told to all devices."""
+    """Recompute every row's hash of a server's database; rows that differ are told to all
+    devices."""
     with reported(as_json=as_json):
         if not database.is_file():
             raise UsageError(f"there is no database at {database}", code="no_database")

@@ -44,7 +44,8 @@ class DatabaseError(HoldfastError):
 
 
 class ConstraintFailed(DatabaseError):
-    """A constraint stopped the statement. ``kind``: unique, not_null, check, foreign_key, trigger."""
+    """A constraint stopped the statement. ``kind``: unique, not_null, check, foreign_key,
+    trigger."""
 
     code = "constraint"
 
@@ -90,7 +91,8 @@ class UsageError(HoldfastError):
 
 
 class SyncError(HoldfastError):
-    """An exchange did not succeed. Pending work is kept. ``retry_after_ms`` when the server said so."""
+    """An exchange did not succeed. Pending work is kept. ``retry_after_ms`` when the server said
+    so."""
 
     code = "sync"
 
@@ -107,7 +109,8 @@ class SyncError(HoldfastError):
 
 
 class Offline(SyncError):
-    """The server could not be reached, or what answered was not our server. Retried with back-off."""
+    """The server could not be reached, or what answered was not our server. Retried with
+    back-off."""
 
     code = "offline"
 

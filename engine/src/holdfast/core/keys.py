@@ -60,7 +60,8 @@ def row_key(table: Table, row: Sequence[Value]) -> str:
 
 
 def check_key(table: Table, key: Sequence[Value]) -> tuple[Value, ...]:
-    """Storage values of a key, each checked against its column. Raises ``BadValue`` (``bad_key``)."""
+    """Storage values of a key, each checked against its column. Raises ``BadValue``
+    (``bad_key``)."""
     try:
         checked = tuple(
             check(column.type, value) for column, value in zip(table.key_columns, key, strict=True)

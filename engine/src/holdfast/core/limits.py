@@ -74,7 +74,8 @@ OFFSET_TOLERANCE_US = 60 * 1_000_000
 JOURNAL_RETENTION_DAYS = 30
 JOURNAL_PAGE_MAX = 1000
 SERVER_KEEP_ALIVE_S = 75
-"""Longer than any client of ours keeps an idle connection, so that none is closed under a request."""
+"""Longer than any client of ours keeps an idle connection, so that none is closed under a
+request."""
 SERVER_GRACE_S = 20
 """What requests under way get when the server is told to stop."""
 

@@ -58,12 +58,12 @@ from holdfast.core.session_events import (
 )
 
 __all__ = [
+    "HEARTBEATS_MISSED",
     "CloseStream",
     "Effect",
     "Event",
     "ExchangeFailed",
     "ExchangeOk",
-    "HEARTBEATS_MISSED",
     "Heartbeat",
     "LastError",
     "LocalWrite",

@@ -2,7 +2,8 @@
 
 Knows: the types a column may have. Must not know: tables, SQL or messages.
 One storage form (what SQLite holds), one wire form (survives JavaScript's ``JSON.parse``), one
-canonical binary encoding (what hashes are made of); each conversion is exact or raises ``BadValue``.
+canonical binary encoding (what hashes are made of); each conversion is exact or raises
+``BadValue``.
 """
 
 from __future__ import annotations
@@ -251,7 +252,8 @@ _SIZE = struct.Struct(">BI").pack
 def encode(values: Iterable[Value]) -> bytes:
     """The canonical binary encoding of storage values.
 
-    Each value is a tag byte and its content: 0 NULL; 1 integer, 8 bytes big-endian; 2 real, IEEE 754
+    Each value is a tag byte and its content: 0 NULL; 1 integer, 8 bytes big-endian; 2 real, IEEE
+    754
     big-endian; 3 text and 4 bytes, each with a 4-byte big-endian length.
     """
     parts: list[bytes] = []

@@ -1,6 +1,7 @@
 """The messages of the protocol, as typed data.
 
-Knows: field names, types and what may be left out. Must not know: HTTP, SQL, or what a message does.
+Knows: field names, types and what may be left out. Must not know: HTTP, SQL, or what a message
+does.
 Values of columns are in their wire form (``core.values``); times are microseconds since 1970, UTC;
 revisions, versions and times are integers below 2^53.
 """
@@ -114,7 +115,8 @@ class ExchangeRequest(_Request, frozen=True, kw_only=True):
 
 
 class RangeQuery(_Message, frozen=True):
-    """A range of a scope's rows: from ``start`` (inclusive) to ``end`` (exclusive), ``table/key``."""
+    """A range of a scope's rows: from ``start`` (inclusive) to ``end`` (exclusive),
+    ``table/key``."""
 
     scope: ScopeName
     start: str = ""
@@ -204,7 +206,8 @@ class RangeAnswer(_Message, frozen=True, tag="range", tag_field="type"):
 
 
 class Checkpoint(_Message, frozen=True, tag="checkpoint", tag_field="type"):
-    """The last line: without it nothing of the answer is believed. ``lines`` counts those before."""
+    """The last line: without it nothing of the answer is believed. ``lines`` counts those
+    before."""
 
     scopes: dict[str, Position]
     lines: int

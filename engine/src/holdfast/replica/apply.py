@@ -5,7 +5,8 @@ Upholds I6 (only what the answer names is settled), I10 (the checkpoint moves on
 rows), I14, I15, I16, I24, I25 and I32.
 
 Order: outcomes decide which transactions are no longer in the overlay; news are written as server
-truth; rows of decided transactions that the news do not mention fall back to the truth known before;
+truth; rows of decided transactions that the news do not mention fall back to the truth known
+before;
 then what is left of the outbox is replayed on the rows that were touched.
 """
 

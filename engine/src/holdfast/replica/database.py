@@ -11,10 +11,10 @@ Two connections are used: one for the app's transactions (foreign keys enforced)
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 from holdfast.core.errors import DatabaseCorrupt, DatabaseError, ReplicaError, SchemaError
@@ -44,7 +44,8 @@ class LocalDatabase:
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         busy_timeout_ms: int,
     ) -> None:
-        exists = os.path.exists(path) and os.path.getsize(path) > 0
+        file = Path(path)
+        exists = file.exists() and file.stat().st_size > 0
         if not exists and schema is None:
             raise ReplicaError(f"there is no replica at {path}", code="no_replica")
         self.path = path

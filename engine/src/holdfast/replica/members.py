@@ -74,7 +74,9 @@ class Members:
     ) -> None:
         """Server truth of rows (key, revision, values), each key once: their revisions, and their
         membership in the scopes we read. ``again``: this answer has named some of them before."""
-        before = {} if self._empty and not again else self._known(table, [key for key, _, _ in rows])
+        before = (
+            {} if self._empty and not again else self._known(table, [key for key, _, _ in rows])
+        )
         added: dict[str, list[bytes]] = defaultdict(list)
         removed: dict[str, list[bytes]] = defaultdict(list)
         entries: list[tuple[str, str, str, bytes]] = []

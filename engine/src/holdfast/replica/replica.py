@@ -185,7 +185,7 @@ class Replica:
 
     def _note_query(self, sql: str) -> None:
         """A query that writes is captured like a foreign write, yet does not move the version."""
-        if not sql.lstrip()[:6].upper() == "SELECT":
+        if sql.lstrip()[:6].upper() != "SELECT":
             self._sealed_version = None
 
     def _seal(self, *, replaces: int = 0) -> int | None:
@@ -219,7 +219,8 @@ class Replica:
         return self._session
 
     def row_status(self, table: str, key: str) -> str:
-        """``synced``, ``pending``, ``sent``, ``held``, ``refused`` or ``conflict``; ``unknown`` when
+        """``synced``, ``pending``, ``sent``, ``held``, ``refused`` or ``conflict``; ``unknown``
+        when
         no such row is known. ``key``: its canonical text."""
         rows = self.query(
             "SELECT state FROM holdfast_row_status WHERE tbl = ? AND key = ?", (table, key)
@@ -251,7 +252,8 @@ class Replica:
             self._inbox.settle(conflict, keep=keep, value=value, now_us=self.now_us())
 
     def retry(self, item: str) -> list[int]:
-        """Make a refused transaction again on the rows as they are now, and after it those that were
+        """Make a refused transaction again on the rows as they are now, and after it those that
+        were
         held with it; returns the new numbers. Raises ``UsageError`` or ``ConstraintFailed``; then
         nothing was changed."""
         made: list[int] = []
@@ -375,7 +377,8 @@ class Replica:
             self._runner.hint()
 
     def ask_sync(self) -> Callable[[], bool]:
-        """Ask the process that syncs this replica for a sync now; the answer tells when it is done."""
+        """Ask the process that syncs this replica for a sync now; the answer tells when it is
+        done."""
         with self._mutex, transaction(self._database.app):
             (asked,) = read_state(self._database.app, "sync_request")
             number = int(str(asked)) + 1

@@ -261,8 +261,7 @@ class Runner:
             log.exception("an exchange failed in an unexpected way")
             self._events.put(core.ExchangeFailed(kind="unknown", message=repr(error)))
         else:
-            if asked > self._served:
-                self._served = asked
+            self._served = max(self._served, asked)
             self._events.put(
                 core.ExchangeOk(pending=done.left, progressed=done.progressed or not done.left)
             )

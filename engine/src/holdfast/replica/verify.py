@@ -117,7 +117,10 @@ class Verifier:
             ok=all(scope.equal for scope in scopes),
             scopes=scopes,
             rows_checked=checked,
-            damaged=(*damaged, *((table, key) for table in hidden for key in sorted(hidden[table]))),
+            damaged=(
+                *damaged,
+                *((table, key) for table in hidden for key in sorted(hidden[table])),
+            ),
             repaired=repaired,
             rounds=rounds,
             mismatched=tuple(sorted(suspects)),
@@ -159,20 +162,24 @@ class Verifier:
                 # Written since sealing, by another connection: looked at the next time.
                 fresh = {str(k) for (k,) in self._db.execute(self._open_keys(table.name))}
                 known = self._known(table.name)
+                bare = known.keys() ^ self._revised(table.name)
+                damaged += ((table.name, key) for key in sorted(bare))
                 for row in self._db.iterate(statements.all_rows):
                     key = row_key(table, row)
                     checked += 1
                     if key not in changed and key not in fresh:
-                        if not self._sound(overlay, keys, key, row, known):
+                        if key not in bare and not self._sound(overlay, keys, key, row, known):
                             damaged.append((table.name, key))
                         known.pop(key, None)
                     if checked % 5000 == 0:
                         progress("checking rows", checked, 0)
                 held = overlay.held_keys()
-                wrong = {k for k in changed - fresh - held if overlay.visible(k) != shown(overlay, k)}
+                wrong = {
+                    k for k in changed - fresh - held if overlay.visible(k) != shown(overlay, k)
+                }
                 if wrong:
                     hidden[table.name] = wrong
-                for key in known.keys() - fresh:
+                for key in known.keys() - fresh - bare:
                     truth = overlay.truth(key, frozenset()) if key in changed else None
                     if truth is None or not self._sound(overlay, keys, key, truth, known):
                         damaged.append((table.name, key))
@@ -180,6 +187,8 @@ class Verifier:
             hidden.get(table_name, set()).discard(key)
         with transaction(self._db):
             self._forget_hashes(damaged)
+            if damaged:
+                self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")
         return checked, damaged, hidden
 
     def _show_again(self, hidden: dict[str, set[str]]) -> int:
@@ -198,6 +207,13 @@ class Verifier:
     def _open_keys(self, table: str) -> str:
         sql = self._database.program.tables[table].group_keys
         return sql.replace("tx = ?", "tx = (SELECT open_tx FROM holdfast_state)")
+
+    def _revised(self, table: str) -> set[str]:
+        """Keys of which a revision is known: those of all members, or edits have no base."""
+        return {
+            str(key)
+            for (key,) in self._db.iterate("SELECT key FROM holdfast_row WHERE tbl = ?", (table,))
+        }
 
     def _known(self, table: str) -> dict[str, dict[str, bytes]]:
         known: dict[str, dict[str, bytes]] = {}

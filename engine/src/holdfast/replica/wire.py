@@ -36,9 +36,7 @@ def _offline(error: httpx2.HTTPError) -> Offline:
     """Why there was no answer. ``unsent`` in the detail: the request did not leave the device."""
     if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
         code = "timeout" if isinstance(error, httpx2.TimeoutException) else "unreachable"
-        return Offline(
-            "the server cannot be reached", code=code, cause=str(error), unsent=True
-        )
+        return Offline("the server cannot be reached", code=code, cause=str(error), unsent=True)
     if isinstance(error, httpx2.TimeoutException):
         return Offline("the server did not answer in time", code="timeout", cause=str(error))
     if isinstance(error, httpx2.NetworkError):
@@ -51,9 +49,7 @@ def pieces(response: httpx2.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_raw()
     except httpx2.TimeoutException as error:
-        raise Offline(
-            "the answer stopped coming", code="timeout", cause=str(error)
-        ) from None
+        raise Offline("the answer stopped coming", code="timeout", cause=str(error)) from None
     except (httpx2.HTTPError, httpx2.StreamError) as error:
         raise broken("the connection was lost", cause=str(error)) from None
 

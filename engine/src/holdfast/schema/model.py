@@ -36,7 +36,8 @@ _SCOPE_LITERAL = re.compile(r"[A-Za-z0-9_./:-]*\Z")
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One column. ``default`` is in the wire form; without it and not ``nullable``, it is required."""
+    """One column. ``default`` is in the wire form; without it and not ``nullable``, it is
+    required."""
 
     name: str
     type: ColumnType = "text"
@@ -79,7 +80,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     scopes: tuple[str, ...]
-    """Templates such as ``catalog`` or ``store/{store_id}``; ``*{column}`` is a JSON array of names."""
+    """Templates such as ``catalog`` or ``store/{store_id}``; ``*{column}`` is a JSON array of
+    names."""
     on_delete: DeletePolicy = "keep"
     unique: tuple[tuple[str, ...], ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
@@ -340,6 +342,7 @@ CONFLICT_TABLE = Table(
 )
 """Conflicts are rows: synced in the scopes of the row they concern, settled on any device.
 
-``mine`` is the side of the device named in ``device``, whose change did not go in; ``theirs`` is the
+``mine`` is the side of the device named in ``device``, whose change did not go in; ``theirs`` is
+the
 value that stands on the server. Values are in their wire form. ``state``: open, settled.
 """

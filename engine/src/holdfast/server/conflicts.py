@@ -94,9 +94,7 @@ def _joined(first: Value, second: Value) -> str | None:
     return msgspec.json.encode(whole).decode()
 
 
-def _replaced(
-    conflict: OpenConflict, column: Column, found: Mapping[str, Value]
-) -> Decision:
+def _replaced(conflict: OpenConflict, column: Column, found: Mapping[str, Value]) -> Decision:
     """A side of an open conflict that its own device has replaced without building on it."""
     author, at = conflict.mine_author, found["at"]
     wire = None if found["mine"] is None else msgspec.json.decode(str(found["mine"]))

@@ -288,7 +288,8 @@ class Batch:
             self._check_orphans(self.schema.by_name[name], key, held)
 
     def _check_passing(self, unique: Unique, taker: str) -> None:
-        """Values that a row had only between two transactions: alone, the first would have failed."""
+        """Values that a row had only between two transactions: alone, the first would have
+        failed."""
         name, columns, held = unique
         holder = self.writer.holder(self.schema.by_name[name], columns, held)
         if holder is not None and (name, holder) not in self._rows:

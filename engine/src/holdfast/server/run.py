@@ -24,7 +24,6 @@ from holdfast.core.limits import SERVER_GRACE_S, SERVER_KEEP_ALIVE_S
 from holdfast.server.events import Hub
 
 
-
 class _Server(uvicorn.Server):
     """uvicorn, told when it listens and when it stops, and without raising the signal again."""
 

@@ -40,9 +40,11 @@ def create_change_table(table: Table) -> list[str]:
     body = "".join(f", {quote(name)} ANY" for name in (*old_names(table), *new_names(table)))
     name = change_table(table)
     return [
-        f"CREATE TABLE IF NOT EXISTS {name} (tx INTEGER NOT NULL, key TEXT NOT NULL, "
-        "was INTEGER NOT NULL, now INTEGER, base INTEGER NOT NULL DEFAULT 0, bases TEXT, "
-        f"held INTEGER NOT NULL DEFAULT 0{body}, UNIQUE (key, tx)) STRICT",
+        (
+            f"CREATE TABLE IF NOT EXISTS {name} (tx INTEGER NOT NULL, key TEXT NOT NULL, "
+            "was INTEGER NOT NULL, now INTEGER, base INTEGER NOT NULL DEFAULT 0, bases TEXT, "
+            f"held INTEGER NOT NULL DEFAULT 0{body}, UNIQUE (key, tx)) STRICT"
+        ),
         f"CREATE INDEX IF NOT EXISTS {quote(f'holdfast_by_tx_{table.name}')} ON {name} (tx)",
     ]
 
@@ -117,7 +119,8 @@ def triggers(table: Table, fingerprint: str) -> dict[str, str]:
             _note_conflicting(table, columns, update=True),
         )
     changed = " OR ".join(f"OLD.{quote(name)} IS NOT NEW.{quote(name)}" for name in table.key)
-    # A single integer key is SQLite's rowid, which can be updated under names that are not declared.
+    # A single integer key is SQLite's rowid, which can be updated under names that are not
+    # declared.
     rowid = len(table.key) == 1 and STORAGE[table.key_columns[0].type] == "INTEGER"
     add(
         "key",

@@ -117,23 +117,28 @@ class TableProgram(msgspec.Struct, frozen=True):
     delete_row: str
     all_rows: str
     colliding: tuple[str, ...]
-    """For each unique key: keys of other rows with the same values (parameters: values, then key)."""
+    """For each unique key: keys of other rows with the same values (parameters: values, then
+    key)."""
     survey: str
     unknown_keys: str
     resolve_unknown: str
-    """Look up a row of which it is unknown whether it stayed: its key's values, the group, the key."""
+    """Look up a row of which it is unknown whether it stayed: its key's values, the group, the
+    key."""
     odd_texts: str
     """Rowid and bytes of the texts of a group (parameter) that may not be UTF-8."""
     mend_texts: str
-    """Keep texts that are not UTF-8 as bytes: another key or NULL, a flag for each, and the rowid."""
+    """Keep texts that are not UTF-8 as bytes: another key or NULL, a flag for each, and the
+    rowid."""
     drop_empty: str
     chained: str
     """Earlier unsettled changes of the rows of a group (parameter), in any order; columns as in
     ``changes``. Asked only when ``survey`` says that there are earlier ones."""
     parents: tuple[str, ...]
-    """For each foreign key: unsettled groups that insert a parent of this group (parameter twice)."""
+    """For each foreign key: unsettled groups that insert a parent of this group (parameter
+    twice)."""
     freed: tuple[str, ...]
-    """For each unique key: unsettled groups that freed a value this group takes (parameter twice)."""
+    """For each unique key: unsettled groups that freed a value this group takes (parameter
+    twice)."""
     set_bases: str
     changes: str
     """Changes of groups from ? to ?: tx, key, was, now, base, bases, old values, new values."""
@@ -311,7 +316,8 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
 
 
 def _views(schema: Schema) -> dict[str, str]:
-    """What people and UIs ask: ``holdfast_pending``, ``holdfast_row_status``, ``holdfast_inbox``."""
+    """What people and UIs ask: ``holdfast_pending``, ``holdfast_row_status``,
+    ``holdfast_inbox``."""
     kind = (
         "CASE WHEN c.was = 1 AND c.now = 0 THEN 'delete' WHEN c.was = 1 THEN 'update' "
         "ELSE 'insert' END"

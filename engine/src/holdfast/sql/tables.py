@@ -1,7 +1,8 @@
 """DDL of the user tables: ordinary STRICT tables, the same on every SQLite side.
 
 Knows: how columns, constraints and defaults are written in SQLite's SQL. Must not know: sync.
-Values that the wire could not carry exactly (NUL in text, infinity, a date that is none) are stopped
+Values that the wire could not carry exactly (NUL in text, infinity, a date that is none) are
+stopped
 by CHECK constraints, whoever writes.
 """
 
@@ -59,7 +60,8 @@ def _decimal_check(name: str, scale: int) -> str:
     if scale == 0:
         return (
             f"{minus} AND {digits} NOT GLOB '*[^0-9]*' "
-            f"AND length({digits}) <= {DECIMAL_DIGITS_MAX} AND ({digits} GLOB '[1-9]*' OR {name} = '0')"
+            f"AND length({digits}) <= {DECIMAL_DIGITS_MAX} "
+            f"AND ({digits} GLOB '[1-9]*' OR {name} = '0')"
         )
     return (
         f"{minus} AND ({digits} GLOB '[1-9]*' OR {digits} GLOB '0.*') "

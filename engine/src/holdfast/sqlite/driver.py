@@ -21,7 +21,8 @@ _CONSTRAINTS = {
     275: "check", 787: "foreign_key", 1299: "not_null", 1555: "unique", 2067: "unique",
     2579: "unique", 3091: "check",
 }  # fmt: skip
-"""SQLite's extended result codes (https://sqlite.org/rescode.html); 3091: a value of a wrong type."""
+"""SQLite's extended result codes (https://sqlite.org/rescode.html); 3091: a value of a wrong
+type."""
 
 
 def constraint_kind(extended_code: int) -> str:

@@ -11,6 +11,7 @@ import os
 import threading
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 
 from holdfast.core.errors import DatabaseError
 
@@ -23,7 +24,7 @@ _lock = threading.Lock()
 
 def _identity(path: str) -> Identity | None:
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -32,10 +33,10 @@ def _identity(path: str) -> Identity | None:
 def _open_elsewhere(identity: Identity) -> bool:
     """Whether this process has the file open although no driver of ours has (Linux only)."""
     try:
-        descriptors = os.listdir("/proc/self/fd")
+        descriptors = list(Path("/proc/self/fd").iterdir())
     except OSError:
         return False
-    return any(_identity(f"/proc/self/fd/{number}") == identity for number in descriptors)
+    return any(_identity(str(descriptor)) == identity for descriptor in descriptors)
 
 
 def claim(path: str, library: str, *, create: bool = True) -> Identity | None:
@@ -60,7 +61,7 @@ def claim(path: str, library: str, *, create: bool = True) -> Identity | None:
         if others or foreign:
             raise DatabaseError(
                 f"{path} is open in this process through another SQLite library; open it with "
-                "driver='stdlib' when an ORM of this process uses the same file",
+                "driver_name='stdlib' when an ORM of this process uses the same file",
                 code="mixed_sqlite_libraries",
             )
         _open.setdefault(identity, Counter())[library] += 1

@@ -1,6 +1,7 @@
 """What users of Holdfast need to test their own app: a network they can cut, servers they can kill.
 
-Names load on first use, so that `python -m holdfast.testing.proxy_command` runs a module nobody imported.
+Names load on first use, so that `python -m holdfast.testing.proxy_command` runs a module nobody
+imported.
 """
 
 from __future__ import annotations
