@@ -32,6 +32,20 @@ def test_sync_beside_run_is_done_by_run(world) -> None:
     world.check_equal(a)
 
 
+def test_sync_beside_run_says_soon_that_the_server_is_gone(world) -> None:
+    a = world.device("a", "token-a")
+    runner = a.run()
+    wait_until(lambda: a.session().get("state") == "online", 20, "the background sync")
+    world.server.kill()
+    a.shell(ADD_ONE)
+    wait_until(lambda: a.session().get("error_code"), 20, "the background sync to notice")
+    told = a.cli("sync", "--json", timeout_s=30)
+    assert told.code == 1
+    assert told.document["error"]["code"] in {"unreachable", "broken_answer"}
+    assert a.status()["pending"] + a.status()["sent"] == 1
+    assert runner.terminate() == 0
+
+
 def test_two_syncs_at_once_send_once(world, proxy) -> None:
     a = world.device("a", "token-a", url=proxy.url)
     a.shell(ADD_ONE)

@@ -17,7 +17,7 @@ from bazaar import RULES, SCHEMA, Dump, dump
 from checks import server_outcomes
 from world import Event, FastDriver, World
 
-from holdfast.protocol.messages import Nonces, Transaction
+from holdfast.protocol.messages import Change, Nonces, Transaction
 from holdfast.server.principal import Principal
 from holdfast.server.service import Service
 from holdfast.server.sqlite_store import SqliteStore
@@ -85,12 +85,7 @@ class Again:
         assert event.request is not None
         device = principal.device
         self._numbers[device] += 1
-        changes = [
-            msgspec.structs.replace(change, key=[self._ids[str(change.key[0])]])
-            if change.table == "holdfast_conflict"
-            else change
-            for change in transaction.changes
-        ]
+        changes = [self._renamed(change) for change in transaction.changes]
         alone = msgspec.structs.replace(
             transaction, number=self._numbers[device], after=[], replaces=0, changes=changes
         )
@@ -104,6 +99,13 @@ class Again:
         (outcome,) = head.outcomes  # type: ignore[union-attr]
         assert outcome.outcome == "applied", f"I13: {device} {transaction.number}: {outcome}"
         self._note_conflicts()
+
+    def _renamed(self, change: Change) -> Change:
+        if change.table != "holdfast_conflict":
+            return change
+        ours = self._ids.get(str(change.key[0]))
+        assert ours is not None, f"I13: a conflict that is not there again: {change}"
+        return msgspec.structs.replace(change, key=[ours])
 
     def _note_conflicts(self) -> None:
         """Conflicts have random names: the n-th about a thing here is the n-th there."""

@@ -177,6 +177,13 @@ def first_rows(work: Work) -> list[Statement]:
             ("part (store, code, n, item, note)", (store, "z", 0, None, work.token()))
             for store in STORES
         ),
+        *(
+            (
+                "memo (id, store, body)",
+                (f"00000000-0000-7000-8000-{n:012x}", STORES[n % 3], work.token()),
+            )
+            for n in range(6)
+        ),
         *(("tally (id, store)", (n - 2, STORES[n % 3])) for n in range(3)),
         *(
             ("task (id, store, text)", (bytes([0, n]), STORES[n % 3], work.token()))

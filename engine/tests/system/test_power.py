@@ -19,7 +19,7 @@ from holdfast.replica.database import transaction
 from holdfast.server import decide, feed, ingest, merge_batch, pull, push, service, sqlite_writer
 from holdfast.server.feed import Touched
 
-SEEDS_MAX = 12
+SEEDS_MAX = 20
 STEPS = 70
 
 Patch = pytest.MonkeyPatch
@@ -243,7 +243,7 @@ def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_clock_that_is_not_corrected_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def trusting(stamp_us: int, *, offset_us: int, arrival_us: int, base_us: int | None) -> int:  # noqa: ARG001
+    def trusting(stamp_us: int, *, offset_us: int, arrival_us: int, base_us: int | None) -> int:
         return stamp_us
 
     monkeypatch.setattr(decide, "correct", trusting)

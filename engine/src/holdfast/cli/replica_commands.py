@@ -37,6 +37,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document as the las
 Item = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 
 _ASK_TIMEOUT_S = 60.0
+_ASK_PATIENCE_S = 3.0
+"""How long the background process gets to try again before its last error is taken as the answer."""
 _WAIT_S_MAX = 86_400
 
 
@@ -149,6 +151,7 @@ def sync(file: File, as_json: Json = False) -> None:
 def _sync_here_or_there(replica: Replica, progress: Progress) -> dict[str, Any]:
     """Sync, or have it done by the process that does so; that may end at any moment."""
     done: Callable[[], bool] | None = None
+    asked_at = 0.0
     deadline = time.monotonic() + _ASK_TIMEOUT_S
     while time.monotonic() < deadline:
         if not replica.syncs_elsewhere():
@@ -157,9 +160,15 @@ def _sync_here_or_there(replica: Replica, progress: Progress) -> dict[str, Any]:
             except SyncError as error:
                 if error.code != "sync_elsewhere":
                     raise
-        done = done or replica.ask_sync()
+        if done is None:
+            done, asked_at = replica.ask_sync(), time.monotonic()
         if done():
             return {"by": "the process that runs in the background"}
+        now = replica.status
+        if now.error_code is not None and time.monotonic() > asked_at + _ASK_PATIENCE_S:
+            raise Offline(
+                f"the background process cannot sync now: {now.error_message}", code=now.error_code
+            )
         time.sleep(0.05)
     raise Offline("the background process has not managed to sync", code="timeout")
 

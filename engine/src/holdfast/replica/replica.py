@@ -7,6 +7,7 @@ Local reads and writes never wait for the network; every method says whether it 
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -215,7 +216,9 @@ class Replica:
             return self._runner.session
         if self._lock.held_elsewhere():
             (text,) = self._database.state("session")
-            return dict(json.loads(str(text)))
+            session = dict(json.loads(str(text)))
+            # A process that syncs once stores no session; what an ended one left is not the truth.
+            return session if _is_alive(session.get("pid")) else {"state": "syncing"}
         return self._session
 
     def row_status(self, table: str, key: str) -> str:
@@ -420,6 +423,19 @@ class Replica:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _is_alive(pid: object) -> bool:
+    """Whether a process of this machine has this id."""
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def state_after(error: SyncError) -> str:
