@@ -1,8 +1,8 @@
 """A schema with every policy and constraint, and random work on it.
 
 Knows: how to write a row, in plain SQL. Must not know: the network, or what the engine makes of it.
-Every text that is written holds a token of its own (``~1f~``), so that it can be found again: where it
-should be, and where it must not be.
+Every text that is written holds a token of its own (``~1f~``), so that it can be found again: where
+it should be, and where it must not be.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ class Work:
         if self.dice.random() < 0.6:  # where many hands meet
             keys = keys[:2]
         row = seen[name][self.dice.choice(keys)]
-        if kind < 0.32 and name not in ("tally",):
+        if kind < 0.32 and name != "tally":
             return self._delete(name, row)
         if kind < 0.4 and name in ("item", "product"):
             verb = self.dice.choice(("INSERT OR REPLACE", "UPDATE OR REPLACE"))
@@ -280,7 +280,7 @@ class Work:
             return self._insert(name, seen, stores, now_us, verb=verb)
         return self._update(name, row, seen, stores, now_us)
 
-    def value(
+    def value(  # noqa: C901, PLR0912 - a table of types
         self, table: str, column: Column, seen: Dump, stores: Sequence[str], now_us: int
     ) -> Any:
         dice = self.dice
@@ -366,9 +366,9 @@ class Work:
         if manual and self.dice.random() < 0.3:
             picked = manual[:1]
         sets, values = [], []
-        for column in picked:
-            if column.name == "store" and self.dice.random() < 0.5:
-                column = table.data_columns[-1]
+        for wanted in picked:
+            seldom = wanted.name == "store" and self.dice.random() < 0.5
+            column = table.data_columns[-1] if seldom else wanted
             value = self.value(name, column, seen, stores, now_us)
             if column.merge == "counter" and self.dice.random() < 0.7:
                 sets.append(f"{column.name} = {column.name} + ?")

@@ -27,6 +27,7 @@ def after_step(world: World) -> None:
         conservation(world, device, applied)
         holds_a_checkpoint(world, device)
     server_is_sound(world)
+    open_conflicts_are_right(world)
 
 
 def at_rest(world: World) -> None:
@@ -43,7 +44,6 @@ def at_rest(world: World) -> None:
     losers_are_on_record(world, applied)
     only_dependants_wait(world, applied)
     server_digests(world)
-    open_conflicts_are_right(world)
     assert world.service.deep_check() == 0, "the server's own deep check found a difference"
 
 
@@ -101,7 +101,7 @@ def truth_of(world: World, device: Device) -> dict[tuple[str, str], Row]:
 
 
 def holds_a_checkpoint(world: World, device: Device) -> None:
-    """I10, I14, I15, I16, I25, I32: truth is a checkpoint, what is seen is truth and pending work."""
+    """I10, I14, I15, I16, I25, I32: truth is a checkpoint; seen are truth and pending work."""
     truth = truth_of(world, device)
     seen = device.dump()
     for name, table in TABLES.items():
@@ -121,7 +121,7 @@ def holds_a_checkpoint(world: World, device: Device) -> None:
             for note in mine:
                 row = replayed(table, row, note)
             assert same(seen[name].get(key), row), (
-                f"I14/I15: {device.name} {name} {key}: sees {seen[name].get(key)}, not {row}; {mine}"
+                f"I14/I15: {device.name} {name} {key}: {seen[name].get(key)}, not {row}; {mine}"
             )
 
 
@@ -234,7 +234,7 @@ def everything_is_decided(world: World, device: Device) -> None:
 
 
 def same_rows(world: World, device: Device) -> None:
-    """I12, I24: a replica at rest holds what its device may read, cell by cell, and nothing else."""
+    """I12, I24: a replica at rest holds what its device may read, cell by cell, nothing else."""
     expected = {(table, key): row for table, key, row in world.readable(device.principal)}
     seen = {(t, k): row for t, rows in device.dump().items() for k, row in rows.items()}
     for place in expected.keys() | seen.keys():
@@ -276,8 +276,8 @@ def counters_add_up(world: World, applied: dict[tuple[str, int], tuple[str, str,
                 if change.table == "tally":
                     expected[int(change.key[0])] += int(change.new.get("n", "0"))
     found = {row[0]: row[2] for row in world.latest["tally"].values()}
-    for key in found:
-        assert found[key] == expected[key], f"I21: tally {key} is {found[key]}, not {expected[key]}"
+    for key, total in found.items():
+        assert total == expected[key], f"I21: tally {key} is {total}, not {expected[key]}"
 
 
 def losers_are_on_record(

@@ -1,4 +1,4 @@
-"""I36: any single wrong cell of a replica is found by a deep check and repaired, its books included."""
+"""I36: any single wrong cell of a replica, its books included, is found and repaired."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def test_any_wrong_cell_is_found_and_repaired(world: World) -> None:
             continue
         rowid, value = dice.choice(found)
         other = {
-            "text": "'wrong'", "integer": "-7", "decimal": "'0.07'", "json": "'7'", "bytes": "x'07'",
+            "text": "'wrong'", "integer": "-7", "decimal": "'0.07'", "json": "'7'",
+            "bytes": "x'07'",
             "boolean": str(int(not value)), "date": "'1999-09-09'", "timestamp": "7", "real": "7.5",
         }[column.type]  # fmt: skip
         if column.name == "rank":
@@ -97,7 +98,8 @@ def test_missing_and_unknown_rows_are_found(world: World) -> None:
 BOOKS = (
     "DELETE FROM holdfast_member WHERE key = (SELECT min(key) FROM holdfast_member)",
     "DELETE FROM holdfast_member",
-    "UPDATE holdfast_member SET hash = zeroblob(16) WHERE key = (SELECT max(key) FROM holdfast_member)",
+    "UPDATE holdfast_member SET hash = zeroblob(16) "
+    "WHERE key = (SELECT max(key) FROM holdfast_member)",
     "UPDATE holdfast_member SET hash = x'07'",
     "INSERT INTO holdfast_member SELECT scope, 'item', 'never', zeroblob(16) FROM holdfast_scope",
     "UPDATE OR REPLACE holdfast_member SET scope = (SELECT max(scope) FROM holdfast_scope)",
@@ -107,7 +109,8 @@ BOOKS = (
     "INSERT INTO holdfast_row VALUES ('item', 'never', 7)",
     "UPDATE holdfast_scope SET digest = '00000000000000000000000000000007'",
     "UPDATE holdfast_scope SET count = count + 1",
-    "UPDATE holdfast_scope SET server_count = 7, server_digest = '00000000000000000000000000000007', seal = ''",
+    "UPDATE holdfast_scope SET server_count = 7, seal = '', "
+    "server_digest = '00000000000000000000000000000007'",
 )
 
 

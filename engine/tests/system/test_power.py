@@ -1,4 +1,4 @@
-"""The power of these tests: bugs that are planted on purpose must each be found within a few seeds."""
+"""The power of these tests: each bug that is planted on purpose is found within a few seeds."""
 
 from __future__ import annotations
 

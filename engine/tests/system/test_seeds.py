@@ -1,7 +1,7 @@
 """Random worlds: nothing is lost, everything converges, nobody sees what is not theirs.
 
-Fixed seeds that block, a number of seeds that hypothesis picks (the same ones each time), and what must
-have happened in them: a kind of event that never occurs is a blind spot, and fails.
+Fixed seeds that block, seeds that hypothesis picks (the same ones each time), and what must have
+happened in them: a kind of event that never occurs is a blind spot, and fails.
 ``HOLDFAST_EXAMPLES=1000`` makes a longer run.
 """
 

@@ -38,7 +38,7 @@ Item = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 
 _ASK_TIMEOUT_S = 60.0
 _ASK_PATIENCE_S = 3.0
-"""How long the background process gets to try again before its last error is taken as the answer."""
+"""How long the background process gets to try again before its last error counts."""
 _WAIT_S_MAX = 86_400
 
 
