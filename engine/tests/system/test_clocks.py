@@ -11,6 +11,8 @@ from checks import after_step, at_rest
 from run import examples
 from world import YEAR_US, Options, World
 
+pytestmark = pytest.mark.slow
+
 SKEWS = ((0, 0, 0, 0), (10 * YEAR_US, -10 * YEAR_US, 3_600_000_000, -1))
 
 

@@ -16,6 +16,8 @@ from world import Device, Options, World
 from holdfast.replica.database import transaction
 from holdfast.replica.verify import VerifyReport
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world() -> Iterator[World]:
@@ -98,8 +100,10 @@ def test_missing_and_unknown_rows_are_found(world: World) -> None:
 BOOKS = (
     "DELETE FROM holdfast_member WHERE key = (SELECT min(key) FROM holdfast_member)",
     "DELETE FROM holdfast_member",
-    "UPDATE holdfast_member SET hash = zeroblob(16) "
-    "WHERE key = (SELECT max(key) FROM holdfast_member)",
+    (
+        "UPDATE holdfast_member SET hash = zeroblob(16) "
+        "WHERE key = (SELECT max(key) FROM holdfast_member)"
+    ),
     "UPDATE holdfast_member SET hash = x'07'",
     "INSERT INTO holdfast_member SELECT scope, 'item', 'never', zeroblob(16) FROM holdfast_scope",
     "UPDATE OR REPLACE holdfast_member SET scope = (SELECT max(scope) FROM holdfast_scope)",
@@ -109,8 +113,10 @@ BOOKS = (
     "INSERT INTO holdfast_row VALUES ('item', 'never', 7)",
     "UPDATE holdfast_scope SET digest = '00000000000000000000000000000007'",
     "UPDATE holdfast_scope SET count = count + 1",
-    "UPDATE holdfast_scope SET server_count = 7, seal = '', "
-    "server_digest = '00000000000000000000000000000007'",
+    (
+        "UPDATE holdfast_scope SET server_count = 7, seal = '', "
+        "server_digest = '00000000000000000000000000000007'"
+    ),
 )
 
 

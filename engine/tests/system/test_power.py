@@ -19,6 +19,8 @@ from holdfast.replica.database import transaction
 from holdfast.server import decide, feed, ingest, merge_batch, pull, push, service, sqlite_writer
 from holdfast.server.feed import Touched
 
+pytestmark = pytest.mark.slow
+
 SEEDS_MAX = 20
 STEPS = 70
 

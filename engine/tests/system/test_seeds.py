@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from run import examples, run
 from world import Options
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(22)
 HAPPENED: Counter[str] = Counter()
 

@@ -57,6 +57,8 @@ class _Settlement:
     row: ServerRow
     chosen: str | None
     author: Author
+    unseen: bool
+    """Whether the device's side was written after the settler had last seen the conflict."""
 
 
 def check_settling(change: RowChange) -> None:
@@ -96,6 +98,7 @@ def _settlement(batch: Batch, change: RowChange, author: Author) -> _Settlement:
         row=batch.get(table, row_key),
         chosen=None if chosen is None else str(chosen),
         author=author,
+        unseen=stamp_of(row, "mine").rev > base_in(row, change.base),
     )
 
 
@@ -322,6 +325,8 @@ def _reopen(
     their_at: int,
 ) -> None:
     author = settlement.author
+    if settlement.unseen and settlement.conflict["mine"] not in (None, mine):
+        plan.decisions.append(_replaced(settlement, mine))
     plan.writes.append(
         (
             settlement.key,
@@ -329,6 +334,23 @@ def _reopen(
              "at": author.at, "their_user": their_user, "their_device": their_device,
              "their_at": their_at},
         )
+    )  # fmt: skip
+
+
+def _replaced(settlement: _Settlement, mine: str | None) -> Decision:
+    """The side of the conflict that a settlement takes the place of, though nobody saw it."""
+    table, conflict, author = settlement.table, settlement.conflict, settlement.author
+    column = table.by_name.get(str(conflict["column_name"]))
+    kept, lost = (
+        text if column is None or text is None else _chosen_value(column, str(text))
+        for text in (mine, conflict["mine"])
+    )
+    at = conflict["at"]
+    return Decision(
+        table=table.name, key=settlement.row_key, column="" if column is None else column.name,
+        kind="settlement", kept=kept, kept_device=author.device, kept_user=author.user,
+        kept_at=author.at, lost=lost, lost_device=str(conflict["device"]),
+        lost_user=str(conflict["user"]), lost_at=at if isinstance(at, int) else 0,
     )  # fmt: skip
 
 

@@ -85,6 +85,25 @@ def test_an_edit_that_was_not_made_on_its_own_side_leaves_that_on_record(server:
     server.check()
 
 
+def test_a_side_that_the_settler_had_not_seen_stays_on_record(server: Any) -> None:
+    """Found by the system tests: the conflict reopens with the settler's choice in its place."""
+    one, two = price_conflict(server)
+    settle(one, "4.00")
+    on_its_own = {"base": two.rows["product", "p"][0] - 1, "old": {"price": "3.00"}}
+    two.commit(two.change("update", "product", "p", {"price": "6.00"}, **on_its_own))
+    two.sync()  # its side is 6.00 now
+    three = server.peer("d3", user="cy")
+    three.sync()
+    three.update("product", "p", price="5.00")
+    three.sync()
+    one.sync()
+    (conflict,) = one.conflicts()
+    assert (conflict["mine"], conflict["theirs"]) == ('"4.00"', '"5.00"')
+    (entry,) = server.service.journal(one.principal)
+    assert (entry.kind, entry.entry["lost"], entry.entry["kept"]) == ("settlement", "6.00", "4.00")
+    server.check()
+
+
 def test_edits_of_a_deleted_row_are_one_side(server: Any) -> None:
     """Two transactions that edit different columns of a row that was deleted meanwhile."""
     one, two = server.peer("d1", user="ada"), server.peer("d2", user="bob")
