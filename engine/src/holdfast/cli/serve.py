@@ -1,4 +1,4 @@
-"""``holdfast serve`` and ``holdfast check``: a server on embedded SQLite."""
+"""``holdfast serve`` and ``holdfast check``: a server on embedded SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from holdfast.schema.load import load_schema
 def serve(
     *,
     schema: Annotated[str, typer.Option(help="A JSON file, or module:attribute.")],
-    database: Annotated[Path, typer.Option(help="The server's SQLite file; made when missing.")],
+    database: Annotated[
+        str, typer.Option(help="A SQLite file, made when missing, or postgresql://user@host/name.")
+    ],
     tokens: Annotated[Path, typer.Option(help="TOML: one table per token.")],
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 0,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",

@@ -84,3 +84,14 @@ PAGE_CACHE_KIB = 16 * 1024
 """Of each connection: at SQLite's own 2 MiB, a batch of 10,000 rows spills and is read again."""
 WAL_CHECKPOINT_PAGES = 4_000
 """16 MB: pages that every commit touches are copied and synced a quarter as often as at 1,000."""
+
+# PostgreSQL
+POSTGRES_VERSION_MIN = 15
+DATABASE_CONNECTIONS_MAX = 12
+"""Of a server process: for answers, and as many again for writes; two more listen and tell."""
+DATABASE_WAIT_MS = 10_000
+"""For a lock or a free connection; then the device is asked to come again."""
+DATABASE_ATTEMPTS_MAX = 12
+"""How often a transaction is begun again that met another one, or lost its connection."""
+RELAY_POLL_MS = 1_000
+"""How often a process looks for what others have committed, should a notification be lost."""

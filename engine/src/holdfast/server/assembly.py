@@ -25,7 +25,7 @@ from holdfast.server.asgi import asgi
 from holdfast.server.events import Hub
 from holdfast.server.rules import Rule
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.stores import open_store
 
 log = logging.getLogger("holdfast.server")
 
@@ -39,7 +39,7 @@ def _now_us() -> int:
 
 @dataclass(slots=True)
 class Server:
-    """A server on embedded SQLite. ``app`` is the ASGI app; mount it anywhere, or ``run.serve`` it.
+    """A server on its database. ``app`` is the ASGI app; mount it anywhere, or ``run.serve`` it.
 
     While it is open, a thread looks for rows that others write straight into the database.
     """
@@ -77,10 +77,11 @@ def open_server(
 ) -> Server:
     """Open or make the server's database and put an app over it.
 
-    Raises ``SchemaError`` (``schema_mismatch``) or ``DatabaseError``.
+    ``database``: a file of SQLite, or ``postgresql://user@host/name``. Raises ``SchemaError``
+    (``schema_mismatch``) or ``DatabaseError``.
     """
     hub = Hub()
-    store = SqliteStore(str(database), schema, random_bytes=secrets.token_bytes)
+    store = open_store(schema, database, random_bytes=secrets.token_bytes)
     try:
         service = Service(
             schema,
@@ -88,7 +89,7 @@ def open_server(
             rules=rules,
             now_us=_now_us,
             random_bytes=secrets.token_bytes,
-            on_commit=hub.publish,
+            on_commit=store.relay(hub.publish),
         )
     except BaseException:
         store.close()

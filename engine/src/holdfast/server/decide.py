@@ -10,6 +10,7 @@ Upholds I9, I16, I20, I21, I22, I26, I27, I28.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from typing import Any, Literal
 
 from holdfast.core import values
 from holdfast.core.clock import correct
-from holdfast.core.errors import Refuse
+from holdfast.core.errors import BadValue, Refuse
+from holdfast.core.keys import row_scopes
 from holdfast.core.merge import Author, Decision, RowChange
 from holdfast.core.rows import ServerRow
 from holdfast.core.values import Value
@@ -31,7 +33,7 @@ from holdfast.server.merge_batch import Batch
 from holdfast.server.principal import Principal
 from holdfast.server.rules import Rule, run_rules
 from holdfast.server.settle import check_settling, plan_settlements
-from holdfast.server.store import JournalEntry
+from holdfast.server.store import JournalEntry, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,28 @@ class Run:
                     keys[change.table.name].append(change.key)
         for name, wanted in keys.items():
             self._batch.load(self._engine.schema.by_name[name], wanted)
+        self._batch.writer.hold(self._places(read))
         unknown = sorted(numbers - self._stopped.keys())
         if unknown:
             writer = self._batch.writer
             for number, found in writer.recorded(self._sender.device, unknown).items():
                 self._stopped[number] = found.outcome != "applied" and not found.settled
+
+    def _places(
+        self, read: Sequence[tuple[Transaction, list[RowChange] | Refuse]]
+    ) -> Iterator[str]:
+        """The scopes of the rows before, and after as far as the changes alone tell."""
+        for _transaction, changes in read:
+            if isinstance(changes, Refuse):
+                continue
+            for change in changes:
+                table = change.table
+                row = self._batch.get(table, change.key)
+                values = row.image if row.values is None else row.values
+                yield from scopes_of(table, values)
+                if change.op != "delete":
+                    with contextlib.suppress(BadValue):  # refused when it is merged
+                        yield from row_scopes(table, _after(change, values))
 
     def _decide(self, transaction: Transaction, changes: list[RowChange] | Refuse) -> Decided:
         if isinstance(changes, Refuse):
@@ -206,6 +225,17 @@ class Run:
     def _note(self, decisions: Sequence[Decision], now_us: int) -> None:
         schema = self._engine.schema
         self.journal += [journal_entry(schema, decision, now_us) for decision in decisions]
+
+
+def _after(change: RowChange, before: Row | None) -> list[Value]:
+    """A row after a change, as far as the two alone tell."""
+    table = change.table
+    whole: dict[str, Value] = {}
+    if before is not None:
+        whole.update(zip(table.column_names, before, strict=True))
+    whole.update(zip(table.key, change.key_values, strict=True))
+    whole.update(change.new)
+    return [whole.get(name) for name in table.column_names]
 
 
 def _base_time(change: RowChange, row: ServerRow) -> int | None:

@@ -65,6 +65,16 @@ def make_scopes(
     return found
 
 
+def ensure_scopes(
+    writer: Writer, names: Iterable[str], random_bytes: Callable[[int], bytes]
+) -> None:
+    """Make the scopes that do not exist yet; the others are neither read nor locked."""
+    wanted = sorted(set(names))
+    missing = set(wanted) - writer.known_scopes(wanted)
+    if missing:
+        make_scopes(writer, missing, random_bytes)
+
+
 def publish(
     writer: Writer, touched: Iterable[Touched], random_bytes: Callable[[int], bytes]
 ) -> dict[str, int]:

@@ -139,6 +139,7 @@ def deep_check(
     Notes must have been ingested. What changed is returned, to be published.
     """
     touched: list[Touched] = []
+    writer.hold(writer.scope_names())
     for table in schema.all_tables:
         places = _differing(writer, table)
         if not places:
@@ -194,6 +195,7 @@ def _unfounded(writer: Writer, table: Table) -> Iterator[tuple[str, str]]:
 
 def rehash(writer: Writer, schema: Schema, names: tuple[str, ...]) -> Iterator[Touched]:
     """Rows of tables that got columns: their revisions stay, their hashes and versions are new."""
+    writer.hold(writer.scope_names())
     for name in names:
         table = schema.by_name[name]
         for key, row in writer.scan(table):

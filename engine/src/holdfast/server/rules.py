@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from holdfast.core import values
-from holdfast.core.errors import ConstraintFailed, Refuse
+from holdfast.core.errors import ConstraintFailed, DatabaseBusy, DatabaseFull, Refuse
 from holdfast.core.keys import check_key, key_text, row_scopes
 from holdfast.core.merge import Author
 from holdfast.core.values import Value
@@ -123,8 +123,8 @@ def run_rules(
         except Refuse as refusal:
             code = RULE_PREFIX + refusal.code.removeprefix(RULE_PREFIX)
             raise Refuse(code, refusal.message, field=refusal.field, **refusal.detail) from None
-        except ConstraintFailed:
-            raise  # the batch is decided in smaller parts
+        except (ConstraintFailed, DatabaseBusy, DatabaseFull):
+            raise  # decided in smaller parts, or run again; not the rule's fault
         except Exception as error:  # whatever a rule raises
             logger.exception("rule %s failed", getattr(rule, "__name__", rule))
             raise Refuse(

@@ -32,14 +32,14 @@ from holdfast.protocol.version import PROTOCOL
 from holdfast.schema.model import Schema
 from holdfast.server.checks import check_checkpoint, check_nonces, check_request, since
 from holdfast.server.decide import Engine, Sender
-from holdfast.server.feed import Touched, make_scopes, publish
+from holdfast.server.feed import Touched, ensure_scopes, publish
 from holdfast.server.ingest import deep_check, ingest, rehash
 from holdfast.server.journal import read_journal
 from holdfast.server.principal import Principal
 from holdfast.server.pull import Answer, last_line, news
-from holdfast.server.push import push
+from holdfast.server.push import Pushed, push
 from holdfast.server.rules import Rule
-from holdfast.server.store import Device, JournalEntry, Scope, Snapshot, Store, Writer
+from holdfast.server.store import Device, JournalEntry, OnCommit, Scope, Snapshot, Store, Writer
 from holdfast.server.verify import answer_range, answer_rows, check_row_queries
 from holdfast.sqlite.failpoints import failpoint
 
@@ -48,9 +48,6 @@ SNAPSHOT_ATTEMPTS = 8
 _DAY_US = 86_400 * 1_000_000
 
 logger = logging.getLogger(__name__)
-
-OnCommit = Callable[[Mapping[str, int]], None]
-"""Called after a commit with the scopes that moved and their new versions."""
 
 
 class Service:
@@ -119,11 +116,12 @@ class Service:
         self, principal: Principal, request: ExchangeRequest, arrival_us: int
     ) -> list[Outcome]:
         """Everything that an exchange writes, in one commit."""
-        with self._store.write() as writer:
+
+        def work(writer: Writer) -> Pushed:
             check_checkpoint(writer, self._store, request.checkpoint, principal)
             device = writer.device(principal.device) or Device(principal.device, principal.user)
             check_nonces(device, request.nonce)
-            make_scopes(writer, _named(principal), self._random_bytes)
+            ensure_scopes(writer, _named(principal), self._random_bytes)
             offset_us = choose_offset(
                 None if request.offset is None else request.offset.us,
                 0 if request.offset is None else request.offset.error_us,
@@ -153,6 +151,9 @@ class Service:
                 )
             )
             failpoint("push.before_commit")
+            return pushed
+
+        pushed = self._store.transact(work)
         self._moved(pushed.versions)
         return pushed.outcomes
 
@@ -254,11 +255,13 @@ class Service:
         return ingest(writer, self._schema, now_us=now_us, random_bytes=self._random_bytes)
 
     def _ingest_alone(self) -> bool:
-        with self._store.write() as writer:
+        def work(writer: Writer) -> tuple[bool, dict[str, int]]:
             touched = self._ingest(writer, self._now_us())
-            versions = publish(writer, touched, self._random_bytes)
+            return bool(touched), publish(writer, touched, self._random_bytes)
+
+        found, versions = self._store.transact(work)
         self._moved(versions)
-        return bool(touched)
+        return found
 
     def poll_foreign_writes(self) -> bool:
         """Take in what other processes have written directly; cheap when they have not.
@@ -279,11 +282,14 @@ class Service:
         directly, and logged.
         """
         self._ingest_alone()
-        with self._store.write() as writer:
-            touched = deep_check(
+
+        def work(writer: Writer) -> tuple[list[Touched], dict[str, int]]:
+            found = deep_check(
                 writer, self._schema, now_us=self._now_us(), random_bytes=self._random_bytes
             )
-            versions = publish(writer, touched, self._random_bytes)
+            return found, publish(writer, found, self._random_bytes)
+
+        touched, versions = self._store.transact(work)
         for item in touched:
             logger.warning("%s %s was not as the feeds had it", item.table.name, item.key)
         self._moved(versions)
@@ -316,8 +322,8 @@ class Service:
 
     def prune_journal(self, *, days: int = JOURNAL_RETENTION_DAYS) -> None:
         """Forget decisions that are older than ``days``."""
-        with self._store.write() as writer:
-            writer.prune_journal(self._now_us() - days * _DAY_US)
+        before_us = self._now_us() - days * _DAY_US
+        self._store.transact(lambda writer: writer.prune_journal(before_us))
 
     def _start(self) -> None:
         """Take in what happened while no server ran, and hash rows whose tables got columns."""
@@ -328,9 +334,12 @@ class Service:
         if not stale:
             return
         self._ingest_alone()
-        with self._store.write() as writer:
+
+        def work(writer: Writer) -> None:
             publish(writer, rehash(writer, self._schema, stale), self._random_bytes)
             self._store.clear_stale(writer)
+
+        self._store.transact(work)
 
     def _moved(self, versions: Mapping[str, int]) -> None:
         if versions and self._on_commit is not None:

@@ -26,7 +26,7 @@ from holdfast.core.errors import DatabaseError, SchemaError
 from holdfast.schema.model import Schema
 from holdfast.server.sqlite_snapshot import SqliteSnapshot, compile_program
 from holdfast.server.sqlite_writer import SqliteWriter
-from holdfast.server.store import Writer, is_additive
+from holdfast.server.store import OnCommit, T, Writer, is_additive
 from holdfast.sql.capture import triggers
 from holdfast.sql.names import change_table, quote
 from holdfast.sql.server import ENGINE_TABLES, create_user_table
@@ -220,8 +220,16 @@ class SqliteStore:
                 return
         connection.close()
 
+    def transact(self, work: Callable[[Writer], T]) -> T:
+        with self._write() as writer:
+            return work(writer)
+
+    def relay(self, publish: OnCommit) -> OnCommit:
+        """Only one process writes."""
+        return publish
+
     @contextmanager
-    def write(self) -> Iterator[SqliteWriter]:
+    def _write(self) -> Iterator[SqliteWriter]:
         with self._lock:
             db = self._db
             db.execute("BEGIN IMMEDIATE")

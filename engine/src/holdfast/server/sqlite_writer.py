@@ -6,7 +6,7 @@ All statements are set-based: one ``executemany`` or one look-up by a JSON array
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, cast
 
@@ -54,6 +54,12 @@ class SqliteWriter(SqliteReads):
             (device,),
         )
         return Device(*cast("tuple[str, str, str, int, int, int, int]", rows[0])) if rows else None
+
+    def hold(self, scopes: Iterable[str]) -> None:
+        """Nobody else writes."""
+
+    def known_scopes(self, names: Sequence[str]) -> set[str]:
+        return set(self.scopes(names))
 
     def put_device(self, device: Device) -> None:
         self._db.execute(

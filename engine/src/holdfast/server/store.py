@@ -11,16 +11,21 @@ Upholds I3 (commit is durable), I10 and I11 (a scope's versions appear in order)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
 from holdfast.core.digest import Digest
+from holdfast.core.errors import DatabaseBusy
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Schema, Table
+
+T = TypeVar("T")
+OnCommit = Callable[[Mapping[str, int]], None]
+"""Called after a commit with the scopes that moved and their new versions."""
 
 Row = tuple[Value, ...]
 """All values of a row in column order, storage form."""
@@ -119,6 +124,18 @@ class JournalEntry:
     number: int = 0
 
 
+class TryAgain(DatabaseBusy):
+    """Another writer came in between, or the connection was lost: everything is undone.
+
+    Raised inside ``Store.transact``, which runs the work again with ``scopes`` locked first. What
+    catches other errors of the database must let this one pass.
+    """
+
+    def __init__(self, message: str, *, scopes: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.scopes = frozenset(scopes)
+
+
 class Snapshot(Protocol):
     """A consistent read. Everything is read as of one moment until ``close``."""
 
@@ -164,7 +181,19 @@ class Snapshot(Protocol):
 class Writer(Snapshot, Protocol):
     """One write transaction."""
 
-    def device(self, device: str) -> Device | None: ...
+    def device(self, device: str) -> Device | None:
+        """What is known of a device. No other writer sees it until the commit."""
+
+    def hold(self, scopes: Iterable[str]) -> None:
+        """Lock the scopes of the rows that were read and will be written, as far as known by now.
+
+        They are locked once, in sorted order; ``TryAgain`` when some of them had moved since they
+        were read, or when others are held already. A store with one writer has nothing to do, and
+        does not look at ``scopes``.
+        """
+
+    def known_scopes(self, names: Sequence[str]) -> set[str]:
+        """Which of these scopes exist; none is locked."""
 
     def put_device(self, device: Device) -> None: ...
 
@@ -250,11 +279,22 @@ class Store(Protocol):
     def read(self) -> Snapshot:
         """Open a consistent read; it is held from this moment on."""
 
-    def write(self) -> AbstractContextManager[Writer]:
-        """One write transaction: durable when the block ends, undone when it raises."""
+    def transact(self, work: Callable[[Writer], T]) -> T:
+        """Run ``work`` in one write transaction: durable when it returns, undone when it raises.
+
+        ``work`` may be run more than once, each time from the start, until it is committed; it must
+        leave nothing behind but what it does with the writer. Raises what ``work`` raises, and
+        ``DatabaseError``.
+        """
+
+    def relay(self, publish: OnCommit) -> OnCommit:
+        """What to call after a commit, so that all processes on this database hear of it.
+
+        ``publish`` is called with what this process and others have moved, from any thread.
+        """
 
     def written_elsewhere(self) -> bool:
-        """Whether another process has written since the last call; cheap."""
+        """Whether another process may have written directly since the last call; cheap."""
 
     def close(self) -> None: ...
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from holdfast.testing.driver_conformance import DriverConformance as DriverConformance
+    from holdfast.testing.postgres import PostgresCluster as PostgresCluster
+    from holdfast.testing.postgres import PostgresMissing as PostgresMissing
     from holdfast.testing.processes import ServerProcess as ServerProcess
     from holdfast.testing.processes import ServerStartError as ServerStartError
     from holdfast.testing.processes import free_port as free_port
@@ -24,6 +26,8 @@ _HOMES = {
     "FAULT_KINDS": "proxy",
     "FaultKind": "proxy",
     "FaultProxy": "proxy",
+    "PostgresCluster": "postgres",
+    "PostgresMissing": "postgres",
     "ServerProcess": "processes",
     "ServerStartError": "processes",
     "free_port": "processes",

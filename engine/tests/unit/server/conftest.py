@@ -1,4 +1,4 @@
-"""A server on a real SQLite file, and devices that speak its messages and check what they get."""
+"""A server on a real database, and devices that speak its messages and check what they get."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from holdfast.core.digest import Digest, row_hash
@@ -39,8 +40,9 @@ from holdfast.protocol.messages import (
 from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
 from holdfast.server.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
-from holdfast.sqlite import OpenOptions
+from holdfast.server.stores import open_store
+from holdfast.sqlite import OpenOptions, driver
+from holdfast.testing.postgres import PostgresCluster, scratch_schema
 
 STORE = ("store/{store_id}",)
 
@@ -294,25 +296,32 @@ class Peer:
 
 
 class Server:
-    """A service on a file, with a clock and random bytes that a test controls."""
+    """A service on a file, or a schema of PostgreSQL, with a clock and random bytes of the test."""
 
-    def __init__(self, path: Path, schema: Schema = SCHEMA, rules: Any = (), seed: int = 1) -> None:
+    def __init__(
+        self, path: Path | str, schema: Schema = SCHEMA, rules: Any = (), seed: int = 1
+    ) -> None:
         self.path = path
+        self.postgres = str(path).startswith("postgresql://")
         self.schema = schema
         self.rules = rules
         self.now = 1_700_000_000_000_000
         self.moved: list[dict[str, int]] = []
         self._random = random.Random(seed)
+        self.reader = connect(str(path)) if self.postgres else None
         self.open()
 
-    store_options = OpenOptions(synchronous="OFF")
-
     def open(self) -> None:
-        self.store = SqliteStore(str(self.path), self.schema, random_bytes=self.random)
+        self.store = open_store(self.schema, self.path, random_bytes=self.random)
         self.service = Service(
             self.schema, self.store, rules=self.rules, now_us=self.tick,
             random_bytes=self.random, on_commit=lambda moved: self.moved.append(dict(moved)),
         )  # fmt: skip
+
+    def close(self) -> None:
+        self.service.close()
+        if self.reader is not None:
+            self.reader.close()
 
     def reopen(self, schema: Schema | None = None) -> None:
         self.service.close()
@@ -343,20 +352,59 @@ class Server:
         return Peer(self, Principal(user or f"user-{device}", device, read, write))
 
     def sql(self, script: str) -> None:
-        """Run SQL by the stdlib's sqlite3, in another process."""
+        """Run SQL beside the server: by the stdlib's sqlite3 in another process, or by psycopg."""
+        if self.postgres:
+            with connect(str(self.path)) as db:
+                db.execute(script)
+            return
         code = (
             "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=30); "
             "db.execute('PRAGMA foreign_keys = on'); db.executescript(sys.argv[2]); db.close()"
         )
         subprocess.run([sys.executable, "-c", code, str(self.path), script], check=True)
 
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[Callable[..., None]]:
+        """Another program that writes directly: call it with SQL, ``?`` and parameters."""
+        if self.postgres:
+            with connect(str(self.path)) as db:
+                yield lambda sql, *params: db.execute(sql.replace("?", "%s"), params)
+            return
+        other = driver().connect(str(self.path), OpenOptions(synchronous="OFF"))
+        yield lambda sql, *params: other.execute(sql, params)
+        other.close()
+
     def query(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         """Read the server's database."""
+        if self.reader is not None:
+            return self.reader.execute(sql, params or None).fetchall()
         return list(self.store._db.execute(sql, params))
+
+    def notes(self) -> int:
+        """How many notes of direct writes to products there are."""
+        table = "holdfast_dirty" if self.postgres else "holdfast_change_product"
+        ((count,),) = self.query(f"SELECT count(*) FROM {table}")
+        return int(count)
+
+    def reads_are_free(self) -> bool:
+        """Whether every connection for reads waits for use, and there is one."""
+        if not self.postgres:
+            return len(self.store._idle) == 1
+        stats = self.store._readers.get_stats()
+        return bool(stats["pool_available"] == stats["pool_size"] > 0)
+
+    def sql_unseen(self, script: str) -> None:
+        """Run SQL beside the server, past the capture triggers."""
+        quiet = "UPDATE holdfast_state SET applying = {};"
+        if self.postgres:
+            self.sql(f"SET holdfast.applying = 'on'; {script}")
+        else:
+            self.sql(f"{quiet.format(1)} {script}; {quiet.format(0)}")
 
     def check(self) -> None:
         """The feeds, digests and foreign keys are what the stored rows say."""
-        assert self.query("PRAGMA foreign_key_check") == []
+        if not self.postgres:
+            assert self.query("PRAGMA foreign_key_check") == []
         assert self.service.deep_check() == 0
         for scope, count, digest, key in self.query(
             "SELECT scope, count, digest, key FROM holdfast_scope"
@@ -370,18 +418,35 @@ class Server:
             assert (count, digest) == (total.count, total.hex), scope
 
 
+def connect(url: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(url, autocommit=True)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def cluster(request: pytest.FixtureRequest) -> PostgresCluster | None:
+    """Where servers have their databases: None stands for files of SQLite."""
+    if request.param == "sqlite":
+        return None
+    return request.getfixturevalue("postgres_cluster")  # type: ignore[no-any-return]
+
+
 @pytest.fixture
-def make_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def make_server(cluster: PostgresCluster | None, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     made: list[Server] = []
+    with contextlib.ExitStack() as stack:
 
-    def make(**options: Any) -> Server:
-        server = Server(tmp_path / f"server-{len(made)}.db", **options)
-        made.append(server)
-        return server
+        def make(path: Path | str | None = None, **options: Any) -> Server:
+            if path is None:
+                path = tmp_path / f"server-{len(made)}.db"
+                if cluster is not None:
+                    path = stack.enter_context(scratch_schema(cluster))
+            server = Server(path, **options)
+            made.append(server)
+            return server
 
-    yield make
-    for server in made:
-        server.service.close()
+        yield make
+        for server in made:
+            server.close()
 
 
 @pytest.fixture
@@ -390,18 +455,23 @@ def server(make_server: Callable[..., Server]) -> Server:
 
 
 @pytest.fixture(scope="session")
-def scratch_server() -> Callable[[], contextlib.AbstractContextManager[Server]]:
+def scratch_server(
+    cluster: PostgresCluster | None,
+) -> Callable[[], contextlib.AbstractContextManager[Server]]:
     """A server for one example of a property, in memory where the system has such a folder."""
 
     @contextlib.contextmanager
     def scratch() -> Iterator[Server]:
-        shm = Path("/dev/shm")
-        folder = str(shm) if os.access(shm, os.W_OK) else None
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            server = Server(Path(name) / "server.db")
-            try:
-                yield server
-            finally:
-                server.service.close()
+        with contextlib.ExitStack() as stack:
+            if cluster is None:
+                shm = Path("/dev/shm")
+                folder = str(shm) if os.access(shm, os.W_OK) else None
+                name = stack.enter_context(tempfile.TemporaryDirectory(dir=folder))
+                place: Path | str = Path(name) / "server.db"
+            else:
+                place = stack.enter_context(scratch_schema(cluster))
+            server = Server(place)
+            stack.callback(server.close)
+            yield server
 
     return scratch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,13 +32,15 @@ def test_a_direct_write_reaches_every_device(server: Any) -> None:
     assert one.row("product", "p0")["on_hand"] == 6
     assert one.row("product", "new")["price"] == "0.00"
     assert one.row("product", "p3") is None
-    assert server.query("SELECT count(*) FROM holdfast_change_product") == [(0,)]
+    assert server.notes() == 0
     two.sync()
     assert one.rows == two.rows
     server.check()
 
 
 def test_replace_is_the_deletes_and_inserts_it_is(server: Any) -> None:
+    if server.postgres:
+        pytest.skip("PostgreSQL has no OR REPLACE")
     one, two = start(server)
     server.sql("INSERT OR REPLACE INTO product (id, sku, name) VALUES ('p1', 's2', 'both')")
     one.sync()
@@ -87,7 +90,7 @@ def test_writes_without_a_net_effect_are_no_news(server: Any) -> None:
     )
     one.sync()
     assert one.last_rows == []
-    assert server.query("SELECT count(*) FROM holdfast_change_product") == [(0,)]
+    assert server.notes() == 0
     server.check()
 
 
@@ -132,10 +135,13 @@ def test_a_row_without_its_scope_is_in_none(server: Any) -> None:
     assert one.row("movement", 1)["store_id"] == "3"
 
 
+TRIGGER = {False: "holdfast_product_after_update", True: "holdfast_after_update ON product"}
+
+
 def test_writes_while_the_triggers_were_gone_are_found(server: Any) -> None:
     one, _ = start(server)
     server.service.close()
-    server.sql("DROP TRIGGER holdfast_product_after_update; UPDATE product SET name = 'unseen'")
+    server.sql(f"DROP TRIGGER {TRIGGER[server.postgres]}; UPDATE product SET name = 'unseen'")
     server.open()
     one.sync()
     assert one.row("product", "p0")["name"] == "unseen"
@@ -143,6 +149,8 @@ def test_writes_while_the_triggers_were_gone_are_found(server: Any) -> None:
 
 
 def test_orphans_made_directly_can_still_be_edited(server: Any) -> None:
+    if server.postgres:
+        pytest.skip("PostgreSQL lets nobody make orphans")
     one, _ = start(server)
     server.sql("PRAGMA foreign_keys = off; DELETE FROM product WHERE id = 'p0'")
     one.update("movement", 1, quantity=9)
@@ -192,9 +200,10 @@ STEP = st.one_of(
 def act(peer: Any, writer: Any, kind: str, key: Any, value: Any) -> None:
     """One step of a history; what makes no sense for the peer is left out."""
     if kind == "direct":
-        writer.execute("UPDATE task SET store_id = ?, text = 'direct' WHERE id = ?", (value, key))
+        writer("UPDATE task SET store_id = ?, text = 'direct' WHERE id = ?", value, key)
     elif kind == "replace":
-        writer.execute("REPLACE INTO task (id, store_id) VALUES (?, ?)", (key, value))
+        writer("DELETE FROM task WHERE id = ?", key)
+        writer("INSERT INTO task (id, store_id) VALUES (?, ?)", key, value)
     elif kind == "sync":
         peer.sync()
     elif kind == "insert":
@@ -221,14 +230,13 @@ def settle(peer: Any, which: int, value: str) -> None:
 
 def play(server: Any, steps: list[tuple[int, tuple[str, Any, Any]]]) -> None:
     peers = [server.peer("d0"), server.peer("d1"), server.peer("d2", write=("store/1",))]
-    writer = server.store._driver.connect(str(server.path), server.store_options)
-    for which, (kind, key, value) in steps:
-        server.pass_time()
-        act(peers[which], writer, kind, key, value)
+    with server.writer() as writer:
+        for which, (kind, key, value) in steps:
+            server.pass_time()
+            act(peers[which], writer, kind, key, value)
     for _ in range(2):
         for peer in peers:
             peer.sync()
-    writer.close()
     server.check()
     assert peers[0].rows == peers[1].rows
     for peer in peers:

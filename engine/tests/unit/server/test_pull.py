@@ -87,11 +87,11 @@ def test_closing_an_answer_releases_its_snapshot(server: Any) -> None:
             next(lines)
         lines.close()
         one.nonce = server.query("SELECT nonce FROM holdfast_device")[0][0]
-    assert len(server.store._idle) == 1
+    assert server.reads_are_free()
     lines = server.service.exchange(one.principal, one.request(), echo="e")
     list(lines)
     lines.close()
-    assert len(server.store._idle) == 1
+    assert server.reads_are_free()
 
 
 def test_the_head_tells_who_the_device_is(server: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import pairwise
 from typing import Any
 
@@ -124,15 +122,11 @@ def test_a_position_need_not_be_a_key(server: Any) -> None:
 
 def test_a_deep_check_finds_what_no_trigger_saw(server: Any) -> None:
     one = fill(server, 5)
-    code = (
-        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); "
-        "db.execute('UPDATE holdfast_state SET applying = 1'); "
-        "db.executescript(\"UPDATE product SET name = 'rot' WHERE id = 'p1'; "
+    server.sql_unseen(
+        "UPDATE product SET name = 'rot' WHERE id = 'p1'; "
         "DELETE FROM product WHERE id = 'p2'; INSERT INTO product (id, sku) VALUES ('q', 'q'); "
-        "UPDATE task SET store_id = '2' WHERE id = 't1'\"); "
-        "db.execute('UPDATE holdfast_state SET applying = 0'); db.commit()"
+        "UPDATE task SET store_id = '2' WHERE id = 't1'"
     )
-    subprocess.run([sys.executable, "-c", code, str(server.path)], check=True)
     assert server.service.deep_check() == 4
     assert server.service.deep_check() == 0
     one.sync()

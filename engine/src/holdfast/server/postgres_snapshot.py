@@ -1,0 +1,236 @@
+"""Reads of the PostgreSQL store: one connection inside one transaction.
+
+Knows: the server's layout in PostgreSQL. Must not know: merging, rights, or messages.
+What may be long is read through a cursor on the server, piece by piece (I31). A snapshot is one
+REPEATABLE READ transaction that writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.abc import QueryNoTemplate
+
+from holdfast.core.digest import Digest
+from holdfast.core.limits import MIB, ROWS_PER_LINE
+from holdfast.core.values import Value
+from holdfast.schema.model import Table
+from holdfast.server.postgres_errors import translated
+from holdfast.server.store import JournalEntry, Moved, Row, Scope, Stored
+from holdfast.sql.postgres import Program, text_array
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+FETCH_ROWS = 1000
+_FETCH_BYTES_SOFT = 4 * MIB
+_FETCH_ROWS_MIN = 8
+
+_unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+
+def without_nul(text: str) -> str:
+    """A position in the order of texts that PostgreSQL can hold: no key lies between the two."""
+    head, nul, _ = text.partition("\0")
+    return head + "\x01" if nul else text
+
+
+class PostgresReads:
+    """The reads that a snapshot and a writer share."""
+
+    def __init__(self, connection: Connection, program: Program) -> None:
+        self._db = connection
+        self._program = program
+        self._cursors = 0
+        self._row_bytes = MIB // 64
+
+    def _run(self, sql: QueryNoTemplate, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return all of its rows."""
+        with translated(self._program):
+            cursor = self._db.execute(sql, params or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def _stream(self, sql: str, params: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """Run one query and yield its rows; a long result stays on the server."""
+        first = self._run(f"{sql} LIMIT {FETCH_ROWS + 1}", params)
+        if len(first) <= FETCH_ROWS:
+            yield from first
+            return
+        del first
+        self._cursors += 1
+        with (
+            translated(self._program),
+            psycopg.RawServerCursor(self._db, f"holdfast_{self._cursors}") as cursor,
+        ):
+            cursor.itersize = FETCH_ROWS
+            cursor.execute(sql, params or None)
+            yield from cursor
+
+    def has_notes(self) -> bool:
+        return bool(self._run("SELECT EXISTS (SELECT FROM holdfast_dirty)")[0][0])
+
+    def scope_names(self) -> list[str]:
+        return [name for (name,) in self._run("SELECT scope FROM holdfast_scope")]
+
+    def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
+        rows = self._run(
+            "SELECT scope, head, count, digest, key FROM holdfast_scope "
+            "WHERE scope = ANY ($1::text[])",
+            (_known(names),),
+        )
+        return {row[0]: scope_of(row) for row in rows}
+
+    def position(self, scope: str, version: int) -> Digest | None:
+        rows = self._run(
+            "SELECT count, digest FROM holdfast_commit "
+            "WHERE scope = ANY ($1::text[]) AND version = $2",
+            (_known([scope]), version),
+        )
+        return Digest.of(*rows[0]) if rows else None
+
+    def moved(self, scope: str, since: int) -> Iterator[Moved]:
+        for row in self._stream(
+            "SELECT tbl, key, removed FROM holdfast_feed WHERE scope = $1 AND version > $2 "
+            "ORDER BY version",
+            (scope, since),
+        ):
+            yield Moved(*row)
+
+    def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        rows = self._run(
+            "SELECT f.scope, f.key, f.version FROM unnest($1::text[], $2::text[]) AS j(scope, key) "
+            "JOIN holdfast_feed AS f ON f.scope = j.scope AND f.tbl = $3 AND f.key = j.key "
+            "WHERE NOT f.removed",
+            (
+                text_array([scope for scope, _ in keys]),
+                text_array([key for _, key in keys]),
+                table.name,
+            ),
+        )
+        return {(scope, key): version for scope, key, version in rows}
+
+    def live(
+        self, scope: str, start: tuple[str, str], end: tuple[str, str] | None
+    ) -> Iterator[tuple[str, str, bytes]]:
+        where, params = _range(scope, start, end)
+        yield from self._stream(
+            f"SELECT tbl, key, hash FROM holdfast_feed WHERE {where} ORDER BY tbl, key", params
+        )
+
+    def count(self, scope: str, start: tuple[str, str], end: tuple[str, str] | None) -> int:
+        where, params = _range(scope, start, end)
+        return int(self._run(f"SELECT count(*) FROM holdfast_feed WHERE {where}", params)[0][0])
+
+    def rows(self, table: Table, keys: Sequence[str]) -> Iterator[tuple[str, int, Row]]:
+        statements = self._program.tables[table.name]
+        place = 0
+        while place < len(keys):
+            share = _FETCH_BYTES_SOFT // self._row_bytes
+            piece = keys[place : place + max(_FETCH_ROWS_MIN, min(share, ROWS_PER_LINE))]
+            place += len(piece)
+            found = self._run(statements.select_rev, statements.key_arrays(piece))
+            sizes = [_size(row) for row in found]
+            # Rows as large as the largest of this piece are expected next.
+            self._row_bytes = max([*sizes, self._row_bytes // 2, 1])
+            for key, rev, *row in found:
+                yield key, rev, tuple(row)
+
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+        statements = self._program.tables[table.name]
+        found: dict[str, Stored] = {}
+        if not keys:
+            return found
+        for key, rev, stamps, image, there, *row in self._run(
+            statements.stored, [text_array(keys), *statements.key_arrays(keys)]
+        ):
+            values = tuple(row) if there else None
+            if rev is None:
+                found[key] = Stored(0, b"", values, None)
+            else:
+                found[key] = Stored(rev, stamps, values, _image(table, image))
+        return found
+
+    def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
+        return dict(
+            self._run(
+                "SELECT key, rev FROM holdfast_row WHERE tbl = $1 AND key = ANY ($2::text[])",
+                (table.name, text_array(keys)),
+            )
+        )
+
+    def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
+        where, params = ["true"], list[object]()
+        for condition, value in (("tbl =", table), ("key =", key), ("number <", before)):
+            if value:
+                if isinstance(value, str) and "\0" in value:
+                    return []
+                params.append(value)
+                where.append(f"{condition} ${len(params)}")
+        rows = self._run(
+            "SELECT number, at, tbl, key, col, kind, entry FROM holdfast_journal "
+            f"WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT ${len(params) + 1}",
+            (*params, limit),
+        )
+        return [
+            JournalEntry(at, name, row_key, column, kind, msgspec.json.decode(entry), number)
+            for number, at, name, row_key, column, kind, entry in rows
+        ]
+
+
+class PostgresSnapshot(PostgresReads):
+    """``store.Snapshot``: holds its read transaction until it is closed."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        program: Program,
+        release: Callable[[Connection], None],
+        *,
+        notes: bool,
+    ) -> None:
+        super().__init__(connection, program)
+        self._release = release
+        self._open = True
+        self._notes = notes
+
+    def has_notes(self) -> bool:
+        return self._notes
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._release(self._db)
+
+
+def scope_of(row: Sequence[Any]) -> Scope:
+    """A scope from its name, head, count, digest and key."""
+    name, head, count, digest, key, *_ = row
+    return Scope(name, head, Digest.of(count, digest), key)
+
+
+def _known(names: Iterable[str]) -> str:
+    return text_array([name for name in names if "\0" not in name])
+
+
+def _size(row: Sequence[Value]) -> int:
+    return sum(len(value) if isinstance(value, (str, bytes)) else 8 for value in row)
+
+
+def _image(table: Table, packed: bytes | None) -> Row | None:
+    """A removed row's last values; columns added since then have their defaults."""
+    if packed is None:
+        return None
+    values = _unpack(packed)
+    return tuple(values[c.name] if c.name in values else c.default_value() for c in table.columns)
+
+
+def _range(
+    scope: str, start: tuple[str, str], end: tuple[str, str] | None
+) -> tuple[str, tuple[str, ...]]:
+    where = "scope = $1 AND (tbl, key) >= ($2, $3) AND NOT removed"
+    first = (scope, *map(without_nul, start))
+    if end is None:
+        return where, first
+    return f"{where} AND (tbl, key) < ($4, $5)", (*first, *map(without_nul, end))

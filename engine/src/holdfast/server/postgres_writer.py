@@ -1,0 +1,456 @@
+"""The write transaction of the PostgreSQL store.
+
+Knows: the server's layout in PostgreSQL, and how writers stay out of each other's way. Must not
+know: merging, rights, or messages.
+
+READ COMMITTED, and everything that was read holds until the commit, because:
+
+- the scopes of the rows are locked, once and in sorted order (``hold``). When one of them has
+  moved since the transaction began, what was read may be stale; when one is missing, it would have
+  to be locked out of order. Both times everything is undone and begun again with all of them
+  locked first;
+- a row's record is written only if it is as it was read. That settles two inserts of one key into
+  different scopes, which no lock keeps apart;
+- a direct write that came in between has left a note, which is looked for last. The next attempt
+  locks the rows as it reads them.
+
+Upholds I7, I11, I14, I16, I22.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import psycopg
+
+from holdfast.core.errors import ConstraintFailed, DatabaseError
+from holdfast.core.values import Value
+from holdfast.schema.model import ForeignKey, Table
+from holdfast.server.postgres_errors import translated
+from holdfast.server.postgres_notes import fold, rule_sql, rule_value
+from holdfast.server.postgres_snapshot import Connection, PostgresReads, scope_of
+from holdfast.server.store import (
+    Device,
+    FeedEntry,
+    JournalEntry,
+    Note,
+    Recorded,
+    Row,
+    RowRecord,
+    Scope,
+    Stored,
+    TryAgain,
+)
+from holdfast.sql.postgres import Program, bytes_array, number_array, text_array
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class PostgresWriter(PostgresReads):
+    """``store.Writer``. The store begins and commits.
+
+    ``began``: the snapshot that the transaction began with. ``wanted``: scopes to be locked before
+    anything of them is read. ``careful``: rows are locked against direct writes as they are read.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        program: Program,
+        *,
+        began: str,
+        wanted: frozenset[str],
+        careful: bool,
+    ) -> None:
+        super().__init__(connection, program)
+        self._began = began
+        self._wanted = wanted
+        self._careful = careful
+        self._held: dict[str, Scope] = {}
+        self._made: dict[str, Scope] = {}
+        self._revs: dict[str, dict[str, int]] = {}
+        self._written: dict[str, list[Sequence[str]]] = {}
+        self._depth = 0
+
+    def close(self) -> None:
+        """The store ends the transaction."""
+
+    def finish(self) -> None:
+        """What must be so before the commit. Raises ``TryAgain``."""
+        with translated(self._program):
+            cursor = self._db.execute(
+                "SET CONSTRAINTS ALL IMMEDIATE; SELECT EXISTS (SELECT FROM holdfast_dirty)"
+            )
+            cursor.nextset()
+            ((notes,),) = cursor.fetchall()
+        if not notes:
+            return
+        for name, batches in self._written.items():
+            keys = [key for batch in batches for key in batch]
+            (late,) = self._run(
+                "SELECT EXISTS (SELECT FROM holdfast_dirty WHERE tbl = $1 "
+                "AND key = ANY ($2::text[]))",
+                (name, text_array(keys)),
+            )
+            if late[0]:
+                raise TryAgain(f"rows of {name} were written directly", scopes=self._held)
+
+    # Locks
+
+    def _lock_wanted(self) -> None:
+        """Before anything of a scope is read: lock what an earlier attempt has missed."""
+        if self._wanted:
+            wanted, self._wanted = self._wanted, frozenset()
+            self._lock(wanted)
+
+    def _lock(self, names: Iterable[str]) -> bool:
+        """Lock scopes that exist, in sorted order; whether none had moved since the beginning."""
+        rows = self._run(
+            "SELECT scope, head, count, digest, key, pg_visible_in_snapshot(tx, $2::pg_snapshot) "
+            "FROM holdfast_scope WHERE scope = ANY ($1::text[]) ORDER BY scope FOR UPDATE",
+            (text_array(sorted(names)), self._began),
+        )
+        self._held.update((row[0], scope_of(row)) for row in rows)
+        return all(row[-1] for row in rows)
+
+    def hold(self, scopes: Iterable[str]) -> None:
+        self._lock_wanted()
+        missing = {name for name in scopes if name not in self._held and name not in self._made}
+        if not missing:
+            return
+        if self._held:
+            missing = self.known_scopes(sorted(missing))
+            if missing:
+                raise TryAgain("more scopes are touched", scopes={*self._held, *missing})
+        elif not self._lock(missing):
+            raise TryAgain("another writer was first", scopes=self._held)
+
+    def known_scopes(self, names: Sequence[str]) -> set[str]:
+        rows = self._run(
+            "SELECT scope FROM holdfast_scope WHERE scope = ANY ($1::text[])", (text_array(names),)
+        )
+        return {name for (name,) in rows}
+
+    def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
+        wanted = list(names)
+        self.hold(wanted)
+        ours = {**self._held, **self._made}
+        return {name: ours[name] for name in wanted if name in ours}
+
+    def put_scopes(self, scopes: Sequence[Scope]) -> None:
+        if not scopes:
+            return
+        arrays = (
+            text_array([s.name for s in scopes]),
+            number_array([s.head for s in scopes]),
+            number_array([s.digest.count for s in scopes]),
+            text_array([s.digest.hex for s in scopes]),
+        )
+        source = "unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]"
+        if all(scope.head == 0 for scope in scopes):
+            made = self._run(
+                "INSERT INTO holdfast_scope (scope, head, count, digest, key) "
+                f"SELECT * FROM {source}, $5::bytea[]) AS s(scope) ORDER BY s.scope "
+                "ON CONFLICT DO NOTHING RETURNING scope",
+                (*arrays, bytes_array([s.key for s in scopes])),
+            )
+            if len(made) < len(scopes):
+                raise TryAgain("another writer has made a scope")
+            self._made.update((scope.name, scope) for scope in scopes)
+        else:
+            self._run(
+                "UPDATE holdfast_scope AS s SET head = n.head, count = n.count, "
+                f"digest = n.digest, tx = pg_current_xact_id() FROM {source}) "
+                "AS n(scope, head, count, digest) WHERE s.scope = n.scope",
+                arrays,
+            )
+            for scope in scopes:
+                assert scope.name in self._held or scope.name in self._made, "a scope is locked"
+                (self._held if scope.name in self._held else self._made)[scope.name] = scope
+        self._run(
+            f"INSERT INTO holdfast_commit (scope, version, count, digest) SELECT * FROM {source})",
+            arrays,
+        )
+
+    # Devices and their transactions
+
+    def device(self, device: str) -> Device | None:
+        sql = (
+            'SELECT device, "user", nonce, high, confirmed, last_seen, offset_us '
+            "FROM holdfast_device WHERE device = $1 FOR UPDATE"
+        )
+        rows = self._run(sql, (device,))
+        if not rows:  # nothing to lock yet: its first exchanges queue up on its name
+            self._run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (device,))
+            rows = self._run(sql, (device,))
+        self._lock_wanted()
+        return Device(*rows[0]) if rows else None
+
+    def put_device(self, device: Device) -> None:
+        self._run(
+            'INSERT INTO holdfast_device (device, "user", nonce, high, confirmed, last_seen, '
+            "offset_us) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (device) DO UPDATE SET "
+            '"user" = excluded."user", nonce = excluded.nonce, high = excluded.high, '
+            "confirmed = excluded.confirmed, last_seen = excluded.last_seen, "
+            "offset_us = excluded.offset_us",
+            (
+                device.device, device.user, device.nonce, device.high, device.confirmed,
+                device.last_seen, device.offset_us,
+            ),
+        )  # fmt: skip
+
+    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:
+        rows = self._run(
+            "SELECT number, id, body, outcome, settled, answer FROM holdfast_applied "
+            "WHERE device = $1 AND number = ANY ($2::bigint[])",
+            (device, number_array(numbers)),
+        )
+        return {row[0]: Recorded(*row) for row in rows}
+
+    def record(self, device: str, entries: Sequence[Recorded]) -> None:
+        if entries:
+            self._run(
+                "INSERT INTO holdfast_applied (device, number, id, body, outcome, settled, answer) "
+                "SELECT $1, * FROM unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::text[], "
+                "$6::boolean[], $7::bytea[])",
+                (
+                    device,
+                    number_array([e.number for e in entries]),
+                    bytes_array([e.id for e in entries]),
+                    bytes_array([e.body for e in entries]),
+                    text_array([e.outcome for e in entries]),
+                    number_array([e.settled for e in entries]),
+                    bytes_array([e.answer for e in entries]),
+                ),
+            )
+
+    def settle(self, device: str, number: int) -> None:
+        self._run(
+            "UPDATE holdfast_applied SET settled = true WHERE device = $1 AND number = $2",
+            (device, number),
+        )
+
+    def forget_answers(self, device: str, up_to: int) -> None:
+        self._run(
+            "UPDATE holdfast_applied SET answer = NULL "
+            "WHERE device = $1 AND number <= $2 AND answer IS NOT NULL",
+            (device, up_to),
+        )
+
+    # Rows
+
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+        self._lock_wanted()
+        if self._careful and keys:
+            statements = self._program.tables[table.name]
+            self._run(statements.lock, statements.key_arrays(keys))
+        found = super().stored(table, keys)
+        revs = self._revs.setdefault(table.name, {})
+        for key in keys:
+            item = found.get(key)
+            if item is not None and item.stamps:
+                revs[key] = item.rev
+            else:
+                revs.pop(key, None)
+        return found
+
+    def existing(self, table: Table, keys: Sequence[str]) -> set[str]:
+        if not keys:
+            return set()
+        statements = self._program.tables[table.name]
+        return {key for (key,) in self._run(statements.exists, statements.key_arrays(keys))}
+
+    def children(
+        self, child: Table, foreign: ForeignKey, parent: Sequence[Value], limit: int
+    ) -> list[str]:
+        sql = self._program.children[child.name, foreign.columns, foreign.table]
+        return [key for (key,) in self._run(sql, (*parent, limit))]
+
+    def write(self, table: Table, *, first_gone: Sequence[str], rows: Sequence[Row]) -> None:
+        statements = self._program.tables[table.name]
+        if first_gone:
+            self._run(statements.delete, statements.key_arrays(first_gone))
+        if rows:
+            self._run(statements.upsert, statements.row_arrays(rows))
+
+    def put_records(self, table: Table, records: Sequence[RowRecord]) -> None:
+        """Write records, if they are as they were read. Raises ``TryAgain``."""
+        known = self._revs.setdefault(table.name, {})
+        fresh = [r for r in records if r.key not in known]
+        changed = [r for r in records if r.key in known]
+        written = 0
+        if fresh:
+            written += self._count(
+                "INSERT INTO holdfast_row (tbl, key, rev, stamps, image) SELECT $1, * FROM "
+                "unnest($2::text[], $3::bigint[], $4::bytea[], $5::bytea[]) ON CONFLICT DO NOTHING",
+                (table.name, *_record_arrays(table, fresh)),
+            )
+        if changed:
+            written += self._count(
+                "UPDATE holdfast_row AS r SET rev = n.rev, stamps = n.stamps, image = n.image "
+                "FROM unnest($2::text[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bigint[]) "
+                "AS n(key, rev, stamps, image, known) "
+                "WHERE r.tbl = $1 AND r.key = n.key AND r.rev = n.known",
+                (
+                    table.name, *_record_arrays(table, changed),
+                    number_array([known[r.key] for r in changed]),
+                ),
+            )  # fmt: skip
+        if written != len(records):
+            raise TryAgain(f"another writer has changed rows of {table.name}", scopes=self._held)
+        known.update((r.key, r.rev) for r in records)
+        self._written.setdefault(table.name, []).append([r.key for r in records])
+
+    def _count(self, sql: str, params: Sequence[object]) -> int:
+        with translated(self._program):
+            return self._db.execute(sql, params).rowcount
+
+    def clear_stale(self) -> None:
+        self._run("UPDATE holdfast_state SET stale = '[]'")
+
+    # Feeds
+
+    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
+        return dict(
+            self._run(
+                "SELECT key, hash FROM holdfast_feed WHERE scope = $1 AND tbl = $2 "
+                "AND key = ANY ($3::text[]) AND NOT removed",
+                (scope, table.name, text_array(keys)),
+            )
+        )
+
+    def put_feed(self, entries: Sequence[FeedEntry]) -> None:
+        if entries:
+            self._run(
+                "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed) "
+                "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], "
+                "$5::bytea[], $6::boolean[]) ON CONFLICT (scope, tbl, key) DO UPDATE SET "
+                "version = excluded.version, hash = excluded.hash, removed = excluded.removed",
+                (
+                    text_array([e.scope for e in entries]),
+                    text_array([e.table for e in entries]),
+                    text_array([e.key for e in entries]),
+                    number_array([e.version for e in entries]),
+                    bytes_array([e.hash for e in entries]),
+                    number_array([e.removed for e in entries]),
+                ),
+            )
+
+    def open_conflicts(self, table: str, keys: Sequence[str]) -> list[str]:
+        return [
+            key
+            for (key,) in self._run(
+                "SELECT id FROM holdfast_conflict WHERE table_name = $1 "
+                "AND row_key = ANY ($2::text[]) AND state = 'open' ORDER BY id",
+                (table, text_array(keys)),
+            )
+        ]
+
+    # Direct writes
+
+    def notes(self, table: Table) -> list[Note]:
+        """The notes are taken away as they are read: later ones are not this commit's."""
+        self._lock_wanted()
+        taken = self._run(
+            "DELETE FROM holdfast_dirty WHERE tbl = $1 RETURNING number, key, was, old",
+            (table.name,),
+        )
+        return fold(table, taken)
+
+    def forget_notes(self, table: Table) -> None:
+        """They are gone since they were read."""
+
+    def scan(self, table: Table) -> Iterator[tuple[str, Row]]:
+        for key, *row in self._stream(self._program.tables[table.name].scan):
+            yield key, tuple(row)
+
+    def feed_of(self, table: Table) -> Iterator[tuple[str, str, bytes]]:
+        yield from self._stream(
+            "SELECT scope, key, hash FROM holdfast_feed WHERE tbl = $1 AND NOT removed",
+            (table.name,),
+        )
+
+    # Journal, rules, savepoints
+
+    def add_journal(self, entries: Sequence[JournalEntry]) -> None:
+        if entries:
+            self._run(
+                "INSERT INTO holdfast_journal (at, tbl, key, col, kind, entry) SELECT * FROM "
+                "unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[])",
+                (
+                    number_array([e.at for e in entries]),
+                    text_array([e.table for e in entries]),
+                    text_array([e.key for e in entries]),
+                    text_array([e.column for e in entries]),
+                    text_array([e.kind for e in entries]),
+                    bytes_array([msgspec.json.encode(e.entry) for e in entries]),
+                ),
+            )
+
+    def prune_journal(self, before: int) -> None:
+        self._run("DELETE FROM holdfast_journal WHERE at < $1", (before,))
+
+    def query(self, sql: str, params: Sequence[Value]) -> list[dict[str, Value]]:
+        """A cursor takes nothing but a query, and its savepoint is read-only."""
+        self._depth += 1
+        name = f"holdfast_rule_{self._depth}"
+        try:
+            self._run(f"SAVEPOINT {name}; SET LOCAL transaction_read_only = on")
+            try:
+                rows, names = self._rule_rows(name, sql, params)
+            except ConstraintFailed as error:  # a value that does not fit the query
+                raise DatabaseError(error.message) from error
+            finally:
+                if not self._db.broken:
+                    self._run(f"ROLLBACK TO {name}; RELEASE {name}")
+        finally:
+            self._depth -= 1
+        return [dict(zip(names, map(rule_value, row), strict=True)) for row in rows]
+
+    def _rule_rows(
+        self, name: str, sql: str, params: Sequence[Value]
+    ) -> tuple[list[tuple[Any, ...]], list[str]]:
+        with translated(self._program), psycopg.RawServerCursor(self._db, name) as cursor:
+            cursor.execute(rule_sql(sql), params or None)
+            rows = cursor.fetchall()
+            return rows, [column.name for column in cursor.description or ()]
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        name = f"holdfast_{self._depth}"
+        self._depth += 1
+        held = dict(self._held)
+        self._run(f"SAVEPOINT {name}")
+        try:
+            yield
+        except TryAgain:
+            raise  # all of it is undone
+        except BaseException:
+            if not self._db.broken:
+                self._run(f"ROLLBACK TO {name}; RELEASE {name}")
+                # Locks taken since then are gone too; they are taken again before the next read.
+                self._wanted = frozenset(self._held.keys() - held.keys())
+                self._held = held
+            raise
+        else:
+            self._run(f"RELEASE {name}")
+        finally:
+            self._depth -= 1
+
+
+def _record_arrays(table: Table, records: Sequence[RowRecord]) -> tuple[str, str, str, str]:
+    names = table.column_names
+    return (
+        text_array([r.key for r in records]),
+        number_array([r.rev for r in records]),
+        bytes_array([r.stamps for r in records]),
+        bytes_array(
+            [
+                None if r.image is None else _pack(dict(zip(names, r.image, strict=True)))
+                for r in records
+            ]
+        ),
+    )
