@@ -60,7 +60,7 @@ _BEGIN_READ = (
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT EXISTS (SELECT FROM holdfast_dirty)"
 )
 _BEGIN_WRITE = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL holdfast.applying = 'on'; "
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL holdfast.applying = 'on'; "
     "SELECT pg_current_snapshot()::text"
 )
 
@@ -259,10 +259,13 @@ class PostgresStore:
         result = work(writer)
         writer.finish()
         failpoint("store.before_commit")
-        with translated(self._program):
-            db.execute("COMMIT")
+        self._commit(db)
         failpoint("store.after_commit")
         return result
+
+    def _commit(self, db: Connection) -> None:
+        with translated(self._program):
+            db.execute("COMMIT")
 
     def _pause(self, attempt: int) -> None:
         """A moment for the other one to finish, or for the database to come back."""

@@ -44,7 +44,13 @@ from holdfast.server.store import (
     Stored,
     TryAgain,
 )
-from holdfast.sql.postgres import Program, bytes_array, number_array, text_array
+from holdfast.sql.postgres import (
+    Program,
+    bytes_array,
+    number_array,
+    select_holder,
+    text_array,
+)
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -268,6 +274,10 @@ class PostgresWriter(PostgresReads):
     ) -> list[str]:
         sql = self._program.children[child.name, foreign.columns, foreign.table]
         return [key for (key,) in self._run(sql, (*parent, limit))]
+
+    def holder(self, table: Table, columns: Sequence[str], values: Sequence[Value]) -> str | None:
+        rows = self._run(select_holder(table, columns), values)
+        return rows[0][0] if rows else None
 
     def write(self, table: Table, *, first_gone: Sequence[str], rows: Sequence[Row]) -> None:
         statements = self._program.tables[table.name]

@@ -132,6 +132,12 @@ def select_children(child: Table, foreign: ForeignKey) -> str:
     )
 
 
+def select_holder(table: Table, columns: Sequence[str]) -> str:
+    """The key of the row with given values of a unique key."""
+    match = " AND ".join(f"t.{quote(c)} = ${n}" for n, c in enumerate(columns, start=1))
+    return f"SELECT {key_sql(table, 't.')} FROM {quote(table.name)} AS t WHERE {match}"
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """The compiled statements of a schema."""

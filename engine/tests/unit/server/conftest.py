@@ -313,6 +313,9 @@ class Server:
 
     def open(self) -> None:
         self.store = open_store(self.schema, self.path, random_bytes=self.random)
+        transact = self.store.transact
+        # A store that begins a transaction again draws the same random bytes again.
+        self.store.transact = lambda work: transact(self._seeded(work))  # type: ignore[method-assign]
         self.service = Service(
             self.schema, self.store, rules=self.rules, now_us=self.tick,
             random_bytes=self.random, on_commit=lambda moved: self.moved.append(dict(moved)),
@@ -327,6 +330,15 @@ class Server:
         self.service.close()
         self.schema = schema or self.schema
         self.open()
+
+    def _seeded(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        seed = self.random(8)
+
+        def seeded(writer: Any) -> Any:
+            self._random.seed(seed)
+            return work(writer)
+
+        return seeded
 
     def random(self, count: int) -> bytes:
         return self._random.randbytes(count)
@@ -475,3 +487,21 @@ def scratch_server(
             yield server
 
     return scratch
+
+
+@pytest.fixture(scope="session")
+def pair_of_servers(
+    postgres_cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], contextlib.AbstractContextManager[tuple[Server, Server]]]:
+    """Two servers with the same random bytes, on SQLite and on PostgreSQL."""
+
+    @contextlib.contextmanager
+    def pair() -> Iterator[tuple[Server, Server]]:
+        with contextlib.ExitStack() as stack:
+            one = Server(tmp_path_factory.mktemp("pair") / "server.db")
+            stack.callback(one.close)
+            other = Server(stack.enter_context(scratch_schema(postgres_cluster)))
+            stack.callback(other.close)
+            yield one, other
+
+    return pair
