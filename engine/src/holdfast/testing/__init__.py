@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from holdfast.testing.proxy import FAULT_KINDS as FAULT_KINDS
     from holdfast.testing.proxy import FaultKind as FaultKind
     from holdfast.testing.proxy import FaultProxy as FaultProxy
+    from holdfast.testing.store_conformance import StoreConformance as StoreConformance
 
 _HOMES = {
     "DriverConformance": "driver_conformance",
@@ -30,6 +31,7 @@ _HOMES = {
     "PostgresMissing": "postgres",
     "ServerProcess": "processes",
     "ServerStartError": "processes",
+    "StoreConformance": "store_conformance",
     "free_port": "processes",
     "wait_until": "processes",
 }

@@ -1,0 +1,359 @@
+"""What every server store must do: a suite to run against a ``Store`` of your own.
+
+Knows: the contract in ``server.store``. Must not know: which database is behind it.
+Subclass it in a test module and say how a store is opened; opening twice in one test must find the
+same database::
+
+    class TestMyStore(StoreConformance):
+        @pytest.fixture
+        def opened(self) -> Callable[[Schema], Store]:
+            return lambda schema: MyStore("...", schema)
+
+Needs pytest. Upholds the ground of I3, I7, I10, I11, I16, I17, I22 and I31.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from holdfast.core.digest import Digest
+from holdfast.core.errors import ConstraintFailed, DatabaseError, SchemaError
+from holdfast.core.keys import row_key
+from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
+from holdfast.server.store import (
+    Device,
+    FeedEntry,
+    JournalEntry,
+    Moved,
+    Recorded,
+    Row,
+    RowRecord,
+    Scope,
+    Store,
+    Writer,
+)
+
+EVERY = Table(
+    name="every",
+    key=("k_text", "k_bytes", "k_number"),
+    columns=(
+        Column("k_text"), Column("k_bytes", "bytes"), Column("k_number", "integer"),
+        Column("a_text", nullable=True), Column("an_integer", "integer", nullable=True),
+        Column("a_real", "real", nullable=True), Column("a_boolean", "boolean", nullable=True),
+        Column("some_bytes", "bytes", nullable=True), Column("a_uuid", "uuid", nullable=True),
+        Column("a_timestamp", "timestamp", nullable=True), Column("a_date", "date", nullable=True),
+        Column("a_decimal", "decimal", scale=2, nullable=True),
+        Column("a_json", "json", nullable=True),
+    ),
+    scopes=("all",),
+)  # fmt: skip
+ITEM = Table(
+    name="item",
+    key=("id",),
+    columns=(Column("id"), Column("code", nullable=True), Column("size", "integer", default="0")),
+    scopes=("all",),
+    unique=(("code",),),
+    existence_public=True,
+    checks=(Check("size", "range", min=0),),
+)
+PART = Table(
+    name="part",
+    key=("id",),
+    columns=(Column("id", "integer"), Column("item", nullable=True)),
+    scopes=("all",),
+    foreign_keys=(ForeignKey(("item",), "item"),),
+)
+SCHEMA = Schema(name="conformance", tables=(EVERY, ITEM, PART))
+
+_UUID = "01890a5d-ac96-774b-bcce-b302099a8057"
+ROWS: tuple[Row, ...] = (
+    ("a", b"\x00", 1, *[None] * 10),
+    (
+        "b/%\"\\'{},NULL", b"\xff\x00/", -(2**63), "", 2**63 - 1, 1.7976931348623157e308, 1,
+        b"", _UUID, -62_135_596_800_000_000, "2024-02-29", "-0.01", '{"b": 1,  "a": [1.0]}',
+    ),
+    (
+        "日本 \U0001f4e6", b"\x7f", 0, "a\nb\t\\x00 \"q\" {1,2} NULL \u202e", -(2**63), 5e-324, 0,
+        bytes(range(256)), _UUID, 253_402_300_799_999_999, "9999-12-31", "1234567890.10", "null",
+    ),
+    ("Z", b"z", 2**53 + 1, "NULL", 0, 0.1, 1, b"\\x", _UUID, 0, "0001-01-01", "0.00", '"\\u0000"'),
+)  # fmt: skip
+KEY = bytes(range(32))
+
+
+def _scope(name: str, head: int = 0, count: int = 0) -> Scope:
+    return Scope(name, head, Digest.of(count, f"{count:032x}"), KEY)
+
+
+class StoreConformance:
+    """The suite; see the module."""
+
+    @pytest.fixture
+    def opened(self) -> Callable[[Schema], Store]:
+        """Open the test's database, make it if need be. The suite closes what it opens."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, opened: Callable[[Schema], Store]) -> Iterator[Store]:
+        with closing(opened(SCHEMA)) as store:
+            yield store
+
+    # Values and rows
+
+    def test_every_value_comes_back_as_it_was(self, store: Store) -> None:
+        keys = [row_key(EVERY, row) for row in ROWS]
+
+        def work(writer: Writer) -> None:
+            writer.write(EVERY, first_gone=[], rows=ROWS)
+            writer.put_records(EVERY, [RowRecord(key, 7, b"s", None) for key in keys])
+
+        store.transact(work)
+        with closing(store.read()) as snapshot:
+            found = {key: row for key, _, row in snapshot.rows(EVERY, [*keys, "no/00/5"])}
+            assert found == dict(zip(keys, ROWS, strict=True))
+            kinds = {key: [type(value) for value in row] for key, row in found.items()}
+            assert kinds == {row_key(EVERY, row): [type(v) for v in row] for row in ROWS}
+            assert {k: s.values for k, s in snapshot.stored(EVERY, keys).items()} == found
+        assert dict(store.transact(lambda writer: list(writer.scan(EVERY)))) == found
+
+    def test_a_row_is_written_anew_and_deleted(self, store: Store) -> None:
+        def work(writer: Writer) -> None:
+            writer.write(ITEM, first_gone=[], rows=[("a", "x", 1), ("b", "y", 2)])
+            writer.write(ITEM, first_gone=["b", "none"], rows=[("a", "x", 5)])
+
+        store.transact(work)
+        assert self._items(store) == {"a": ("a", "x", 5)}
+
+    def test_unique_values_can_be_swapped(self, store: Store) -> None:
+        store.transact(lambda w: w.write(ITEM, first_gone=[], rows=[("a", "x", 0), ("b", "y", 0)]))
+        store.transact(
+            lambda w: w.write(ITEM, first_gone=["a", "b"], rows=[("a", "y", 0), ("b", "x", 0)])
+        )
+        assert self._items(store) == {"a": ("a", "y", 0), "b": ("b", "x", 0)}
+
+    @pytest.mark.parametrize(
+        ("row", "kind"), [(("b", "x", 0), "unique"), (("b", "y", -1), "check")]
+    )
+    def test_a_constraint_undoes_its_savepoint_only(
+        self, store: Store, row: Row, kind: str
+    ) -> None:
+        def work(writer: Writer) -> None:
+            writer.write(ITEM, first_gone=[], rows=[("a", "x", 0)])
+            with pytest.raises(ConstraintFailed) as caught, writer.savepoint():
+                writer.write(ITEM, first_gone=[], rows=[("c", None, 0)])
+                writer.write(ITEM, first_gone=[], rows=[row])
+            assert caught.value.kind == kind
+            if kind == "unique":
+                assert caught.value.message == "UNIQUE constraint failed: item.code"
+            writer.write(ITEM, first_gone=[], rows=[("d", None, 0)])
+
+        store.transact(work)
+        assert set(self._items(store)) == {"a", "d"}
+
+    def test_looking_around(self, store: Store) -> None:
+        def work(writer: Writer) -> None:
+            writer.write(ITEM, first_gone=[], rows=[("a", "x", 0), ("b", None, 0)])
+            writer.write(PART, first_gone=[], rows=[(1, "a"), (2, "a"), (3, None)])
+            assert writer.existing(ITEM, ["a", "c"]) == {"a"}
+            assert writer.existing(ITEM, []) == set()
+            (foreign,) = PART.foreign_keys
+            assert sorted(writer.children(PART, foreign, ("a",), 5)) == ["1", "2"]
+            assert len(writer.children(PART, foreign, ("a",), 1)) == 1
+            assert writer.holder(ITEM, ("code",), ("x",)) == "a"
+            assert writer.holder(ITEM, ("code",), ("y",)) is None
+            assert writer.query("SELECT id, size FROM item WHERE code = ?", ("x",)) == [
+                {"id": "a", "size": 0}
+            ]
+            assert writer.query("SELECT count(*) AS n, '?' AS q FROM part", ()) == [
+                {"n": 3, "q": "?"}
+            ]
+            for bad in ("SELECT nothing", "DELETE FROM part"):
+                with pytest.raises(DatabaseError):
+                    writer.query(bad, ())
+            assert writer.query("SELECT count(*) AS n FROM part", ()) == [{"n": 3}]
+
+        store.transact(work)
+
+    def test_an_image_has_what_was_there(self, store: Store) -> None:
+        row = ROWS[1]
+        key = row_key(EVERY, row)
+
+        def work(writer: Writer) -> None:
+            writer.stored(EVERY, [key])
+            writer.put_records(EVERY, [RowRecord(key, 9, b"st", row)])
+
+        store.transact(work)
+        with closing(store.read()) as snapshot:
+            (stored,) = snapshot.stored(EVERY, [key]).values()
+            assert (stored.rev, stored.stamps, stored.values, stored.image) == (9, b"st", None, row)
+            assert snapshot.revs(EVERY, [key, "x/00/1"]) == {key: 9}
+            assert list(snapshot.rows(EVERY, [key])) == []
+
+    # Transactions
+
+    def test_nothing_stays_of_what_raises(self, store: Store) -> None:
+        def work(writer: Writer) -> None:
+            writer.write(ITEM, first_gone=[], rows=[("a", "x", 0)])
+            writer.put_scopes([_scope("all")])
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            store.transact(work)
+        assert self._items(store) == {}
+        with closing(store.read()) as snapshot:
+            assert snapshot.scope_names() == []
+
+    def test_a_snapshot_is_one_moment(self, store: Store) -> None:
+        store.transact(lambda w: w.write(ITEM, first_gone=[], rows=[("a", "x", 1)]))
+        with closing(store.read()) as snapshot:
+            store.transact(lambda w: w.write(ITEM, first_gone=[], rows=[("a", "x", 2)]))
+            assert snapshot.stored(ITEM, ["a"])["a"].values == ("a", "x", 1)
+        assert self._items(store) == {"a": ("a", "x", 2)}
+
+    # Feeds, scopes and positions
+
+    def test_feeds_and_positions(self, store: Store) -> None:
+        entries = [
+            FeedEntry("all", "item", f"k{n:05}", 1, n.to_bytes(16, "big"), removed=False)
+            for n in range(3000)
+        ]
+
+        def first(writer: Writer) -> None:
+            assert writer.known_scopes(["all", "none"]) == set()
+            writer.put_scopes([_scope("all"), _scope("other")])
+            assert writer.known_scopes(["all", "none"]) == {"all"}
+
+        def second(writer: Writer) -> None:
+            assert set(writer.scopes(["all", "none"])) == {"all"}
+            writer.put_feed(entries)
+            writer.put_scopes([_scope("all", 1, 3000)])
+
+        def third(writer: Writer) -> None:
+            found = writer.scopes(["all"])["all"]
+            assert (found.head, found.digest.count, found.key) == (1, 3000, KEY)
+            assert writer.hashes("all", ITEM, ["k00001", "nope"]) == {
+                "k00001": (1).to_bytes(16, "big")
+            }
+            writer.put_feed([FeedEntry("all", "item", "k00007", 2, b"", removed=True)])
+            writer.put_scopes([_scope("all", 2, 2999)])
+
+        for work in (first, second, third):
+            store.transact(work)
+        with closing(store.read()) as snapshot:
+            assert list(snapshot.moved("all", 1)) == [Moved("item", "k00007", removed=True)]
+            assert len(list(snapshot.moved("all", 0))) == 3000
+            assert snapshot.position("all", 1) == Digest.of(3000, f"{3000:032x}")
+            assert snapshot.position("all", 3) is None
+            assert snapshot.count("all", ("", ""), None) == 2999
+            assert snapshot.count("all", ("item", "k00006"), ("item", "k00009")) == 2
+            assert snapshot.count("all", ("item", "k00006\0"), ("item", "k00008\0")) == 1
+            live = list(snapshot.live("all", ("item", "k"), None))
+            assert live == sorted(live) and len(live) == 2999
+            pairs = [("all", "k00001"), ("all", "k00007"), ("other", "k00001")]
+            assert snapshot.versions(ITEM, pairs) == {("all", "k00001"): 1}
+
+    def test_keys_are_ordered_as_bytes(self, store: Store) -> None:
+        keys = ["a", "B", "b", "ä", "Z", "\U0001f4e6", "_", "\uffff"]
+
+        def work(writer: Writer) -> None:
+            writer.put_scopes([_scope("all")])
+            writer.put_feed(
+                [FeedEntry("all", "item", k, 1, b"h" * 16, removed=False) for k in keys]
+            )
+
+        store.transact(work)
+        with closing(store.read()) as snapshot:
+            found = [key for _, key, _ in snapshot.live("all", ("", ""), None)]
+        assert found == sorted(keys, key=str.encode)
+
+    # Devices, the journal
+
+    def test_devices_and_their_transactions(self, store: Store) -> None:
+        device = Device("d", "u", "n", 3, 2, 5, -7)
+        decided = [
+            Recorded(1, b"i" * 16, b"b", "applied", answer=b"a"),
+            Recorded(2, b"j" * 16, b"", "refused", answer=b""),
+        ]
+
+        def work(writer: Writer) -> None:
+            assert writer.device("d") is None
+            writer.put_device(Device("d", "u"))
+            writer.put_device(device)
+            writer.record("d", decided)
+            writer.record("d", [])
+
+        store.transact(work)
+
+        def again(writer: Writer) -> None:
+            assert writer.device("d") == device
+            assert writer.recorded("d", [1, 2, 3]) == {1: decided[0], 2: decided[1]}
+            writer.forget_answers("d", 1)
+            writer.settle("d", 2)
+            found = writer.recorded("d", [1, 2])
+            assert (found[1].answer, found[2].answer, found[2].settled) == (None, b"", True)
+
+        store.transact(again)
+
+    def test_the_journal(self, store: Store) -> None:
+        entries = [
+            JournalEntry(n, "item", "k", "size", "latest", {"kept": n, "lost": None})
+            for n in range(5)
+        ]
+        store.transact(lambda w: w.add_journal(entries))
+        with closing(store.read()) as snapshot:
+            found = snapshot.journal(table="item", key="k", before=0, limit=2)
+            assert [entry.at for entry in found] == [4, 3]
+            older = snapshot.journal(table="", key="", before=found[-1].number, limit=9)
+            assert [entry.at for entry in older] == [2, 1, 0]
+            assert dict(older[0].entry) == {"kept": 2, "lost": None}
+            assert snapshot.journal(table="item", key="k\0", before=0, limit=9) == []
+        store.transact(lambda w: w.prune_journal(3))
+        with closing(store.read()) as snapshot:
+            assert len(snapshot.journal(table="", key="", before=0, limit=9)) == 2
+
+    # Opening
+
+    def test_it_is_the_same_database_when_opened_again(
+        self, opened: Callable[[Schema], Store]
+    ) -> None:
+        with closing(opened(SCHEMA)) as store:
+            identity = store.epoch, store.seal_secret
+            assert not store.unwatched and store.stale_tables == ()
+            store.transact(lambda w: w.write(ITEM, first_gone=[], rows=[("a", "x", 1)]))
+        with closing(opened(SCHEMA)) as store:
+            assert (store.epoch, store.seal_secret) == identity
+            assert not store.unwatched
+            assert self._items(store) == {"a": ("a", "x", 1)}
+
+    def test_it_grows_by_what_a_schema_adds(self, opened: Callable[[Schema], Store]) -> None:
+        added = Column("colour", default="red")
+        grown = Table(
+            name="item", key=ITEM.key, columns=(*ITEM.columns, added), scopes=ITEM.scopes,
+            unique=ITEM.unique, existence_public=True, checks=ITEM.checks,
+        )  # fmt: skip
+        more = Table(name="more", key=("id",), columns=(Column("id"),), scopes=("all",))
+        schema = Schema(name="conformance", tables=(EVERY, grown, PART, more), generation=2)
+        with closing(opened(SCHEMA)) as store:
+            store.transact(lambda w: w.write(ITEM, first_gone=[], rows=[("a", "x", 1)]))
+        with closing(opened(schema)) as store:
+            assert store.stale_tables == ("item",)
+            store.transact(store.clear_stale)
+            assert store.stale_tables == ()
+            rows = store.transact(lambda w: list(w.scan(grown)))
+            assert rows == [("a", ("a", "x", 1, "red"))]
+        with pytest.raises(SchemaError) as caught:
+            opened(SCHEMA)
+        assert caught.value.code == "schema_mismatch"
+
+    def test_a_closed_store_says_so(self, opened: Callable[[Schema], Store]) -> None:
+        store = opened(SCHEMA)
+        store.close()
+        with pytest.raises(DatabaseError):
+            store.read()
+
+    def _items(self, store: Store) -> dict[str, Sequence[Any]]:
+        return dict(store.transact(lambda writer: list(writer.scan(ITEM))))
