@@ -34,7 +34,7 @@ def serve(
 
 def check(
     schema: Annotated[str, typer.Option(help="A JSON file, or module:attribute.")],
-    database: Annotated[Path, typer.Option(help="The server's SQLite file.")],
+    database: Annotated[str, typer.Option(help="The SQLite file, or postgresql://user@host/name.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document, last.")] = False,
 ) -> None:
     """Recompute every row's hash of a server's database; rows that differ are told to all
@@ -42,7 +42,7 @@ def check(
     from holdfast.cli import server_host
 
     with reported(as_json=as_json):
-        if not database.is_file():
+        if "://" not in database and not Path(database).is_file():
             raise UsageError(f"there is no database at {database}", code="no_database")
         differing = server_host.deep_check(load_schema(schema), database)
     if as_json:

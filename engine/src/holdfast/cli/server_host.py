@@ -23,7 +23,7 @@ from holdfast.server.run import collect_rarely, serve
 
 
 def run(
-    schema: Schema, database: Path, tokens: Path, *, host: str, port: int, rules: str | None
+    schema: Schema, database: str, tokens: Path, *, host: str, port: int, rules: str | None
 ) -> None:
     """Serve until SIGTERM or SIGINT; prints ``ready URL`` when it listens."""
     authenticate = TokenFile(tokens)
@@ -32,7 +32,7 @@ def run(
         serve(server.app, host, port, _ready)
 
 
-def deep_check(schema: Schema, database: Path) -> int:
+def deep_check(schema: Schema, database: str) -> int:
     """How many rows of a server's database differ from what their hashes say."""
     with open_server(schema, database, _nobody) as server:
         return server.service.deep_check()

@@ -120,7 +120,8 @@ class PostgresCluster:
                 ["postgres", "-D", str(self._folder / "data"), "-p", str(self.port), *options], log
             )
         deadline = time.monotonic() + _START_TIMEOUT_S
-        ready = [str(self._programs / "pg_isready"), "-q", "-U", "postgres", "-h", "127.0.0.1", "-p", str(self.port)]
+        where = ["-U", "postgres", "-h", "127.0.0.1", "-p", str(self.port)]
+        ready = [str(self._programs / "pg_isready"), "-q", *where]
         while subprocess.run(ready, check=False).returncode:  # noqa: S603
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start:\n{self.log[-4096:]}")

@@ -67,7 +67,8 @@ STEP = st.one_of(
 HISTORY = st.lists(st.tuples(st.integers(0, 2), STEP), min_size=5, max_size=50)
 
 
-def change(peer: Any, op: str, table: str, key: Any, new: Any, some: set[str]) -> Any:
+def change(peer: Any, item: Any) -> Any:
+    op, table, key, new, some = item
     target = peer.server.schema.by_name[table]
     known = (table, key_text(target, key if isinstance(key, tuple) else (key,))) in peer.rows
     if op == "delete":
@@ -118,7 +119,7 @@ def play(server: Any, history: list[Any]) -> list[Any]:
         if kind == "sync":
             told.append(peer.sync())
         elif kind == "edits":
-            peer.commit(*(change(peer, *item) for item in what))
+            peer.commit(*(change(peer, item) for item in what))
         elif kind == "direct":
             server.sql(what)
         else:
