@@ -48,7 +48,11 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A refused or held transaction that waits for a person. ``held_by``: what it waits for."""
+    """A refused or held transaction that waits for a person. ``held_by``: what it waits for.
+
+    ``column`` is the one the reason names, or the first; ``base``, ``mine`` and ``theirs`` are its
+    value before, the one that was refused (a counter: the difference), and the one that stands.
+    """
 
     id: str
     number: int
@@ -60,9 +64,18 @@ class Refused:
     at: int
     table: str
     key: str
+    column: str
+    base: Any
+    mine: Any
+    theirs: Any
     user: str
     device: str
     changes: tuple[dict[str, Any], ...]
+
+
+def _shown(column: Column, value: Value) -> Any:
+    """A stored value as people read it in JSON."""
+    return plain(column, to_wire(column.type, value))
 
 
 def plain(column: Column | None, wire: Any) -> Any:
@@ -186,12 +199,16 @@ class Inbox:
             "WHERE state IN ('refused', 'held') ORDER BY number"
         ):
             changes = [self._describe(table, row) for table, row in self._notes(int(str(number)))]
-            first = changes[0] if changes else {"table": "", "key": ""}
+            first: dict[str, Any] = changes[0] if changes else {"table": "", "key": ""}
+            new = first.get("new", {})
+            column = str(field) if field in new else next(iter(new), "")
             result.append(
                 Refused(
                     id=str(number), number=int(str(number)), state=str(state), code=str(code),
                     message=str(message), field=str(field), held_by=int(str(held_by)),
-                    at=int(str(at)), table=first["table"], key=first["key"], user=str(user),
+                    at=int(str(at)), table=first["table"], key=first["key"], column=column,
+                    base=first.get("old", {}).get(column), mine=new.get(column),
+                    theirs=first.get("current", {}).get(column), user=str(user),
                     device=str(device), changes=tuple(changes),
                 )
             )  # fmt: skip
@@ -209,10 +226,15 @@ class Inbox:
             message = change_message(table, row)
         except BadValue as error:
             return {"table": table.name, "key": str(row[1]), "op": "", "error": error.message}
+        overlay = Overlay(self._db, table, self._database.program.tables[table.name])
+        current = overlay.visible(str(row[1]))
         return {
             "table": table.name,
             "key": str(row[1]),
             "op": message.op,
+            "current": {}
+            if current is None
+            else {n: _shown(table.by_name[n], current[table.positions[n]]) for n in message.new},
             "new": {n: plain(table.by_name[n], v) for n, v in message.new.items()},
             "old": {n: plain(table.by_name[n], v) for n, v in message.old.items()},
         }

@@ -302,11 +302,15 @@ def test_refused_work_leaves_the_tables_and_stays_in_the_inbox(shop):
             "table": "item",
             "key": "a",
             "op": "update",
+            "current": {"name": "new", "qty": 10},
             "new": {"name": "mine", "qty": -1},
             "old": {"name": "new"},
         },
-        {"table": "tag", "key": "a/t", "op": "insert", "new": {}, "old": {}},
+        {"table": "tag", "key": "a/t", "op": "insert", "current": {}, "new": {}, "old": {}},
     )
+    first = found[0]
+    assert (first.table, first.key, first.column) == ("item", "a", "name")
+    assert (first.base, first.mine, first.theirs) == ("new", "mine", "new")
     status = shop.replica.status
     assert (status.pending, status.sent, status.refused, status.held) == (0, 0, 2, 2)
     assert shop.replica.row_status("item", "a") == "refused"
