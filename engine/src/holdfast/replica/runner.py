@@ -31,6 +31,8 @@ from holdfast.sqlite import Connection
 
 log = logging.getLogger("holdfast.runner")
 
+_STOP_POLL_S = 0.05
+
 _KIND_BY_CODE = {
     "unreachable": FailureKind.NETWORK,
     "broken_answer": FailureKind.NETWORK,
@@ -127,9 +129,12 @@ class Runner:
     def stop(self) -> None:
         self._events.put(core.Stop())
         self._thread.join()
-        self._transport.interrupt()
         for worker in self._workers:
-            worker.join()
+            # A request that begins just after an interruption goes ahead: interrupt until it ends.
+            while worker.is_alive():
+                self._transport.interrupt()
+                self._close_stream()
+                worker.join(_STOP_POLL_S)
         self._watch.close()
 
     # --- the session's thread -------------------------------------------------------------------
