@@ -62,7 +62,6 @@ BOOKKEEPING = (
   offset_error_us INTEGER,
   verified_us INTEGER,
   mismatches INTEGER NOT NULL DEFAULT 0,
-  differing TEXT NOT NULL DEFAULT '[]',
   server TEXT NOT NULL DEFAULT '',
   token_file TEXT NOT NULL DEFAULT '',
   sync_request INTEGER NOT NULL DEFAULT 0,
