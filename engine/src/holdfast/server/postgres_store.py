@@ -18,7 +18,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import psycopg
@@ -36,6 +35,7 @@ from holdfast.server.postgres_errors import translated
 from holdfast.server.postgres_events import Relay
 from holdfast.server.postgres_snapshot import Connection, PostgresSnapshot
 from holdfast.server.postgres_writer import PostgresWriter
+from holdfast.server.scripts import missing
 from holdfast.server.store import OnCommit, T, TryAgain, Writer, is_additive
 from holdfast.sql.names import quote
 from holdfast.sql.postgres import Program, compile_program
@@ -342,19 +342,9 @@ def _migrate(db: Connection) -> None:
         "name text NOT NULL, at timestamptz NOT NULL DEFAULT now())"
     )
     done = {n for (n,) in db.execute("SELECT number FROM holdfast_migration").fetchall()}
-    folder = resources.files("holdfast.server") / "migrations"
-    scripts = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    for script in scripts:
-        number = int(script.name.partition("_")[0])
-        if number in done:
-            continue
-        db.execute(script.read_text(encoding="utf-8"))
-        db.execute("INSERT INTO holdfast_migration VALUES ($1, $2)", (number, script.name))
-    known = {int(script.name.partition("_")[0]) for script in scripts}
-    if done - known:
-        raise SchemaError(
-            "the database was migrated by a newer version of the engine", code="schema_mismatch"
-        )
+    for script in missing("postgres", done):
+        db.execute(script.sql)
+        db.execute("INSERT INTO holdfast_migration VALUES ($1, $2)", (script.number, script.name))
 
 
 def _create_tables(db: Connection, tables: list[Table] | tuple[Table, ...]) -> None:

@@ -24,12 +24,13 @@ from typing import cast
 
 from holdfast.core.errors import DatabaseError, SchemaError
 from holdfast.schema.model import Schema
+from holdfast.server.scripts import missing
 from holdfast.server.sqlite_snapshot import SqliteSnapshot, compile_program
 from holdfast.server.sqlite_writer import SqliteWriter
 from holdfast.server.store import OnCommit, T, Writer, is_additive
 from holdfast.sql.capture import triggers
 from holdfast.sql.names import change_table, quote
-from holdfast.sql.server import ENGINE_TABLES, create_user_table
+from holdfast.sql.server import create_user_table
 from holdfast.sql.tables import column_sql
 from holdfast.sqlite import Connection, Driver, OpenOptions, driver
 from holdfast.sqlite.failpoints import failpoint
@@ -105,7 +106,8 @@ class SqliteStore:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
-            exists = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_state'")
+            exists = _exists(db, "holdfast_state")
+            _migrate(db)
             if not exists:
                 self._create(schema, random_bytes)
             fingerprint, stored, epoch, secret = db.execute(
@@ -115,7 +117,7 @@ class SqliteStore:
             if fingerprint != schema.fingerprint:
                 self._grow(Schema.from_json(cast("str", stored)), schema)
             changed = self._set_triggers(schema)
-            self._unwatched = bool(exists) and fingerprint == schema.fingerprint and changed
+            self._unwatched = exists and fingerprint == schema.fingerprint and changed
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -124,8 +126,6 @@ class SqliteStore:
         return _Identity(epoch, secret)
 
     def _create(self, schema: Schema, random_bytes: Callable[[int], bytes]) -> None:
-        for sql in ENGINE_TABLES:
-            self._db.execute(sql)
         for table in schema.all_tables:
             for sql in create_user_table(table):
                 self._db.execute(sql)
@@ -264,3 +264,27 @@ class SqliteStore:
             connection.close()
         with self._lock:
             self._db.close()
+
+
+def _exists(db: Connection, table: str) -> bool:
+    return bool(
+        db.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,))
+    )
+
+
+def _migrate(db: Connection) -> None:
+    """Run the numbered scripts that this database has not seen, in order."""
+    if not _exists(db, "holdfast_migration"):
+        db.execute(
+            "CREATE TABLE holdfast_migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, "
+            "at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))) STRICT"
+        )
+        if _exists(db, "holdfast_state"):  # made before scripts were counted, by what is now 1
+            db.execute("INSERT INTO holdfast_migration (number, name) VALUES (1, 'before')")
+    done = [cast("int", n) for (n,) in db.execute("SELECT number FROM holdfast_migration")]
+    for script in missing("sqlite", done):
+        db.script(script.sql)
+        db.execute(
+            "INSERT INTO holdfast_migration (number, name) VALUES (?, ?)",
+            (script.number, script.name),
+        )
