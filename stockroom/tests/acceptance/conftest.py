@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from holdfast.testing import ServerProcess
+from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[3]
 REAL_SALES = ROOT.parent / "shared/data/online-retail.csv.xz"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.testing.postgres import PostgresCluster
 from stockroom.replay.check import DeviceFile, check_files
 from stockroom.schema import schema
 from tests.acceptance.conftest import REAL_SALES, Run
@@ -21,6 +22,8 @@ from tests.acceptance.conftest import REAL_SALES, Run
 pytestmark = pytest.mark.acceptance
 
 FIELDS = {
+    "database",
+    "servers",
     "lines",
     "transactions",
     "faults",
@@ -65,11 +68,12 @@ def sales(tmp_path: Path) -> Path:
     return path
 
 
-def check_report(report: dict[str, Any], *, devices: int) -> None:
+def check_report(report: dict[str, Any], *, devices: int, servers: int = 1) -> None:
     assert set(report) == FIELDS
     assert set(report["faults"]) == FAULTS
     assert sum(report["faults"].values()) > 0
-    assert report["server_kills"] >= 2
+    assert report["servers"] == servers
+    assert report["server_kills"] >= 2 * servers
     assert report["device_kills"] >= 2
     assert report["expected_units"] == report["server_units"]
     assert report["replicas_equal"] is True
@@ -94,6 +98,39 @@ def test_a_replay_of_invented_sales(run: Run, sales: Path, tmp_path: Path) -> No
     assert names == [*(f"device-{number}.db" for number in range(5)), "server.db"]
     check_sums(sales, keep / "server.db")
     check_that_the_check_sees(sales, keep, tmp_path)
+
+
+def test_a_replay_on_postgres_with_two_servers_killed_in_turn(
+    run: Run, sales: Path, postgres_cluster: PostgresCluster, tmp_path: Path
+) -> None:
+    keep, database = tmp_path / "kept", postgres_cluster.make_database()
+    arguments = (
+        "replay", sales, "--database", database, "--devices", 4, "--stores", 2, "--cut", 0.3,
+        "--seed", 5, "--json",
+    )  # fmt: skip
+    ran = run(*arguments, "--keep", keep)
+    report = ran.document
+    assert (ran.code, report["ok"]) == (0, True), ran.err
+    check_report(report, devices=4, servers=2)
+    assert report["database"] == "postgresql"
+    check_sums(sales, keep / "server.db")
+    again = run(*arguments)
+    assert again.code == 2
+    assert "holds a server's data already" in again.document["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--database", "server.db"), "is a postgresql:// address"),
+        (("--servers", "2"), "1 on SQLite"),
+        (("--database", "postgresql://nobody@127.0.0.1:1/none"), "cannot be used"),
+    ],
+)
+def test_wrong_use(run: Run, sales: Path, arguments: tuple[str, ...], said: str) -> None:
+    ran = run("replay", sales, *arguments)
+    assert ran.code == 2
+    assert said in " ".join(ran.err.split())
 
 
 ONCE_MORE = """

@@ -56,6 +56,13 @@ def replay_command(
     keep: Annotated[
         Path | None, typer.Option(help="Leave server.db and device-*.db in this folder.")
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(help="An empty PostgreSQL database, postgresql://...; SQLite without it."),
+    ] = None,
+    servers: Annotated[
+        int | None, typer.Option(help="Server processes, killed in turn: 2 on PostgreSQL.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Report as JSON, last on stdout.")
     ] = False,
@@ -67,7 +74,15 @@ def replay_command(
     device must hold what the server holds, and the server what the file says.
     """
     options = Options(
-        file=file, devices=devices, stores=stores, lines=lines, cut=cut, seed=seed, keep=keep
+        file=file,
+        devices=devices,
+        stores=stores,
+        lines=lines,
+        cut=cut,
+        seed=seed,
+        keep=keep,
+        database=database,
+        servers=servers,
     )
     try:
         with ended_in_order(), _bar() as listen:
@@ -92,7 +107,7 @@ def _tell(report: Report, keep: Path | None) -> None:
         ("what", "found"),
         [
             ("lines, invoices", f"{report.lines:,}, {report.transactions:,}"),
-            ("devices", str(len(report.devices))),
+            ("devices, servers", f"{len(report.devices)}, {report.servers} on {report.database}"),
             ("faults", faults),
             (
                 "killed and restarted",

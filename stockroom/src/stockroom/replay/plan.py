@@ -112,11 +112,18 @@ def read_work(path: Path) -> list[Work]:
     return [decoder.decode(line) for line in path.read_bytes().splitlines()]
 
 
-def group(devices: tuple[DevicePlan, ...], *, url: str, seed: int) -> list[WorkerPlan]:
-    """One process a device, up to `PROCESSES_MAX`; beyond, devices share processes evenly."""
+def group(devices: tuple[DevicePlan, ...], *, urls: list[str], seed: int) -> list[WorkerPlan]:
+    """One process a device, up to `PROCESSES_MAX`; beyond, devices share processes evenly.
+
+    Processes talk to the addresses in turn.
+    """
     processes = min(len(devices), PROCESSES_MAX)
     return [
-        WorkerPlan(url=url, seed=seed * 1000 + number, devices=devices[number::processes])
+        WorkerPlan(
+            url=urls[number % len(urls)],
+            seed=seed * 1000 + number,
+            devices=devices[number::processes],
+        )
         for number in range(processes)
     ]
 

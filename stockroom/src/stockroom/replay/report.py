@@ -23,9 +23,12 @@ class Report:
     """The outcome of a replay. Units are those of movements: a sale of 3 is -3.
 
     `transactions` are invoices; `lost` and `doubled` count invoices that the server has not whole,
-    or more than once. `ok` is true only if every check held.
+    or more than once. `server_kills` is of all servers together. `ok` is true only
+    if every check held.
     """
 
+    database: str
+    servers: int
     lines: int
     transactions: int
     faults: dict[str, int]

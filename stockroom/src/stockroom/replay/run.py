@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,26 +16,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from holdfast.core.errors import HoldfastError, UsageError
-from holdfast.testing import FaultProxy, ServerProcess, ServerStartError
+from holdfast.testing import ServerStartError
 from stockroom.replay.check import DeviceFile, Findings, check_files, settle_file
 from stockroom.replay.crew import Crew, Event, Worker
+from stockroom.replay.export import check_empty, export, is_postgres
 from stockroom.replay.plan import DevicePlan, Plan, group, make_plan, store_of, write_work
 from stockroom.replay.report import DeviceReport, Report
+from stockroom.replay.servers import Servers
 from stockroom.replay.source import read_lines
 from stockroom.schema import schema
 
 SERVER_KILLS: Final = 3
+"""Of each server process."""
 DEVICE_KILLS: Final = 3
 STALL_S: Final = 180.0
 """Without any event for this long, the replay has hung and fails."""
 
 DEVICES_MAX: Final = 64
 STORES_MAX: Final = 64
+SERVERS_MAX: Final = 8
 
 Progress = Callable[[str, int, int], None]
 """Told the phase, how many invoices are written, and how many there are."""
@@ -44,7 +46,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What to replay. `cut` is the probability, 0..1, that a request suffers a fault."""
+    """What to replay. `cut` is the probability, 0..1, that a request suffers a fault.
+
+    `database` is an empty PostgreSQL database (`postgresql://...`); without it the server's is a
+    SQLite file. `servers` processes serve it, several on PostgreSQL only.
+    """
 
     file: Path
     devices: int = 6
@@ -53,6 +59,13 @@ class Options:
     cut: float = 0.3
     seed: int = 1
     keep: Path | None = None
+    database: str | None = None
+    servers: int | None = None
+
+    @property
+    def server_count(self) -> int:
+        """As asked for; else one over SQLite and two over PostgreSQL."""
+        return self.servers or (2 if self.database else 1)
 
 
 class ReplayError(HoldfastError):
@@ -67,6 +80,8 @@ def replay(options: Options, *, progress: Progress) -> tuple[Report, tuple[str, 
     Raises `UsageError` for what cannot be replayed, `ReplayError` when a process gave up.
     """
     _check_options(options)
+    if options.database is not None:
+        check_empty(options.database)
     started = time.monotonic()
     plan = make_plan(
         read_lines(options.file, limit=options.lines),
@@ -91,6 +106,13 @@ def _check_options(options: Options) -> None:
         raise UsageError(f"--devices is 1 to {DEVICES_MAX}", code="bad_option")
     if not 1 <= options.stores <= STORES_MAX:
         raise UsageError(f"--stores is 1 to {STORES_MAX}", code="bad_option")
+    if options.database is not None and not is_postgres(options.database):
+        raise UsageError("--database is a postgresql:// address", code="bad_option")
+    servers_max = SERVERS_MAX if options.database else 1
+    if not 1 <= options.server_count <= servers_max:
+        raise UsageError(
+            f"--servers is 1 to {SERVERS_MAX} on PostgreSQL, and 1 on SQLite", code="bad_option"
+        )
     if options.lines is not None and options.lines < 1:
         raise UsageError("--lines is at least 1", code="bad_option")
     if not 0 <= options.cut <= 0.9:
@@ -132,7 +154,10 @@ class _Run:
         self._finished: set[int] = set()
         self._moments = sorted(
             [
-                *((self._rng.uniform(0.05, 0.9), "server") for _ in range(SERVER_KILLS)),
+                *(
+                    (self._rng.uniform(0.05, 0.9), "server")
+                    for _ in range(SERVER_KILLS * options.server_count)
+                ),
                 *((self._rng.uniform(0.05, 0.95), "device") for _ in range(DEVICE_KILLS)),
             ]
         )
@@ -151,34 +176,28 @@ class _Run:
         """Everything up to the moment when only files are left."""
         self._work_folder.mkdir(exist_ok=True)
         devices = self._write_plans()
-        with ServerProcess(
-            [
-                sys.executable, "-m", "holdfast.cli", "serve",
-                "--schema", "stockroom.schema:schema",
-                "--rules", "stockroom.rules:rules",
-                "--database", str(self.server_path),
-                "--port", "{port}", "--tokens", str(self._work_folder / "tokens.toml"),
-            ],
-            log_path=self._work_folder / "server.log",
-        ) as server:  # fmt: skip
-            address = urlsplit(server.url)
-            assert address.hostname is not None
-            assert address.port is not None
-            with FaultProxy(
-                upstream=(address.hostname, address.port),
-                probability=self.options.cut,
-                seed=self.options.seed,
-            ) as proxy:
-                plans = group(devices, url=proxy.url, seed=self.options.seed)
-                try:
-                    with Crew(plans, self._work_folder) as crew:
-                        self._until_worked(crew, server, proxy)
-                        proxy.set_probability(0.0)
-                        self._until_finished(crew)
-                except ReplayError as error:
-                    said = server.stderr_tail()
-                    raise ReplayError(f"{error.message}\nThe server said:\n{said}") from error
-                self.faults = proxy.faults
+        with Servers(
+            self.options.database or str(self.server_path),
+            count=self.options.server_count,
+            folder=self._work_folder,
+            tokens=self._work_folder / "tokens.toml",
+            cut=self.options.cut,
+            seed=self.options.seed,
+        ) as servers:
+            plans = group(devices, urls=servers.urls, seed=self.options.seed)
+            try:
+                with Crew(plans, self._work_folder) as crew:
+                    self._until_worked(crew, servers)
+                    servers.heal()
+                    self._until_finished(crew)
+            except ReplayError as error:
+                raise ReplayError(
+                    f"{error.message}\nThe servers said:\n{servers.said()}"
+                ) from error
+            self.faults = servers.faults
+            self.server_kills = servers.kills
+        if self.options.database is not None:
+            export(self.options.database, schema, self.server_path)
         for path in (self.server_path, *map(self.device_path, range(self.options.devices))):
             settle_file(path)
         stack.callback(shutil.rmtree, self._work_folder, ignore_errors=True)
@@ -224,7 +243,7 @@ class _Run:
         (folder / "tokens.toml").write_text("\n".join(tokens))
         return tuple(plans)
 
-    def _until_worked(self, crew: Crew, server: ServerProcess, proxy: FaultProxy) -> None:
+    def _until_worked(self, crew: Crew, servers: Servers) -> None:
         """Until every device has written and sent its share, and every kill has been done."""
         everybody = set(range(self.options.devices))
         while self._worked != everybody or self._moments:
@@ -236,17 +255,9 @@ class _Run:
                 # Not always right after an invoice: in the midst of a request, too.
                 time.sleep(self._rng.uniform(0.0, 0.05))
                 if victim == "server":
-                    self._kill_server(server, proxy)
+                    servers.kill_next()
                 else:
                     self._kill_device(crew)
-
-    def _kill_server(self, server: ServerProcess, proxy: FaultProxy) -> None:
-        server.kill()
-        # A request that no server could have answered is lost anyway, and counts as no fault.
-        proxy.set_probability(0.0)
-        server.start()
-        proxy.set_probability(self.options.cut)
-        self.server_kills += 1
 
     def _kill_device(self, crew: Crew) -> None:
         busy = [worker for worker in crew.workers if not self._worked.issuperset(worker.devices)]
@@ -301,10 +312,12 @@ def _report(run: _Run, findings: Findings, *, seconds: float) -> Report:
         and findings.lost == findings.doubled == 0
         and findings.conflicts == findings.refused == 0
         and not any(findings.pending)
-        and run.server_kills >= 2
+        and run.server_kills >= 2 * run.options.server_count
         and run.device_kills >= 2
     )
     return Report(
+        database="postgresql" if run.options.database else "sqlite",
+        servers=run.options.server_count,
         lines=run.plan.lines,
         transactions=findings.transactions,
         faults=run.faults,
