@@ -42,6 +42,17 @@ GZIP_FLOOR_BYTES = 384
 """Smaller bodies travel as they are; an exchange that brings one row is above it, and shrinks by a
 third."""
 
+# Files: first loads and catch-ups that are too large for an answer
+SNAPSHOT_ROWS_MIN = 20_000
+"""A scope with so many rows is offered as a file to a device that has none of them."""
+CATCHUP_ROWS_MIN = 50_000
+"""So many changed rows come as a file, to a device that can take files."""
+FILE_UNPACKED_BYTES_MAX = 16 * 1024 * MIB
+FILE_PIECE_BYTES = 256 * KIB
+"""How much of a file is in memory at a time."""
+FILE_FETCH_BYTES_SOFT = 4 * MIB
+"""Values that are read at a time from the database while a file is made."""
+
 # Names and values
 IDENTIFIER_LENGTH_MAX = 60
 TABLES_MAX = 200

@@ -106,11 +106,16 @@ class _Request(_Message, frozen=True, kw_only=True):
 
 
 class ExchangeRequest(_Request, frozen=True, kw_only=True):
-    """``POST /v1/exchange``. ``confirmed``: the outcomes up to this number are stored durably."""
+    """``POST /v1/exchange``. ``confirmed``: the outcomes up to this number are stored durably.
+
+    ``files``: the encodings of files that the device can unpack (``gzip``, ``zstd``), best first;
+    with none, the answer has all rows in it, however many they are.
+    """
 
     nonce: Nonces
     offset: Offset | None = None
     confirmed: Count = 0
+    files: Annotated[list[Annotated[str, Meta(max_length=20)]], Meta(max_length=8)] = []
     transactions: Annotated[list[Transaction], Meta(max_length=PUSH_TRANSACTIONS_MAX)] = []
 
 
@@ -205,6 +210,49 @@ class RangeAnswer(_Message, frozen=True, tag="range", tag_field="type"):
     leaf: list[tuple[str, str, int, str]] = []
 
 
+class FileOffer(_Message, frozen=True):
+    """A file to fetch before the same exchange is repeated.
+
+    ``snapshot``: a SQLite file with all rows of one scope, the one in ``positions``. ``catchup``:
+    lines of rows and removals, that take the device from its checkpoint to ``positions``, which has
+    all of its scopes. ``path``: below the server's URL, signed and good until ``until``
+    (microseconds). ``sha256`` and ``bytes`` are of what is sent; ``unpacked_bytes`` is its size
+    without the encoding.
+    """
+
+    kind: Literal["snapshot", "catchup"]
+    id: str
+    path: str
+    until: int
+    encoding: Literal["gzip", "zstd"]
+    bytes: int
+    sha256: str
+    unpacked_bytes: int
+    rows: int
+    positions: dict[str, Position]
+
+
+class FileBuild(_Message, frozen=True):
+    """A file that is being made: ``rows`` of ``total`` rows are in it. ``scopes``: of what."""
+
+    kind: Literal["snapshot", "catchup"]
+    scopes: list[str]
+    rows: int
+    total: int
+
+
+class Files(_Message, frozen=True, tag="files", tag_field="type"):
+    """In place of rows: files to fetch, and files to ask for again after ``retry_after_ms``.
+
+    Stands alone between head and checkpoint, which then has no scopes. Such an answer settles
+    nothing: the device repeats the exchange, with the positions that the files have brought.
+    """
+
+    offers: list[FileOffer]
+    building: list[FileBuild] = []
+    retry_after_ms: int = 0
+
+
 class Checkpoint(_Message, frozen=True, tag="checkpoint", tag_field="type"):
     """The last line: without it nothing of the answer is believed. ``lines`` counts those
     before."""
@@ -213,7 +261,7 @@ class Checkpoint(_Message, frozen=True, tag="checkpoint", tag_field="type"):
     lines: int
 
 
-Line = Head | Rows | Gone | RangeAnswer | Checkpoint
+Line = Head | Rows | Gone | RangeAnswer | Files | Checkpoint
 
 
 class ErrorBody(_Message, frozen=True):

@@ -19,7 +19,7 @@ from holdfast.core.limits import (
     RESPONSE_MEMORY_BYTES_MAX,
 )
 from holdfast.protocol.codec import decode_line
-from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, RangeAnswer, Rows
+from holdfast.protocol.messages import Checkpoint, Files, Gone, Head, Line, RangeAnswer, Rows
 from holdfast.protocol.version import PROTOCOL
 from holdfast.replica.failures import broken, not_ours
 
@@ -46,8 +46,8 @@ class Answer:
         """
         for raw in self._spool.middle():
             line = _decode(raw)
-            if isinstance(line, Head | Checkpoint):
-                raise broken("a first or last line in the middle")
+            if isinstance(line, Head | Checkpoint | Files):
+                raise broken(f"a line out of place: {type(line).__name__.lower()}")
             yield line
 
     def close(self) -> None:
