@@ -83,6 +83,8 @@ BUSY_TIMEOUT_MS = 30_000
 RETRY_AFTER_MS_MAX = 24 * 3600 * 1000
 JOURNAL_RETENTION_DAYS = 30
 JOURNAL_PAGE_MAX = 1000
+SEEN_INTERVAL_MS = 60_000
+"""How often the server writes down that it has seen a device that only asks for news."""
 SERVER_KEEP_ALIVE_S = 75
 """Longer than any client of ours keeps an idle connection, so that none is closed under a
 request."""

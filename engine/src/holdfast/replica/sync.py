@@ -97,7 +97,7 @@ class Exchanger:
                 raise
             failpoint("exchange.answered")
             try:
-                result = self._store(answer, request.nonce.to)
+                result = self._store(answer, request.nonce)
             finally:
                 answer.close()
             result.sent = len(request.transactions)
@@ -155,6 +155,7 @@ class Exchanger:
     def _prepare(self) -> tuple[ExchangeRequest, int]:
         """Seal, choose what goes up, and store the proposed nonce before it is sent.
 
+        With nothing to send, and no answer outstanding, no new nonce is proposed.
         With the request comes the lowest number that was never sent before.
         """
         now_us = self._host.now_us()
@@ -165,13 +166,13 @@ class Exchanger:
                 "device", "epoch", "nonce", "next_nonce", "confirmed", "offset_us",
                 "offset_error_us",
             )  # fmt: skip
-            if not proposed:
-                proposed = self._host.random_bytes(16).hex()
-                write_state(self._db, next_nonce=proposed)
             ((first_new,),) = self._db.execute(
                 "SELECT coalesce(min(number), 0) FROM holdfast_tx WHERE state = 'pending'"
             )
             batch = next_batch(self._db, self._schema, self._database.program)
+            if not proposed and (batch or not nonce):
+                proposed = self._host.random_bytes(16).hex()
+                write_state(self._db, next_nonce=proposed)
             positions = checkpoint(self._db)
         measured = None
         if isinstance(offset, int) and isinstance(error, int):
@@ -183,18 +184,18 @@ class Exchanger:
             epoch=str(epoch),
             now=now_us,
             checkpoint=positions,
-            nonce=Nonces(since=str(nonce), to=str(proposed)),
+            nonce=Nonces(since=str(nonce), to=str(proposed or nonce)),
             offset=measured,
             confirmed=int(str(confirmed)),
             transactions=batch,
         )
         return request, int(str(first_new)) or NEVER
 
-    def _store(self, answer: Answer, nonce: str | None) -> Exchanged:
+    def _store(self, answer: Answer, nonces: Nonces | None) -> Exchanged:
         head, final = answer.head, answer.checkpoint
         result = Exchanged()
         with transaction(self._db):
-            self._check_identity(head, nonce)
+            self._check_identity(head, nonces)
             self._check_newer(final)
             lines = (line for line in answer.lines() if not _is_range(line, result.ranges))
             applier = Applier(
@@ -205,14 +206,16 @@ class Exchanger:
                 random_bytes=self._host.random_bytes,
             )
             result.applied = applier.apply(head, lines, final)
-            self._note(head, answer, result.applied.differing, nonce)
+            self._note(head, answer, result.applied.differing, nonces)
             result.left = count(self._db, "holdfast_tx", "state IN ('pending', 'sent')")
             failpoint("apply.before_commit")
         failpoint("apply.after_commit")
         return result
 
-    def _check_identity(self, head: Head, nonce: str | None) -> None:
-        device, epoch, proposed = read_state(self._db, "device", "epoch", "next_nonce")
+    def _check_identity(self, head: Head, nonces: Nonces | None) -> None:
+        device, epoch, nonce, proposed = read_state(
+            self._db, "device", "epoch", "nonce", "next_nonce"
+        )
         if epoch and head.epoch != epoch:
             raise AttentionNeeded(
                 "the server's history is another one (restored from a backup?); nothing was "
@@ -221,7 +224,7 @@ class Exchanger:
             )
         if device and head.device != device:
             raise AttentionNeeded("the answer is for another device", code="wrong_device")
-        if nonce is not None and proposed != nonce:
+        if nonces is not None and (nonce, proposed or nonce) != (nonces.since, nonces.to):
             raise DatabaseError("another process has answered this exchange", code="sync_elsewhere")
 
     def _check_newer(self, final: Checkpoint) -> None:
@@ -236,7 +239,7 @@ class Exchanger:
         head: Head,
         answer: Answer,
         differing: list[str],
-        nonce: str | None,
+        nonces: Nonces | None,
     ) -> None:
         now_us = self._host.now_us()
         self._samples.append(
@@ -247,8 +250,8 @@ class Exchanger:
         best = best_offset(list(self._samples), now_us=now_us)
         if best is not None:
             write_state(self._db, offset_us=best.offset_us, offset_error_us=best.error_us)
-        if nonce is not None:
-            write_state(self._db, nonce=nonce, next_nonce="")
+        if nonces is not None and nonces.to != nonces.since:
+            write_state(self._db, nonce=nonces.to, next_nonce="")
         write_state(self._db, device=head.device, user=head.user, epoch=head.epoch)
         if differing:
             self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")

@@ -19,11 +19,15 @@ from holdfast.core.limits import MIB, ROWS_PER_LINE
 from holdfast.core.values import Value
 from holdfast.schema.model import Table
 from holdfast.server.postgres_errors import translated
-from holdfast.server.store import JournalEntry, Moved, Row, Scope, Stored
+from holdfast.server.store import Device, JournalEntry, Moved, Row, Scope, Stored
 from holdfast.sql.postgres import Program, text_array
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+SELECT_DEVICE = (
+    'SELECT device, "user", nonce, high, confirmed, last_seen, offset_us '
+    "FROM holdfast_device WHERE device = $1"
+)
 FETCH_ROWS = 1000
 _FETCH_BYTES_SOFT = 4 * MIB
 _FETCH_ROWS_MIN = 8
@@ -70,6 +74,10 @@ class PostgresReads:
 
     def has_notes(self) -> bool:
         return bool(self._run("SELECT EXISTS (SELECT FROM holdfast_dirty)")[0][0])
+
+    def device(self, device: str) -> Device | None:
+        rows = self._run(SELECT_DEVICE, (device,))
+        return Device(*rows[0]) if rows else None
 
     def scope_names(self) -> list[str]:
         return [name for (name,) in self._run("SELECT scope FROM holdfast_scope")]

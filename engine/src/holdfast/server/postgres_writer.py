@@ -31,7 +31,12 @@ from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.server.postgres_errors import translated
 from holdfast.server.postgres_notes import fold, rule_sql, rule_value
-from holdfast.server.postgres_snapshot import Connection, PostgresReads, scope_of
+from holdfast.server.postgres_snapshot import (
+    SELECT_DEVICE,
+    Connection,
+    PostgresReads,
+    scope_of,
+)
 from holdfast.server.store import (
     Device,
     FeedEntry,
@@ -184,10 +189,7 @@ class PostgresWriter(PostgresReads):
     # Devices and their transactions
 
     def device(self, device: str) -> Device | None:
-        sql = (
-            'SELECT device, "user", nonce, high, confirmed, last_seen, offset_us '
-            "FROM holdfast_device WHERE device = $1 FOR UPDATE"
-        )
+        sql = f"{SELECT_DEVICE} FOR UPDATE"
         rows = self._run(sql, (device,))
         if not rows:  # nothing to lock yet: its first exchanges queue up on its name
             self._run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (device,))

@@ -47,14 +47,6 @@ class SqliteWriter(SqliteReads):
 
     # Devices and their transactions
 
-    def device(self, device: str) -> Device | None:
-        rows = self._db.execute(
-            "SELECT device, user, nonce, high, confirmed, last_seen, offset_us "
-            "FROM holdfast_device WHERE device = ?",
-            (device,),
-        )
-        return Device(*cast("tuple[str, str, str, int, int, int, int]", rows[0])) if rows else None
-
     def hold(self, scopes: Iterable[str]) -> None:
         """Nobody else writes."""
 

@@ -142,6 +142,9 @@ class Snapshot(Protocol):
     def has_notes(self) -> bool:
         """Whether direct writes wait to be ingested."""
 
+    def device(self, device: str) -> Device | None:
+        """What is known of a device. A writer holds it: no other sees it until the commit."""
+
     def scope_names(self) -> list[str]: ...
 
     def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
@@ -180,9 +183,6 @@ class Snapshot(Protocol):
 
 class Writer(Snapshot, Protocol):
     """One write transaction."""
-
-    def device(self, device: str) -> Device | None:
-        """What is known of a device. No other writer sees it until the commit."""
 
     def hold(self, scopes: Iterable[str]) -> None:
         """Lock the scopes of the rows that were read and will be written, as far as known by now.

@@ -289,6 +289,10 @@ class StoreConformance:
 
         store.transact(work)
 
+        with closing(store.read()) as snapshot:
+            assert snapshot.device("d") == device
+            assert snapshot.device("e") is None
+
         def again(writer: Writer) -> None:
             assert writer.device("d") == device
             assert writer.recorded("d", [1, 2, 3]) == {1: decided[0], 2: decided[1]}

@@ -191,12 +191,16 @@ class Peer:
             "epoch": self.epoch,
             "now": self.clock(),
             "checkpoint": self.checkpoint,
-            "nonce": Nonces(self.nonce, self.server.random(8).hex()),
+            "nonce": Nonces(self.nonce, self._proposed()),
             "offset": self.offset,
             "confirmed": self.confirmed,
             "transactions": self.pending,
         }
         return ExchangeRequest(**{**body, **options})
+
+    def _proposed(self) -> str:
+        """As a device does: a new nonce only with something to send, and at first contact."""
+        return self.server.random(8).hex() if self.pending or not self.nonce else self.nonce
 
     def sync(self, **options: Any) -> list[Outcome]:
         request = self.request(**options)

@@ -365,6 +365,7 @@ def test_when_no_connection_is_free(make: Any, monkeypatch: pytest.MonkeyPatch) 
     server = make()
     one = server.peer()
     one.sync()
+    one.insert("product", "p", sku="s")
     monkeypatch.setattr(server.store._writers, "timeout", 0.1)
     pool = server.store._writers
     taken = [pool.getconn(timeout=10) for _ in range(pool.max_size)]

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.core.digest import Digest, seal
 from holdfast.core.errors import DatabaseError, ProtocolError, SchemaError
-from holdfast.core.limits import ROWS_PER_LINE
+from holdfast.core.limits import ROWS_PER_LINE, SEEN_INTERVAL_MS
 from holdfast.protocol.messages import Checkpoint, Head, Nonces, Position, Rows
 from holdfast.schema.model import Column, Schema
 
@@ -133,6 +133,9 @@ def test_a_copied_replica_is_found_by_its_nonce(server: Any) -> None:
     one.sync()
     copy.nonce, copy.epoch, copy.checkpoint = one.nonce, one.epoch, one.checkpoint
     copy.sync()
+    one.sync()  # two that only read cannot be told apart, and do no harm
+    copy.insert("product", "p", sku="s")
+    copy.sync()
     assert refused(one) == ("nonce_mismatch", 409)
     fresh = server.peer("d1")
     assert refused(fresh) == ("nonce_mismatch", 409)
@@ -247,3 +250,55 @@ def test_a_closed_store_says_so(server: Any) -> None:
     with pytest.raises(DatabaseError):
         server.store.read()
     server.open()
+
+
+def count_commits(server: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    commits: list[int] = []
+    transact = server.store.transact
+
+    def counted(work: Any) -> Any:
+        commits.append(1)
+        return transact(work)
+
+    monkeypatch.setattr(server.store, "transact", counted)
+    return commits
+
+
+def test_who_has_nothing_to_send_costs_no_commit(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = server.peer("d1"), server.peer("d2")
+    two.sync()
+    commits = count_commits(server, monkeypatch)
+    fill(one, 3)
+    assert len(commits) == 1
+    two.sync()
+    two.sync()
+    assert len(two.rows) == 3
+    assert len(commits) == 1, "a pull has written"
+    server.now += SEEN_INTERVAL_MS * 1000
+    two.sync()
+    assert len(commits) == 2, "the device was seen, and nobody wrote it down"
+    two.sync()
+    assert len(commits) == 2
+
+
+def test_a_pull_alone_is_checked_as_a_push_is(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = server.peer("d1"), server.peer("d2")
+    fill(one, 3)
+    two.sync()
+    commits = count_commits(server, monkeypatch)
+    old = Nonces("00" * 8, "00" * 8)
+    with pytest.raises(ProtocolError) as caught:
+        list(server.service.exchange(two.principal, two.request(nonce=old), echo="e"))
+    assert caught.value.code == "nonce_mismatch"
+    forged = {
+        name: msgspec.structs.replace(position, version=position.version + 1)
+        for name, position in two.checkpoint.items()
+    }
+    del commits[:]
+    with pytest.raises(ProtocolError) as caught:
+        list(server.service.exchange(two.principal, two.request(checkpoint=forged), echo="e"))
+    assert caught.value.code == "seal_invalid"
+    assert not commits
+    two.sync()

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.errors import ProtocolError
+from holdfast.core.limits import SEEN_INTERVAL_MS
 from holdfast.protocol.messages import Change, Transaction
 
 
@@ -73,6 +74,7 @@ def test_a_confirmed_outcome_is_remembered_without_its_words(server: Any) -> Non
     one.commit(one.change("update", "product", "nope", {"name": "n"}))
     sent = list(one.pending)
     one.sync()
+    server.now += SEEN_INTERVAL_MS * 1000  # it is written with what must be written
     one.sync()
     assert server.query("SELECT count(*) FROM holdfast_applied WHERE answer IS NOT NULL") == [(0,)]
     (outcome,) = one.sync(transactions=sent)
