@@ -55,7 +55,7 @@ def show(results: list[Measured], around: dict[str, Any]) -> None:
     """The table, on stdout."""
     title = f"holdfast {around['revision']}, SQLite {around['sqlite']}, {around['machine']}"
     table = Table(title=title, caption=None, title_justify="left")
-    for name in ("", "workload"):
+    for name in ("", "workload", "server"):
         table.add_column(name)
     for name in ("measured", "limit", "ratio"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -67,6 +67,7 @@ def show(results: list[Measured], around: dict[str, Any]) -> None:
         table.add_row(
             result.workload,
             what,
+            result.on,
             _figure(result.value, result.unit),
             "" if result.limit is None else _figure(result.limit, result.unit),
             "" if result.ratio is None else f"{result.ratio:.2f}",

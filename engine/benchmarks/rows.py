@@ -7,33 +7,42 @@ A row is made from its number alone, so that every run moves the same bytes.
 from __future__ import annotations
 
 import uuid
-from typing import Final
+from typing import Final, Literal
 
 from holdfast import Column, Schema, Table
 
 Item = tuple[str, str, str, str, int, int, str, int]
 
 STORE: Final = "12"
-SCHEMA: Final = Schema(
-    name="benchmark",
-    tables=(
-        Table(
-            name="item",
-            key=("id",),
-            columns=(
-                Column("id", "uuid"),
-                Column("sku", "text"),
-                Column("name", "text"),
-                Column("barcode", "text"),
-                Column("price", "integer"),
-                Column("quantity", "integer", merge="counter"),
-                Column("location", "text"),
-                Column("counted_at", "timestamp"),
+
+
+def _schema(name_merge: Literal["latest", "manual"]) -> Schema:
+    """``name_merge``: what becomes of names that two devices have changed."""
+    return Schema(
+        name="benchmark",
+        tables=(
+            Table(
+                name="item",
+                key=("id",),
+                columns=(
+                    Column("id", "uuid"),
+                    Column("sku", "text"),
+                    Column("name", "text", merge=name_merge),
+                    Column("barcode", "text"),
+                    Column("price", "integer"),
+                    Column("quantity", "integer", merge="counter"),
+                    Column("location", "text"),
+                    Column("counted_at", "timestamp"),
+                ),
+                scopes=("store/{location}",),
             ),
-            scopes=("store/{location}",),
         ),
-    ),
-)
+    )
+
+
+SCHEMA: Final = _schema("latest")
+SCHEMA_MANUAL: Final = _schema("manual")
+"""Where a conflict of names waits for a person."""
 INSERT: Final = (
     "INSERT INTO item (id, sku, name, barcode, price, quantity, location, counted_at) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
