@@ -12,7 +12,7 @@ from __future__ import annotations
 from holdfast.core.errors import BadValue, Refuse
 from holdfast.core.keys import row_scopes
 from holdfast.core.rows import ServerRow
-from holdfast.schema.model import Table
+from holdfast.schema.model import Table, template_columns
 from holdfast.server.feed import scopes_of
 from holdfast.server.principal import Principal
 from holdfast.server.store import Row
@@ -26,7 +26,8 @@ class Access:
         self._readable: dict[str, bool] = {}
         self._writable: dict[str, bool] = {}
 
-    def _may_read(self, scope: str) -> bool:
+    def may_read(self, scope: str) -> bool:
+        """Whether the principal may read a scope, remembered."""
         known = self._readable.get(scope)
         if known is None:
             known = self._readable[scope] = self._principal.may_read(scope)
@@ -46,17 +47,25 @@ class Access:
         """
         image = row.image if row.values is None else row.values
         if image is None:
-            if op == "delete" and row.rev == 0:
+            if op != "insert" and row.rev == 0:
                 raise _row_gone(table)
             return ()
         scopes = scopes_of(table, image)
-        if not any(self._may_read(scope) for scope in scopes):
+        if not self.sees(table, image):
             if op == "insert":
                 raise forbidden(table)
             raise _row_gone(table)
         if not all(self._may_write(scope) for scope in scopes):
             raise forbidden(table)
         return scopes
+
+    def check_about(self, table: Table, row: ServerRow) -> None:
+        """Check the row that a conflict is about, while it is there. Raises ``Refuse``.
+
+        A conflict that was left behind by its row must not tell what the row has become.
+        """
+        if row.values is not None and not self.sees(table, row.values):
+            raise _row_gone(table)
 
     def check_after(self, table: Table, row: Row | None) -> tuple[str, ...]:
         """Check what the row has become; its scopes. Raises ``Refuse``."""
@@ -69,6 +78,16 @@ class Access:
         if not scopes or not all(self._may_write(scope) for scope in scopes):
             raise forbidden(table)
         return scopes
+
+    def sees(self, table: Table, row: Row) -> bool:
+        """Whether the principal may read a row."""
+        return any(self.may_read(scope) for scope in scopes_of(table, row))
+
+    def sees_all(self, table: Table) -> bool:
+        """Whether the principal may read every row of a table, whatever is in it."""
+        return any(
+            not template_columns(template) and self.may_read(template) for template in table.scopes
+        )
 
 
 def _row_gone(table: Table) -> Refuse:

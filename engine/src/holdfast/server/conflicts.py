@@ -18,14 +18,22 @@ from holdfast.core.ids import RandomBytes, uuid7
 from holdfast.core.merge import Author, Decision, OpenConflict
 from holdfast.core.rows import stamp_of
 from holdfast.core.values import Value
-from holdfast.schema.model import CONFLICT_TABLE, Column
+from holdfast.schema.model import CONFLICT_TABLE, Column, Schema, Table
 from holdfast.server.feed import scopes_of
 from holdfast.server.merge_batch import SERVER, Batch, has_manual
+from holdfast.server.store import Row
 
 
 def wire_text(column: Column, value: Value) -> str:
     """A value of a column as JSON text of its wire form."""
     return msgspec.json.encode(values.to_wire(column.type, value)).decode()
+
+
+def about_row(schema: Schema, conflict: Row) -> tuple[Table, str] | None:
+    """The table and key of the row that a conflict is about; None when there is no such table."""
+    name, key = (conflict[CONFLICT_TABLE.positions[name]] for name in ("table_name", "row_key"))
+    table = schema.by_name.get(str(name))
+    return None if table is None else (table, str(key))
 
 
 def open_conflict(

@@ -5,21 +5,26 @@ What concerns rows outside the batch is collected for a few set-based look-ups (
 ``gone``) and for the database's own unique keys; when those object, the batch is decided in smaller
 parts. So it never matters how transactions were batched.
 
-Upholds I9, I22, I27.
+A device may refer to rows that it can read, and to no others: a parent out of its sight is refused
+in the words for one that does not exist. A rule's rows are the server's, and refer to what they
+like.
+
+Upholds I9, I22, I23, I27.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from holdfast.core.errors import Refuse
 from holdfast.core.keys import key_text
 from holdfast.core.values import Value
 from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
+from holdfast.schema.reach import parent_is_seen
 
 Row = tuple[Value, ...]
 Place = tuple[str, str]
@@ -36,13 +41,23 @@ class Asker:
     table: Table
     key: str
     foreign: ForeignKey
+    seen: bool
+    """Whether the device that pushes must be able to read the parent."""
+
+
+class Lives(Protocol):
+    """Whether a row of the batch is there, and with ``seen``: where the device can read it.
+
+    None when the batch does not hold the row.
+    """
+
+    def __call__(self, place: Place, *, seen: bool) -> bool | None: ...
 
 
 class Constraints:
     """Indexes over the rows of a batch, kept up to date by ``note``."""
 
-    def __init__(self, schema: Schema, lives: Callable[[Place], bool | None]) -> None:
-        """``lives``: whether a row of the batch is there; None when the batch does not hold it."""
+    def __init__(self, schema: Schema, lives: Lives) -> None:
         self._schema = schema
         self._lives = lives
         self._holders: dict[tuple[str, tuple[str, ...]], dict[Row, set[str]]] = defaultdict(dict)
@@ -54,6 +69,12 @@ class Constraints:
         self._plain = {
             table.name for table in schema.all_tables if not table.unique and not table.foreign_keys
         }
+        self._seen = {
+            (table.name, foreign): parent_is_seen(schema, table, foreign)
+            for table in schema.tables
+            for foreign in table.foreign_keys
+        }
+        """Foreign keys whose parents need no look: whoever may write the child knows of them."""
         self.parents: dict[Place, Asker] = {}
         """Parents outside the batch that must be there, and one row that asks for each."""
         self.gone: set[Place] = set()
@@ -73,7 +94,9 @@ class Constraints:
 
     def keep(self) -> None:
         """The transaction stays, and so does what it asked for."""
-        self.parents.update(self._asked)
+        for place, asker in self._asked.items():
+            if place not in self.parents or asker.seen:
+                self.parents[place] = asker
         self.taken.update(self._took)
         self.gone |= self._left
 
@@ -99,10 +122,13 @@ class Constraints:
             return None
         return key_text(self._schema.by_name[foreign.table], held)
 
-    def check(self, touched: Iterable[tuple[Table, str, Row | None, Row | None]]) -> None:
+    def check(
+        self, touched: Iterable[tuple[Table, str, Row | None, Row | None]], *, seen: bool = False
+    ) -> None:
         """Check the rows a transaction has touched: before it and now. Raises ``Refuse``.
 
-        What it has left as it was is not its fault, and is not checked.
+        What it has left as it was is not its fault, and is not checked. ``seen``: a device has
+        written them, so their parents must be rows that it can read.
         """
         for table, key, before, row in touched:
             if row is None:
@@ -113,7 +139,7 @@ class Constraints:
                     _check(table, check, row)
             if table.name not in self._plain:
                 self._check_unique(table, key, before, row)
-                self._check_parents(table, key, before, row)
+                self._check_parents(table, key, before, row, seen=seen)
 
     def _check_unique(self, table: Table, key: str, before: Row | None, row: Row) -> None:
         for columns in table.unique:
@@ -130,23 +156,28 @@ class Constraints:
         name, columns, held = unique
         return held in self._holders[name, columns]
 
-    def _check_parents(self, table: Table, key: str, before: Row | None, row: Row) -> None:
+    def _check_parents(
+        self, table: Table, key: str, before: Row | None, row: Row, *, seen: bool
+    ) -> None:
         for foreign in table.foreign_keys:
             if not _differs(table, foreign.columns, before, row):
                 continue
             parent = self.parent_key(table, foreign, row)
             if parent is None:
                 continue
-            lives = self._lives((foreign.table, parent))
+            look = seen and not self._seen[table.name, foreign]
+            lives = self._lives((foreign.table, parent), seen=look)
             if lives is None:
-                self._asked[foreign.table, parent] = Asker(table, key, foreign)
+                asked = self._asked.get((foreign.table, parent))
+                if asked is None or (look and not asked.seen):
+                    self._asked[foreign.table, parent] = Asker(table, key, foreign, look)
             elif not lives:
                 raise parent_refusal(table, foreign, key)
 
     def _check_children(self, table: Table, key: str) -> None:
         for child, number in self._referrers.get(table.name, ()):
             if self._children[child.name, number].get(key):
-                raise child_refusal(table, child, key)
+                raise child_refusal(table, key)
         if self._referrers.get(table.name):
             self._left.add((table.name, key))
 
@@ -190,10 +221,10 @@ def parent_refusal(table: Table, foreign: ForeignKey, key: str) -> Refuse:
     )  # fmt: skip
 
 
-def child_refusal(table: Table, child: Table, key: str) -> Refuse:
-    """A row is still referred to."""
+def child_refusal(table: Table, key: str) -> Refuse:
+    """A row is still referred to: from where, a device that cannot read those rows is not told."""
     return Refuse(
-        "foreign_key", f"{table.name}: rows of {child.name} still refer to this row.",
+        "foreign_key", f"{table.name}: other rows still refer to this row.",
         table=table.name, key=key,
     )  # fmt: skip
 

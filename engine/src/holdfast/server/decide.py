@@ -26,7 +26,7 @@ from holdfast.core.values import Value
 from holdfast.protocol.messages import Transaction
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.access import Access
-from holdfast.server.conflicts import follow, open_conflict
+from holdfast.server.conflicts import about_row, follow, open_conflict
 from holdfast.server.feed import scopes_of
 from holdfast.server.incoming import read_changes
 from holdfast.server.merge_batch import Batch
@@ -171,10 +171,7 @@ class Run:
         plan_author = self._author(transaction, None)
         for change in changes:
             if change.table is CONFLICT_TABLE:
-                check_settling(change)
-                self._access.check_before(
-                    change.table, change.op, self._batch.get(change.table, change.key)
-                )
+                self._check_settling(change)
         plan = plan_settlements(self._batch, changes, plan_author)
         self._note(plan.decisions, now_us)
         for change in plan.changes:
@@ -195,7 +192,7 @@ class Run:
                 self._note([] if replaced is None else [replaced], now_us)
         for key, new in plan.writes:
             self._batch.put(CONFLICT_TABLE, key, new, plan_author)
-        self._batch.check()
+        self._batch.check(seen=True)
         if self._engine.rules:
             run_rules(
                 self._engine.rules, self._batch, self._sender.principal,
@@ -204,6 +201,15 @@ class Run:
             self._batch.check()
         follow(self._batch, now_us=now_us)
         return frozenset(self._scopes())
+
+    def _check_settling(self, change: RowChange) -> None:
+        """Who settles a conflict may read it, and the row it is about while that is there."""
+        check_settling(change)
+        row = self._batch.get(change.table, change.key)
+        self._access.check_before(change.table, change.op, row)
+        about = None if row.values is None else about_row(self._batch.schema, row.values)
+        if about is not None:
+            self._access.check_about(about[0], self._batch.get(*about))
 
     def _scopes(self) -> Iterator[str]:
         for table, _key, before, now in self._batch.touched():

@@ -20,6 +20,7 @@ from holdfast.core.merge import Author, Merged, RowChange, merge
 from holdfast.core.rows import ABSENT, INCARNATION_MAX, ServerRow, dump_stamps, load_stamps
 from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
+from holdfast.server.access import Access
 from holdfast.server.constraints import (
     Constraints,
     Place,
@@ -63,8 +64,15 @@ class Batch:
     """The rows of a batch."""
 
     def __init__(
-        self, writer: Writer, schema: Schema, random_bytes: Callable[[int], bytes]
+        self,
+        writer: Writer,
+        schema: Schema,
+        random_bytes: Callable[[int], bytes],
+        *,
+        access: Access | None = None,
     ) -> None:
+        """``access``: of the device that pushes; without it, all rows may be referred to."""
+        self._access = access
         self.writer = writer
         self.schema = schema
         self.random_bytes = random_bytes
@@ -114,9 +122,17 @@ class Batch:
             entry = self._rows[table.name, key]
         return entry.current
 
-    def _lives(self, place: Place) -> bool | None:
+    def _lives(self, place: Place, *, seen: bool) -> bool | None:
         entry = self._rows.get(place)
-        return None if entry is None else entry.current.values is not None
+        if entry is None:
+            return None
+        return self._is_there(place[0], entry.current.values, seen=seen)
+
+    def _is_there(self, name: str, row: Row | None, *, seen: bool) -> bool:
+        """Whether a row lives, and with ``seen``: where the device can read it."""
+        if row is None or self._access is None or not seen:
+            return row is not None
+        return self._access.sees(self.schema.by_name[name], row)
 
     def _set(self, table: Table, key: str, row: ServerRow) -> None:
         entry = self._rows[table.name, key]
@@ -203,12 +219,18 @@ class Batch:
         for (name, key), before in self._undo.items():
             yield self.schema.by_name[name], key, before, self._rows[name, key].current
 
-    def check(self) -> None:
-        """Check what was changed since ``begin``. Raises ``Refuse``."""
+    def check(self, *, seen: bool = False) -> None:
+        """Check what was changed since ``begin``. Raises ``Refuse``.
+
+        ``seen``: the device has made all of it, and may refer to rows that it can read.
+        """
         self.constraints.check(
-            (table, key, before.values, now.values)
-            for table, key, before, now in self.touched()
-            if now.values is not None or before.values is not None
+            (
+                (table, key, before.values, now.values)
+                for table, key, before, now in self.touched()
+                if now.values is not None or before.values is not None
+            ),
+            seen=seen,
         )
 
     # Writing
@@ -268,14 +290,14 @@ class Batch:
     def _check_outside(self) -> None:
         wanted: dict[str, list[str]] = defaultdict(list)
         missing: list[Place] = []
-        for place in self.constraints.parents:
+        for place, asker in self.constraints.parents.items():
             entry = self._rows.get(place)
             if entry is None:
                 wanted[place[0]].append(place[1])
-            elif entry.stored.values is None:
+            elif not self._is_there(place[0], entry.stored.values, seen=asker.seen):
                 missing.append(place)
         for name, keys in wanted.items():
-            there = self.writer.existing(self.schema.by_name[name], keys)
+            there = self._there(name, keys)
             missing += [(name, key) for key in keys if key not in there]
         if missing:
             asker = self.constraints.parents[missing[0]]
@@ -286,6 +308,18 @@ class Batch:
         held = Counter(name for name, _ in self._rows)
         for name, key in self.constraints.gone:
             self._check_orphans(self.schema.by_name[name], key, held)
+
+    def _there(self, name: str, keys: list[str]) -> set[str]:
+        """Which rows outside the batch live, and can be read where they must be."""
+        table = self.schema.by_name[name]
+        looked: list[str] = []
+        if self._access is not None and not self._access.sees_all(table):
+            looked = [key for key in keys if self.constraints.parents[name, key].seen]
+        there = self.writer.existing(table, [key for key in keys if key not in set(looked)])
+        for key, _rev, row in self.writer.rows(table, looked):
+            if self._is_there(name, row, seen=True):
+                there.add(key)
+        return there
 
     def _check_passing(self, unique: Unique, taker: str) -> None:
         """Values that a row had only between two transactions: alone, the first would have
@@ -300,7 +334,7 @@ class Batch:
             limit = held.get(child.name, 0) + 1
             orphans = self.writer.children(child, foreign, key_values(table, key), limit)
             if any((child.name, orphan) not in self._rows for orphan in orphans):
-                raise failed(child_refusal(table, child, key))
+                raise failed(child_refusal(table, key))
 
 
 def failed(refusal: Refuse) -> ConstraintFailed:

@@ -82,5 +82,6 @@ def _constraint(
     if state in _CHECKS or state.startswith("22"):
         return _refused(error.diag.message_primary or words)
     if state.startswith(("23", "P0")):
-        return ConstraintFailed(words, kind="trigger")
+        # Without the error's detail, which tells values of other rows.
+        return ConstraintFailed(error.diag.message_primary or words, kind="trigger")
     return DatabaseError(words)

@@ -71,7 +71,8 @@ def push(
         if item.outcome == "applied" and item.transaction.replaces:
             writer.settle(sender.device, item.transaction.replaces)
     writer.record(sender.device, records)
-    return Pushed(outcomes, versions, fresh[-1].number if fresh else high)
+    told = [_told(outcome, desk.access) for outcome in outcomes]
+    return Pushed(told, versions, fresh[-1].number if fresh else high)
 
 
 def _check_numbers(
@@ -127,6 +128,13 @@ def _outcome(item: Decided, versions: dict[str, int]) -> Outcome:
     return Outcome(number, identity, "applied", versions=moved)
 
 
+def _told(outcome: Outcome, access: Access) -> Outcome:
+    """An outcome without the scopes that the device may not read: a rule can have written there,
+    and an outcome that is told again can be older than the device's rights."""
+    readable = {name: at for name, at in outcome.versions.items() if access.may_read(name)}
+    return msgspec.structs.replace(outcome, versions=readable)
+
+
 def _record(item: Decided, outcome: Outcome) -> Recorded:
     return Recorded(
         number=outcome.number,
@@ -144,7 +152,7 @@ class _Desk:
         self._writer = writer
         self._engine = engine
         self._sender = sender
-        self._access = Access(sender.principal)
+        self.access = Access(sender.principal)
         self._stopped: dict[int, bool] = {}
         self.touched: dict[tuple[str, str], Touched] = {}
         self.journal: list[JournalEntry] = []
@@ -164,8 +172,11 @@ class _Desk:
         stopped = dict(self._stopped)
         try:
             with self._writer.savepoint():
-                batch = Batch(self._writer, self._engine.schema, self._engine.random_bytes)
-                run = Run(batch, self._engine, self._sender, self._access, stopped)
+                batch = Batch(
+                    self._writer, self._engine.schema, self._engine.random_bytes,
+                    access=self.access,
+                )  # fmt: skip
+                run = Run(batch, self._engine, self._sender, self.access, stopped)
                 decided = run.decide(transactions)
                 touched = batch.flush()
         except ConstraintFailed as failure:

@@ -343,12 +343,13 @@ class Service:
     ) -> list[JournalEntry]:
         """Automatic decisions about rows that the principal may read, newest first.
 
-        ``before``: only entries with a lower number, to read on.
+        ``before``: only entries older than the one of this number, to read on.
         """
         with contextlib.closing(self._store.read()) as snapshot:
             return read_journal(
-                snapshot, self._schema, principal, table=table, key=key, before=before, limit=limit
-            )
+                snapshot, self._schema, principal, table=table, key=key, before=before, limit=limit,
+                secret=self._store.seal_secret,
+            )  # fmt: skip
 
     def prune_journal(self, *, days: int = JOURNAL_RETENTION_DAYS) -> None:
         """Forget decisions that are older than ``days``."""
