@@ -15,6 +15,8 @@ REQUEST_BODY_BYTES_MAX = 32 * MIB
 REQUEST_COMPRESSED_BYTES_MAX = 16 * MIB
 COMPRESSION_RATIO_MAX = 200
 """Decompressed to compressed; above it (and above 64 KiB) a body counts as a bomb."""
+ZSTD_WINDOW_LOG_MAX = 23
+"""8 MiB: what a zstd frame may ask for in memory to be unpacked."""
 JSON_DEPTH_MAX = 32
 JSON_VALUES_MAX = REQUEST_BODY_BYTES_MAX // 8
 """Values in one body: what a parser makes of many tiny ones is far larger than the body."""
@@ -48,6 +50,8 @@ SNAPSHOT_ROWS_MIN = 20_000
 CATCHUP_ROWS_MIN = 50_000
 """So many changed rows come as a file, to a device that can take files."""
 FILE_UNPACKED_BYTES_MAX = 16 * 1024 * MIB
+FILE_ABANDONED_S = 3600
+"""What is left of a crash is removed when it is as old as this."""
 FILE_PIECE_BYTES = 256 * KIB
 """How much of a file is in memory at a time."""
 FILE_FETCH_BYTES_SOFT = 4 * MIB

@@ -39,7 +39,7 @@ from holdfast.core.limits import (
     WIRE_INTEGER_MAX,
 )
 from holdfast.protocol.codec import Request, encode_request
-from holdfast.protocol.compression import gzip_bytes
+from holdfast.protocol.compression import ENCODINGS, Encoding, pack_bytes
 from holdfast.protocol.messages import ExchangeRequest, VerifyRequest
 from holdfast.protocol.version import CONTENT_TYPE, ECHO_HEADER
 from holdfast.replica.answer import Answer, receive
@@ -146,6 +146,7 @@ class HttpTransport:
         self._lock = threading.Lock()
         self._in_use = 0
         self._closed = False
+        self._packs_as: Encoding = "gzip"
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -203,21 +204,24 @@ class HttpTransport:
             ECHO_HEADER: echo,
             "content-type": "application/json",
             "accept": CONTENT_TYPE,
-            "accept-encoding": "gzip",
+            "accept-encoding": ", ".join(ENCODINGS),
         }
+        encoding = self._packs_as
         if len(body) > GZIP_FLOOR_BYTES:
-            packed = gzip_bytes(body)
+            packed = pack_bytes(body, encoding)
             # What shrinks too well would look like a bomb; it goes up as it is.
             if len(packed) * COMPRESSION_RATIO_MAX // 2 > len(body):
                 body = packed
-                headers["content-encoding"] = "gzip"
+                headers["content-encoding"] = encoding
         request = self._client.build_request(
             "POST", self._base + path, content=body, headers=headers, timeout=self._timeout
         )
         sent_us = self._now_us()
         with self._answered(request, deadline_ms=self._deadline_ms) as response:
             received_us = self._now_us()
+            self._packs_as = "gzip"  # which every server takes, unless this one says more
             self._must_be(response, CONTENT_TYPE, echo)
+            self._packs_as = _best(response.headers.get("accept-encoding", ""))
             return receive(
                 unpacked(response, bytes_max=RESPONSE_BYTES_MAX),
                 echo=echo,
@@ -303,6 +307,12 @@ class HttpTransport:
             last = self._closed and not self._in_use
         if last:
             self._client.close()
+
+
+def _best(accepted: str) -> Encoding:
+    """How to pack what goes up to a server that says what it takes (RFC 7694)."""
+    names = {part.partition(";")[0].strip() for part in accepted.lower().split(",")}
+    return next((encoding for encoding in ENCODINGS if encoding in names), "gzip")
 
 
 def checked_url(url: str) -> str:

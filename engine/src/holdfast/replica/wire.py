@@ -12,7 +12,7 @@ import httpx2
 
 from holdfast.core.errors import Offline, ProtocolError
 from holdfast.core.limits import KIB
-from holdfast.protocol.compression import Gunzip
+from holdfast.protocol.compression import ENCODINGS, Unpacker
 from holdfast.replica.failures import broken, not_ours
 from holdfast.replica.sockets import Turn
 
@@ -60,13 +60,14 @@ def unpacked(response: httpx2.Response, *, bytes_max: int) -> Iterator[bytes]:
     if encoding in ("", "identity"):
         yield from pieces(response)
         return
-    if encoding != "gzip":
+    known = next((name for name in ENCODINGS if name == encoding), None)
+    if known is None:
         raise not_ours(f"it is encoded as {encoding[:60]!r}")
-    gunzip = Gunzip(bytes_max=bytes_max)
+    unpacker = Unpacker(known, bytes_max=bytes_max)
     try:
         for piece in pieces(response):
-            yield from gunzip.feed(piece)
-        gunzip.finish()
+            yield from unpacker.feed(piece)
+        unpacker.finish()
     except ProtocolError as error:
         raise broken(error.message) from None
 

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import GZIP_FLOOR_BYTES, KIB, READ_TIMEOUT_MS
 from holdfast.protocol.codec import encode_error, encode_line
-from holdfast.protocol.compression import gzip_lines
+from holdfast.protocol.compression import ENCODINGS, Encoding, pack_lines
 from holdfast.protocol.messages import Line
 from holdfast.protocol.version import CONTENT_TYPE
 
@@ -32,9 +32,9 @@ class Lines:
     Making one takes the first lines, and so raises whatever refuses the request whole.
     """
 
-    def __init__(self, source: Iterator[Line], *, gzip: bool) -> None:
+    def __init__(self, source: Iterator[Line], *, encoding: Encoding | None) -> None:
         self._source = source
-        self.gzipped = False
+        self.encoding: Encoding | None = None
         self._whole = False
         try:
             encoded = map(encode_line, source)
@@ -44,10 +44,10 @@ class Lines:
                 start.append(line)
                 size += len(line)
                 if size >= GZIP_FLOOR_BYTES:
-                    self.gzipped = gzip
+                    self.encoding = encoding
                     break
             lines = itertools.chain(start, encoded)
-            self._pieces = gzip_lines(lines) if self.gzipped else iter(lines)
+            self._pieces = pack_lines(lines, self.encoding) if self.encoding else iter(lines)
             self._first = self._batch()
         except BaseException:
             self.close()
@@ -136,10 +136,14 @@ async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-def line_headers(*, gzipped: bool) -> dict[str, str]:
-    """The headers of an answer made of lines."""
-    headers = {"content-type": CONTENT_TYPE, "vary": "accept-encoding"}
-    return headers | {"content-encoding": "gzip"} if gzipped else headers
+def line_headers(encoding: Encoding | None) -> dict[str, str]:
+    """The headers of an answer made of lines. ``accept-encoding``: of later requests (RFC 7694)."""
+    headers = {
+        "content-type": CONTENT_TYPE,
+        "vary": "accept-encoding",
+        "accept-encoding": ", ".join(ENCODINGS),
+    }
+    return headers | {"content-encoding": encoding} if encoding else headers
 
 
 def json_response(

@@ -25,14 +25,14 @@ from starlette.routing import Route
 from holdfast.core.errors import DatabaseError, ProtocolError
 from holdfast.core.limits import EVENT_HEARTBEAT_MS, JOURNAL_PAGE_MAX, WIRE_INTEGER_MAX
 from holdfast.protocol.codec import RequestT, decode_request
-from holdfast.protocol.compression import gunzip_bounded
+from holdfast.protocol.compression import unpack_bounded
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.protocol.version import ECHO_HEADER, PROTOCOL
 from holdfast.server.answer import Lines, Streamed, error_response, json_response, line_headers
 from holdfast.server.api import Authenticator, ExchangeService
 from holdfast.server.events import Hub, Subscription
 from holdfast.server.principal import Principal
-from holdfast.server.request import Body, accepts_gzip, checked_echo, echo_of, is_gzipped
+from holdfast.server.request import Body, answer_encoding, body_encoding, checked_echo, echo_of
 from holdfast.sql.replica import compile_replica
 
 log = logging.getLogger(__name__)
@@ -176,19 +176,19 @@ class _Shell:
         serve: Callable[..., Iterator[Line]],
     ) -> Response:
         principal = await self._principal(request)
-        compressed = is_gzipped(request.headers)
-        pieces = await body.read(compressed=compressed)
-        gzip = accepts_gzip(request.headers)
+        packed = body_encoding(request.headers)
+        pieces = await body.read(compressed=packed is not None)
+        encoding = answer_encoding(request.headers)
 
         def begin() -> Lines:
             raw = b"".join(pieces)
-            if compressed:
-                raw = gunzip_bounded([raw])
+            if packed is not None:
+                raw = unpack_bounded([raw], packed)
             message = decode_request(raw, kind)
-            return Lines(serve(principal, message, echo=echo), gzip=gzip)
+            return Lines(serve(principal, message, echo=echo), encoding=encoding)
 
         lines = await self._run(begin)
-        headers = line_headers(gzipped=lines.gzipped)
+        headers = line_headers(lines.encoding)
         if lines.whole:
             return Response(lines.take(), headers=headers)
         return Streamed(self._batches(lines), headers=headers)

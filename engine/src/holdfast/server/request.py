@@ -22,6 +22,7 @@ from holdfast.core.limits import (
     REQUEST_COMPRESSED_BYTES_MAX,
     REQUEST_DEADLINE_MS,
 )
+from holdfast.protocol.compression import ENCODINGS, Encoding
 from holdfast.protocol.version import ECHO_HEADER
 
 REQUEST_CONTENT_TYPE = "application/json"
@@ -46,8 +47,8 @@ def echo_of(headers: Headers) -> str:
     return checked_echo(values[0]) if values else ""
 
 
-def is_gzipped(headers: Headers) -> bool:
-    """Whether the body is compressed.
+def body_encoding(headers: Headers) -> Encoding | None:
+    """How the body is compressed, if it is.
 
     Raises ``ProtocolError`` 415 for a wrong type (``bad_content_type``) or encoding
     (``bad_encoding``).
@@ -61,20 +62,26 @@ def is_gzipped(headers: Headers) -> bool:
         )
     encodings = headers.getlist("content-encoding")
     encoding = ",".join(encodings).strip().lower()
-    if encoding not in ("", "identity", "gzip"):
-        raise ProtocolError(
-            "content-encoding is gzip, once, or left out", code="bad_encoding", status=415
-        )
-    return encoding == "gzip"
+    if encoding in ("", "identity"):
+        return None
+    for known in ENCODINGS:
+        if encoding == known:
+            return known
+    raise ProtocolError(
+        f"content-encoding is {' or '.join(ENCODINGS)}, once, or left out",
+        code="bad_encoding",
+        status=415,
+    )
 
 
-def accepts_gzip(headers: Headers) -> bool:
-    """Whether the answer may be compressed."""
+def answer_encoding(headers: Headers) -> Encoding | None:
+    """How the answer may be compressed: the best that both ends have."""
+    accepted = set()
     for part in ",".join(headers.getlist("accept-encoding")).lower().split(","):
         name, _, quality = part.partition(";")
-        if name.strip() == "gzip":
-            return quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
+        if quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            accepted.add(name.strip())
+    return next((encoding for encoding in ENCODINGS if encoding in accepted), None)
 
 
 class Body:

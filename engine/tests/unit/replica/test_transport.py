@@ -5,6 +5,7 @@ The stub is a socket that answers with given bytes; the last tests use the serve
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
@@ -32,6 +33,7 @@ from holdfast.core.errors import (
 )
 from holdfast.core.limits import RESPONSE_MEMORY_BYTES_MAX, RETRY_AFTER_MS_MAX
 from holdfast.protocol.codec import decode_request, encode_error, encode_line, encode_request
+from holdfast.protocol.compression import ENCODINGS, Encoding, pack_bytes, unpack_bounded
 from holdfast.protocol.messages import (
     Change,
     Checkpoint,
@@ -223,6 +225,27 @@ def test_a_large_request_is_compressed(stub: Stub, transport: HttpTransport) -> 
     assert gzip.decompress(body) == encode_request(request)
 
 
+def test_zstd_goes_up_to_a_server_that_has_said_it_takes_it(
+    stub: Stub, transport: HttpTransport
+) -> None:
+    change = Change(table="t", key=["k"], op="insert", new={"note": "x" * 5000})
+    transaction = Transaction(number=1, id="0" * 32, at=1, changes=[change])
+    request = exchange(transactions=[transaction])
+    takes = http(WHOLE, accept_encoding="gzip, zstd;q=1")
+    no = error("415 Unsupported Media Type", "bad_encoding")
+    stub.answers.extend([takes, takes, no, http(WHOLE)])
+    sent = []
+    for _ in range(4):
+        with contextlib.suppress(SyncError):
+            transport.exchange(request, ECHO).close()
+        before, _, body = stub.requests[-1].partition(b"\r\n\r\n")
+        assert b"accept-encoding: zstd, gzip" in before.lower()
+        name: Any = next(e for e in ENCODINGS if b"content-encoding: " + e.encode() in before)
+        assert unpack_bounded([body], name) == encode_request(request)
+        sent.append(name)
+    assert sent == ["gzip", "zstd", "zstd", "gzip"]
+
+
 def test_a_connection_is_used_again(stub: Stub, transport: HttpTransport) -> None:
     stub.answers.extend([http(WHOLE)] * 3)
     for _ in range(3):
@@ -230,11 +253,14 @@ def test_a_connection_is_used_again(stub: Stub, transport: HttpTransport) -> Non
     assert stub.connections == 1
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("pieces", [1, 3, 1000])
-def test_a_compressed_answer(stub: Stub, transport: HttpTransport, pieces: int) -> None:
+def test_a_compressed_answer(
+    stub: Stub, transport: HttpTransport, pieces: int, encoding: Encoding
+) -> None:
     rows: list[Line] = [Rows("t", [[number, "x" * 50]]) for number in range(pieces)]
     body = encoded(head(), *rows, Checkpoint({}, pieces + 1))
-    answer = ask(stub, transport, http(gzip.compress(body), content_encoding="gzip"))
+    answer = ask(stub, transport, http(pack_bytes(body, encoding), content_encoding=encoding))
     assert list(answer.lines()) == rows
     answer.close()
 
@@ -509,6 +535,12 @@ CUTS = {
     ),
     "gzip with a flipped bit": (
         cut(http(gzip.compress(WHOLE)[:-5] + b"\0" * 5, content_encoding="gzip")), "broken_answer",
+    ),
+    "zstd cut short": (
+        cut(http(pack_bytes(WHOLE, "zstd")[:-1], content_encoding="zstd")), "broken_answer",
+    ),
+    "zstd with something behind": (
+        cut(http(pack_bytes(WHOLE, "zstd") * 2, content_encoding="zstd")), "broken_answer",
     ),
     "silence": (silent, "timeout"),
     "silence in the body": (silent_after_head, "timeout"),

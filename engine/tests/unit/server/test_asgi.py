@@ -28,6 +28,7 @@ from holdfast.core.limits import (
     REQUEST_COMPRESSED_BYTES_MAX,
 )
 from holdfast.protocol.codec import decode_line, encode_request
+from holdfast.protocol.compression import ENCODINGS, Encoding, pack_bytes, unpack_bounded
 from holdfast.protocol.messages import (
     Change,
     Checkpoint,
@@ -232,25 +233,36 @@ def test_an_answer_is_lines(server: Running, path: str) -> None:
     assert server.service.requests[0][0].user == "ann"
 
 
-@pytest.mark.parametrize("accept", ["gzip", "br, gzip;q=0.5", "identity", "", "gzip;q=0"])
+@pytest.mark.parametrize(
+    ("accept", "encoding"),
+    [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("identity", None), ("gzip;q=0", None),
+     ("gzip, zstd", "zstd"), ("zstd;q=0, gzip", "gzip"), ("Zstd", "zstd")],
+)  # fmt: skip
 def test_a_large_answer_is_streamed_and_compressed_if_accepted(
-    server: Running, accept: str
+    server: Running, accept: str, encoding: Encoding | None
 ) -> None:
     server.service.rows, server.service.row_bytes = 3000, 300
-    response = server.post(GOOD, accept_encoding=accept or "identity")
-    compressed = response.headers.get("content-encoding") == "gzip"
-    assert compressed == ("gzip" in accept and not accept.endswith("q=0"))
+    sent = {"authorization": "Bearer token-a", "accept-encoding": accept}
+    with server.client.stream(
+        "POST", "/v1/exchange", content=GOOD, headers={"content-type": "application/json"} | sent
+    ) as response:
+        body = b"".join(response.iter_raw())
+    assert response.headers.get("content-encoding") == encoding
+    assert response.headers["accept-encoding"] == "zstd, gzip"
     assert "content-length" not in response.headers
-    assert len(lines(response)) == 3002
+    if encoding is not None:
+        body = unpack_bounded([body], encoding)
+    assert len(body.splitlines()) == 3002
     server.service.closed.acquire(timeout=20)
 
 
-def test_a_compressed_request_is_understood(server: Running) -> None:
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_compressed_request_is_understood(server: Running, encoding: Encoding) -> None:
     change = Change(table="stock", key=["x" * 5000], op="insert")
     transaction = Transaction(number=1, id="0" * 32, at=1, changes=[change])
     request = exchange(transactions=[transaction])
-    body = gzip.compress(encode_request(request))
-    assert server.post(body, content_encoding="gzip").status_code == 200
+    body = pack_bytes(encode_request(request), encoding)
+    assert server.post(body, content_encoding=encoding).status_code == 200
     assert server.service.requests[0][1] == request
 
 
@@ -360,7 +372,14 @@ BAD: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "gzip not declared": (gzip.compress(GOOD), {}, 400, "bad_json"),
     "brotli": (GOOD, {"content_encoding": "br"}, 415, "bad_encoding"),
     "deflate": (GOOD, {"content_encoding": "deflate"}, 415, "bad_encoding"),
-    "zstd": (GOOD, {"content_encoding": "zstd"}, 415, "bad_encoding"),
+    "zstd that is none": (GOOD, {"content_encoding": "zstd"}, 400, "bad_encoding"),
+    "zstd in gzip": (
+        pack_bytes(pack_bytes(GOOD, "zstd"), "gzip"), {"content_encoding": "zstd, gzip"}, 415,
+        "bad_encoding",
+    ),
+    "zstd bomb": (
+        pack_bytes(bytes(40_000_000), "zstd"), {"content_encoding": "zstd"}, 413, "too_large",
+    ),
     "unknown encoding": (GOOD, {"content_encoding": "rot13"}, 415, "bad_encoding"),
     "no content type": (GOOD, {"content_type": ""}, 415, "bad_content_type"),
     "form": (GOOD, {"content_type": "application/x-www-form-urlencoded"}, 415, "bad_content_type"),
