@@ -26,6 +26,7 @@ BIN := $(VENV)/bin
 UV := $(CURDIR)/$(TOOLS)/bin/uv
 LINK_DIR ?= /usr/local/bin
 PYTEST_ARGS ?=
+MODULES := browser/node_modules
 BENCH_ARGS ?=
 
 # The first Python on PATH that is new enough and complete; looked for only when it is needed.
@@ -43,7 +44,7 @@ help: ## Show this list
 # --- set-up -------------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(VENV)/.stamp-packages uv-on-path ## Install everything that is needed (instant when done before)
+setup: $(VENV)/.stamp-packages uv-on-path browser-setup ## Install everything that is needed (instant when done before)
 
 $(TOOLS)/.stamp-uv: tools/requirements-uv.txt
 	@echo "Installing uv into $(TOOLS)/"
@@ -77,6 +78,33 @@ uv-on-path: $(TOOLS)/.stamp-uv
 		fi; \
 	fi
 
+# The browser replica needs Node and npm, and for its tests a Chromium. Where they are missing and this
+# is Debian's root, they are installed; otherwise what needs them says so and is left out.
+.PHONY: browser-setup
+browser-setup: $(MODULES)/.stamp
+	@if ! command -v chromium >/dev/null; then
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+			echo 'Installing chromium, for the tests of the browser replica'
+			{ apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 \
+				|| echo 'chromium could not be installed: tests in a browser will be skipped' >&2
+		else
+			echo 'No chromium (Debian: apt-get install chromium): tests in a browser will be skipped' >&2
+		fi
+	fi
+
+$(MODULES)/.stamp: browser/package.json browser/package-lock.json
+	@if ! command -v npm >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		echo 'Installing Node and npm, for the browser replica'
+		{ apt-get update && apt-get install -y --no-install-recommends nodejs npm; } >/dev/null 2>&1 || true
+	fi
+	if ! command -v npm >/dev/null; then
+		echo 'No npm (Node 20 or newer): the browser replica cannot be built or tested' >&2
+		exit 0
+	fi
+	echo 'Installing the packages of the browser replica'
+	cd browser && npm ci --silent --ignore-scripts
+	touch node_modules/.stamp
+
 # --- use ----------------------------------------------------------------------------------------
 
 .PHONY: run tour
@@ -100,12 +128,19 @@ lint: setup ## Style, types and the rules of the house
 	$(BIN)/ruff format --check . || failed=1
 	$(BIN)/mypy || failed=1
 	$(BIN)/python tools/check_house.py || failed=1
+	$(BIN)/python tools/protocol_schema.py --check && $(BIN)/python tools/protocol_types.py --check || failed=1
+	if [ -f $(MODULES)/.stamp ]; then
+		(cd browser && npm run --silent check && npm run --silent lint) || failed=1
+	else
+		echo 'browser/ was not checked: there is no npm'; failed=1
+	fi
 	$(EXPORT) | diff requirements.txt - || { echo 'requirements.txt is stale: run make requirements'; failed=1; }
 	exit $$failed
 
 format: setup ## Format, sort imports, fix what can be fixed safely
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
+	if [ -f $(MODULES)/.stamp ]; then (cd browser && npm run --silent format); fi
 
 bench: setup ## Measure the workloads and print ratios
 	$(BIN)/python engine/benchmarks/run.py $(BENCH_ARGS)
@@ -115,7 +150,13 @@ bench: setup ## Measure the workloads and print ratios
 # No header and no index lines: the list names packages and hashes, never the place they come from.
 EXPORT = UV_FIND_LINKS= $(UV) export --quiet --all-packages --no-emit-workspace --no-header --no-annotate
 
-.PHONY: requirements upgrade clean distclean
+.PHONY: requirements upgrade protocol clean distclean
+protocol: setup ## Write the schema of the messages, its TypeScript types and the vectors anew
+	$(BIN)/python tools/protocol_schema.py
+	$(BIN)/python tools/protocol_types.py
+	cd tools && ../$(BIN)/python -m golden
+
+
 requirements: $(TOOLS)/.stamp-uv ## Write requirements.txt anew after a dependency was added or removed
 	UV_FIND_LINKS= $(UV) lock
 	$(EXPORT) > requirements.txt.new
@@ -128,7 +169,8 @@ upgrade: $(TOOLS)/.stamp-uv ## Move to the newest versions there are today
 
 clean: ## Remove caches and build output
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist engine/dist stockroom/dist
-	find engine stockroom tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf browser/dist browser/tests/.build
+	find engine stockroom tools browser/tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the environments too: as freshly cloned
-	rm -rf $(VENV) $(TOOLS) uv.lock
+	rm -rf $(VENV) $(TOOLS) $(MODULES) uv.lock

@@ -162,6 +162,10 @@ class ReplicaProgram(msgspec.Struct, frozen=True):
 
     format: int
     fingerprint: str
+    schema: Schema
+    """What the statements were compiled from: a host needs the types of columns too."""
+    engine_tables: tuple[Table, ...]
+    """The engine's own synced tables, which come after those of the schema."""
     create: tuple[str, ...]
     triggers: dict[str, str]
     views: dict[str, str]
@@ -379,6 +383,8 @@ def _compile(schema_json: bytes) -> ReplicaProgram:
     return ReplicaProgram(
         format=PROGRAM_FORMAT,
         fingerprint=schema.fingerprint,
+        schema=schema,
+        engine_tables=schema.all_tables[len(schema.tables) :],
         create=tuple(create),
         triggers={
             name: sql

@@ -1,0 +1,65 @@
+/**
+ * Row hashes and scope digests: how two sides prove that they hold the same rows.
+ *
+ * Knows: hashing. Must not know: where rows are stored.
+ * A row's hash is keyed BLAKE2s (RFC 7693), 128 bits, over table, key and values; a scope's digest
+ * is the sum of its rows' hashes modulo 2^128 with their count, so it can be kept in O(changes).
+ */
+
+import { blake2s } from "@noble/hashes/blake2.js";
+
+import type { Row } from "./keys.js";
+import { encode, toHex } from "./values.js";
+
+export const HASH_BYTES = 16;
+const MASK = (1n << 128n) - 1n;
+
+/** 16 bytes over a row; `row` has all columns in declared order, storage values. */
+export function rowHash(scopeKey: Uint8Array, table: string, key: string, row: Row): Uint8Array {
+  return blake2s(encode([table, key, ...row]), { dkLen: HASH_BYTES, key: scopeKey });
+}
+
+/** Hex of an unkeyed BLAKE2s of a text, 128 bits. */
+export function textHash(text: string): string {
+  return toHex(blake2s(new TextEncoder().encode(text), { dkLen: HASH_BYTES }));
+}
+
+function numberOf(hash: Uint8Array): bigint {
+  return hash.length === 0 ? 0n : BigInt(`0x${toHex(hash)}`);
+}
+
+/** An order-free digest: how many rows, and the sum of their hashes modulo 2^128. */
+export class Digest {
+  readonly count: number;
+  readonly total: bigint;
+
+  constructor(count = 0, total = 0n) {
+    this.count = count;
+    this.total = total & MASK;
+  }
+
+  static of(count: number, hex: string): Digest {
+    return new Digest(count, BigInt(`0x${hex}`));
+  }
+
+  add(row: Uint8Array): Digest {
+    return new Digest(this.count + 1, this.total + numberOf(row));
+  }
+
+  remove(row: Uint8Array): Digest {
+    return new Digest(this.count - 1, this.total - numberOf(row));
+  }
+
+  /** Many rows at once: `removed` are not counted any more, `added` are. */
+  replace(removed: readonly Uint8Array[], added: readonly Uint8Array[]): Digest {
+    let total = this.total;
+    for (const row of added) total += numberOf(row);
+    for (const row of removed) total -= numberOf(row);
+    return new Digest(this.count + added.length - removed.length, total);
+  }
+
+  /** The sum as 32 hex digits. */
+  get hex(): string {
+    return this.total.toString(16).padStart(32, "0");
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Every limit of the browser replica, with its unit last in the name.
+ *
+ * Knows: numbers; those that both sides share have the names and values of `core/limits.py`, and a
+ * vector holds them to it. Upholds I31: memory, disk and time are bounded by configuration.
+ */
+
+export const KIB = 1024;
+export const MIB = 1024 * KIB;
+
+// What travels up
+export const COMPRESSION_RATIO_MAX = 200;
+export const PUSH_TRANSACTIONS_MAX = 1000;
+export const PUSH_CHANGES_MAX = 10_000;
+export const PUSH_BYTES_SOFT = 4 * MIB;
+export const TRANSACTION_CHANGES_MAX = 50_000;
+export const TRANSACTION_BYTES_MAX = 16 * MIB;
+export const SCOPES_MAX = 1000;
+export const VERIFY_RANGES_MAX = 256;
+export const VERIFY_ROWS_MAX = 4096;
+export const VERIFY_ROUNDS_MAX = 24;
+
+// What comes down
+/** Lower than a server's or a Python replica's: an answer is kept in memory until it is whole. */
+export const ANSWER_BYTES_MAX = 512 * MIB;
+export const RESPONSE_LINE_BYTES_MAX = 64 * MIB;
+export const SMALL_BODY_BYTES_MAX = 64 * KIB;
+/** A replica program: statements for 200 tables of 200 columns stay below it. */
+export const PROGRAM_BYTES_MAX = 32 * MIB;
+export const GZIP_FLOOR_BYTES = 384;
+
+// Names and values
+export const KEY_BYTES_MAX = 1024;
+export const TEXT_BYTES_MAX = 4 * MIB;
+export const SCOPE_NAME_LENGTH_MAX = 200;
+export const DECIMAL_DIGITS_MAX = 30;
+export const INTEGER_MIN = -(2n ** 63n);
+export const INTEGER_MAX = 2n ** 63n - 1n;
+export const TIMESTAMP_US_MAX = 253_402_300_799_999_999n;
+export const TIMESTAMP_US_MIN = -62_135_596_800_000_000n;
+export const WIRE_INTEGER_MAX = Number.MAX_SAFE_INTEGER;
+
+// Time
+export const CONNECT_TIMEOUT_MS = 10_000;
+export const READ_TIMEOUT_MS = 60_000;
+export const REQUEST_DEADLINE_MS = 600_000;
+export const EVENT_HEARTBEAT_MS = 10_000;
+export const RETRY_AFTER_MS_MAX = 24 * 3600 * 1000;
+
+// Tabs
+/** A tab's request to the leader is asked again of the next leader after this silence. */
+export const LEADER_SILENCE_MS = 10_000;
+/** How often a leader says that it is alive, and a tab that it still wants what it asked for. */
+export const LEADER_BEAT_MS = 2_000;
+/** An open transaction of a tab that says nothing for so long is undone: the tab is gone. */
+export const TRANSACTION_IDLE_MS = 10_000;
+/** Statements kept prepared. */
+export const STATEMENTS_MAX = 256;

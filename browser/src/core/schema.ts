@@ -1,0 +1,91 @@
+/**
+ * A schema as a replica needs it: tables and columns with their defaults filled in.
+ *
+ * Knows: the schema's JSON form. Must not know: SQL or messages. The server has checked the schema;
+ * here only its shape is read.
+ */
+
+import type { Column as ColumnJson, Table as TableJson } from "../protocol/program.generated.js";
+import { SchemaError } from "./errors.js";
+import { type ColumnType, fromWire, type Value } from "./values.js";
+
+export interface Column {
+  readonly name: string;
+  readonly type: ColumnType;
+  readonly merge: string;
+  readonly nullable: boolean;
+  readonly scale: number;
+  readonly defaultValue: Value;
+}
+
+export interface Table {
+  readonly name: string;
+  readonly key: readonly string[];
+  readonly columns: readonly Column[];
+  readonly scopes: readonly string[];
+  readonly unique: readonly (readonly string[])[];
+  readonly keyColumns: readonly Column[];
+  /** The columns that are not part of the key, in declared order. */
+  readonly dataColumns: readonly Column[];
+  readonly byName: ReadonlyMap<string, Column>;
+  readonly positions: ReadonlyMap<string, number>;
+  readonly keyPositions: readonly number[];
+  readonly dataPositions: readonly number[];
+  /** Where a row's values go in column order: from its key's values and then its data columns. */
+  readonly assembled: readonly number[];
+}
+
+function column(json: ColumnJson): Column {
+  const type = json.type ?? "text";
+  const scale = json.scale ?? 0;
+  const merge = json.merge ?? "latest";
+  const given = json.default ?? null;
+  const start = merge === "counter" ? 0n : null;
+  return {
+    name: json.name,
+    type,
+    merge,
+    nullable: json.nullable ?? false,
+    scale,
+    defaultValue: given === null ? start : fromWire(type, given, scale),
+  };
+}
+
+/** The columns a scope template names. */
+export function templateColumns(template: string): string[] {
+  return [...template.matchAll(/\{([a-z][a-z0-9_]*)\}/g)].map((found) => found[1] ?? "");
+}
+
+/** A table from its JSON form. Throws `SchemaError`. */
+export function tableOf(json: TableJson): Table {
+  const columns = json.columns.map(column);
+  const byName = new Map(columns.map((one) => [one.name, one]));
+  const positions = new Map(columns.map((one, at) => [one.name, at]));
+  const at = (name: string): number => {
+    const found = positions.get(name);
+    if (found === undefined) throw new SchemaError(`table ${json.name}: no column ${name}`);
+    return found;
+  };
+  const keyPositions = json.key.map(at);
+  const dataPositions = columns
+    .map((_, position) => position)
+    .filter((position) => !keyPositions.includes(position));
+  const order = [...keyPositions, ...dataPositions];
+  const pick = (wanted: readonly number[]): Column[] =>
+    columns.filter((_, p) => wanted.includes(p));
+  json.scopes.flatMap(templateColumns).forEach(at);
+  return {
+    name: json.name,
+    key: json.key,
+    columns,
+    scopes: json.scopes,
+    unique: json.unique ?? [],
+    keyColumns: keyPositions.map((position) => columns[position] as Column),
+    dataColumns: pick(dataPositions),
+    byName,
+    positions,
+    keyPositions,
+    dataPositions,
+    assembled: columns.map((_, position) => order.indexOf(position)),
+  };
+}

@@ -1,0 +1,201 @@
+// Made by `make protocol` from protocol/schema/messages.json; do not edit.
+
+export const VERSION = 1;
+
+/** One change of one row. `new` has the touched columns; a counter has its difference. `base` is the row's revision the edit was made on (0: none); `bases` names columns that inherit an older base from an unsettled change. `old` has the old values (not of counters). An insert's `new` has all columns but the key. */
+export interface Change {
+  readonly table: string;
+  readonly key: readonly unknown[];
+  readonly op: "delete" | "insert" | "update";
+  readonly base?: number;
+  readonly bases?: Readonly<Record<string, number>>;
+  readonly new?: Readonly<Record<string, unknown>>;
+  readonly old?: Readonly<Record<string, unknown>>;
+}
+
+/** The last line: without it nothing of the answer is believed. `lines` counts those before. */
+export interface Checkpoint {
+  readonly type: "checkpoint";
+  readonly scopes: Readonly<Record<string, Position>>;
+  readonly lines: number;
+}
+
+/** Any answer that is not 2xx: JSON with a stable code. */
+export interface ErrorAnswer {
+  readonly error: ErrorBody;
+  readonly echo?: string;
+}
+
+export interface ErrorBody {
+  readonly code: string;
+  readonly message: string;
+  readonly detail?: Readonly<Record<string, unknown>>;
+}
+
+/** `POST /v1/exchange`. `confirmed`: the outcomes up to this number are stored durably. `files`: the encodings of files that the device can unpack (`gzip`, `zstd`), best first; with none, the answer has all rows in it, however many they are. */
+export interface ExchangeRequest {
+  readonly protocol: number;
+  readonly schema: string;
+  readonly device?: string;
+  readonly epoch?: string;
+  readonly now: number;
+  readonly checkpoint?: Readonly<Record<string, Position>>;
+  readonly nonce: Nonces;
+  readonly offset?: Offset | null;
+  readonly confirmed?: number;
+  readonly files?: readonly string[];
+  readonly transactions?: readonly Transaction[];
+}
+
+/** A file that is being made: `rows` of `total` rows are in it. `scopes`: of what. */
+export interface FileBuild {
+  readonly kind: "catchup" | "snapshot";
+  readonly scopes: readonly string[];
+  readonly rows: number;
+  readonly total: number;
+}
+
+/** A file to fetch before the same exchange is repeated. `snapshot`: a SQLite file with all rows of one scope, the one in `positions`. `catchup`: lines of rows and removals, that take the device from its checkpoint to `positions`, which has all of its scopes. `path`: below the server's URL, signed and good until `until` (microseconds). `sha256` and `bytes` are of what is sent; `unpacked_bytes` is its size without the encoding. */
+export interface FileOffer {
+  readonly kind: "catchup" | "snapshot";
+  readonly id: string;
+  readonly path: string;
+  readonly until: number;
+  readonly encoding: "gzip" | "zstd";
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly unpacked_bytes: number;
+  readonly rows: number;
+  readonly positions: Readonly<Record<string, Position>>;
+}
+
+/** In place of rows: files to fetch, and files to ask for again after `retry_after_ms`. Stands alone between head and checkpoint, which then has no scopes. Such an answer settles nothing: the device repeats the exchange, with the positions that the files have brought. */
+export interface Files {
+  readonly type: "files";
+  readonly offers: readonly FileOffer[];
+  readonly building?: readonly FileBuild[];
+  readonly retry_after_ms?: number;
+}
+
+/** Keys (canonical text) of rows that are in none of the device's scopes any more. */
+export interface Gone {
+  readonly type: "gone";
+  readonly table: string;
+  readonly keys: readonly string[];
+}
+
+/** The first line of an answer. */
+export interface Head {
+  readonly type: "head";
+  readonly protocol: number;
+  readonly epoch: string;
+  readonly device: string;
+  readonly user: string;
+  readonly echo: string;
+  readonly time: number;
+  readonly schema: string;
+  readonly scopes: Readonly<Record<string, ScopeGrant>>;
+  readonly outcomes?: readonly Outcome[];
+}
+
+export type Line = Head | Rows | Gone | RangeAnswer | Files | Checkpoint;
+
+/** `since`: the nonce of the last answered exchange; `to`: the proposed next one. */
+export interface Nonces {
+  readonly since: string;
+  readonly to: string;
+}
+
+/** The device's measured clock offset (server minus device), and the bound of its error. */
+export interface Offset {
+  readonly us: number;
+  readonly error_us: number;
+}
+
+/** What became of a transaction. `held` names the transaction it waits for in `held_by`. */
+export interface Outcome {
+  readonly number: number;
+  readonly id: string;
+  readonly outcome: "applied" | "held" | "refused";
+  readonly code?: string;
+  readonly message?: string;
+  readonly field?: string;
+  readonly held_by?: number;
+  readonly versions?: Readonly<Record<string, number>>;
+}
+
+/** A scope's version, its count of rows and digest, and the server's seal on them. */
+export interface Position {
+  readonly version: number;
+  readonly count: number;
+  readonly digest: string;
+  readonly seal: string;
+}
+
+/** A queried range: either narrower parts, or (few rows) each row: table, key, rev, hash hex. */
+export interface RangeAnswer {
+  readonly type: "range";
+  readonly scope: string;
+  readonly start: string;
+  readonly end: string | null;
+  readonly count: number;
+  readonly digest: string;
+  readonly parts?: readonly RangeDigest[];
+  readonly leaf?: readonly (readonly [string, string, number, string])[];
+}
+
+/** A part of a range: `start` to `end`, its rows' count and digest. */
+export interface RangeDigest {
+  readonly start: string;
+  readonly end: string | null;
+  readonly count: number;
+  readonly digest: string;
+}
+
+/** A range of a scope's rows: from `start` (inclusive) to `end` (exclusive), `table/key`. */
+export interface RangeQuery {
+  readonly scope: string;
+  readonly start?: string;
+  readonly end?: string | null;
+}
+
+export interface RowQuery {
+  readonly table: string;
+  readonly key: string;
+}
+
+/** Rows of one table: each is its revision, then its values in column order. */
+export interface Rows {
+  readonly type: "rows";
+  readonly table: string;
+  readonly rows: readonly (readonly unknown[])[];
+}
+
+/** A scope the device may read; `key` is the key of its row hashes, hex. */
+export interface ScopeGrant {
+  readonly key: string;
+  readonly write?: boolean;
+}
+
+/** Changes that were committed together. `at`: device time at sealing, microseconds. `void` (with no changes) says that the device could not encode it; the server records it as refused with this code, so that the numbers stay without gaps. */
+export interface Transaction {
+  readonly number: number;
+  readonly id: string;
+  readonly at: number;
+  readonly changes: readonly Change[];
+  readonly after?: readonly number[];
+  readonly replaces?: number;
+  readonly void?: string;
+}
+
+/** `POST /v1/verify`: digests of ranges, and the server's version of named rows. */
+export interface VerifyRequest {
+  readonly protocol: number;
+  readonly schema: string;
+  readonly device?: string;
+  readonly epoch?: string;
+  readonly now: number;
+  readonly checkpoint?: Readonly<Record<string, Position>>;
+  readonly ranges?: readonly RangeQuery[];
+  readonly rows?: readonly RowQuery[];
+}

@@ -1,0 +1,98 @@
+// Made by `make protocol` from protocol/schema/program.json; do not edit.
+
+export const VERSION = 1;
+
+/** A constraint of the small declared set, on one column; NULL always passes. */
+export interface Check {
+  readonly column: string;
+  readonly kind: "length" | "not_empty" | "one_of" | "range";
+  readonly min?: number | null;
+  readonly max?: number | null;
+  readonly values?: readonly string[];
+}
+
+/** One column. `default` is in the wire form; without it and not `nullable`, it is required. */
+export interface Column {
+  readonly name: string;
+  readonly type?: "boolean" | "bytes" | "date" | "decimal" | "integer" | "json" | "real" | "text" | "timestamp" | "uuid";
+  readonly merge?: "client" | "counter" | "largest" | "latest" | "manual" | "server" | "smallest";
+  readonly nullable?: boolean;
+  readonly default?: unknown;
+  readonly corrected?: boolean;
+  readonly scale?: number;
+}
+
+/** `columns` refer to the primary key of `table`; deferred, no action. */
+export interface ForeignKey {
+  readonly columns: readonly string[];
+  readonly table: string;
+}
+
+/** Everything a host needs to run a replica of this schema. */
+export interface ReplicaProgram {
+  readonly format: number;
+  readonly fingerprint: string;
+  readonly schema: Schema;
+  readonly engine_tables: readonly Table[];
+  readonly create: readonly string[];
+  readonly triggers: Readonly<Record<string, string>>;
+  readonly views: Readonly<Record<string, string>>;
+  readonly local: readonly string[];
+  readonly glance: string;
+  readonly tables: Readonly<Record<string, TableProgram>>;
+}
+
+/** All synced tables of an app. `local` is SQL for tables and triggers that are not synced. */
+export interface Schema {
+  readonly name: string;
+  readonly tables: readonly Table[];
+  readonly generation?: number;
+  readonly local?: readonly string[];
+}
+
+/** One synced table. Keys are made by the client and never change. */
+export interface Table {
+  readonly name: string;
+  readonly key: readonly string[];
+  readonly columns: readonly Column[];
+  readonly scopes: readonly string[];
+  readonly on_delete?: "delete" | "keep" | "manual";
+  readonly unique?: readonly (readonly string[])[];
+  readonly foreign_keys?: readonly ForeignKey[];
+  readonly checks?: readonly Check[];
+  readonly existence_public?: boolean;
+}
+
+/** The statements of one table. Rows are all columns in declared order; keys in key order. */
+export interface TableProgram {
+  readonly name: string;
+  readonly select_row: string;
+  readonly insert_row: string;
+  readonly upsert_row: string;
+  readonly delete_row: string;
+  readonly all_rows: string;
+  readonly colliding: readonly string[];
+  readonly survey: string;
+  readonly unknown_keys: string;
+  readonly resolve_unknown: string;
+  readonly odd_texts: string;
+  readonly mend_texts: string;
+  readonly drop_empty: string;
+  readonly chained: string;
+  readonly parents: readonly string[];
+  readonly freed: readonly string[];
+  readonly set_bases: string;
+  readonly changes: string;
+  readonly key_changes: string;
+  readonly group_keys: string;
+  readonly touched_keys: string;
+  readonly unsettled_keys: string;
+  readonly set_held: string;
+  readonly held_keys: string;
+  readonly delete_group: string;
+  readonly delete_acked: string;
+  readonly select_shadow: string;
+  readonly put_shadow: string;
+  readonly delete_shadow: string;
+  readonly shadow_keys: string;
+}

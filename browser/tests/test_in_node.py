@@ -1,0 +1,44 @@
+"""The browser replica's own tests, in Node: vectors, properties, and a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+BROWSER = Path(__file__).resolve().parents[1]
+
+
+def vitest(folder: str) -> dict[str, str]:
+    """Run the tests of a folder; each test's outcome by its name."""
+    if shutil.which("node") is None or not (BROWSER / "node_modules" / "vitest").is_dir():
+        pytest.skip("needs Node and the packages of browser/ (make setup)")
+    report = BROWSER / "tests" / ".build" / f"{folder.replace('/', '-')}.json"
+    report.parent.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
+    done = subprocess.run(
+        ["node", "node_modules/vitest/vitest.mjs", "run", folder, "--reporter=default",
+         "--reporter=json", f"--outputFile.json={report}"],
+        cwd=BROWSER, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True,
+        timeout=280, check=False,
+    )  # fmt: skip
+    output = done.stdout[-8000:] + done.stderr[-4000:]
+    assert report.is_file(), output
+    outcomes = {
+        test["fullName"]: test["status"]
+        for file in json.loads(report.read_text(encoding="utf-8"))["testResults"]
+        for test in file["assertionResults"]
+    }
+    assert done.returncode == 0, output
+    return outcomes
+
+
+@pytest.mark.parametrize("folder", ["tests/vectors", "tests/unit"])
+def test_in_node(folder):
+    outcomes = vitest(folder)
+    assert outcomes
+    assert set(outcomes.values()) == {"passed"}, outcomes

@@ -1,0 +1,242 @@
+/** How this implementation answers the golden vectors; runs in Node and in a browser alike. */
+
+import { blake2s } from "@noble/hashes/blake2.js";
+
+import {
+  BACKOFF,
+  budgetReadyAtMs,
+  delayMs,
+  parseRetryAfter,
+  slowDelayMs,
+  spreadDelayMs,
+  takeRetry,
+} from "../../src/core/backoff.js";
+import { bestOffset, chooseOffset, correct, nextStamp } from "../../src/core/clock.js";
+import {
+  classify,
+  signalOf,
+  transition,
+  type Signal,
+  type State,
+} from "../../src/core/connectivity.js";
+import { Digest, rowHash } from "../../src/core/digest.js";
+import { BadValue } from "../../src/core/errors.js";
+import { transactionId, uuid7 } from "../../src/core/ids.js";
+import { keyValues, rowKey, rowScopes } from "../../src/core/keys.js";
+import { tableOf } from "../../src/core/schema.js";
+import { newSession, step } from "../../src/core/session.js";
+import { type Event, SESSION_CONFIG, type SessionConfig } from "../../src/core/sessionEvents.js";
+import {
+  check,
+  type ColumnType,
+  encode,
+  fromHex,
+  fromWire,
+  toHex,
+  toWire,
+  type Value,
+} from "../../src/core/values.js";
+
+/* Vectors are data of many shapes, held to by comparing their answers. */
+/* eslint-disable @typescript-eslint/no-explicit-any, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-return */
+type Given = any;
+
+export interface Case {
+  readonly name: string;
+  readonly in: Given;
+  readonly out: unknown;
+}
+
+export interface VectorFile {
+  readonly about: string;
+  readonly cases: readonly Case[];
+}
+
+/** A storage value in JSON, with its storage class. */
+export function tagged(value: Value): unknown {
+  if (value === null) return null;
+  if (typeof value === "string") return { text: value };
+  if (typeof value === "bigint") return { integer: value.toString() };
+  return value instanceof Uint8Array ? { bytes: toHex(value) } : { real: value };
+}
+
+export function untagged(tag: any): Value {
+  if (tag === null) return null;
+  if ("integer" in tag) return BigInt(tag.integer);
+  if ("bytes" in tag) return fromHex(tag.bytes);
+  if ("text" in tag) return tag.text as string;
+  const infinite: Record<string, number> = { inf: Infinity, "-inf": -Infinity, nan: NaN };
+  return typeof tag.real === "string" ? (infinite[tag.real] ?? NaN) : (tag.real as number);
+}
+
+/** snake_case names of the vectors as camelCase, and back. */
+function renamed(value: any, name: (key: string) => string): any {
+  if (Array.isArray(value)) return value.map((item) => renamed(item, name));
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [name(key), renamed(inner, name)]),
+  );
+}
+const camel = (key: string): string =>
+  key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+const snake = (key: string): string =>
+  key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+function refusedOr(compute: () => unknown): unknown {
+  try {
+    return compute();
+  } catch (error) {
+    if (error instanceof BadValue) return { error: error.code };
+    throw error;
+  }
+}
+
+function values(given: Given): unknown {
+  const type = given.type as ColumnType;
+  const scale = (given.scale ?? 0) as number;
+  return refusedOr(() => {
+    const stored =
+      "storage" in given
+        ? check(type, untagged(given.storage), scale)
+        : fromWire(type, JSON.parse(given.wire), scale);
+    return { storage: tagged(stored), wire: toWire(type, stored) };
+  });
+}
+
+function keys(given: Given): unknown {
+  const { columns, scopes, key } = given.table;
+  const table = tableOf({
+    name: "t",
+    key,
+    scopes,
+    columns: Object.entries(columns).map(([name, type]) => ({ name, type: type as ColumnType })),
+  });
+  const row = (given.row as unknown[]).map(untagged);
+  return refusedOr(() => {
+    const text = rowKey(table, row);
+    const back = { key: text, values: keyValues(table, text).map(tagged) };
+    try {
+      return { ...back, scopes: rowScopes(table, row) };
+    } catch (error) {
+      if (error instanceof BadValue) return { ...back, scopes_error: error.code };
+      throw error;
+    }
+  });
+}
+
+function digests(given: Given): unknown {
+  if ("blake2s" in given) {
+    const key = given.key === undefined ? {} : { key: fromHex(given.key) };
+    return toHex(blake2s(fromHex(given.blake2s), { dkLen: given.size, ...key }));
+  }
+  if ("uuid7_us" in given) return uuid7(BigInt(given.uuid7_us), () => fromHex(given.random));
+  if ("transaction_id" in given) return transactionId(() => fromHex(given.transaction_id));
+  const hashes = (given.rows as any[]).map((row) =>
+    rowHash(fromHex(given.scope_key), row.table, row.key, row.values.map(untagged)),
+  );
+  const digest = hashes.reduce((sum, hash) => sum.add(hash), new Digest());
+  const less = digest.replace(hashes.slice(0, given.removed), []);
+  const oneByOne = hashes.slice(0, given.removed).reduce((sum, hash) => sum.remove(hash), digest);
+  if (oneByOne.hex !== less.hex) throw new Error("remove and replace differ");
+  return {
+    hashes: hashes.map(toHex),
+    count: digest.count,
+    digest: digest.hex,
+    less: [less.count, less.hex],
+  };
+}
+
+function clock(given: Given): unknown {
+  if ("stamp" in given) return nextStamp(given.stamp[0], given.stamp[1]);
+  if ("best" in given) {
+    const samples = (given.best as number[][]).map(
+      ([sentUs = 0, receivedUs = 0, serverUs = 0]) => ({
+        sentUs,
+        receivedUs,
+        serverUs,
+      }),
+    );
+    const best = bestOffset(samples, given.now);
+    return best === null ? null : [best.offsetUs, best.errorUs];
+  }
+  if ("choose" in given)
+    return chooseOffset(given.choose[0], given.choose[1], {
+      deviceNowUs: given.device_now,
+      arrivalUs: given.arrival,
+    });
+  return correct(given.correct, {
+    offsetUs: given.offset,
+    arrivalUs: given.arrival,
+    baseUs: given.base,
+  });
+}
+
+function backoff(given: Given): unknown {
+  if ("retry_after" in given) return parseRetryAfter(given.retry_after, given.now_ms);
+  if ("budget" in given) {
+    let budget = { ...renamed(given.budget, camel), fullAtMs: 0 };
+    let nowMs = 0;
+    return (given.after_ms as number[]).map((waitMs) => {
+      nowMs += waitMs;
+      const taken = takeRetry(budget, nowMs);
+      const out = [taken !== null, budgetReadyAtMs(budget, nowMs)];
+      budget = taken ?? budget;
+      return out;
+    });
+  }
+  const config = { ...BACKOFF, ...renamed(given.config, camel) };
+  const draws = given.draws as number[];
+  if ("attempt" in given)
+    return draws.map((draw) => delayMs(config, given.attempt, draw, given.retry_after_ms));
+  return draws.map((draw) => [slowDelayMs(config, draw), spreadDelayMs(config, draw)]);
+}
+
+function connectivity(given: Given): unknown {
+  if ("failure" in given) return [classify(given.failure), signalOf(given.failure)];
+  return transition(given.state as State, given.signal as Signal);
+}
+
+function session(given: Given): unknown {
+  const wanted = renamed(given.config, camel);
+  const config: SessionConfig = {
+    ...SESSION_CONFIG,
+    ...wanted,
+    backoff: { ...BACKOFF, ...wanted.backoff },
+  };
+  let state = newSession(config);
+  return (given.events as [number, number, unknown][]).map(([nowMs, draw, event]) => {
+    const [next, effects] = step(state, renamed(event, camel) as Event, nowMs, draw);
+    state = next;
+    return renamed(effects, snake) as unknown;
+  });
+}
+
+export const ANSWERS: Readonly<Record<string, (given: Given) => unknown>> = {
+  values,
+  encoding: (given) => toHex(encode(given.values.map(untagged))),
+  keys,
+  digests,
+  clock,
+  backoff,
+  connectivity,
+  session,
+};
+
+/** Names of the cases of a file that this implementation answers otherwise, with both answers. */
+export function differing(family: string, file: VectorFile): string[] {
+  const answer = ANSWERS[family];
+  if (answer === undefined) return [`nobody answers ${family}`];
+  return file.cases.flatMap((one) => {
+    const got = answer(one.in);
+    const [left, right] = [canonical(got), canonical(one.out)];
+    return left === right ? [] : [`${one.name}: ${left} instead of ${right}`];
+  });
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    inner !== null && typeof inner === "object" && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}

@@ -1,0 +1,23 @@
+"""`python -m golden [family ...]`: write the files of `protocol/vectors/` that would differ."""
+
+from __future__ import annotations
+
+import sys
+
+from golden.families import FAMILIES
+
+
+def main() -> int:
+    """Write them."""
+    wanted = set(sys.argv[1:]) or set(FAMILIES)
+    for name in sorted(wanted):
+        family = FAMILIES[name]
+        text = family.document()
+        if not family.path.is_file() or family.path.read_text(encoding="utf-8") != text:
+            family.path.write_text(text, encoding="utf-8")
+            print(f"{family.path.name}: {len(family.stored())} cases, {len(text) // 1024} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,14 @@
+"""All families of golden vectors, by name."""
+
+from __future__ import annotations
+
+from golden import Family
+from golden.clocks import BACKOFF, CLOCK
+from golden.hashes import DIGESTS, ENCODING, KEYS
+from golden.sessions import CONNECTIVITY, SESSION
+from golden.values import VALUES
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (VALUES, ENCODING, KEYS, DIGESTS, CLOCK, BACKOFF, CONNECTIVITY, SESSION)
+}
