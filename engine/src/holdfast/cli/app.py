@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli import replica_commands, serve
+from holdfast.cli import replica_commands, serve, server_commands
 
 app = typer.Typer(
     name="holdfast",
@@ -29,6 +29,7 @@ for command in (
     serve.check,
 ):
     app.command()(command)
+app.add_typer(server_commands.server)
 
 
 def main() -> None:

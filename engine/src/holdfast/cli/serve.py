@@ -18,7 +18,10 @@ def serve(
     database: Annotated[
         str, typer.Option(help="A SQLite file, made when missing, or postgresql://user@host/name.")
     ],
-    tokens: Annotated[Path, typer.Option(help="TOML: one table per token.")],
+    tokens: Annotated[
+        Path | None,
+        typer.Option(help="TOML: one table per token, instead of devices that enrol."),
+    ] = None,
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 0,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     rules: Annotated[str | None, typer.Option(help="module:attribute, a list of rules.")] = None,

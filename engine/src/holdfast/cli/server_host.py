@@ -23,10 +23,11 @@ from holdfast.server.run import collect_rarely, serve
 
 
 def run(
-    schema: Schema, database: str, tokens: Path, *, host: str, port: int, rules: str | None
+    schema: Schema, database: str, tokens: Path | None, *, host: str, port: int, rules: str | None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; prints ``ready URL`` when it listens."""
-    authenticate = TokenFile(tokens)
+    """Serve until SIGTERM or SIGINT; prints ``ready URL`` when it listens. Without a file of
+    tokens, the people and devices in the database are let in."""
+    authenticate = None if tokens is None else TokenFile(tokens)
     with open_server(schema, database, authenticate, rules=_rules(rules)) as server:
         collect_rarely()
         serve(server.app, host, port, _ready)

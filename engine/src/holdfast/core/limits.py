@@ -111,3 +111,39 @@ DATABASE_ATTEMPTS_MAX = 12
 """How often a transaction is begun again that met another one, or lost its connection."""
 RELAY_POLL_MS = 1_000
 """How often a process looks for what others have committed, should a notification be lost."""
+
+# People and devices
+TOKEN_DAYS = 90
+"""How long a device may be away before a person has to sign in on it again."""
+TOKEN_REFRESH_DAYS = 30
+"""From this age on a device asks for a new one."""
+TOKEN_GRACE_DAYS = 30
+"""How long a token is taken after its successor was made, while that one has never been used: the
+answer that carried it may have been lost, and the device away since."""
+CODE_MINUTES = 10
+CODE_MINUTES_MAX = 24 * 60
+CODES_PER_USER_MAX = 20
+"""Codes of a user that wait to be used."""
+PASSWORD_LENGTH_MIN = 8
+PASSWORD_LENGTH_MAX = 1024
+PASSWORD_MEMORY_KIB = 32 * 1024
+"""Of each check; with three passes about 70 ms of one core."""
+PASSWORD_CHECKS_MAX = 2
+"""At the same time in a process."""
+PASSWORD_WAIT_MS = 5_000
+ENROL_BODY_BYTES_MAX = 16 * KIB
+ENROL_TRIES_BURST = 20
+"""Of one address in a row; then one each ``ENROL_TRY_EVERY_MS``."""
+ENROL_TRY_EVERY_MS = 3_000
+ENROL_NAME_TRIES_BURST = 10
+"""For one user or code in a row, from wherever; then one each ``ENROL_NAME_TRY_EVERY_MS``."""
+ENROL_NAME_TRY_EVERY_MS = 30_000
+REFRESH_TRIES_BURST = 10
+REFRESH_TRY_EVERY_MS = 60_000
+RATE_KEYS_MAX = 20_000
+"""Addresses and names that are remembered; the ones not seen for longest are forgotten first."""
+CLOCK_LEEWAY_MS = 300_000
+"""A server's clock may be set: a token is taken for so much longer."""
+ROLES_MAX = 100
+PEOPLE_PAGE_MAX = 1000
+CLIENT_VERSION_LENGTH_MAX = 100

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from holdfast.server.assembly import Server as Server
     from holdfast.server.assembly import open_server as open_server
     from holdfast.server.auth import TokenFile as TokenFile
+    from holdfast.server.people import People as People
     from holdfast.server.principal import Principal as Principal
+    from holdfast.server.registry_auth import RegistryAuth as RegistryAuth
     from holdfast.server.rules import Rule as Rule
     from holdfast.server.rules import RuleContext as RuleContext
 
 _HOMES = {
+    "People": "people",
     "Principal": "principal",
+    "RegistryAuth": "registry_auth",
     "Rule": "rules",
     "RuleContext": "rules",
     "Server": "assembly",

@@ -6,11 +6,12 @@ Knows: the shapes of both. Must not know: HTTP's wire, a database, or how a toke
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.schema.model import Schema
 from holdfast.server.principal import Principal
+from holdfast.server.store import Snapshot
 
 Authenticator = Callable[[Mapping[str, str]], Principal]
 """Takes a request's headers (names in lower case), gives who is asking.
@@ -18,6 +19,27 @@ Authenticator = Callable[[Mapping[str, str]], Principal]
 Called in a worker thread, before a body is read. Raises ``ProtocolError`` with status 401 and code
 ``sign_in`` for a missing, unknown or revoked token.
 """
+
+
+@runtime_checkable
+class StandingAuthenticator(Protocol):
+    """An authenticator whose principals are kept in the server's own database.
+
+    What it says is asked for again inside each transaction. Its ``registered`` principals are
+    watched: open event streams learn of changes by the generation of rights, without being asked
+    for one by one.
+    """
+
+    def __call__(self, headers: Mapping[str, str]) -> Principal: ...
+
+    def standing(
+        self, reads: Snapshot, principals: Sequence[Principal]
+    ) -> Sequence[Principal | None]:
+        """The principals with their rights as of these reads; None for one that stands no more.
+
+        In a write transaction what was told stays so until the commit.
+        """
+        ...
 
 
 class ExchangeService(Protocol):

@@ -23,7 +23,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from holdfast.core.errors import DatabaseError, ProtocolError
-from holdfast.core.limits import EVENT_HEARTBEAT_MS, JOURNAL_PAGE_MAX, WIRE_INTEGER_MAX
+from holdfast.core.limits import (
+    CLOCK_LEEWAY_MS,
+    EVENT_HEARTBEAT_MS,
+    JOURNAL_PAGE_MAX,
+    WIRE_INTEGER_MAX,
+)
 from holdfast.protocol.codec import RequestT, decode_request
 from holdfast.protocol.compression import unpack_bounded
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
@@ -257,12 +262,15 @@ class _Shell:
         principal = await self._principal(request)
         subscription = self._hub.subscribe(principal)  # before the heads, so that none is missed
         try:
+            # What was revoked before the hub knew of the stream is seen here, the rest is told.
+            principal = await self._run(self._authenticate, request.headers)
+            subscription.follow(principal)
             heads = await self._run(self._service.heads, principal)
         except BaseException:
             subscription.close()
             raise
         headers = {"content-type": "text/event-stream", "x-accel-buffering": "no"}
-        same = functools.partial(self._still, request, principal)
+        same = functools.partial(self._still, request, subscription)
         return Streamed(self._moves(subscription, heads, same), headers=headers)
 
     async def _moves(
@@ -278,10 +286,15 @@ class _Shell:
                 news = await subscription.next(self._heartbeat_ms)
                 if subscription.closed or not await still():
                     return
-                yield _event("moved", {"scopes": news}) if news else b": alive\n\n"
+                alive = news is None
+                yield b": alive\n\n" if alive else _event("moved", {"scopes": news})
 
-    async def _still(self, request: Request, principal: Principal) -> bool:
-        """Whether the token of an open stream still stands for the same principal."""
+    async def _still(self, request: Request, subscription: Subscription) -> bool:
+        """Whether an open stream's token still stands for the same principal."""
+        principal = subscription.principal
+        if principal.registered:  # whoever revokes it closes the subscription
+            leeway_us = CLOCK_LEEWAY_MS * 1000
+            return self._service.now_us() <= principal.until_us + leeway_us
         try:
             return await self._run(self._authenticate, request.headers) == principal
         except ProtocolError:

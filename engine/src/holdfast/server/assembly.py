@@ -5,6 +5,7 @@ Knows: how the parts fit. Must not know: what is inside them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import threading
@@ -20,11 +21,16 @@ from starlette.applications import Starlette
 from holdfast.core.errors import HoldfastError
 from holdfast.core.limits import FOREIGN_WRITE_POLL_MS
 from holdfast.schema.model import Schema
-from holdfast.server.api import Authenticator
+from holdfast.server.api import Authenticator, StandingAuthenticator
 from holdfast.server.asgi import asgi
 from holdfast.server.events import Hub
+from holdfast.server.people import People
+from holdfast.server.principal import Principal
+from holdfast.server.registry_auth import RegistryAuth
+from holdfast.server.rights_watch import Judge, RightsWatch
 from holdfast.server.rules import Rule
-from holdfast.server.service import Service
+from holdfast.server.service import Service, Standing
+from holdfast.server.store import Store
 from holdfast.server.stores import open_store
 
 log = logging.getLogger("holdfast.server")
@@ -47,12 +53,16 @@ class Server:
     service: Service
     hub: Hub
     app: Starlette
+    people: People
     _stop: threading.Event
     _watcher: threading.Thread
+    _rights: RightsWatch | None
 
     def close(self) -> None:
         self._stop.set()
         self._watcher.join()
+        if self._rights is not None:
+            self._rights.close()
         self.hub.close()
         self.service.close()
 
@@ -71,25 +81,32 @@ class Server:
 def open_server(
     schema: Schema,
     database: str | Path,
-    authenticate: Authenticator,
+    authenticate: Authenticator | None = None,
     *,
+    sign_in: Authenticator | None = None,
     rules: Sequence[Rule] = (),
 ) -> Server:
     """Open or make the server's database and put an app over it.
 
-    ``database``: a file of SQLite, or ``postgresql://user@host/name``. Raises ``SchemaError``
-    (``schema_mismatch``) or ``DatabaseError``.
+    ``database``: a file of SQLite, or ``postgresql://user@host/name``. ``authenticate``: by default
+    the registry in that database, with devices that enrol; then ``sign_in`` is asked for whoever
+    shows no device token. Raises ``SchemaError`` (``schema_mismatch``) or ``DatabaseError``.
     """
     hub = Hub()
     store = open_store(schema, database, random_bytes=secrets.token_bytes)
+    if authenticate is None:
+        authenticate = RegistryAuth(store, now_us=_now_us, sign_in=sign_in)
+    standing = authenticate.standing if isinstance(authenticate, StandingAuthenticator) else None
     try:
+        tell = store.relay(hub.publish)
         service = Service(
             schema,
             store,
             rules=rules,
             now_us=_now_us,
             random_bytes=secrets.token_bytes,
-            on_commit=store.relay(hub.publish),
+            on_commit=tell,
+            standing=standing,
         )
     except BaseException:
         store.close()
@@ -99,7 +116,20 @@ def open_server(
         target=_watch, args=(service, stop), name="holdfast-watcher", daemon=True
     )
     watcher.start()
-    return Server(service, hub, asgi(service, authenticate, hub=hub), stop, watcher)
+    people = People(store, now_us=_now_us, random_bytes=secrets.token_bytes, on_commit=tell)
+    rights = None if standing is None else RightsWatch(hub, _judge(store, standing))
+    app = asgi(service, authenticate, hub=hub)
+    return Server(service, hub, app, people, stop, watcher, rights)
+
+
+def _judge(store: Store, standing: Standing) -> Judge:
+    """What principals may do now, in one read."""
+
+    def judge(principals: Sequence[Principal]) -> Sequence[Principal | None]:
+        with contextlib.closing(store.read()) as snapshot:
+            return standing(snapshot, principals)
+
+    return judge
 
 
 def _watch(service: Service, stop: threading.Event) -> None:

@@ -38,6 +38,12 @@ class _Loaded:
     fault: str = ""
 
 
+def bearer_token(headers: Mapping[str, str]) -> str:
+    """The token of the Authorization header; empty when there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 class TokenFile:
     """An authenticator over a TOML file with one table per token at the top level.
 
@@ -63,9 +69,8 @@ class TokenFile:
             raise UsageError(self._loaded.fault, code="tokens_invalid")
 
     def __call__(self, headers: Mapping[str, str]) -> Principal:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
+        token = bearer_token(headers)
+        if not token:
             raise ProtocolError("a device token is needed", code="sign_in", status=401)
         loaded = self._current()
         if loaded.fault:

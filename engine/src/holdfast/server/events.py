@@ -11,13 +11,17 @@ import asyncio
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import EVENT_STREAMS_PER_DEVICE_MAX
 from holdfast.server.principal import Principal
+from holdfast.server.registry import RIGHTS
+
+_REVIEWED_AT_ONCE = 2000
+"""Streams whose devices are asked for in one read."""
 
 
 class Subscription:
@@ -34,6 +38,7 @@ class Subscription:
         self._wake = asyncio.Event()
         self._lock = threading.Lock()
         self._news: dict[str, int] = {}
+        self._follows = False
         self._closed = False
 
     @property
@@ -41,8 +46,8 @@ class Subscription:
         return self._closed
 
     async def next(self, timeout_ms: float | None = None) -> dict[str, int] | None:
-        """The news since the last call, as soon as there are any; ``None`` at the time-out, and
-        at once and for ever when closed."""
+        """The news since the last call, as soon as there are any (none of them, when only rights
+        have changed); ``None`` at the time-out, and at once and for ever when closed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1000):
                 await self._wake.wait()
@@ -51,19 +56,31 @@ class Subscription:
         self._wake.clear()
         with self._lock:
             news, self._news = self._news, {}
-        return news or None
+            follows, self._follows = self._follows, False
+        return news if news or follows else None
 
     def offer(self, moved: Mapping[str, int]) -> None:
         """Take in news, from any thread."""
-        readable = {scope: at for scope, at in moved.items() if self.principal.may_read(scope)}
-        if not readable:
-            return
         with self._lock:
+            readable = {scope: at for scope, at in moved.items() if self.principal.may_read(scope)}
+            if not readable:
+                return
             first = not self._news
             for scope, version in readable.items():
                 self._news[scope] = max(version, self._news.get(scope, 0))
         if first:
             self._call(self._wake.set)
+
+    def follow(self, principal: Principal) -> None:
+        """Take in what the principal may do now, from any thread; wakes the stream when that is
+        something else."""
+        with self._lock:
+            if principal == self.principal:
+                return
+            self.principal = principal
+            self._news = {s: at for s, at in self._news.items() if principal.may_read(s)}
+            self._follows = True
+        self._call(self._wake.set)
 
     def close(self) -> None:
         """End it, from any thread; more than once is fine."""
@@ -107,6 +124,8 @@ class Hub:
         self._subscriptions: set[Subscription] = set()
         self._per_device: Counter[tuple[str, str]] = Counter()
         self._closed = False
+        self.on_rights: Callable[[], None] | None = None
+        """Called, from any thread, when the generation of rights has moved."""
 
     def subscribe(self, principal: Principal) -> Subscription:
         """Open a stream; call it on the event loop that will read it, and close it in the end.
@@ -130,10 +149,28 @@ class Hub:
 
     def publish(self, moved: Mapping[str, int]) -> None:
         """Tell that scopes have new versions. From any thread; never waits for a subscriber."""
+        if RIGHTS in moved:
+            moved = {scope: at for scope, at in moved.items() if scope != RIGHTS}
+            if self.on_rights is not None:
+                self.on_rights()
+        if not moved:
+            return
         with self._lock:
             subscriptions = tuple(self._subscriptions)
         for subscription in subscriptions:
             subscription.offer(moved)
+
+    def review(self, judge: Callable[[Sequence[Principal]], Sequence[Principal | None]]) -> None:
+        """Have the registered principals of all open streams judged, and end or change theirs."""
+        with self._lock:
+            subscriptions = [s for s in self._subscriptions if s.principal.registered]
+        for start in range(0, len(subscriptions), _REVIEWED_AT_ONCE):
+            piece = subscriptions[start : start + _REVIEWED_AT_ONCE]
+            for subscription, now in zip(piece, judge([s.principal for s in piece]), strict=True):
+                if now is None:
+                    subscription.close()
+                else:
+                    subscription.follow(now)
 
     def forget(self, subscription: Subscription) -> None:
         """Called by a subscription that closes."""

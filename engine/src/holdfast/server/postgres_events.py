@@ -20,6 +20,7 @@ import psycopg
 
 from holdfast.core.limits import RELAY_POLL_MS
 from holdfast.server.postgres_snapshot import Connection
+from holdfast.server.registry import RIGHTS
 from holdfast.server.store import OnCommit
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,11 @@ class Relay:
 
     def _look(self, db: Connection) -> None:
         """Find what no notification has told."""
-        rows = db.execute("SELECT scope, head FROM holdfast_scope").fetchall()
+        rows = db.execute(
+            "SELECT scope, head FROM holdfast_scope "
+            "UNION ALL SELECT $1, generation FROM holdfast_rights",
+            (RIGHTS,),
+        ).fetchall()
         self._hear(dict(rows))
 
 

@@ -19,14 +19,15 @@ from holdfast.core.limits import MIB, ROWS_PER_LINE
 from holdfast.core.values import Value
 from holdfast.schema.model import Table
 from holdfast.server.postgres_errors import translated
+from holdfast.server.postgres_registry import PostgresRegistry
 from holdfast.server.store import Device, JournalEntry, Moved, Row, Scope, Stored
 from holdfast.sql.postgres import Program, text_array
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 SELECT_DEVICE = (
-    'SELECT device, "user", nonce, high, confirmed, last_seen, offset_us '
-    "FROM holdfast_device WHERE device = $1"
+    'SELECT device, "user", nonce, high, confirmed, last_seen, offset_us, waiting, '
+    "oldest_us, client FROM holdfast_device WHERE device = $1"
 )
 FETCH_ROWS = 1000
 _FETCH_BYTES_SOFT = 4 * MIB
@@ -49,6 +50,10 @@ class PostgresReads:
         self._program = program
         self._cursors = 0
         self._row_bytes = MIB // 64
+
+    @property
+    def registry(self) -> PostgresRegistry:
+        return PostgresRegistry(self._run)
 
     def _run(self, sql: QueryNoTemplate, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return all of its rows."""

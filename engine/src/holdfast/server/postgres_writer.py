@@ -31,6 +31,7 @@ from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.server.postgres_errors import translated
 from holdfast.server.postgres_notes import fold, rule_sql, rule_value
+from holdfast.server.postgres_registry import PostgresRegistry
 from holdfast.server.postgres_snapshot import (
     SELECT_DEVICE,
     Connection,
@@ -85,6 +86,10 @@ class PostgresWriter(PostgresReads):
         self._revs: dict[str, dict[str, int]] = {}
         self._written: dict[str, list[Sequence[str]]] = {}
         self._depth = 0
+
+    @property
+    def registry(self) -> PostgresRegistry:
+        return PostgresRegistry(self._run, locks=True)
 
     def close(self) -> None:
         """The store ends the transaction."""
@@ -200,13 +205,16 @@ class PostgresWriter(PostgresReads):
     def put_device(self, device: Device) -> None:
         self._run(
             'INSERT INTO holdfast_device (device, "user", nonce, high, confirmed, last_seen, '
-            "offset_us) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (device) DO UPDATE SET "
+            "offset_us, waiting, oldest_us, client) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (device) DO UPDATE SET "
             '"user" = excluded."user", nonce = excluded.nonce, high = excluded.high, '
             "confirmed = excluded.confirmed, last_seen = excluded.last_seen, "
-            "offset_us = excluded.offset_us",
+            "offset_us = excluded.offset_us, waiting = excluded.waiting, "
+            "oldest_us = excluded.oldest_us, client = excluded.client",
             (
                 device.device, device.user, device.nonce, device.high, device.confirmed,
-                device.last_seen, device.offset_us,
+                device.last_seen, device.offset_us, device.waiting, device.oldest_us,
+                device.client,
             ),
         )  # fmt: skip
 

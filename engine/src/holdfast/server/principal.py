@@ -16,13 +16,20 @@ def matches(pattern: str, scope: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A user on a device. ``read`` and ``write`` are scope names, or prefixes ending with ``*``."""
+    """A user on a device. ``read`` and ``write`` are scope names, or prefixes ending with ``*``.
+
+    ``device`` is empty for a person who has signed in and has enrolled no device yet. A
+    ``registered`` device is known to the server's registry, which says at each transaction what it
+    may do; ``until_us`` (0: for ever) is when what it has shown must be shown anew.
+    """
 
     user: str
     device: str
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     roles: tuple[str, ...] = field(default=())
+    registered: bool = False
+    until_us: int = field(default=0, compare=False)
 
     def may_read(self, scope: str) -> bool:
         return any(matches(pattern, scope) for pattern in (*self.read, *self.write))

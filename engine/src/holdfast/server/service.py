@@ -38,6 +38,7 @@ from holdfast.server.journal import read_journal
 from holdfast.server.principal import Principal
 from holdfast.server.pull import Answer, last_line, news
 from holdfast.server.push import Pushed, push
+from holdfast.server.registry import RIGHTS
 from holdfast.server.rules import Rule
 from holdfast.server.store import Device, JournalEntry, OnCommit, Scope, Snapshot, Store, Writer
 from holdfast.server.verify import answer_range, answer_rows, check_row_queries
@@ -46,6 +47,7 @@ from holdfast.sqlite.failpoints import failpoint
 SNAPSHOT_ATTEMPTS = 8
 """Direct writes may come in between; after this many the device is asked to come again."""
 _DAY_US = 86_400 * 1_000_000
+Standing = Callable[[Snapshot, Sequence[Principal]], Sequence[Principal | None]]
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +64,18 @@ class Service:
         now_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
         on_commit: OnCommit | None = None,
+        standing: Standing | None = None,
     ) -> None:
-        """``now_us``: the server's clock, microseconds since 1970, UTC."""
+        """``now_us``: the server's clock, microseconds since 1970, UTC. ``standing``: asked inside
+        each transaction what the one who asks may do now (``StandingAuthenticator.standing``)."""
         self._schema = schema
         self._store = store
         self._engine = Engine(schema, tuple(rules), random_bytes)
         self._now_us = now_us
         self._random_bytes = random_bytes
         self._on_commit = on_commit
+        self._standing = standing
+        self._generation = 0
         self._start()
 
     @property
@@ -100,11 +106,13 @@ class Service:
         check_request(request, principal=principal, schema=self._schema, epoch=self.epoch)
         arrival_us = self._now_us()
         snapshot, outcomes = self._read_only(principal, request, arrival_us), list[Outcome]()
+        pushed = snapshot is None
         if snapshot is None:
             outcomes = self._push(principal, request, arrival_us)
             failpoint("push.after_commit")
             snapshot = self._snapshot()
         try:
+            principal = self._still(snapshot, principal, done=pushed)
             scopes = self._readable(snapshot, principal)
             head = self._head(principal, scopes, echo=echo, outcomes=outcomes)
             positions = since(request.checkpoint, tuple(scopes))
@@ -142,12 +150,11 @@ class Service:
         snapshot.close()
         return None
 
-    def _push(
-        self, principal: Principal, request: ExchangeRequest, arrival_us: int
-    ) -> list[Outcome]:
+    def _push(self, asking: Principal, request: ExchangeRequest, arrival_us: int) -> list[Outcome]:
         """Everything that an exchange writes, in one commit."""
 
         def work(writer: Writer) -> Pushed:
+            principal = self._still(writer, asking)
             check_checkpoint(writer, self._store, request.checkpoint, principal)
             device = writer.device(principal.device) or Device(principal.device, principal.user)
             check_nonces(device, request.nonce)
@@ -195,6 +202,7 @@ class Service:
         check_row_queries(self._schema, request.rows)
         snapshot = self._snapshot()
         try:
+            principal = self._still(snapshot, principal)
             check_checkpoint(snapshot, self._store, request.checkpoint, principal)
             scopes = self._readable(snapshot, principal)
             head = self._head(principal, scopes, echo=echo, outcomes=[])
@@ -217,6 +225,21 @@ class Service:
             yield answer_range(snapshot, self._schema, query, scopes)
 
     # What an answer is made of
+
+    def _still(self, reads: Snapshot, principal: Principal, *, done: bool = False) -> Principal:
+        """The principal with its rights as of these reads. Raises ``ProtocolError`` (``sign_in``).
+
+        ``done``: its push is committed; the device must not think that nothing was taken, and is
+        asked to come again, to be told then.
+        """
+        if self._standing is None:
+            return principal
+        (now,) = self._standing(reads, [principal])
+        if now is not None:
+            return now
+        if done:
+            raise ProtocolError("rights have changed meanwhile", code="busy", status=503)
+        raise ProtocolError("the device token is not known", code="sign_in", status=401)
 
     def _readable(self, snapshot: Snapshot, principal: Principal) -> dict[str, Scope]:
         return snapshot.scopes(principal.readable(snapshot.scope_names()))
@@ -301,9 +324,17 @@ class Service:
         if not self._store.written_elsewhere():
             return False
         with contextlib.closing(self._store.read()) as snapshot:
+            self._look_at_rights(snapshot)
             if not snapshot.has_notes():
                 return False
         return self._ingest_alone()
+
+    def _look_at_rights(self, snapshot: Snapshot) -> None:
+        """Tell when another process has changed what somebody may do."""
+        generation = snapshot.registry.generation()
+        if generation != self._generation:
+            self._generation = generation
+            self._moved({RIGHTS: generation})
 
     def deep_check(self) -> int:
         """Recompute the hashes of all stored rows; how many differed from the feeds.
@@ -330,6 +361,7 @@ class Service:
     def heads(self, principal: Principal) -> dict[str, int]:
         """The head versions of the scopes that a principal may read."""
         with contextlib.closing(self._store.read()) as snapshot:
+            principal = self._still(snapshot, principal)
             return {name: scope.head for name, scope in self._readable(snapshot, principal).items()}
 
     def journal(
@@ -346,6 +378,7 @@ class Service:
         ``before``: only entries older than the one of this number, to read on.
         """
         with contextlib.closing(self._store.read()) as snapshot:
+            principal = self._still(snapshot, principal)
             return read_journal(
                 snapshot, self._schema, principal, table=table, key=key, before=before, limit=limit,
                 secret=self._store.seal_secret,

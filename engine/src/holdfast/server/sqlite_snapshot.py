@@ -15,6 +15,7 @@ from holdfast.core.digest import Digest
 from holdfast.core.keys import key_values
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
+from holdfast.server.sqlite_registry import SqliteRegistry
 from holdfast.server.store import Device, JournalEntry, Moved, Row, Scope, Stored
 from holdfast.sql.server import TableSql, any_notes, select_children, table_sql
 from holdfast.sqlite.driver import Connection
@@ -60,16 +61,20 @@ class SqliteReads:
         self._db = connection
         self._program = program
 
+    @property
+    def registry(self) -> SqliteRegistry:
+        return SqliteRegistry(self._db)
+
     def has_notes(self) -> bool:
         return bool(self._db.execute(self._program.any_notes)[0][0])
 
     def device(self, device: str) -> Device | None:
         rows = self._db.execute(
-            "SELECT device, user, nonce, high, confirmed, last_seen, offset_us "
-            "FROM holdfast_device WHERE device = ?",
+            "SELECT device, user, nonce, high, confirmed, last_seen, offset_us, waiting, "
+            "oldest_us, client FROM holdfast_device WHERE device = ?",
             (device,),
         )
-        return Device(*cast("tuple[str, str, str, int, int, int, int]", rows[0])) if rows else None
+        return Device(*cast("tuple[Any, ...]", rows[0])) if rows else None
 
     def scope_names(self) -> list[str]:
         return [str(name) for (name,) in self._db.execute("SELECT scope FROM holdfast_scope")]

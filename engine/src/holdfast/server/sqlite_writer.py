@@ -56,12 +56,14 @@ class SqliteWriter(SqliteReads):
     def put_device(self, device: Device) -> None:
         self._db.execute(
             "INSERT INTO holdfast_device (device, user, nonce, high, confirmed, last_seen, "
-            "offset_us) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device) DO UPDATE SET "
+            "offset_us, waiting, oldest_us, client) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (device) DO UPDATE SET "
             "user = excluded.user, nonce = excluded.nonce, high = excluded.high, "
             "confirmed = excluded.confirmed, last_seen = excluded.last_seen, "
-            "offset_us = excluded.offset_us",
+            "offset_us = excluded.offset_us, waiting = excluded.waiting, "
+            "oldest_us = excluded.oldest_us, client = excluded.client",
             (device.device, device.user, device.nonce, device.high, device.confirmed,
-             device.last_seen, device.offset_us),
+             device.last_seen, device.offset_us, device.waiting, device.oldest_us, device.client),
         )  # fmt: skip
 
     def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:

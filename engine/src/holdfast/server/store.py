@@ -22,6 +22,7 @@ from holdfast.core.digest import Digest
 from holdfast.core.errors import DatabaseBusy
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Schema, Table
+from holdfast.server.registry import RegistryReads, RegistryWrites
 
 T = TypeVar("T")
 OnCommit = Callable[[Mapping[str, int]], None]
@@ -80,7 +81,8 @@ class Moved(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What the server knows of a device. ``high``: the last transaction number it has decided."""
+    """What the server knows of a device. ``high``: the last transaction number it has decided;
+    ``waiting``, ``oldest_us``, ``client``: what the device has told of itself."""
 
     device: str
     user: str
@@ -89,6 +91,9 @@ class Device:
     confirmed: int = 0
     last_seen: int = 0
     offset_us: int = 0
+    waiting: int = 0
+    oldest_us: int | None = None
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,10 @@ class TryAgain(DatabaseBusy):
 class Snapshot(Protocol):
     """A consistent read. Everything is read as of one moment until ``close``."""
 
+    @property
+    def registry(self) -> RegistryReads:
+        """People and their devices."""
+
     def has_notes(self) -> bool:
         """Whether direct writes wait to be ingested."""
 
@@ -183,6 +192,9 @@ class Snapshot(Protocol):
 
 class Writer(Snapshot, Protocol):
     """One write transaction."""
+
+    @property
+    def registry(self) -> RegistryWrites: ...
 
     def hold(self, scopes: Iterable[str]) -> None:
         """Lock the scopes of the rows that were read and will be written, as far as known by now.

@@ -36,6 +36,7 @@ from holdfast.server.store import (
     Store,
     Writer,
 )
+from holdfast.testing.registry_conformance import RegistryConformance
 
 EVERY = Table(
     name="every",
@@ -89,7 +90,7 @@ def _scope(name: str, head: int = 0, count: int = 0) -> Scope:
     return Scope(name, head, Digest.of(count, f"{count:032x}"), KEY)
 
 
-class StoreConformance:
+class StoreConformance(RegistryConformance):
     """The suite; see the module."""
 
     @pytest.fixture
