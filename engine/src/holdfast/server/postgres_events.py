@@ -34,12 +34,20 @@ _read = msgspec.json.Decoder(dict[str, int]).decode
 class Relay:
     """Tells other processes what this one commits, and publishes what they tell."""
 
-    def __init__(self, connect: Callable[[], Connection], epoch: str, publish: OnCommit) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        epoch: str,
+        publish: OnCommit,
+        *,
+        generation: int,
+    ) -> None:
+        """``generation``: of rights, as it is now; only what comes later is news."""
         self._connect = connect
         self._channel = f"holdfast_{epoch}"
         self._publish = publish
         self._lock = threading.Lock()
-        self._heads: dict[str, int] = {}
+        self._heads = {RIGHTS: generation}
         self._pending: dict[str, int] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()

@@ -276,7 +276,9 @@ class PostgresStore:
 
     def relay(self, publish: OnCommit) -> OnCommit:
         if self._relay is None:
-            self._relay = Relay(self._connect, self.epoch, publish)
+            with contextlib.closing(self.read()) as snapshot:
+                generation = snapshot.registry.generation()
+            self._relay = Relay(self._connect, self.epoch, publish, generation=generation)
         return self._relay.committed
 
     def written_elsewhere(self) -> bool:

@@ -75,7 +75,8 @@ class Service:
         self._random_bytes = random_bytes
         self._on_commit = on_commit
         self._standing = standing
-        self._generation = 0
+        with contextlib.closing(store.read()) as snapshot:
+            self._generation = snapshot.registry.generation()
         self._start()
 
     @property
