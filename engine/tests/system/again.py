@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from bazaar import RULES, SCHEMA, Dump, dump
 from checks import server_outcomes
-from world import Event, FastDriver, World
+from world import Event, FastDriver, World, incarnation
 
 from holdfast.protocol.messages import Change, Nonces, Transaction
 from holdfast.server.principal import Principal
@@ -51,7 +51,7 @@ class Again:
 
     def _bytes(self, count: int) -> bytes:
         self._noise += 1
-        return b"\0\0\7" if count == 3 else self._noise.to_bytes(count, "big")
+        return incarnation(self._now) if count == 3 else self._noise.to_bytes(count, "big")
 
     def run(self) -> None:
         """All events, in order."""
@@ -62,6 +62,9 @@ class Again:
                 for sql, params in event.statements:
                     self.db.execute(sql, params)
                 self.db.execute("COMMIT")
+            elif event.kind == "purge":
+                self.service.purge()
+                self._note_conflicts()
             elif event.kind != "reopen":
                 self._poll()
                 if event.request is not None:

@@ -16,8 +16,9 @@ from holdfast.core.errors import HoldfastError, Offline
 from holdfast.core.rows import ServerRow
 from holdfast.replica import apply, members, seal, sync
 from holdfast.replica.database import transaction
-from holdfast.server import decide, feed, ingest, merge_batch, pull, push, service, sqlite_writer
+from holdfast.server import decide, feed, ingest, merge_batch, pull, push, retention, service, sqlite_writer
 from holdfast.server.feed import Touched
+from holdfast.server.sqlite_upkeep import SqliteUpkeep
 
 pytestmark = pytest.mark.slow
 
@@ -231,6 +232,36 @@ def retried_work_keeps_its_refused_twin(patch: Patch) -> None:
 
     patch.setattr(Inbox, "forget", lambda self, number: self._db.execute(
         "DELETE FROM holdfast_tx WHERE number = ?", (number + 1,)))  # fmt: skip
+
+
+@plant
+def a_device_below_the_floor_is_not_told(patch: Patch) -> None:
+    patch.setattr(service, "below_floor", lambda *_: frozenset())
+
+
+@plant
+def an_edit_of_a_purged_row_lands_on_the_one_that_has_its_key_now(patch: Patch) -> None:
+    patch.setattr(merge, "is_of_another_row", lambda *_: False)
+
+
+@plant
+def removals_are_forgotten_but_the_floor_stays(patch: Patch) -> None:
+    real = SqliteUpkeep.raise_floor
+
+    def raise_floor(self: Any, scope: str, version: int) -> None:
+        self._db.execute(
+            "DELETE FROM holdfast_feed WHERE scope = ? AND removed = 1 AND version <= ?",
+            (scope, version),
+        )
+        real(self, scope, 0)
+
+    patch.setattr(SqliteUpkeep, "raise_floor", raise_floor)
+
+
+@plant
+def rows_are_forgotten_with_the_first_of_their_removals(patch: Patch) -> None:
+    patch.setattr(retention, "_needed", lambda *_: set())
+    patch.setattr(retention, "_is_old", lambda *_: True)
 
 
 @pytest.mark.parametrize("name", PLANTS)

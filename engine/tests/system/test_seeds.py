@@ -17,7 +17,7 @@ from world import Options
 
 pytestmark = pytest.mark.slow
 
-SEEDS = range(22)
+SEEDS = range(30)
 HAPPENED: Counter[str] = Counter()
 
 SOMETIMES = (
@@ -36,6 +36,11 @@ SOMETIMES = (
     "fault late",
     "fault old",
     "fault repeat",
+    "forgot journal",
+    "forgot numbers",
+    "forgot positions",
+    "forgot removals",
+    "forgot rows",
     "held",
     "journal client",
     "journal delete",
@@ -57,6 +62,7 @@ SOMETIMES = (
     "returned",
     "revoked",
     "row gone",
+    "rows reconciled",
     "row moved between scopes",
     "set aside at replay",
     "settled by a person",
@@ -73,6 +79,7 @@ def options(seed: int) -> Options:
         faults=seed % 7 != 3,
         revocations=seed % 4 != 1,
         direct=seed % 6 != 5,
+        purges=seed % 3 != 2,
         drivers=("apsw", "stdlib", "apsw", "stdlib") if seed % 5 == 0 else ("apsw",) * 4,
     )
 

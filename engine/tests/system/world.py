@@ -61,7 +61,8 @@ from holdfast.server.sqlite_store import SqliteStore
 from holdfast.sqlite import Connection, OpenOptions, driver
 
 START_US = 1_790_000_000_000_000
-YEAR_US = 365 * 86_400 * 1_000_000
+DAY_US = 86_400 * 1_000_000
+YEAR_US = 365 * DAY_US
 SECOND_US = 1_000_000
 
 PRINCIPALS = (
@@ -99,6 +100,7 @@ class Options:
     revocations: bool = True
     foreign: bool = True
     direct: bool = True
+    purges: bool = True
     skews: tuple[int, ...] = (0, 0, 0, 0)
     drivers: tuple[str, ...] = ("apsw", "apsw", "apsw", "apsw")
 
@@ -125,6 +127,7 @@ class Ledger:
     direct_keys: set[int] = field(default_factory=set)
     overwritten: set[str] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
+    forgotten: dict[tuple[str, int], tuple[str, str, int]] = field(default_factory=dict)
     history: dict[tuple[str, int], Dump] = field(default_factory=dict)
     conflicts: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
@@ -225,6 +228,15 @@ class Device:
     def dump(self) -> Dump:
         return dump(self.rows)
 
+    def is_comparing(self) -> bool:
+        """Whether it has been told that it differs, and has not yet found out where."""
+        return bool(
+            self.rows(
+                "SELECT 1 FROM holdfast_scope "
+                "WHERE (count, digest) <> (server_count, server_digest)"
+            )
+        )
+
     def transactions(self) -> dict[int, tuple[str, str, int, int]]:
         """Number to id, state, held_by and replaces."""
         return {
@@ -289,6 +301,11 @@ def transaction_values(transaction: Transaction) -> list[Any]:
     return [[change.key, change.new, change.old] for change in transaction.changes]
 
 
+def incarnation(now_us: int) -> bytes:
+    """Those of one day are all alike, so that `again` can give rows the same revisions."""
+    return ((now_us - START_US) // DAY_US).to_bytes(3, "big")
+
+
 class World:
     """Everything, and the steps it can take."""
 
@@ -309,6 +326,7 @@ class World:
         self.committed = 0
         self.trace: list[str] = []
         self.server_tokens: set[str] = set()
+        self.journal_before: Counter[str] = Counter()
         self.last_seen: dict[tuple[str, str], Row] = {}
         self.told: set[tuple[str, int]] = set()
         self._open_server()
@@ -332,8 +350,7 @@ class World:
         )  # fmt: skip
 
     def _random_bytes(self, count: int) -> bytes:
-        # Incarnations are all alike, so that `again` can give rows the same revisions.
-        return b"\0\0\7" if count == 3 else self.server_dice.randbytes(count)
+        return incarnation(self.now) if count == 3 else self.server_dice.randbytes(count)
 
     def _device(self, number: int) -> Device:
         principal = PRINCIPALS[number]
@@ -495,6 +512,8 @@ class World:
             steps.append((7, "direct write", self.direct_write))
         if self.options.revocations:
             steps.append((4, "revoke or return", self.change_rights))
+        if self.options.purges:
+            steps.append((2, "absence", self.absence))
         if self.options.jumps:
             steps.append((3, "clock jump", self.jump))
         ((_, name, act),) = self.plan.choices(steps, weights=[weight for weight, _, _ in steps])
@@ -538,10 +557,12 @@ class World:
             if item.state == "refused" and place not in self.told:
                 self.told.add(place)
                 self.count[f"refused {item.code}"] += 1
+        self.count["rows reconciled"] += report.reconciled_rows
         assert report.verified, f"{device.name} differs after a sync: {report}"
         assert report.repaired_rows == 0, "a sync had to repair rows"
 
     def verify(self, device: Device) -> None:
+        away = self.has_missed_removals(device)
         device.verifying = True
         try:
             report = device.replica.verify()
@@ -549,7 +570,17 @@ class World:
             return
         finally:
             device.verifying = False
-        assert report.ok and not report.damaged and not report.repaired, f"{device.name}: {report}"
+        self.count["reconciled by a verify"] += bool(report.repaired)
+        assert report.ok and not report.damaged, f"{device.name}: {report}"
+        assert away or not report.repaired, f"{device.name}: {report}"
+
+    def has_missed_removals(self, device: Device) -> bool:
+        """Whether it is below a floor, or has not yet compared after it was."""
+        floors = dict(self.server_rows("SELECT scope, floor FROM holdfast_scope"))
+        return device.is_comparing() or any(
+            0 < version < floors.get(scope, 0)
+            for scope, version in device.rows("SELECT scope, version FROM holdfast_scope")
+        )
 
     def race(self, device: Device) -> None:  # noqa: C901, PLR0912 - one story of two hands
         """Two devices want the same thing at once."""
@@ -716,6 +747,68 @@ class World:
             self.ledger.direct[row[0]] += row[2] - (0 if old is None else old[2])
         return True
 
+    def absence(self, device: Device) -> None:
+        """While a device is away, rows go that it holds, perhaps with work of its own on them, and
+        longer than their removal is remembered; perhaps their keys are taken again."""
+        other = self.plan.choice([d for d in self.devices if d is not device])
+        seen, mine = other.dump(), device.dump()
+        common = [(name, key) for name in ("memo", "task", "item", "part")
+                  for key in sorted(seen[name].keys() & mine[name].keys())
+                  if other.may_write(name, seen[name][key])]  # fmt: skip
+        chosen = self.plan.sample(common, min(len(common), 3))
+        for name, key in chosen:
+            where, values = other.work.where(name, seen[name][key])
+            self._run(other, [(f"DELETE FROM {name} WHERE {where}", values)])
+        self.sync(other)
+        for name, key in chosen[:2]:
+            where, values = device.work.where(name, mine[name][key])
+            column = self.plan.choice(TABLES[name].data_columns)
+            new = device.work.value(name, column, mine, STORES[:1], device.now_us())
+            self._run(device, [(f"UPDATE {name} SET {column.name} = ? WHERE {where}",
+                                (new, *values))])  # fmt: skip
+        self._purge()
+        self.now += self.plan.choice((20, 190, 190, 420)) * DAY_US
+        self._purge()
+        if self.plan.random() < 0.5:
+            for name, key in chosen:
+                self._run(other, [self._made_again(other, name, seen[name][key])])
+            self.sync(other)
+        self.sync(device)
+
+    def _made_again(self, who: Device, name: str, row: Row) -> Statement:
+        """Another row with the key of one that was purged."""
+        table, seen = TABLES[name], who.dump()
+        fixed = {*table.key, "store"}
+        values = [
+            value if column.name in fixed
+            else who.work.value(name, column, seen, STORES[:1], who.now_us())
+            for column, value in zip(table.columns, row, strict=True)
+        ]  # fmt: skip
+        columns, marks = ", ".join(table.column_names), ", ".join("?" * len(values))
+        return f"INSERT INTO {name} ({columns}) VALUES ({marks})", tuple(values)
+
+    def _purge(self) -> None:
+        for (entry,) in self.server_rows("SELECT entry FROM holdfast_journal"):
+            self.ledger.overwritten |= tokens(entry)
+        for (image,) in self.server_rows("SELECT image FROM holdfast_row WHERE image IS NOT NULL"):
+            self.ledger.overwritten |= tokens(image)
+        journal = self._journal_kinds()
+        before = server_outcomes(self.server_rows)
+        self.ledger.events.append(Event("purge", self.now))
+        done = self.service.purge()
+        assert done.whole
+        self.ledger.forgotten.update(
+            {k: v for k, v in before.items() if k not in server_outcomes(self.server_rows)}
+        )
+        self.journal_before += journal - self._journal_kinds()
+        for name in ("removals", "rows", "positions", "numbers", "journal"):
+            self.count[f"forgot {name}"] += getattr(done, name)
+
+    def _journal_kinds(self) -> Counter[str]:
+        return Counter(
+            dict(self.server_rows("SELECT kind, count(*) FROM holdfast_journal GROUP BY 1"))
+        )
+
     def change_rights(self, device: Device) -> None:
         full = next(p for p in PRINCIPALS if p.device == device.name)
         if device.principal == full:
@@ -742,10 +835,8 @@ class World:
 
     def count_what_happened(self) -> None:
         """What only shows in the server's tables."""
-        for kind, number in self.server_rows(
-            "SELECT kind, count(*) FROM holdfast_journal GROUP BY 1"
-        ):
-            self.count[f"journal {kind}"] += int(number)
+        for kind, number in (self.journal_before + self._journal_kinds()).items():
+            self.count[f"journal {kind}"] += number
         self.count["conflict settled"] += sum(
             row[15] == "settled" for row in self.latest["holdfast_conflict"].values()
         )
@@ -762,6 +853,19 @@ class World:
             if before == [(device.dump(), device.transactions()) for device in self.devices]:
                 return
         raise AssertionError("I29: it does not come to rest")
+
+
+def server_outcomes(
+    rows: Callable[..., list[Row]],
+) -> dict[tuple[str, int], tuple[str, str, int]]:
+    """Device and number to id, outcome and whether it was settled by another; what the server has
+    not forgotten."""
+    return {
+        (str(device), number): (bytes(id_).hex(), str(outcome), settled)
+        for device, number, id_, outcome, settled in rows(
+            "SELECT device, number, id, outcome, settled FROM holdfast_applied"
+        )
+    }
 
 
 def run_foreign(connection: Connection, statements: list[Statement]) -> None:

@@ -86,6 +86,13 @@ FOREIGN_WRITE_POLL_MS = 200
 BUSY_TIMEOUT_MS = 30_000
 RETRY_AFTER_MS_MAX = 24 * 3600 * 1000
 JOURNAL_RETENTION_DAYS = 30
+REMOVALS_RETENTION_DAYS = 180
+"""Of removals and of positions: longer than a season's closure. A device that was away for longer
+costs a few round trips more, and loses nothing; a busy scope takes some 100 bytes a commit."""
+NUMBERS_RETENTION_DAYS = 400
+"""Of what became of a transaction, once its device knows: a year, and a month to ask about it."""
+RETENTION_BITE_ROWS = 2000
+"""Rows forgotten in one transaction: few enough that a push hardly waits."""
 JOURNAL_PAGE_MAX = 1000
 SEEN_INTERVAL_MS = 60_000
 """How often the server writes down that it has seen a device that only asks for news."""

@@ -30,6 +30,7 @@ from holdfast.core.rows import (
     ServerRow,
     Stamp,
     base_in,
+    is_of_another_row,
     newest_by_others,
     next_rev,
     stamp_of,
@@ -65,8 +66,11 @@ def merge(
     ``incarnation`` becomes that of a row that never was. ``settled`` names columns whose write
     settles an open conflict, so that it just applies; an empty name settles one about the row.
     Raises ``Refuse``: ``row_gone`` for an update of a row that never was, was purged, or had been
-    deleted before the update was made; ``overflow`` for a counter that leaves 64 bits.
+    deleted before the update was made, and for an update or a delete of a row that was purged and
+    whose key another row has now; ``overflow`` for a counter that leaves 64 bits.
     """
+    if change.op != "insert" and is_of_another_row(row, change.base):
+        raise Refuse("row_gone", "This row does not exist any more; another has its key now.")
     if change.op == "insert":
         if row.values is None:
             return _begin(row, change, author, rev=next_rev(row, incarnation))

@@ -86,6 +86,12 @@ def base_in(row: ServerRow, base: int) -> int:
     return base if base >> COUNTER_BITS == row.rev >> COUNTER_BITS else 0
 
 
+def is_of_another_row(row: ServerRow, base: int) -> bool:
+    """Whether ``base`` is a revision of a row with this key that was purged before this one was
+    made."""
+    return base > 0 and row.rev > 0 and base >> COUNTER_BITS != row.rev >> COUNTER_BITS
+
+
 def stamp_of(row: ServerRow, column: str) -> Stamp:
     """The stamp of a column, or of the ``ROW``, of one that lives or is remembered as deleted."""
     stamp = row.columns.get(column, row.row)

@@ -155,10 +155,15 @@ class Outcome(_Message, frozen=True, gc=False):
 
 
 class ScopeGrant(_Message, frozen=True):
-    """A scope the device may read; ``key`` is the key of its row hashes, hex."""
+    """A scope the device may read; ``key`` is the key of its row hashes, hex.
+
+    ``reconcile``: the device was away for longer than removals are remembered. The news may lack
+    some; digests tell which rows are gone.
+    """
 
     key: str
     write: bool = False
+    reconcile: bool = False
 
 
 class Head(_Message, frozen=True, tag="head", tag_field="type"):

@@ -45,6 +45,9 @@ class SyncReport:
     received_rows: int = 0
     removed_rows: int = 0
     repaired_rows: int = 0
+    reconciled_rows: int = 0
+    """Rows that were compared because the device had been away for longer than the server remembers
+    removals."""
     exchanges: int = 0
     verified: bool = False
 
@@ -326,11 +329,12 @@ class Replica:
                 break
             if not done.progressed:
                 raise SyncError("the server does not decide what it was sent", code="no_progress")
-        repaired, verified = 0, not done.applied.differing
+        verified = not done.applied.differing
         if done.applied.differing:
             fixed = Verifier(self._database, exchanger).verify(deep=False)
-            repaired, verified = fixed.repaired, fixed.ok
-        return SyncReport(**totals, repaired_rows=repaired, verified=verified)
+            verified = fixed.ok
+            totals["reconciled_rows" if done.reconciles else "repaired_rows"] = fixed.repaired
+        return SyncReport(**totals, verified=verified)
 
     def verify(self, *, deep: bool = True, progress: Progress | None = None) -> VerifyReport:
         """Check the stored rows, compare with the server, repair what differs. Uses the network.

@@ -249,7 +249,8 @@ class Runner:
             done = self._exchanger.exchange()
             if done.applied.differing and not done.left:
                 report = Verifier(self._database, self._exchanger).verify(deep=False)
-                log.warning(
+                log.log(
+                    logging.INFO if done.reconciles else logging.WARNING,
                     "scopes %s differed from the server's; %d rows were repaired",
                     ", ".join(report.mismatched), report.repaired,
                 )  # fmt: skip

@@ -55,6 +55,15 @@ class Exchanged:
     left: int = 0
     applied: Applied = field(default_factory=Applied)
     ranges: list[RangeAnswer] = field(default_factory=list)
+    expected: frozenset[str] = frozenset()
+    """Scopes that may differ now though nothing is wrong: the server has forgotten removals, or
+    they differed before."""
+
+    @property
+    def reconciles(self) -> bool:
+        """Whether scopes differ, and all of them were expected to."""
+        differing = self.applied.differing
+        return bool(differing) and self.expected.issuperset(differing)
 
     @property
     def progressed(self) -> bool:
@@ -197,6 +206,8 @@ class Exchanger:
         with transaction(self._db):
             self._check_identity(head, nonces)
             self._check_newer(final)
+            missed = (scope for scope, grant in head.scopes.items() if grant.reconcile)
+            result.expected = frozenset(missed) | differing(self._db)
             lines = (line for line in answer.lines() if not _is_range(line, result.ranges))
             applier = Applier(
                 self._db,
@@ -206,7 +217,7 @@ class Exchanger:
                 random_bytes=self._host.random_bytes,
             )
             result.applied = applier.apply(head, lines, final)
-            self._note(head, answer, result.applied.differing, nonces)
+            self._note(head, answer, result, nonces)
             result.left = count(self._db, "holdfast_tx", "state IN ('pending', 'sent')")
             failpoint("apply.before_commit")
         failpoint("apply.after_commit")
@@ -238,7 +249,7 @@ class Exchanger:
         self,
         head: Head,
         answer: Answer,
-        differing: list[str],
+        result: Exchanged,
         nonces: Nonces | None,
     ) -> None:
         now_us = self._host.now_us()
@@ -253,9 +264,9 @@ class Exchanger:
         if nonces is not None and nonces.to != nonces.since:
             write_state(self._db, nonce=nonces.to, next_nonce="")
         write_state(self._db, device=head.device, user=head.user, epoch=head.epoch)
-        if differing:
+        if not result.expected.issuperset(result.applied.differing):
             self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")
-        else:
+        if not result.applied.differing:
             write_state(self._db, verified_us=now_us + (best.offset_us if best else 0))
 
 
@@ -271,6 +282,17 @@ def _is_range(line: object, ranges: list[RangeAnswer]) -> bool:
         ranges.append(line)
         return True
     return False
+
+
+def differing(connection: Connection) -> frozenset[str]:
+    """Scopes known to differ from the server's as of their checkpoint; they were told of."""
+    return frozenset(
+        str(scope)
+        for (scope,) in connection.execute(
+            "SELECT scope FROM holdfast_scope WHERE seal <> '' "
+            "AND (count, digest) <> (server_count, server_digest)"
+        )
+    )
 
 
 def checkpoint(connection: Connection) -> dict[str, Position]:

@@ -141,7 +141,7 @@ def _watch(service: Service, stop: threading.Event) -> None:
             service.poll_foreign_writes()
             if time.monotonic() - pruned > _PRUNE_EVERY_S:
                 pruned = time.monotonic()
-                service.prune_journal()
+                service.purge()
             if time.monotonic() - checked > _DEEP_CHECK_EVERY_S:
                 checked = time.monotonic()
                 service.deep_check()

@@ -17,7 +17,7 @@ from holdfast.protocol.messages import ExchangeRequest, Nonces, Position, Verify
 from holdfast.protocol.version import PROTOCOL
 from holdfast.schema.model import Schema
 from holdfast.server.principal import Principal
-from holdfast.server.store import Device, Snapshot, Store
+from holdfast.server.store import Device, Scope, Snapshot, Store
 
 
 def check_request(
@@ -62,7 +62,10 @@ def check_checkpoint(
                 "the checkpoint was not made by this server", code="seal_invalid", status=409,
                 scope=scope,
             )  # fmt: skip
-        if reads.position(scope, position.version) != digest:
+        stands = reads.position(scope, position.version)
+        if stands is None and position.version < reads.floor(scope):
+            continue  # its seal says that it was ours; since then it was forgotten
+        if stands != digest:
             raise ProtocolError(
                 "the device has seen more than this server has: was it restored from a backup?",
                 code="server_behind", status=409, scope=scope,
@@ -76,6 +79,11 @@ def check_nonces(device: Device, nonces: Nonces) -> None:
             "another replica has synced as this device: was it copied or restored?",
             code="nonce_mismatch", status=409,
         )  # fmt: skip
+
+
+def below_floor(since: Mapping[str, int], scopes: Mapping[str, Scope]) -> frozenset[str]:
+    """Scopes of which the device has missed removals that are forgotten by now."""
+    return frozenset(name for name, version in since.items() if 0 < version < scopes[name].floor)
 
 
 def since(checkpoint: Mapping[str, Position], readable: tuple[str, ...]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from msgspec import Struct
 
@@ -105,7 +106,7 @@ def publish(
                 else:
                     entries.append(FeedEntry(name, table.name, item.key, version, b"", True))
         digest = scope.digest.replace(removed=removed, added=added)
-        moved.append(Scope(name, version, digest, scope.key))
+        moved.append(replace(scope, head=version, digest=digest))
     writer.put_feed(entries)
     writer.put_scopes(moved)
     return {scope.name: scope.head for scope in moved}

@@ -89,7 +89,7 @@ class PostgresReads:
 
     def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
         rows = self._run(
-            "SELECT scope, head, count, digest, key FROM holdfast_scope "
+            "SELECT scope, head, count, digest, key, floor FROM holdfast_scope "
             "WHERE scope = ANY ($1::text[])",
             (_known(names),),
         )
@@ -102,6 +102,12 @@ class PostgresReads:
             (_known([scope]), version),
         )
         return Digest.of(*rows[0]) if rows else None
+
+    def floor(self, scope: str) -> int:
+        rows = self._run(
+            "SELECT floor FROM holdfast_scope WHERE scope = ANY ($1::text[])", (_known([scope]),)
+        )
+        return int(rows[0][0]) if rows else 0
 
     def moved(self, scope: str, since: int) -> Iterator[Moved]:
         for row in self._stream(
@@ -218,9 +224,9 @@ class PostgresSnapshot(PostgresReads):
 
 
 def scope_of(row: Sequence[Any]) -> Scope:
-    """A scope from its name, head, count, digest and key."""
-    name, head, count, digest, key, *_ = row
-    return Scope(name, head, Digest.of(count, digest), key)
+    """A scope from its name, head, count, digest, key and floor."""
+    name, head, count, digest, key, floor, *_ = row
+    return Scope(name, head, Digest.of(count, digest), key, floor)
 
 
 def _known(names: Iterable[str]) -> str:

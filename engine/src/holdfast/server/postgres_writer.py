@@ -38,6 +38,7 @@ from holdfast.server.postgres_snapshot import (
     PostgresReads,
     scope_of,
 )
+from holdfast.server.postgres_upkeep import PostgresUpkeep
 from holdfast.server.store import (
     Device,
     FeedEntry,
@@ -125,7 +126,7 @@ class PostgresWriter(PostgresReads):
     def _lock(self, names: Iterable[str]) -> bool:
         """Lock scopes that exist, in sorted order; whether none had moved since the beginning."""
         rows = self._run(
-            "SELECT scope, head, count, digest, key, pg_visible_in_snapshot(tx, $2::pg_snapshot) "
+            "SELECT scope, head, count, digest, key, floor, pg_visible_in_snapshot(tx, $2::pg_snapshot) "
             "FROM holdfast_scope WHERE scope = ANY ($1::text[]) ORDER BY scope FOR UPDATE",
             (text_array(sorted(names)), self._began),
         )
@@ -410,8 +411,9 @@ class PostgresWriter(PostgresReads):
                 ),
             )
 
-    def prune_journal(self, before: int) -> None:
-        self._run("DELETE FROM holdfast_journal WHERE at < $1", (before,))
+    @property
+    def upkeep(self) -> PostgresUpkeep:
+        return PostgresUpkeep(self._db, self._program)
 
     def query(self, sql: str, params: Sequence[Value]) -> list[dict[str, Value]]:
         """A cursor takes nothing but a query, and its savepoint is read-only."""

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from holdfast.core.clock import choose_offset
 from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import JOURNAL_RETENTION_DAYS, SEEN_INTERVAL_MS
+from holdfast.core.limits import SEEN_INTERVAL_MS
 from holdfast.protocol.messages import (
     ExchangeRequest,
     Head,
@@ -30,7 +30,7 @@ from holdfast.protocol.messages import (
 )
 from holdfast.protocol.version import PROTOCOL
 from holdfast.schema.model import Schema
-from holdfast.server.checks import check_checkpoint, check_nonces, check_request, since
+from holdfast.server.checks import below_floor, check_checkpoint, check_nonces, check_request, since
 from holdfast.server.decide import Engine, Sender
 from holdfast.server.feed import Touched, ensure_scopes, publish
 from holdfast.server.ingest import deep_check, ingest, rehash
@@ -39,6 +39,7 @@ from holdfast.server.principal import Principal
 from holdfast.server.pull import Answer, last_line, news
 from holdfast.server.push import Pushed, push
 from holdfast.server.registry import RIGHTS
+from holdfast.server.retention import Forgotten, Proceed, Retention, forget
 from holdfast.server.rules import Rule
 from holdfast.server.store import Device, JournalEntry, OnCommit, Scope, Snapshot, Store, Writer
 from holdfast.server.verify import answer_range, answer_rows, check_row_queries
@@ -46,7 +47,6 @@ from holdfast.sqlite.failpoints import failpoint
 
 SNAPSHOT_ATTEMPTS = 8
 """Direct writes may come in between; after this many the device is asked to come again."""
-_DAY_US = 86_400 * 1_000_000
 Standing = Callable[[Snapshot, Sequence[Principal]], Sequence[Principal | None]]
 
 logger = logging.getLogger(__name__)
@@ -115,8 +115,9 @@ class Service:
         try:
             principal = self._still(snapshot, principal, done=pushed)
             scopes = self._readable(snapshot, principal)
-            head = self._head(principal, scopes, echo=echo, outcomes=outcomes)
             positions = since(request.checkpoint, tuple(scopes))
+            missed = below_floor(positions, scopes)
+            head = self._head(principal, scopes, echo=echo, outcomes=outcomes, missed=missed)
             lines = self._lines(snapshot, head, scopes, [news(snapshot, self._schema, positions)])
         except BaseException:
             snapshot.close()
@@ -206,8 +207,9 @@ class Service:
             principal = self._still(snapshot, principal)
             check_checkpoint(snapshot, self._store, request.checkpoint, principal)
             scopes = self._readable(snapshot, principal)
-            head = self._head(principal, scopes, echo=echo, outcomes=[])
             positions = since(request.checkpoint, tuple(scopes))
+            missed = below_floor(positions, scopes)
+            head = self._head(principal, scopes, echo=echo, outcomes=[], missed=missed)
             bodies: list[Iterator[Line]] = [
                 news(snapshot, self._schema, positions),
                 self._ranges(snapshot, request, scopes),
@@ -252,6 +254,7 @@ class Service:
         *,
         echo: str,
         outcomes: list[Outcome],
+        missed: Collection[str],
     ) -> Head:
         return Head(
             protocol=PROTOCOL,
@@ -262,7 +265,7 @@ class Service:
             time=self._now_us(),
             schema=self._schema.fingerprint,
             scopes={
-                name: ScopeGrant(scopes[name].key.hex(), principal.may_write(name))
+                name: ScopeGrant(scopes[name].key.hex(), principal.may_write(name), name in missed)
                 for name in sorted(scopes)
             },
             outcomes=outcomes,
@@ -385,10 +388,18 @@ class Service:
                 secret=self._store.seal_secret,
             )  # fmt: skip
 
-    def prune_journal(self, *, days: int = JOURNAL_RETENTION_DAYS) -> None:
-        """Forget decisions that are older than ``days``."""
-        before_us = self._now_us() - days * _DAY_US
-        self._store.transact(lambda writer: writer.prune_journal(before_us))
+    def purge(
+        self, retention: Retention | None = None, *, proceed: Proceed = lambda _done: True
+    ) -> Forgotten:
+        """Forget what has been kept for long enough. ``proceed``: asked between two bites."""
+        self._ingest_alone()
+        return forget(
+            self._store,
+            self._schema,
+            now_us=self._now_us(),
+            retention=retention or Retention(),
+            proceed=proceed,
+        )
 
     def _start(self) -> None:
         """Take in what happened while no server ran, and hash rows whose tables got columns."""

@@ -81,14 +81,14 @@ class SqliteReads:
 
     def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
         found: dict[str, Scope] = {}
-        for name, head, count, digest, key in self._db.execute(
-            "SELECT s.scope, head, count, digest, s.key FROM json_each(?) AS j "
+        for name, head, count, digest, key, floor in self._db.execute(
+            "SELECT s.scope, head, count, digest, s.key, floor FROM json_each(?) AS j "
             "CROSS JOIN holdfast_scope AS s ON s.scope = j.value",
             (json_text(list(names)),),
         ):
             assert isinstance(name, str) and isinstance(head, int) and isinstance(count, int)
-            assert isinstance(digest, str) and isinstance(key, bytes)
-            found[name] = Scope(name, head, Digest.of(count, digest), key)
+            assert isinstance(digest, str) and isinstance(key, bytes) and isinstance(floor, int)
+            found[name] = Scope(name, head, Digest.of(count, digest), key, floor)
         return found
 
     def position(self, scope: str, version: int) -> Digest | None:
@@ -101,6 +101,10 @@ class SqliteReads:
         count, digest = rows[0]
         assert isinstance(count, int) and isinstance(digest, str)
         return Digest.of(count, digest)
+
+    def floor(self, scope: str) -> int:
+        rows = self._db.execute("SELECT floor FROM holdfast_scope WHERE scope = ?", (scope,))
+        return _int(rows) if rows else 0
 
     def moved(self, scope: str, since: int) -> Iterator[Moved]:
         for table, key, removed in self._db.iterate(

@@ -17,6 +17,7 @@ from holdfast.core.keys import key_values
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.server.sqlite_snapshot import Program, SqliteReads, json_text
+from holdfast.server.sqlite_upkeep import SqliteUpkeep
 from holdfast.server.store import (
     Device,
     FeedEntry,
@@ -228,8 +229,9 @@ class SqliteWriter(SqliteReads):
             ],
         )
 
-    def prune_journal(self, before: int) -> None:
-        self._db.execute("DELETE FROM holdfast_journal WHERE at < ?", (before,))
+    @property
+    def upkeep(self) -> SqliteUpkeep:
+        return SqliteUpkeep(self._db)
 
     def query(self, sql: str, params: Sequence[Value]) -> list[dict[str, Value]]:
         self._db.execute("PRAGMA query_only = 1")

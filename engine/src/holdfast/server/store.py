@@ -23,6 +23,7 @@ from holdfast.core.errors import DatabaseBusy
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Schema, Table
 from holdfast.server.registry import RegistryReads, RegistryWrites
+from holdfast.server.upkeep import Upkeep
 
 T = TypeVar("T")
 OnCommit = Callable[[Mapping[str, int]], None]
@@ -34,12 +35,17 @@ Row = tuple[Value, ...]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A scope's head version, the digest of its rows, and the key of their hashes."""
+    """A scope's head version, the digest of its rows, and the key of their hashes.
+
+    ``floor``: rows that left at or below this version may have been forgotten. A writer does not
+    write it with the rest (``Upkeep.raise_floor``).
+    """
 
     name: str
     head: int
     digest: Digest
     key: bytes
+    floor: int = 0
 
 
 class Stored(Struct, frozen=True, gc=False):
@@ -160,7 +166,10 @@ class Snapshot(Protocol):
         """The scopes of these names that exist. A writer holds them until its commit."""
 
     def position(self, scope: str, version: int) -> Digest | None:
-        """The digest a scope had at a version, None when it never had that version."""
+        """The digest a scope had at a version; None when it never had it, or it is forgotten."""
+
+    def floor(self, scope: str) -> int:
+        """A scope's floor, 0 when there is no such scope; nothing is locked."""
 
     def moved(self, scope: str, since: int) -> Iterator[Moved]:
         """Rows of a scope that changed above a version, each once, in order of version."""
@@ -260,7 +269,9 @@ class Writer(Snapshot, Protocol):
 
     def add_journal(self, entries: Sequence[JournalEntry]) -> None: ...
 
-    def prune_journal(self, before: int) -> None: ...
+    @property
+    def upkeep(self) -> Upkeep:
+        """What maintenance marks and forgets."""
 
     def query(self, sql: str, params: Sequence[Value]) -> list[dict[str, Value]]:
         """Read-only SQL of a rule. Raises ``DatabaseError``."""

@@ -317,9 +317,113 @@ class StoreConformance(RegistryConformance):
             assert [entry.at for entry in older] == [2, 1, 0]
             assert dict(older[0].entry) == {"kept": 2, "lost": None}
             assert snapshot.journal(table="item", key="k\0", before=0, limit=9) == []
-        store.transact(lambda w: w.prune_journal(3))
+        assert store.transact(lambda w: w.upkeep.forget_journal(3, 2)) == 2
+        assert store.transact(lambda w: w.upkeep.forget_journal(3, 2)) == 1
         with closing(store.read()) as snapshot:
             assert len(snapshot.journal(table="", key="", before=0, limit=9)) == 2
+
+    # Forgetting in time
+
+    def test_a_floor_rises_to_what_is_marked_and_only_removals_below_it_go(
+        self, store: Store
+    ) -> None:
+        def version(number: int, *entries: FeedEntry) -> None:
+            def work(writer: Writer) -> None:
+                writer.scopes(["all"])
+                writer.put_feed(entries)
+                writer.put_scopes([_scope("all", number, number)])
+
+            store.transact(work)
+
+        def entry(key: str, number: int, *, removed: bool) -> FeedEntry:
+            return FeedEntry("all", "item", key, number, b"" if removed else b"h", removed)
+
+        store.transact(lambda w: w.put_scopes([_scope("all"), _scope("idle")]))
+        version(1, entry("a", 1, removed=False), entry("b", 1, removed=True))
+        version(2, entry("c", 2, removed=True), entry("d", 2, removed=True))
+        assert store.transact(lambda w: w.upkeep.mark_scopes(100, 9)) == 2
+        assert store.transact(lambda w: w.upkeep.mark_scopes(110, 9)) == 0
+        version(3, entry("e", 3, removed=True))
+        assert store.transact(lambda w: w.upkeep.mark_scopes(200, 9)) == 1
+        assert store.transact(lambda w: w.upkeep.due(100)) == {}
+        assert store.transact(lambda w: w.upkeep.due(101)) == {"all": 2}
+        assert store.transact(lambda w: w.upkeep.forget_removals("all", 9)) == 0
+        store.transact(lambda w: w.upkeep.raise_floor("all", 2))
+        store.transact(lambda w: w.upkeep.raise_floor("all", 1))
+        assert store.transact(lambda w: w.upkeep.due(101)) == {}
+        places = [("all", key) for key in "abcdez"]
+        left = {("all", key) for key in "bcde"}
+        assert store.transact(lambda w: w.upkeep.removals(ITEM, places)) == left
+        assert store.transact(lambda w: w.upkeep.forget_removals("all", 2)) == 2
+        assert store.transact(lambda w: w.upkeep.forget_removals("all", 2)) == 1
+        assert store.transact(lambda w: w.upkeep.removals(ITEM, places)) == {("all", "e")}
+        assert store.transact(lambda w: w.upkeep.forget_positions("all", 9)) == 2
+        version(4, entry("e", 4, removed=False))
+        with closing(store.read()) as snapshot:
+            assert (snapshot.floor("all"), snapshot.floor("idle"), snapshot.floor("no\0")) == (2, 0, 0)
+            assert [s.floor for s in snapshot.scopes(["all"]).values()] == [2]
+            assert [snapshot.position("all", n) is None for n in range(5)] == [
+                True, True, False, False, False,
+            ]  # fmt: skip
+            assert {moved.key for moved in snapshot.moved("all", 0)} == {"a", "e"}
+
+    def test_rows_that_are_gone_are_found_in_order_and_forgotten(self, store: Store) -> None:
+        image = ("x", None, 0)
+
+        def work(writer: Writer) -> None:
+            for table, keys in ((ITEM, "cab"), (PART, "12")):
+                records = [
+                    RowRecord(k, 7, b"s", image if table is ITEM else (int(k), None)) for k in keys
+                ]
+                writer.put_records(table, [*records, RowRecord("9", 7, b"s", None)])
+
+        store.transact(work)
+        gone = [("item", "a"), ("item", "b"), ("item", "c"), ("part", "1"), ("part", "2")]
+        assert store.transact(lambda w: w.upkeep.gone(("", ""), 99)) == gone
+        assert store.transact(lambda w: w.upkeep.gone(("item", "b"), 2)) == gone[2:4]
+        revs = {"a": 7, "b": 8, "9": 7, "none": 7}
+        assert store.transact(lambda w: w.upkeep.forget_rows(ITEM, revs)) == 1
+        assert store.transact(lambda w: w.upkeep.gone(("", ""), 99)) == gone[1:]
+
+        def found(writer: Writer) -> list[str]:
+            return sorted(writer.stored(ITEM, ["a", "b", "c", "9"]))
+
+        assert store.transact(found) == ["9", "b", "c"]
+
+    def test_numbers_go_when_they_are_old_confirmed_and_settled(self, store: Store) -> None:
+        def push(device: str, numbers: range, confirmed: int) -> None:
+            def work(writer: Writer) -> None:
+                known = writer.device(device) or Device(device, "u")
+                writer.record(
+                    device,
+                    [
+                        Recorded(n, b"i" * 16, b"b", "refused" if n == 2 else "applied")
+                        for n in numbers
+                    ],
+                )
+                high = max(numbers, default=known.high)
+                writer.put_device(Device(device, "u", high=high, confirmed=confirmed))
+
+            store.transact(work)
+
+        push("d", range(1, 6), 4)
+        push("e", range(1, 3), 0)
+        assert store.transact(lambda w: w.upkeep.mark_devices(100, 1)) == 1
+        assert store.transact(lambda w: w.upkeep.mark_devices(100, 9)) == 1
+        push("d", range(6, 8), 5)
+        assert store.transact(lambda w: w.upkeep.forget_numbers(100, 9)) == 0
+        assert store.transact(lambda w: w.upkeep.forget_numbers(101, 3)) == 3
+        assert store.transact(lambda w: w.upkeep.forget_numbers(101, 3)) == 1
+
+        def left(device: str) -> list[int]:
+            return store.transact(lambda w: sorted(w.recorded(device, range(1, 9))))
+
+        assert (left("d"), left("e")) == ([2, 6, 7], [1, 2])
+        store.transact(lambda w: w.settle("d", 2))
+        assert store.transact(lambda w: w.upkeep.mark_devices(200, 9)) == 1
+        push("d", range(0), 7)
+        assert store.transact(lambda w: w.upkeep.forget_numbers(999, 9)) == 3
+        assert left("d") == []
 
     # Opening
 

@@ -267,10 +267,32 @@ def test_a_base_of_another_incarnation_knows_nothing_of_this_row() -> None:
         ITEM, "i1", ("i1",), "update", other + 9, {}, {"note_manual": "x"}, {"note_manual": "w"}
     )
     author = Author("A", "user A", 20, 1)
-    assert merge(row.row, change, author, incarnation=1).conflicts
     by_column = replace(change, base=rev(1), bases={"note_manual": other + 9})
     assert merge(row.row, by_column, author, incarnation=1).conflicts
     assert not merge(row.row, replace(change, base=rev(1)), author, incarnation=1).conflicts
+
+
+@pytest.mark.parametrize("op", ["update", "delete"])
+@pytest.mark.parametrize("lives", [True, False])
+def test_an_edit_of_a_row_that_was_purged_does_not_touch_the_one_that_has_its_key_now(
+    op: Literal["update", "delete"], lives: bool
+) -> None:
+    row = server(note="n")
+    if not lives:
+        row.send("delete", "S", 10, 1)
+    new = {"note": "x"} if op == "update" else {}
+    old_life = ((INCARNATION + 1) << 32) + 9
+    change = RowChange(ITEM, "i1", ("i1",), op, old_life, {}, new, {})
+    author = Author("A", "user A", 20, 1)
+    with pytest.raises(Refuse) as caught:
+        merge(row.row, change, author, incarnation=1)
+    assert caught.value.code == "row_gone"
+    settles = frozenset({"", "note"})
+    with pytest.raises(Refuse):
+        merge(row.row, change, author, incarnation=1, settled=settles)
+    insert = RowChange(ITEM, "i1", ("i1",), "insert", old_life, {}, dict(BARE), {})
+    merged = merge(row.row, insert, author, incarnation=INCARNATION + 1).row
+    assert merged.values is not None and merged.rev >> 32 == INCARNATION
 
 
 def test_a_column_s_own_base_counts() -> None:

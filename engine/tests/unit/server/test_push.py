@@ -417,7 +417,7 @@ def outcome_of(server: Any, work: list[Any], before: list[Any], *, together: boo
         setter.commit(*(setter.change(*edit, base=0) for edit in edits))
         setter.sync()
     for edits in work:
-        peer.commit(*(peer.change(*edit, base=2**52) for edit in edits))
+        peer.commit(*(peer.change(*edit, base=0) for edit in edits))
         if not together:
             peer.sync()
     peer.sync()

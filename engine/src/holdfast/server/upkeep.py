@@ -1,0 +1,62 @@
+"""The contract of maintenance: marks of time, and forgetting in bites.
+
+Knows: what a store offers to retention, inside one write transaction. Must not know: for how long
+anything is kept, or who asks.
+Commits carry no time. Now and then the newest version of each scope, and the newest number of each
+device, is marked with the moment: it and all before it are at least that old. That costs a push
+nothing, and an old database begins to count when it is first opened by this version.
+
+Upholds I7 (numbers not confirmed are never forgotten), I12 (a floor is raised before what is below
+it is forgotten) and I31.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from holdfast.schema.model import Table
+
+
+class Upkeep(Protocol):
+    """What a write transaction can mark and forget; times in microseconds since 1970, UTC.
+
+    What has a ``limit`` does at most so much, and says how much it was: less means it is done.
+    None of it takes the lock of a scope but ``raise_floor``.
+    """
+
+    def mark_scopes(self, at: int, limit: int) -> int:
+        """Mark the heads of scopes that have moved since they were last marked."""
+
+    def mark_devices(self, at: int, limit: int) -> int:
+        """Mark the last decided numbers of devices that have sent since they were last marked."""
+
+    def due(self, before: int) -> dict[str, int]:
+        """Scopes whose floor may rise: to the newest version marked before a moment."""
+
+    def raise_floor(self, scope: str, version: int) -> None:
+        """From now on removals at or below this version may be missing."""
+
+    def forget_removals(self, scope: str, limit: int) -> int:
+        """Delete entries of rows that left the scope at or below its floor."""
+
+    def forget_positions(self, scope: str, limit: int) -> int:
+        """Delete positions below the scope's floor."""
+
+    def gone(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
+        """Table and key of rows that are gone but remembered, in order, after a place."""
+
+    def removals(self, table: Table, places: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Which of these (scope, key) still have an entry that says the row has left."""
+
+    def forget_rows(self, table: Table, revs: Mapping[str, int]) -> int:
+        """Delete the records of rows that are gone, if they still have these revisions."""
+
+    def forget_numbers(self, before: int, limit: int) -> int:
+        """Delete transactions decided before a moment, if their device has confirmed them.
+
+        Refused and held ones stay until they are settled: later work may still build on them.
+        """
+
+    def forget_journal(self, before: int, limit: int) -> int:
+        """Delete automatic decisions made before a moment."""
