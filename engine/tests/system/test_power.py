@@ -16,7 +16,16 @@ from holdfast.core.errors import HoldfastError, Offline
 from holdfast.core.rows import ServerRow
 from holdfast.replica import apply, members, seal, sync
 from holdfast.replica.database import transaction
-from holdfast.server import decide, feed, ingest, merge_batch, pull, push, retention, service, sqlite_writer
+from holdfast.server import (
+    decide,
+    feed,
+    ingest,
+    merge_batch,
+    pull,
+    push,
+    service,
+    sqlite_writer,
+)
 from holdfast.server.feed import Touched
 from holdfast.server.sqlite_upkeep import SqliteUpkeep
 
@@ -240,11 +249,6 @@ def a_device_below_the_floor_is_not_told(patch: Patch) -> None:
 
 
 @plant
-def an_edit_of_a_purged_row_lands_on_the_one_that_has_its_key_now(patch: Patch) -> None:
-    patch.setattr(merge, "is_of_another_row", lambda *_: False)
-
-
-@plant
 def removals_are_forgotten_but_the_floor_stays(patch: Patch) -> None:
     real = SqliteUpkeep.raise_floor
 
@@ -256,12 +260,6 @@ def removals_are_forgotten_but_the_floor_stays(patch: Patch) -> None:
         real(self, scope, 0)
 
     patch.setattr(SqliteUpkeep, "raise_floor", raise_floor)
-
-
-@plant
-def rows_are_forgotten_with_the_first_of_their_removals(patch: Patch) -> None:
-    patch.setattr(retention, "_needed", lambda *_: set())
-    patch.setattr(retention, "_is_old", lambda *_: True)
 
 
 @pytest.mark.parametrize("name", PLANTS)

@@ -426,12 +426,18 @@ class World:
         """One request reaches the server; its answer as lines, checked for what it gives away."""
         message = decode_request(body, kind)
         event = Event("exchange", self.now, device.principal)
-        if isinstance(message, ExchangeRequest):
-            event.request = message
-            answer = self.service.exchange(device.principal, message, echo=echo)
-        else:
-            assert isinstance(message, VerifyRequest)
-            answer = self.service.verify(device.principal, message, echo=echo)
+        before = self.committed
+        try:
+            if isinstance(message, ExchangeRequest):
+                event.request = message
+                answer = self.service.exchange(device.principal, message, echo=echo)
+            else:
+                assert isinstance(message, VerifyRequest)
+                answer = self.service.verify(device.principal, message, echo=echo)
+        except ProtocolError:
+            if self.committed > before:  # it took in direct writes before it looked closer
+                self.ledger.events.append(Event("poll", self.now))
+            raise
         self.ledger.events.append(event)
         own = {t for (name, _), tx in self.ledger.sent.items() if name == device.name
                for t in tokens([transaction_values(tx)])}  # fmt: skip

@@ -209,10 +209,16 @@ class Applier:
         for name, statements in self._program.tables.items():
             overlay = self._overlays[name]
             found = self._db.execute(statements.touched_keys, (min(decided), max(decided)))
-            for number, found_key in found:
-                key = str(found_key)
-                if number in decided and key not in self._fresh[name]:
-                    self._truth(overlay.table, key, overlay.truth(key, decided))
+            falling = {str(key) for number, key in found if number in decided} - self._fresh[name]
+            moving = falling | self._left[name]
+            for key in sorted(falling):
+                truth = overlay.truth(key, decided)
+                if truth is not None and not moving.issuperset(overlay.colliding(truth)):
+                    # Its values are another row's by now: its removal was forgotten while we were
+                    # away. The digests will say so too.
+                    truth = None
+                    self._members.remove(overlay.table, key)
+                self._truth(overlay.table, key, truth)
 
     def _replay(self, decided: frozenset[int]) -> None:
         for name, keys in self._again.items():

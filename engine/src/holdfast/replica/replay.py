@@ -64,13 +64,21 @@ class Replay:
 
     def _load(self, keys: Iterable[str]) -> None:
         for key in keys:
-            truth = self._overlay.truth(key, self._decided)
-            notes = self._overlay.notes(key)
-            data = data_of(self._table, truth) if truth else None
-            for note in notes:
-                data = fold(self._table, data, note)
-            self._truth[key], self._notes[key] = truth, notes
-            self._whole[key] = None if data is None else assemble(self._table, key, data)
+            self._take(key, self._overlay.truth(key, self._decided), self._overlay.notes(key))
+
+    def _take(self, key: str, truth: Row | None, notes: list[Note]) -> None:
+        data = data_of(self._table, truth) if truth else None
+        for note in notes:
+            data = fold(self._table, data, note)
+        self._truth[key], self._notes[key] = truth, notes
+        self._whole[key] = None if data is None else assemble(self._table, key, data)
+
+    def _check_stale(self, key: str) -> None:
+        """A row whose unique values are by now those of a row without work of ours is gone: the
+        server has forgotten its removal while we were away."""
+        truth = self._truth[key]
+        if truth is not None and not self._left.issuperset(self._overlay.colliding(truth)):
+            self._take(key, None, self._notes[key])
 
     def _ordered(self, keys: Iterable[str]) -> list[str]:
         """By the first transaction of a row: on a collision the later one yields."""
@@ -95,6 +103,7 @@ class Replay:
             if key in fallen:
                 continue
             fallen.add(key)
+            self._check_stale(key)
             truth = self._truth[key]
             if truth is not None:
                 removed = self._overlay.make_room(truth)

@@ -70,7 +70,7 @@ def forget(
     return _Run(store, schema, now_us, retention, proceed).run()
 
 
-class _Stopped(Exception):  # noqa: N818 - it is not an error
+class _Stopped(Exception):
     """Told to end."""
 
 

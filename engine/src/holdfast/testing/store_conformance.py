@@ -360,7 +360,11 @@ class StoreConformance(RegistryConformance):
         assert store.transact(lambda w: w.upkeep.forget_positions("all", 9)) == 2
         version(4, entry("e", 4, removed=False))
         with closing(store.read()) as snapshot:
-            assert (snapshot.floor("all"), snapshot.floor("idle"), snapshot.floor("no\0")) == (2, 0, 0)
+            assert (snapshot.floor("all"), snapshot.floor("idle"), snapshot.floor("no\0")) == (
+                2,
+                0,
+                0,
+            )
             assert [s.floor for s in snapshot.scopes(["all"]).values()] == [2]
             assert [snapshot.position("all", n) is None for n in range(5)] == [
                 True, True, False, False, False,
