@@ -171,10 +171,11 @@ export interface Rows {
   readonly rows: readonly (readonly unknown[])[];
 }
 
-/** A scope the device may read; `key` is the key of its row hashes, hex. */
+/** A scope the device may read; `key` is the key of its row hashes, hex. `reconcile`: the device was away for longer than removals are remembered. The news may lack some; digests tell which rows are gone. */
 export interface ScopeGrant {
   readonly key: string;
   readonly write?: boolean;
+  readonly reconcile?: boolean;
 }
 
 /** Changes that were committed together. `at`: device time at sealing, microseconds. `void` (with no changes) says that the device could not encode it; the server records it as refused with this code, so that the numbers stay without gaps. */

@@ -127,7 +127,8 @@ class PostgresWriter(PostgresReads):
         """Lock scopes that exist, in sorted order; whether none had moved since the beginning."""
         rows = self._run(
             "SELECT scope, head, count, digest, key, floor, "
-            "pg_visible_in_snapshot(tx, $2::pg_snapshot) FROM holdfast_scope WHERE scope = ANY ($1::text[]) ORDER BY scope FOR UPDATE",
+            "pg_visible_in_snapshot(tx, $2::pg_snapshot) FROM holdfast_scope "
+            "WHERE scope = ANY ($1::text[]) ORDER BY scope FOR UPDATE",
             (text_array(sorted(names)), self._began),
         )
         self._held.update((row[0], scope_of(row)) for row in rows)
