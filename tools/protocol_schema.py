@@ -12,6 +12,13 @@ from typing import Any
 
 import msgspec
 
+from holdfast.protocol.enrolment import (
+    Enrolled,
+    EnrolRequest,
+    InviteRequest,
+    RefreshRequest,
+    RevokeRequest,
+)
 from holdfast.protocol.messages import ErrorAnswer, ExchangeRequest, Line, VerifyRequest
 from holdfast.protocol.version import PROTOCOL
 from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram
@@ -59,6 +66,11 @@ def documents() -> dict[str, str]:
                 "VerifyRequest": VerifyRequest,
                 "Line": Line,
                 "ErrorAnswer": ErrorAnswer,
+                "EnrolRequest": EnrolRequest,
+                "RefreshRequest": RefreshRequest,
+                "Enrolled": Enrolled,
+                "InviteRequest": InviteRequest,
+                "RevokeRequest": RevokeRequest,
             },
         ),
         "program.json": _document(

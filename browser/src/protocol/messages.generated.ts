@@ -20,6 +20,27 @@ export interface Checkpoint {
   readonly lines: number;
 }
 
+/** `POST /v1/enrol`: with a code, or a user and password, or (neither) as who has signed in. `device`: what the replica is already, "" for a new one; `name`: for people; `attempt`: random, the same when the answer was lost and it is tried again. */
+export interface EnrolRequest {
+  readonly protocol: number;
+  readonly code?: string;
+  readonly user?: string;
+  readonly password?: string;
+  readonly device?: string;
+  readonly name?: string;
+  readonly attempt?: string;
+}
+
+/** A device and its token. Times are the server's, microseconds since 1970. `refresh_at`: from when on the device should ask for a new token. */
+export interface Enrolled {
+  readonly device: string;
+  readonly user: string;
+  readonly token: string;
+  readonly expires_at: number;
+  readonly refresh_at: number;
+  readonly time: number;
+}
+
 /** Any answer that is not 2xx: JSON with a stable code. */
 export interface ErrorAnswer {
   readonly error: ErrorBody;
@@ -42,6 +63,7 @@ export interface ExchangeRequest {
   readonly checkpoint?: Readonly<Record<string, Position>>;
   readonly nonce: Nonces;
   readonly offset?: Offset | null;
+  readonly report?: Report | null;
   readonly confirmed?: number;
   readonly files?: readonly string[];
   readonly transactions?: readonly Transaction[];
@@ -96,6 +118,14 @@ export interface Head {
   readonly schema: string;
   readonly scopes: Readonly<Record<string, ScopeGrant>>;
   readonly outcomes?: readonly Outcome[];
+}
+
+/** `POST /v1/enrolments`, by an admin: a code for a user, perhaps only for one device. */
+export interface InviteRequest {
+  readonly protocol: number;
+  readonly user: string;
+  readonly device?: string;
+  readonly minutes?: number;
 }
 
 export type Line = Head | Rows | Gone | RangeAnswer | Files | Checkpoint;
@@ -157,6 +187,23 @@ export interface RangeQuery {
   readonly scope: string;
   readonly start?: string;
   readonly end?: string | null;
+}
+
+/** `POST /v1/token`, with the token that is to be followed by a new one. */
+export interface RefreshRequest {
+  readonly protocol: number;
+}
+
+/** What a device tells of itself: transactions that wait on it and are not in this request, when the oldest of them was made (device time), and its version. */
+export interface Report {
+  readonly waiting?: number;
+  readonly oldest?: number | null;
+  readonly client?: string;
+}
+
+/** `POST /v1/devices/{device}/revoke`, by an admin. */
+export interface RevokeRequest {
+  readonly protocol: number;
 }
 
 export interface RowQuery {

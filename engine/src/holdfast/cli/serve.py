@@ -25,6 +25,10 @@ def serve(
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 0,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     rules: Annotated[str | None, typer.Option(help="module:attribute, a list of rules.")] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="A reverse proxy's address: believe its X-Forwarded-For."),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve replicas of a schema; prints ``ready URL`` when it listens."""
@@ -32,7 +36,10 @@ def serve(
 
     with reported(as_json=False):
         server_host.logs_to_stderr(log_level)
-        server_host.run(load_schema(schema), database, tokens, host=host, port=port, rules=rules)
+        server_host.run(
+            load_schema(schema), database, tokens, host=host, port=port, rules=rules,
+            proxies=proxy or (),
+        )  # fmt: skip
 
 
 def check(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import structlog
@@ -23,12 +23,21 @@ from holdfast.server.run import collect_rarely, serve
 
 
 def run(
-    schema: Schema, database: str, tokens: Path | None, *, host: str, port: int, rules: str | None
+    schema: Schema,
+    database: str,
+    tokens: Path | None,
+    *,
+    host: str,
+    port: int,
+    rules: str | None,
+    proxies: Collection[str] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT; prints ``ready URL`` when it listens. Without a file of
     tokens, the people and devices in the database are let in."""
     authenticate = None if tokens is None else TokenFile(tokens)
-    with open_server(schema, database, authenticate, rules=_rules(rules)) as server:
+    with open_server(
+        schema, database, authenticate, rules=_rules(rules), proxies=proxies
+    ) as server:
         collect_rarely()
         serve(server.app, host, port, _ready)
 

@@ -139,6 +139,9 @@ PASSWORD_CHECKS_MAX = 2
 """At the same time in a process."""
 PASSWORD_WAIT_MS = 5_000
 ENROL_BODY_BYTES_MAX = 16 * KIB
+ENROL_THREADS = 2
+ENROL_QUEUE_MAX = 32
+"""Requests to enrol that may wait for a thread; the rest is asked to come again."""
 ENROL_TRIES_BURST = 20
 """Of one address in a row; then one each ``ENROL_TRY_EVERY_MS``."""
 ENROL_TRY_EVERY_MS = 3_000

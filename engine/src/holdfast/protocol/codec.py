@@ -13,6 +13,12 @@ import msgspec
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import RESPONSE_LINE_BYTES_MAX
+from holdfast.protocol.enrolment import (
+    EnrolRequest,
+    InviteRequest,
+    RefreshRequest,
+    RevokeRequest,
+)
 from holdfast.protocol.messages import ErrorAnswer, ErrorBody, ExchangeRequest, Line, VerifyRequest
 from holdfast.protocol.strict import bad_json, read_strict
 from holdfast.protocol.version import PROTOCOL
@@ -20,8 +26,18 @@ from holdfast.protocol.version import PROTOCOL
 Request = ExchangeRequest | VerifyRequest
 RequestT = TypeVar("RequestT", ExchangeRequest, VerifyRequest)
 
+SmallT = TypeVar("SmallT", EnrolRequest, RefreshRequest, InviteRequest, RevokeRequest)
+
 _DECODERS: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (ExchangeRequest, VerifyRequest)
+    kind: msgspec.json.Decoder(kind)
+    for kind in (
+        ExchangeRequest,
+        VerifyRequest,
+        EnrolRequest,
+        RefreshRequest,
+        InviteRequest,
+        RevokeRequest,
+    )
 }
 _LINE: Final[msgspec.json.Decoder[Line]] = msgspec.json.Decoder(Line)
 _ERROR: Final = msgspec.json.Decoder(ErrorAnswer)
@@ -36,14 +52,24 @@ def decode_request(body: bytes, kind: type[RequestT]) -> RequestT:
     ``bad_message`` when a field is missing, unknown or of a wrong type; 413
     ``too_large`` when it has too many values.
     """
+    request: RequestT = _decoded(body, kind)
+    return request
+
+
+def decode_small(body: bytes, kind: type[SmallT]) -> SmallT:
+    """Read a request about people and devices, as strictly as ``decode_request``."""
+    request: SmallT = _decoded(body, kind)
+    return request
+
+
+def _decoded(body: bytes, kind: type[Any]) -> Any:
     _check_version(read_strict(body))
     try:
-        request: RequestT = _DECODERS[kind].decode(body)
+        return _DECODERS[kind].decode(body)
     except msgspec.ValidationError as error:
         raise ProtocolError(str(error)[:300]) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise bad_json(str(error)[:200]) from None
-    return request
 
 
 def _check_version(top: dict[str, Any] | None) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from holdfast.core.limits import (
+    CLIENT_VERSION_LENGTH_MAX,
     DEVICE_NAME_LENGTH_MAX,
     PUSH_TRANSACTIONS_MAX,
     SCOPE_NAME_LENGTH_MAX,
@@ -105,6 +106,15 @@ class _Request(_Message, frozen=True, kw_only=True):
     checkpoint: Annotated[dict[ScopeName, Position], Meta(max_length=SCOPES_MAX)] = {}
 
 
+class Report(_Message, frozen=True):
+    """What a device tells of itself: transactions that wait on it and are not in this request, when
+    the oldest of them was made (device time), and its version."""
+
+    waiting: Count = 0
+    oldest: Micros | None = None
+    client: Annotated[str, Meta(max_length=CLIENT_VERSION_LENGTH_MAX)] = ""
+
+
 class ExchangeRequest(_Request, frozen=True, kw_only=True):
     """``POST /v1/exchange``. ``confirmed``: the outcomes up to this number are stored durably.
 
@@ -114,6 +124,7 @@ class ExchangeRequest(_Request, frozen=True, kw_only=True):
 
     nonce: Nonces
     offset: Offset | None = None
+    report: Report | None = None
     confirmed: Count = 0
     files: Annotated[list[Annotated[str, Meta(max_length=20)]], Meta(max_length=8)] = []
     transactions: Annotated[list[Transaction], Meta(max_length=PUSH_TRANSACTIONS_MAX)] = []

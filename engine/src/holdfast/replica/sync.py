@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 from holdfast.core.clock import OffsetSample, best_offset
 from holdfast.core.errors import (
@@ -28,6 +29,7 @@ from holdfast.protocol.messages import (
     Position,
     RangeAnswer,
     RangeQuery,
+    Report,
     RowQuery,
     VerifyRequest,
 )
@@ -43,6 +45,8 @@ from holdfast.sqlite import Connection
 from holdfast.sqlite.failpoints import failpoint
 
 _SAMPLES_MAX = 8
+CLIENT = f"holdfast {version('holdfast')}"
+"""What the server is told of this program."""
 NEVER = 2**62
 """A number that no transaction reaches."""
 
@@ -183,6 +187,7 @@ class Exchanger:
                 proposed = self._host.random_bytes(16).hex()
                 write_state(self._db, next_nonce=proposed)
             positions = checkpoint(self._db)
+            report = self._report(batch[-1].number if batch else 0)
         measured = None
         if isinstance(offset, int) and isinstance(error, int):
             measured = Offset(us=offset, error_us=error)
@@ -195,10 +200,20 @@ class Exchanger:
             checkpoint=positions,
             nonce=Nonces(since=str(nonce), to=str(proposed or nonce)),
             offset=measured,
+            report=report,
             confirmed=int(str(confirmed)),
             transactions=batch,
         )
         return request, int(str(first_new)) or NEVER
+
+    def _report(self, sent: int) -> Report:
+        """What the server is told of this device: what waits behind number ``sent``."""
+        ((waiting, oldest),) = self._db.execute(
+            "SELECT count(*), min(at) FROM holdfast_tx "
+            "WHERE state IN ('pending', 'sent') AND number > ?",
+            (sent,),
+        )
+        return Report(int(str(waiting)), oldest if isinstance(oldest, int) else None, CLIENT)
 
     def _store(self, answer: Answer, nonces: Nonces | None) -> Exchanged:
         head, final = answer.head, answer.checkpoint

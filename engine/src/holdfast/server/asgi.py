@@ -36,6 +36,7 @@ from holdfast.protocol.version import ECHO_HEADER, PROTOCOL
 from holdfast.server.answer import Lines, Streamed, error_response, json_response, line_headers
 from holdfast.server.api import Authenticator, ExchangeService
 from holdfast.server.events import Hub, Subscription
+from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal
 from holdfast.server.request import Body, answer_encoding, body_encoding, checked_echo, echo_of
 from holdfast.sql.replica import compile_replica
@@ -54,13 +55,14 @@ def asgi(
     threads: int = 8,
     queue_max: int = 256,
     heartbeat_ms: float = EVENT_HEARTBEAT_MS,
+    door: Door | None = None,
 ) -> Starlette:
     """The app. ``hub``: where the service publishes (``on_commit=hub.publish``) what has moved.
 
     ``threads``: how many requests are worked on at the same time; ``queue_max``: how many more may
-    wait before the rest are told to come back later. The app does not close the service. It closes
-    the hub when its lifespan ends; mounted in another app, do that at shutdown, or open event
-    streams will hold it up.
+    wait before the rest are told to come back later. ``door``: where devices enrol. The app does
+    not close the service. It closes the hub when its lifespan ends; mounted in another app, do that
+    at shutdown, or open event streams will hold it up.
     """
     shell = _Shell(
         service,
@@ -86,6 +88,7 @@ def asgi(
             Route("/v1/program", shell.answered(shell.program), methods=["GET"]),
             Route("/v1/journal", shell.answered(shell.journal), methods=["GET"]),
             Route("/v1/health", shell.answered(shell.health), methods=["GET"]),
+            *([] if door is None else door.routes(shell.answered)),
         ],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
@@ -164,7 +167,10 @@ class _Shell:
         """Sheds load before any work; then asks who it is."""
         if self._limiter.statistics().tasks_waiting >= self._queue_max:
             raise ProtocolError("the server is busy", code="busy", status=503)
-        return await self._run(self._authenticate, request.headers)
+        principal = await self._run(self._authenticate, request.headers)
+        if not principal.device:
+            raise ProtocolError("no device is enrolled here yet", code="enrol_first", status=403)
+        return principal
 
     async def exchange(self, request: Request, body: Body, echo: str) -> Response:
         return await self._lines(request, body, echo, ExchangeRequest, self._service.exchange)

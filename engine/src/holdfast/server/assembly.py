@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +23,10 @@ from holdfast.core.limits import FOREIGN_WRITE_POLL_MS
 from holdfast.schema.model import Schema
 from holdfast.server.api import Authenticator, StandingAuthenticator
 from holdfast.server.asgi import asgi
+from holdfast.server.enrolment import Enrolment
 from holdfast.server.events import Hub
 from holdfast.server.people import People
+from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal
 from holdfast.server.registry_auth import RegistryAuth
 from holdfast.server.rights_watch import Judge, RightsWatch
@@ -85,12 +87,14 @@ def open_server(
     *,
     sign_in: Authenticator | None = None,
     rules: Sequence[Rule] = (),
+    proxies: Collection[str] = (),
 ) -> Server:
     """Open or make the server's database and put an app over it.
 
     ``database``: a file of SQLite, or ``postgresql://user@host/name``. ``authenticate``: by default
     the registry in that database, with devices that enrol; then ``sign_in`` is asked for whoever
-    shows no device token. Raises ``SchemaError`` (``schema_mismatch``) or ``DatabaseError``.
+    shows no device token. ``proxies``: addresses of reverse proxies, whose word on where a request
+    comes from is believed. Raises ``SchemaError`` (``schema_mismatch``) or ``DatabaseError``.
     """
     hub = Hub()
     store = open_store(schema, database, random_bytes=secrets.token_bytes)
@@ -118,7 +122,11 @@ def open_server(
     watcher.start()
     people = People(store, now_us=_now_us, random_bytes=secrets.token_bytes, on_commit=tell)
     rights = None if standing is None else RightsWatch(hub, _judge(store, standing))
-    app = asgi(service, authenticate, hub=hub)
+    door = None
+    if isinstance(authenticate, RegistryAuth):
+        enrolment = Enrolment(store, now_us=_now_us, random_bytes=secrets.token_bytes)
+        door = Door(authenticate, enrolment, people, proxies)
+    app = asgi(service, authenticate, hub=hub, door=door)
     return Server(service, hub, app, people, stop, watcher, rights)
 
 

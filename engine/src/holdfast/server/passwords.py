@@ -50,11 +50,6 @@ def is_right(stored: str | None, password: str) -> bool:
     return stored is not None
 
 
-def is_outdated(stored: str) -> bool:
-    """Whether it was hashed with other costs than today's."""
-    return _HASHER.check_needs_rehash(stored)
-
-
 @functools.cache
 def _nobodys() -> str:
     """A hash that no password has been chosen for."""

@@ -28,10 +28,10 @@ from holdfast.core.limits import (
 )
 from holdfast.server import passwords
 from holdfast.server.registry import RIGHTS, Code, DeviceReport, User
-from holdfast.server.store import OnCommit, Store, T, Writer
+from holdfast.server.store import OnCommit, Snapshot, Store, T, Writer
 
 _MINUTE_US = 60_000_000
-Check = Callable[[Writer], None]
+Check = Callable[[Snapshot], None]
 """Looks inside the transaction whether the one who asks may; raises what refuses it."""
 
 
@@ -193,10 +193,17 @@ class People:
             after = page[-1].device
 
     def page(
-        self, *, user: str = "", after: str = "", limit: int = PEOPLE_PAGE_MAX
+        self,
+        *,
+        user: str = "",
+        after: str = "",
+        limit: int = PEOPLE_PAGE_MAX,
+        check: Check | None = None,
     ) -> list[DeviceReport]:
         """One page of the devices."""
         with contextlib.closing(self._store.read()) as snapshot:
+            if check is not None:
+                check(snapshot)
             return snapshot.registry.devices(user=user, after=after, limit=limit)
 
     def revoke(self, device: str, *, check: Check | None = None) -> None:

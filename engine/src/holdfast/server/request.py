@@ -97,15 +97,17 @@ class Body:
         self,
         *,
         compressed: bool,
+        bytes_max: int | None = None,
         idle_ms: float = READ_TIMEOUT_MS,
         deadline_ms: float = REQUEST_DEADLINE_MS,
     ) -> list[bytes]:
-        """All pieces, as they came.
+        """All pieces, as they came. ``bytes_max``: less than what is allowed otherwise.
 
         Raises ``ProtocolError``: 413 ``too_large``, 408 ``slow_body``; ``ClientDisconnect`` when
         the client went away before the end.
         """
-        bytes_max = REQUEST_COMPRESSED_BYTES_MAX if compressed else REQUEST_BODY_BYTES_MAX
+        if bytes_max is None:
+            bytes_max = REQUEST_COMPRESSED_BYTES_MAX if compressed else REQUEST_BODY_BYTES_MAX
         if self._declared.isdecimal() and int(self._declared[:20]) > bytes_max:
             raise _too_large(bytes_max)
         pieces: list[bytes] = []

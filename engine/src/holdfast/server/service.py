@@ -15,6 +15,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from holdfast.core.clock import choose_offset
 from holdfast.core.errors import ProtocolError
@@ -141,6 +142,7 @@ class Service:
                 device is not None
                 and device.nonce == request.nonce.since
                 and device.user == principal.user
+                and device == replace(device, **_told(request))
                 and arrival_us - device.last_seen < SEEN_INTERVAL_MS * 1000
                 and snapshot.scopes(_named(principal)).keys() >= set(_named(principal))
             ):
@@ -187,6 +189,7 @@ class Service:
                     confirmed=max(device.confirmed, confirmed),
                     last_seen=arrival_us,
                     offset_us=offset_us,
+                    **_told(request),
                 )
             )
             failpoint("push.before_commit")
@@ -420,6 +423,14 @@ class Service:
     def _moved(self, versions: Mapping[str, int]) -> None:
         if versions and self._on_commit is not None:
             self._on_commit(versions)
+
+
+def _told(request: ExchangeRequest) -> dict[str, Any]:
+    """What a device tells of itself; an older one tells nothing."""
+    report = request.report
+    if report is None:
+        return {}
+    return {"waiting": report.waiting, "oldest_us": report.oldest, "client": report.client}
 
 
 def _named(principal: Principal) -> list[str]:

@@ -1,0 +1,206 @@
+"""Enrolment, refreshed tokens, and the list of devices, on HTTP.
+
+Knows: routes, headers and small bodies. Must not know: how a device is let in, or what is stored.
+Enrolling needs no token, so it is counted before its body is read, its body is small, and it has
+few threads of its own: whoever knocks never keeps a device from syncing (I31).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from holdfast.core.errors import ProtocolError, UsageError
+from holdfast.core.limits import (
+    DEVICE_NAME_LENGTH_MAX,
+    ENROL_BODY_BYTES_MAX,
+    ENROL_QUEUE_MAX,
+    ENROL_THREADS,
+    PEOPLE_PAGE_MAX,
+)
+from holdfast.protocol.codec import SmallT, decode_small
+from holdfast.protocol.enrolment import (
+    Enrolled,
+    EnrolRequest,
+    InviteRequest,
+    RefreshRequest,
+    RevokeRequest,
+)
+from holdfast.server.answer import json_response
+from holdfast.server.auth import bearer_token
+from holdfast.server.enrolment import Enrolment
+from holdfast.server.people import People
+from holdfast.server.principal import Principal
+from holdfast.server.registry_auth import RegistryAuth, not_known
+from holdfast.server.request import Body, body_encoding
+from holdfast.server.store import Snapshot
+
+T = TypeVar("T")
+Endpoint = Callable[[Request, Body, str], Awaitable[Response]]
+Answered = Callable[[Endpoint], Callable[[Request], Awaitable[Response]]]
+ADMIN = "admin"
+_NOT_FOUND = ("unknown_user", "unknown_device")
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the endpoints need. ``proxies``: addresses whose X-Forwarded-For is believed."""
+
+    authenticate: RegistryAuth
+    enrolment: Enrolment
+    people: People
+    proxies: Collection[str] = ()
+
+    def routes(self, answered: Answered) -> list[Route]:
+        """The routes, each of which ``answered`` turns into one that always answers."""
+        desk = _Desk(self)
+        return [
+            Route("/v1/enrol", answered(desk.enrol), methods=["POST"]),
+            Route("/v1/token", answered(desk.refresh), methods=["POST"]),
+            Route("/v1/enrolments", answered(desk.invite), methods=["POST"]),
+            Route("/v1/devices", answered(desk.devices), methods=["GET"]),
+            Route("/v1/devices/{device:path}/revoke", answered(desk.revoke), methods=["POST"]),
+        ]
+
+
+class _Desk:
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._limiter = anyio.CapacityLimiter(ENROL_THREADS)
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        if self._limiter.statistics().tasks_waiting >= ENROL_QUEUE_MAX:
+            raise ProtocolError("the server is busy", code="busy", status=503)
+        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+
+    async def enrol(self, request: Request, body: Body, _echo: str) -> Response:
+        enrolment = self._door.enrolment
+        enrolment.admit(address_of(request, self._door.proxies))
+        asked = await _read(request, body, EnrolRequest)
+        by_name = bool(asked.user or asked.password)
+        if bool(asked.code) and by_name:
+            raise ProtocolError("either a code, or a user and password")
+        if asked.code:
+            done = await self._run(enrolment.with_code, asked)
+        elif by_name:
+            done = await self._run(enrolment.with_password, asked)
+        else:
+            done = await self._run(self._signed_in, request.headers, asked)
+        return json_response(msgspec.json.encode(done))
+
+    def _signed_in(self, headers: Mapping[str, str], asked: EnrolRequest) -> Enrolled:
+        principal = self._door.authenticate(headers)
+        if principal.registered:
+            raise ProtocolError("a device that has a token refreshes it", code="bad_message")
+        return self._door.enrolment.signed_in(principal, asked)
+
+    async def refresh(self, request: Request, body: Body, _echo: str) -> Response:
+        token = bearer_token(request.headers)
+        if not token:
+            raise not_known()
+        await _read(request, body, RefreshRequest)
+        done = await self._run(self._door.enrolment.refresh, token)
+        return json_response(msgspec.json.encode(done))
+
+    async def invite(self, request: Request, body: Body, _echo: str) -> Response:
+        principal = await self._admin(request)
+        asked = await _read(request, body, InviteRequest)
+        made = await self._run(
+            partial(
+                self._managed, self._door.people.invite, asked.user, device=asked.device,
+                minutes=asked.minutes, check=partial(self._check, principal),
+            )
+        )  # fmt: skip
+        return _json({"code": made.code, "user": made.user, "expires_at": made.expires_at})
+
+    async def devices(self, request: Request, _body: Body, _echo: str) -> Response:
+        """``user``: only this one's; ``after``: reads on behind a device; ``limit``."""
+        principal = await self._admin(request)
+        asked = request.query_params
+        user, after = (
+            asked.get(name, "")[: DEVICE_NAME_LENGTH_MAX + 1] for name in ("user", "after")
+        )
+        text = asked.get("limit", "100")
+        limit = int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else 0
+        if not 1 <= limit <= PEOPLE_PAGE_MAX:
+            raise ProtocolError(f"limit is a whole number from 1 to {PEOPLE_PAGE_MAX}")
+        found = await self._run(
+            partial(
+                self._door.people.page, user=user, after=after, limit=limit,
+                check=partial(self._check, principal),
+            )
+        )  # fmt: skip
+        more = found[-1].device if len(found) == limit else None
+        return _json({"devices": [asdict(item) for item in found], "next": more})
+
+    async def revoke(self, request: Request, body: Body, _echo: str) -> Response:
+        principal = await self._admin(request)
+        await _read(request, body, RevokeRequest)
+        device = request.path_params["device"][: DEVICE_NAME_LENGTH_MAX + 1]
+        await self._run(
+            partial(
+                self._managed, self._door.people.revoke, device,
+                check=partial(self._check, principal),
+            )
+        )  # fmt: skip
+        return _json({"device": device, "revoked": True})
+
+    async def _admin(self, request: Request) -> Principal:
+        principal = await self._run(self._door.authenticate, request.headers)
+        if ADMIN not in principal.roles:
+            raise _not_admin()
+        return principal
+
+    def _check(self, principal: Principal, reads: Snapshot) -> None:
+        """Whether it is an admin still, as of the transaction that does what was asked."""
+        (now,) = self._door.authenticate.standing(reads, [principal])
+        if now is None:
+            raise not_known()
+        if ADMIN not in now.roles:
+            raise _not_admin()
+
+    @staticmethod
+    def _managed(function: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """What an operator's call refuses, as an answer."""
+        try:
+            return function(*arguments, **options)
+        except UsageError as error:
+            status = 404 if error.code in _NOT_FOUND else 400
+            raise ProtocolError(error.message, code=error.code, status=status) from None
+
+
+def _not_admin() -> ProtocolError:
+    return ProtocolError(f"this needs the role {ADMIN}", code="forbidden", status=403)
+
+
+async def _read(request: Request, body: Body, kind: type[SmallT]) -> SmallT:
+    """A small, plain body."""
+    if body_encoding(request.headers) is not None:
+        raise ProtocolError("this body is small and plain", code="bad_encoding", status=415)
+    pieces = await body.read(compressed=False, bytes_max=ENROL_BODY_BYTES_MAX)
+    return decode_small(b"".join(pieces), kind)
+
+
+def address_of(request: Request, proxies: Collection[str]) -> str:
+    """Who is asking: the nearest address that is no proxy of ours."""
+    address = request.client.host if request.client is not None else ""
+    if address not in proxies:
+        return address
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+    for text in reversed(forwarded):
+        if text.strip() and text.strip() not in proxies:
+            return text.strip()[:64]
+    return address
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return json_response(msgspec.json.encode(content))

@@ -1,0 +1,77 @@
+"""How often somebody may try: so many in a row, then one every so often.
+
+Knows: keys and moments. Must not know: what is tried.
+A key costs one number; when there are too many keys, those not seen for longest are forgotten, and
+an attempt that is turned away changes nothing.
+
+Upholds I31.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from holdfast.core.errors import ProtocolError
+from holdfast.core.limits import RATE_KEYS_MAX
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+class Rates:
+    """A rate for each key: ``burst`` in a row, then one each ``every_ms``."""
+
+    def __init__(
+        self,
+        *,
+        burst: int,
+        every_ms: int,
+        keys_max: int = RATE_KEYS_MAX,
+        monotonic_ms: Callable[[], int] = _monotonic_ms,
+    ) -> None:
+        self._slack_ms = (burst - 1) * every_ms
+        self._every_ms = every_ms
+        self._keys_max = keys_max
+        self._monotonic_ms = monotonic_ms
+        self._lock = threading.Lock()
+        self._free_at_ms: OrderedDict[str | bytes, int] = OrderedDict()
+        """When all that was taken would be paid back."""
+
+    def take(self, key: str | bytes) -> None:
+        """One more. Raises ``ProtocolError`` 429 (``too_many_tries``), with when to come again."""
+        with self._lock:
+            now_ms = self._monotonic_ms()
+            free_at_ms = max(now_ms, self._free_at_ms.get(key, now_ms))
+            wait_ms = free_at_ms - now_ms - self._slack_ms
+            if wait_ms > 0:
+                raise ProtocolError(
+                    "too many tries; come again later",
+                    code="too_many_tries",
+                    status=429,
+                    retry_after_s=-(-wait_ms // 1000),
+                )
+            self._free_at_ms[key] = free_at_ms + self._every_ms
+            self._free_at_ms.move_to_end(key)
+            if len(self._free_at_ms) > self._keys_max:
+                self._free_at_ms.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._free_at_ms)
+
+
+def address_key(address: str) -> str:
+    """What counts as one address: of IPv6 its first half, for one host has as many as it likes."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
