@@ -49,6 +49,32 @@ SNAPSHOT_ROWS_MIN = 20_000
 """A scope with so many rows is offered as a file to a device that has none of them."""
 CATCHUP_ROWS_MIN = 50_000
 """So many changed rows come as a file, to a device that can take files."""
+CATCHUP_BYTES_MIN = 16 * MIB
+"""The same for changed rows that are few but large; about."""
+SNAPSHOT_REFRESH_SHARE = 8
+"""When more than one in so many rows of a scope has moved since its file, a new one is made."""
+SNAPSHOT_OFFER_SHARE = 2
+"""When more than one in so many has, the old one is not offered meanwhile."""
+SNAPSHOT_KEEP_S = 24 * 3600
+CATCHUP_KEEP_S = 3600
+FILE_LINK_S = 900
+"""How long the path of a file is good, at least; at most twice that."""
+FILES_BYTES_MAX = 64 * 1024 * MIB
+"""All files of a database together."""
+FILE_BUILDERS_MAX = 2
+"""Files that a process makes at the same time; each has a snapshot of the database open."""
+FILE_BUILDS_WAITING_MAX = 256
+FILE_FAILED_S = 300
+"""How long a file that could not be made is not tried again; rows come in answers meanwhile."""
+FILE_RETRY_MS_MIN = 200
+FILE_RETRY_MS_MAX = 5_000
+"""When a device is asked to come again for a file that is being made."""
+FILE_DOWNLOADS_MAX = 256
+"""Open at the same time in a process."""
+FILE_READERS_MAX = 4
+"""Pieces of files that a process reads at the same time."""
+FILE_CACHE_S = 900
+"""How long a proxy or browser may keep a file."""
 FILE_UNPACKED_BYTES_MAX = 16 * 1024 * MIB
 FILE_ABANDONED_S = 3600
 """What is left of a crash is removed when it is as old as this."""

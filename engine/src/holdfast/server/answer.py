@@ -9,7 +9,7 @@ is never ended properly, so that nobody takes it for whole.
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import Any
 
 import anyio
@@ -85,7 +85,8 @@ class Lines:
 class Streamed(Response):
     """An answer whose body comes from an async generator, which is closed whatever happens.
 
-    ``send_timeout_ms``: how long a client may leave a piece unread.
+    ``on_end`` is called after that, also when nothing was sent. ``send_timeout_ms``: how long a
+    client may leave a piece unread.
     """
 
     def __init__(
@@ -93,12 +94,15 @@ class Streamed(Response):
         chunks: AsyncGenerator[bytes],
         *,
         headers: dict[str, str],
+        status: int = 200,
+        on_end: Callable[[], None] = lambda: None,
         send_timeout_ms: float = READ_TIMEOUT_MS,
     ) -> None:
-        self.status_code = 200
+        self.status_code = status
         self.background = None
         self.init_headers(headers)
         self._chunks = chunks
+        self._on_end = on_end
         self._send_timeout_s = send_timeout_ms / 1000
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,6 +116,7 @@ class Streamed(Response):
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._chunks.aclose()
+                self._on_end()
             tasks.cancel_scope.cancel()
         if failure is not None:
             raise failure

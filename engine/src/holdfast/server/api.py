@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.schema.model import Schema
+from holdfast.server.files import StoredFile
 from holdfast.server.principal import Principal
 from holdfast.server.store import Snapshot
 
@@ -81,6 +82,17 @@ class ExchangeService(Protocol):
         self, principal: Principal, *, table: str, key: str, before: int, limit: int
     ) -> Sequence[object]:
         """Automatic decisions about rows that may be read, newest first; encodable as JSON."""
+        ...
+
+    def file(self, file_id: str, until: str, sign: str) -> StoredFile:
+        """A file that an exchange has offered, by the parts of its path.
+
+        Raises ``ProtocolError`` (``not_found``), the same for whatever is wrong with the path.
+        """
+        ...
+
+    def piece(self, file: StoredFile, number: int) -> bytes:
+        """A piece of a file, from ``number * FILE_PIECE_BYTES`` on. Raises ``FileGone``."""
         ...
 
     def now_us(self) -> int:

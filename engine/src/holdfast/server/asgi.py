@@ -36,6 +36,7 @@ from holdfast.protocol.version import ECHO_HEADER, PROTOCOL
 from holdfast.server.answer import Lines, Streamed, error_response, json_response, line_headers
 from holdfast.server.api import Authenticator, ExchangeService
 from holdfast.server.events import Hub, Subscription
+from holdfast.server.file_answer import Downloads
 from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal
 from holdfast.server.request import Body, answer_encoding, body_encoding, checked_echo, echo_of
@@ -87,6 +88,7 @@ def asgi(
             Route("/v1/schema", shell.answered(shell.schema), methods=["GET"]),
             Route("/v1/program", shell.answered(shell.program), methods=["GET"]),
             Route("/v1/journal", shell.answered(shell.journal), methods=["GET"]),
+            Route("/v1/files/{id}", shell.answered(shell.file), methods=["GET"]),
             Route("/v1/health", shell.answered(shell.health), methods=["GET"]),
             *([] if door is None else door.routes(shell.answered)),
         ],
@@ -99,7 +101,7 @@ def asgi(
 
 
 def _finish(response: Response, echo: str) -> Response:
-    response.headers["cache-control"] = "no-store"
+    response.headers.setdefault("cache-control", "no-store")
     if echo:
         response.headers[ECHO_HEADER] = echo
     return response
@@ -136,6 +138,7 @@ class _Shell:
         self._limiter = anyio.CapacityLimiter(threads)
         self._queue_max = queue_max
         self._heartbeat_ms = heartbeat_ms
+        self._downloads = Downloads(service)
 
     def answered(
         self, endpoint: Callable[[Request, Body, str], Awaitable[Response]]
@@ -223,6 +226,10 @@ class _Shell:
                 "epoch": self._service.epoch,
             }
         )
+
+    async def file(self, request: Request, _body: Body, _echo: str) -> Response:
+        """A file that an exchange has offered: its path is the right to have it."""
+        return await self._downloads.answer(request)
 
     async def session(self, request: Request, _body: Body, _echo: str) -> Response:
         principal = await self._principal(request)

@@ -25,6 +25,7 @@ from holdfast.server.api import Authenticator, StandingAuthenticator
 from holdfast.server.asgi import asgi
 from holdfast.server.enrolment import Enrolment
 from holdfast.server.events import Hub
+from holdfast.server.offers import FilePolicy
 from holdfast.server.people import People
 from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal
@@ -88,13 +89,15 @@ def open_server(
     sign_in: Authenticator | None = None,
     rules: Sequence[Rule] = (),
     proxies: Collection[str] = (),
+    files: FilePolicy | None = None,
 ) -> Server:
     """Open or make the server's database and put an app over it.
 
     ``database``: a file of SQLite, or ``postgresql://user@host/name``. ``authenticate``: by default
     the registry in that database, with devices that enrol; then ``sign_in`` is asked for whoever
     shows no device token. ``proxies``: addresses of reverse proxies, whose word on where a request
-    comes from is believed. Raises ``SchemaError`` (``schema_mismatch``) or ``DatabaseError``.
+    comes from is believed. ``files``: from when on rows come as files. Raises ``SchemaError``
+    (``schema_mismatch``) or ``DatabaseError``.
     """
     hub = Hub()
     store = open_store(schema, database, random_bytes=secrets.token_bytes)
@@ -107,6 +110,7 @@ def open_server(
             schema,
             store,
             rules=rules,
+            files=files,
             now_us=_now_us,
             random_bytes=secrets.token_bytes,
             on_commit=tell,
@@ -150,6 +154,7 @@ def _watch(service: Service, stop: threading.Event) -> None:
             if time.monotonic() - pruned > _PRUNE_EVERY_S:
                 pruned = time.monotonic()
                 service.purge()
+                service.tidy_files()
             if time.monotonic() - checked > _DEEP_CHECK_EVERY_S:
                 checked = time.monotonic()
                 service.deep_check()

@@ -117,6 +117,14 @@ class PostgresReads:
         ):
             yield Moved(*row)
 
+    def moved_count(self, scope: str, since: int, limit: int) -> int:
+        rows = self._run(
+            "SELECT count(*) FROM (SELECT FROM holdfast_feed WHERE scope = $1 AND version > $2 "
+            "LIMIT $3) AS f",
+            (scope, since, limit),
+        )
+        return int(rows[0][0])
+
     def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         rows = self._run(
             "SELECT f.scope, f.key, f.version FROM unnest($1::text[], $2::text[]) AS j(scope, key) "

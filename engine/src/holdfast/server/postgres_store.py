@@ -33,6 +33,7 @@ from holdfast.core.limits import (
 from holdfast.schema.model import Schema, Table
 from holdfast.server.postgres_errors import translated
 from holdfast.server.postgres_events import Relay
+from holdfast.server.postgres_files import PostgresFiles
 from holdfast.server.postgres_snapshot import Connection, PostgresSnapshot
 from holdfast.server.postgres_writer import PostgresWriter
 from holdfast.server.scripts import missing
@@ -100,6 +101,9 @@ class PostgresStore:
             self._identity = self._prepare(db, schema, random_bytes)
         self._readers = self._pool(connections_max)
         self._writers = self._pool(connections_max)
+        self._files = PostgresFiles(
+            lambda: self._borrowed(self._writers), self._connect, epoch=self.epoch
+        )
 
     def _connect(self) -> Connection:
         db = psycopg.connect(self._url, autocommit=True, cursor_factory=psycopg.RawCursor)
@@ -135,6 +139,10 @@ class PostgresStore:
         with self._borrowed(self._readers) as db, translated():
             ((stale,),) = db.execute("SELECT stale FROM holdfast_state").fetchall()
         return tuple(json.loads(stale))
+
+    @property
+    def files(self) -> PostgresFiles:
+        return self._files
 
     def clear_stale(self, writer: Writer) -> None:
         assert isinstance(writer, PostgresWriter)
@@ -288,6 +296,7 @@ class PostgresStore:
     def close(self) -> None:
         if self._relay is not None:
             self._relay.close()
+        self._files.close()
         self._readers.close()
         self._writers.close()
 

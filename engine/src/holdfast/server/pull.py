@@ -10,7 +10,7 @@ Upholds I10, I11, I16, I23 (only rows of readable scopes, removals included), I2
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from holdfast.core import values
@@ -53,7 +53,7 @@ class _Puller:
         self._since = since
         self._order = sorted(since)
 
-    def lines(self) -> Iterator[Rows | Gone]:
+    def lines(self) -> Generator[Rows | Gone]:
         for scope in self._order:
             yield from self._scope_lines(scope)
 
@@ -128,7 +128,7 @@ class _Puller:
             yield Gone(table.name, left)
 
 
-def news(snapshot: Snapshot, schema: Schema, since: Mapping[str, int]) -> Iterator[Rows | Gone]:
+def news(snapshot: Snapshot, schema: Schema, since: Mapping[str, int]) -> Generator[Rows | Gone]:
     """Rows and removals above the versions in ``since``, which names all readable scopes."""
     return _Puller(snapshot, schema, since).lines()
 

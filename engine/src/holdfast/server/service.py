@@ -21,6 +21,7 @@ from holdfast.core.clock import choose_offset
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import SEEN_INTERVAL_MS
 from holdfast.protocol.messages import (
+    Checkpoint,
     ExchangeRequest,
     Head,
     Line,
@@ -34,8 +35,12 @@ from holdfast.schema.model import Schema
 from holdfast.server.checks import below_floor, check_checkpoint, check_nonces, check_request, since
 from holdfast.server.decide import Engine, Sender
 from holdfast.server.feed import Touched, ensure_scopes, publish
+from holdfast.server.file_builder import Builder
+from holdfast.server.file_links import is_good, no_such_file
+from holdfast.server.files import StoredFile
 from holdfast.server.ingest import deep_check, ingest, rehash
 from holdfast.server.journal import read_journal
+from holdfast.server.offers import FilePolicy, Offers
 from holdfast.server.principal import Principal
 from holdfast.server.pull import Answer, last_line, news
 from holdfast.server.push import Pushed, push
@@ -66,6 +71,7 @@ class Service:
         random_bytes: Callable[[int], bytes],
         on_commit: OnCommit | None = None,
         standing: Standing | None = None,
+        files: FilePolicy | None = None,
     ) -> None:
         """``now_us``: the server's clock, microseconds since 1970, UTC. ``standing``: asked inside
         each transaction what the one who asks may do now (``StandingAuthenticator.standing``)."""
@@ -78,6 +84,15 @@ class Service:
         self._standing = standing
         with contextlib.closing(store.read()) as snapshot:
             self._generation = snapshot.registry.generation()
+        self._builder = Builder(store.files, now_us=now_us)
+        self._offers = Offers(
+            schema,
+            store,
+            self._builder,
+            policy=files or FilePolicy(),
+            now_us=now_us,
+            read=self._snapshot,
+        )
         self._start()
 
     @property
@@ -93,6 +108,7 @@ class Service:
         return self._now_us()
 
     def close(self) -> None:
+        self._builder.close()
         self._store.close()
 
     # Exchange
@@ -119,6 +135,12 @@ class Service:
             positions = since(request.checkpoint, tuple(scopes))
             missed = below_floor(positions, scopes)
             head = self._head(principal, scopes, echo=echo, outcomes=outcomes, missed=missed)
+            files = self._offers.instead(
+                snapshot, scopes, positions, device=principal.device, accepted=request.files
+            )
+            if files is not None:
+                snapshot.close()
+                return iter([head, files, Checkpoint({}, 2)])
             lines = self._lines(snapshot, head, scopes, [news(snapshot, self._schema, positions)])
         except BaseException:
             snapshot.close()
@@ -198,6 +220,26 @@ class Service:
         pushed = self._store.transact(work)
         self._moved(pushed.versions)
         return pushed.outcomes
+
+    # Files
+
+    def file(self, file_id: str, until: str, sign: str) -> StoredFile:
+        """A file that an exchange has offered. Raises ``ProtocolError`` (``not_found``)."""
+        secret = self._store.seal_secret
+        file = None
+        if is_good(secret, file_id, until, sign, now_us=self._now_us()):
+            file = self._store.files.get(file_id)
+        if file is None:
+            raise no_such_file()
+        return file
+
+    def piece(self, file: StoredFile, number: int) -> bytes:
+        """A piece of a file. Raises ``FileGone``."""
+        return self._store.files.piece(file, number)
+
+    def tidy_files(self) -> None:
+        """Remove files that nobody may fetch any more, and what crashes have left."""
+        self._builder.tidy()
 
     # Verify
 

@@ -115,6 +115,15 @@ class SqliteReads:
             assert isinstance(table, str) and isinstance(key, str)
             yield Moved(table, key, bool(removed))
 
+    def moved_count(self, scope: str, since: int, limit: int) -> int:
+        return _int(
+            self._db.execute(
+                "SELECT count(*) FROM (SELECT 1 FROM holdfast_feed INDEXED BY "
+                "holdfast_feed_version WHERE scope = ? AND version > ? LIMIT ?)",
+                (scope, since, limit),
+            )
+        )
+
     def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         found: dict[tuple[str, str], int] = {}
         for scope, key, version in self._db.execute(

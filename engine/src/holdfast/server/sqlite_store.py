@@ -20,10 +20,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from holdfast.core.errors import DatabaseError, SchemaError
 from holdfast.schema.model import Schema
+from holdfast.server.directory_files import DirectoryFiles
 from holdfast.server.scripts import missing
 from holdfast.server.sqlite_snapshot import SqliteSnapshot, compile_program
 from holdfast.server.sqlite_writer import SqliteWriter
@@ -68,6 +70,7 @@ class SqliteStore:
         self._idle: list[Connection] = []
         self._idle_lock = threading.Lock()
         self._closed = False
+        self._files = DirectoryFiles(Path(f"{path}-files"))
         options = OpenOptions(synchronous="FULL", foreign_keys=False)
         self._db = self._driver.connect(path, options)
         try:
@@ -95,6 +98,10 @@ class SqliteStore:
         with self._lock:
             ((stale,),) = self._db.execute("SELECT stale FROM holdfast_state")
         return tuple(json.loads(cast("str", stale)))
+
+    @property
+    def files(self) -> DirectoryFiles:
+        return self._files
 
     def clear_stale(self, writer: Writer) -> None:
         assert isinstance(writer, SqliteWriter)

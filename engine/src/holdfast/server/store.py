@@ -22,6 +22,7 @@ from holdfast.core.digest import Digest
 from holdfast.core.errors import DatabaseBusy
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Schema, Table
+from holdfast.server.files import FileStore
 from holdfast.server.registry import RegistryReads, RegistryWrites
 from holdfast.server.upkeep import Upkeep
 
@@ -174,6 +175,9 @@ class Snapshot(Protocol):
     def moved(self, scope: str, since: int) -> Iterator[Moved]:
         """Rows of a scope that changed above a version, each once, in order of version."""
 
+    def moved_count(self, scope: str, since: int, limit: int) -> int:
+        """How many rows of a scope have changed above a version; at most ``limit``."""
+
     def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Versions of live feed entries by (scope, key)."""
 
@@ -318,6 +322,10 @@ class Store(Protocol):
 
     def written_elsewhere(self) -> bool:
         """Whether another process may have written directly since the last call; cheap."""
+
+    @property
+    def files(self) -> FileStore:
+        """Where snapshot and catch-up files are kept."""
 
     def close(self) -> None: ...
 

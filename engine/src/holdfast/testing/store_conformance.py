@@ -36,6 +36,7 @@ from holdfast.server.store import (
     Store,
     Writer,
 )
+from holdfast.testing.file_conformance import FileConformance
 from holdfast.testing.registry_conformance import RegistryConformance
 
 EVERY = Table(
@@ -90,8 +91,10 @@ def _scope(name: str, head: int = 0, count: int = 0) -> Scope:
     return Scope(name, head, Digest.of(count, f"{count:032x}"), KEY)
 
 
-class StoreConformance(RegistryConformance):
+class StoreConformance(FileConformance, RegistryConformance):
     """The suite; see the module."""
+
+    schema = SCHEMA
 
     @pytest.fixture
     def opened(self) -> Callable[[Schema], Store]:
@@ -250,6 +253,10 @@ class StoreConformance(RegistryConformance):
         with closing(store.read()) as snapshot:
             assert list(snapshot.moved("all", 1)) == [Moved("item", "k00007", removed=True)]
             assert len(list(snapshot.moved("all", 0))) == 3000
+            assert snapshot.moved_count("all", 0, 10_000) == 3000
+            assert snapshot.moved_count("all", 0, 50) == 50
+            assert snapshot.moved_count("all", 1, 50) == 1
+            assert snapshot.moved_count("none", 0, 50) == 0
             assert snapshot.position("all", 1) == Digest.of(3000, f"{3000:032x}")
             assert snapshot.position("all", 3) is None
             assert snapshot.count("all", ("", ""), None) == 2999

@@ -303,8 +303,14 @@ class Server:
     """A service on a file, or a schema of PostgreSQL, with a clock and random bytes of the test."""
 
     def __init__(
-        self, path: Path | str, schema: Schema = SCHEMA, rules: Any = (), seed: int = 1
+        self,
+        path: Path | str,
+        schema: Schema = SCHEMA,
+        rules: Any = (),
+        seed: int = 1,
+        files: Any = None,
     ) -> None:
+        self.files = files
         self.path = path
         self.postgres = str(path).startswith("postgresql://")
         self.schema = schema
@@ -323,6 +329,7 @@ class Server:
         self.service = Service(
             self.schema, self.store, rules=self.rules, now_us=self.tick,
             random_bytes=self.random, on_commit=lambda moved: self.moved.append(dict(moved)),
+            files=self.files,
         )  # fmt: skip
 
     def close(self) -> None:

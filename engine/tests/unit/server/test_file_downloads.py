@@ -1,0 +1,238 @@
+"""Files over real HTTP: whole, from any byte on, by their path alone."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from holdfast.core.limits import FILE_DOWNLOADS_MAX, FILE_PIECE_BYTES
+from holdfast.server import file_answer
+from holdfast.server.asgi import asgi
+from holdfast.server.events import Hub
+from holdfast.server.file_links import link
+from holdfast.server.files import StoredFile
+from holdfast.server.run import Stopper, serve
+
+SIZE = 2 * FILE_PIECE_BYTES + 4321
+BODY = random.Random(1).randbytes(SIZE)
+NOW = 1_700_000_000_000_000
+
+
+class Site:
+    """A server with one file, and a client."""
+
+    def __init__(self, server: Any, url: str, tmp_path: Path) -> None:
+        self.server = server
+        self.url = url
+        self.file = StoredFile(
+            id="0" * 31 + "1", key="ab" * 16, kind="snapshot", encoding="gzip", bytes=SIZE,
+            sha256="cd" * 32, unpacked_bytes=SIZE, rows=1, scopes={}, made=NOW, ends=NOW * 2,
+        )  # fmt: skip
+        source = tmp_path / "source"
+        source.write_bytes(BODY)
+        build = server.store.files.begin(self.file.key)
+        build.keep(self.file, source)
+        build.close()
+        self.path, _ = link(server.store.seal_secret, self.file.id, now_us=server.now)
+        self.client = httpx2.Client(base_url=url, timeout=20)
+
+    def get(self, path: str = "", **headers: str) -> httpx2.Response:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.get(path or self.path, headers=sent)
+
+
+def nobody(_headers: Any) -> Any:
+    raise AssertionError("a file needs no token")
+
+
+@pytest.fixture
+def site(server: Any, tmp_path: Path) -> Iterator[Site]:
+    hub, stopper = Hub(), Stopper()
+    ready: list[str] = []
+    started = threading.Event()
+
+    def on_ready(url: str) -> None:
+        ready.append(url)
+        started.set()
+
+    app = asgi(server.service, nobody, hub=hub)
+    thread = threading.Thread(
+        target=serve, args=(app, "127.0.0.1", 0, on_ready), kwargs={"stopper": stopper}
+    )
+    thread.start()
+    assert started.wait(20)
+    site = Site(server, ready[0], tmp_path)
+    yield site
+    site.client.close()
+    stopper.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_file_comes_whole(site: Site) -> None:
+    answer = site.get()
+    assert (answer.status_code, answer.content) == (200, BODY)
+    assert answer.headers["content-length"] == str(SIZE)
+    assert answer.headers["etag"] == f'"{site.file.sha256}"'
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert "content-encoding" not in answer.headers
+    assert {"public", "immutable", "no-transform"} <= set(
+        answer.headers["cache-control"].split(", ")
+    )
+
+
+def test_head_tells_without_a_body(site: Site) -> None:
+    answer = site.client.head(site.path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == str(SIZE)
+    assert site.get().content == BODY  # on the same connection
+
+
+P = FILE_PIECE_BYTES
+CUTS = sorted({0, 1, 2, 65_535, 65_536, P - 1, P, P + 1, 2 * P - 1, 2 * P, 2 * P + 1, SIZE - 1})
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_download_goes_on_from_any_byte(site: Site, cut: int) -> None:
+    answer = site.get(range=f"bytes={cut}-", if_range=f'"{site.file.sha256}"')
+    assert (answer.status_code, answer.content) == (206, BODY[cut:])
+    assert answer.headers["content-range"] == f"bytes {cut}-{SIZE - 1}/{SIZE}"
+    for length in (1, 2, P, P + 1):
+        part = BODY[cut : cut + length]
+        answer = site.get(range=f"bytes={cut}-{cut + length - 1}")
+        assert (answer.status_code, answer.content) == (206, part)
+        assert answer.headers["content-length"] == str(len(part))
+    if cut:
+        assert site.get(range=f"bytes=-{cut}").content == BODY[-cut:]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [(f"bytes={SIZE}-", 416), (f"bytes={SIZE + 10}-{SIZE + 20}", 416), ("bytes=-0", 416),
+     (f"bytes=0-{SIZE * 9}", 206), (f"bytes=-{SIZE * 9}", 206), ("bytes=5-4", 200),
+     ("bytes=-", 200), ("bytes=0-1,3-4", 200), ("lines=0-1", 200), ("bytes=a-b", 200),
+     ("bytes=" + "9" * 30 + "-", 200), ("", 200)],
+)  # fmt: skip
+def test_odd_ranges(site: Site, asked: str, status: int) -> None:
+    answer = site.get(range=asked)
+    assert answer.status_code == status
+    assert answer.content == (b"" if status == 416 else BODY)
+    if status == 416:
+        assert answer.headers["content-range"] == f"bytes */{SIZE}"
+
+
+def test_a_range_of_another_file_is_not_honoured(site: Site) -> None:
+    for tag in ('"' + "0" * 64 + '"', f'W/"{site.file.sha256}"', "Mon, 23 Nov 2026 14:00:00 GMT"):
+        answer = site.get(range="bytes=5-", if_range=tag)
+        assert (answer.status_code, answer.content) == (200, BODY)
+
+
+@pytest.mark.parametrize("tag", ['"%s"', 'W/"%s"', '"x", "%s"', "*"])
+def test_who_has_it_is_told_so(site: Site, tag: str) -> None:
+    answer = site.get(if_none_match=tag.replace("%s", site.file.sha256))
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert site.get(if_none_match='"other"').status_code == 200
+
+
+def test_a_bad_path_is_not_there(site: Site) -> None:
+    told = set()
+    good = urlsplit(site.path)
+    for path in (
+        good.path,
+        f"{good.path}?{good.query}0",
+        f"{good.path}?sign=0&until=9",
+        f"/v1/files/{'0' * 32}?{good.query}",
+        f"/v1/files/..%2f..%2fserver.db?{good.query}",
+        f"/v1/files/{'9' * 5000}?{good.query}",
+    ):
+        answer = site.get(path)
+        told.add((answer.status_code, answer.json()["error"]["code"]))
+    assert told == {(404, "not_found")}
+    site.server.pass_time(86_400)
+    assert site.get().json()["error"]["code"] == "not_found"
+
+
+def test_a_file_that_is_removed_on_the_way_breaks_off(site: Site, monkeypatch: Any) -> None:
+    """Never an answer that looks whole; the device asks again and is offered another."""
+    pieces = site.server.store.files.piece
+
+    def piece(file: StoredFile, number: int) -> bytes:
+        if number == 1:
+            site.server.store.files.remove(file.id)
+        return pieces(file, number)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(site.server.store.files, "piece", piece)
+    with pytest.raises(httpx2.RemoteProtocolError):
+        site.get()
+    assert site.get().status_code == 404
+
+
+def raw_request(site: Site) -> socket.socket:
+    address = urlsplit(site.url)
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect((address.hostname, address.port))
+    raw.sendall(f"GET {site.path} HTTP/1.1\r\nhost: h\r\n\r\n".encode())
+    assert raw.recv(12) == b"HTTP/1.1 200"
+    return raw
+
+
+def _all_free(stats: dict[str, int]) -> bool:
+    return stats["pool_available"] == stats["pool_size"] > 0
+
+
+def test_slow_readers_hold_nothing_of_the_database(site: Site) -> None:
+    readers = [raw_request(site) for _ in range(30)]
+    if site.server.postgres:
+        store = site.server.store
+        for pool in (store._readers, store._writers):
+            until(lambda pool=pool: _all_free(pool.get_stats()))
+    assert site.get().content == BODY  # and keep nobody from reading
+    for reader in readers:
+        reader.close()
+
+
+def test_downloads_at_the_same_time_are_bounded(site: Site, monkeypatch: Any) -> None:
+    assert FILE_DOWNLOADS_MAX > 3
+    held: list[Any] = []
+    init = file_answer.Downloads.answer
+
+    async def answer(self: Any, request: Any) -> Any:
+        held[:] = [self]
+        self._downloads_max = 3
+        return await init(self, request)
+
+    monkeypatch.setattr(file_answer.Downloads, "answer", answer)
+    body_bytes = 64 * 2**20
+    monkeypatch.setattr(site.server.store.files, "piece", lambda _f, _n: bytes(FILE_PIECE_BYTES))
+    monkeypatch.setattr(
+        site.server.service, "file",
+        lambda *_: StoredFile(**{
+            **{name: getattr(site.file, name) for name in StoredFile.__struct_fields__},
+            "bytes": body_bytes,
+        }),
+    )  # fmt: skip
+    readers = [raw_request(site) for _ in range(3)]
+    refused = site.get()
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "busy")
+    assert "retry-after" in refused.headers
+    for reader in readers:
+        reader.close()
+    until(lambda: held[0]._open == 0)
+    assert len(site.get().content) == body_bytes
+
+
+def until(condition: Callable[[], Any]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not come true")
