@@ -1,0 +1,250 @@
+"""A server on real HTTP that keeps every byte it sends, and replicas whose rights change.
+
+Scope names, keys, texts, numbers and bytes are all canaries: values that occur nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import json
+import logging
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from holdfast import Replica
+from holdfast.core.errors import HoldfastError, ProtocolError
+from holdfast.schema.model import Column, ForeignKey, Schema, Table
+from holdfast.server.assembly import open_server
+from holdfast.server.principal import Principal
+from holdfast.server.run import Stopper, serve
+from holdfast.sqlite import OpenOptions, driver
+
+STORE = ("store/{store_id}",)
+SCHEMA = Schema(
+    name="canaries",
+    tables=(
+        Table("brand", ("id",), (Column("id"), Column("name", default="")), ("catalog",)),
+        Table(
+            "box", ("id",),
+            (
+                Column("id"), Column("store_id"),
+                Column("note", merge="manual", default=""), Column("text", default=""),
+                Column("number", "integer", default="0"), Column("raw", "bytes", nullable=True),
+                Column("serial", "uuid", nullable=True), Column("inside", nullable=True),
+                Column("brand_id", nullable=True),
+            ),
+            STORE, on_delete="manual", unique=(("serial",),),
+            foreign_keys=(ForeignKey(("inside",), "box"), ForeignKey(("brand_id",), "brand")),
+        ),
+        Table(
+            "task", ("id",),
+            (Column("id"), Column("store_id"), Column("kind"), Column("text", default="")),
+            (*STORE, "kind/{kind}"),
+        ),
+        Table("audit", ("id",), (Column("id"), Column("room"), Column("text")), ("audit/{room}",)),
+    ),
+)  # fmt: skip
+
+
+class Recorder:
+    """Keeps what the app sends, by token: headers and bodies, uncompressed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.state = getattr(app, "state", None)
+        self.sent: dict[str, list[bytes]] = defaultdict(list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        names = dict(scope["headers"])
+        token = names.get(b"authorization", b"").decode().removeprefix("Bearer ")
+        pieces: list[bytes] = []
+        zipped = False
+
+        async def keep(message: Message) -> None:
+            nonlocal zipped
+            if message["type"] == "http.response.start":
+                headers = [b": ".join(pair) for pair in message["headers"]]
+                zipped = b"content-encoding: gzip" in headers
+                self.sent[token].append(b"\n".join([str(message["status"]).encode(), *headers]))
+            else:
+                pieces.append(message.get("body", b""))
+                if not zipped:
+                    self.sent[token].append(pieces[-1])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, keep)
+        finally:
+            if zipped:
+                self.sent[token].append(gzip.decompress(b"".join(pieces)))
+
+
+class Told(logging.Handler):
+    """What the replica's own code logs in this process, and what it raises."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.device = ""
+        self.texts: dict[str, list[str]] = defaultdict(list)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not record.name.startswith("holdfast.server"):
+            self.texts[self.device].append(self.format(record))
+
+
+class Stores:
+    """One server and its devices. ``rights`` may change at any time."""
+
+    def __init__(self, folder: Path, database: str | Path) -> None:
+        self.folder = folder
+        self.database = database
+        self.rights: dict[str, Principal] = {}
+        self.devices: dict[str, Replica] = {}
+        self.told = Told()
+        self.rule: Any = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        log = logging.getLogger("holdfast")
+        log.addHandler(self.told)
+        self._stack.callback(log.removeHandler, self.told)
+        server = open_server(SCHEMA, self.database, self._authenticate, rules=[self._rules])
+        self.service = server.service
+        self._stack.callback(server.close)
+        self.recorder = Recorder(server.app)
+        ready, stopper = threading.Event(), Stopper()
+
+        def listening(url: str) -> None:
+            self.url = url
+            ready.set()
+
+        thread = threading.Thread(
+            target=serve, args=(self.recorder, "127.0.0.1", 0, listening), daemon=True,
+            kwargs={"stopper": stopper, "on_stop": server.hub.close},
+        )  # fmt: skip
+        thread.start()
+        assert ready.wait(30)
+        self._stack.callback(thread.join, 30)
+        self._stack.callback(stopper.stop)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for replica in self.devices.values():
+            replica.close()
+        self._stack.close()
+
+    def _authenticate(self, headers: Mapping[str, str]) -> Principal:
+        found = self.rights.get(headers.get("authorization", "").removeprefix("Bearer "))
+        if found is None:
+            raise ProtocolError("sign in", code="sign_in", status=401)
+        return found
+
+    def _rules(self, context: Any) -> None:
+        if self.rule is not None:
+            self.rule(context)
+
+    def grant(self, name: str, *, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> None:
+        self.rights[name] = Principal(f"user-{name}", name, read, write)
+
+    def device(self, name: str) -> Replica:
+        """The replica of a device, made at the first call."""
+        if name not in self.devices:
+            (self.folder / name).mkdir()
+            self.devices[name] = Replica.open(
+                self.folder / name / "replica.db", SCHEMA, server=self.url, token=name,
+                synchronous="OFF",
+            )  # fmt: skip
+        return self.devices[name]
+
+    def write(self, name: str, *statements: tuple[str, tuple[Any, ...]]) -> bool:
+        """One local transaction; False when the device itself refuses it."""
+        with self._as(name), self.device(name).transaction() as db:
+            for sql, params in statements:
+                db.execute(sql, params)
+            return True
+        return False
+
+    def sync(self, name: str) -> None:
+        with self._as(name):
+            assert self.device(name).sync().verified
+
+    @contextlib.contextmanager
+    def _as(self, name: str) -> Iterator[None]:
+        """Whatever is raised is what the device's owner reads."""
+        self.told.device = name
+        try:
+            yield
+        except HoldfastError as error:
+            self.told.texts[name].append(f"{error} {error.detail}")
+
+    def ask(
+        self, name: str, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """A request made by hand: status, headers and body."""
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30)
+        headers = {"authorization": f"Bearer {name}", "holdfast-echo": "e"}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        try:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            connection.close()
+
+    def server_rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Read the server's database from beside it."""
+        with self._beside() as run:
+            return run(sql, *params)
+
+    def write_directly(self, sql: str, *params: Any) -> None:
+        with self._beside() as run:
+            run(sql, *params)
+        self.service.poll_foreign_writes()
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[Any]:
+        if isinstance(self.database, Path):
+            other = driver().connect(str(self.database), OpenOptions(synchronous="OFF"))
+            yield lambda sql, *params: other.execute(sql, params)
+            other.close()
+            return
+        with psycopg.connect(self.database, autocommit=True) as db:
+
+            def run(sql: str, *params: Any) -> list[tuple[Any, ...]]:
+                cursor = db.execute(sql.replace("?", "%s"), params or None)
+                return cursor.fetchall() if cursor.description else []
+
+            yield run
+
+    def bytes_of(self, name: str) -> dict[str, bytes]:
+        """Everything that was sent to a device, and that is stored or said there."""
+        replica = self.folder / name
+        found = {str(path.name): path.read_bytes() for path in replica.iterdir() if path.is_file()}
+        found["http"] = b"\n".join(self.recorder.sent[name])
+        found["said"] = "\n".join(self.told.texts[name]).encode()
+        return found
+
+
+def canary(rng: random.Random) -> str:
+    """A text that occurs nowhere else."""
+    return f"cn{rng.getrandbits(56):014x}"

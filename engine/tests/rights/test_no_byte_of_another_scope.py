@@ -1,0 +1,23 @@
+"""No byte of a row outside a device's scopes reaches it (I23): random histories, all bytes read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from histories import History
+from stores import Stores
+
+pytestmark = pytest.mark.slow
+STEPS = 20
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_histories(make_stores: Callable[[], Stores], seed: int) -> None:
+    history = History(make_stores(), seed)
+    assert history.run(STEPS) == []
+    seen = history.oracle
+    for name in history.stores.devices:
+        assert seen.everything - seen.allowed[name] or name == "boss", "nothing was kept from it"
+        content = b"".join(history.stores.bytes_of(name).values())
+        assert sum(word in content for word in seen.allowed[name]) > 5, "nothing reached it"
