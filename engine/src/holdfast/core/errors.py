@@ -72,6 +72,12 @@ class DatabaseReadOnly(DatabaseError):
     code = "database_read_only"
 
 
+class SchemaMoved(DatabaseError):
+    """Another process has opened the database with another schema; this one has to be replaced."""
+
+    code = "schema_moved"
+
+
 class DatabaseCorrupt(DatabaseError):
     """The file is damaged or is not a database. Nothing was deleted."""
 

@@ -58,7 +58,8 @@ _SETTINGS = (
 )
 _LOCK_LAYOUT = "SELECT pg_advisory_xact_lock(hashtextextended('holdfast ' || current_schema(), 0))"
 _BEGIN_READ = (
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT EXISTS (SELECT FROM holdfast_dirty)"
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT EXISTS (SELECT FROM holdfast_dirty), "
+    "(SELECT fingerprint FROM holdfast_state)"
 )
 _BEGIN_WRITE = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL holdfast.applying = 'on'; "
@@ -117,6 +118,9 @@ class PostgresStore:
             max_size=size,
             timeout=DATABASE_WAIT_MS / 1000,
             max_waiting=size * 16,
+            # Given up, an attempt is begun anew for the next who asks, without the long pauses that
+            # have grown in an outage.
+            reconnect_timeout=DATABASE_WAIT_MS / 1000,
             kwargs={"autocommit": True, "cursor_factory": psycopg.RawCursor},
             configure=_configure,
             open=True,
@@ -223,7 +227,8 @@ class PostgresStore:
             db = _take(self._readers)
             try:
                 with translated():
-                    ((notes,),) = _last(db.execute(_BEGIN_READ))
+                    ((notes, fingerprint),) = _last(db.execute(_BEGIN_READ))
+                self._program.check_generation(fingerprint)
                 return PostgresSnapshot(db, self._program, self._give_back, notes=notes)
             except TryAgain:
                 self._give_back(db)

@@ -99,10 +99,13 @@ class PostgresWriter(PostgresReads):
         """What must be so before the commit. Raises ``TryAgain``."""
         with translated(self._program):
             cursor = self._db.execute(
-                "SET CONSTRAINTS ALL IMMEDIATE; SELECT EXISTS (SELECT FROM holdfast_dirty)"
+                "SET CONSTRAINTS ALL IMMEDIATE; SELECT EXISTS (SELECT FROM holdfast_dirty), "
+                "(SELECT fingerprint FROM holdfast_state)"
             )
             cursor.nextset()
-            ((notes,),) = cursor.fetchall()
+            ((notes, fingerprint),) = cursor.fetchall()
+        # Looked at last: whoever makes the tables grow waits for those that we have written.
+        self._program.check_generation(fingerprint)
         if not notes:
             return
         for name, batches in self._written.items():

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from holdfast.core.errors import DatabaseError, SchemaError
+from holdfast.core.errors import DatabaseError, SchemaError, SchemaMoved
+from holdfast.core.values import Value
 from holdfast.schema.model import Schema
 from holdfast.server.directory_files import DirectoryFiles
 from holdfast.server.scripts import missing
@@ -75,6 +76,7 @@ class SqliteStore:
         self._db = self._driver.connect(path, options)
         try:
             self._program = compile_program(schema)
+            self._fingerprint = schema.fingerprint
             self._identity = self._prepare(schema, random_bytes)
             self._data_version = self._read_data_version()
         except BaseException:
@@ -209,7 +211,9 @@ class SqliteStore:
             )
         try:
             connection.execute("BEGIN")
-            connection.execute("SELECT applying FROM holdfast_state")  # takes the snapshot
+            # Takes the snapshot.
+            ((fingerprint,),) = connection.execute("SELECT fingerprint FROM holdfast_state")
+            self._check_generation(fingerprint)
         except BaseException:
             connection.close()
             raise
@@ -241,7 +245,10 @@ class SqliteStore:
             db = self._db
             db.execute("BEGIN IMMEDIATE")
             try:
-                db.execute("UPDATE holdfast_state SET applying = 1")
+                ((fingerprint,),) = db.execute(
+                    "UPDATE holdfast_state SET applying = 1 RETURNING fingerprint"
+                )
+                self._check_generation(fingerprint)
                 yield SqliteWriter(db, self._program)
                 db.execute("UPDATE holdfast_state SET applying = 0")
                 failpoint("store.before_commit")
@@ -251,6 +258,11 @@ class SqliteStore:
                     db.execute("ROLLBACK")
                 raise
             failpoint("store.after_commit")
+
+    def _check_generation(self, stored: Value) -> None:
+        """Raises ``SchemaMoved`` when the database was made to grow since it was opened."""
+        if stored != self._fingerprint:
+            raise SchemaMoved("another process has opened this database with another schema")
 
     def written_elsewhere(self) -> bool:
         with self._lock:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from holdfast.core.errors import SchemaMoved
 from holdfast.core.keys import key_values
 from holdfast.core.values import Value
 from holdfast.schema.model import Column, ForeignKey, Schema, Table
@@ -147,6 +148,11 @@ class Program:
     children: Mapping[tuple[str, tuple[str, ...], str], str]
     unique: Mapping[str, tuple[Table, tuple[str, ...]]]
     """What the constraints of unique keys are called."""
+
+    def check_generation(self, stored: str) -> None:
+        """Raises ``SchemaMoved`` when the database was made to grow since it was opened."""
+        if stored != self.schema.fingerprint:
+            raise SchemaMoved("another process has opened this database with another schema")
 
 
 def compile_program(schema: Schema) -> Program:

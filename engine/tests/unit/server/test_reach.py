@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.core.errors import SchemaError
+from holdfast.core.errors import SchemaError, SchemaMoved
 from holdfast.schema.model import Column, ForeignKey, Schema, Table
 from holdfast.schema.reach import parent_is_seen
 from holdfast.server.principal import Principal
@@ -255,3 +255,20 @@ def test_a_schema_that_reaches_too_far_is_not_taken() -> None:
     columns = (Column("id", "uuid"), Column("store_id"), Column("name"))
     with pytest.raises(SchemaError, match="reaches beyond"):
         Schema("s", (Table("t", ("id",), columns, STORE, unique=(("name",),)),))
+
+
+def test_a_server_that_was_left_behind_by_its_database_does_nothing(make_server: Any) -> None:
+    """Another process has made the tables grow: what this one would hash lacks a column."""
+    old = make_server(schema=SCHEMA)
+    peer = old.peer("d1")
+    peer.sync()
+    grown = msgspec.structs.replace(
+        BOX, columns=(*BOX.columns, Column("shelf_mark", default="")), name="box"
+    )
+    newer = Schema("reach", (*SCHEMA.tables[:3], grown), generation=2)
+    new = make_server(old.path, schema=newer)
+    peer.insert("brand", "b")
+    for attempt in (peer.sync, lambda: old.service.heads(peer.principal)):
+        with pytest.raises(SchemaMoved):
+            attempt()
+    assert new.query("SELECT count(*) FROM brand") == [(0,)]
