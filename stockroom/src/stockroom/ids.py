@@ -37,6 +37,21 @@ def first_location_id(store_id: str) -> str:
     return _derived("location", store_id)
 
 
+def supplier_id(name: str) -> str:
+    """The id of a supplier that is known by name alone."""
+    return _derived("supplier", name)
+
+
+def category_id(name: str) -> str:
+    """The id of a category that is known by name alone."""
+    return _derived("category", name)
+
+
+def employee_id(name: str) -> str:
+    """The id of an employee that is known by name alone."""
+    return _derived("employee", name)
+
+
 def reversal_id(movement_id: str) -> str:
     """The id of the one movement that undoes another."""
     return _derived("reversal", movement_id)

@@ -1,0 +1,42 @@
+"""Puts the demo into a server's database, before the server opens its doors.
+
+Knows: that the engine takes in what others write into its tables. Must not know: how the demo was
+made. The rows become versions, hashes and digests when the server takes them in. The engine's own
+SQLite is used: a second library in the process that serves the file would break its locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from holdfast.sqlite import Connection, OpenOptions, driver
+from stockroom.demo.history import Demo
+
+
+def is_empty(database: Path) -> bool:
+    """Whether no product is in a server's database yet. It must have its tables already."""
+    with _opened(database) as db:
+        return not db.execute("SELECT 1 FROM product LIMIT 1")
+
+
+def load(demo: Demo, database: Path) -> int:
+    """Insert all rows in one transaction; how many. The database must have its tables already."""
+    with _opened(database) as db:
+        db.execute("BEGIN IMMEDIATE")
+        for table, rows in demo.rows.items():
+            columns = demo.columns[table]
+            marks = ", ".join("?" for _ in columns)
+            db.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
+        db.execute("COMMIT")
+    return sum(len(rows) for rows in demo.rows.values())
+
+
+@contextmanager
+def _opened(database: Path) -> Iterator[Connection]:
+    db = driver().connect(str(database), OpenOptions(create=False))
+    try:
+        yield db
+    finally:
+        db.close()
