@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,10 @@ from report import circumstances
 from rows import INSERT, SCHEMA, STORE, item
 
 from holdfast import Replica
+from holdfast.core.codes import new_token, secret_hash
+from holdfast.server.registry import Registration, Token, User
+from holdfast.server.store import Writer
+from holdfast.server.stores import open_store
 from holdfast.testing import ServerProcess, wait_until
 
 TIMEOUT_S = 120.0
@@ -72,20 +77,21 @@ def measure(
 ) -> dict[str, Any]:
     """Open the crowd, make the changes one by one, wait each time until all have heard of it."""
     with ExitStack() as stack:
-        url = stack.enter_context(_server(folder, database, devices)).url
+        server, tokens = _server(folder, database, ["writer", *map(str, range(devices))])
+        url = stack.enter_context(server).url
         address = urlsplit(url)
         plan = {
             "host": address.hostname, "port": address.port, "schema": SCHEMA.fingerprint,
             "scope": SCOPE, "fetches": fetch,
         }  # fmt: skip
         writer = stack.enter_context(
-            Replica.open(folder / "writer.db", SCHEMA, server=url, token="token-writer")
+            Replica.open(folder / "writer.db", SCHEMA, server=url, token=tokens[0])
         )
         _write(writer, 0)
         crowds = [
             stack.enter_context(
                 Crowd(
-                    plan | {"tokens": [f"token-{n}" for n in range(devices)[number::processes]]},
+                    plan | {"tokens": tokens[1 + number :: processes]},
                     folder / f"crowd-{number}.json",
                 )
             )
@@ -114,21 +120,29 @@ def measure(
     }
 
 
-def _server(folder: Path, database: str, devices: int) -> ServerProcess:
+def _server(folder: Path, database: str, names: list[str]) -> tuple[ServerProcess, list[str]]:
+    """A server that knows a device of each name, and their tokens."""
     (folder / "schema.json").write_bytes(SCHEMA.to_json())
-    (folder / "tokens.toml").write_text(
-        "\n".join(
-            f'[token-{name}]\nuser = "{name}"\ndevice = "{name}"\nread = ["{SCOPE}"]\n'
-            f'write = ["{SCOPE}"]\n'
-            for name in ["writer", *range(devices)]
-        )
-    )
+    where = database or str(folder / "s.db")
+    tokens = [new_token(secrets.token_bytes) for _ in names]
+    store = open_store(SCHEMA, where, random_bytes=secrets.token_bytes)
+    store.transact(lambda writer: _register(writer, names, tokens))
+    store.close()
     command = [
         sys.executable, "-m", "holdfast.cli", "serve", "--port", "{port}",
-        "--schema", str(folder / "schema.json"), "--database", database or str(folder / "s.db"),
-        "--tokens", str(folder / "tokens.toml"), "--log-level", "warning",
+        "--schema", str(folder / "schema.json"), "--database", where, "--log-level", "warning",
     ]  # fmt: skip
-    return ServerProcess(command, log_path=folder / "server.log")
+    return ServerProcess(command, log_path=folder / "server.log"), tokens
+
+
+def _register(writer: Writer, names: list[str], tokens: list[str]) -> None:
+    """All devices at once; one by one they would enrol with codes."""
+    registry = writer.registry
+    registry.put_user(User("staff", read=(SCOPE,), write=(SCOPE,)))
+    ends = time.time_ns() // 1000 + 86_400_000_000
+    for name, token in zip(names, tokens, strict=True):
+        registry.put_registration(Registration(name, "staff"))
+        registry.put_token(Token(secret_hash("token", token), name, 1, ends, used=True))
 
 
 def _write(writer: Replica, number: int) -> int:
