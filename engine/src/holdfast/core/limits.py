@@ -120,6 +120,9 @@ NUMBERS_RETENTION_DAYS = 400
 RETENTION_BITE_ROWS = 2000
 """Rows forgotten in one transaction: few enough that a push hardly waits."""
 JOURNAL_PAGE_MAX = 1000
+REQUESTS_WAITING_MAX = 2_048
+"""Of a server process: when a shop's two thousand devices hear of one change, they all come at
+once; to wait for a second costs less than to be sent away and come again."""
 SEEN_INTERVAL_MS = 60_000
 """How often the server writes down that it has seen a device that only asks for news."""
 SERVER_KEEP_ALIVE_S = 75

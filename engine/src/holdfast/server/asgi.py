@@ -27,6 +27,7 @@ from holdfast.core.limits import (
     CLOCK_LEEWAY_MS,
     EVENT_HEARTBEAT_MS,
     JOURNAL_PAGE_MAX,
+    REQUESTS_WAITING_MAX,
     WIRE_INTEGER_MAX,
 )
 from holdfast.protocol.codec import RequestT, decode_request
@@ -54,7 +55,7 @@ def asgi(
     *,
     hub: Hub,
     threads: int = 8,
-    queue_max: int = 256,
+    queue_max: int = REQUESTS_WAITING_MAX,
     heartbeat_ms: float = EVENT_HEARTBEAT_MS,
     door: Door | None = None,
 ) -> Starlette:
