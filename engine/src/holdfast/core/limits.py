@@ -39,6 +39,13 @@ RESPONSE_BYTES_MAX = 4096 * MIB
 RESPONSE_LINE_BYTES_MAX = 64 * MIB
 RESPONSE_MEMORY_BYTES_MAX = 8 * MIB
 """A response larger than this is spooled to a temporary file."""
+ANSWER_HOLD_MS = 10_000
+"""How long an answer may hold its snapshot of the database while it is read; then the rest of it
+goes to a temporary file."""
+ANSWER_SPOOL_BYTES_MAX = 256 * MIB
+"""What is left of such an answer, as it is sent; a larger one is broken off."""
+ANSWER_SPOOLS_MAX = 32
+"""Such answers at the same time in a process; more are broken off."""
 ROWS_PER_LINE = 500
 GZIP_FLOOR_BYTES = 384
 """Smaller bodies travel as they are; an exchange that brings one row is above it, and shrinks by a

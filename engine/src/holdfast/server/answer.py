@@ -3,21 +3,31 @@
 Knows: ASGI's sending side, the encoding of lines. Must not know: what the lines mean.
 A small answer is one piece with its length; a large one is streamed in bounded memory (I31). A
 reader that goes away, or stops reading, closes the source of the lines; an answer that breaks off
-is never ended properly, so that nobody takes it for whole.
+is never ended properly, so that nobody takes it for whole. One that reads slowly holds nothing of
+the database for long: what it has not read by then waits for it in a temporary file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from typing import Any
+import tempfile
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from typing import IO, Any
 
 import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import GZIP_FLOOR_BYTES, KIB, READ_TIMEOUT_MS
+from holdfast.core.errors import DatabaseFull, ProtocolError
+from holdfast.core.limits import (
+    ANSWER_HOLD_MS,
+    ANSWER_SPOOL_BYTES_MAX,
+    GZIP_FLOOR_BYTES,
+    KIB,
+    READ_TIMEOUT_MS,
+)
 from holdfast.protocol.codec import encode_error, encode_line
 from holdfast.protocol.compression import ENCODINGS, Encoding, pack_lines
 from holdfast.protocol.messages import Line
@@ -34,6 +44,10 @@ class Lines:
 
     def __init__(self, source: Iterator[Line], *, encoding: Encoding | None) -> None:
         self._source = source
+        self._lock = threading.Lock()
+        self._spool: IO[bytes] | None = None
+        self._closed = threading.Event()
+        self._broken = False
         self.encoding: Encoding | None = None
         self._whole = False
         try:
@@ -60,13 +74,49 @@ class Lines:
 
     def take(self) -> bytes:
         """The next batch; empty at the end."""
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        return b"" if self._whole else self._batch()
+        with self._lock:
+            if self._first:
+                first, self._first = self._first, b""
+                return first
+            if self._broken:
+                raise DatabaseFull("the answer was broken off")
+            if self._spool is not None:
+                return self._spool.read(_BATCH_BYTES)
+            return b"" if self._whole else self._batch()
+
+    def let_go(self, *, bytes_max: int = ANSWER_SPOOL_BYTES_MAX) -> None:
+        """Release what the lines come from at once: what is left of them goes to a temporary file.
+
+        From any thread. Raises ``DatabaseFull`` when it is more than ``bytes_max``, or finds no
+        room; the answer then is worthless.
+        """
+        with self._lock, contextlib.ExitStack() as stack:
+            if self._whole or self._closed.is_set():
+                return
+            stack.callback(self._release)
+            self._broken = True  # unless it ends well
+            try:
+                spool = stack.enter_context(tempfile.TemporaryFile(prefix="holdfast-"))
+                for piece in self._pieces:
+                    spool.write(piece)
+                    if self._closed.is_set() or spool.tell() > bytes_max:
+                        raise DatabaseFull("an answer that is read slowly is too large to be kept")
+                spool.seek(0)
+            except OSError as error:
+                raise DatabaseFull(f"no room for an answer that is read slowly: {error}") from None
+            self._release()
+            stack.pop_all()
+            self._spool, self._broken = spool, False
 
     def close(self) -> None:
-        """Release what the lines come from; more than once is fine."""
+        """Release everything; more than once is fine."""
+        self._closed.set()  # whoever is filling the spool stops
+        with self._lock:
+            self._release()
+            if self._spool is not None:
+                self._spool.close()
+
+    def _release(self) -> None:
         close = getattr(self._source, "close", None)
         if close is not None:
             close()
@@ -78,7 +128,7 @@ class Lines:
             if len(batch) >= _BATCH_BYTES:
                 return bytes(batch)
         self._whole = True
-        self.close()
+        self._release()
         return bytes(batch)
 
 
@@ -86,7 +136,8 @@ class Streamed(Response):
     """An answer whose body comes from an async generator, which is closed whatever happens.
 
     ``on_end`` is called after that, also when nothing was sent. ``send_timeout_ms``: how long a
-    client may leave a piece unread.
+    client may leave a piece unread. ``hold_ms``: when it is not sent by then, ``let_go`` is awaited
+    beside it; if that raises, the answer is broken off.
     """
 
     def __init__(
@@ -97,6 +148,8 @@ class Streamed(Response):
         status: int = 200,
         on_end: Callable[[], None] = lambda: None,
         send_timeout_ms: float = READ_TIMEOUT_MS,
+        hold_ms: float = ANSWER_HOLD_MS,
+        let_go: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.status_code = status
         self.background = None
@@ -104,22 +157,35 @@ class Streamed(Response):
         self._chunks = chunks
         self._on_end = on_end
         self._send_timeout_s = send_timeout_ms / 1000
+        self._hold_s = hold_ms / 1000
+        self._let_go = let_go
+        self._failure: Exception | None = None
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+            tasks.start_soon(self._hold, tasks.cancel_scope)
             try:
                 await self._send(send)
             except Exception as error:  # noqa: BLE001 - raised below, outside of the group
-                failure = error
+                self._failure = error
             finally:
                 with anyio.CancelScope(shield=True):
                     await self._chunks.aclose()
                 self._on_end()
             tasks.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        if self._failure is not None:
+            raise self._failure
+
+    async def _hold(self, scope: anyio.CancelScope) -> None:
+        if self._let_go is None:
+            return
+        await anyio.sleep(self._hold_s)
+        try:
+            await self._let_go()
+        except Exception as error:  # noqa: BLE001 - raised when all has been closed
+            self._failure = error
+            scope.cancel()
 
     async def _send(self, send: Send) -> None:
         await send(

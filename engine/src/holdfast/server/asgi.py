@@ -22,8 +22,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from holdfast.core.errors import DatabaseError, ProtocolError
+from holdfast.core.errors import DatabaseError, DatabaseFull, ProtocolError
 from holdfast.core.limits import (
+    ANSWER_HOLD_MS,
+    ANSWER_SPOOLS_MAX,
     CLOCK_LEEWAY_MS,
     EVENT_HEARTBEAT_MS,
     JOURNAL_PAGE_MAX,
@@ -57,14 +59,16 @@ def asgi(
     threads: int = 8,
     queue_max: int = REQUESTS_WAITING_MAX,
     heartbeat_ms: float = EVENT_HEARTBEAT_MS,
+    answer_hold_ms: float = ANSWER_HOLD_MS,
     door: Door | None = None,
 ) -> Starlette:
     """The app. ``hub``: where the service publishes (``on_commit=hub.publish``) what has moved.
 
     ``threads``: how many requests are worked on at the same time; ``queue_max``: how many more may
-    wait before the rest are told to come back later. ``door``: where devices enrol. The app does
-    not close the service. It closes the hub when its lifespan ends; mounted in another app, do that
-    at shutdown, or open event streams will hold it up.
+    wait before the rest are told to come back later. ``answer_hold_ms``: how long one who reads
+    slowly may hold the database. ``door``: where devices enrol. The app does not close the service.
+    It closes the hub when its lifespan ends; mounted in another app, do that at shutdown, or open
+    event streams will hold it up.
     """
     shell = _Shell(
         service,
@@ -73,6 +77,7 @@ def asgi(
         threads=threads,
         queue_max=queue_max,
         heartbeat_ms=heartbeat_ms,
+        answer_hold_ms=answer_hold_ms,
     )
 
     @contextlib.asynccontextmanager
@@ -132,6 +137,7 @@ class _Shell:
         threads: int,
         queue_max: int,
         heartbeat_ms: float,
+        answer_hold_ms: float,
     ) -> None:
         self._service = service
         self._authenticate = authenticate
@@ -139,6 +145,9 @@ class _Shell:
         self._limiter = anyio.CapacityLimiter(threads)
         self._queue_max = queue_max
         self._heartbeat_ms = heartbeat_ms
+        self._answer_hold_ms = answer_hold_ms
+        self._slow: set[Lines] = set()
+        """Answers of which the rest waits in temporary files."""
         self._downloads = Downloads(service)
 
     def answered(
@@ -206,7 +215,20 @@ class _Shell:
         headers = line_headers(lines.encoding)
         if lines.whole:
             return Response(lines.take(), headers=headers)
-        return Streamed(self._batches(lines), headers=headers)
+        return Streamed(
+            self._batches(lines),
+            headers=headers,
+            hold_ms=self._answer_hold_ms,
+            let_go=functools.partial(self._let_go, lines),
+            on_end=functools.partial(self._slow.discard, lines),
+        )
+
+    async def _let_go(self, lines: Lines) -> None:
+        """A slow reader must not hold the database."""
+        if len(self._slow) >= ANSWER_SPOOLS_MAX:
+            raise DatabaseFull("too many answers are being read slowly")
+        self._slow.add(lines)
+        await self._run(lines.let_go)
 
     async def _batches(self, lines: Lines) -> AsyncGenerator[bytes]:
         try:

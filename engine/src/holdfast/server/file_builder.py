@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from holdfast.core.errors import DatabaseFull, HoldfastError
+from holdfast.core.errors import DatabaseBusy, DatabaseFull, HoldfastError
 from holdfast.core.limits import (
     CATCHUP_KEEP_S,
     FILE_BUILDERS_MAX,
@@ -123,8 +123,9 @@ class Builder:
             except Exception as error:
                 trace = None if isinstance(error, HoldfastError) else error
                 logger.warning("a file could not be made: %s", error, exc_info=trace)
-                with self._lock:
-                    self._failed[task.key] = self._now_us() + FILE_FAILED_S * _US
+                if not isinstance(error, DatabaseBusy):  # that may be better in a moment
+                    with self._lock:
+                        self._failed[task.key] = self._now_us() + FILE_FAILED_S * _US
             finally:
                 with self._lock:
                     self._rows.pop(task.key, None)

@@ -42,6 +42,7 @@ from holdfast.protocol.messages import (
 )
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server import request as request_module
+from holdfast.server.answer import Lines
 from holdfast.server.asgi import asgi
 from holdfast.server.auth import TokenFile
 from holdfast.server.events import Hub
@@ -144,7 +145,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     tokens = tmp_path_factory.mktemp("tokens") / "tokens.toml"
     tokens.write_text(TOKENS)
     service, hub, stopper = Service(), Hub(), Stopper()
-    app = asgi(service, TokenFile(tokens), hub=hub, threads=2, queue_max=2, heartbeat_ms=50)
+    app = asgi(
+        service,
+        TokenFile(tokens),
+        hub=hub,
+        threads=2,
+        queue_max=2,
+        heartbeat_ms=50,
+        answer_hold_ms=200,
+    )
     urls: list[str] = []
     ready = threading.Event()
 
@@ -254,6 +263,59 @@ def test_a_large_answer_is_streamed_and_compressed_if_accepted(
         body = unpack_bounded([body], encoding)
     assert len(body.splitlines()) == 3002
     server.service.closed.acquire(timeout=20)
+
+
+def slow_reader(server: Running) -> socket.socket:
+    """Asks for more than sockets hold, and reads the first line of it."""
+    server.service.rows, server.service.row_bytes = 20_000, 2000
+    raw = socket.create_connection(server.address)
+    raw.sendall(head(f"content-length: {len(GOOD)}") + GOOD)
+    assert raw.recv(12) == b"HTTP/1.1 200"
+    return raw
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "zstd"])
+def test_a_slow_reader_holds_the_database_only_for_a_while(server: Running, encoding: str) -> None:
+    """What it has not read by then waits for it, and is whole."""
+    server.service.rows, server.service.row_bytes = 20_000, 2000
+    sent = {"content-type": "application/json", "authorization": "Bearer token-a"}
+    with server.client.stream(
+        "POST", "/v1/exchange", content=GOOD, headers=sent | {"accept-encoding": encoding}
+    ) as response:
+        assert server.service.closed.acquire(timeout=20)
+        body = b"".join(response.iter_raw())
+    name: Any = encoding
+    if encoding != "identity":
+        body = unpack_bounded([body], name, bytes_max=10**8)
+    found = [decode_line(line) for line in body.splitlines()]
+    assert [line.rows[0][0] for line in found if isinstance(line, Rows)] == [*range(20_000)]
+    assert found[-1] == Checkpoint({}, 20_001)
+
+
+@pytest.mark.parametrize("limit", ["ANSWER_SPOOL_BYTES_MAX", "ANSWER_SPOOLS_MAX"])
+def test_a_slow_reader_of_too_much_is_cut_off(
+    server: Running, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if limit == "ANSWER_SPOOLS_MAX":
+        monkeypatch.setattr("holdfast.server.asgi.ANSWER_SPOOLS_MAX", 0)
+    else:
+        monkeypatch.setitem(Lines.let_go.__kwdefaults__, "bytes_max", 100_000)
+    with slow_reader(server) as raw:
+        assert server.service.closed.acquire(timeout=20)
+        assert not received(raw).endswith(b"0\r\n\r\n")
+    assert server.get("/v1/health?nonce=n").status_code == 200
+
+
+def test_a_slow_reader_that_goes_away_leaves_nothing(server: Running) -> None:
+    slow_reader(server).close()
+    assert server.service.closed.acquire(timeout=20)
+
+
+def test_a_failure_behind_a_slow_reader_breaks_its_answer(server: Running) -> None:
+    server.service.raises_at_row = 19_000
+    with slow_reader(server) as raw:
+        assert server.service.closed.acquire(timeout=20)
+        assert not received(raw).endswith(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
+import msgspec
 import pytest
 
 from holdfast.core.limits import FILE_DOWNLOADS_MAX, FILE_PIECE_BYTES
@@ -177,9 +178,7 @@ def test_a_file_that_is_removed_on_the_way_breaks_off(site: Site, monkeypatch: A
 
 def raw_request(site: Site) -> socket.socket:
     address = urlsplit(site.url)
-    raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    raw.connect((address.hostname, address.port))
+    raw = socket.create_connection((str(address.hostname), int(address.port or 0)))
     raw.sendall(f"GET {site.path} HTTP/1.1\r\nhost: h\r\n\r\n".encode())
     assert raw.recv(12) == b"HTTP/1.1 200"
     return raw
@@ -189,45 +188,46 @@ def _all_free(stats: dict[str, int]) -> bool:
     return stats["pool_available"] == stats["pool_size"] > 0
 
 
-def test_slow_readers_hold_nothing_of_the_database(site: Site) -> None:
-    readers = [raw_request(site) for _ in range(30)]
-    if site.server.postgres:
-        store = site.server.store
+@pytest.fixture
+def endless(site: Site, monkeypatch: Any) -> Site:
+    """Its file has more bytes than sockets hold; each piece is read from the store."""
+    large = msgspec.structs.replace(site.file, bytes=256 * FILE_PIECE_BYTES)
+    pieces = site.server.store.files.piece
+    monkeypatch.setattr(site.server.store.files, "piece", lambda _file, _n: pieces(site.file, 0))
+    monkeypatch.setattr(site.server.service, "file", lambda *_: large)
+    return site
+
+
+def test_slow_readers_hold_nothing_of_the_database(endless: Site) -> None:
+    readers = [raw_request(endless) for _ in range(30)]
+    if endless.server.postgres:
+        store = endless.server.store
         for pool in (store._readers, store._writers):
             until(lambda pool=pool: _all_free(pool.get_stats()))
-    assert site.get().content == BODY  # and keep nobody from reading
+    assert endless.get(range="bytes=0-9").content == BODY[:10]  # and keep nobody from reading
     for reader in readers:
         reader.close()
 
 
-def test_downloads_at_the_same_time_are_bounded(site: Site, monkeypatch: Any) -> None:
+def test_downloads_at_the_same_time_are_bounded(endless: Site, monkeypatch: Any) -> None:
     assert FILE_DOWNLOADS_MAX > 3
     held: list[Any] = []
-    init = file_answer.Downloads.answer
+    real = file_answer.Downloads.answer
 
     async def answer(self: Any, request: Any) -> Any:
         held[:] = [self]
         self._downloads_max = 3
-        return await init(self, request)
+        return await real(self, request)
 
     monkeypatch.setattr(file_answer.Downloads, "answer", answer)
-    body_bytes = 64 * 2**20
-    monkeypatch.setattr(site.server.store.files, "piece", lambda _f, _n: bytes(FILE_PIECE_BYTES))
-    monkeypatch.setattr(
-        site.server.service, "file",
-        lambda *_: StoredFile(**{
-            **{name: getattr(site.file, name) for name in StoredFile.__struct_fields__},
-            "bytes": body_bytes,
-        }),
-    )  # fmt: skip
-    readers = [raw_request(site) for _ in range(3)]
-    refused = site.get()
+    readers = [raw_request(endless) for _ in range(3)]
+    refused = endless.get()
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "busy")
     assert "retry-after" in refused.headers
     for reader in readers:
         reader.close()
     until(lambda: held[0]._open == 0)
-    assert len(site.get().content) == body_bytes
+    assert len(endless.get().content) == 256 * FILE_PIECE_BYTES
 
 
 def until(condition: Callable[[], Any]) -> None:
