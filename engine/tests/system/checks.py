@@ -16,6 +16,7 @@ from bazaar import TABLES, TOKEN, Row, scopes, tokens
 from world import Device, World
 from world import server_outcomes as remembered
 
+from holdfast.core.keys import row_key
 from holdfast.schema.model import Table
 
 UNSETTLED = ("pending", "sent")
@@ -103,6 +104,7 @@ def holds_a_checkpoint(world: World, device: Device) -> None:
     seen = device.dump()
     for name, table in TABLES.items():
         notes = unsettled(device, table)
+        seen[name] |= before_the_log(device, table)
         listed = {
             key for (key,) in device.rows("SELECT key FROM holdfast_member WHERE tbl = ?", name)
         }
@@ -113,7 +115,7 @@ def holds_a_checkpoint(world: World, device: Device) -> None:
         for key in expected | seen[name].keys() | notes.keys():
             row = truth.get((name, key))
             mine = notes.get(key, [])
-            if any(note["held"] or note["open"] for note in mine):
+            if any(note["held"] for note in mine):
                 continue
             for note in mine:
                 row = replayed(table, row, note)
@@ -122,21 +124,35 @@ def holds_a_checkpoint(world: World, device: Device) -> None:
             )
 
 
+def before_the_log(device: Device, table: Table) -> dict[str, Row | None]:
+    """Rows with work that is not sealed yet, as they were before it."""
+    names = [*table.key, *(column.name for column in table.data_columns)]
+    places = ", ".join(f"c{number}" for number in range(len(names)))
+    found: dict[str, Row | None] = {}
+    for was, *values in device.rows(
+        f"SELECT was, {places} FROM holdfast_log WHERE tbl = ? ORDER BY seq", table.name
+    ):
+        by_name = dict(zip(names, values, strict=True))
+        row = tuple(by_name[column.name] for column in table.columns)
+        found.setdefault(row_key(table, row), row if was else None)
+    return found
+
+
 def unsettled(device: Device, table: Table) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     data = [column.name for column in table.data_columns]
     fields = ", ".join(f'c."o_{n}", c."n_{n}"' for n in data)
-    for key, was, now, held, state, *values in device.rows(
-        f"SELECT c.key, c.was, c.now, c.held, x.state {',' if data else ''} {fields} "
-        f"FROM holdfast_change_{table.name} AS c LEFT JOIN holdfast_tx AS x ON x.number = c.tx "
-        "WHERE x.state IS NULL OR x.state IN ('pending', 'sent') ORDER BY c.tx"
+    for key, was, now, held, *values in device.rows(
+        f"SELECT c.key, c.was, c.now, c.held{',' if data else ''} {fields} "
+        f"FROM holdfast_change_{table.name} AS c JOIN holdfast_tx AS x ON x.number = c.tx "
+        "WHERE x.state IN ('pending', 'sent') ORDER BY c.tx"
     ):
         old, new = (
             dict(zip(data, values[::2], strict=True)),
             dict(zip(data, values[1::2], strict=True)),
         )
         found[key].append(
-            {"was": was, "now": now, "held": held, "open": state is None, "old": old, "new": new}
+            {"was": was, "now": now, "held": held, "old": old, "new": new}
         )
     return found
 

@@ -144,6 +144,11 @@ PAGE_CACHE_KIB = 16 * 1024
 WAL_CHECKPOINT_PAGES = 4_000
 """16 MB: pages that every commit touches are copied and synced a quarter as often as at 1,000."""
 
+LOG_NOTES_MAX = 100_000
+"""What a replica's log may hold before the commit that goes beyond it seals it, exchange or not."""
+LOG_NOTES_SHOWN = 1_000
+"""A longer log is sealed before the status of rows and transactions is told."""
+
 # PostgreSQL
 POSTGRES_VERSION_MIN = 15
 DATABASE_CONNECTIONS_MAX = 12

@@ -19,6 +19,7 @@ from typing import Literal
 
 from holdfast.core.errors import DatabaseCorrupt, DatabaseError, ReplicaError, SchemaError
 from holdfast.core.values import Value
+from holdfast.replica.upgrade import FORMATS, take_over
 from holdfast.schema.model import Schema
 from holdfast.sql.names import literal, quote
 from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram, compile_replica
@@ -80,9 +81,9 @@ class LocalDatabase:
         ((format_, fingerprint, text),) = self.app.execute(
             "SELECT format, fingerprint, schema FROM holdfast_state"
         )
-        if format_ != PROGRAM_FORMAT:
+        if format_ not in FORMATS:
             raise ReplicaError(
-                f"{self.path} has format {format_!r}, this version reads {PROGRAM_FORMAT}",
+                f"{self.path} has format {format_!r}, this version reads {FORMATS}",
                 code="replica_format",
             )
         if not isinstance(text, str):
@@ -146,7 +147,7 @@ class LocalDatabase:
                 code="capture_broken",
             )
         if ours != self.program.triggers:
-            self._renew_capture(ours)
+            self._renew(ours)
         synced = set(self.program.tables)
         for name, sql in found.items():
             plain = _COMMENTS.sub(lambda found: found[0] if found[0][0] == "'" else " ", sql)
@@ -162,12 +163,15 @@ class LocalDatabase:
         """Columns of the state row, read on the app's connection."""
         return read_state(self.app, *columns)
 
-    def _renew_capture(self, old: dict[str, str]) -> None:
-        """Replace the triggers of an older engine by this one's, in one transaction."""
+    def _renew(self, old: dict[str, str]) -> None:
+        """Replace the triggers and views of an older engine by this one's, in one transaction."""
         with transaction(self.app):
             for name in old:
-                self.app.execute(f"DROP TRIGGER {quote(name)}")
-            for sql in self.program.triggers.values():
+                self.app.execute(f"DROP TRIGGER IF EXISTS {quote(name)}")
+            take_over(self.app, self.schema, self.program)
+            for name in self.program.views:
+                self.app.execute(f"DROP VIEW IF EXISTS {quote(name)}")
+            for sql in (*self.program.triggers.values(), *self.program.views.values()):
                 self.app.execute(sql)
             write_state(self.app, capture=capture_digest(self.program.triggers))
 
@@ -237,7 +241,11 @@ def savepoint(connection: Connection, name: str) -> Iterator[None]:
 
 @contextmanager
 def applying(connection: Connection) -> Iterator[None]:
-    """Keep capture quiet inside the current write transaction; nobody else ever sees the flag."""
+    """Keep capture quiet inside the current write transaction; nobody else ever sees the flag.
+
+    The log must have been sealed in this transaction (a trigger sees to it): what came after a
+    touch could no longer be told.
+    """
     write_state(connection, applying=1)
     yield
     write_state(connection, applying=0)

@@ -17,14 +17,14 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from holdfast.core.errors import DatabaseError, ReplicaError, SyncError, UsageError
-from holdfast.core.limits import BUSY_TIMEOUT_MS
+from holdfast.core.limits import BUSY_TIMEOUT_MS, LOG_NOTES_MAX, LOG_NOTES_SHOWN
 from holdfast.core.values import Value
 from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
 from holdfast.replica.host import Host
 from holdfast.replica.inbox import Conflict, Inbox, Refused
 from holdfast.replica.lock import SyncLock
 from holdfast.replica.runner import Runner, RunnerOptions
-from holdfast.replica.seal import seal
+from holdfast.replica.seal import mark, seal
 from holdfast.replica.status import Status, has_unsent, has_work, read_status
 from holdfast.replica.sync import Exchanger
 from holdfast.replica.transport import HttpTransport, Transport, checked_url
@@ -92,7 +92,7 @@ class Replica:
         self._runner: Runner | None = None
         self._session: dict[str, Any] = {"state": "starting"}
         self._sealed_version: Value = None
-        """``PRAGMA data_version`` up to which nothing unsealed of other connections is in the file;
+        """``PRAGMA data_version`` up to which no open group of other connections is in the file;
         None: not known."""
         self._closed = False
 
@@ -145,13 +145,14 @@ class Replica:
     def transaction(self) -> Iterator[Transaction]:
         """A local transaction: committed and tracked at the end, undone on any error.
 
-        What other connections wrote before it is sealed first, as a transaction of its own.
+        What other connections wrote before it becomes a transaction of its own.
         """
         with self._mutex:
             with transaction(self._database.app):
-                version = self._seal_foreign()
+                version = self._end_foreign()
                 yield Transaction(self._database)
-                self._seal()
+                if self._end_group() > LOG_NOTES_MAX:
+                    self._seal()
                 failpoint("local.before_commit")
             self._sealed_version = version
         failpoint("local.after_commit")
@@ -177,15 +178,25 @@ class Replica:
         (offset,) = self._state("offset_us")
         return self._host.now_us() + (offset if isinstance(offset, int) else 0)
 
-    def _seal_foreign(self) -> Value:
-        """Seal what other connections wrote, if there can be any; the version of the file.
+    def _end_foreign(self) -> Value:
+        """End the group of what other connections wrote, if there can be any; the file's version.
 
         Inside a write transaction nobody else moves the version, and our own commits never do.
         """
         ((version,),) = self._database.app.execute("PRAGMA data_version")
         if version != self._sealed_version:
-            self._seal()
+            self._end_group()
         return version
+
+    def _end_group(self) -> int:
+        return mark(self._database.app, self._database.program, now_us=self._host.now_us())
+
+    def _seal_long(self) -> None:
+        """Seal a long log before it is looked at: the views read it from end to end."""
+        last = self._database.app.execute(self._database.program.log_last)
+        if last and int(str(last[0][0])) > LOG_NOTES_SHOWN:
+            with transaction(self._database.app):
+                self._seal()
 
     def _note_query(self, sql: str) -> None:
         """A query that writes is captured like a foreign write, yet does not move the version."""
@@ -212,6 +223,7 @@ class Replica:
     def status(self) -> Status:
         """The truth of this moment, without the network."""
         with self._mutex:
+            self._seal_long()
             return read_status(self._database, self._known_session())
 
     def _known_session(self) -> dict[str, Any]:
@@ -228,9 +240,11 @@ class Replica:
         """``synced``, ``pending``, ``sent``, ``held``, ``refused`` or ``conflict``; ``unknown``
         when
         no such row is known. ``key``: its canonical text."""
-        rows = self.query(
-            "SELECT state FROM holdfast_row_status WHERE tbl = ? AND key = ?", (table, key)
-        )
+        with self._mutex:
+            self._seal_long()
+            rows = self.query(
+                "SELECT state FROM holdfast_row_status WHERE tbl = ? AND key = ?", (table, key)
+            )
         return str(rows[0][0]) if rows else "unknown"
 
     def conflicts(self) -> list[Conflict]:

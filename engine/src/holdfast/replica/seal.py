@@ -1,10 +1,11 @@
-"""Sealing: the open group of captured changes becomes a numbered transaction.
+"""Sealing: what the log holds becomes numbered transactions in the outbox.
 
-Knows: the outbox tables. Must not know: the network.
-Called inside a write transaction. Transactions opened through our connections are sealed in their
-own commit; what foreign connections wrote is sealed together before the next local transaction,
-exchange or application of news. So the open group is always the newest, and what it touched is what
-the tables hold now.
+Knows: the log and the outbox tables. Must not know: the network.
+
+A commit through our connections only sets a ``mark`` behind its notes: one append. ``seal`` makes
+the whole log into notes of the outbox, before anything is sent and, in the same transaction, before
+news are applied: it tells what came after a touch by what the tables hold now. What foreign
+connections wrote is one group, ended by the next mark, or by sealing.
 
 Upholds I2, I4 (every sealed transaction has a number and an id), I9.
 """
@@ -12,20 +13,28 @@ Upholds I2, I4 (every sealed transaction has a number and an id), I9.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
-from operator import itemgetter
 
 from holdfast.core.clock import next_stamp
 from holdfast.core.errors import DatabaseError
 from holdfast.core.ids import transaction_id
-from holdfast.core.keys import key_values
 from holdfast.core.values import Value
-from holdfast.replica.database import write_state
+from holdfast.replica.database import read_state, write_state
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.replica import ReplicaProgram, TableProgram
 from holdfast.sqlite import Connection
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
+
+After = dict[int, set[int]]
+"""Of a group: the earlier ones that it builds on."""
+
+
+def mark(connection: Connection, program: ReplicaProgram, *, now_us: int) -> int:
+    """End the open group, if anything was noted in it. The log's length if so, else 0."""
+    found = connection.execute(program.mark, (now_us,))
+    return int(str(found[0][0])) if found else 0
 
 
 def seal(
@@ -37,57 +46,67 @@ def seal(
     random_bytes: Callable[[int], bytes],
     replaces: int = 0,
 ) -> int | None:
-    """Seal the open group; its number, or None when it holds no net change.
+    """Seal all that the log holds; the number of the open group, or None when it has no net change.
 
-    ``now_us``: the device's clock, microseconds. The stamp never goes backwards.
+    Inside a write transaction. ``now_us``: the device's clock, microseconds; stamps never go
+    backwards. ``replaces``: the refused transaction that the open group makes again.
     """
-    ((open_tx, last_us, unsettled, *touched),) = connection.execute(program.glance)
-    if not isinstance(open_tx, int) or not isinstance(last_us, int):
-        raise DatabaseError("the replica's state row is not readable")
-    if not any(touched):
+    last = connection.execute(program.log_last)
+    if not last:
         return None
-    after: set[int] = set()
-    left, void = 0, ""
-    for table, is_touched in zip(schema.all_tables, touched, strict=True):
-        if is_touched:
-            statements = program.tables[table.name]
-            if _mend(connection, statements, open_tx):
-                void = "bad_value"
-            notes, has_earlier = _tidy(connection, table, statements, open_tx)
-            left += notes
-            if unsettled:
-                if has_earlier:
-                    after |= _inherit(connection, table, statements, open_tx)
-                for sql in (*statements.parents, *statements.freed):
-                    found = connection.execute(sql, (open_tx, open_tx))
-                    after |= {tx for (tx,) in found if isinstance(tx, int)}
-    if not left:
-        return None
-    stamp_us = next_stamp(last_us, now_us)
-    connection.execute(
-        "INSERT INTO holdfast_tx (number, id, state, at, after, replaces, void) "
-        "VALUES (?, ?, 'pending', ?, ?, ?, ?)",
-        (
-            open_tx,
-            transaction_id(random_bytes),
-            stamp_us,
-            json.dumps(sorted(after)),
-            replaces,
-            void,
-        ),
+    first, stamp_us = (int(str(value)) for value in read_state(connection, "open_tx", "stamp_us"))
+    ends = [int(str(at)) for _, at in connection.execute(program.marks)]
+    is_open = last[0][1] != ""
+    if is_open:
+        ends.append(now_us)
+    touched = {str(name) for (name,) in connection.execute(program.log_tables)}
+    tables = [table for table in schema.all_tables if table.name in touched]
+    void: set[int] = set()
+    for table in tables:
+        statements = program.tables[table.name]
+        connection.execute(statements.fold)
+        void |= _mend(connection, statements, first)
+    connection.execute(program.empty_log)
+    numbers = _number(connection, program, tables, first)
+    heads: list[tuple[Value, ...]] = []
+    for group, at in enumerate(ends, start=first):
+        if group in numbers:
+            stamp_us = next_stamp(stamp_us, at)
+            heads.append(
+                (
+                    numbers[group],
+                    transaction_id(random_bytes),
+                    stamp_us,
+                    replaces if is_open and group == first + len(ends) - 1 else 0,
+                    "bad_value" if group in void else "",
+                )
+            )
+    if len(heads) != len(numbers):
+        raise DatabaseError("the log's groups and its notes do not agree")
+    connection.executemany(
+        "INSERT INTO holdfast_tx (number, id, state, at, replaces, void) "
+        "VALUES (?, ?, 'pending', ?, ?, ?)",
+        heads,
     )
-    write_state(connection, open_tx=open_tx + 1, stamp_us=stamp_us)
-    return open_tx
+    connection.executemany(
+        "UPDATE holdfast_tx SET after = ? WHERE number = ?",
+        [
+            (_compact(sorted(earlier)), number)
+            for number, earlier in _after(connection, program, tables, first).items()
+        ],
+    )
+    write_state(connection, open_tx=first + len(heads), stamp_us=stamp_us)
+    return numbers.get(first + len(ends) - 1) if is_open else None
 
 
-def _mend(connection: Connection, statements: TableProgram, group: int) -> bool:
-    """Keep text that is not UTF-8 as bytes, so that the outbox can be read; whether a key was such.
+def _mend(connection: Connection, statements: TableProgram, first: int) -> set[int]:
+    """Keep text that is not UTF-8 as bytes, so that the outbox can be read; groups with such keys.
 
     SQLite stores any bytes as text (``CAST(x AS TEXT)``, or a tool that does not care). What cannot
     be sent is refused on its own (I27), and must not stop the reading of anything else.
     """
-    bad_key = False
-    for rowid, key, *texts in connection.execute(statements.odd_texts, (group,)):
+    bad: set[int] = set()
+    for rowid, group, key, *texts in connection.execute(statements.odd_texts, (first,)):
         name = (
             None
             if _is_utf8(key) or not isinstance(key, bytes)
@@ -95,9 +114,10 @@ def _mend(connection: Connection, statements: TableProgram, group: int) -> bool:
         )
         flags = [int(not _is_utf8(text)) for text in texts]
         if name is not None or any(flags):
-            bad_key = bad_key or name is not None
+            if name is not None:
+                bad.add(int(str(group)))
             connection.execute(statements.mend_texts, (name, *flags, rowid))
-    return bad_key
+    return bad
 
 
 def _is_utf8(text: Value) -> bool:
@@ -109,32 +129,46 @@ def _is_utf8(text: Value) -> bool:
     return True
 
 
-def _tidy(
-    connection: Connection, table: Table, statements: TableProgram, group: int
-) -> tuple[int, bool]:
-    """Leave only net changes in a group; how many there are, and whether rows have earlier ones."""
-    ((notes, unknown, empty, earlier),) = connection.execute(statements.survey, (group,))
-    if unknown:
-        _resolve_unknown(connection, table, statements, group)
-    if unknown or empty:
-        connection.execute(statements.drop_empty, (group,))
-        ((notes, _, _, earlier),) = connection.execute(statements.survey, (group,))
-    return int(str(notes)), bool(earlier)
+def _number(
+    connection: Connection, program: ReplicaProgram, tables: list[Table], first: int
+) -> dict[int, int]:
+    """The number of each group that has a net change: those that have none leave no gap."""
+    groups = {
+        int(str(group))
+        for table in tables
+        for (group,) in connection.execute(program.tables[table.name].groups, (first,))
+    }
+    numbers = {group: number for number, group in enumerate(sorted(groups), start=first)}
+    moved = [(number, group) for group, number in numbers.items() if number != group]
+    if moved:
+        for table in tables:  # downwards, in order: a number is free before it is taken
+            connection.executemany(program.tables[table.name].renumber, moved)
+    return numbers
 
 
-def _resolve_unknown(
-    connection: Connection, table: Table, statements: TableProgram, group: int
-) -> None:
-    """Look up rows of which a BEFORE trigger could not know whether they stay."""
-    keys = [str(key) for (key,) in connection.execute(statements.unknown_keys, (group,))]
-    for key in keys:
-        connection.execute(statements.resolve_unknown, (*key_values(table, key), group, key))
+def _after(
+    connection: Connection, program: ReplicaProgram, tables: list[Table], first: int
+) -> After:
+    """What each new group builds on: the same row, a foreign key, or a unique value freed."""
+    ((unsettled,),) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 2)"
+    )
+    after: After = defaultdict(set)
+    if unsettled == 1:
+        return after
+    for table in tables:
+        statements = program.tables[table.name]
+        _inherit(connection, table, statements, first, after)
+        for sql in (*statements.parents, *statements.freed):
+            for group, earlier in connection.execute(sql, (first,)):
+                after[int(str(group))].add(int(str(earlier)))
+    return after
 
 
 def _inherit(
-    connection: Connection, table: Table, statements: TableProgram, group: int
-) -> set[int]:
-    """Columns with an earlier unsettled change inherit its base; returns the last earlier groups.
+    connection: Connection, table: Table, statements: TableProgram, first: int, after: After
+) -> None:
+    """Columns with an earlier unsettled change inherit its base.
 
     The base of a change is the revision the person saw. What they saw was their own unsettled
     change, which itself was based on an older revision. The last group that changed a row stands
@@ -142,30 +176,28 @@ def _inherit(
     """
     width = len(table.data_columns)
     names = [column.name for column in table.data_columns]
-    earlier: dict[str, dict[str, int]] = {}
-    last: dict[str, int] = {}
-    # Ordered here: a sort in SQL costs more than all the rest when the group has one row.
-    for row in sorted(connection.execute(statements.chained, (group,)), key=itemgetter(0)):
-        tx, key, was, now, base, bases = row[:6]
-        assert isinstance(tx, int) and isinstance(key, str) and isinstance(base, int)
-        own = json.loads(bases) if isinstance(bases, str) else {}
-        inherited = earlier.setdefault(key, {})
-        if was != now:
-            inherited |= {name: own.get(name, base) for name in names}
-        else:
-            for name, before, after in zip(
-                names, row[6 : 6 + width], row[6 + width :], strict=True
-            ):
-                if before != after or type(before) is not type(after):
-                    inherited[name] = own.get(name, base)
-        last[key] = tx
     texts: dict[tuple[tuple[str, int], ...], str] = {}  # most rows of a group inherit the same
     rows: list[tuple[str, int, str]] = []
-    for key, inherited in earlier.items():
-        items = tuple(inherited.items())
-        text = texts.get(items)
-        if text is None:
-            text = texts[items] = _compact(inherited)
-        rows.append((text, group, key))
+    inherited: dict[str, int] = {}
+    last_key, last = "", 0
+    for rev, tx, key, was, now, base, bases, *values in connection.iterate(
+        statements.chained, (first,)
+    ):
+        assert isinstance(tx, int) and isinstance(key, str)
+        if key != last_key:
+            inherited, last_key, last = {}, key, 0
+        own = json.loads(bases) if isinstance(bases, str) else {}
+        if tx >= first and last:
+            base, own = rev, dict(inherited)
+            items = tuple(inherited.items())
+            text = texts.get(items)
+            if text is None:
+                text = texts[items] = _compact(inherited)
+            rows.append((text, tx, key))
+            after[tx].add(last)
+        last = tx
+        assert isinstance(base, int)
+        for name, before, now_is in zip(names, values[:width], values[width:], strict=True):
+            if was != now or before != now_is or type(before) is not type(now_is):
+                inherited[name] = own.get(name, base)
     connection.executemany(statements.set_bases, rows)
-    return set(last.values())

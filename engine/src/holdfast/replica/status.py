@@ -43,27 +43,25 @@ class Status:
         return dataclasses.asdict(self)
 
 
-def open_group(database: LocalDatabase) -> int:
-    """How many rows have changes that are not sealed yet."""
-    (open_tx,) = read_state(database.app, "open_tx")
-    total = 0
-    for statements in database.program.tables.values():
-        sql = statements.group_keys.replace("SELECT key", "SELECT count(*)")
-        ((rows,),) = database.app.execute(sql, (open_tx,))
-        total += int(str(rows))
-    return total
+def open_groups(database: LocalDatabase) -> int:
+    """How many transactions are not sealed yet: each is what one commit of ours changed, or what
+    foreign connections did in between."""
+    if not database.app.execute(database.program.log_last):
+        return 0
+    ((groups,),) = database.app.execute(database.program.open_groups)
+    return int(str(groups))
 
 
 def has_work(database: LocalDatabase) -> bool:
     """Whether anything waits to be sent or answered."""
     return bool(
-        count(database.app, "holdfast_tx", "state IN ('pending', 'sent')") or open_group(database)
+        count(database.app, "holdfast_tx", "state IN ('pending', 'sent')") or open_groups(database)
     )
 
 
 def has_unsent(database: LocalDatabase) -> bool:
     """Whether anything was written that has not been sent yet."""
-    return bool(count(database.app, "holdfast_tx", "state = 'pending'") or open_group(database))
+    return bool(count(database.app, "holdfast_tx", "state = 'pending'") or open_groups(database))
 
 
 def read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
@@ -73,17 +71,18 @@ def read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         str(state): int(str(number))
         for state, number in db.execute("SELECT state, count(*) FROM holdfast_tx GROUP BY state")
     }
-    unsealed = open_group(database)
+    unsealed = open_groups(database)
     ((changes, oldest),) = db.execute(
         "SELECT (SELECT count(*) FROM holdfast_pending WHERE state <> 'held'), "
-        "(SELECT min(at) FROM holdfast_tx WHERE state IN ('pending', 'sent'))"
+        "(SELECT min(at) FROM (SELECT at FROM holdfast_tx WHERE state IN ('pending', 'sent') "
+        "UNION ALL SELECT at FROM holdfast_log WHERE tbl = ''))"
     )
     device, user, server, verified, offset, error, mismatches = read_state(
         db, "device", "user", "server", "verified_us", "offset_us", "offset_error_us", "mismatches"
     )
     return Status(
         state=str(session.get("state", "starting")),
-        pending=states.get("pending", 0) + (1 if unsealed else 0),
+        pending=states.get("pending", 0) + unsealed,
         sent=states.get("sent", 0),
         held=states.get("held", 0),
         refused=states.get("refused", 0),

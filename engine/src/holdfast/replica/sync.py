@@ -141,16 +141,17 @@ class Exchanger:
         return self._mutex
 
     def seal(self) -> None:
-        """Seal what other connections have written."""
+        """Seal what has been written."""
         with self._mutex, transaction(self._db):
-            self._seal(self._host.now_us())
+            self.seal_within(self._host.now_us())
 
-    def _seal(self, now_us: int) -> None:
+    def seal_within(self, now_us: int | None = None) -> None:
+        """The same inside a write transaction of the sync connection."""
         seal(
             self._db,
             self._schema,
             self._database.program,
-            now_us=now_us,
+            now_us=self._host.now_us() if now_us is None else now_us,
             random_bytes=self._host.random_bytes,
         )
 
@@ -173,7 +174,7 @@ class Exchanger:
         """
         now_us = self._host.now_us()
         with transaction(self._db):
-            self._seal(now_us)
+            self.seal_within(now_us)
             device, epoch, nonce, proposed, confirmed, offset, error = read_state(
                 self._db,
                 "device", "epoch", "nonce", "next_nonce", "confirmed", "offset_us",

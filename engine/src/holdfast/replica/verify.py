@@ -159,8 +159,8 @@ class Verifier:
                 statements = self._database.program.tables[table.name]
                 overlay = Overlay(self._db, table, statements)
                 changed = {str(k) for (k,) in self._db.execute(statements.unsettled_keys)}
-                # Written since sealing, by another connection: looked at the next time.
-                fresh = {str(k) for (k,) in self._db.execute(self._open_keys(table.name))}
+                # Written since sealing: looked at the next time.
+                fresh = {str(k) for (k,) in self._db.execute(statements.log_keys)}
                 known = self._known(table.name)
                 bare = known.keys() ^ self._revised(table.name)
                 damaged += ((table.name, key) for key in sorted(bare))
@@ -195,18 +195,18 @@ class Verifier:
         """Replay pending work on rows that do not show it; how many there were."""
         if not hidden:
             return 0
-        self._exchanger.seal()
-        with transaction(self._db), applying(self._db):
-            for name, keys in hidden.items():
-                statements = self._database.program.tables[name]
-                overlay = Overlay(self._db, self._database.schema.by_name[name], statements)
-                left = {str(key) for (key,) in self._db.execute(statements.unsettled_keys)}
-                Replay(overlay, left, frozenset()).run(keys & left)
+        with transaction(self._db):
+            self._exchanger.seal_within()
+            with applying(self._db):
+                self._replay(hidden)
         return sum(len(keys) for keys in hidden.values())
 
-    def _open_keys(self, table: str) -> str:
-        sql = self._database.program.tables[table].group_keys
-        return sql.replace("tx = ?", "tx = (SELECT open_tx FROM holdfast_state)")
+    def _replay(self, hidden: dict[str, set[str]]) -> None:
+        for name, keys in hidden.items():
+            statements = self._database.program.tables[name]
+            overlay = Overlay(self._db, self._database.schema.by_name[name], statements)
+            left = {str(key) for (key,) in self._db.execute(statements.unsettled_keys)}
+            Replay(overlay, left, frozenset()).run(keys & left)
 
     def _revised(self, table: str) -> set[str]:
         """Keys of which a revision is known: those of all members, or edits have no base."""

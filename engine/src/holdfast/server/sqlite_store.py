@@ -31,7 +31,7 @@ from holdfast.server.scripts import missing
 from holdfast.server.sqlite_snapshot import SqliteSnapshot, compile_program
 from holdfast.server.sqlite_writer import SqliteWriter
 from holdfast.server.store import OnCommit, T, Writer, is_additive
-from holdfast.sql.capture import triggers
+from holdfast.sql.capture import FoldedNotes, triggers
 from holdfast.sql.names import change_table, quote
 from holdfast.sql.server import create_user_table
 from holdfast.sql.tables import column_sql
@@ -182,7 +182,7 @@ class SqliteStore:
         """Make the capture triggers what the schema says; whether they were anything else."""
         wanted: dict[str, str] = {}
         for table in schema.all_tables:
-            wanted.update(triggers(table, schema.fingerprint))
+            wanted.update(triggers(table, schema.fingerprint, FoldedNotes()))
         found = {
             str(name): sql
             for name, sql in self._db.execute(

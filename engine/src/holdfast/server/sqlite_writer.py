@@ -28,7 +28,8 @@ from holdfast.server.store import (
     RowRecord,
     Scope,
 )
-from holdfast.sql.capture import drop_empty, resolve_unknown, unknown_keys
+from holdfast.sql.capture import resolve_unknown, unknown_keys
+from holdfast.sql.changes import drop_empty
 from holdfast.sql.names import change_table
 from holdfast.sql.server import select_holder
 from holdfast.sqlite.driver import Connection

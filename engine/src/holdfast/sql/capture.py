@@ -1,62 +1,48 @@
 """Capture: triggers that note every change of a synced table, whoever writes.
 
-Knows: how a change becomes a row of ``holdfast_change_<table>``. Must not know: sealing or merging.
+Knows: which triggers see what, and when. Must not know: sealing or merging.
 Upholds I2: data and its note are one transaction.
 
-One row is kept for each (group, key): the row's values before its first touch in the group (``o_``)
-and after its last (``n_``), with ``was`` and ``now`` saying whether the row existed. So a group of
-changes is folded into one net change a row as it is made. The group is ``holdfast_state.open_tx``.
+What a trigger notes is for a ``NoteWriter`` to say. A replica appends to a log
+(``LoggedNotes``, see ``sql.log``); the embedded server, which has no use for an order, keeps one
+row for each key (``FoldedNotes``).
 
-``INSERT OR REPLACE`` and ``UPDATE OR REPLACE`` delete rows without firing delete triggers; BEFORE
-triggers note the rows that would go, with ``now`` NULL: unknown until it is looked up
-(``unknown_keys``, ``look_up_unknown``). An outer ``OR REPLACE`` also overrides conflict clauses
-inside triggers, but not upserts; so notes are written by upserts (see
-https://sqlite.org/lang_createtrigger.html).
+``INSERT OR REPLACE`` and ``UPDATE OR REPLACE`` delete rows without firing delete triggers; so
+BEFORE triggers note the rows that would go, and what became of them is seen later. An outer
+``OR REPLACE`` also overrides conflict clauses inside triggers, but not upserts (see
+https://sqlite.org/lang_createtrigger.html); so notes are written by upserts, or where nothing can
+conflict.
 
 Only built-ins of SQLite 3.40 are used, so that any SQLite tool may write.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Protocol
+
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import Table
+from holdfast.sql.changes import new_names, old_names
 from holdfast.sql.names import change_table, key_match, key_sql, literal, names, quote
 
+LOG = "holdfast_log"
+
 _QUIET = "(SELECT applying FROM holdfast_state) = 0"
-_NOT_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
 _GROUP = "(SELECT open_tx FROM holdfast_state)"
 
 
-def old_names(table: Table) -> list[str]:
-    return [f"o_{column.name}" for column in table.data_columns]
+class NoteWriter(Protocol):
+    """The statements by which triggers note a change."""
 
+    def endangered(self, table: Table, match: str) -> str:
+        """Note the rows ``t`` that ``match``: they are replaced now, or stay."""
 
-def new_names(table: Table) -> list[str]:
-    return [f"n_{column.name}" for column in table.data_columns]
+    def inserted(self, table: Table) -> str: ...
 
+    def updated(self, table: Table) -> str: ...
 
-def create_change_table(table: Table) -> list[str]:
-    """The table of notes: appended to, found by key and by group."""
-    body = "".join(f", {quote(name)} ANY" for name in (*old_names(table), *new_names(table)))
-    name = change_table(table)
-    return [
-        (
-            f"CREATE TABLE IF NOT EXISTS {name} (tx INTEGER NOT NULL, key TEXT NOT NULL, "
-            "was INTEGER NOT NULL, now INTEGER, base INTEGER NOT NULL DEFAULT 0, bases TEXT, "
-            f"held INTEGER NOT NULL DEFAULT 0{body}, UNIQUE (key, tx)) STRICT"
-        ),
-        f"CREATE INDEX IF NOT EXISTS {quote(f'holdfast_by_tx_{table.name}')} ON {name} (tx)",
-    ]
-
-
-def _base(table: Table, key: str) -> str:
-    """The row's revision as last applied, 0 when the server has never sent it."""
-    return f"coalesce((SELECT rev FROM holdfast_row WHERE tbl = '{table.name}' AND key = {key}), 0)"
-
-
-def _set_new(table: Table) -> str:
-    """``n_c = excluded.n_c`` for each data column; for a key-only table nothing."""
-    return "".join(f", {quote(name)} = excluded.{quote(name)}" for name in new_names(table))
+    def deleted(self, table: Table) -> str: ...
 
 
 def _incoming(table: Table, name: str) -> str:
@@ -70,28 +56,11 @@ def _incoming(table: Table, name: str) -> str:
     return f"coalesce({new}, {literal(default)})"
 
 
-def _note_conflicting(table: Table, columns: tuple[str, ...], *, update: bool) -> str:
-    """Note the row that holds the same unique values as NEW and may be replaced by it."""
-    key = key_sql(table, "t.")
-    match = " AND ".join(f"t.{quote(name)} = {_incoming(table, name)}" for name in columns)
-    other = f" AND NOT ({key_match(table, 't.', 'NEW.')})" if update else ""
-    insert = names(("tx", "key", "was", "now", "base", *old_names(table)))
-    data = "".join(f", t.{quote(column.name)}" for column in table.data_columns)
-    return (
-        f"INSERT INTO {change_table(table)} ({insert}) "
-        f"SELECT {_GROUP}, {key}, 1, NULL, {_base(table, key)}{data} "
-        f"FROM {quote(table.name)} AS t WHERE {match}{other} "
-        "ON CONFLICT (key, tx) DO UPDATE SET now = NULL;"
-    )
-
-
-def triggers(table: Table, fingerprint: str) -> dict[str, str]:
+def triggers(table: Table, fingerprint: str, notes: NoteWriter) -> dict[str, str]:
     """The capture triggers of a table: name to SQL. The SQL carries the schema's fingerprint."""
     stem = f"holdfast_{table.name}"
     on = f"ON {quote(table.name)}"
     stamp = f"/* holdfast {fingerprint} */"
-    data = [column.name for column in table.data_columns]
-    change = change_table(table)
     result: dict[str, str] = {}
 
     def add(name: str, event: str, when: str, body: str) -> None:
@@ -100,24 +69,21 @@ def triggers(table: Table, fingerprint: str) -> dict[str, str]:
             f"WHEN {when} BEGIN {stamp} {body} END"
         )
 
-    def key_exists(columns: tuple[str, ...]) -> str:
-        match = " AND ".join(f"{quote(name)} = {_incoming(table, name)}" for name in columns)
-        return f"EXISTS (SELECT 1 FROM {quote(table.name)} WHERE {match})"
+    def same(columns: Iterable[str]) -> str:
+        return " AND ".join(f"t.{quote(name)} = {_incoming(table, name)}" for name in columns)
+
+    def some(match: str) -> str:
+        # Asked first: mostly there is none, and the flag need not be looked at.
+        return f"EXISTS (SELECT 1 FROM {quote(table.name)} AS t WHERE {match}) AND {_QUIET}"
 
     for number, columns in enumerate((table.key, *table.unique)):
-        add(
-            f"before_insert_{number}",
-            "BEFORE INSERT",
-            f"{_QUIET} AND {key_exists(columns)}",
-            _note_conflicting(table, columns, update=False),
-        )
+        match = same(columns)
+        body = notes.endangered(table, match)
+        add(f"before_insert_{number}", "BEFORE INSERT", some(match), body)
     for number, columns in enumerate(table.unique, start=1):
-        add(
-            f"before_update_{number}",
-            f"BEFORE UPDATE OF {names(columns)}",
-            f"{_QUIET} AND {key_exists(columns)}",
-            _note_conflicting(table, columns, update=True),
-        )
+        match = same(columns)
+        body = notes.endangered(table, f"{match} AND NOT ({key_match(table, 't.', 'NEW.')})")
+        add(f"before_update_{number}", f"BEFORE UPDATE OF {names(columns)}", some(match), body)
     changed = " OR ".join(f"OLD.{quote(name)} IS NOT NEW.{quote(name)}" for name in table.key)
     # A single integer key is SQLite's rowid, which can be updated under names that are not
     # declared.
@@ -128,39 +94,100 @@ def triggers(table: Table, fingerprint: str) -> dict[str, str]:
         changed,
         f"SELECT RAISE(ABORT, 'holdfast: the key of {table.name} never changes');",
     )
-    new_key, old_key = key_sql(table, "NEW."), key_sql(table, "OLD.")
-    new_list = names(new_names(table))
-    old_list = names(old_names(table))
-    comma = ", " if data else ""
-    add(
-        "after_insert",
-        "AFTER INSERT",
-        _QUIET,
-        f"INSERT INTO {change} (tx, key, was, now{comma}{new_list}) "
-        f"VALUES ({_GROUP}, {new_key}, 0, 1{comma}{names(data, 'NEW.')}) "
-        f"ON CONFLICT (key, tx) DO UPDATE SET now = 1{_set_new(table)};",
-    )
+    add("after_insert", "AFTER INSERT", _QUIET, notes.inserted(table))
+    data = [column.name for column in table.data_columns]
     if data:
-        add(
-            "after_update",
-            f"AFTER UPDATE OF {names(data)}",
-            _QUIET,
-            f"INSERT INTO {change} (tx, key, was, now, base, {old_list}, {new_list}) "
-            f"VALUES ({_GROUP}, {new_key}, 1, 1, {_base(table, new_key)}, "
-            f"{names(data, 'OLD.')}, {names(data, 'NEW.')}) "
-            f"ON CONFLICT (key, tx) DO UPDATE SET now = 1{_set_new(table)};",
-        )
-    clear = "".join(f", {quote(name)} = NULL" for name in new_names(table))
-    add(
-        "after_delete",
-        "AFTER DELETE",
-        _QUIET,
-        f"INSERT INTO {change} (tx, key, was, now, base{comma}{old_list}) "
-        f"VALUES ({_GROUP}, {old_key}, 1, 0, {_base(table, old_key)}"
-        f"{comma}{names(data, 'OLD.')}) "
-        f"ON CONFLICT (key, tx) DO UPDATE SET now = 0{clear};",
-    )
+        add("after_update", f"AFTER UPDATE OF {names(data)}", _QUIET, notes.updated(table))
+    add("after_delete", "AFTER DELETE", _QUIET, notes.deleted(table))
     return result
+
+
+class LoggedNotes:
+    """One row of the log for each touch: the row's key, and its values before the touch.
+
+    What came after is not noted: the next touch of that row says it, or the table itself.
+    """
+
+    def __init__(self, columns: Iterable[str]) -> None:
+        """``columns``: of the log, in order, for a row's key and then its data."""
+        self._columns = tuple(columns)
+
+    def _append(self, table: Table, was: int, values: list[str]) -> str:
+        into = ", ".join(("tbl", "was", *self._columns[: len(values)]))
+        return f"INSERT INTO {LOG} ({into}) SELECT {literal(table.name)}, {was}, {', '.join(values)}"
+
+    def _whole(self, table: Table, row: str) -> list[str]:
+        wanted = (*table.key, *(column.name for column in table.data_columns))
+        return [f"{row}.{quote(name)}" for name in wanted]
+
+    def endangered(self, table: Table, match: str) -> str:
+        rows = f"FROM {quote(table.name)} AS t WHERE {match}"
+        return f"{self._append(table, 1, self._whole(table, 't'))} {rows};"
+
+    def inserted(self, table: Table) -> str:
+        return f"{self._append(table, 0, [f'NEW.{quote(name)}' for name in table.key])};"
+
+    def updated(self, table: Table) -> str:
+        return f"{self._append(table, 1, self._whole(table, 'OLD'))};"
+
+    def deleted(self, table: Table) -> str:
+        return self.updated(table)
+
+
+class FoldedNotes:
+    """One row of the table's notes for each (group, key): its values before and after."""
+
+    def endangered(self, table: Table, match: str) -> str:
+        into = names(("tx", "key", "was", "now", "base", *old_names(table)))
+        key = key_sql(table, "t.")
+        data = "".join(f", t.{quote(column.name)}" for column in table.data_columns)
+        return (
+            f"INSERT INTO {change_table(table)} ({into}) "
+            f"SELECT {_GROUP}, {key}, 1, NULL, {_base(table, key)}{data} "
+            f"FROM {quote(table.name)} AS t WHERE {match} "
+            "ON CONFLICT (key, tx) DO UPDATE SET now = NULL;"
+        )
+
+    def inserted(self, table: Table) -> str:
+        into = names(("tx", "key", "was", "now", *new_names(table)))
+        data = "".join(f", NEW.{quote(column.name)}" for column in table.data_columns)
+        return (
+            f"INSERT INTO {change_table(table)} ({into}) "
+            f"VALUES ({_GROUP}, {key_sql(table, 'NEW.')}, 0, 1{data}) "
+            f"ON CONFLICT (key, tx) DO UPDATE SET now = 1{_set_new(table)};"
+        )
+
+    def updated(self, table: Table) -> str:
+        into = names(("tx", "key", "was", "now", "base", *old_names(table), *new_names(table)))
+        key = key_sql(table, "NEW.")
+        data = [column.name for column in table.data_columns]
+        return (
+            f"INSERT INTO {change_table(table)} ({into}) "
+            f"VALUES ({_GROUP}, {key}, 1, 1, {_base(table, key)}, "
+            f"{names(data, 'OLD.')}, {names(data, 'NEW.')}) "
+            f"ON CONFLICT (key, tx) DO UPDATE SET now = 1{_set_new(table)};"
+        )
+
+    def deleted(self, table: Table) -> str:
+        into = names(("tx", "key", "was", "now", "base", *old_names(table)))
+        key = key_sql(table, "OLD.")
+        data = "".join(f", OLD.{quote(column.name)}" for column in table.data_columns)
+        clear = "".join(f", {quote(name)} = NULL" for name in new_names(table))
+        return (
+            f"INSERT INTO {change_table(table)} ({into}) "
+            f"VALUES ({_GROUP}, {key}, 1, 0, {_base(table, key)}{data}) "
+            f"ON CONFLICT (key, tx) DO UPDATE SET now = 0{clear};"
+        )
+
+
+def _base(table: Table, key: str) -> str:
+    """The row's revision as last applied, 0 when the server has never sent it."""
+    return f"coalesce((SELECT rev FROM holdfast_row WHERE tbl = '{table.name}' AND key = {key}), 0)"
+
+
+def _set_new(table: Table) -> str:
+    """``n_c = excluded.n_c`` for each data column; for a key-only table nothing."""
+    return "".join(f", {quote(name)} = excluded.{quote(name)}" for name in new_names(table))
 
 
 def unknown_keys(table: Table) -> str:
@@ -172,71 +199,3 @@ def resolve_unknown(table: Table) -> str:
     """Store what a look-up found: parameters are now, the new values, the group and the key."""
     targets = "".join(f", {quote(name)} = ?" for name in new_names(table))
     return f"UPDATE {change_table(table)} SET now = ?{targets} WHERE tx = ? AND key = ?"
-
-
-def look_up_unknown(table: Table) -> str:
-    """The same from the table itself: parameters are the key's values, the group and the key."""
-    targets = names(["now", *new_names(table)])
-    if table.data_columns:
-        targets = f"({targets})"
-    found = ", ".join(["count(*)", *(quote(column.name) for column in table.data_columns)])
-    return (
-        f"UPDATE {change_table(table)} SET {targets} = (SELECT {found} FROM {quote(table.name)} "
-        f"WHERE {key_match(table)}) WHERE tx = ? AND key = ?"
-    )
-
-
-def _texts(table: Table) -> list[str]:
-    """The columns of a note that may hold any text, the key first."""
-    data = [c.name for c in table.data_columns if STORAGE[c.type] == "TEXT"]
-    return ["key", *(f"o_{name}" for name in data), *(f"n_{name}" for name in data)]
-
-
-def odd_texts(table: Table) -> str:
-    """Of a group (parameter): rowid and the bytes of all texts, of notes where one is not plain
-    ASCII. Whether they are UTF-8 is for the host to see: SQLite's built-in functions cannot."""
-    texts = [quote(name) for name in _texts(table)]
-    odd = " OR ".join(f"(typeof({n}) = 'text' AND {n} GLOB {_NOT_ASCII})" for n in texts)
-    parts = ", ".join(f"CASE typeof({n}) WHEN 'text' THEN CAST({n} AS BLOB) END" for n in texts)
-    return f"SELECT rowid, {parts} FROM {change_table(table)} WHERE tx = ? AND ({odd})"
-
-
-def mend_texts(table: Table) -> str:
-    """Keep texts that nobody can read as bytes: parameters are another text for the key (NULL: it
-    is readable), a flag for each other text, and the rowid.
-
-    A note with such a key stays a change, so that it is refused and not forgotten.
-    """
-    key, *texts = (quote(name) for name in _texts(table))
-    sets = [f"{key} = coalesce(?1, {key})", "now = CASE WHEN ?1 IS NULL THEN now ELSE 1 - was END"]
-    sets += [
-        f"{name} = CASE WHEN ?{number} THEN CAST({name} AS BLOB) ELSE {name} END"
-        for number, name in enumerate(texts, start=2)
-    ]
-    return f"UPDATE {change_table(table)} SET {', '.join(sets)} WHERE rowid = ?{len(texts) + 2}"
-
-
-def _empty(table: Table) -> str:
-    same = " AND ".join(
-        f"{quote(old)} IS {quote(new)}"
-        for old, new in zip(old_names(table), new_names(table), strict=True)
-    )
-    unchanged = f"was = 1 AND now = 1 AND {same}" if same else "was = 1 AND now = 1"
-    return f"(was = 0 AND now = 0) OR ({unchanged})"
-
-
-def survey(table: Table) -> str:
-    """Of a group (parameter): its notes, how many are unknown or without a net change, and whether
-    rows of it have earlier notes."""
-    change = change_table(table)
-    return (
-        f"SELECT count(*), coalesce(sum(now IS NULL), 0), coalesce(sum({_empty(table)}), 0), "
-        f"coalesce(max(EXISTS (SELECT 1 FROM {change} AS p "
-        f"WHERE p.key = c.key AND p.tx < c.tx)), 0) "
-        f"FROM {change} AS c WHERE tx = ?"
-    )
-
-
-def drop_empty(table: Table) -> str:
-    """Remove notes without a net change from a group (parameter)."""
-    return f"DELETE FROM {change_table(table)} WHERE tx = ? AND ({_empty(table)})"

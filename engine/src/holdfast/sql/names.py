@@ -5,7 +5,7 @@ Knows: how the engine's tables are called. Must not know: what is done with them
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from holdfast.core.values import STORAGE, Value
 from holdfast.schema.model import Table
@@ -47,11 +47,12 @@ def shadow_table(table: Table) -> str:
     return quote(f"holdfast_shadow_{table.name}")
 
 
-def key_sql(table: Table, prefix: str = "") -> str:
-    """An expression for a row's canonical key text (``core.keys.key_text``)."""
+def key_sql(table: Table, prefix: str = "", places: Sequence[str] | None = None) -> str:
+    """An expression for a row's canonical key text (``core.keys.key_text``). ``places``: what the
+    key's columns are called there."""
     parts = []
-    for column in table.key_columns:
-        value = prefix + quote(column.name)
+    for column, place in zip(table.key_columns, places or table.key, strict=True):
+        value = prefix + quote(place)
         if STORAGE[column.type] == "INTEGER":
             value = f"CAST({value} AS TEXT)"
         elif STORAGE[column.type] == "BLOB":

@@ -13,17 +13,14 @@ import msgspec
 
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import ForeignKey, Schema, Table
-from holdfast.sql.capture import (
+from holdfast.sql import log
+from holdfast.sql.capture import triggers
+from holdfast.sql.changes import (
     create_change_table,
-    drop_empty,
-    look_up_unknown,
     mend_texts,
     new_names,
     odd_texts,
     old_names,
-    survey,
-    triggers,
-    unknown_keys,
 )
 from holdfast.sql.names import (
     change_table,
@@ -36,7 +33,8 @@ from holdfast.sql.names import (
 )
 from holdfast.sql.tables import create_indexes, create_table
 
-PROGRAM_FORMAT = 1
+PROGRAM_FORMAT = 2
+"""2: capture writes a log; a file of format 1 is taken over at open."""
 
 _UNSETTLED = "('pending', 'sent')"
 
@@ -118,32 +116,37 @@ class TableProgram(msgspec.Struct, frozen=True):
     colliding: tuple[str, ...]
     """For each unique key: keys of other rows with the same values (parameters: values, then
     key)."""
-    survey: str
-    unknown_keys: str
-    resolve_unknown: str
-    """Look up a row of which it is unknown whether it stayed: its key's values, the group, the
-    key."""
+    fold: str
+    """Make the log's notes of this table into notes of the outbox."""
+    log_keys: str
+    """Keys of the rows that the log has notes of."""
+    open_notes: str
+    """Rowid and key, as bytes, of the notes of a group (parameter); only format 1 has such."""
+    unlog: str
+    """Put a note of the outbox into the log: the key's values, the rowid."""
     odd_texts: str
-    """Rowid and bytes of the texts of a group (parameter) that may not be UTF-8."""
+    """Rowid, group and bytes of the texts of the groups from ? on that may not be UTF-8."""
     mend_texts: str
     """Keep texts that are not UTF-8 as bytes: another key or NULL, a flag for each, and the
     rowid."""
-    drop_empty: str
+    groups: str
+    """The groups from ? on that have changes of this table."""
+    renumber: str
+    """Give a group another number: the new one, the old one."""
     chained: str
-    """Earlier unsettled changes of the rows of a group (parameter), in any order; columns as in
-    ``changes``. Asked only when ``survey`` says that there are earlier ones."""
+    """All unsettled changes, by key and in order, of the rows that the groups from ? on changed and
+    that have earlier changes; the row's revision, then columns as in ``changes``."""
     parents: tuple[str, ...]
-    """For each foreign key: unsettled groups that insert a parent of this group (parameter
-    twice)."""
+    """For each foreign key: pairs of a group from ? on, and an earlier unsettled one that inserts a
+    parent of it."""
     freed: tuple[str, ...]
-    """For each unique key: unsettled groups that freed a value this group takes (parameter
-    twice)."""
+    """For each unique key: pairs of a group from ? on, and an earlier unsettled one that freed a
+    value it takes."""
     set_bases: str
     changes: str
     """Changes of groups from ? to ?: tx, key, was, now, base, bases, old values, new values."""
     key_changes: str
     """Unsettled changes of one key, in order; columns as in ``changes`` and then ``held``."""
-    group_keys: str
     touched_keys: str
     """Group and key of the changes of groups from ? to ?, in order."""
     unsettled_keys: str
@@ -170,9 +173,17 @@ class ReplicaProgram(msgspec.Struct, frozen=True):
     triggers: dict[str, str]
     views: dict[str, str]
     local: tuple[str, ...]
-    glance: str
-    """The open group's number, the last stamp, whether anything is unsettled, and then for each
-    table whether the open group has changes of it."""
+    mark: str
+    """End the open group, if there is one: the parameter is its time; the log's length."""
+    marks: str
+    """Where groups end in the log, and when."""
+    log_tables: str
+    """The tables that the log has notes of."""
+    log_last: str
+    """The log's last entry: its place and table ('': a mark)."""
+    empty_log: str
+    open_groups: str
+    """How many groups of the log have a net change."""
     tables: dict[str, TableProgram]
 
 
@@ -220,7 +231,7 @@ def _note_text(table: Table, name: str) -> str:
 
 
 def _parent_groups(schema: Schema, table: Table, key: ForeignKey) -> str:
-    """Unsettled groups before this one that insert a parent row of it."""
+    """Pairs of a group from ? on, and an unsettled one before it that inserts a parent row of it."""
     parent = schema.by_name[key.table]
     composite = len(parent.key) > 1
     parts = []
@@ -240,10 +251,10 @@ def _parent_groups(schema: Schema, table: Table, key: ForeignKey) -> str:
             )
     expression = " || '/' || ".join(parts)
     return (
-        f"SELECT DISTINCT p.tx FROM {change_table(table)} AS c "
-        f"JOIN {change_table(parent)} AS p ON p.key = {expression} "
+        f"SELECT DISTINCT c.tx, p.tx FROM {change_table(table)} AS c "
+        f"JOIN {change_table(parent)} AS p ON p.key = {expression} AND p.tx < c.tx "
         f"JOIN holdfast_tx AS x ON x.number = p.tx AND x.state IN {_UNSETTLED} "
-        "WHERE c.tx = ? AND c.now = 1 AND p.was = 0 AND p.now = 1 AND p.tx < ?"
+        "WHERE c.tx >= ? AND c.now = 1 AND p.was = 0 AND p.now = 1"
     )
 
 
@@ -253,9 +264,9 @@ def _freed_groups(table: Table, columns: tuple[str, ...]) -> str | None:
     change = change_table(table)
     match = " AND ".join(f"p.{quote('o_' + n)} = c.{quote('n_' + n)}" for n in columns)
     return (
-        f"SELECT DISTINCT p.tx FROM {change} AS c JOIN {change} AS p ON {match} "
+        f"SELECT DISTINCT c.tx, p.tx FROM {change} AS c JOIN {change} AS p ON {match} "
         f"JOIN holdfast_tx AS x ON x.number = p.tx AND x.state IN {_UNSETTLED} "
-        "WHERE c.tx = ? AND c.now = 1 AND p.was = 1 AND p.tx < ? AND p.key <> c.key"
+        "WHERE c.tx >= ? AND c.now = 1 AND p.was = 1 AND p.tx < c.tx AND p.key <> c.key"
     )
 
 
@@ -284,16 +295,19 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
             + f" AND NOT ({key_match(table)})"
             for unique in table.unique
         ),
-        survey=survey(table),
-        unknown_keys=unknown_keys(table),
-        resolve_unknown=look_up_unknown(table),
+        fold=log.fold(table),
+        log_keys=log.log_keys(table),
+        open_notes=log.open_notes(table),
+        unlog=log.unlog(table),
         odd_texts=odd_texts(table),
         mend_texts=mend_texts(table),
-        drop_empty=drop_empty(table),
-        chained=f"SELECT {_change_columns(table, 'p.')} FROM {change} AS c "
-        f"JOIN {change} AS p ON p.key = c.key AND p.tx < c.tx "
-        f"JOIN holdfast_tx AS x ON x.number = p.tx AND x.state IN {_UNSETTLED} "
-        "WHERE c.tx = ?",
+        groups=f"SELECT DISTINCT tx FROM {change} WHERE tx >= ?",
+        renumber=f"UPDATE {change} SET tx = ? WHERE tx = ?",
+        chained="SELECT coalesce((SELECT rev FROM holdfast_row AS r "
+        f"WHERE r.tbl = '{table.name}' AND r.key = c.key), 0), {_change_columns(table, 'c.')} "
+        f"FROM {change} AS c {unsettled} WHERE c.key IN (SELECT n.key FROM {change} AS n "
+        f"WHERE n.tx >= ? AND EXISTS (SELECT 1 FROM {change} AS p "
+        "WHERE p.key = n.key AND p.tx < n.tx)) ORDER BY c.key, c.tx",
         parents=tuple(parents),
         freed=tuple(sql for sql in freed if sql),
         set_bases=f"UPDATE {change} SET bases = ?, base = coalesce((SELECT rev FROM holdfast_row "
@@ -302,7 +316,6 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         "ORDER BY tx, rowid",
         key_changes=f"SELECT {_change_columns(table, 'c.')} FROM {change} AS c {unsettled} "
         "WHERE c.key = ? ORDER BY c.tx",
-        group_keys=f"SELECT key FROM {change} WHERE tx = ?",
         touched_keys=f"SELECT tx, key FROM {change} WHERE tx BETWEEN ? AND ? ORDER BY tx",
         unsettled_keys=f"SELECT c.key FROM {change} AS c {unsettled}",
         set_held=f"UPDATE {change} SET held = ? WHERE tx = ? AND key = ?",
@@ -325,19 +338,20 @@ def _views(schema: Schema) -> dict[str, str]:
         "CASE WHEN c.was = 1 AND c.now = 0 THEN 'delete' WHEN c.was = 1 THEN 'update' "
         "ELSE 'insert' END"
     )
-    changes = " UNION ALL ".join(
-        f"SELECT c.tx, {literal(table.name)} AS tbl, c.key, {kind} AS kind, c.held, "
-        "CASE WHEN c.held AND coalesce(x.state, 'pending') IN ('pending', 'sent') "
-        "THEN 'held' ELSE coalesce(x.state, 'pending') END AS state "
-        f"FROM {change_table(table)} AS c LEFT JOIN holdfast_tx AS x ON x.number = c.tx "
-        "WHERE c.was = 1 OR c.now IS NOT 0"
+    noted = " UNION ALL ".join(
+        f"SELECT c.tx, {literal(table.name)} AS tbl, c.key, {kind} AS kind, "
+        "CASE WHEN c.held AND x.state IN ('pending', 'sent') THEN 'held' ELSE x.state END AS state "
+        f"FROM {change_table(table)} AS c JOIN holdfast_tx AS x ON x.number = c.tx"
         for table in schema.all_tables
     )
+    logged = f"SELECT tx, tbl, key, {kind} AS kind, 'pending' FROM {log.LOG_VIEW} AS c"
+    changes = f"{noted} UNION ALL {logged}"
     rank = (
         "CASE state WHEN 'conflict' THEN 5 WHEN 'refused' THEN 4 WHEN 'held' THEN 3 "
         "WHEN 'pending' THEN 2 WHEN 'sent' THEN 1 ELSE 0 END"
     )
     return {
+        log.LOG_VIEW: log.create_log_view(schema),
         "holdfast_pending": "CREATE VIEW holdfast_pending AS "
         f"SELECT tx, tbl, key, kind, state FROM ({changes}) "
         "WHERE state IN ('pending', 'sent', 'held')",
@@ -351,26 +365,16 @@ def _views(schema: Schema) -> dict[str, str]:
         "SELECT 'conflict' AS kind, id, table_name AS tbl, row_key AS key, column_name AS field, "
         "'' AS code, '' AS message, at FROM holdfast_conflict WHERE state = 'open' "
         "UNION ALL SELECT x.state, CAST(x.number AS TEXT), c.tbl, c.key, x.field, x.code, "
-        f"x.message, x.decided_us FROM holdfast_tx AS x LEFT JOIN ({changes}) AS c "
+        f"x.message, x.decided_us FROM holdfast_tx AS x LEFT JOIN ({noted}) AS c "
         "ON c.tx = x.number WHERE x.state IN ('refused', 'held')",
     }
-
-
-def _glance(schema: Schema) -> str:
-    touched = "".join(
-        f", EXISTS (SELECT 1 FROM {change_table(table)} WHERE tx = s.open_tx)"
-        for table in schema.all_tables
-    )
-    return (
-        "SELECT s.open_tx, s.stamp_us, EXISTS (SELECT 1 FROM holdfast_tx "
-        f"WHERE state IN {_UNSETTLED}){touched} FROM holdfast_state AS s"
-    )
 
 
 @functools.lru_cache(maxsize=32)
 def _compile(schema_json: bytes) -> ReplicaProgram:
     schema = Schema.from_json(schema_json)
-    create: list[str] = list(BOOKKEEPING)
+    create: list[str] = [*BOOKKEEPING, log.create_log(schema)]
+    writes = log.notes(schema)
     for table in schema.all_tables:
 
         def enforced(key: ForeignKey, table: Table = table) -> bool:
@@ -387,13 +391,21 @@ def _compile(schema_json: bytes) -> ReplicaProgram:
         engine_tables=schema.all_tables[len(schema.tables) :],
         create=tuple(create),
         triggers={
-            name: sql
-            for table in schema.all_tables
-            for name, sql in triggers(table, schema.fingerprint).items()
+            "holdfast_log_sealed": log.GUARD,
+            **{
+                name: sql
+                for table in schema.all_tables
+                for name, sql in triggers(table, schema.fingerprint, writes).items()
+            },
         },
         views=_views(schema),
         local=schema.local,
-        glance=_glance(schema),
+        mark=log.MARK,
+        marks=log.MARKS,
+        log_tables=log.TABLES,
+        log_last=log.LAST,
+        empty_log=log.EMPTY,
+        open_groups=log.GROUPS,
         tables={table.name: _table_program(schema, table) for table in schema.all_tables},
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import CONFLICT_TABLE, ForeignKey, Table
-from holdfast.sql.capture import create_change_table
+from holdfast.sql.changes import create_change_table
 from holdfast.sql.names import change_table, key_match, key_sql, marks, names, quote
 from holdfast.sql.tables import create_indexes, create_table
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from holdfast.core.keys import row_key
 from holdfast.replica.database import LocalDatabase, transaction
-from holdfast.replica.seal import seal
+from holdfast.replica.seal import mark, seal
 from holdfast.schema import Column, ForeignKey, Schema, Table
 from holdfast.sql.names import change_table
 from holdfast.sqlite import Connection, Row, driver
@@ -149,6 +149,19 @@ class Device:
             yield self.db.app
             number = self.seal()
         self.sealed = number
+
+    def end_group(self) -> None:
+        """As `Replica.transaction` does before and after the app's work."""
+        self.now_us += 1000
+        mark(self.db.app, self.db.program, now_us=self.now_us)
+
+    @contextmanager
+    def commit(self) -> Iterator[Connection]:
+        """A local transaction that is sealed later, as `Replica.transaction` leaves it."""
+        with transaction(self.db.app):
+            self.end_group()
+            yield self.db.app
+            self.end_group()
 
     def run(self, *statements: str) -> int | None:
         """One local transaction of these statements; its number."""

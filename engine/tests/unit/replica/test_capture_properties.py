@@ -5,6 +5,7 @@ The oracle knows nothing of triggers: it dumps the tables before and after and c
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from replica_lab import SCHEMA, Device, captured, device, difference, dump, kinds
 
 from holdfast.core.errors import ConstraintFailed
+from holdfast.replica.database import applying, transaction
 from holdfast.sqlite import Connection
 
 IDS = st.sampled_from(["a", "b", "c/d", "e%2F", "é"])
@@ -212,3 +214,126 @@ def test_autocommitted_statements_are_sealed_together(library):
             check_outbox(phone)
 
     run()
+
+
+WORK = st.lists(
+    st.tuples(
+        st.sampled_from(["ours", "ours", "given up", "foreign", "foreign"]),
+        st.lists(STEPS, min_size=1, max_size=5),
+        st.sampled_from([False, False, False, True]),
+    ),
+    min_size=2,
+    max_size=7,
+)
+
+
+def work(phone: Device, kind: str, steps: Any) -> bool:
+    """One transaction of ours, or one of a connection that sets no marks; whether it committed."""
+    if kind == "foreign":
+        with transaction(phone.db.sync):
+            perform(phone.db.sync, steps)
+        return True
+    try:
+        with phone.commit() as db:
+            perform(db, steps)
+            if kind == "given up":
+                raise GaveUp  # noqa: TRY301 - as an app would
+    except GaveUp:
+        return False
+    except ConstraintFailed as error:
+        assert error.kind == "foreign_key", "only COMMIT may fail"  # noqa: PT017
+        return False
+    return True
+
+
+@pytest.mark.parametrize("library", ["apsw", "stdlib"])
+def test_what_is_sealed_later_keeps_its_boundaries(library):
+    """Each commit of ours is one transaction, what others did in between is one; whenever it is
+    sealed, however often a row was touched since, and whatever later commits made of it."""
+
+    @settings(max_examples=150 if library == "apsw" else 60, deadline=None)
+    @given(WORK)
+    def run(works):
+        with device(library) as phone:
+            expected: list[Any] = []
+            start = dump(phone.db.app)  # of the open group
+            for kind, steps, seal in works:
+                before = dump(phone.db.app)
+                committed = work(phone, kind, steps)
+                after = dump(phone.db.app)
+                if kind != "foreign" and committed:
+                    expected += [difference(start, before), difference(before, after)]
+                    start = after
+                pending = phone.rows("SELECT tbl, key, kind FROM holdfast_pending")
+                if seal:
+                    phone.seal_now()
+                    expected.append(difference(start, after))
+                    start = after
+                    sealed = phone.rows("SELECT tbl, key, kind FROM holdfast_pending")
+                    assert sorted(pending) == sorted(sealed)
+            expected.append(difference(start, dump(phone.db.app)))
+            expected = [net for net in expected if net]
+            assert open_groups(phone) == len(expected)
+            rows = [
+                (name, key, "delete" if not now else "update" if was else "insert")
+                for net in expected
+                for name, changes in net.items()
+                for key, (was, now, _, _) in changes.items()
+            ]
+            found = phone.rows("SELECT tbl, key, kind FROM holdfast_pending")
+            assert sorted(found) == sorted(rows)
+            phone.seal_now()
+            assert sorted(phone.rows("SELECT tbl, key, kind FROM holdfast_pending")) == sorted(rows)
+            for number, net in enumerate(expected, start=1):
+                assert kinds(captured(phone.db.app, number)) == kinds(net)
+            check_outbox(phone)
+
+    run()
+
+
+def open_groups(phone: Device) -> int:
+    """As the status tells it: sealed transactions, and what the log will become."""
+    ((unsealed,),) = phone.rows(phone.db.program.open_groups)
+    ((sealed,),) = phone.rows("SELECT count(*) FROM holdfast_tx")
+    return unsealed + sealed
+
+
+def known(phone: Device) -> None:
+    """As if news had told of some rows."""
+    with transaction(phone.db.sync) as _, applying(phone.db.sync):
+        for rev, key in enumerate(("a", "b", "c/d"), start=40):
+            phone.db.sync.execute("INSERT INTO item (id, slot) VALUES (?, ?)", (key, -rev))
+            phone.db.sync.execute("INSERT INTO holdfast_row VALUES ('item', ?, ?)", (key, rev))
+
+
+def outbox(phone: Device) -> object:
+    """All of it, but for ids and times."""
+    heads = phone.rows("SELECT number, state, after, void FROM holdfast_tx ORDER BY number")
+    notes = {
+        table.name: phone.rows(f"SELECT * FROM holdfast_change_{table.name} ORDER BY tx, key")
+        for table in SCHEMA.tables
+    }
+    return heads, notes
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(STEPS, min_size=1, max_size=4), min_size=2, max_size=6), st.integers(0, 6))
+def test_sealed_at_once_or_later_is_the_same(transactions, settled):
+    """Bases, and what a transaction builds on, do not tell when it was sealed."""
+    with device() as prompt, device() as late:
+        for phone in (prompt, late):
+            known(phone)
+        for number, steps in enumerate(transactions):
+            for phone, write in ((prompt, prompt.write), (late, late.commit)):
+                with suppress(ConstraintFailed), write() as db:
+                    perform(db, steps)
+                if number == settled:  # both are sealed now: earlier work no longer counts
+                    phone.seal_now()
+                    phone.rows("UPDATE holdfast_tx SET state = 'refused' WHERE number % 2")
+        late.seal_now()
+        assert kinds_of(outbox(late)) == kinds_of(outbox(prompt))
+
+
+def kinds_of(found: Any) -> Any:
+    heads, notes = found
+    return heads, {name: [[(type(v), v) for v in row] for row in rows] for name, rows in notes.items()}

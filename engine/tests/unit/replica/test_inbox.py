@@ -19,6 +19,7 @@ from holdfast.replica.database import LocalDatabase, transaction, write_state
 from holdfast.replica.host import Host
 from holdfast.replica.outbox import change_message, next_batch
 from holdfast.replica.replica import Replica
+from holdfast.replica.seal import seal
 
 KEY = "00" * 32
 
@@ -45,8 +46,17 @@ class Shop:
             for sql in statements:
                 db.execute(sql)
 
+    def seal(self) -> None:
+        """As an exchange does before anything else."""
+        with transaction(self.db.sync):
+            seal(
+                self.db.sync, SCHEMA, self.db.program, now_us=START_US,
+                random_bytes=self.host.random_bytes,
+            )  # fmt: skip
+
     def answer(self, fates: dict[int, tuple[str, str, int]], **rows: list[dict[str, Any]]) -> None:
         """Outcomes (state, code, held by) by number; rows by table, what is left out is default."""
+        self.seal()
         with transaction(self.db.sync):
             sent = {tx.number: tx.id for tx in next_batch(self.db.sync, SCHEMA, self.db.program)}
             outcomes = [
@@ -88,9 +98,11 @@ class Shop:
         return dump(self.db.app)
 
     def numbers(self) -> dict[int, str]:
+        self.seal()
         return dict(self.replica.query("SELECT number, state FROM holdfast_tx ORDER BY number"))  # type: ignore[arg-type]
 
     def sent(self, number: int) -> list[Any]:
+        self.seal()
         return [
             change_message(table, row)
             for table in SCHEMA.all_tables
@@ -448,6 +460,7 @@ def test_text_that_is_not_utf8_is_refused_alone_and_shown(shop):
     shop.write("UPDATE item SET name = CAST(x'ff' AS TEXT) WHERE id = 'a'")
     shop.write("INSERT INTO num (id, code) VALUES (1, 'p')")
     shop.write("INSERT INTO tag VALUES ('k', CAST(x'c328' AS TEXT))")
+    shop.seal()
     with transaction(shop.db.sync):
         batch = next_batch(shop.db.sync, SCHEMA, shop.db.program)
     assert [tx.void for tx in batch] == ["bad_value", "", "bad_value"]
