@@ -1,6 +1,6 @@
 // Made by `make protocol` from protocol/schema/program.json; do not edit.
 
-export const VERSION = 1;
+export const VERSION = 2;
 
 /** A constraint of the small declared set, on one column; NULL always passes. */
 export interface Check {
@@ -38,7 +38,12 @@ export interface ReplicaProgram {
   readonly triggers: Readonly<Record<string, string>>;
   readonly views: Readonly<Record<string, string>>;
   readonly local: readonly string[];
-  readonly glance: string;
+  readonly mark: string;
+  readonly marks: string;
+  readonly log_tables: string;
+  readonly log_last: string;
+  readonly empty_log: string;
+  readonly open_groups: string;
   readonly tables: Readonly<Record<string, TableProgram>>;
 }
 
@@ -72,19 +77,20 @@ export interface TableProgram {
   readonly delete_row: string;
   readonly all_rows: string;
   readonly colliding: readonly string[];
-  readonly survey: string;
-  readonly unknown_keys: string;
-  readonly resolve_unknown: string;
+  readonly fold: string;
+  readonly log_keys: string;
+  readonly open_notes: string;
+  readonly unlog: string;
   readonly odd_texts: string;
   readonly mend_texts: string;
-  readonly drop_empty: string;
+  readonly groups: string;
+  readonly renumber: string;
   readonly chained: string;
   readonly parents: readonly string[];
   readonly freed: readonly string[];
   readonly set_bases: string;
   readonly changes: string;
   readonly key_changes: string;
-  readonly group_keys: string;
   readonly touched_keys: string;
   readonly unsettled_keys: string;
   readonly set_held: string;

@@ -48,6 +48,8 @@ def test_damage_on_a_replica_is_found_and_repaired(filled, damage: str) -> None:
     world, a, _ = filled
     sql, sku = DAMAGE[damage]
     a.shell("UPDATE stock SET name = 'pending', on_hand = on_hand - 1 WHERE sku = 'p001'")
+    with a.opened() as replica:
+        replica.seal()
     a.shell(UNSEEN.format(sql))
     assert a.status()["pending"] == 1, "it was captured"
 
@@ -93,8 +95,8 @@ def test_damage_to_what_a_person_sees_of_pending_work_is_mended(filled) -> None:
     world, a, _ = filled
     a.shell("UPDATE stock SET name = 'mine' WHERE sku = 'p100'")
     assert a.status()["pending"] == 1
-    with a.opened() as replica, replica.transaction():
-        pass  # seals what the shell wrote
+    with a.opened() as replica:
+        replica.seal()
     a.shell(UNSEEN.format("UPDATE stock SET name = 'damaged' WHERE sku = 'p100'"))
     told = a.cli("verify", "--json").document
     assert (told["ok"], told["damaged"]) == (True, [["stock", "p100"]])

@@ -151,9 +151,7 @@ def unsettled(device: Device, table: Table) -> dict[str, list[dict[str, Any]]]:
             dict(zip(data, values[::2], strict=True)),
             dict(zip(data, values[1::2], strict=True)),
         )
-        found[key].append(
-            {"was": was, "now": now, "held": held, "old": old, "new": new}
-        )
+        found[key].append({"was": was, "now": now, "held": held, "old": old, "new": new})
     return found
 
 

@@ -36,8 +36,7 @@ def world() -> Iterator[World]:
 
 def damage(device: Device, *statements: str) -> None:
     """Change the file behind the triggers' back, when what was written is sealed."""
-    with device.replica.transaction():
-        device.replica._seal()
+    device.replica.seal()
     db = device.foreign
     with transaction(db):
         db.execute("UPDATE holdfast_state SET applying = 1")

@@ -66,6 +66,7 @@ def movement(rng: random.Random, movement_id: str) -> tuple[str | int | None, ..
 def as_the_engine(db: Connection, rng: random.Random) -> None:
     """News: rows come, change in any column, and go."""
     db.execute("BEGIN IMMEDIATE")
+    db.execute("DELETE FROM holdfast_log")  # as if it had been sealed
     db.execute("UPDATE holdfast_state SET applying = 1")
     for _ in range(rng.randint(1, 4)):
         row = movement(rng, rng.choice(MOVEMENT_IDS))

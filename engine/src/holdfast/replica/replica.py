@@ -10,13 +10,20 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from holdfast.core.errors import DatabaseError, ReplicaError, SyncError, UsageError
+from holdfast.core.errors import (
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseFull,
+    ReplicaError,
+    SyncError,
+    UsageError,
+)
 from holdfast.core.limits import BUSY_TIMEOUT_MS, LOG_NOTES_MAX, LOG_NOTES_SHOWN
 from holdfast.core.values import Value
 from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
@@ -173,6 +180,12 @@ class Replica:
             self._note_query(sql)
             return self._database.app.columns(sql, params)
 
+    def seal(self) -> None:
+        """Make what was written ready to be sent, as the next exchange does first. An app may call
+        it in an idle moment; it never needs to."""
+        with self._mutex, transaction(self._database.app):
+            self._seal()
+
     def now_us(self) -> int:
         """The corrected time: the device's clock and its measured offset, µs since 1970."""
         (offset,) = self._state("offset_us")
@@ -192,11 +205,13 @@ class Replica:
         return mark(self._database.app, self._database.program, now_us=self._host.now_us())
 
     def _seal_long(self) -> None:
-        """Seal a long log before it is looked at: the views read it from end to end."""
-        last = self._database.app.execute(self._database.program.log_last)
-        if last and int(str(last[0][0])) > LOG_NOTES_SHOWN:
-            with transaction(self._database.app):
-                self._seal()
+        """Seal a long log before it is looked at, if that can be: the views read it from end to
+        end."""
+        app = self._database.app
+        last = app.execute(self._database.program.log_last)
+        if last and int(str(last[0][0])) > LOG_NOTES_SHOWN and not app.in_transaction:
+            with suppress(DatabaseBusy, DatabaseFull):
+                self.seal()
 
     def _note_query(self, sql: str) -> None:
         """A query that writes is captured like a foreign write, yet does not move the version."""

@@ -151,10 +151,11 @@ def _after(
 ) -> After:
     """What each new group builds on: the same row, a foreign key, or a unique value freed."""
     ((unsettled,),) = connection.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 2)"
+        "SELECT count(*) FROM "
+        "(SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 2)"
     )
     after: After = defaultdict(set)
-    if unsettled == 1:
+    if unsettled == 1:  # the new one alone
         return after
     for table in tables:
         statements = program.tables[table.name]
@@ -187,8 +188,9 @@ def _inherit(
         if key != last_key:
             inherited, last_key, last = {}, key, 0
         own = json.loads(bases) if isinstance(bases, str) else {}
+        ground = base
         if tx >= first and last:
-            base, own = rev, dict(inherited)
+            ground, own = rev, dict(inherited)
             items = tuple(inherited.items())
             text = texts.get(items)
             if text is None:
@@ -196,8 +198,8 @@ def _inherit(
             rows.append((text, tx, key))
             after[tx].add(last)
         last = tx
-        assert isinstance(base, int)
+        assert isinstance(ground, int)
         for name, before, now_is in zip(names, values[:width], values[width:], strict=True):
             if was != now or before != now_is or type(before) is not type(now_is):
-                inherited[name] = own.get(name, base)
+                inherited[name] = own.get(name, ground)
     connection.executemany(statements.set_bases, rows)

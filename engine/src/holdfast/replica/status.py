@@ -46,22 +46,30 @@ class Status:
 def open_groups(database: LocalDatabase) -> int:
     """How many transactions are not sealed yet: each is what one commit of ours changed, or what
     foreign connections did in between."""
-    if not database.app.execute(database.program.log_last):
+    if not _anything_logged(database):
         return 0
     ((groups,),) = database.app.execute(database.program.open_groups)
     return int(str(groups))
 
 
+def _anything_logged(database: LocalDatabase) -> bool:
+    """Whether anything was written that is not sealed yet, net change or not."""
+    return bool(database.app.execute(database.program.log_last))
+
+
 def has_work(database: LocalDatabase) -> bool:
     """Whether anything waits to be sent or answered."""
     return bool(
-        count(database.app, "holdfast_tx", "state IN ('pending', 'sent')") or open_groups(database)
+        count(database.app, "holdfast_tx", "state IN ('pending', 'sent')")
+        or _anything_logged(database)
     )
 
 
 def has_unsent(database: LocalDatabase) -> bool:
     """Whether anything was written that has not been sent yet."""
-    return bool(count(database.app, "holdfast_tx", "state = 'pending'") or open_groups(database))
+    return bool(
+        count(database.app, "holdfast_tx", "state = 'pending'") or _anything_logged(database)
+    )
 
 
 def read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:

@@ -114,7 +114,9 @@ class LoggedNotes:
 
     def _append(self, table: Table, was: int, values: list[str]) -> str:
         into = ", ".join(("tbl", "was", *self._columns[: len(values)]))
-        return f"INSERT INTO {LOG} ({into}) SELECT {literal(table.name)}, {was}, {', '.join(values)}"
+        return (
+            f"INSERT INTO {LOG} ({into}) SELECT {literal(table.name)}, {was}, {', '.join(values)}"
+        )
 
     def _whole(self, table: Table, row: str) -> list[str]:
         wanted = (*table.key, *(column.name for column in table.data_columns))

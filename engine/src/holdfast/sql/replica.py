@@ -231,7 +231,7 @@ def _note_text(table: Table, name: str) -> str:
 
 
 def _parent_groups(schema: Schema, table: Table, key: ForeignKey) -> str:
-    """Pairs of a group from ? on, and an unsettled one before it that inserts a parent row of it."""
+    """Pairs of a group from ? on, and an earlier unsettled one that inserts a parent row of it."""
     parent = schema.by_name[key.table]
     composite = len(parent.key) > 1
     parts = []

@@ -494,7 +494,9 @@ def test_a_missing_trigger_is_refused(phone, name):
 
 def test_a_changed_trigger_is_refused(phone):
     ((sql,),) = phone.rows("SELECT sql FROM sqlite_schema WHERE name = 'holdfast_tag_after_insert'")
-    tamper(phone, "DROP TRIGGER holdfast_tag_after_insert", str(sql).replace("'tag', 0", "'tag', 1"))
+    tamper(
+        phone, "DROP TRIGGER holdfast_tag_after_insert", str(sql).replace("'tag', 0", "'tag', 1")
+    )
     with pytest.raises(SchemaError) as caught:
         reopen(phone)
     assert caught.value.code == "capture_broken"

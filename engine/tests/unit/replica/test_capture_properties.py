@@ -336,4 +336,6 @@ def test_sealed_at_once_or_later_is_the_same(transactions, settled):
 
 def kinds_of(found: Any) -> Any:
     heads, notes = found
-    return heads, {name: [[(type(v), v) for v in row] for row in rows] for name, rows in notes.items()}
+    return heads, {
+        name: [[(type(v), v) for v in row] for row in rows] for name, rows in notes.items()
+    }
