@@ -246,6 +246,10 @@ class Device:
             )
         }
 
+    def work_and_rows(self) -> object:
+        """What no sync changes any more when the device is at rest."""
+        return self.rows("SELECT * FROM holdfast_log"), self.transactions(), self.dump()
+
     def some_work(self) -> list[Statement]:
         """Mostly what the device may do, now and then what it may not."""
         seen, stores = self.dump(), STORES
@@ -852,11 +856,11 @@ class World:
         self.faults = False
         self.options.jumps = False
         for _ in range(rounds):
-            before = [(device.dump(), device.transactions()) for device in self.devices]
+            before = [device.work_and_rows() for device in self.devices]
             for device in self.devices:
                 self.now += SECOND_US
                 self.sync(device)
-            if before == [(device.dump(), device.transactions()) for device in self.devices]:
+            if before == [device.work_and_rows() for device in self.devices]:
                 return
         raise AssertionError("I29: it does not come to rest")
 
