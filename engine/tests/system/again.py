@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 from bazaar import RULES, SCHEMA, Dump, dump
 from checks import server_outcomes
-from world import Event, FastDriver, World, incarnation
+from device import Event, incarnation
+from shell import FastDriver
+from world import World
 
 from holdfast.protocol.messages import Change, Nonces, Transaction
 from holdfast.server.principal import Principal

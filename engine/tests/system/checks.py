@@ -13,7 +13,8 @@ from collections import defaultdict
 from typing import Any
 
 from bazaar import TABLES, TOKEN, Row, scopes, tokens
-from world import Device, World
+from device import Device
+from world import World
 from world import server_outcomes as remembered
 
 from holdfast.core.keys import row_key

@@ -13,6 +13,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 def other_process() -> Iterator[None]:
     """The process that writes into replicas with its own SQLite ends with the tests."""
     yield
-    from world import stop_shell
+    from shell import stop_shell
 
     stop_shell()

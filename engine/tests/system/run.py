@@ -9,7 +9,8 @@ from pathlib import Path
 
 from again import same_again
 from checks import after_step, at_rest
-from world import Options, World
+from device import Options
+from world import World
 
 
 def examples(few: int) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from checks import after_step, at_rest
+from device import YEAR_US, Options
 from run import examples
-from world import YEAR_US, Options, World
+from world import World
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from bazaar import SCHEMA, tokens
 from checks import after_step, at_rest, same_rows
+from device import Device, Options
 from run import examples
-from world import Device, Options, World
+from world import World
 
 from holdfast.replica.database import transaction
 from holdfast.replica.verify import VerifyReport

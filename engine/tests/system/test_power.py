@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from device import Options
 from run import run
 from test_clocks import skews_change_nothing
-from world import Options
 
 from holdfast.core import merge, policies
 from holdfast.core.errors import HoldfastError, Offline

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from device import Options
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run import examples, run
-from world import Options
 
 pytestmark = pytest.mark.slow
 

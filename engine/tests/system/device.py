@@ -1,0 +1,278 @@
+"""A device of the world: its replica, its wrong clock, its line to the server, what it sent.
+
+Knows: one replica and what is true of it alone. Must not know: what the others do.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bazaar import (
+    SCHEMA,
+    STORES,
+    TABLES,
+    Dump,
+    Row,
+    Statement,
+    Work,
+    dump,
+    scopes,
+    tokens,
+)
+
+from holdfast.core.errors import (
+    Offline,
+    ProtocolError,
+)
+from holdfast.protocol.codec import encode_request
+from holdfast.protocol.messages import (
+    Change,
+    ExchangeRequest,
+    Transaction,
+)
+from holdfast.replica.answer import Answer, receive
+from holdfast.replica.host import Host
+from holdfast.replica.memory import MemoryTransport
+from holdfast.replica.replica import Replica
+from holdfast.server.principal import Principal
+from holdfast.sqlite import Connection
+
+if TYPE_CHECKING:
+    from world import World
+
+START_US = 1_790_000_000_000_000
+DAY_US = 86_400 * 1_000_000
+YEAR_US = 365 * DAY_US
+SECOND_US = 1_000_000
+
+PRINCIPALS = (
+    Principal("anna", "till-1", read=(), write=("catalog", "store/1", "tasks")),
+    Principal("ben", "till-2", read=("store/1",), write=("catalog", "store/2", "tasks")),
+    Principal("cleo", "office", read=(), write=("catalog", "store/*", "tasks")),
+    Principal("dora", "yard", read=("catalog",), write=("store/2", "store/3")),
+)
+
+
+@dataclass
+class Options:
+    """What a world is like."""
+
+    devices: int = 3
+    faults: bool = True
+    jumps: bool = True
+    latency: bool = True
+    revocations: bool = True
+    foreign: bool = True
+    direct: bool = True
+    purges: bool = True
+    skews: tuple[int, ...] = (0, 0, 0, 0)
+    drivers: tuple[str, ...] = ("apsw", "apsw", "apsw", "apsw")
+
+
+@dataclass
+class Event:
+    """Something that happened to the server, for ``again``."""
+
+    kind: str
+    now_us: int
+    principal: Principal | None = None
+    request: ExchangeRequest | None = None
+    statements: list[Statement] = field(default_factory=list)
+
+
+@dataclass
+class Ledger:
+    """What was done and told, kept apart from the engine."""
+
+    ids: dict[tuple[str, int], str] = field(default_factory=dict)
+    sent: dict[tuple[str, int], Transaction] = field(default_factory=dict)
+    dropped: set[tuple[str, int]] = field(default_factory=set)
+    direct: Counter[int] = field(default_factory=Counter)
+    direct_keys: set[int] = field(default_factory=set)
+    overwritten: set[str] = field(default_factory=set)
+    events: list[Event] = field(default_factory=list)
+    forgotten: dict[tuple[str, int], tuple[str, str, int]] = field(default_factory=dict)
+    history: dict[tuple[str, int], Dump] = field(default_factory=dict)
+    conflicts: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+class Line(MemoryTransport):
+    """The line of one device, with its faults."""
+
+    def __init__(self, world: World, device: Device) -> None:
+        super().__init__(world.service, device.principal, now_us=device.now_us)
+        self._world = world
+        self._device = device
+        self.answered = 0
+
+    def _call(self, serve: Any, request: Any, echo: str, kind: Any) -> Answer:
+        world, device = self._world, self._device
+        body = encode_request(request)
+        if kind is ExchangeRequest:
+            device.note_request(request)
+        fault = world.fault()
+        if fault == "drop":
+            raise Offline("dropped before the server", code="unreachable")
+        world.pass_time()
+        sent_us = device.now_us()
+        world.pass_time()
+        if fault in ("repeat", "late"):
+            world.late.append((device, body, kind))
+        before = world.committed
+        try:
+            lines = world.serve(device, body, kind, echo)
+            if fault == "repeat":
+                lines = world.serve(device, body, kind, echo)
+        except ProtocolError as error:
+            world.count[f"error {error.code}"] += 1
+            raise self._failure(error, echo) from None
+        world.pass_time()
+        if fault == "lose":
+            world.count["answer lost"] += 1
+            if world.committed > before and getattr(request, "transactions", ()):
+                world.count["answer lost after commit"] += 1
+            raise Offline("the answer was lost", code="timeout")
+        raw = b"".join(lines)
+        if fault == "cut":
+            raw = raw[: world.net.randrange(len(raw))]
+            world.count["answer cut"] += 1
+        if fault == "old" and device.old_answer:
+            raw = device.old_answer
+        device.old_answer = b"".join(lines)
+        pieces = [raw[i : i + 400] for i in range(0, len(raw), 400)]
+        answer = receive(pieces, echo=echo, sent_us=sent_us, received_us=device.now_us())
+        self.answered += 1
+        return answer
+
+
+@dataclass
+class Device:
+    """One device: its file, its clock, what it may see."""
+
+    world: World
+    name: str
+    principal: Principal
+    path: Path
+    library: str
+    skew_us: int
+    random: random.Random
+    work: Work
+    replica: Replica = field(init=False)
+    line: Line = field(init=False)
+    foreign: Connection = field(init=False)
+    readable_tokens: set[str] = field(default_factory=set)
+    readable_keys: set[tuple[str, str]] = field(default_factory=set)
+    old_answer: bytes = b""
+    verifying: bool = False
+
+    def now_us(self) -> int:
+        return self.world.now + self.skew_us
+
+    def open(self) -> None:
+        host = Host(
+            now_us=self.now_us,
+            monotonic_ms=lambda: self.world.now // 1000,
+            random_bytes=self.random.randbytes,
+            random01=self.random.random,
+        )
+        self.line = Line(self.world, self)
+        self.replica = Replica.open(
+            self.path, SCHEMA, transport=self.line, host=host, synchronous="OFF",
+            driver_name=self.library,  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.foreign = self.replica._database.watch()
+
+    def close(self) -> None:
+        self.foreign.close()
+        self.replica.close()
+
+    def rows(self, sql: str, *params: Any) -> list[Row]:
+        return self.foreign.execute(sql, params)
+
+    def dump(self) -> Dump:
+        return dump(self.rows)
+
+    def is_comparing(self) -> bool:
+        """Whether it has been told that it differs, and has not yet found out where."""
+        return bool(
+            self.rows(
+                "SELECT 1 FROM holdfast_scope "
+                "WHERE (count, digest) <> (server_count, server_digest)"
+            )
+        )
+
+    def transactions(self) -> dict[int, tuple[str, str, int, int]]:
+        """Number to id, state, held_by and replaces."""
+        return {
+            int(number): (id_, state, held_by, replaces)
+            for number, id_, state, held_by, replaces in self.rows(
+                "SELECT number, id, state, held_by, replaces FROM holdfast_tx"
+            )
+        }
+
+    def work_and_rows(self) -> object:
+        """What no sync changes any more when the device is at rest."""
+        return self.rows("SELECT * FROM holdfast_log"), self.transactions(), self.dump()
+
+    def some_work(self) -> list[Statement]:
+        """Mostly what the device may do, now and then what it may not."""
+        seen, stores = self.dump(), STORES
+        if self.work.dice.random() > 0.06:
+            stores = tuple(s for s in STORES if self.principal.may_write(f"store/{s}")) or STORES
+            seen = {
+                table: {key: row for key, row in rows.items() if self.may_write(table, row)}
+                for table, rows in seen.items()
+            }
+        return self.work.transaction(seen, stores, self.now_us())
+
+    def may_write(self, table: str, row: Row) -> bool:
+        return all(self.principal.may_write(scope) for scope in scopes(table, row))
+
+    def _check_chains(self, fresh: list[Transaction]) -> None:
+        """I9, I18: work on own unsettled work says so, and claims to have seen no more."""
+        builds_on: dict[int, set[int]] = {}
+        for position, later in enumerate(fresh):
+            builds_on[later.number] = set(later.after).union(
+                *(builds_on.get(number, set()) for number in later.after)
+            )
+            for change in later.changes:
+                bases: dict[str, int] = {}
+                for earlier in fresh[:position]:
+                    for first in earlier.changes:
+                        if (first.table, first.key) == (change.table, change.key):
+                            on = builds_on[later.number]
+                            assert earlier.number in on, f"I9: {later} on {earlier}"
+                            bases |= {n: first.bases.get(n, first.base) for n in says_of(first)}
+                            self.world.count["work on pending work"] += 1
+                for name in says_of(change) & bases.keys():
+                    assert change.bases.get(name, change.base) == bases[name], f"I18: {change}"
+
+    def note_request(self, request: ExchangeRequest) -> None:
+        ledger = self.world.ledger
+        self._check_chains([t for t in request.transactions
+                            if (self.name, t.number) not in ledger.sent])  # fmt: skip
+        for transaction in request.transactions:
+            place = self.name, transaction.number
+            known = ledger.sent.setdefault(place, transaction)
+            assert known == transaction, f"{place} was sent with another body"
+            assert ledger.ids.setdefault(place, transaction.id) == transaction.id
+            self.readable_tokens |= tokens([transaction_values(transaction)])
+
+
+def says_of(change: Change) -> set[str]:
+    """The columns a change is about: all, when the row comes or goes."""
+    whole = {column.name for column in TABLES[change.table].data_columns}
+    return set(change.new) if change.op == "update" else whole
+
+
+def transaction_values(transaction: Transaction) -> list[Any]:
+    return [[change.key, change.new, change.old] for change in transaction.changes]
+
+
+def incarnation(now_us: int) -> bytes:
+    """Those of one day are all alike, so that `again` can give rows the same revisions."""
+    return ((now_us - START_US) // DAY_US).to_bytes(3, "big")
