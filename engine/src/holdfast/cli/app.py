@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli import replica_commands, serve, server_commands
+from holdfast.cli import enrol_command, replica_commands, serve, server_commands
 
 app = typer.Typer(
     name="holdfast",
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 for command in (
     replica_commands.init,
+    enrol_command.enrol,
     replica_commands.status,
     replica_commands.sync,
     replica_commands.verify,

@@ -189,6 +189,8 @@ ENROL_TRY_EVERY_MS = 3_000
 ENROL_NAME_TRIES_BURST = 10
 """For one user or code in a row, from wherever; then one each ``ENROL_NAME_TRY_EVERY_MS``."""
 ENROL_NAME_TRY_EVERY_MS = 30_000
+REFRESH_RETRY_MS = 600_000
+"""How long a device waits with asking for a new token once it has asked."""
 REFRESH_TRIES_BURST = 10
 REFRESH_TRY_EVERY_MS = 60_000
 RATE_KEYS_MAX = 20_000

@@ -163,6 +163,20 @@ class LocalDatabase:
         """Columns of the state row, read on the app's connection."""
         return read_state(self.app, *columns)
 
+    @property
+    def driver(self) -> Driver:
+        """The SQLite library that has the file open; no other one may, in this process."""
+        return self._driver
+
+    def identity(self) -> str:
+        """Which device the replica is, "" before it is known; from any thread."""
+        connection = self.watch()
+        try:
+            (device,) = read_state(connection, "device")
+        finally:
+            connection.close()
+        return str(device)
+
     def _renew(self, old: dict[str, str]) -> None:
         """Replace the triggers and views of an older engine by this one's, in one transaction."""
         with transaction(self.app):

@@ -6,10 +6,11 @@ Local reads and writes never wait for the network; every method says whether it 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,9 @@ from holdfast.core.errors import (
 )
 from holdfast.core.limits import BUSY_TIMEOUT_MS, LOG_NOTES_MAX, LOG_NOTES_SHOWN
 from holdfast.core.values import Value
+from holdfast.replica.credentials import CredentialsFile
 from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
+from holdfast.replica.enrolment import Enrolment, Proof, TokenKeeper, enrol_open
 from holdfast.replica.host import Host
 from holdfast.replica.inbox import Conflict, Inbox, Refused
 from holdfast.replica.lock import SyncLock
@@ -88,14 +91,21 @@ class Replica:
     Safe to share between threads: local transactions and queries take turns.
     """
 
-    def __init__(self, database: LocalDatabase, transport: Transport | None, host: Host) -> None:
+    def __init__(
+        self,
+        database: LocalDatabase,
+        transport: Transport | None,
+        host: Host,
+        *,
+        tend: Callable[[int], None] | None = None,
+    ) -> None:
         self._database = database
         self._host = host
         self._mutex = threading.RLock()
         self._lock = SyncLock(database.path)
         self._inbox = Inbox(database)
         self._transport = transport
-        self._exchanger = Exchanger(database, transport, host) if transport else None
+        self._exchanger = Exchanger(database, transport, host, tend=tend) if transport else None
         self._runner: Runner | None = None
         self._session: dict[str, Any] = {"state": "starting"}
         self._sealed_version: Value = None
@@ -121,7 +131,8 @@ class Replica:
         """Open a replica, or make one (then ``schema`` is needed).
 
         The server's address and the path of the token file are remembered in the file; a token is
-        not. ``synchronous="FULL"``: what was committed survives a power cut. Raises
+        not. Without either, the credentials beside the file are used (``enrol``).
+        ``synchronous="FULL"``: what was committed survives a power cut. Raises
         ``ReplicaError``, ``SchemaError`` or ``DatabaseError``; opening never uses the network.
         """
         database = LocalDatabase(
@@ -132,8 +143,10 @@ class Replica:
             busy_timeout_ms=busy_timeout_ms,
         )
         try:
-            transport = transport or _transport(database, server, token, token_file)
-            return cls(database, transport, host or Host())
+            tend = None
+            if transport is None:
+                transport, tend = _transport(database, server, token, token_file)
+            return cls(database, transport, host or Host(), tend=tend)
         except BaseException:
             database.close()
             raise
@@ -308,6 +321,32 @@ class Replica:
             self._inbox.forget(self._inbox.waiting(item))
 
     # --- the network ----------------------------------------------------------------------------
+
+    def enrol(
+        self,
+        *,
+        code: str = "",
+        user: str = "",
+        password: str = "",
+        sign_in: Mapping[str, str] | None = None,
+        name: str = "",
+    ) -> Enrolment:
+        """Let this device in, for the first time or again: with a one-time code, a user's password,
+        or the headers of the app's own sign-in. Uses the network; the queue goes on as it is.
+
+        Raises as ``holdfast.replica.enrolment.enrol``.
+        """
+        proof = Proof(code=code, user=user, password=password, sign_in=sign_in)
+        file = CredentialsFile(self.path)
+        database = LocalDatabase(
+            self.path, driver=self._database.driver, schema=None, busy_timeout_ms=BUSY_TIMEOUT_MS
+        )  # connections of its own: local work does not wait for the network
+        try:
+            done = enrol_open(database, file, proof, name=name, host=self._host)
+        finally:
+            database.close()
+        self.sync_now()
+        return done
 
     def _exchange(self) -> Exchanger:
         if self._exchanger is None:
@@ -494,8 +533,9 @@ def _transport(
     server: str | None,
     token: str | None,
     token_file: str | Path | None,
-) -> Transport | None:
-    """HTTP to the given or remembered server; the token is read anew for each request."""
+) -> tuple[Transport | None, Callable[[int], None] | None]:
+    """HTTP to the given or remembered server, and what renews its token if somebody must; the token
+    is read anew for each request."""
     if server is not None or token_file is not None:
         address = None if server is None else checked_url(server)  # never remember a wrong one
         with transaction(database.app):
@@ -505,13 +545,15 @@ def _transport(
                 write_state(database.app, token_file=str(Path(token_file).resolve()))
     url, path = (str(value) for value in database.state("server", "token_file"))
     if not url:
-        return None
+        return None, None
     if token is not None:
         given = token
-        return HttpTransport(url, lambda: given)
-    if not path:
-        raise ReplicaError("the replica has a server but no token", code="no_token")
-    return HttpTransport(url, lambda: read_token(path))
+        return HttpTransport(url, lambda: given), None
+    if path:
+        return HttpTransport(url, lambda: read_token(path)), None
+    keeper = TokenKeeper(CredentialsFile(database.path), url, database.identity)
+    http = HttpTransport(url, keeper.token)
+    return http, functools.partial(keeper.tend, http)
 
 
 def read_token(path: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -79,10 +80,20 @@ class Exchanged:
 class Exchanger:
     """Makes exchanges for one replica, one at a time."""
 
-    def __init__(self, database: LocalDatabase, transport: Transport, host: Host) -> None:
+    def __init__(
+        self,
+        database: LocalDatabase,
+        transport: Transport,
+        host: Host,
+        *,
+        tend: Callable[[int], None] | None = None,
+    ) -> None:
+        """``tend``: called with the corrected time before each exchange, to renew what lets the
+        device in."""
         self._database = database
         self._transport = transport
         self._host = host
+        self._tend = tend
         self._mutex = threading.RLock()
         self._samples: deque[OffsetSample] = deque(maxlen=_SAMPLES_MAX)
 
@@ -100,6 +111,10 @@ class Exchanger:
         Raises the ``SyncError`` tree, or ``DatabaseError``; then nothing of the answer is stored.
         """
         with self._mutex:
+            if self._tend is not None:
+                (offset,) = read_state(self._db, "offset_us")
+                corrected = offset if isinstance(offset, int) else 0
+                self._tend(self._host.now_us() + corrected)
             request, first_new = self._prepare()
             failpoint("exchange.prepared")
             try:

@@ -15,9 +15,9 @@ import secrets
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import httpx2
 import msgspec
@@ -40,6 +40,7 @@ from holdfast.core.limits import (
 )
 from holdfast.protocol.codec import Request, encode_request
 from holdfast.protocol.compression import ENCODINGS, Encoding, pack_bytes
+from holdfast.protocol.enrolment import EnrolRequest, RefreshRequest
 from holdfast.protocol.messages import ExchangeRequest, VerifyRequest
 from holdfast.protocol.version import CONTENT_TYPE, ECHO_HEADER
 from holdfast.replica.answer import Answer, receive
@@ -47,7 +48,7 @@ from holdfast.replica.failures import failure, media_type, not_ours
 from holdfast.replica.live import EventStream, HttpEventStream, LiveEvent
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.sockets import Guard, GuardedStream, GuardedTransport
-from holdfast.replica.wire import explained, pieces, small, unpacked
+from holdfast.replica.wire import SMALL_BYTES_MAX, explained, pieces, small, unpacked
 
 __all__ = ["Answer", "EventStream", "HttpTransport", "LiveEvent", "MemoryTransport", "Transport"]
 
@@ -196,6 +197,31 @@ class HttpTransport:
             assert isinstance(connection, GuardedStream)
             release = stack.pop_all().close
         return HttpEventStream(pieces(response), wake=connection.shut, release=release)
+
+    def ask(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        message: EnrolRequest | RefreshRequest | None = None,
+        *,
+        headers: Mapping[str, str],
+        bytes_max: int = SMALL_BYTES_MAX,
+    ) -> bytes:
+        """A small call of its own: the JSON of its answer. ``headers``: what shows who asks.
+
+        Raises the ``SyncError`` tree.
+        """
+        echo = secrets.token_hex(8)
+        request = self._client.build_request(
+            method,
+            self._base + path,
+            content=None if message is None else msgspec.json.encode(message),
+            headers={**headers, ECHO_HEADER: echo, "content-type": "application/json"},
+            timeout=self._timeout,
+        )
+        with self._answered(request, deadline_ms=self._probe_ms) as response:
+            self._must_be(response, "application/json", echo)
+            return b"".join(small(response, bytes_max=bytes_max))
 
     def _post(self, path: str, message: Request, echo: str) -> Answer:
         body = encode_request(message)

@@ -16,7 +16,7 @@ from holdfast.protocol.compression import ENCODINGS, Unpacker
 from holdfast.replica.failures import broken, not_ours
 from holdfast.replica.sockets import Turn
 
-_SMALL_BYTES_MAX = 64 * KIB
+SMALL_BYTES_MAX = 64 * KIB
 
 
 @contextlib.contextmanager
@@ -72,11 +72,11 @@ def unpacked(response: httpx2.Response, *, bytes_max: int) -> Iterator[bytes]:
         raise broken(error.message) from None
 
 
-def small(response: httpx2.Response) -> Iterator[bytes]:
+def small(response: httpx2.Response, *, bytes_max: int = SMALL_BYTES_MAX) -> Iterator[bytes]:
     """The body of an answer that has to be small."""
     size = 0
-    for piece in unpacked(response, bytes_max=_SMALL_BYTES_MAX):
+    for piece in unpacked(response, bytes_max=bytes_max):
         size += len(piece)
-        if size > _SMALL_BYTES_MAX:
+        if size > bytes_max:
             raise not_ours("it is too large")
         yield piece
