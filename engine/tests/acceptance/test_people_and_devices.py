@@ -20,8 +20,10 @@ import psycopg
 import pytest
 
 from holdfast import Replica
+from holdfast.cli.people_host import people
 from holdfast.core.errors import AttentionNeeded, Offline, SignInNeeded, SyncError
 from holdfast.replica import enrol
+from holdfast.schema.load import load_schema
 from holdfast.testing import FaultProxy, ServerProcess, wait_until
 from holdfast.testing.postgres import PostgresCluster
 
@@ -61,7 +63,8 @@ class Shop:
         return found
 
     def code(self, user: str = "ann") -> str:
-        return str(self.operate("enrol", "--user", user)["code"])
+        with people(load_schema(str(SCHEMA)), self.database) as registry:
+            return registry.invite(user).code
 
     def devices(self) -> list[dict[str, Any]]:
         return list(self.operate("devices")["devices"])
@@ -93,8 +96,9 @@ def big_shop(postgres_cluster: PostgresCluster, tmp_path: Path) -> Iterator[Shop
 
 def _shop(folder: Path, database: str) -> Iterator[Shop]:
     made = Shop(folder, database)
-    made.operate("user", "add", "ann", "--write", "main")
-    made.operate("user", "add", "bob", "--write", "main")
+    with people(load_schema(str(SCHEMA)), database) as registry:
+        for name in ("ann", "bob"):
+            registry.add_user(name, write=["main"])
     try:
         yield made
     finally:
@@ -159,7 +163,7 @@ def test_a_device_lost_and_found(shop: Shop) -> None:
         b.sync()
         assert on_hand(b) == 97
 
-        used_up = shop.code()
+        used_up = str(shop.operate("enrol", "--user", "ann")["code"])
         with pytest.raises(AttentionNeeded) as caught:
             a.enrol(code=shop.code("bob"))
         assert caught.value.code == "wrong_device"

@@ -12,7 +12,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from holdfast.cli.output import document, err, moment, out, reported
 from holdfast.core.errors import UsageError
@@ -208,7 +208,9 @@ def devices(
     if as_json:
         document({"devices": [dataclasses.asdict(item) for item in found]})
         return
-    table = Table("device", "user", "name", "last seen", "waiting", "oldest", "client", "clock", "")
+    device = Column("device", no_wrap=True)  # it is what revoking asks for
+    names = ("user", "name", "last seen", "waiting", "oldest", "client", "clock", "")
+    table = Table(device, *names)
     for item in found:
         state = "[red]revoked[/]" if item.revoked else "" if item.registered else "by token file"
         seen = item.last_seen or None
