@@ -37,8 +37,17 @@ def vitest(folder: str) -> dict[str, str]:
     return outcomes
 
 
-@pytest.mark.parametrize("folder", ["tests/vectors", "tests/unit"])
-def test_in_node(folder):
+def all_passed(folder: str) -> None:
     outcomes = vitest(folder)
     assert outcomes
     assert set(outcomes.values()) == {"passed"}, outcomes
+
+
+@pytest.mark.parametrize("folder", ["tests/vectors", "tests/unit"])
+def test_in_node(folder):
+    all_passed(folder)
+
+
+@pytest.mark.acceptance
+def test_a_replica_in_node_at_a_real_server():
+    all_passed("tests/replica")

@@ -1,4 +1,4 @@
-"""`python -m golden [family ...]`: write the files of `protocol/vectors/` that would differ."""
+"""`python -m golden [--anew] [family ...]`: write the files of `protocol/vectors/` that differ."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from golden.families import FAMILIES
 
 def main() -> int:
     """Write them."""
-    wanted = set(sys.argv[1:]) or set(FAMILIES)
+    anew = "--anew" in sys.argv
+    wanted = set(sys.argv[1:]) - {"--anew"} or set(FAMILIES)
     for name in sorted(wanted):
         family = FAMILIES[name]
-        text = family.document()
+        text = family.document(anew=anew)
         if not family.path.is_file() or family.path.read_text(encoding="utf-8") != text:
             family.path.write_text(text, encoding="utf-8")
             print(f"{family.path.name}: {len(family.stored())} cases, {len(text) // 1024} KiB")

@@ -5,10 +5,14 @@ from __future__ import annotations
 from golden import Family
 from golden.clocks import BACKOFF, CLOCK
 from golden.hashes import DIGESTS, ENCODING, KEYS
+from golden.replicas import REPLICA
 from golden.sessions import CONNECTIVITY, SESSION
 from golden.values import VALUES
 
 FAMILIES: dict[str, Family] = {
     family.name: family
-    for family in (VALUES, ENCODING, KEYS, DIGESTS, CLOCK, BACKOFF, CONNECTIVITY, SESSION)
+    for family in (
+        *(VALUES, ENCODING, KEYS, DIGESTS, CLOCK, BACKOFF, CONNECTIVITY, SESSION),
+        REPLICA,
+    )
 }

@@ -40,6 +40,12 @@ export const TIMESTAMP_US_MAX = 253_402_300_799_999_999n;
 export const TIMESTAMP_US_MIN = -62_135_596_800_000_000n;
 export const WIRE_INTEGER_MAX = Number.MAX_SAFE_INTEGER;
 
+// The log of capture
+/** Notes after which a commit seals the log. */
+export const LOG_NOTES_MAX = 100_000;
+/** Notes after which the log is sealed before somebody looks at what is pending. */
+export const LOG_NOTES_SHOWN = 1_000;
+
 // Time
 export const CONNECT_TIMEOUT_MS = 10_000;
 export const READ_TIMEOUT_MS = 60_000;

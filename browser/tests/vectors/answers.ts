@@ -34,8 +34,10 @@ import {
   fromWire,
   toHex,
   toWire,
-  type Value,
 } from "../../src/core/values.js";
+import type { ReplicaProgram } from "../../src/replica/program.js";
+import { answerReplica } from "./replica.js";
+import { tagged, untagged } from "./tags.js";
 
 /* Vectors are data of many shapes, held to by comparing their answers. */
 /* eslint-disable @typescript-eslint/no-explicit-any, @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-argument, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-call, @typescript-eslint/no-unsafe-return */
@@ -50,23 +52,6 @@ export interface Case {
 export interface VectorFile {
   readonly about: string;
   readonly cases: readonly Case[];
-}
-
-/** A storage value in JSON, with its storage class. */
-export function tagged(value: Value): unknown {
-  if (value === null) return null;
-  if (typeof value === "string") return { text: value };
-  if (typeof value === "bigint") return { integer: value.toString() };
-  return value instanceof Uint8Array ? { bytes: toHex(value) } : { real: value };
-}
-
-export function untagged(tag: any): Value {
-  if (tag === null) return null;
-  if ("integer" in tag) return BigInt(tag.integer);
-  if ("bytes" in tag) return fromHex(tag.bytes);
-  if ("text" in tag) return tag.text as string;
-  const infinite: Record<string, number> = { inf: Infinity, "-inf": -Infinity, nan: NaN };
-  return typeof tag.real === "string" ? (infinite[tag.real] ?? NaN) : (tag.real as number);
 }
 
 /** snake_case names of the vectors as camelCase, and back. */
@@ -211,26 +196,42 @@ function session(given: Given): unknown {
   });
 }
 
-export const ANSWERS: Readonly<Record<string, (given: Given) => unknown>> = {
-  values,
-  encoding: (given) => toHex(encode(given.values.map(untagged))),
-  keys,
-  digests,
-  clock,
-  backoff,
-  connectivity,
-  session,
-};
+/** The program is of the schema of `replica`'s cases; compiling one is Python's work. */
+export const ANSWERS: Readonly<Record<string, (given: Given, program: ReplicaProgram) => unknown>> =
+  {
+    values,
+    encoding: (given) => toHex(encode(given.values.map(untagged))),
+    keys,
+    digests,
+    clock,
+    backoff,
+    connectivity,
+    session,
+    replica: answerReplica,
+  };
 
 /** Names of the cases of a file that this implementation answers otherwise, with both answers. */
-export function differing(family: string, file: VectorFile): string[] {
+export async function differing(
+  family: string,
+  file: VectorFile,
+  program: ReplicaProgram,
+): Promise<string[]> {
   const answer = ANSWERS[family];
   if (answer === undefined) return [`nobody answers ${family}`];
-  return file.cases.flatMap((one) => {
-    const got = answer(one.in);
-    const [left, right] = [canonical(got), canonical(one.out)];
-    return left === right ? [] : [`${one.name}: ${left} instead of ${right}`];
-  });
+  const found: string[] = [];
+  for (const one of file.cases) {
+    const [left, right] = [canonical(await answer(one.in, program)), canonical(one.out)];
+    if (left !== right) found.push(`${one.name}: ${firstDifference(left, right)}`);
+  }
+  return found;
+}
+
+/** Where two texts part, with some of what follows in each. */
+function firstDifference(left: string, right: string): string {
+  let at = 0;
+  while (at < left.length && left[at] === right[at]) at += 1;
+  const from = Math.max(0, at - 200);
+  return `${left.slice(from, at + 200)} instead of ${right.slice(from, at + 200)}`;
 }
 
 function canonical(value: unknown): string {

@@ -1,0 +1,40 @@
+/**
+ * What an app imports: the replica in one thread, and what it is made of.
+ *
+ * Knows: names. A module of its own (`tabs/`) shares one replica among all tabs of an origin.
+ */
+
+export {
+  AttentionNeeded,
+  BadValue,
+  ConstraintFailed,
+  DatabaseCorrupt,
+  DatabaseError,
+  DatabaseFull,
+  HoldfastError,
+  Offline,
+  ReplicaError,
+  SchemaError,
+  ServerTrouble,
+  SignInNeeded,
+  SyncError,
+  UpgradeNeeded,
+  UsageError,
+} from "./core/errors.js";
+export type { State } from "./core/connectivity.js";
+export { SESSION_CONFIG, type SessionConfig } from "./core/sessionEvents.js";
+export type { AppRow, AppValue, QueryResult } from "./replica/appValues.js";
+export { HOST, type Host } from "./replica/host.js";
+export type { Conflict, Refused, RefusedChange, Resolution } from "./replica/inbox.js";
+export type { ReplicaProgram } from "./replica/program.js";
+export {
+  Replica,
+  type ReplicaOptions,
+  type Statement,
+  type SyncReport,
+  type Transaction,
+} from "./replica/replica.js";
+export type { Status } from "./replica/status.js";
+export { HttpTransport, type Transport, type TransportOptions } from "./replica/transport.js";
+export type { VerifyReport } from "./replica/verify.js";
+export { openMemory, openOpfs, type Opened } from "./sqlite/open.js";

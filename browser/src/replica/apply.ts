@@ -1,0 +1,285 @@
+/**
+ * Applying an answer: outcomes, rows, removals and checkpoint, in one local transaction.
+ *
+ * Knows: messages and the replica's tables. Must not know: HTTP, or when the next exchange is.
+ * Upholds I6, I10, I14, I15, I16, I24, I25 and I32.
+ *
+ * Order: outcomes decide which transactions are no longer in the overlay; news are written as server
+ * truth; rows of decided transactions that the news do not mention fall back to the truth known
+ * before; then what is left of the outbox is replayed on the rows that were touched.
+ */
+
+import { BadValue, Offline } from "../core/errors.js";
+import { byCodePoint, keyValues, type Row, rowKey } from "../core/keys.js";
+import type { Table } from "../core/schema.js";
+import { fromWire } from "../core/values.js";
+import type { Checkpoint, Gone, Head, Outcome, Rows } from "../protocol/messages.generated.js";
+import { type Connection, whole } from "../sqlite/connection.js";
+import type { LocalDatabase } from "./database.js";
+import type { Host } from "./host.js";
+import { Members, type Truth } from "./members.js";
+import { Overlay } from "./overlay.js";
+import type { Program } from "./program.js";
+import { Replay } from "./replay.js";
+import { seal } from "./seal.js";
+
+/** What an answer changed. `differing`: scopes whose digests do not agree afterwards. */
+export interface Applied {
+  applied: number;
+  refused: number;
+  held: number;
+  rows: number;
+  removed: number;
+  differing: string[];
+}
+
+export function broken(what: string): Offline {
+  return new Offline(`the answer is not usable: ${what}`, "broken_answer");
+}
+
+const NOBODY: ReadonlySet<number> = new Set();
+
+/** Applies one answer inside a write transaction that the caller holds. */
+export class Applier {
+  readonly #database: LocalDatabase;
+  readonly #db: Connection;
+  readonly #program: Program;
+  readonly #nowUs: number;
+  readonly #members: Members;
+  readonly #overlays: ReadonlyMap<string, Overlay>;
+  /** By table: keys with unsettled changes; keys of this answer; keys to replay; keys with shadows. */
+  readonly #left = new Map<string, Set<string>>();
+  readonly #fresh = new Map<string, Set<string>>();
+  readonly #again = new Map<string, Set<string>>();
+  readonly #shadowed = new Map<string, Set<string>>();
+  readonly #result: Applied = {
+    applied: 0,
+    refused: 0,
+    held: 0,
+    rows: 0,
+    removed: 0,
+    differing: [],
+  };
+
+  constructor(database: LocalDatabase, host: Host) {
+    seal(database, host);
+    this.#database = database;
+    this.#db = database.connection;
+    this.#program = database.program;
+    this.#nowUs = host.nowUs();
+    this.#members = new Members(this.#db);
+    this.#overlays = new Map(
+      this.#program.tables.map((table) => [
+        table.name,
+        new Overlay(this.#db, table, this.#program.statements(table)),
+      ]),
+    );
+    for (const { name } of this.#program.tables) {
+      this.#fresh.set(name, new Set());
+      this.#again.set(name, new Set());
+    }
+  }
+
+  /** Take in a whole answer. Throws `Offline` (`broken_answer`) when it makes no sense. */
+  apply(head: Head, lines: Iterable<Rows | Gone>, checkpoint: Checkpoint): Applied {
+    const granted = new Set(Object.keys(head.scopes));
+    const reached = Object.keys(checkpoint.scopes);
+    if (reached.length !== granted.size || !reached.every((scope) => granted.has(scope)))
+      throw broken("its checkpoint names other scopes than its head");
+    const decided = this.#decide(head.outcomes ?? []);
+    this.#database.applying(() => {
+      this.#collect();
+      this.#members.grant(head.scopes);
+      for (const scope of this.#members.scopes) if (!granted.has(scope)) this.#lose(scope);
+      for (const line of lines) this.#news(line);
+      this.#fallBack(decided);
+      this.#replay(decided);
+      this.#forget();
+      this.#result.differing = this.#members.finish(checkpoint.scopes);
+    });
+    return this.#result;
+  }
+
+  // --- outcomes ----------------------------------------------------------------------------------
+
+  /** Record outcomes; the numbers they settle now. Names that are not ours are ignored. */
+  #decide(outcomes: readonly Outcome[]): ReadonlySet<number> {
+    if (outcomes.length === 0) return NOBODY;
+    const ids = new Map(
+      this.#db
+        .execute("SELECT number, id FROM holdfast_tx WHERE state IN ('sent', 'pending')")
+        .map(([number, id]) => [whole(number), String(id)]),
+    );
+    const decided = new Set<number>();
+    for (const outcome of outcomes) {
+      if (ids.get(outcome.number) !== outcome.id) continue;
+      this.#db.execute(
+        "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, " +
+          "decided_us = ? WHERE number = ?",
+        [
+          outcome.outcome === "applied" ? "acked" : outcome.outcome,
+          outcome.code ?? "",
+          outcome.message ?? "",
+          outcome.field ?? "",
+          BigInt(outcome.held_by ?? 0),
+          BigInt(this.#nowUs),
+          BigInt(outcome.number),
+        ],
+      );
+      if (!decided.has(outcome.number)) this.#result[outcome.outcome] += 1;
+      decided.add(outcome.number);
+    }
+    if (decided.size > 0) this.#database.writeState({ confirmed: BigInt(Math.max(...decided)) });
+    return decided;
+  }
+
+  /** Which keys still have unsettled changes, and which have shadows. */
+  #collect(): void {
+    const unsettled =
+      this.#db.execute("SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 1")
+        .length > 0;
+    for (const table of this.#program.tables) {
+      const sql = this.#program.statements(table);
+      const keys = (statement: string): Set<string> =>
+        new Set(this.#db.execute(statement).map(([key]) => String(key)));
+      this.#left.set(table.name, unsettled ? keys(sql.unsettled_keys) : new Set());
+      if (unsettled) this.#again.set(table.name, keys(sql.held_keys));
+      this.#shadowed.set(table.name, keys(sql.shadow_keys));
+    }
+  }
+
+  // --- news --------------------------------------------------------------------------------------
+
+  #news(line: Rows | Gone): void {
+    const table = this.#program.byName.get(line.table);
+    if (table === undefined) throw broken(`unknown table ${line.table}`);
+    if (line.type === "gone") {
+      for (const key of line.keys) {
+        checkKey(table, key);
+        this.#members.remove(table, key);
+        this.#truth(table, key, null);
+        this.#result.removed += 1;
+      }
+      return;
+    }
+    // Each key once, at its latest.
+    const rows = [
+      ...new Map(
+        line.rows.map((wire) => decodeRow(table, wire)).map((row) => [row.key, row]),
+      ).values(),
+    ];
+    const fresh = this.#fresh.get(table.name);
+    this.#members.put(
+      table,
+      rows,
+      rows.some(({ key }) => fresh?.has(key)),
+    );
+    for (const { key, row } of rows) this.#truth(table, key, row);
+    this.#result.rows += rows.length;
+  }
+
+  /** Write server truth; the overlay of this row, if any, is replayed at the end. */
+  #truth(table: Table, key: string, row: Row | null): void {
+    const overlay = this.#overlay(table);
+    this.#settleShadow(overlay, key, row);
+    if (row !== null && table.unique.length > 0)
+      for (const other of overlay.makeRoom(row))
+        if (this.#left.get(table.name)?.has(other)) this.#again.get(table.name)?.add(other);
+    overlay.write(key, row);
+  }
+
+  /** Keep server truth beside the row while changes of ours stand on it, and only then. */
+  #settleShadow(overlay: Overlay, key: string, row: Row | null): void {
+    const { name } = overlay.table;
+    this.#fresh.get(name)?.add(key);
+    if (this.#left.get(name)?.has(key)) {
+      overlay.putShadow(key, row);
+      this.#again.get(name)?.add(key);
+    } else if (this.#shadowed.get(name)?.has(key)) {
+      this.#db.execute(this.#program.statements(overlay.table).delete_shadow, [key]);
+    }
+  }
+
+  #lose(scope: string): void {
+    for (const [name, key] of this.#members.lose(scope)) {
+      const table = this.#program.byName.get(name);
+      if (table === undefined) continue;
+      this.#db.execute("DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", [name, key]);
+      this.#truth(table, key, null);
+      this.#result.removed += 1;
+    }
+  }
+
+  // --- the overlay -------------------------------------------------------------------------------
+
+  #overlay(table: Table): Overlay {
+    return this.#overlays.get(table.name) as Overlay;
+  }
+
+  /** Rows of decided transactions that the news did not mention: the truth known before. */
+  #fallBack(decided: ReadonlySet<number>): void {
+    if (decided.size === 0) return;
+    const between = [BigInt(Math.min(...decided)), BigInt(Math.max(...decided))];
+    for (const table of this.#program.tables) {
+      const overlay = this.#overlay(table);
+      const fresh = this.#fresh.get(table.name);
+      const left = this.#left.get(table.name);
+      const falling = new Set<string>();
+      for (const [number, found] of this.#db.execute(
+        this.#program.statements(table).touched_keys,
+        between,
+      ))
+        if (decided.has(whole(number)) && !fresh?.has(String(found))) falling.add(String(found));
+      for (const key of [...falling].sort(byCodePoint)) {
+        let truth = overlay.truth(key, decided);
+        const standing = truth === null ? [] : overlay.colliding(truth);
+        if (standing.some((other) => !falling.has(other) && !left?.has(other))) {
+          // Its values are another row's by now: its removal was forgotten while we were away. The
+          // digests will say so too.
+          truth = null;
+          this.#members.remove(table, key);
+        }
+        this.#truth(table, key, truth);
+      }
+    }
+  }
+
+  #replay(decided: ReadonlySet<number>): void {
+    for (const [name, keys] of this.#again) {
+      const left = this.#left.get(name) ?? new Set();
+      const wanted = new Set([...keys].filter((key) => left.has(key)));
+      const overlay = this.#overlays.get(name);
+      if (wanted.size > 0 && overlay !== undefined) new Replay(overlay, left, decided).run(wanted);
+    }
+  }
+
+  /** Acknowledged transactions whose checkpoint is applied leave the outbox. */
+  #forget(): void {
+    for (const table of this.#program.tables)
+      this.#db.execute(this.#program.statements(table).delete_acked);
+    this.#db.execute("DELETE FROM holdfast_tx WHERE state = 'acked'");
+  }
+}
+
+/** A row as it travels: its key, revision and storage values. Throws `Offline`. */
+export function decodeRow(table: Table, wire: readonly unknown[]): Truth {
+  const [rev, ...values] = wire;
+  if (values.length !== table.columns.length || !Number.isSafeInteger(rev))
+    throw broken(`a row of ${table.name} does not have its columns`);
+  try {
+    const row = table.columns.map((column, at) => fromWire(column.type, values[at], column.scale));
+    return { key: rowKey(table, row), rev: rev as number, row };
+  } catch (error) {
+    if (error instanceof BadValue) throw broken(`a row of ${table.name}: ${error.message}`);
+    throw error;
+  }
+}
+
+function checkKey(table: Table, key: string): void {
+  try {
+    keyValues(table, key);
+  } catch (error) {
+    if (error instanceof BadValue) throw broken(`a key of ${table.name} is not readable`);
+    throw error;
+  }
+}

@@ -1,0 +1,314 @@
+/**
+ * The client's side of exchanges: what is sent, what is believed, what is stored.
+ *
+ * Knows: one replica and one transport. Must not know: when to sync (`core/session`).
+ * Upholds I6, I7 (the nonce is stored before it is sent and reused until it is answered), I10, I35.
+ * Database work is synchronous and whole; `turn` gives it the connection while others wait.
+ */
+
+import { bestOffset, type OffsetSample } from "../core/clock.js";
+import {
+  AttentionNeeded,
+  DatabaseError,
+  SignInNeeded,
+  SyncError,
+  UpgradeNeeded,
+} from "../core/errors.js";
+import {
+  type Checkpoint,
+  type ExchangeRequest,
+  type Head,
+  type Nonces,
+  type Position,
+  type RangeAnswer,
+  type RangeQuery,
+  type Report,
+  type RowQuery,
+  VERSION as PROTOCOL,
+  type VerifyRequest,
+} from "../protocol/messages.generated.js";
+import { whole } from "../sqlite/connection.js";
+import type { Answer } from "./answer.js";
+import { type Applied, Applier } from "./apply.js";
+import type { LocalDatabase } from "./database.js";
+import { type Host, randomHex } from "./host.js";
+import { nextBatch } from "./outbox.js";
+import { seal } from "./seal.js";
+import type { Transport } from "./transport.js";
+
+const SAMPLES_MAX = 8;
+/** What the server is told of this program. */
+const CLIENT = "holdfast-browser 0.1.0";
+
+/** What one exchange did. `left`: transactions that are still to be sent or answered. */
+export interface Exchanged {
+  readonly sent: number;
+  readonly left: number;
+  readonly applied: Applied;
+  readonly ranges: readonly RangeAnswer[];
+  /** Scopes that may differ now though nothing is wrong: the server has forgotten removals, or they
+   * differed before. */
+  readonly expected: ReadonlySet<string>;
+}
+
+/** Whether scopes differ, and all of them were expected to. */
+export function reconciles({ applied, expected }: Exchanged): boolean {
+  return applied.differing.length > 0 && applied.differing.every((scope) => expected.has(scope));
+}
+
+/** Whether anything was decided or arrived. */
+export function progressed({ applied }: Exchanged): boolean {
+  return applied.applied + applied.refused + applied.held + applied.rows + applied.removed > 0;
+}
+
+/** Runs synchronous work on the database when it is its turn. */
+export type Turn = <T>(work: () => T) => Promise<T>;
+
+/** Makes exchanges for one replica, one at a time. */
+export class Exchanger {
+  readonly #database: LocalDatabase;
+  readonly #transport: Transport;
+  readonly #host: Host;
+  readonly #turn: Turn;
+  #samples: OffsetSample[] = [];
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(database: LocalDatabase, transport: Transport, host: Host, turn: Turn) {
+    this.#database = database;
+    this.#transport = transport;
+    this.#host = host;
+    this.#turn = turn;
+  }
+
+  /** One round trip: pending work up, outcomes and news down, all stored in one transaction.
+   * Throws the `SyncError` tree, or `DatabaseError`; then nothing of the answer is stored. */
+  exchange(): Promise<Exchanged> {
+    return this.alone(async () => {
+      const { request, firstNew } = await this.#turn(() => this.#prepare());
+      let answer: Answer;
+      try {
+        answer = await this.#transport.exchange(request);
+      } catch (error) {
+        if (notTaken(error) && firstNew !== null) await this.#turn(() => this.#takeBack(firstNew));
+        throw error;
+      }
+      return await this.#turn(() =>
+        this.#store(answer, request.nonce, request.transactions?.length ?? 0),
+      );
+    });
+  }
+
+  /** Ask for digests of ranges and the server's version of rows; take in its catch-up.
+   * The caller has the exchanger to itself (`alone`). */
+  async verify(ranges: readonly RangeQuery[], rows: readonly RowQuery[]): Promise<Exchanged> {
+    const request = await this.#turn((): VerifyRequest => {
+      const [device = "", epoch = ""] = this.#database.texts("device", "epoch");
+      return {
+        protocol: PROTOCOL,
+        schema: this.#database.program.json.fingerprint,
+        device,
+        epoch,
+        now: this.#host.nowUs(),
+        checkpoint: checkpointOf(this.#database),
+        ranges,
+        rows,
+      };
+    });
+    const answer = await this.#transport.verify(request);
+    return await this.#turn(() => this.#store(answer, null, 0));
+  }
+
+  /** Run this while no other exchange is under way. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#last.then(work, work);
+    this.#last = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** What this attempt was the first to send has not reached the server: pending again. */
+  #takeBack(firstNew: number): void {
+    this.#database.connection.transaction(() =>
+      this.#database.connection.execute(
+        "UPDATE holdfast_tx SET state = 'pending' WHERE state = 'sent' AND number >= ?",
+        [BigInt(firstNew)],
+      ),
+    );
+  }
+
+  /** Seal, choose what goes up, and store the proposed nonce before it is sent. With the request
+   * comes the lowest number that was never sent before. */
+  #prepare(): { readonly request: ExchangeRequest; readonly firstNew: number | null } {
+    const database = this.#database;
+    return database.connection.transaction(() => {
+      const nowUs = this.#host.nowUs();
+      seal(database, this.#host);
+      const [device = "", epoch = "", nonce = "", stored = ""] = database.texts(
+        "device",
+        "epoch",
+        "nonce",
+        "next_nonce",
+      );
+      const [confirmed, offset, error] = database.state(
+        "confirmed",
+        "offset_us",
+        "offset_error_us",
+      );
+      const [pending] = database.connection.execute(
+        "SELECT min(number) FROM holdfast_tx WHERE state = 'pending'",
+      );
+      const firstNew = typeof pending?.[0] === "bigint" ? Number(pending[0]) : null;
+      const transactions = nextBatch(database);
+      let proposed = stored;
+      // With nothing to send, and no answer outstanding, no new nonce is proposed.
+      if (proposed === "" && (transactions.length > 0 || nonce === "")) {
+        proposed = randomHex(this.#host, 16);
+        database.writeState({ next_nonce: proposed });
+      }
+      const measured = typeof offset === "bigint" && typeof error === "bigint";
+      const request: ExchangeRequest = {
+        protocol: PROTOCOL,
+        schema: database.program.json.fingerprint,
+        device,
+        epoch,
+        now: nowUs,
+        checkpoint: checkpointOf(database),
+        nonce: { since: nonce, to: proposed || nonce },
+        ...(measured ? { offset: { us: Number(offset), error_us: Number(error) } } : {}),
+        report: reportOf(database, transactions.at(-1)?.number ?? 0),
+        confirmed: whole(confirmed),
+        transactions,
+      };
+      return { request, firstNew };
+    });
+  }
+
+  #store(answer: Answer, nonces: Nonces | null, sent: number): Exchanged {
+    const { head, checkpoint } = answer;
+    const ranges: RangeAnswer[] = [];
+    return this.#database.syncTransaction(() => {
+      this.#checkIdentity(head, nonces);
+      this.#checkNewer(checkpoint);
+      const expected = differing(this.#database);
+      for (const [scope, grant] of Object.entries(head.scopes))
+        if (grant.reconcile) expected.add(scope);
+      const applier = new Applier(this.#database, this.#host);
+      const applied = applier.apply(head, news(answer, ranges), checkpoint);
+      this.#note(answer, applied.differing, expected, nonces);
+      const left = this.#database.count("holdfast_tx", "state IN ('pending', 'sent')");
+      return { sent, left, applied, ranges, expected };
+    });
+  }
+
+  #checkIdentity(head: Head, nonces: Nonces | null): void {
+    const [device = "", epoch = "", nonce = "", proposed = ""] = this.#database.texts(
+      "device",
+      "epoch",
+      "nonce",
+      "next_nonce",
+    );
+    if (epoch !== "" && head.epoch !== epoch)
+      throw new AttentionNeeded(
+        "the server's history is another one (restored from a backup?); nothing was changed and " +
+          "pending work is kept",
+        "epoch_mismatch",
+      );
+    if (device !== "" && head.device !== device)
+      throw new AttentionNeeded("the answer is for another device", "wrong_device");
+    if (nonces !== null && (nonce !== nonces.since || (proposed || nonce) !== nonces.to))
+      throw new DatabaseError("this exchange has been answered already", "sync_elsewhere");
+  }
+
+  /** Newer news than this answer has may have been applied: never go back (I15). */
+  #checkNewer(offered: Checkpoint): void {
+    for (const [scope, applied] of Object.entries(checkpointOf(this.#database))) {
+      const position = offered.scopes[scope];
+      if (position !== undefined && position.version < applied.version)
+        throw new SyncError("a newer answer has been applied already", "sync_elsewhere");
+    }
+  }
+
+  #note(
+    answer: Answer,
+    differing: readonly string[],
+    expected: ReadonlySet<string>,
+    nonces: Nonces | null,
+  ): void {
+    const { head, sentUs, receivedUs } = answer;
+    const nowUs = this.#host.nowUs();
+    this.#samples = [...this.#samples, { sentUs, receivedUs, serverUs: head.time }].slice(
+      -SAMPLES_MAX,
+    );
+    const best = bestOffset(this.#samples, nowUs);
+    const database = this.#database;
+    if (best !== null)
+      database.writeState({
+        offset_us: BigInt(best.offsetUs),
+        offset_error_us: BigInt(best.errorUs),
+      });
+    if (nonces !== null && nonces.to !== nonces.since)
+      database.writeState({ nonce: nonces.to, next_nonce: "" });
+    database.writeState({ device: head.device, user: head.user, epoch: head.epoch });
+    if (!differing.every((scope) => expected.has(scope)))
+      database.connection.execute("UPDATE holdfast_state SET mismatches = mismatches + 1");
+    if (differing.length === 0)
+      database.writeState({ verified_us: BigInt(nowUs + (best?.offsetUs ?? 0)) });
+  }
+}
+
+/** The lines of news; answers about ranges are put aside. */
+function* news(answer: Answer, ranges: RangeAnswer[]) {
+  for (const line of answer.lines())
+    if (line.type === "range") ranges.push(line);
+    else yield line;
+}
+
+/** Whether it is certain that the server has taken nothing of the request. */
+function notTaken(error: unknown): boolean {
+  return (
+    error instanceof SignInNeeded ||
+    error instanceof UpgradeNeeded ||
+    error instanceof AttentionNeeded
+  );
+}
+
+/** What the server is told of this device: what waits behind number `sent`. */
+function reportOf(database: LocalDatabase, sent: number): Report {
+  const [row] = database.connection.execute(
+    "SELECT count(*), min(at) FROM holdfast_tx WHERE state IN ('pending', 'sent') AND number > ?",
+    [BigInt(sent)],
+  );
+  const oldest = row?.[1];
+  return {
+    waiting: whole(row?.[0]),
+    ...(typeof oldest === "bigint" ? { oldest: Number(oldest) } : {}),
+    client: CLIENT,
+  };
+}
+
+/** Scopes known to differ from the server's as of their checkpoint; they were told of. */
+function differing(database: LocalDatabase): Set<string> {
+  const found = database.connection.execute(
+    "SELECT scope FROM holdfast_scope WHERE seal <> '' " +
+      "AND (count, digest) <> (server_count, server_digest)",
+  );
+  return new Set(found.map(([scope]) => String(scope)));
+}
+
+/** The scope versions this replica has applied whole, with the server's seals on them. */
+export function checkpointOf(database: LocalDatabase): Record<string, Position> {
+  return Object.fromEntries(
+    database.connection
+      .execute(
+        "SELECT scope, version, server_count, server_digest, seal FROM holdfast_scope WHERE seal <> ''",
+      )
+      .map(([scope, version, count, digest, seal_]) => [
+        String(scope),
+        {
+          version: whole(version),
+          count: whole(count),
+          digest: String(digest),
+          seal: String(seal_),
+        },
+      ]),
+  );
+}

@@ -1,0 +1,251 @@
+/**
+ * The inbox: conflicts and refused transactions, where they wait for a person.
+ *
+ * Knows: the conflict table and refused transactions. Must not know: the network; all of it works
+ * offline. Upholds I28 and the local half of I4: a refused transaction leaves only by retry (a new
+ * one that names it) or by discard. Writing calls run inside a local transaction of the replica.
+ */
+
+import { BadValue, ConstraintFailed, UsageError } from "../core/errors.js";
+import { keyValues, type Row } from "../core/keys.js";
+import type { Column, Table } from "../core/schema.js";
+import { check, fromWire, toWire, type Value, type Wire } from "../core/values.js";
+import { type Connection, whole } from "../sqlite/connection.js";
+import type { LocalDatabase } from "./database.js";
+import { changeMessage } from "./outbox.js";
+import { assemble, dataOf, fold, type Note, noteOf, Overlay } from "./overlay.js";
+
+/** An open conflict. `mine`: the side of `device`, which did not go in; `theirs`: what stands on the
+ * server; `base`: what both started from; all in wire form. `at`: microseconds since 1970. */
+export interface Conflict {
+  readonly id: string;
+  readonly table: string;
+  readonly key: string;
+  readonly column: string;
+  readonly kind: string;
+  readonly base: unknown;
+  readonly mine: unknown;
+  readonly theirs: unknown;
+  readonly user: string;
+  readonly device: string;
+  readonly at: number;
+  readonly theirUser: string;
+  readonly theirDevice: string;
+  readonly theirAt: number | null;
+}
+
+/** A change of a refused transaction, in wire form; `current`: what the row says now. */
+export interface RefusedChange {
+  readonly table: string;
+  readonly key: string;
+  readonly op: string;
+  readonly old: Readonly<Record<string, unknown>>;
+  readonly new: Readonly<Record<string, unknown>>;
+  readonly current: Readonly<Record<string, unknown>>;
+  readonly error?: string;
+}
+
+/** A refused or held transaction that waits for a person. `heldBy`: what it waits for. */
+export interface Refused {
+  readonly id: string;
+  readonly number: number;
+  readonly state: string;
+  readonly code: string;
+  readonly message: string;
+  readonly field: string;
+  readonly heldBy: number;
+  readonly at: number;
+  readonly changes: readonly RefusedChange[];
+}
+
+/** How to settle a conflict: keep a side, or set another value (wire form). */
+export type Resolution = { readonly keep: "mine" | "theirs" } | { readonly value: Wire };
+
+const CONFLICT =
+  "SELECT id, table_name, row_key, column_name, kind, base, mine, theirs, user, device, at, " +
+  "their_user, their_device, their_at FROM holdfast_conflict WHERE state = 'open'";
+
+export class Inbox {
+  readonly #database: LocalDatabase;
+  readonly #db: Connection;
+
+  constructor(database: LocalDatabase) {
+    this.#database = database;
+    this.#db = database.connection;
+  }
+
+  /** Open conflicts of all rows this replica may see, oldest first. */
+  conflicts(): Conflict[] {
+    return this.#db.execute(`${CONFLICT} ORDER BY at, id`).map(conflict);
+  }
+
+  /** Settle a conflict: write the value and close the conflict row. Throws `UsageError`
+   * (`no_conflict`, `bad_choice`) or `BadValue`. */
+  settle(id: string, by: Resolution, nowUs: number): void {
+    const [found] = this.#db.execute(`${CONFLICT} AND id = ?`, [id]);
+    if (found === undefined)
+      throw new UsageError(`no open conflict has the id ${id}`, "no_conflict");
+    const open = conflict(found);
+    const chosen = open.kind === "delete" ? this.#sideOf(open, by) : this.#writeChosen(open, by);
+    const [device = "", user = ""] = this.#database.texts("device", "user");
+    this.#db.execute(
+      "UPDATE holdfast_conflict SET state = 'settled', chosen = ?, settled_by = ?, " +
+        "settled_at = ? WHERE id = ?",
+      [chosen, user || device, BigInt(nowUs), id],
+    );
+  }
+
+  #sideOf(open: Conflict, by: Resolution): string | null {
+    if (!("keep" in by))
+      throw new UsageError("a deleted row is kept (mine) or not (theirs)", "bad_choice");
+    const side = by.keep === "mine" ? "mine" : "theirs";
+    const [row] = this.#db.execute(`SELECT ${side} FROM holdfast_conflict WHERE id = ?`, [open.id]);
+    return typeof row?.[0] === "string" ? row[0] : null;
+  }
+
+  #writeChosen(open: Conflict, by: Resolution): string {
+    const table = this.#database.program.byName.get(open.table);
+    const column = table?.byName.get(open.column);
+    if (table === undefined || column === undefined)
+      throw new UsageError("the conflict is about a column nobody knows", "no_conflict");
+    const wire = "keep" in by ? open[by.keep] : by.value;
+    const stored = fromWire(column.type, wire, column.scale);
+    const key = table.key.map((name) => `"${name}" = ?`).join(" AND ");
+    this.#db.execute(`UPDATE "${table.name}" SET "${column.name}" = ? WHERE ${key}`, [
+      stored,
+      ...keyValues(table, open.key),
+    ]);
+    return JSON.stringify(toWire(column.type, check(column.type, stored, column.scale)));
+  }
+
+  // --- refused transactions ----------------------------------------------------------------------
+
+  /** Refused and held transactions, in order. */
+  refused(): Refused[] {
+    return this.#db
+      .execute(
+        "SELECT number, state, code, message, field, held_by, at FROM holdfast_tx " +
+          "WHERE state IN ('refused', 'held') ORDER BY number",
+      )
+      .map(([number, state, code, message, field, heldBy, at]) => ({
+        id: String(number),
+        number: whole(number),
+        state: String(state),
+        code: String(code),
+        message: String(message),
+        field: String(field),
+        heldBy: whole(heldBy),
+        at: whole(at),
+        changes: this.#notes(whole(number)).map(([table, note]) => this.#describe(table, note)),
+      }));
+  }
+
+  /** The number of a refused or held transaction by its id. Throws `UsageError` (`no_refused`). */
+  waiting(item: string): number {
+    const [found] = this.#db.execute(
+      "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held') " +
+        "AND (CAST(number AS TEXT) = ?1 OR id = ?1)",
+      [item],
+    );
+    if (found === undefined)
+      throw new UsageError(`no refused change has the id ${item}`, "no_refused");
+    return whole(found[0]);
+  }
+
+  /** Held transactions that build on this one, directly or not, in order. */
+  dependants(number: number): number[] {
+    const waiting = new Set([number]);
+    for (const [other, after] of this.#db.execute(
+      "SELECT number, after FROM holdfast_tx WHERE state = 'held' AND number > ? ORDER BY number",
+      [BigInt(number)],
+    ))
+      if ((JSON.parse(String(after)) as number[]).some((one) => waiting.has(one)))
+        waiting.add(whole(other));
+    waiting.delete(number);
+    return [...waiting];
+  }
+
+  /** Make the changes of a refused transaction once more, on the rows as they are now. */
+  writeAgain(number: number): void {
+    const rows = this.#notes(number).map(([table, note]) => {
+      const overlay = this.#overlay(table);
+      const row = overlay.visible(note.key);
+      const data = fold(table, row === null ? null : dataOf(table, row), note);
+      const again: Row | null = data === null ? null : assemble(table, note.key, data);
+      return { overlay, key: note.key, again };
+    });
+    const write = (): void => rows.forEach(({ overlay, key, again }) => overlay.write(key, again));
+    try {
+      this.#db.savepoint("holdfast_again", write);
+    } catch (error) {
+      if (!(error instanceof ConstraintFailed)) throw error;
+      // Unique values may change hands within the transaction; foreign keys wait for its end.
+      for (const { overlay, key } of rows) overlay.write(key, null);
+      write();
+    }
+  }
+
+  /** Remove a refused or held transaction from the inbox. */
+  forget(number: number): void {
+    for (const table of this.#database.program.tables)
+      this.#db.execute(this.#database.program.statements(table).delete_group, [BigInt(number)]);
+    this.#db.execute("DELETE FROM holdfast_tx WHERE number = ?", [BigInt(number)]);
+  }
+
+  #notes(number: number): [Table, Note][] {
+    return this.#database.program.tables.flatMap((table) =>
+      this.#db
+        .execute(this.#database.program.statements(table).changes, [BigInt(number), BigInt(number)])
+        .map((row): [Table, Note] => [table, noteOf(table, row)]),
+    );
+  }
+
+  #overlay(table: Table): Overlay {
+    return new Overlay(this.#db, table, this.#database.program.statements(table));
+  }
+
+  #describe(table: Table, note: Note): RefusedChange {
+    const bare = { table: table.name, key: note.key, old: {}, new: {}, current: {} };
+    try {
+      const message = changeMessage(table, note);
+      const [fresh, row] = [message.new ?? {}, this.#overlay(table).visible(note.key)];
+      const current = Object.fromEntries(
+        Object.keys(row === null ? {} : fresh).map((name) => [name, shownWire(table, row, name)]),
+      );
+      return { ...bare, op: message.op, old: message.old ?? {}, new: fresh, current };
+    } catch (error) {
+      if (!(error instanceof BadValue)) throw error;
+      return { ...bare, op: "", error: error.message };
+    }
+  }
+}
+
+function shownWire(table: Table, row: Row | null, name: string): Wire {
+  const column = table.byName.get(name) as Column;
+  const value: Value = row?.[table.positions.get(name) ?? -1] ?? null;
+  return toWire(column.type, value);
+}
+
+function conflict(row: Row): Conflict {
+  const text = (at: number): string => String(row[at]);
+  const json = (at: number): unknown => {
+    const value = row[at];
+    return typeof value === "string" ? (JSON.parse(value) as unknown) : null;
+  };
+  return {
+    id: text(0),
+    table: text(1),
+    key: text(2),
+    column: text(3),
+    kind: text(4),
+    base: json(5),
+    mine: json(6),
+    theirs: json(7),
+    user: text(8),
+    device: text(9),
+    at: whole(row[10]),
+    theirUser: text(11),
+    theirDevice: text(12),
+    theirAt: typeof row[13] === "bigint" ? Number(row[13]) : null,
+  };
+}

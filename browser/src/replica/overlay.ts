@@ -1,0 +1,174 @@
+/**
+ * The overlay: visible row = the server's row + unsettled changes replayed on it, in order.
+ *
+ * Knows: change notes and shadows. Must not know: messages or the network.
+ * Upholds I15 and I32. Server truth never fails to apply; a local change whose replay breaks a
+ * constraint is set aside (`held`), see `replay`.
+ */
+
+import { ConstraintFailed } from "../core/errors.js";
+import { keyText, keyValues, type Row } from "../core/keys.js";
+import { INTEGER_MAX, INTEGER_MIN } from "../core/limits.js";
+import type { Table } from "../core/schema.js";
+import { same, type Value } from "../core/values.js";
+import { type Connection, whole } from "../sqlite/connection.js";
+import type { TableProgram } from "./program.js";
+
+/** A captured change of one row: `old` and `new` are the data columns' values. */
+export interface Note {
+  readonly tx: number;
+  readonly key: string;
+  readonly was: boolean;
+  readonly now: boolean;
+  readonly base: number;
+  readonly bases: string | null;
+  readonly old: Row;
+  readonly new: Row;
+}
+
+const FIXED = 6;
+
+/** A row of the `changes` statements. */
+export function noteOf(table: Table, row: Row): Note {
+  const width = table.dataColumns.length;
+  return {
+    tx: whole(row[0]),
+    key: String(row[1]),
+    was: row[2] === 1n,
+    now: row[3] === 1n,
+    base: whole(row[4]),
+    bases: typeof row[5] === "string" ? row[5] : null,
+    old: row.slice(FIXED, FIXED + width),
+    new: row.slice(FIXED + width, FIXED + 2 * width),
+  };
+}
+
+/** Whether a change touches the data column at a position. */
+export function touches(note: Note, position: number): boolean {
+  return note.was !== note.now || !same(note.old[position] ?? null, note.new[position] ?? null);
+}
+
+/** A whole row in column order from its key's text and its data columns. */
+export function assemble(table: Table, key: string, data: Row): Row {
+  const values = [...keyValues(table, key), ...data];
+  return table.assembled.map((position) => values[position] ?? null);
+}
+
+/** The data columns of a whole row. */
+export function dataOf(table: Table, row: Row): Row {
+  return table.dataPositions.map((position) => row[position] ?? null);
+}
+
+/** One change replayed on a row (data columns; null: absent). */
+export function fold(table: Table, base: Row | null, note: Note): Row | null {
+  if (!note.now) return null;
+  if (base === null) return note.new;
+  return table.dataColumns.map((column, position) => {
+    const current = base[position] ?? null;
+    if (!touches(note, position)) return current;
+    const wanted = note.new[position] ?? null;
+    if (column.merge !== "counter") return wanted;
+    return add(current, wanted, note.was ? (note.old[position] ?? null) : 0n);
+  });
+}
+
+function add(current: Value, wanted: Value, old: Value): Value {
+  if (typeof current !== "bigint" || typeof wanted !== "bigint" || typeof old !== "bigint")
+    return wanted;
+  const sum = current + wanted - old;
+  return sum < INTEGER_MIN ? INTEGER_MIN : sum > INTEGER_MAX ? INTEGER_MAX : sum;
+}
+
+/** Rows of one table, as the server has them and as the person sees them. */
+export class Overlay {
+  readonly table: Table;
+  readonly #db: Connection;
+  readonly #sql: TableProgram;
+
+  constructor(db: Connection, table: Table, sql: TableProgram) {
+    this.#db = db;
+    this.table = table;
+    this.#sql = sql;
+  }
+
+  /** The server's version of a row as last applied; `decided`: numbers being settled now. */
+  truth(key: string, decided: ReadonlySet<number>): Row | null {
+    const [shadow] = this.#db.execute(this.#sql.select_shadow, [key]);
+    if (shadow !== undefined)
+      return shadow[0] === 1n ? assemble(this.table, key, shadow.slice(1)) : null;
+    const first = this.#first(key, decided);
+    if (first !== null) return first.was ? assemble(this.table, key, first.old) : null;
+    return this.visible(key);
+  }
+
+  /** The earliest change of a key among those unsettled or being settled now. */
+  #first(key: string, decided: ReadonlySet<number>): Note | null {
+    const all = this.#sql.changes.replace("WHERE tx BETWEEN ? AND ?", "WHERE key = ?");
+    const unsettled = new Set(this.notes(key).map((note) => note.tx));
+    for (const row of this.#db.execute(all, [key])) {
+      const note = noteOf(this.table, row);
+      if (decided.has(note.tx) || unsettled.has(note.tx)) return note;
+    }
+    return null;
+  }
+
+  /** The row as the table holds it. */
+  visible(key: string): Row | null {
+    return this.#db.execute(this.#sql.select_row, keyValues(this.table, key))[0] ?? null;
+  }
+
+  putShadow(key: string, truth: Row | null): void {
+    const data =
+      truth === null ? this.table.dataColumns.map(() => null) : dataOf(this.table, truth);
+    this.#db.execute(this.#sql.put_shadow, [key, truth === null ? 0n : 1n, ...data]);
+  }
+
+  /** Make the table hold this row (null: no row). */
+  write(key: string, row: Row | null): void {
+    if (row === null) this.#db.execute(this.#sql.delete_row, keyValues(this.table, key));
+    else this.#db.execute(this.#sql.upsert_row, row);
+  }
+
+  /** Keys of other rows that hold a unique value of this one. */
+  colliding(row: Row): string[] {
+    const own = this.table.keyPositions.map((position) => row[position] ?? null);
+    return this.table.unique.flatMap((unique, at) => {
+      const sql = this.#sql.colliding[at];
+      const values = unique.map((name) => row[this.table.positions.get(name) ?? -1] ?? null);
+      if (sql === undefined || values.includes(null)) return [];
+      return this.#db.execute(sql, [...values, ...own]).map((key) => keyText(this.table, key));
+    });
+  }
+
+  /** Remove other rows that hold the unique values of server truth; returns their keys. */
+  makeRoom(row: Row): string[] {
+    const removed = this.colliding(row);
+    for (const key of removed) this.write(key, null);
+    return removed;
+  }
+
+  /** The unsettled changes of a row, in order. */
+  notes(key: string): Note[] {
+    return this.#db.execute(this.#sql.key_changes, [key]).map((row) => noteOf(this.table, row));
+  }
+
+  /** Keys with changes that are set aside. */
+  heldKeys(): Set<string> {
+    return new Set(this.#db.execute(this.#sql.held_keys).map(([key]) => String(key)));
+  }
+
+  setHeld(note: Note, held: boolean): void {
+    this.#db.execute(this.#sql.set_held, [held ? 1n : 0n, BigInt(note.tx), note.key]);
+  }
+
+  /** Make the table hold this row, if constraints allow; else nothing has changed. */
+  fits(key: string, row: Row | null): boolean {
+    try {
+      this.#db.savepoint("holdfast_replay", () => this.write(key, row));
+      return true;
+    } catch (error) {
+      if (error instanceof ConstraintFailed) return false;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * What can truthfully be said of a replica at this moment: counted from its tables, never cached.
+ *
+ * Knows: the replica's tables. Must not know: how to sync.
+ */
+
+import type { State } from "../core/connectivity.js";
+import { whole } from "../sqlite/connection.js";
+import type { LocalDatabase } from "./database.js";
+import { isLogged, openGroups } from "./seal.js";
+
+/** What is known of the connection. `retryAt`: microseconds since 1970, by the device's clock. */
+export interface Known {
+  readonly state: State;
+  readonly retryAt: number | null;
+  readonly attempt: number;
+  readonly stalled: boolean;
+  readonly stalledReason: string | null;
+  readonly errorCode: string | null;
+  readonly errorMessage: string | null;
+}
+
+export const UNKNOWN: Known = {
+  state: "starting",
+  retryAt: null,
+  attempt: 0,
+  stalled: false,
+  stalledReason: null,
+  errorCode: null,
+  errorMessage: null,
+};
+
+/** `pending`: local transactions not yet sent; `sent`: not yet answered; `held`, `refused` and
+ * `conflicts` wait for a person. Times are microseconds since 1970, UTC. */
+export interface Status extends Known {
+  readonly pending: number;
+  readonly sent: number;
+  readonly held: number;
+  readonly refused: number;
+  readonly conflicts: number;
+  readonly pendingChanges: number;
+  readonly oldestPendingAt: number | null;
+  readonly verifiedAt: number | null;
+  readonly clockOffsetMs: number | null;
+  readonly clockErrorMs: number | null;
+  readonly mismatches: number;
+  readonly device: string;
+  readonly user: string;
+  readonly server: string;
+  /** Whether the browser has promised not to evict the data; null: not known (yet). */
+  readonly persisted: boolean | null;
+}
+
+/** Whether anything waits to be sent or answered. */
+export function hasWork(database: LocalDatabase): boolean {
+  return database.count("holdfast_tx", "state IN ('pending', 'sent')") > 0 || isLogged(database);
+}
+
+/** The status now. */
+export function readStatus(
+  database: LocalDatabase,
+  known: Known,
+  about: { readonly server: string; readonly persisted: boolean | null },
+): Status {
+  const { connection } = database;
+  const states = new Map(
+    connection
+      .execute("SELECT state, count(*) FROM holdfast_tx GROUP BY state")
+      .map(([state, count]) => [String(state), whole(count)]),
+  );
+  const [row] = connection.execute(
+    "SELECT (SELECT count(*) FROM holdfast_pending WHERE state <> 'held'), " +
+      "(SELECT min(at) FROM (SELECT at FROM holdfast_tx WHERE state IN ('pending', 'sent') " +
+      "UNION ALL SELECT at FROM holdfast_log WHERE tbl = ''))",
+  );
+  const [device = "", user = ""] = database.texts("device", "user");
+  const [verified, offset, error, mismatches] = database.state(
+    "verified_us",
+    "offset_us",
+    "offset_error_us",
+    "mismatches",
+  );
+  return {
+    ...known,
+    ...about,
+    pending: (states.get("pending") ?? 0) + openGroups(database),
+    sent: states.get("sent") ?? 0,
+    held: states.get("held") ?? 0,
+    refused: states.get("refused") ?? 0,
+    conflicts: database.count("holdfast_conflict", "state = 'open'"),
+    pendingChanges: whole(row?.[0]),
+    oldestPendingAt: typeof row?.[1] === "bigint" ? Number(row[1]) : null,
+    verifiedAt: typeof verified === "bigint" ? Number(verified) : null,
+    clockOffsetMs: typeof offset === "bigint" ? Math.round(Number(offset) / 1000) : null,
+    clockErrorMs: typeof error === "bigint" ? Math.ceil(Number(error) / 1000) : null,
+    mismatches: whole(mismatches),
+    device,
+    user,
+  };
+}

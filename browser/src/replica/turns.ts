@@ -1,0 +1,16 @@
+/**
+ * Taking turns: one connection serves the app and sync, and a transaction of either is not disturbed.
+ *
+ * Knows: order. Must not know: what is done in a turn.
+ */
+
+export class Turns {
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** Run this after all that asked before; the next begins when it is settled. */
+  take<T>(work: () => T | Promise<T>): Promise<T> {
+    const mine = this.#last.then(work, work);
+    this.#last = mine.catch(() => undefined);
+    return mine;
+  }
+}

@@ -1,0 +1,347 @@
+/**
+ * Verification: does the replica hold what the server holds, and is the stored data itself sound?
+ *
+ * Knows: digests of ranges. Must not know: HTTP.
+ * Upholds I36. A deep check recomputes every row's hash; a comparison narrows a difference by ranges
+ * of keys until single rows are left; only those are fetched, and pending work is left alone. Each
+ * answer carries the complete catch-up of the same server snapshot, applied before comparing.
+ */
+
+import { Digest, rowHash } from "../core/digest.js";
+import { BadValue, SyncError } from "../core/errors.js";
+import { byCodePoint, type Row, rowKey, rowScopes } from "../core/keys.js";
+import { VERIFY_RANGES_MAX, VERIFY_ROUNDS_MAX, VERIFY_ROWS_MAX } from "../core/limits.js";
+import type { Table } from "../core/schema.js";
+import { same, toHex, type Value } from "../core/values.js";
+import type { RangeAnswer, RangeQuery, RowQuery } from "../protocol/messages.generated.js";
+import { type Connection, whole } from "../sqlite/connection.js";
+import type { LocalDatabase } from "./database.js";
+import type { Exchanged, Exchanger, Turn } from "./exchange.js";
+import type { Host } from "./host.js";
+import { Overlay } from "./overlay.js";
+import { Replay, shown } from "./replay.js";
+import { openKeys, seal } from "./seal.js";
+
+/** A scope after verification: both sides' count of rows and digest (32 hex digits). */
+export interface ScopeCheck {
+  readonly scope: string;
+  readonly count: number;
+  readonly digest: string;
+  readonly serverCount: number;
+  readonly serverDigest: string;
+}
+
+export interface VerifyReport {
+  /** Nothing differs now. */
+  readonly ok: boolean;
+  readonly scopes: readonly ScopeCheck[];
+  readonly rowsChecked: number;
+  /** Rows found unsound in the local file, as table and key. */
+  readonly damaged: readonly (readonly [string, string])[];
+  /** Rows fetched again from the server, or shown again from what is stored. */
+  readonly repaired: number;
+  readonly rounds: number;
+  readonly mismatched: readonly string[];
+}
+
+type Known = Map<string, Map<string, string>>;
+interface Checked {
+  readonly rows: number;
+  readonly damaged: RowQuery[];
+  /** By table, keys of rows with pending work that do not show what they should. */
+  readonly hidden: Map<string, Set<string>>;
+}
+
+export class Verifier {
+  readonly #database: LocalDatabase;
+  readonly #db: Connection;
+  readonly #exchanger: Exchanger;
+  readonly #host: Host;
+  readonly #turn: Turn;
+
+  constructor(database: LocalDatabase, exchanger: Exchanger, host: Host, turn: Turn) {
+    this.#database = database;
+    this.#db = database.connection;
+    this.#exchanger = exchanger;
+    this.#host = host;
+    this.#turn = turn;
+  }
+
+  /** Check, compare and repair. Throws `SyncError` when the server cannot be asked. */
+  verify(deep: boolean): Promise<VerifyReport> {
+    return this.#exchanger.alone(() => this.#verify(deep));
+  }
+
+  async #verify(deep: boolean): Promise<VerifyReport> {
+    const checked = await this.#turn(() => {
+      this.#database.connection.transaction(() => seal(this.#database, this.#host));
+      const found: Checked = deep ? this.#deepCheck() : { rows: 0, damaged: [], hidden: new Map() };
+      this.#showAgain(found.hidden);
+      return found;
+    });
+    let wanted = [...checked.damaged];
+    let queries: RangeQuery[] = [];
+    let [repaired, rounds] = [0, 0];
+    for (const keys of checked.hidden.values()) repaired += keys.size;
+    const suspects = new Set<string>();
+    while (rounds < VERIFY_ROUNDS_MAX) {
+      const asked = wanted.splice(0, VERIFY_ROWS_MAX);
+      const now = queries.splice(0, VERIFY_RANGES_MAX);
+      rounds += 1;
+      let answer: Exchanged;
+      try {
+        answer = await this.#exchanger.verify(now, asked);
+      } catch (error) {
+        if (!(error instanceof SyncError) || error.code !== "sync_elsewhere") throw error;
+        queries = [...now, ...queries];
+        wanted = [...asked, ...wanted];
+        continue;
+      }
+      repaired += asked.length;
+      const fresh = await this.#turn(() => {
+        for (const found of answer.ranges) {
+          const narrower = this.#compare(found);
+          queries.push(...narrower.ranges);
+          wanted.push(...narrower.rows);
+        }
+        if (queries.length > 0 || wanted.length > 0) return null;
+        const differing = answer.applied.differing.filter((scope) => !suspects.has(scope));
+        // The sum itself may be what is wrong.
+        if (differing.length > 0) this.#db.transaction(() => this.#sumUp(differing));
+        return differing;
+      });
+      if (fresh === null) continue;
+      if (fresh.length === 0) break;
+      for (const scope of fresh) suspects.add(scope);
+      queries = fresh.map((scope) => ({ scope }));
+    }
+    const scopes = await this.#turn(() => this.scopes());
+    const hidden = [...checked.hidden].flatMap(([table, keys]) =>
+      [...keys].sort(byCodePoint).map((key) => [table, key] as const),
+    );
+    return {
+      ok: scopes.every((one) => one.count === one.serverCount && one.digest === one.serverDigest),
+      scopes,
+      rowsChecked: checked.rows,
+      damaged: [...checked.damaged.map(({ table, key }) => [table, key] as const), ...hidden],
+      repaired,
+      rounds,
+      mismatched: [...suspects].sort(byCodePoint),
+    };
+  }
+
+  /** Both sides' digests as of the last answer. */
+  scopes(): ScopeCheck[] {
+    return this.#db
+      .execute(
+        "SELECT scope, count, digest, server_count, server_digest FROM holdfast_scope ORDER BY scope",
+      )
+      .map(([scope, count, digest, serverCount, serverDigest]) => ({
+        scope: String(scope),
+        count: whole(count),
+        digest: String(digest),
+        serverCount: whole(serverCount),
+        serverDigest: String(serverDigest),
+      }));
+  }
+
+  // --- the stored data itself --------------------------------------------------------------------
+
+  /** Recompute every row's hashes; rows whose stored data is not what was applied, that are missing,
+   * or that nobody knows. */
+  #deepCheck(): Checked {
+    const result: Checked = { rows: 0, damaged: [], hidden: new Map() };
+    const scopeKeys = new Map(
+      this.#db
+        .execute("SELECT scope, hash_key FROM holdfast_scope")
+        .map(([scope, key]) => [String(scope), key instanceof Uint8Array ? key : new Uint8Array()]),
+    );
+    let rows = 0;
+    for (const table of this.#database.program.tables)
+      rows += this.#checkTable(table, scopeKeys, result);
+    // What is fetched again is replayed again, too.
+    for (const { table, key } of result.damaged) result.hidden.get(table)?.delete(key);
+    if (result.damaged.length > 0)
+      this.#db.transaction(() => {
+        for (const { table, key } of result.damaged)
+          this.#db.execute(
+            "UPDATE holdfast_member SET hash = zeroblob(16) WHERE tbl = ? AND key = ?",
+            [table, key],
+          );
+        this.#sumUp([...scopeKeys.keys()]);
+        this.#db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1");
+      });
+    return { ...result, rows };
+  }
+
+  #checkTable(table: Table, scopeKeys: ReadonlyMap<string, Uint8Array>, result: Checked): number {
+    const sql = this.#database.program.statements(table);
+    const overlay = new Overlay(this.#db, table, sql);
+    const changed = this.#keys(sql.unsettled_keys);
+    const fresh = openKeys(this.#database, table);
+    const known = this.#known(table.name);
+    const revised = this.#keys("SELECT key FROM holdfast_row WHERE tbl = ?", table.name);
+    const bare = new Set(
+      [...known.keys(), ...revised].filter((key) => known.has(key) !== revised.has(key)),
+    );
+    const damage = (key: string): void => void result.damaged.push({ table: table.name, key });
+    [...bare].sort(byCodePoint).forEach(damage);
+    const rows = this.#db.execute(sql.all_rows);
+    for (const row of rows) {
+      const key = rowKey(table, row);
+      if (changed.has(key) || fresh.has(key)) continue;
+      if (!bare.has(key) && !sound(table, scopeKeys, key, row, known)) damage(key);
+      known.delete(key);
+    }
+    const held = overlay.heldKeys();
+    const wrong = [...changed].filter(
+      (key) =>
+        !fresh.has(key) && !held.has(key) && !equal(overlay.visible(key), shown(overlay, key)),
+    );
+    if (wrong.length > 0) result.hidden.set(table.name, new Set(wrong));
+    for (const key of known.keys()) {
+      if (fresh.has(key) || bare.has(key)) continue;
+      const truth = changed.has(key) ? overlay.truth(key, new Set()) : null;
+      if (truth === null || !sound(table, scopeKeys, key, truth, known)) damage(key);
+    }
+    return rows.length;
+  }
+
+  #keys(sql: string, ...params: Value[]): Set<string> {
+    return new Set(this.#db.execute(sql, params).map(([key]) => String(key)));
+  }
+
+  #known(table: string): Known {
+    const known: Known = new Map();
+    for (const [scope, key, hash] of this.#db.execute(
+      "SELECT scope, key, hash FROM holdfast_member WHERE tbl = ?",
+      [table],
+    )) {
+      const scopes = known.get(String(key)) ?? new Map<string, string>();
+      known.set(
+        String(key),
+        scopes.set(String(scope), hash instanceof Uint8Array ? toHex(hash) : ""),
+      );
+    }
+    return known;
+  }
+
+  /** Replay pending work on rows that do not show it. */
+  #showAgain(hidden: ReadonlyMap<string, ReadonlySet<string>>): void {
+    if (hidden.size === 0) return;
+    this.#database.syncTransaction(() => {
+      seal(this.#database, this.#host);
+      this.#database.applying(() => {
+        for (const [name, keys] of hidden) {
+          const table = this.#database.program.byName.get(name) as Table;
+          const sql = this.#database.program.statements(table);
+          const left = this.#keys(sql.unsettled_keys);
+          const wanted = new Set([...keys].filter((key) => left.has(key)));
+          new Replay(new Overlay(this.#db, table, sql), left, new Set()).run(wanted);
+        }
+      });
+    });
+  }
+
+  /** Compute the stored digests of scopes anew from their rows' hashes. */
+  #sumUp(scopes: readonly string[]): void {
+    for (const scope of scopes) {
+      const own = this.#range(scope, "", null);
+      this.#db.execute("UPDATE holdfast_scope SET count = ?, digest = ? WHERE scope = ?", [
+        BigInt(own.count),
+        own.hex,
+        scope,
+      ]);
+    }
+  }
+
+  // --- comparing with the server -----------------------------------------------------------------
+
+  /** This replica's digest of a range of positions (`table/key`). */
+  #range(scope: string, start: string, end: string | null): Digest {
+    return new Digest().replace(
+      [],
+      this.#members(scope, start, end).map((member) => member.hash),
+    );
+  }
+
+  #members(scope: string, start: string, end: string | null) {
+    const until = end === null ? "" : " AND (tbl, key) < (?, ?)";
+    return this.#db
+      .execute(
+        `SELECT tbl, key, hash FROM holdfast_member WHERE scope = ? AND (tbl, key) >= (?, ?)${until}`,
+        [scope, ...split(start), ...(end === null ? [] : split(end))],
+      )
+      .map(([table, key, hash]) => ({
+        table: String(table),
+        key: String(key),
+        hash: hash instanceof Uint8Array ? hash : new Uint8Array(),
+      }));
+  }
+
+  /** Narrower ranges that differ, or the single rows that do. */
+  #compare(answer: RangeAnswer): { readonly ranges: RangeQuery[]; readonly rows: RowQuery[] } {
+    const { scope, parts = [] } = answer;
+    const differs = (part: Pick<RangeAnswer, "start" | "end" | "count" | "digest">): boolean => {
+      const own = this.#range(scope, part.start, part.end);
+      return own.count !== part.count || own.hex !== part.digest;
+    };
+    if (!differs(answer)) return { ranges: [], rows: [] };
+    if (parts.length > 0) {
+      const ranges = parts.filter(differs).map(({ start, end }) => ({ scope, start, end }));
+      return { ranges, rows: [] };
+    }
+    const theirs = new Map(
+      (answer.leaf ?? []).map(([table, key, , hash]) => [JSON.stringify([table, key]), hash]),
+    );
+    const mine = new Map(
+      this.#members(scope, answer.start, answer.end).map(({ table, key, hash }) => [
+        JSON.stringify([table, key]),
+        toHex(hash),
+      ]),
+    );
+    const rows = [...new Set([...theirs.keys(), ...mine.keys()])]
+      .filter((one) => theirs.get(one) !== mine.get(one))
+      .sort(byCodePoint)
+      .map((one) => {
+        const [table, key] = JSON.parse(one) as [string, string];
+        return { table, key };
+      });
+    return { ranges: [], rows };
+  }
+}
+
+function sound(
+  table: Table,
+  scopeKeys: ReadonlyMap<string, Uint8Array>,
+  key: string,
+  row: Row,
+  known: Known,
+): boolean {
+  const stored = known.get(key) ?? new Map<string, string>();
+  try {
+    const scopes = rowScopes(table, row).filter((scope) => scopeKeys.has(scope));
+    return (
+      scopes.length > 0 &&
+      scopes.length === stored.size &&
+      scopes.every((scope) => {
+        const hash = rowHash(scopeKeys.get(scope) ?? new Uint8Array(), table.name, key, row);
+        return toHex(hash) === stored.get(scope);
+      })
+    );
+  } catch (error) {
+    if (error instanceof BadValue) return false;
+    throw error;
+  }
+}
+
+function equal(left: Row | null, right: Row | null): boolean {
+  if (left === null || right === null) return left === right;
+  return left.every((value, at) => same(value, right[at] ?? null));
+}
+
+/** A position as table and key; table names have no slash. */
+function split(position: string): [string, string] {
+  const slash = position.indexOf("/");
+  return slash < 0 ? [position, ""] : [position.slice(0, slash), position.slice(slash + 1)];
+}

@@ -1,0 +1,109 @@
+/**
+ * Opening databases: in memory anywhere, and durable ones on OPFS inside a dedicated worker.
+ *
+ * Knows: SQLite's WASM module and its VFS on a pool of sync access handles, which are exclusive: one
+ * worker of an origin has them, whoever that is (`tabs/`). Must not know: tables of the engine.
+ * Upholds I1: full sync at every commit; and that nothing is deleted when opening fails.
+ */
+
+import init, { type Sqlite3Static } from "@sqlite.org/sqlite-wasm";
+
+import { DatabaseError, messageOf, ReplicaError } from "../core/errors.js";
+import { Connection } from "./connection.js";
+
+/** Without a word on what it prints: errors are thrown, and an app's console is the app's. */
+let loading: Promise<Sqlite3Static> | null = null;
+
+export function sqlite(): Promise<Sqlite3Static> {
+  loading ??= init();
+  return loading;
+}
+
+export interface Opened {
+  readonly connection: Connection;
+  /** Let go of the file, so that another worker may have it. */
+  readonly close: () => void;
+}
+
+/** A database that is gone when it is closed. `image`: the bytes of one to begin with. */
+export async function openMemory(image?: Uint8Array): Promise<Opened> {
+  const module = await sqlite();
+  const db = new module.oo1.DB(":memory:");
+  if (image !== undefined) {
+    const { capi, wasm } = module;
+    const pointer = wasm.allocFromTypedArray(image);
+    const flags = capi.SQLITE_DESERIALIZE_FREEONCLOSE | capi.SQLITE_DESERIALIZE_RESIZEABLE;
+    const code = capi.sqlite3_deserialize(db, "main", pointer, image.length, image.length, flags);
+    if (code !== 0) throw new DatabaseError("the image is not a database", "database_corrupt");
+  }
+  const connection = new Connection(module, db);
+  connection.execute("PRAGMA foreign_keys = 1");
+  return { connection, close: () => connection.close() };
+}
+
+/** What a browser lacks for durable storage, in words; null when it has everything. */
+export function missingForOpfs(): string | null {
+  if (typeof navigator === "undefined" || !("storage" in navigator)) return "storage for web pages";
+  if (typeof navigator.storage.getDirectory !== "function") return "the origin private file system";
+  if (!("FileSystemSyncAccessHandle" in globalThis)) return "sync access handles in workers";
+  return null;
+}
+
+const TAKEN_POLL_MS = 50;
+
+/**
+ * A durable database on OPFS. Only inside a dedicated worker; waits up to `waitMs` for a worker that
+ * is going away to let go of the file. Throws `ReplicaError`: `no_opfs`, `opfs_busy`.
+ */
+export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
+  const missing = missingForOpfs();
+  if (missing !== null)
+    throw new ReplicaError(
+      `this browser cannot keep data safely here: it lacks ${missing} (a private window may be why)`,
+      "no_opfs",
+    );
+  const module = await sqlite();
+  const directory = `.holdfast-${name}`;
+  const until = Date.now() + waitMs;
+  for (;;) {
+    try {
+      const pool = await module.installOpfsSAHPoolVfs({
+        name: `holdfast-${name}`,
+        directory,
+        initialCapacity: 6,
+        // What cannot be opened now holds somebody's work: it is never deleted.
+        preserveOnInitFailure: true,
+        forceReinitIfPreviouslyFailed: true,
+        verbosity: 0,
+      } as Parameters<Sqlite3Static["installOpfsSAHPoolVfs"]>[0]);
+      const db = new pool.OpfsSAHPoolDb("/replica.db");
+      const connection = new Connection(module, db);
+      // One connection has the file: the log's index may be in memory, and a commit syncs once.
+      connection.execute("PRAGMA locking_mode = EXCLUSIVE");
+      connection.execute("PRAGMA journal_mode = WAL");
+      connection.execute("PRAGMA synchronous = FULL");
+      connection.execute("PRAGMA foreign_keys = 1");
+      const close = (): void => {
+        connection.close();
+        pool.pauseVfs();
+      };
+      return { connection, close };
+    } catch (error) {
+      if (!isTaken(error)) throw unusable(error);
+      if (Date.now() >= until)
+        throw new ReplicaError("another worker keeps the replica's file open", "opfs_busy");
+      await new Promise((resolve) => setTimeout(resolve, TAKEN_POLL_MS));
+    }
+  }
+}
+
+function isTaken(error: unknown): boolean {
+  return error instanceof Error && error.name === "NoModificationAllowedError";
+}
+
+function unusable(error: unknown): Error {
+  if (error instanceof DatabaseError) return error;
+  if (error instanceof Error && error.name === "SecurityError")
+    return new ReplicaError("this page may not keep data (storage is blocked)", "no_opfs");
+  return new ReplicaError(`the replica's file cannot be opened: ${messageOf(error)}`, "no_opfs");
+}

@@ -1,0 +1,176 @@
+/** Real processes for tests: a Holdfast server, a fault proxy, a Python device. */
+
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export const HERE = fileURLToPath(new URL(".", import.meta.url));
+const ROOT = join(HERE, "..", "..", "..");
+const PYTHON = join(ROOT, ".venv", "bin", "python");
+export const SCHEMA = join(HERE, "shop.json");
+
+if (!existsSync(PYTHON)) throw new Error("needs the Python environment: make setup");
+
+export async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const address = probe.address();
+  await new Promise((resolve) => probe.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+/** A Python program that speaks in lines, ended by its id. */
+export class Program {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+  readonly ended: Promise<number | null>;
+  #errors = "";
+
+  constructor(args: readonly string[]) {
+    const env = { ...process.env, PYTHONUNBUFFERED: "1", PYTHONPATH: HERE };
+    this.#child = spawn(PYTHON, [...args], { env, cwd: HERE });
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+    this.#child.stderr.on(
+      "data",
+      (piece) => (this.#errors = (this.#errors + String(piece)).slice(-8000)),
+    );
+    this.ended = new Promise((resolve) => this.#child.once("exit", resolve));
+  }
+
+  async line(): Promise<string> {
+    const next = await this.#lines.next();
+    if (next.done) throw new Error(`the program has ended: ${this.#errors}`);
+    return next.value;
+  }
+
+  say(line: string): void {
+    this.#child.stdin.write(`${line}\n`);
+  }
+
+  async ready(): Promise<string> {
+    const line = await this.line();
+    if (!line.startsWith("ready ")) throw new Error(`not ready: ${line}`);
+    return line.slice("ready ".length).trim().replace(/\/$/, "");
+  }
+
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    this.#child.kill(signal);
+    await this.ended;
+  }
+}
+
+/** A server on a folder of its own, which can be killed and brought back at its address. */
+export class Server {
+  readonly #folder = mkdtempSync(join(tmpdir(), "holdfast-browser-"));
+  readonly port: number;
+  #program: Program | null = null;
+
+  private constructor(port: number) {
+    this.port = port;
+  }
+
+  static async start(): Promise<Server> {
+    const server = new Server(await freePort());
+    await server.start();
+    return server;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  path(name: string): string {
+    return join(this.#folder, name);
+  }
+
+  async start(): Promise<void> {
+    this.#program = new Program([
+      ...["-m", "holdfast.cli", "serve", "--schema", SCHEMA, "--database", this.path("server.db")],
+      ...["--tokens", join(HERE, "tokens.toml"), "--rules", "shop_rules:RULES"],
+      ...["--port", String(this.port), "--log-level", "warning"],
+    ]);
+    await this.#program.ready();
+  }
+
+  async kill(): Promise<void> {
+    await this.#program?.kill();
+    this.#program = null;
+  }
+
+  async close(): Promise<void> {
+    await this.kill();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** A proxy before a server that loses requests and answers as it is told. */
+export class Proxy {
+  readonly #program: Program;
+  readonly url: string;
+
+  private constructor(program: Program, url: string) {
+    this.#program = program;
+    this.url = url;
+  }
+
+  static async before(server: Server): Promise<Proxy> {
+    const upstream = `127.0.0.1:${server.port}`;
+    const program = new Program([
+      ...["-m", "holdfast.testing.proxy_command", "--upstream", upstream, "--control"],
+    ]);
+    return new Proxy(program, await program.ready());
+  }
+
+  /** One command line of `holdfast.testing.proxy_command`. */
+  async obey(command: string): Promise<unknown> {
+    this.#program.say(command);
+    return JSON.parse(await this.#program.line());
+  }
+
+  close(): Promise<void> {
+    return this.#program.kill();
+  }
+}
+
+/** A Python replica with the second token. */
+export class PythonDevice {
+  readonly #program: Program;
+
+  constructor(server: Server, name = "python.db", token = "token-b") {
+    this.#program = new Program([
+      ...[join(HERE, "device.py"), server.path(name), SCHEMA, server.url, token],
+    ]);
+  }
+
+  async #obey(command: unknown): Promise<unknown> {
+    this.#program.say(JSON.stringify(command));
+    const answer = JSON.parse(await this.#program.line()) as { ok?: unknown; error?: string };
+    if (answer.error !== undefined) throw new Error(answer.error);
+    return answer.ok;
+  }
+
+  write(...sql: string[]): Promise<unknown> {
+    return this.#obey({ write: sql });
+  }
+
+  query(sql: string): Promise<unknown> {
+    return this.#obey({ query: sql });
+  }
+
+  sync(): Promise<unknown> {
+    return this.#obey({ sync: true });
+  }
+
+  resolve(keep: "mine" | "theirs"): Promise<unknown> {
+    return this.#obey({ resolve: keep });
+  }
+
+  close(): Promise<void> {
+    return this.#program.kill();
+  }
+}

@@ -1,0 +1,227 @@
+/** How this implementation answers the vectors of whole replicas; runs in Node and in a browser. */
+
+import { blake2s } from "@noble/hashes/blake2.js";
+
+import { HoldfastError, Offline } from "../../src/core/errors.js";
+import { byCodePoint } from "../../src/core/keys.js";
+import { encode, toHex, type Value } from "../../src/core/values.js";
+import type { Change, ExchangeRequest, Head } from "../../src/protocol/messages.generated.js";
+import { type Answer, receive } from "../../src/replica/answer.js";
+import { LocalDatabase } from "../../src/replica/database.js";
+import { Exchanger } from "../../src/replica/exchange.js";
+import { HOST, type Host } from "../../src/replica/host.js";
+import type { ReplicaProgram } from "../../src/replica/program.js";
+import { Replica } from "../../src/replica/replica.js";
+import type { Transport } from "../../src/replica/transport.js";
+import type { Connection } from "../../src/sqlite/connection.js";
+import { openMemory } from "../../src/sqlite/open.js";
+import { tagged, untagged } from "./tags.js";
+
+interface Step {
+  readonly do: "write" | "exchange" | "resolve" | "retry" | "discard";
+  readonly now: number;
+  readonly statements?: readonly [string, readonly unknown[]][];
+  readonly lost?: boolean;
+  readonly lines?: readonly string[];
+  readonly sent?: number;
+  readonly received?: number;
+  readonly keep?: "mine" | "theirs";
+}
+
+const utf8 = new TextEncoder();
+
+/** Random names by the order in which they appear. */
+class Names {
+  readonly #known = new Map([["", 0]]);
+
+  of(name: string): number {
+    const known = this.#known.get(name) ?? this.#known.size;
+    this.#known.set(name, known);
+    return known;
+  }
+}
+
+/** A request as it is compared: without random names, and each transaction as the set it is. */
+function plain(request: ExchangeRequest, names: Names): object {
+  const place = (change: Change): string => JSON.stringify([change.table, change.key]);
+  const { report, nonce, transactions = [], ...rest } = request;
+  if (report === undefined) throw new Error("a device reports what waits on it");
+  return {
+    ...withoutDefaults(rest),
+    nonce: [names.of(nonce.since), names.of(nonce.to)],
+    transactions: transactions.map(({ id, changes, ...others }) => {
+      if (!/^[0-9a-f]{32}$/.test(id)) throw new Error("a transaction has 128 random bits");
+      const sorted = [...changes].sort((a, b) => byCodePoint(place(a), place(b)));
+      return { ...others, changes: sorted };
+    }),
+  };
+}
+
+/** A transport that answers with what was recorded, and keeps what it was asked. */
+class Recorded implements Transport {
+  step: Step = { do: "exchange", now: 0 };
+  asked: object = {};
+  readonly #names = new Names();
+  readonly #ids = new Map<number, string>();
+
+  async exchange(request: ExchangeRequest): Promise<Answer> {
+    this.asked = plain(request, this.#names);
+    for (const { number, id } of request.transactions ?? []) this.#ids.set(number, id);
+    if (this.step.lost) throw new Offline("the answer was lost", "timeout");
+    const lines = [...(this.step.lines ?? [])];
+    const head = JSON.parse(lines.shift() ?? "{}") as Head;
+    const outcomes = (head.outcomes ?? []).map((one) => ({
+      ...one,
+      id: this.#ids.get(one.number),
+    }));
+    const echo = "an-echo";
+    const body = [JSON.stringify({ ...head, outcomes, echo }), ...lines]
+      .map((line) => `${line}\n`)
+      .join("");
+    const by = { echo, sentUs: this.step.sent ?? 0, receivedUs: this.step.received ?? 0 };
+    return await receive(inPieces(utf8.encode(body)), by);
+  }
+
+  verify(): Promise<never> {
+    throw new Error("nothing differs here");
+  }
+  health(): Promise<never> {
+    throw new Error("nobody asks");
+  }
+  program(): Promise<never> {
+    throw new Error("nobody asks");
+  }
+  async *events(): AsyncIterable<never> {
+    // None.
+  }
+  close(): void {
+    // Nothing is open.
+  }
+}
+
+async function* inPieces(body: Uint8Array): AsyncIterable<Uint8Array> {
+  for (let start = 0; start < body.length; start += 333)
+    yield await Promise.resolve(body.subarray(start, start + 333));
+}
+
+class Actor {
+  readonly transport = new Recorded();
+  readonly #replica: Replica;
+  readonly #exchanger: Exchanger;
+  readonly #connection: Connection;
+  #nowUs = 0;
+
+  private constructor(connection: Connection, close: () => void, program: ReplicaProgram) {
+    const host: Host = {
+      nowUs: () => this.#nowUs,
+      monotonicMs: () => 0,
+      randomBytes: HOST.randomBytes,
+      random01: () => 0,
+    };
+    this.#connection = connection;
+    this.#replica = new Replica({
+      opened: { connection, close },
+      program,
+      transport: this.transport,
+      host,
+    });
+    const database = new LocalDatabase(connection, null);
+    this.#exchanger = new Exchanger(database, this.transport, host, (work) =>
+      Promise.resolve().then(work),
+    );
+  }
+
+  static async open(program: ReplicaProgram): Promise<Actor> {
+    const { connection, close } = await openMemory();
+    return new Actor(connection, close, program);
+  }
+
+  /** Do one step; the code of the error it ended with. */
+  async take(step: Step): Promise<string | null> {
+    this.#nowUs = step.now;
+    this.transport.step = step;
+    this.transport.asked = {};
+    try {
+      await this.#do(step);
+      return null;
+    } catch (error) {
+      if (error instanceof HoldfastError) return error.code;
+      throw error;
+    }
+  }
+
+  async #do(step: Step): Promise<void> {
+    const replica = this.#replica;
+    if (step.do === "write")
+      await replica.write(
+        (step.statements ?? []).map(([sql, params]) => ({ sql, params: params.map(untagged) })),
+      );
+    else if (step.do === "exchange") await this.#exchanger.exchange();
+    else if (step.do === "resolve") {
+      const [conflict] = await replica.conflicts();
+      if (conflict) await replica.resolve(conflict.id, { keep: step.keep ?? "mine" });
+    } else {
+      const [item] = await replica.refused();
+      if (item) await replica[step.do](item.id);
+    }
+  }
+
+  rows(sql: string): readonly (readonly Value[])[] {
+    return this.#connection.execute(sql);
+  }
+
+  /** A hash of all rows, of every row's state, and of what waits for a person. */
+  async seen(): Promise<string> {
+    const lines: string[] = [];
+    const { schema, engine_tables } = this.#replica.program;
+    for (const { name, columns } of [...schema.tables, ...engine_tables]) {
+      const names = columns.map((column) => `"${column.name}"`).join(", ");
+      for (const row of this.rows(`SELECT ${names} FROM ${name}`))
+        lines.push(`${name} ${toHex(encode(row))}`);
+    }
+    for (const row of this.rows("SELECT tbl, key, state FROM holdfast_row_status"))
+      lines.push(JSON.stringify(row));
+    for (const item of await this.#replica.refused())
+      lines.push(`${item.number} ${item.state} ${item.code}`);
+    // In the order of Python's strings, which is that of UTF-8.
+    const sorted = lines.map((line) => [line, toHex(utf8.encode(line))] as const);
+    sorted.sort(([, a], [, b]) => (a < b ? -1 : a > b ? 1 : 0));
+    const text = sorted.map(([line]) => line).join("\n");
+    return toHex(blake2s(utf8.encode(text), { dkLen: 16 }));
+  }
+
+  close(): Promise<void> {
+    return this.#replica.close();
+  }
+}
+
+export async function answerReplica(
+  given: { readonly steps: readonly Step[] },
+  program: ReplicaProgram,
+): Promise<unknown> {
+  const actor = await Actor.open(program);
+  const steps: unknown[] = [];
+  for (const step of given.steps) {
+    const error = await actor.take(step);
+    steps.push({
+      seen: await actor.seen(),
+      ...(step.do === "exchange" ? { request: actor.transport.asked } : {}),
+      ...(error === null ? {} : { error }),
+    });
+  }
+  const scopes = actor
+    .rows("SELECT scope, version, count, digest FROM holdfast_scope ORDER BY scope")
+    .map((row) => row.map(tagged));
+  await actor.close();
+  return { steps, scopes };
+}
+
+/** As Python writes a request: what has its default is left out. */
+function withoutDefaults(request: object): object {
+  const kept = Object.entries(request).filter(([, value]: [string, unknown]) =>
+    typeof value === "object" && value !== null
+      ? Object.keys(value).length > 0
+      : value !== "" && value !== 0,
+  );
+  return Object.fromEntries(kept);
+}

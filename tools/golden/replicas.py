@@ -1,0 +1,262 @@
+"""Whole replicas: local SQL, exchanges, a person's decisions, and what the tables say after each.
+
+The inputs are recorded from random work of two devices at a real server in this process (schema and
+work are those of the system tests): each step of one of them, and the answers it got. How a replica
+gets from a step to its tables is its own business; what is compared is what others can see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from golden import ROOT, Case, Family
+from golden.values import tagged, untagged
+from holdfast.core.errors import HoldfastError, Offline
+from holdfast.core.values import encode
+from holdfast.protocol.messages import ExchangeRequest, VerifyRequest
+from holdfast.replica.answer import Answer, receive
+from holdfast.replica.host import Host
+from holdfast.replica.memory import MemoryTransport
+from holdfast.replica.replica import Replica
+from holdfast.schema.model import Schema
+
+START_US = 1_795_000_000_000_000
+Step = dict[str, Any]
+
+
+class Names:
+    """Random names by the order in which they appear: which they are is nobody's business."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {"": 0}
+
+    def of(self, name: str) -> int:
+        return self._known.setdefault(name, len(self._known))
+
+
+def plain(request: dict[str, Any], names: Names) -> dict[str, Any]:
+    """A request as it is compared: without random names, and each transaction as the set it is."""
+    kept = {key: value for key, value in request.items() if key != "report"}
+    kept["nonce"] = [names.of(request["nonce"]["since"]), names.of(request["nonce"]["to"])]
+    kept["transactions"] = [
+        {
+            **{key: value for key, value in transaction.items() if key != "id"},
+            "changes": sorted(transaction["changes"], key=_place),
+        }
+        for transaction in request.get("transactions", [])
+    ]
+    return kept
+
+
+def _place(change: dict[str, Any]) -> str:
+    name = [change["table"], change["key"]]
+    return json.dumps(name, ensure_ascii=False, separators=(",", ":"))
+
+
+class Recorded:
+    """A transport that answers with what was recorded, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+        self.step: Step = {}
+        self._names = Names()
+        self._ids: dict[int, str] = {}
+
+    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+        self.asked = plain(msgspec.to_builtins(request), self._names)
+        self._ids |= {transaction.number: transaction.id for transaction in request.transactions}
+        if self.step.get("lost"):
+            raise Offline("the answer was lost", code="timeout")
+        head = json.loads(self.step["lines"][0]) | {"echo": echo}
+        for outcome in head.get("outcomes", []):
+            outcome["id"] = self._ids[outcome["number"]]
+        lines = [json.dumps(head), *self.step["lines"][1:]]
+        return receive(
+            [f"{line}\n".encode() for line in lines], echo=echo,
+            sent_us=self.step["sent"], received_us=self.step["received"],
+        )  # fmt: skip
+
+    def verify(self, request: VerifyRequest, echo: str) -> Answer:
+        raise AssertionError(f"nothing differs here: {request} {echo}")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Actor:
+    """One replica that takes steps, from a recording or for one."""
+
+    def __init__(self, folder: str, schema: Schema, transport: Any) -> None:
+        self.now_us = START_US
+        host = Host(now_us=lambda: self.now_us)
+        self.replica = Replica.open(
+            Path(folder) / "replica.db", schema, transport=transport, host=host, synchronous="OFF"
+        )
+
+    def take(self, step: Step) -> str | None:
+        """Do one step; the code of the error it ended with."""
+        self.now_us = step["now"]
+        replica = self.replica
+        try:
+            match step["do"]:
+                case "write":
+                    with replica.transaction() as tx:
+                        for sql, params in step["statements"]:
+                            tx.execute(sql, [untagged(param) for param in params])
+                case "exchange":
+                    replica._exchange().exchange()
+                case "resolve":
+                    for conflict in replica.conflicts()[:1]:
+                        replica.resolve(conflict.id, keep=step["keep"])
+                case "retry":
+                    for item in replica.refused()[:1]:
+                        replica.retry(item.id)
+                case "discard":
+                    for item in replica.refused()[:1]:
+                        replica.discard(item.id)
+        except HoldfastError as error:
+            return error.code
+        return None
+
+    def seen(self) -> str:
+        """A hash of all rows, of every row's state, and of what waits for a person."""
+        lines: list[str] = []
+        for table in self.replica.schema.all_tables:
+            columns = ", ".join(f'"{name}"' for name in table.column_names)
+            rows = self.replica.query(f"SELECT {columns} FROM {table.name}")
+            lines += [f"{table.name} {encode(row).hex()}" for row in rows]
+        states = self.replica.query("SELECT tbl, key, state FROM holdfast_row_status")
+        lines += [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in states]
+        lines += [f"{item.number} {item.state} {item.code}" for item in self.replica.refused()]
+        text = "\n".join(sorted(lines))
+        return hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
+
+
+def _answer(given: dict[str, Any]) -> Any:
+    schema = Schema.from_json(json.dumps(given["schema"]))
+    transport = Recorded()
+    out = []
+    with tempfile.TemporaryDirectory() as folder:
+        actor = Actor(folder, schema, transport)
+        with closing(actor.replica):
+            for step in given["steps"]:
+                transport.step, transport.asked = step, {}
+                error = actor.take(step)
+                result = {"seen": actor.seen()}
+                if step["do"] == "exchange":
+                    result["request"] = transport.asked
+                if error is not None:
+                    result["error"] = error
+                out.append(result)
+            scopes = actor.replica.query(
+                "SELECT scope, version, count, digest FROM holdfast_scope ORDER BY scope"
+            )
+    return {"steps": out, "scopes": [[tagged(value) for value in row] for row in scopes]}
+
+
+# --- recording ----------------------------------------------------------------------------------
+
+
+class Wire(MemoryTransport):
+    """The line of the device that is recorded."""
+
+    step: Step
+
+    def _call(self, serve: Any, request: Any, echo: str, kind: Any) -> Answer:
+        answer = super()._call(serve, request, echo, kind)
+        if self.step.get("lost"):
+            raise Offline("the answer was lost", code="timeout")
+        spool = answer._spool
+        body = spool._part(0, spool._size).decode()
+        self.step["lines"] = body.splitlines()
+        self.step |= {"sent": answer.sent_us, "received": answer.received_us}
+        return answer
+
+
+def _record(seed: int, steps: int) -> dict[str, Any]:
+    sys.path.insert(0, str(ROOT / "engine" / "tests" / "system"))
+    import bazaar
+
+    from holdfast.server.principal import Principal
+    from holdfast.server.service import Service
+    from holdfast.server.sqlite_store import SqliteStore
+
+    dice = random.Random(seed)
+    scopes = {"catalog", "tasks", "store/1", "store/2"}
+    with tempfile.TemporaryDirectory() as folder:
+        now = [START_US]
+        store = SqliteStore(f"{folder}/server.db", bazaar.SCHEMA, random_bytes=dice.randbytes)
+        service = Service(
+            bazaar.SCHEMA, store, rules=bazaar.RULES, now_us=lambda: now[0],
+            random_bytes=dice.randbytes,
+        )  # fmt: skip
+        actors: list[tuple[Actor, Wire, bazaar.Work]] = []
+        numbers = itertools.count(1)
+        for name in ("one", "two"):
+            principal = Principal(device=name, user=name, read=sorted(scopes), write=sorted(scopes))
+            wire = Wire(service, principal, now_us=lambda: now[0] + 250_000)
+            (Path(folder) / name).mkdir()
+            actor = Actor(f"{folder}/{name}", bazaar.SCHEMA, wire)
+            actors.append((actor, wire, bazaar.Work(random.Random(f"{seed}{name}"), numbers)))
+        taken: list[Step] = []
+        while len(taken) < steps:
+            actor, wire, work = actors[dice.random() < 0.4]
+            now[0] += dice.randint(1_000, 5_000_000)
+            step = _some_step(dice, actor, work, now[0] + 250_000)
+            wire.step = step
+            error = actor.take(step)
+            if error is not None and step["do"] == "exchange" and "lines" not in step:
+                step["lost"] = True
+            if actor is actors[0][0]:
+                taken.append(step)
+        for actor, _, _ in actors:
+            actor.replica.close()
+        store.close()
+    schema = json.loads(bazaar.SCHEMA.to_json())
+    return {"schema": schema, "steps": taken}
+
+
+def _some_step(dice: random.Random, actor: Actor, work: Any, now: int) -> Step:
+    import bazaar
+
+    kind = dice.random()
+    if kind < 0.55:
+        seen = bazaar.dump(actor.replica.query)
+        statements = work.transaction(seen, ("1", "2"), now)
+        return {
+            "do": "write", "now": now,
+            "statements": [[sql, [*map(tagged, params)]] for sql, params in statements],
+        }  # fmt: skip
+    if kind < 0.62:
+        return {"do": "resolve", "now": now, "keep": dice.choice(("mine", "theirs"))}
+    if kind < 0.67:
+        return {"do": dice.choice(("retry", "discard")), "now": now}
+    return {"do": "exchange", "now": now, **({"lost": True} if dice.random() < 0.15 else {})}
+
+
+def _inputs() -> Iterator[Case]:
+    for seed in range(10):
+        yield f"bazaar {seed}", _record(seed, 60)
+
+
+REPLICA = Family(
+    name="replica",
+    about="Steps of a replica: SQL in a local transaction, an exchange with the answer it got (or "
+    "lost), decisions of a person; after each the request that was sent, and a hash of all rows "
+    "and their states. Nonces count by appearance; the outcomes of an answer get the ids that were "
+    "sent with their numbers.",
+    inputs=_inputs,
+    answer=_answer,
+    recorded=True,
+)
