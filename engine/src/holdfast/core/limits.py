@@ -124,6 +124,18 @@ REMOVALS_RETENTION_DAYS = 180
 costs a few round trips more, and loses nothing; a busy scope takes some 100 bytes a commit."""
 NUMBERS_RETENTION_DAYS = 400
 """Of what became of a transaction, once its device knows: a year, and a month to ask about it."""
+MAINTENANCE_LOOK_MS = 30_000
+"""How often a process asks whether a job of maintenance is due."""
+RETENTION_EVERY_MS = 3600 * 1000
+DEEP_CHECK_EVERY_MS = 24 * 3600 * 1000
+SLOW_REQUEST_MS = 5_000
+"""Slower ones are logged as warnings."""
+READY_WAIT_MS = 1_000
+"""For the database's writer, when it is asked whether the server is ready."""
+GROW_WAIT_S = 3600
+"""For another process that hashes the rows of tables that got columns."""
+CHECK_BITE_ROWS = 2000
+"""Rows looked at in one snapshot of a deep check, or hashed anew in one transaction."""
 RETENTION_BITE_ROWS = 2000
 """Rows forgotten in one transaction: few enough that a push hardly waits."""
 JOURNAL_PAGE_MAX = 1000

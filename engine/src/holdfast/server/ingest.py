@@ -2,7 +2,7 @@
 
 Knows: notes of the capture triggers, and rows as they are stored. Must not know: who wrote them.
 A direct write is never refused: it has happened. A row that it made unreadable for scopes is in no
-scope, and logged. A deep check finds what even the triggers did not see.
+scope, and logged.
 
 Upholds I12, I14, I36.
 """
@@ -10,11 +10,8 @@ Upholds I12, I14, I36.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 
-from holdfast.core.digest import row_hash
 from holdfast.core.errors import Refuse
 from holdfast.core.keys import key_values
 from holdfast.core.merge import Author, RowChange, merge
@@ -29,8 +26,8 @@ from holdfast.core.rows import (
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.conflicts import follow
-from holdfast.server.feed import Touched, scopes_of
-from holdfast.server.merge_batch import SERVER, Batch, difference, server_row
+from holdfast.server.feed import Touched
+from holdfast.server.merge_batch import SERVER, Batch, difference
 from holdfast.server.store import Note, Row, Stored, Writer
 
 CHUNK_ROWS = 1000
@@ -129,75 +126,3 @@ def overwritten(before: ServerRow, now: Row | None, now_us: int, incarnation: in
         image = before.image if before.values is None else before.values
         return ServerRow(rev, None, image, before.row or stamp, before.columns, stamp)
     return ServerRow(rev, now, None, stamp, {}, None)
-
-
-def deep_check(
-    writer: Writer, schema: Schema, *, now_us: int, random_bytes: Callable[[int], bytes]
-) -> list[Touched]:
-    """Compare all stored rows with the feeds; rows that differ are taken as written directly.
-
-    Notes must have been ingested. What changed is returned, to be published.
-    """
-    touched: list[Touched] = []
-    writer.hold(writer.scope_names())
-    for table in schema.all_tables:
-        places = _differing(writer, table)
-        if not places:
-            continue
-        stored = writer.stored(table, list(places))
-        batch = Batch(writer, schema, random_bytes)
-        for key, before_scopes in places.items():
-            found = stored.get(key)
-            values = None if found is None else found.values
-            before = server_row(found)
-            row = overwritten(before, values, now_us, new_incarnation(random_bytes))
-            batch.hold(table, key, stored=before, written=values, current=row)
-            touched.append(
-                Touched(table, key, tuple(before_scopes), scopes_of(table, values), values)
-            )
-        batch.flush()
-    return touched
-
-
-def _differing(writer: Writer, table: Table) -> dict[str, set[str]]:
-    """Keys of rows that the feeds do not have as they are, with the scopes that list them."""
-    found: dict[str, set[str]] = defaultdict(set)
-    rows = writer.scan(table)
-    while piece := list(islice(rows, CHUNK_ROWS)):
-        wanted: dict[str, list[tuple[str, Row]]] = defaultdict(list)
-        for key, row in piece:
-            for scope in scopes_of(table, row):
-                wanted[scope].append((key, row))
-        states = writer.scopes(wanted)
-        for scope, items in wanted.items():
-            listed = writer.hashes(scope, table, [key for key, _ in items])
-            secret = states[scope].key if scope in states else b""
-            for key, row in items:
-                if listed.get(key) != row_hash(secret, table.name, key, row):
-                    found[key].update([scope] if key in listed else [])
-    for scope, key in _unfounded(writer, table):
-        found[key].add(scope)
-    return found
-
-
-def _unfounded(writer: Writer, table: Table) -> Iterator[tuple[str, str]]:
-    """Live feed entries whose row is gone, or is not in that scope."""
-    entries = writer.feed_of(table)
-    while piece := list(islice(entries, CHUNK_ROWS)):
-        scopes = {
-            key: scopes_of(table, row)
-            for key, _, row in writer.rows(table, list({key for _, key, _ in piece}))
-        }
-        for scope, key, _ in piece:
-            if scope not in scopes.get(key, ()):
-                yield scope, key
-
-
-def rehash(writer: Writer, schema: Schema, names: tuple[str, ...]) -> Iterator[Touched]:
-    """Rows of tables that got columns: their revisions stay, their hashes and versions are new."""
-    writer.hold(writer.scope_names())
-    for name in names:
-        table = schema.by_name[name]
-        for key, row in writer.scan(table):
-            scopes = scopes_of(table, row)
-            yield Touched(table, key, scopes, scopes, row)

@@ -21,7 +21,9 @@ from holdfast.schema.model import Table
 from holdfast.server.postgres_errors import translated
 from holdfast.server.postgres_registry import PostgresRegistry
 from holdfast.server.store import Device, JournalEntry, Moved, Row, Scope, Stored
+from holdfast.sql.names import names
 from holdfast.sql.postgres import Program, text_array
+from holdfast.sql.postgres_tables import STORAGE
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -186,6 +188,34 @@ class PostgresReads:
                 (table.name, text_array(keys)),
             )
         )
+
+    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
+        return dict(
+            self._run(
+                "SELECT key, hash FROM holdfast_feed WHERE scope = $1 AND tbl = $2 "
+                "AND key = ANY ($3::text[]) AND NOT removed",
+                (scope, table.name, text_array(keys)),
+            )
+        )
+
+    def page(
+        self, table: Table, after: Sequence[Value] | None, limit: int
+    ) -> list[tuple[str, Row]]:
+        scan, order = self._program.tables[table.name].scan, names(table.key, "t.")
+        where, params = "", list[object](after or ())
+        if after is not None:
+            types = [f"${n}::{STORAGE[c.type]}" for n, c in enumerate(table.key_columns, start=1)]
+            where = f"WHERE ({order}) > ({', '.join(types)})"
+        sql = f"{scan} {where} ORDER BY {order} LIMIT ${len(params) + 1}"
+        return [(key, tuple(row)) for key, *row in self._run(sql, (*params, limit))]
+
+    def entries(self, after: tuple[str, str, str], limit: int) -> list[tuple[str, str, str]]:
+        rows = self._run(
+            "SELECT scope, tbl, key FROM holdfast_feed WHERE (scope, tbl, key) > ($1, $2, $3) "
+            "AND NOT removed ORDER BY scope, tbl, key LIMIT $4",
+            (*after, limit),
+        )
+        return [(scope, table, key) for scope, table, key in rows]
 
     def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
         where, params = ["true"], list[object]()

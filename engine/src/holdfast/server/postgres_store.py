@@ -57,6 +57,9 @@ _SETTINGS = (
     f"SET lock_timeout = {DATABASE_WAIT_MS}"
 )
 _LOCK_LAYOUT = "SELECT pg_advisory_xact_lock(hashtextextended('holdfast ' || current_schema(), 0))"
+_TRY_ALONE = (
+    "SELECT pg_try_advisory_lock(hashtextextended('holdfast ' || $1 || ' ' || current_schema(), 0))"
+)
 _BEGIN_READ = (
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT EXISTS (SELECT FROM holdfast_dirty), "
     "(SELECT fingerprint FROM holdfast_state)"
@@ -293,6 +296,21 @@ class PostgresStore:
                 generation = snapshot.registry.generation()
             self._relay = Relay(self._connect, self.epoch, publish, generation=generation)
         return self._relay.committed
+
+    @contextlib.contextmanager
+    def alone(self, job: str) -> Iterator[bool]:
+        """By a lock of a connection of its own, which ends with the process."""
+        with translated(), contextlib.closing(self._connect()) as db:
+            ((alone,),) = db.execute(_TRY_ALONE, (job,)).fetchall()
+            yield bool(alone)
+
+    def check_ready(self) -> None:
+        with self._borrowed(self._writers) as db:
+            try:
+                with translated():
+                    db.execute("BEGIN; UPDATE holdfast_state SET stale = stale; ROLLBACK")
+            finally:
+                _rollback(db)
 
     def written_elsewhere(self) -> bool:
         with self._borrowed(self._readers) as db, translated():

@@ -31,6 +31,20 @@ class PostgresUpkeep:
         with translated(self._program):
             return [(first, second) for first, second in self._db.execute(sql, params).fetchall()]
 
+    def last_run(self, job: str) -> int:
+        with translated(self._program):
+            rows = self._db.execute(
+                "SELECT at FROM holdfast_job WHERE name = $1", (job,)
+            ).fetchall()
+        return int(rows[0][0]) if rows else 0
+
+    def ran(self, job: str, at: int) -> None:
+        self._change(
+            "INSERT INTO holdfast_job (name, at) VALUES ($1, $2) "
+            "ON CONFLICT (name) DO UPDATE SET at = excluded.at",
+            job, at,
+        )  # fmt: skip
+
     def mark_scopes(self, at: int, limit: int) -> int:
         return self._change(
             "UPDATE holdfast_commit AS c SET at = $1 FROM (SELECT s.scope, s.head "

@@ -338,15 +338,6 @@ class PostgresWriter(PostgresReads):
 
     # Feeds
 
-    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
-        return dict(
-            self._run(
-                "SELECT key, hash FROM holdfast_feed WHERE scope = $1 AND tbl = $2 "
-                "AND key = ANY ($3::text[]) AND NOT removed",
-                (scope, table.name, text_array(keys)),
-            )
-        )
-
     def put_feed(self, entries: Sequence[FeedEntry]) -> None:
         if entries:
             self._run(
@@ -387,16 +378,6 @@ class PostgresWriter(PostgresReads):
 
     def forget_notes(self, table: Table) -> None:
         """They are gone since they were read."""
-
-    def scan(self, table: Table) -> Iterator[tuple[str, Row]]:
-        for key, *row in self._stream(self._program.tables[table.name].scan):
-            yield key, tuple(row)
-
-    def feed_of(self, table: Table) -> Iterator[tuple[str, str, bytes]]:
-        yield from self._stream(
-            "SELECT scope, key, hash FROM holdfast_feed WHERE tbl = $1 AND NOT removed",
-            (table.name,),
-        )
 
     # Journal, rules, savepoints
 

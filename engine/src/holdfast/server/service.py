@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from holdfast.core.clock import choose_offset
-from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import SEEN_INTERVAL_MS
+from holdfast.core.errors import DatabaseBusy, ProtocolError
+from holdfast.core.limits import GROW_WAIT_S, SEEN_INTERVAL_MS
+from holdfast.core.values import Value
 from holdfast.protocol.messages import (
     Checkpoint,
     ExchangeRequest,
@@ -31,14 +33,15 @@ from holdfast.protocol.messages import (
     VerifyRequest,
 )
 from holdfast.protocol.version import PROTOCOL
-from holdfast.schema.model import Schema
+from holdfast.schema.model import Schema, Table
 from holdfast.server.checks import below_floor, check_checkpoint, check_nonces, check_request, since
 from holdfast.server.decide import Engine, Sender
+from holdfast.server.deep_check import Suspects, rehash, settle, suspects
 from holdfast.server.feed import Touched, ensure_scopes, publish
 from holdfast.server.file_builder import Builder
 from holdfast.server.file_links import is_good, no_such_file
 from holdfast.server.files import StoredFile
-from holdfast.server.ingest import deep_check, ingest, rehash
+from holdfast.server.ingest import ingest
 from holdfast.server.journal import read_journal
 from holdfast.server.offers import FilePolicy, Offers
 from holdfast.server.principal import Principal
@@ -385,19 +388,26 @@ class Service:
             self._generation = generation
             self._moved({RIGHTS: generation})
 
-    def deep_check(self) -> int:
+    def deep_check(self, *, proceed: Callable[[], bool] = lambda: True) -> int:
         """Recompute the hashes of all stored rows; how many differed from the feeds.
 
         Rows that differ (changed behind the triggers' back, or damaged) are taken as written
-        directly, and logged.
+        directly, and logged. It goes page by page and locks nothing but what differs; ``proceed``
+        is asked before each page.
         """
-        self._ingest_alone()
+        return sum(
+            self._settle(table, keys)
+            for table, keys in suspects(self._schema, self._snapshot, proceed)
+        )
 
+    def _settle(self, table: Table, keys: Suspects) -> int:
         def work(writer: Writer) -> tuple[list[Touched], dict[str, int]]:
-            found = deep_check(
-                writer, self._schema, now_us=self._now_us(), random_bytes=self._random_bytes
-            )
-            return found, publish(writer, found, self._random_bytes)
+            versions = publish(writer, self._ingest(writer, self._now_us()), self._random_bytes)
+            found = settle(
+                writer, self._schema, table, keys,
+                now_us=self._now_us(), random_bytes=self._random_bytes,
+            )  # fmt: skip
+            return found, versions | publish(writer, found, self._random_bytes)
 
         touched, versions = self._store.transact(work)
         for item in touched:
@@ -451,16 +461,36 @@ class Service:
         if self._store.unwatched:
             logger.warning("capture triggers were missing or changed; all rows are checked")
             self.deep_check()
-        stale = self._store.stale_tables
-        if not stale:
-            return
+        for _ in range(GROW_WAIT_S * 10):
+            if not self._store.stale_tables:
+                return
+            with self._store.alone("grow") as alone:
+                if alone:
+                    self._grow()
+                    return
+            time.sleep(0.1)  # another process is at it
+        raise DatabaseBusy("another process hashes the rows of a grown schema, and does not end")
+
+    def _grow(self) -> None:
+        """Hash the rows of tables that got columns, a page in each transaction; begun again by
+        whoever starts next, when it is interrupted."""
         self._ingest_alone()
+        for name in self._store.stale_tables:
+            table = self._schema.by_name[name]
+            after: tuple[Value, ...] | None = None
+            while True:
 
-        def work(writer: Writer) -> None:
-            publish(writer, rehash(writer, self._schema, stale), self._random_bytes)
-            self._store.clear_stale(writer)
+                def work(
+                    writer: Writer, table: Table = table, after: tuple[Value, ...] | None = after
+                ) -> tuple[tuple[Value, ...] | None, dict[str, int]]:
+                    touched, place = rehash(writer, table, after)
+                    return place, publish(writer, touched, self._random_bytes)
 
-        self._store.transact(work)
+                after, versions = self._store.transact(work)
+                self._moved(versions)
+                if after is None:
+                    break
+        self._store.transact(self._store.clear_stale)
 
     def _moved(self, versions: Mapping[str, int]) -> None:
         if versions and self._on_commit is not None:

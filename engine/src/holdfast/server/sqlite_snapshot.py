@@ -17,6 +17,7 @@ from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.sqlite_registry import SqliteRegistry
 from holdfast.server.store import Device, JournalEntry, Moved, Row, Scope, Stored
+from holdfast.sql.names import names
 from holdfast.sql.server import TableSql, any_notes, select_children, table_sql
 from holdfast.sqlite.driver import Connection
 
@@ -182,6 +183,31 @@ class SqliteReads:
             )
         }
 
+    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for key, digest in self._db.execute(
+            "SELECT f.key, f.hash FROM json_each(?) AS j CROSS JOIN holdfast_feed AS f "
+            "ON f.scope = ? AND f.tbl = ? AND f.key = j.value WHERE NOT f.removed",
+            (json_text(list(keys)), scope, table.name),
+        ):
+            assert isinstance(key, str) and isinstance(digest, bytes)
+            found[key] = digest
+        return found
+
+    def page(
+        self, table: Table, after: Sequence[Value] | None, limit: int
+    ) -> list[tuple[str, Row]]:
+        sql, params = page_sql(table, self._program.tables[table.name].scan, after, limit)
+        return [(str(key), tuple(row)) for key, *row in self._db.execute(sql, params)]
+
+    def entries(self, after: tuple[str, str, str], limit: int) -> list[tuple[str, str, str]]:
+        rows = self._db.execute(
+            "SELECT scope, tbl, key FROM holdfast_feed WHERE (scope, tbl, key) > (?, ?, ?) "
+            "AND NOT removed ORDER BY scope, tbl, key LIMIT ?",
+            (*after, limit),
+        )
+        return [(str(scope), str(table), str(key)) for scope, table, key in rows]
+
     def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
         where, params = ["1"], list[Value]()
         for condition, value in (("tbl = ?", table), ("key = ?", key), ("number < ?", before)):
@@ -236,6 +262,17 @@ class SqliteSnapshot(SqliteReads):
         if self._open:
             self._open = False
             self._release(self._db)
+
+
+def page_sql(
+    table: Table, scan: str, after: Sequence[Value] | None, limit: int
+) -> tuple[str, tuple[Value, ...]]:
+    """A look at the rows after a key, in the order of the primary key."""
+    order = names(table.key, "t.")
+    if after is None:
+        return f"{scan} ORDER BY {order} LIMIT ?", (limit,)
+    marks = ", ".join("?" * len(table.key))
+    return f"{scan} WHERE ({order}) > ({marks}) ORDER BY {order} LIMIT ?", (*after, limit)
 
 
 def _image(table: Table, packed: Value) -> Row | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import cast
 
 from holdfast.core.errors import DatabaseError, SchemaError, SchemaMoved
+from holdfast.core.limits import READY_WAIT_MS
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema
 from holdfast.server.directory_files import DirectoryFiles
@@ -263,6 +264,24 @@ class SqliteStore:
         """Raises ``SchemaMoved`` when the database was made to grow since it was opened."""
         if stored != self._fingerprint:
             raise SchemaMoved("another process has opened this database with another schema")
+
+    @contextmanager
+    def alone(self, job: str) -> Iterator[bool]:  # noqa: ARG002 - one process, whatever the job
+        """Only one process serves a file."""
+        yield True
+
+    def check_ready(self) -> None:
+        if not self._lock.acquire(timeout=READY_WAIT_MS / 1000):
+            return  # whoever holds it is writing
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE holdfast_state SET applying = 0")
+        finally:
+            try:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+            finally:
+                self._lock.release()
 
     def written_elsewhere(self) -> bool:
         with self._lock:

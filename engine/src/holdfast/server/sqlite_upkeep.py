@@ -27,6 +27,17 @@ class SqliteUpkeep:
         assert isinstance(count, int)
         return count
 
+    def last_run(self, job: str) -> int:
+        rows = self._db.execute("SELECT at FROM holdfast_job WHERE name = ?", (job,))
+        return int(str(rows[0][0])) if rows else 0
+
+    def ran(self, job: str, at: int) -> None:
+        self._db.execute(
+            "INSERT INTO holdfast_job (name, at) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET at = excluded.at",
+            (job, at),
+        )
+
     def mark_scopes(self, at: int, limit: int) -> int:
         return self._change(
             "UPDATE holdfast_commit SET at = ? WHERE (scope, version) IN "

@@ -143,17 +143,6 @@ class SqliteWriter(SqliteReads):
 
     # Feeds and scopes
 
-    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
-        for key, digest in self._db.execute(
-            "SELECT f.key, f.hash FROM json_each(?) AS j CROSS JOIN holdfast_feed AS f "
-            "ON f.scope = ? AND f.tbl = ? AND f.key = j.value WHERE NOT f.removed",
-            (json_text(list(keys)), scope, table.name),
-        ):
-            assert isinstance(key, str) and isinstance(digest, bytes)
-            found[key] = digest
-        return found
-
     def put_feed(self, entries: Sequence[FeedEntry]) -> None:
         self._db.executemany(
             "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed) "
@@ -204,19 +193,6 @@ class SqliteWriter(SqliteReads):
 
     def forget_notes(self, table: Table) -> None:
         self._db.execute(f"DELETE FROM {change_table(table)} WHERE tx = 0")
-
-    def scan(self, table: Table) -> Iterator[tuple[str, Row]]:
-        for key, *row in self._db.iterate(self._program.tables[table.name].scan):
-            yield str(key), tuple(row)
-
-    def feed_of(self, table: Table) -> Iterator[tuple[str, str, bytes]]:
-        for scope, key, digest in self._db.iterate(
-            "SELECT f.scope, f.key, f.hash FROM holdfast_scope AS s CROSS JOIN holdfast_feed AS f "
-            "ON f.scope = s.scope AND f.tbl = ? WHERE NOT f.removed",
-            (table.name,),
-        ):
-            assert isinstance(scope, str) and isinstance(key, str) and isinstance(digest, bytes)
-            yield scope, key, digest
 
     # Journal, rules, savepoints
 

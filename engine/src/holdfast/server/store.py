@@ -197,6 +197,17 @@ class Snapshot(Protocol):
     def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
         """Revisions of rows by key text, also of rows that are gone."""
 
+    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
+        """Hashes of live feed entries by key text."""
+
+    def page(
+        self, table: Table, after: Sequence[Value] | None, limit: int
+    ) -> list[tuple[str, Row]]:
+        """Key text and values of rows, in the order of their keys' values, after a key."""
+
+    def entries(self, after: tuple[str, str, str], limit: int) -> list[tuple[str, str, str]]:
+        """Scope, table and key of live feed entries, in order, after a place."""
+
     def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
         """Entries with a lower number than ``before`` (0: all), newest first."""
 
@@ -249,9 +260,6 @@ class Writer(Snapshot, Protocol):
 
     def put_records(self, table: Table, records: Sequence[RowRecord]) -> None: ...
 
-    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
-        """Hashes of live feed entries by key text."""
-
     def put_feed(self, entries: Sequence[FeedEntry]) -> None: ...
 
     def put_scopes(self, scopes: Sequence[Scope]) -> None:
@@ -264,12 +272,6 @@ class Writer(Snapshot, Protocol):
         """Rows of a table that were written directly, each once."""
 
     def forget_notes(self, table: Table) -> None: ...
-
-    def scan(self, table: Table) -> Iterator[tuple[str, Row]]:
-        """All rows as they are stored, with their key text."""
-
-    def feed_of(self, table: Table) -> Iterator[tuple[str, str, bytes]]:
-        """Scope, key and hash of all live feed entries of a table."""
 
     def add_journal(self, entries: Sequence[JournalEntry]) -> None: ...
 
@@ -319,6 +321,12 @@ class Store(Protocol):
 
         ``publish`` is called with what this process and others have moved, from any thread.
         """
+
+    def alone(self, job: str) -> AbstractContextManager[bool]:
+        """Whether no other process on this database does this job now; none begins it inside."""
+
+    def check_ready(self) -> None:
+        """Whether it can be reached and written; nothing is changed. Raises ``DatabaseError``."""
 
     def written_elsewhere(self) -> bool:
         """Whether another process may have written directly since the last call; cheap."""

@@ -25,6 +25,12 @@ class Upkeep(Protocol):
     None of it takes the lock of a scope but ``raise_floor``.
     """
 
+    def last_run(self, job: str) -> int:
+        """When a job of maintenance was last done, by whichever process; 0: never."""
+
+    def ran(self, job: str, at: int) -> None:
+        """A job was done."""
+
     def mark_scopes(self, at: int, limit: int) -> int:
         """Mark the heads of scopes that have moved since they were last marked."""
 

@@ -122,7 +122,7 @@ class StoreConformance(FileConformance, RegistryConformance):
             kinds = {key: [type(value) for value in row] for key, row in found.items()}
             assert kinds == {row_key(EVERY, row): [type(v) for v in row] for row in ROWS}
             assert {k: s.values for k, s in snapshot.stored(EVERY, keys).items()} == found
-        assert dict(store.transact(lambda writer: list(writer.scan(EVERY)))) == found
+        assert dict(store.transact(lambda writer: writer.page(EVERY, None, 99))) == found
 
     def test_a_row_is_written_anew_and_deleted(self, store: Store) -> None:
         def work(writer: Writer) -> None:
@@ -329,6 +329,52 @@ class StoreConformance(FileConformance, RegistryConformance):
         with closing(store.read()) as snapshot:
             assert len(snapshot.journal(table="", key="", before=0, limit=9)) == 2
 
+    def test_rows_and_entries_come_in_pages(self, store: Store) -> None:
+        keys = [row_key(EVERY, row) for row in ROWS]
+
+        def work(writer: Writer) -> None:
+            writer.write(EVERY, first_gone=[], rows=ROWS)
+            writer.write(PART, first_gone=[], rows=[(n, None) for n in (10, 9, -1, 2)])
+            writer.put_scopes([_scope("all"), _scope("b")])
+            writer.put_feed(
+                [
+                    FeedEntry(scope, "item", key, 1, b"h", key == "x")
+                    for scope in ("b", "all")
+                    for key in ("z", "x", "a")
+                ]
+            )
+
+        store.transact(work)
+        with closing(store.read()) as snapshot:
+            found, after = [], None
+            for _ in ROWS:
+                ((key, row),) = snapshot.page(EVERY, after, 1)
+                found.append(key)
+                after = row[:3]
+            assert sorted(found) == sorted(keys)
+            assert snapshot.page(EVERY, after, 1) == []
+            assert [key for key, _ in snapshot.page(PART, None, 3)] == ["-1", "2", "9"]
+            assert [key for key, _ in snapshot.page(PART, (9,), 3)] == ["10"]
+            entries = [("all", "item", "a"), ("all", "item", "z"), ("b", "item", "a")]
+            assert snapshot.entries(("", "", ""), 3) == entries
+            assert snapshot.entries(entries[1], 9) == [entries[2], ("b", "item", "z")]
+
+    def test_it_remembers_when_a_job_was_done(
+        self, opened: Callable[[Schema], Store]
+    ) -> None:
+        with closing(opened(SCHEMA)) as store:
+            assert store.transact(lambda w: w.upkeep.last_run("job")) == 0
+            for at in (5, 9):
+                store.transact(lambda w, at=at: w.upkeep.ran("job", at))
+        with closing(opened(SCHEMA)) as store:
+            assert store.transact(lambda w: w.upkeep.last_run("job")) == 9
+
+    def test_it_says_that_it_is_ready(self, store: Store) -> None:
+        store.check_ready()
+        with store.alone("job") as alone:
+            assert alone
+        store.check_ready()
+
     # Forgetting in time
 
     def test_a_floor_rises_to_what_is_marked_and_only_removals_below_it_go(
@@ -477,4 +523,4 @@ class StoreConformance(FileConformance, RegistryConformance):
             store.read()
 
     def _items(self, store: Store) -> dict[str, Sequence[Any]]:
-        return dict(store.transact(lambda writer: list(writer.scan(ITEM))))
+        return dict(store.transact(lambda writer: writer.page(ITEM, None, 99)))

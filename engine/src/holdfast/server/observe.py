@@ -1,0 +1,107 @@
+"""What a server tells about itself: events, and whoever wants to hear them.
+
+Knows: what can happen, as data. Must not know: who listens, or how it is shown.
+An observer is a function. It is called in the thread in which something happened, after it happened,
+and must be quick; what it raises is logged and goes no further. No event holds a token, a key or a
+value of a row. By default nobody listens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requested:
+    """A request was answered. ``route``: the path as it is declared; ``code``: of a refusal of the
+    whole request. ``transactions``: that came up; ``rows``: that went down. An event stream is told
+    when it ends."""
+
+    id: str
+    method: str
+    route: str
+    status: int
+    ms: float
+    code: str = ""
+    device: str = ""
+    user: str = ""
+    transactions: int = 0
+    rows: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """A push was committed: transactions by outcome, refusals by code, conflicts opened."""
+
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    conflicts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A device asks for digests of ranges: it differs. ``expected``: it was away for long."""
+
+    ranges: int
+    expected: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """Direct writes were taken in."""
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """A transaction of the database was begun again. ``reason``: ``conflict`` or ``lost``."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRan:
+    """A job of maintenance has ended."""
+
+    job: str
+    ms: float
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileBuilt:
+    """A file for a first load or a catch-up was built."""
+
+    kind: str
+    ms: float
+    size_bytes: int
+    ok: bool
+
+
+Event = Requested | Pushed | Compared | Ingested | Retried | JobRan | FileBuilt
+Observer = Callable[[Event], None]
+
+
+def nobody(_event: Event) -> None:
+    """The default: nobody listens."""
+
+
+def guarded(observer: Observer) -> Observer:
+    """An observer that never disturbs what it observes."""
+    if observer is nobody:
+        return nobody
+
+    def tell(event: Event) -> None:
+        try:
+            observer(event)
+        except Exception:
+            log.exception("an observer failed")
+
+    return tell
