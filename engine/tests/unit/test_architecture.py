@@ -25,8 +25,8 @@ LAYERS = {
     "replica": 3,
     "server": 3,
     "testing": 4,
-    "cli": 4,
-    "sim": 4,
+    "cli": 5,
+    "sim": 5,
     "integrations": 4,
 }
 # `import holdfast` itself: the public names of the library, above what it shows and below nothing.

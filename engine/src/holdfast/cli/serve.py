@@ -9,6 +9,11 @@ import typer
 
 from holdfast.cli.output import CHECK_FAILED, document, out, reported
 from holdfast.core.errors import UsageError
+from holdfast.core.limits import (
+    JOURNAL_RETENTION_DAYS,
+    NUMBERS_RETENTION_DAYS,
+    REMOVALS_RETENTION_DAYS,
+)
 from holdfast.schema.load import load_schema
 
 
@@ -30,16 +35,38 @@ def serve(
         typer.Option(help="A reverse proxy's address: believe its X-Forwarded-For."),
     ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT of a listener for Prometheus; 0 takes a free one."),
+    ] = None,
+    drain: Annotated[
+        float, typer.Option(help="Seconds from a stop signal to the end of listening.", min=0)
+    ] = 0,
+    keep_removals: Annotated[
+        int, typer.Option(help="Days for which removals are remembered.", min=1)
+    ] = REMOVALS_RETENTION_DAYS,
+    keep_numbers: Annotated[
+        int, typer.Option(help="Days for which outcomes are remembered.", min=1)
+    ] = NUMBERS_RETENTION_DAYS,
+    keep_journal: Annotated[
+        int, typer.Option(help="Days for which automatic decisions are remembered.", min=1)
+    ] = JOURNAL_RETENTION_DAYS,
 ) -> None:
     """Serve replicas of a schema; prints ``ready URL`` when it listens."""
     from holdfast.cli import server_host
 
     with reported(as_json=False):
         server_host.logs_to_stderr(log_level)
-        server_host.run(
-            load_schema(schema), database, tokens, host=host, port=port, rules=rules,
-            proxies=proxy or (),
-        )  # fmt: skip
+        options = server_host.HostOptions(
+            host=host,
+            port=port,
+            rules=rules,
+            proxies=tuple(proxy or ()),
+            metrics=metrics,
+            drain_s=drain,
+            keep_days=(keep_removals, keep_numbers, keep_journal),
+        )
+        server_host.run(load_schema(schema), database, tokens, options)
 
 
 def check(

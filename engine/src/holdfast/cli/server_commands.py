@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli import people_commands
+from holdfast.cli import people_commands, stats_commands
 
 server = typer.Typer(
     name="server",
@@ -15,5 +15,12 @@ server = typer.Typer(
     no_args_is_help=True,
 )
 server.add_typer(people_commands.user)
-for command in (people_commands.enrol, people_commands.devices, people_commands.revoke):
+for command in (
+    people_commands.enrol,
+    people_commands.devices,
+    people_commands.revoke,
+    stats_commands.scopes,
+    stats_commands.stats,
+    stats_commands.purge,
+):
     server.command()(command)

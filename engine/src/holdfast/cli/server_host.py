@@ -5,11 +5,15 @@ Knows: the server's parts and structured logs. Must not know: command lines.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+import secrets
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,35 +21,94 @@ from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.schema.model import Schema
 from holdfast.server.assembly import open_server
 from holdfast.server.auth import TokenFile
+from holdfast.server.observe import nobody
 from holdfast.server.principal import Principal
+from holdfast.server.retention import Forgotten, Retention
 from holdfast.server.rules import Rule
 from holdfast.server.run import collect_rarely, serve
+from holdfast.server.store import Stats
+from holdfast.server.stores import open_store
+
+if TYPE_CHECKING:
+    from holdfast.integrations.prometheus import Metrics
 
 
-def run(
-    schema: Schema,
-    database: str,
-    tokens: Path | None,
-    *,
-    host: str,
-    port: int,
-    rules: str | None,
-    proxies: Collection[str] = (),
-) -> None:
-    """Serve until SIGTERM or SIGINT; prints ``ready URL`` when it listens. Without a file of
-    tokens, the people and devices in the database are let in."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOptions:
+    """Where and how a server runs. ``keep_days``: removals, numbers, journal."""
+
+    host: str
+    port: int
+    rules: str | None
+    proxies: tuple[str, ...]
+    metrics: str | None
+    drain_s: float
+    keep_days: tuple[int, int, int]
+
+
+def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions) -> None:
+    """Serve until SIGTERM or SIGINT; prints ``ready URL`` when it listens, after ``metrics URL``
+    if there is one. Without a file of tokens, the people and devices in the database are let in."""
     authenticate = None if tokens is None else TokenFile(tokens)
+    removals, numbers, journal = options.keep_days
+    retention = Retention(removals_days=removals, numbers_days=numbers, journal_days=journal)
+    metrics = None if options.metrics is None else _metrics()
     with open_server(
-        schema, database, authenticate, rules=_rules(rules), proxies=proxies
+        schema,
+        database,
+        authenticate,
+        rules=_rules(options.rules),
+        proxies=options.proxies,
+        retention=retention,
+        observer=metrics or nobody,
     ) as server:
         collect_rarely()
-        serve(server.app, host, port, _ready)
+        with contextlib.ExitStack() as stack:
+            if metrics is not None and options.metrics is not None:
+                metrics.watch(server)
+                url = stack.enter_context(metrics.served(*_address(options.metrics)))
+                _say(f"metrics {url}")
+            serve(server.app, options.host, options.port, _ready, drain_s=options.drain_s)
+
+
+def _metrics() -> Metrics:
+    try:
+        from holdfast.integrations.prometheus import Metrics
+    except ImportError:
+        raise UsageError(
+            "metrics need the extra holdfast[prometheus]", code="extra_missing"
+        ) from None
+    return Metrics()
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{text!r} is not HOST:PORT", code="bad_choice")
+    return host.strip("[]"), int(port)
 
 
 def deep_check(schema: Schema, database: str) -> int:
     """How many rows of a server's database differ from what their hashes say."""
-    with open_server(schema, database, _nobody) as server:
+    with open_server(schema, database, _nobody, maintain=False) as server:
         return server.service.deep_check()
+
+
+def purge(
+    schema: Schema, database: str, retention: Retention, progress: Callable[[Forgotten], bool]
+) -> Forgotten:
+    """Forget now what is to be forgotten; ``progress`` is called between bites."""
+    with open_server(schema, database, _nobody, maintain=False) as server:
+        return server.service.purge(retention, proceed=progress)
+
+
+def stats(schema: Schema, database: str) -> Stats:
+    """What a server's database holds."""
+    with (
+        contextlib.closing(open_store(schema, database, random_bytes=secrets.token_bytes)) as store,
+        contextlib.closing(store.read()) as snapshot,
+    ):
+        return snapshot.stats()
 
 
 def _nobody(_headers: Mapping[str, str]) -> Principal:
@@ -54,7 +117,11 @@ def _nobody(_headers: Mapping[str, str]) -> Principal:
 
 
 def _ready(url: str) -> None:
-    sys.stdout.write(f"ready {url}\n")
+    _say(f"ready {url}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
@@ -68,12 +135,25 @@ def _rules(where: str | None) -> list[Rule]:
         raise UsageError(f"no rules at {where}: {error}", code="no_rules") from None
 
 
+def _unfold(
+    _logger: object, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """What a request or a job tells, as fields of the line; without what is not known."""
+    for name in ("request", "forgotten"):
+        fields = event.pop(name, None)
+        if isinstance(fields, dict):
+            event.update((key, value) for key, value in fields.items() if value not in ("", None))
+    return event
+
+
 def logs_to_stderr(level: str) -> None:
     """Structured logs, one JSON object a line, on stderr."""
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise UsageError(f"{level!r} is not a log level", code="bad_choice")
     shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.ExtraAdder(),
+        _unfold,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

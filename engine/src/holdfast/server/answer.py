@@ -30,7 +30,7 @@ from holdfast.core.limits import (
 )
 from holdfast.protocol.codec import encode_error, encode_line
 from holdfast.protocol.compression import ENCODINGS, Encoding, pack_lines
-from holdfast.protocol.messages import Line
+from holdfast.protocol.messages import Line, Rows
 from holdfast.protocol.version import CONTENT_TYPE
 
 _BATCH_BYTES = 64 * KIB
@@ -48,10 +48,12 @@ class Lines:
         self._spool: IO[bytes] | None = None
         self._closed = threading.Event()
         self._broken = False
+        self.rows = 0
+        """How many were encoded so far."""
         self.encoding: Encoding | None = None
         self._whole = False
         try:
-            encoded = map(encode_line, source)
+            encoded = map(self._encode, source)
             start: list[bytes] = []
             size = 0
             for line in encoded:
@@ -71,6 +73,11 @@ class Lines:
     def whole(self) -> bool:
         """Whether the first batch is all there is."""
         return self._whole
+
+    def _encode(self, line: Line) -> bytes:
+        if type(line) is Rows:
+            self.rows += len(line.rows)
+        return encode_line(line)
 
     def take(self) -> bytes:
         """The next batch; empty at the end."""

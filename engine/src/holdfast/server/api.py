@@ -93,6 +93,9 @@ class ExchangeService(Protocol):
 
     def piece(self, file: StoredFile, number: int) -> bytes:
         """A piece of a file, from ``number * FILE_PIECE_BYTES`` on. Raises ``FileGone``."""
+
+    def check_ready(self) -> None:
+        """Raises ``DatabaseError`` when the database cannot be reached or written."""
         ...
 
     def now_us(self) -> int:

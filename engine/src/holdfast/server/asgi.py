@@ -18,6 +18,7 @@ import anyio.to_thread
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -36,10 +37,12 @@ from holdfast.protocol.codec import RequestT, decode_request
 from holdfast.protocol.compression import unpack_bounded
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.protocol.version import ECHO_HEADER, PROTOCOL
+from holdfast.server.access_log import AccessLog, Notes, notes_of
 from holdfast.server.answer import Lines, Streamed, error_response, json_response, line_headers
 from holdfast.server.api import Authenticator, ExchangeService
 from holdfast.server.events import Hub, Subscription
 from holdfast.server.file_answer import Downloads
+from holdfast.server.observe import Observer, guarded, nobody
 from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal
 from holdfast.server.request import Body, answer_encoding, body_encoding, checked_echo, echo_of
@@ -61,6 +64,7 @@ def asgi(
     heartbeat_ms: float = EVENT_HEARTBEAT_MS,
     answer_hold_ms: float = ANSWER_HOLD_MS,
     door: Door | None = None,
+    observer: Observer = nobody,
 ) -> Starlette:
     """The app. ``hub``: where the service publishes (``on_commit=hub.publish``) what has moved.
 
@@ -68,7 +72,8 @@ def asgi(
     wait before the rest are told to come back later. ``answer_hold_ms``: how long one who reads
     slowly may hold the database. ``door``: where devices enrol. The app does not close the service.
     It closes the hub when its lifespan ends; mounted in another app, do that at shutdown, or open
-    event streams will hold it up.
+    event streams will hold it up. ``observer`` hears of each request. ``app.state.waiting()``: how
+    many requests wait for a thread; ``app.state.stop()``: from now on it says that it is not ready.
     """
     shell = _Shell(
         service,
@@ -95,14 +100,18 @@ def asgi(
             Route("/v1/program", shell.answered(shell.program), methods=["GET"]),
             Route("/v1/journal", shell.answered(shell.journal), methods=["GET"]),
             Route("/v1/files/{id}", shell.answered(shell.file), methods=["GET"]),
+            Route("/v1/ready", shell.answered(shell.ready), methods=["GET"]),
             Route("/v1/health", shell.answered(shell.health), methods=["GET"]),
             *([] if door is None else door.routes(shell.answered)),
         ],
+        middleware=[Middleware(AccessLog, observer=guarded(observer))],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     app.state.hub = hub
+    app.state.waiting = shell.waiting
+    app.state.stop = shell.stop
     return app
 
 
@@ -121,6 +130,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     except ProtocolError:
         echo = ""
     code = _HTTP_CODES.get(error.status_code, "http")
+    notes_of(request.scope).code = code
     answer = ProtocolError(error.detail, code=code, status=error.status_code)
     return _finish(error_response(answer, echo=echo, headers=(error.headers or {}).items()), echo)
 
@@ -149,6 +159,16 @@ class _Shell:
         self._slow: set[Lines] = set()
         """Answers of which the rest waits in temporary files."""
         self._downloads = Downloads(service)
+        self._probe = anyio.CapacityLimiter(1)
+        self._stopping = False
+
+    def waiting(self) -> int:
+        """Requests that wait for a thread."""
+        return self._limiter.statistics().tasks_waiting
+
+    def stop(self) -> None:
+        """Not ready any more; what comes is still answered."""
+        self._stopping = True
 
     def answered(
         self, endpoint: Callable[[Request, Body, str], Awaitable[Response]]
@@ -163,7 +183,9 @@ class _Shell:
                     echo = echo_of(request.headers)
                     return _finish(await endpoint(request, body, echo), echo)
                 except Exception as error:  # noqa: BLE001 - every failure gets a code
-                    response = error_response(_as_protocol_error(error), echo=echo)
+                    failure = _as_protocol_error(error)
+                    notes_of(request.scope).code = failure.code
+                    response = error_response(failure, echo=echo)
                     await body.drain()
             except ClientDisconnect:
                 return Response(status_code=400)  # nobody reads it
@@ -178,9 +200,11 @@ class _Shell:
 
     async def _principal(self, request: Request) -> Principal:
         """Sheds load before any work; then asks who it is."""
-        if self._limiter.statistics().tasks_waiting >= self._queue_max:
+        if self.waiting() >= self._queue_max:
             raise ProtocolError("the server is busy", code="busy", status=503)
         principal = await self._run(self._authenticate, request.headers)
+        notes = notes_of(request.scope)
+        notes.device, notes.user = principal.device, principal.user
         if not principal.device:
             raise ProtocolError("no device is enrolled here yet", code="enrol_first", status=403)
         return principal
@@ -200,6 +224,7 @@ class _Shell:
         serve: Callable[..., Iterator[Line]],
     ) -> Response:
         principal = await self._principal(request)
+        notes = notes_of(request.scope)
         packed = body_encoding(request.headers)
         pieces = await body.read(compressed=packed is not None)
         encoding = answer_encoding(request.headers)
@@ -209,14 +234,16 @@ class _Shell:
             if packed is not None:
                 raw = unpack_bounded([raw], packed)
             message = decode_request(raw, kind)
+            notes.transactions = len(getattr(message, "transactions", ()))
             return Lines(serve(principal, message, echo=echo), encoding=encoding)
 
         lines = await self._run(begin)
         headers = line_headers(lines.encoding)
+        notes.rows = lines.rows
         if lines.whole:
             return Response(lines.take(), headers=headers)
         return Streamed(
-            self._batches(lines),
+            self._batches(lines, notes),
             headers=headers,
             hold_ms=self._answer_hold_ms,
             let_go=functools.partial(self._let_go, lines),
@@ -230,13 +257,22 @@ class _Shell:
         self._slow.add(lines)
         await self._run(lines.let_go)
 
-    async def _batches(self, lines: Lines) -> AsyncGenerator[bytes]:
+    async def _batches(self, lines: Lines, notes: Notes) -> AsyncGenerator[bytes]:
         try:
             while batch := await self._run(lines.take):
                 yield batch
         finally:
+            notes.rows = lines.rows
             with anyio.CancelScope(shield=True):
                 await self._run(lines.close)
+
+    async def ready(self, _request: Request, _body: Body, _echo: str) -> Response:
+        """Whether a proxy may send requests here: the database can be written, and nobody has asked
+        the server to stop. Opening the server has run its migrations."""
+        if self._stopping or self._hub.closed:
+            raise ProtocolError("the server is stopping", code="stopping", status=503)
+        await anyio.to_thread.run_sync(self._service.check_ready, limiter=self._probe)
+        return _json({"holdfast": PROTOCOL, "ready": True})
 
     async def health(self, request: Request, _body: Body, _echo: str) -> Response:
         """Answered at once, also under load: it measures the way, not the work."""

@@ -8,28 +8,29 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import threading
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from starlette.applications import Starlette
 
-from holdfast.core.errors import HoldfastError
-from holdfast.core.limits import FOREIGN_WRITE_POLL_MS
+from holdfast.core.limits import DEEP_CHECK_EVERY_MS, RETENTION_EVERY_MS
 from holdfast.schema.model import Schema
 from holdfast.server.api import Authenticator, StandingAuthenticator
 from holdfast.server.asgi import asgi
 from holdfast.server.enrolment import Enrolment
 from holdfast.server.events import Hub
+from holdfast.server.maintenance import Job, Maintenance, Proceed
+from holdfast.server.observe import Observer, guarded, nobody
 from holdfast.server.offers import FilePolicy
 from holdfast.server.people import People
 from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal
 from holdfast.server.registry_auth import RegistryAuth
+from holdfast.server.retention import Retention
 from holdfast.server.rights_watch import Judge, RightsWatch
 from holdfast.server.rules import Rule
 from holdfast.server.service import Service, Standing
@@ -37,9 +38,6 @@ from holdfast.server.store import Store
 from holdfast.server.stores import open_store
 
 log = logging.getLogger("holdfast.server")
-
-_PRUNE_EVERY_S = 3600.0
-_DEEP_CHECK_EVERY_S = 24 * 3600.0
 
 
 def _now_us() -> int:
@@ -50,20 +48,27 @@ def _now_us() -> int:
 class Server:
     """A server on its database. ``app`` is the ASGI app; mount it anywhere, or ``run.serve`` it.
 
-    While it is open, a thread looks for rows that others write straight into the database.
+    While it is open, threads look for rows that others write straight into the database, forget
+    what has been kept for long enough, and check the stored rows once a day.
     """
 
     service: Service
     hub: Hub
     app: Starlette
     people: People
-    _stop: threading.Event
-    _watcher: threading.Thread
+    _store: Store
+    _maintenance: Maintenance
     _rights: RightsWatch | None
 
+    def devices_seen(self, within_s: Sequence[float]) -> list[int]:
+        """How many devices have been here within so many seconds, for each; the last is all."""
+        now_us = _now_us()
+        since = [now_us - int(seconds * 1_000_000) for seconds in within_s]
+        with contextlib.closing(self._store.read()) as snapshot:
+            return snapshot.devices_since([*since, 0])
+
     def close(self) -> None:
-        self._stop.set()
-        self._watcher.join()
+        self._maintenance.close()
         if self._rights is not None:
             self._rights.close()
         self.hub.close()
@@ -90,17 +95,24 @@ def open_server(
     rules: Sequence[Rule] = (),
     proxies: Collection[str] = (),
     files: FilePolicy | None = None,
+    retention: Retention | None = None,
+    observer: Observer = nobody,
+    maintain: bool = True,
 ) -> Server:
     """Open or make the server's database and put an app over it.
 
     ``database``: a file of SQLite, or ``postgresql://user@host/name``. ``authenticate``: by default
     the registry in that database, with devices that enrol; then ``sign_in`` is asked for whoever
     shows no device token. ``proxies``: addresses of reverse proxies, whose word on where a request
-    comes from is believed. ``files``: from when on rows come as files. Raises ``SchemaError``
-    (``schema_mismatch``) or ``DatabaseError``.
+    comes from is believed. ``files``: from when on rows come as files. ``retention``: for how long
+    what is not data is kept. ``observer`` hears what happens. ``maintain``: False for a look at the
+    database that leaves its upkeep to others. Raises ``SchemaError`` (``schema_mismatch``) or
+    ``DatabaseError``.
     """
     hub = Hub()
+    observer = guarded(observer)
     store = open_store(schema, database, random_bytes=secrets.token_bytes)
+    store.observe(observer)
     if authenticate is None:
         authenticate = RegistryAuth(store, now_us=_now_us, sign_in=sign_in)
     standing = authenticate.standing if isinstance(authenticate, StandingAuthenticator) else None
@@ -115,23 +127,50 @@ def open_server(
             random_bytes=secrets.token_bytes,
             on_commit=tell,
             standing=standing,
+            observer=observer,
         )
     except BaseException:
         store.close()
         raise
-    stop = threading.Event()
-    watcher = threading.Thread(
-        target=_watch, args=(service, stop), name="holdfast-watcher", daemon=True
+    maintenance = Maintenance(
+        store,
+        poll=service.poll_foreign_writes,
+        jobs=_jobs(service, retention or Retention()),
+        now_us=_now_us,
+        observer=observer,
     )
-    watcher.start()
+    if maintain:
+        maintenance.start()
     people = People(store, now_us=_now_us, random_bytes=secrets.token_bytes, on_commit=tell)
     rights = None if standing is None else RightsWatch(hub, _judge(store, standing))
     door = None
     if isinstance(authenticate, RegistryAuth):
         enrolment = Enrolment(store, now_us=_now_us, random_bytes=secrets.token_bytes)
         door = Door(authenticate, enrolment, people, proxies)
-    app = asgi(service, authenticate, hub=hub, door=door)
-    return Server(service, hub, app, people, stop, watcher, rights)
+    app = asgi(service, authenticate, hub=hub, door=door, observer=observer)
+    return Server(service, hub, app, people, store, maintenance, rights)
+
+
+def _jobs(service: Service, retention: Retention) -> list[Job]:
+    def forget(proceed: Proceed) -> None:
+        done = service.purge(retention, proceed=lambda _done: proceed())
+        log.info("retention", extra={"forgotten": asdict(done)})
+
+    def check(proceed: Proceed) -> None:
+        differing = service.deep_check(proceed=proceed)
+        log.log(
+            logging.WARNING if differing else logging.INFO,
+            "deep_check", extra={"differing": differing},
+        )  # fmt: skip
+
+    def tidy(_proceed: Proceed) -> None:
+        service.tidy_files()
+
+    return [
+        Job(name="files", every_ms=RETENTION_EVERY_MS, run=tidy),
+        Job(name="retention", every_ms=RETENTION_EVERY_MS, run=forget),
+        Job(name="deep_check", every_ms=DEEP_CHECK_EVERY_MS, run=check),
+    ]
 
 
 def _judge(store: Store, standing: Standing) -> Judge:
@@ -142,23 +181,3 @@ def _judge(store: Store, standing: Standing) -> Judge:
             return standing(snapshot, principals)
 
     return judge
-
-
-def _watch(service: Service, stop: threading.Event) -> None:
-    """Until told to stop: take in what back-office SQL wrote, forget old decisions, and once a day
-    recompute every row's hash, so that damage to the file does not pass unnoticed."""
-    pruned = checked = time.monotonic()
-    while not stop.wait(FOREIGN_WRITE_POLL_MS / 1000):
-        try:
-            service.poll_foreign_writes()
-            if time.monotonic() - pruned > _PRUNE_EVERY_S:
-                pruned = time.monotonic()
-                service.purge()
-                service.tidy_files()
-            if time.monotonic() - checked > _DEEP_CHECK_EVERY_S:
-                checked = time.monotonic()
-                service.deep_check()
-        except HoldfastError as error:
-            log.warning("direct writes could not be taken in yet: %s", error)
-        except Exception:
-            log.exception("looking for direct writes failed")

@@ -1,10 +1,10 @@
 """Maintenance: what a server does by itself, in threads of its own.
 
-Knows: jobs, when each is due, and that some are done by one process at a time. Must not know: what a
-job does.
-Direct writes are looked for all the time, in every process. The other jobs are rare and may be long:
-a second thread asks the database when each was last done by anybody, and does it alone. A job that
-fails is logged and tried again later; it never ends the thread.
+Knows: jobs, when each is due, and that some are done by one process at a time. Must not know: what
+a job does.
+Direct writes are looked for all the time, in every process. The other jobs are rare and may be
+long: a second thread asks the database when each was last done by anybody, and does it alone. A
+job that fails is logged and done again when it is due again; it never ends the thread.
 
 Upholds I31 and I36 (damage does not pass unnoticed).
 """

@@ -1,8 +1,8 @@
 """What a server tells about itself: events, and whoever wants to hear them.
 
 Knows: what can happen, as data. Must not know: who listens, or how it is shown.
-An observer is a function. It is called in the thread in which something happened, after it happened,
-and must be quick; what it raises is logged and goes no further. No event holds a token, a key or a
+An observer is a function. It is called in the thread in which something happened, afterwards, and
+must be quick; what it raises is logged and goes no further. No event holds a token, a key or a
 value of a row. By default nobody listens.
 """
 
@@ -45,11 +45,18 @@ class Pushed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """A device asks for digests of ranges: it differs. ``expected``: it was away for long."""
+class Missed:
+    """A device was away for longer than removals are remembered; it will compare these scopes."""
 
-    ranges: int
-    expected: bool = False
+    scopes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A device begins to compare scopes: it differs from the server. Those of ``Missed`` count
+    too."""
+
+    scopes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +92,7 @@ class FileBuilt:
     ok: bool
 
 
-Event = Requested | Pushed | Compared | Ingested | Retried | JobRan | FileBuilt
+Event = Requested | Pushed | Missed | Compared | Ingested | Retried | JobRan | FileBuilt
 Observer = Callable[[Event], None]
 
 

@@ -20,8 +20,18 @@ from holdfast.core.values import Value
 from holdfast.schema.model import Table
 from holdfast.server.postgres_errors import translated
 from holdfast.server.postgres_registry import PostgresRegistry
-from holdfast.server.store import Device, JournalEntry, Moved, Row, Scope, Stored
-from holdfast.sql.names import names
+from holdfast.server.store import (
+    ENGINE_TABLES,
+    Device,
+    JournalEntry,
+    Moved,
+    Row,
+    Scope,
+    ScopeStats,
+    Stats,
+    Stored,
+)
+from holdfast.sql.names import SCOPE_STATS, names, quote
 from holdfast.sql.postgres import Program, text_array
 from holdfast.sql.postgres_tables import STORAGE
 
@@ -216,6 +226,27 @@ class PostgresReads:
             (*after, limit),
         )
         return [(scope, table, key) for scope, table, key in rows]
+
+    def devices_since(self, moments: Sequence[int]) -> list[int]:
+        sql = "SELECT count(*) FROM holdfast_device WHERE last_seen > $1"
+        return [int(self._run(sql, (moment,))[0][0]) for moment in moments]
+
+    def stats(self) -> Stats:
+        def count(table: str) -> int:
+            return int(self._run(f"SELECT count(*) FROM {quote(table)}")[0][0])
+
+        names_ = [t.name for t in self._program.schema.all_tables]
+        sizes = self._run(
+            "SELECT relname, pg_total_relation_size(oid) FROM pg_class "
+            "WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
+        )
+        return Stats(
+            rows={name: count(name) for name in names_},
+            entries={table: count(table) for table in ENGINE_TABLES},
+            sizes={"": sum(size for _, size in sizes), **dict(sizes)},
+            scopes=[ScopeStats(*row) for row in self._run(SCOPE_STATS)],
+            notes=count("holdfast_dirty"),
+        )
 
     def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
         where, params = ["true"], list[object]()

@@ -31,6 +31,7 @@ from holdfast.core.limits import (
     POSTGRES_VERSION_MIN,
 )
 from holdfast.schema.model import Schema, Table
+from holdfast.server.observe import Observer, Retried, nobody
 from holdfast.server.postgres_errors import translated
 from holdfast.server.postgres_events import Relay
 from holdfast.server.postgres_files import PostgresFiles
@@ -100,6 +101,7 @@ class PostgresStore:
         self._program: Program = compile_program(schema)
         self._relay: Relay | None = None
         self._jitter = random.Random()
+        self._observer: Observer = nobody
         with translated(), contextlib.closing(self._connect()) as db:
             _check_server(db)
             self._identity = self._prepare(db, schema, random_bytes)
@@ -259,6 +261,7 @@ class PostgresStore:
                         careful = attempt > 0
                     wanted |= error.scopes
                     last = error
+                    self._observer(Retried(reason="lost" if db.closed else "conflict"))
                 finally:
                     _rollback(db)
             if db.closed:
@@ -303,6 +306,9 @@ class PostgresStore:
         with translated(), contextlib.closing(self._connect()) as db:
             ((alone,),) = db.execute(_TRY_ALONE, (job,)).fetchall()
             yield bool(alone)
+
+    def observe(self, observer: Observer) -> None:
+        self._observer = observer
 
     def check_ready(self) -> None:
         with self._borrowed(self._writers) as db:

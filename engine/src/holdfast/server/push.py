@@ -17,6 +17,7 @@ import msgspec
 
 from holdfast.core.errors import ConstraintFailed, ProtocolError, Refuse
 from holdfast.protocol.messages import Outcome, Transaction
+from holdfast.schema.model import CONFLICT_TABLE
 from holdfast.server.access import Access
 from holdfast.server.constraints import unique_refusal
 from holdfast.server.decide import Decided, Engine, Run, Sender
@@ -37,6 +38,10 @@ class Pushed:
     outcomes: list[Outcome] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
     high: int = 0
+    fresh: int = 0
+    """How many of the last outcomes were decided now."""
+    conflicts: int = 0
+    """How many were opened."""
 
 
 def push(
@@ -72,7 +77,11 @@ def push(
             writer.settle(sender.device, item.transaction.replaces)
     writer.record(sender.device, records)
     told = [_told(outcome, desk.access) for outcome in outcomes]
-    return Pushed(told, versions, fresh[-1].number if fresh else high)
+    conflicts = sum(
+        item.table is CONFLICT_TABLE and not item.before for item in desk.touched.values()
+    )
+    high = fresh[-1].number if fresh else high
+    return Pushed(told, versions, high, len(decided), conflicts)
 
 
 def _check_numbers(

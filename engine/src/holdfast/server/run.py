@@ -1,8 +1,8 @@
 """A process that serves one app until it is told to stop.
 
 Knows: uvicorn, sockets, signals. Must not know: what is served. Prints nothing; logs only.
-SIGTERM and SIGINT end it in order: no new connections, event streams closed, requests under way
-answered, then a normal return.
+SIGTERM and SIGINT end it in order: not ready any more, no new connections, event streams closed,
+requests under way answered, then a normal return.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -32,16 +33,26 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         *,
         on_started: Callable[[], None],
+        on_stopping: Callable[[], None],
         on_stop: Callable[[], None],
+        drain_s: float,
     ) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._on_stopping = on_stopping
         self._on_stop = on_stop
+        self._drain_s = drain_s
+        self._ends: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._on_started()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._ends is not None and time.monotonic() >= self._ends:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
@@ -62,8 +73,11 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit  # asked a second time: at once
-        self.should_exit = True
+        if self._ends is not None:  # asked a second time: at once
+            self.force_exit = self.should_exit = True
+            return
+        self._on_stopping()
+        self._ends = time.monotonic() + self._drain_s
 
 
 def collect_rarely() -> None:
@@ -100,8 +114,13 @@ def serve(
     *,
     on_stop: Callable[[], None] | None = None,
     stopper: Stopper | None = None,
+    drain_s: float = 0,
 ) -> None:
     """Serve ``app`` until SIGTERM or SIGINT, then return.
+
+    A signal first turns ``/v1/ready`` to 503; for ``drain_s`` everything else goes on, so that a
+    proxy that looks can send new requests elsewhere. Then the listener closes, event streams end,
+    requests under way are answered.
 
     ``port`` 0 takes a free one; ``on_ready`` gets the URL when connections are accepted.
     ``on_stop`` is called when the end begins and must end event streams; by default the hub in
@@ -127,6 +146,8 @@ def serve(
     server = _Server(
         config,
         on_started=lambda: on_ready(_url(host, listener)),
+        on_stopping=getattr(getattr(app, "state", None), "stop", _nothing),
+        drain_s=drain_s,
         on_stop=stop,
     )
     if stopper is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,6 +35,7 @@ from holdfast.protocol.messages import (
 )
 from holdfast.protocol.version import PROTOCOL
 from holdfast.schema.model import Schema, Table
+from holdfast.server import observe
 from holdfast.server.checks import below_floor, check_checkpoint, check_nonces, check_request, since
 from holdfast.server.decide import Engine, Sender
 from holdfast.server.deep_check import Suspects, rehash, settle, suspects
@@ -43,6 +45,7 @@ from holdfast.server.file_links import is_good, no_such_file
 from holdfast.server.files import StoredFile
 from holdfast.server.ingest import ingest
 from holdfast.server.journal import read_journal
+from holdfast.server.observe import Observer, guarded, nobody
 from holdfast.server.offers import FilePolicy, Offers
 from holdfast.server.principal import Principal
 from holdfast.server.pull import Answer, last_line, news
@@ -75,6 +78,7 @@ class Service:
         on_commit: OnCommit | None = None,
         standing: Standing | None = None,
         files: FilePolicy | None = None,
+        observer: Observer = nobody,
     ) -> None:
         """``now_us``: the server's clock, microseconds since 1970, UTC. ``standing``: asked inside
         each transaction what the one who asks may do now (``StandingAuthenticator.standing``)."""
@@ -85,6 +89,7 @@ class Service:
         self._random_bytes = random_bytes
         self._on_commit = on_commit
         self._standing = standing
+        self._observer = guarded(observer)
         with contextlib.closing(store.read()) as snapshot:
             self._generation = snapshot.registry.generation()
         self._builder = Builder(store.files, now_us=now_us)
@@ -109,6 +114,10 @@ class Service:
     def now_us(self) -> int:
         """The server's clock: microseconds since 1970, UTC."""
         return self._now_us()
+
+    def check_ready(self) -> None:
+        """Raises ``DatabaseError`` when the database cannot be reached or written."""
+        self._store.check_ready()
 
     def close(self) -> None:
         self._builder.close()
@@ -137,6 +146,8 @@ class Service:
             scopes = self._readable(snapshot, principal)
             positions = since(request.checkpoint, tuple(scopes))
             missed = below_floor(positions, scopes)
+            if missed:
+                self._observer(observe.Missed(scopes=len(missed)))
             head = self._head(principal, scopes, echo=echo, outcomes=outcomes, missed=missed)
             files = self._offers.instead(
                 snapshot, scopes, positions, device=principal.device, accepted=request.files
@@ -181,8 +192,10 @@ class Service:
 
     def _push(self, asking: Principal, request: ExchangeRequest, arrival_us: int) -> list[Outcome]:
         """Everything that an exchange writes, in one commit."""
+        ingested = 0
 
         def work(writer: Writer) -> Pushed:
+            nonlocal ingested
             principal = self._still(writer, asking)
             check_checkpoint(writer, self._store, request.checkpoint, principal)
             device = writer.device(principal.device) or Device(principal.device, principal.user)
@@ -194,13 +207,15 @@ class Service:
                 device_now_us=request.now,
                 arrival_us=arrival_us,
             )
+            direct = self._ingest(writer, arrival_us)
+            ingested = len(direct)
             pushed = push(
                 writer,
                 self._engine,
                 Sender(principal, principal.device, offset_us, arrival_us),
                 request.transactions,
                 high=device.high,
-                touched=self._ingest(writer, arrival_us),
+                touched=direct,
             )
             confirmed = min(request.confirmed, pushed.high)
             if confirmed > device.confirmed:
@@ -222,6 +237,10 @@ class Service:
 
         pushed = self._store.transact(work)
         self._moved(pushed.versions)
+        if pushed.fresh:
+            self._observer(_decided(pushed))
+        if ingested:
+            self._observer(observe.Ingested(rows=ingested))
         return pushed.outcomes
 
     # Files
@@ -257,6 +276,9 @@ class Service:
             scopes = self._readable(snapshot, principal)
             positions = since(request.checkpoint, tuple(scopes))
             missed = below_floor(positions, scopes)
+            whole = sum(not query.start and query.end is None for query in request.ranges)
+            if whole:
+                self._observer(observe.Compared(scopes=whole))
             head = self._head(principal, scopes, echo=echo, outcomes=[], missed=missed)
             bodies: list[Iterator[Line]] = [
                 news(snapshot, self._schema, positions),
@@ -360,13 +382,15 @@ class Service:
         return ingest(writer, self._schema, now_us=now_us, random_bytes=self._random_bytes)
 
     def _ingest_alone(self) -> bool:
-        def work(writer: Writer) -> tuple[bool, dict[str, int]]:
+        def work(writer: Writer) -> tuple[int, dict[str, int]]:
             touched = self._ingest(writer, self._now_us())
-            return bool(touched), publish(writer, touched, self._random_bytes)
+            return len(touched), publish(writer, touched, self._random_bytes)
 
         found, versions = self._store.transact(work)
         self._moved(versions)
-        return found
+        if found:
+            self._observer(observe.Ingested(rows=found))
+        return bool(found)
 
     def poll_foreign_writes(self) -> bool:
         """Take in what other processes have written directly; cheap when they have not.
@@ -395,12 +419,12 @@ class Service:
         directly, and logged. It goes page by page and locks nothing but what differs; ``proceed``
         is asked before each page.
         """
-        return sum(
-            self._settle(table, keys)
-            for table, keys in suspects(self._schema, self._snapshot, proceed)
-        )
+        found: set[tuple[str, str]] = set()
+        for table, keys in suspects(self._schema, self._snapshot, proceed):
+            found |= self._settle(table, keys)
+        return len(found)
 
-    def _settle(self, table: Table, keys: Suspects) -> int:
+    def _settle(self, table: Table, keys: Suspects) -> set[tuple[str, str]]:
         def work(writer: Writer) -> tuple[list[Touched], dict[str, int]]:
             versions = publish(writer, self._ingest(writer, self._now_us()), self._random_bytes)
             found = settle(
@@ -413,7 +437,7 @@ class Service:
         for item in touched:
             logger.warning("%s %s was not as the feeds had it", item.table.name, item.key)
         self._moved(versions)
-        return len(touched)
+        return {(item.table.name, item.key) for item in touched}
 
     # The rest
 
@@ -503,6 +527,16 @@ def _told(request: ExchangeRequest) -> dict[str, Any]:
     if report is None:
         return {}
     return {"waiting": report.waiting, "oldest_us": report.oldest, "client": report.client}
+
+
+def _decided(pushed: Pushed) -> observe.Pushed:
+    """What an observer hears of a push: of what was decided now, not of what is repeated."""
+    fresh = pushed.outcomes[len(pushed.outcomes) - pushed.fresh :]
+    return observe.Pushed(
+        outcomes=Counter(outcome.outcome for outcome in fresh),
+        refusals=Counter(outcome.code for outcome in fresh if outcome.outcome == "refused"),
+        conflicts=pushed.conflicts,
+    )
 
 
 def _named(principal: Principal) -> list[str]:

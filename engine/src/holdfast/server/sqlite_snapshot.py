@@ -16,8 +16,18 @@ from holdfast.core.keys import key_values
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.sqlite_registry import SqliteRegistry
-from holdfast.server.store import Device, JournalEntry, Moved, Row, Scope, Stored
-from holdfast.sql.names import names
+from holdfast.server.store import (
+    ENGINE_TABLES,
+    Device,
+    JournalEntry,
+    Moved,
+    Row,
+    Scope,
+    ScopeStats,
+    Stats,
+    Stored,
+)
+from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
 from holdfast.sql.server import TableSql, any_notes, select_children, table_sql
 from holdfast.sqlite.driver import Connection
 
@@ -207,6 +217,33 @@ class SqliteReads:
             (*after, limit),
         )
         return [(str(scope), str(table), str(key)) for scope, table, key in rows]
+
+    def devices_since(self, moments: Sequence[int]) -> list[int]:
+        return [
+            _int(
+                self._db.execute(
+                    "SELECT count(*) FROM holdfast_device WHERE last_seen > ?", (moment,)
+                )
+            )
+            for moment in moments
+        ]
+
+    def stats(self) -> Stats:
+        def count(table: str) -> int:
+            return _int(self._db.execute(f"SELECT count(*) FROM {quote(table)}"))
+
+        size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        notes = sum(
+            _int(self._db.execute(f"SELECT count(*) FROM {change_table(t)} WHERE tx = 0"))
+            for t in self._program.schema.all_tables
+        )
+        return Stats(
+            rows={t.name: count(t.name) for t in self._program.schema.all_tables},
+            entries={table: count(table) for table in ENGINE_TABLES},
+            sizes={"": _int(self._db.execute(size))},
+            scopes=[ScopeStats(*row) for row in self._db.execute(SCOPE_STATS)],  # type: ignore[arg-type]
+            notes=notes,
+        )
 
     def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
         where, params = ["1"], list[Value]()

@@ -28,6 +28,7 @@ from holdfast.core.limits import READY_WAIT_MS
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema
 from holdfast.server.directory_files import DirectoryFiles
+from holdfast.server.observe import Observer
 from holdfast.server.scripts import missing
 from holdfast.server.sqlite_snapshot import SqliteSnapshot, compile_program
 from holdfast.server.sqlite_writer import SqliteWriter
@@ -269,6 +270,9 @@ class SqliteStore:
     def alone(self, job: str) -> Iterator[bool]:  # noqa: ARG002 - one process, whatever the job
         """Only one process serves a file."""
         yield True
+
+    def observe(self, observer: Observer) -> None:
+        """One writer never meets another."""
 
     def check_ready(self) -> None:
         if not self._lock.acquire(timeout=READY_WAIT_MS / 1000):

@@ -23,10 +23,15 @@ from holdfast.core.errors import DatabaseBusy
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Schema, Table
 from holdfast.server.files import FileStore
+from holdfast.server.observe import Observer
 from holdfast.server.registry import RegistryReads, RegistryWrites
 from holdfast.server.upkeep import Upkeep
 
 T = TypeVar("T")
+ENGINE_TABLES = (
+    "holdfast_row", "holdfast_feed", "holdfast_scope", "holdfast_commit", "holdfast_device",
+    "holdfast_applied", "holdfast_journal",
+)  # fmt: skip
 OnCommit = Callable[[Mapping[str, int]], None]
 """Called after a commit with the scopes that moved and their new versions."""
 
@@ -136,6 +141,30 @@ class JournalEntry:
     number: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ScopeStats:
+    """A scope as an operator sees it. ``tombstones``: removals that are remembered."""
+
+    name: str
+    head: int
+    floor: int
+    rows: int
+    tombstones: int
+    positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a database holds. ``rows``: by user table; ``entries``: by engine table; ``sizes``:
+    bytes by table with its indexes, "" for all (SQLite knows only that)."""
+
+    rows: Mapping[str, int]
+    entries: Mapping[str, int]
+    sizes: Mapping[str, int]
+    scopes: Sequence[ScopeStats]
+    notes: int
+
+
 class TryAgain(DatabaseBusy):
     """Another writer came in between, or the connection was lost: everything is undone.
 
@@ -207,6 +236,12 @@ class Snapshot(Protocol):
 
     def entries(self, after: tuple[str, str, str], limit: int) -> list[tuple[str, str, str]]:
         """Scope, table and key of live feed entries, in order, after a place."""
+
+    def devices_since(self, moments: Sequence[int]) -> list[int]:
+        """How many devices were last seen after each of these moments."""
+
+    def stats(self) -> Stats:
+        """What is stored, counted; not cheap."""
 
     def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
         """Entries with a lower number than ``before`` (0: all), newest first."""
@@ -324,6 +359,9 @@ class Store(Protocol):
 
     def alone(self, job: str) -> AbstractContextManager[bool]:
         """Whether no other process on this database does this job now; none begins it inside."""
+
+    def observe(self, observer: Observer) -> None:
+        """Who hears of transactions that are begun again."""
 
     def check_ready(self) -> None:
         """Whether it can be reached and written; nothing is changed. Raises ``DatabaseError``."""

@@ -21,6 +21,15 @@ def names(columns: Iterable[str], prefix: str = "") -> str:
     return ", ".join(prefix + quote(column) for column in columns)
 
 
+SCOPE_STATS = (
+    "SELECT s.scope, s.head, s.floor, s.count, "
+    "(SELECT count(*) FROM holdfast_feed AS f WHERE f.scope = s.scope AND f.removed), "
+    "(SELECT count(*) FROM holdfast_commit AS c WHERE c.scope = s.scope) "
+    "FROM holdfast_scope AS s ORDER BY s.scope"
+)
+"""Name, head, floor, rows, tombstones and positions of all scopes; both databases take it."""
+
+
 def marks(count: int) -> str:
     """``?, ?, ?``"""
     return ", ".join("?" * count)
