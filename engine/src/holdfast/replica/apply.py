@@ -39,6 +39,8 @@ class Applied:
     held: int = 0
     rows: int = 0
     removed: int = 0
+    lost: int = 0
+    """Scopes that the device may not read any more."""
     differing: list[str] = field(default_factory=list)
 
 
@@ -193,6 +195,7 @@ class Applier:
             self._db.execute(self._program.tables[table.name].delete_shadow, (key,))
 
     def _lose(self, scope: str) -> None:
+        self._result.lost += 1
         for name, key in self._members.lose(scope):
             table = self._schema.by_name.get(name)
             if table is not None:

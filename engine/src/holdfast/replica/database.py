@@ -51,7 +51,9 @@ class LocalDatabase:
             raise ReplicaError(f"there is no replica at {path}", code="no_replica")
         self.path = path
         self._driver = driver
-        options = OpenOptions(synchronous=synchronous, busy_timeout_ms=busy_timeout_ms)
+        options = OpenOptions(
+            synchronous=synchronous, busy_timeout_ms=busy_timeout_ms, secure_delete=True
+        )
         self.app = driver.connect(path, options)
         try:
             self.schema = self._prepare(schema)
@@ -60,7 +62,10 @@ class LocalDatabase:
             self.sync = driver.connect(
                 path,
                 OpenOptions(
-                    synchronous=synchronous, busy_timeout_ms=busy_timeout_ms, foreign_keys=False
+                    synchronous=synchronous,
+                    busy_timeout_ms=busy_timeout_ms,
+                    foreign_keys=False,
+                    secure_delete=True,
                 ),
             )
         except BaseException:

@@ -6,6 +6,7 @@ Upholds I6, I7 (the nonce is stored before it is sent and reused until it is ans
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -252,6 +253,10 @@ class Exchanger:
             result.left = count(self._db, "holdfast_tx", "state IN ('pending', 'sent')")
             failpoint("apply.before_commit")
         failpoint("apply.after_commit")
+        if result.applied.lost:
+            # What was deleted is overwritten in the file; the log would keep it for a while.
+            with contextlib.suppress(DatabaseError):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return result
 
     def _check_identity(self, head: Head, nonces: Nonces | None) -> None:

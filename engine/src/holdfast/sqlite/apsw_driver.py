@@ -70,6 +70,7 @@ class ApswConnection:
             self._db.pragma("cache_size", -PAGE_CACHE_KIB)
             self._db.pragma("wal_autocheckpoint", WAL_CHECKPOINT_PAGES)
             self._db.pragma("foreign_keys", "on" if options.foreign_keys else "off")
+            self._db.pragma("secure_delete", "on" if options.secure_delete else "off")
         except _TRANSLATED as error:
             self.close()
             raise translate(error) from error

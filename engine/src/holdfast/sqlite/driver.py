@@ -39,6 +39,8 @@ class OpenOptions:
     busy_timeout_ms: int = BUSY_TIMEOUT_MS
     read_only: bool = False
     create: bool = True
+    secure_delete: bool = False
+    """Whether what is deleted is overwritten in the file."""
 
 
 class Connection(Protocol):

@@ -79,6 +79,8 @@ class StdlibConnection:
             self._db.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
             self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}").fetchall()
             self._db.execute(f"PRAGMA foreign_keys = {'on' if options.foreign_keys else 'off'}")
+            secure = "on" if options.secure_delete else "off"
+            self._db.execute(f"PRAGMA secure_delete = {secure}").fetchall()
         except _TRANSLATED as error:
             self.close()
             raise translate(error) from error
