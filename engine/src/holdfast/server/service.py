@@ -482,6 +482,7 @@ class Service:
 
     def _start(self) -> None:
         """Take in what happened while no server ran, and hash rows whose tables got columns."""
+        self._builder.tidy()
         if self._store.unwatched:
             logger.warning("capture triggers were missing or changed; all rows are checked")
             self.deep_check()
