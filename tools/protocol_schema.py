@@ -18,6 +18,7 @@ from holdfast.protocol.enrolment import (
     InviteRequest,
     RefreshRequest,
     RevokeRequest,
+    SignOutRequest,
 )
 from holdfast.protocol.messages import ErrorAnswer, ExchangeRequest, Line, VerifyRequest
 from holdfast.protocol.version import PROTOCOL
@@ -71,6 +72,7 @@ def documents() -> dict[str, str]:
                 "Enrolled": Enrolled,
                 "InviteRequest": InviteRequest,
                 "RevokeRequest": RevokeRequest,
+                "SignOutRequest": SignOutRequest,
             },
         ),
         "program.json": _document(

@@ -225,6 +225,11 @@ export interface ScopeGrant {
   readonly reconcile?: boolean;
 }
 
+/** `POST /v1/sign-out`: the device's tokens are forgotten; its work is the device's affair. */
+export interface SignOutRequest {
+  readonly protocol: number;
+}
+
 /** Changes that were committed together. `at`: device time at sealing, microseconds. `void` (with no changes) says that the device could not encode it; the server records it as refused with this code, so that the numbers stay without gaps. */
 export interface Transaction {
   readonly number: number;

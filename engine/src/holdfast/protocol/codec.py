@@ -18,6 +18,7 @@ from holdfast.protocol.enrolment import (
     InviteRequest,
     RefreshRequest,
     RevokeRequest,
+    SignOutRequest,
 )
 from holdfast.protocol.messages import ErrorAnswer, ErrorBody, ExchangeRequest, Line, VerifyRequest
 from holdfast.protocol.strict import bad_json, read_strict
@@ -26,7 +27,9 @@ from holdfast.protocol.version import PROTOCOL
 Request = ExchangeRequest | VerifyRequest
 RequestT = TypeVar("RequestT", ExchangeRequest, VerifyRequest)
 
-SmallT = TypeVar("SmallT", EnrolRequest, RefreshRequest, InviteRequest, RevokeRequest)
+SmallT = TypeVar(
+    "SmallT", EnrolRequest, RefreshRequest, InviteRequest, RevokeRequest, SignOutRequest
+)
 
 _DECODERS: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind)
@@ -37,6 +40,7 @@ _DECODERS: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {
         RefreshRequest,
         InviteRequest,
         RevokeRequest,
+        SignOutRequest,
     )
 }
 _LINE: Final[msgspec.json.Decoder[Line]] = msgspec.json.Decoder(Line)

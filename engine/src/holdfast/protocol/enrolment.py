@@ -44,6 +44,12 @@ class RefreshRequest(_Message, frozen=True, kw_only=True):
     protocol: int
 
 
+class SignOutRequest(_Message, frozen=True, kw_only=True):
+    """``POST /v1/sign-out``: the device's tokens are forgotten; its work is the device's affair."""
+
+    protocol: int
+
+
 class Enrolled(_Message, frozen=True, kw_only=True):
     """A device and its token. Times are the server's, microseconds since 1970.
 

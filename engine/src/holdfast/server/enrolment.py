@@ -212,6 +212,21 @@ class Enrolment:
             refresh_at=now_us + TOKEN_REFRESH_DAYS * _DAY_US, time=now_us,
         )  # fmt: skip
 
+    # Leaving
+
+    def sign_out(self, token: str) -> None:
+        """Forget a device's tokens; it may enrol again. Raises ``ProtocolError`` (``sign_in``)."""
+        digest = secret_hash("token", token)
+
+        def work(writer: Writer) -> None:
+            found = writer.registry.token(digest)
+            if found is None:
+                raise not_known()
+            writer.registry.registration(found.device)  # held, as enrolling does
+            writer.registry.drop_tokens(found.device)
+
+        self._store.transact(work)
+
     # Refreshing
 
     def refresh(self, token: str) -> Enrolled:

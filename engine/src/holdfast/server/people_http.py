@@ -34,6 +34,7 @@ from holdfast.protocol.enrolment import (
     InviteRequest,
     RefreshRequest,
     RevokeRequest,
+    SignOutRequest,
 )
 from holdfast.server.answer import json_response
 from holdfast.server.auth import bearer_token
@@ -66,6 +67,7 @@ class Door:
         return [
             Route("/v1/enrol", answered(desk.enrol), methods=["POST"]),
             Route("/v1/token", answered(desk.refresh), methods=["POST"]),
+            Route("/v1/sign-out", answered(desk.sign_out), methods=["POST"]),
             Route("/v1/enrolments", answered(desk.invite), methods=["POST"]),
             Route("/v1/devices", answered(desk.devices), methods=["GET"]),
             Route("/v1/devices/{device:path}/revoke", answered(desk.revoke), methods=["POST"]),
@@ -110,6 +112,14 @@ class _Desk:
         await _read(request, body, RefreshRequest)
         done = await self._run(self._door.enrolment.refresh, token)
         return json_response(msgspec.json.encode(done))
+
+    async def sign_out(self, request: Request, body: Body, _echo: str) -> Response:
+        token = bearer_token(request.headers)
+        if not token:
+            raise not_known()
+        await _read(request, body, SignOutRequest)
+        await self._run(self._door.enrolment.sign_out, token)
+        return _json({"signed_out": True})
 
     async def invite(self, request: Request, body: Body, _echo: str) -> Response:
         principal = await self._admin(request)

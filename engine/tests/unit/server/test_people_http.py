@@ -111,6 +111,15 @@ def test_a_device_enrols_refreshes_and_is_let_in(shop: Shop) -> None:
     assert by_password.json()["device"] != done["device"]
 
 
+def test_who_signs_out_is_not_let_in_and_may_enrol_again(shop: Shop) -> None:
+    done = shop.enrol()
+    assert shop.post("/v1/sign-out", done["token"]).json() == {"signed_out": True}
+    check(shop.get("/v1/session", done["token"]), 401, "sign_in")
+    check(shop.post("/v1/sign-out", done["token"]), 401, "sign_in")
+    check(shop.post("/v1/sign-out"), 401, "sign_in")
+    assert shop.enrol(device=done["device"])["device"] == done["device"]
+
+
 def test_the_apps_own_sign_in(shop: Shop) -> None:
     shop.client.headers["cookie"] = "session=zoe"
     check(shop.client.get("/v1/session"), 403, "enrol_first")

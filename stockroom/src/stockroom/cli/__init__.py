@@ -14,6 +14,7 @@ from stockroom.cli import output
 from stockroom.cli.device import app as device_app
 from stockroom.cli.device import hoisted
 from stockroom.cli.replay import replay_command
+from stockroom.cli.serve import serve_command
 from stockroom.cli.tour import tour_command
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(device_app, name="device")
 app.command("replay")(replay_command)
+app.command("serve")(serve_command)
 app.command("tour")(tour_command)
 
 

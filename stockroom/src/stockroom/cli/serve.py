@@ -1,0 +1,64 @@
+"""`stockroom serve`: the server and the web app, for a shop or for a look around.
+
+Knows: the command's options, and what is said when it is ready. Must not know: how it is served.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.limits import CODE_MINUTES
+from stockroom.cli import output
+
+if TYPE_CHECKING:  # the server is a large import, for this command alone
+    from stockroom.server.run import Welcome
+
+
+def serve_command(
+    *,
+    database: Annotated[
+        str, typer.Option(help="A SQLite file, made when missing, or postgresql://user@host/name.")
+    ] = "stockroom.db",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8040,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Fill an empty SQLite file with an invented retailer.")
+    ] = False,
+    web: Annotated[
+        Path | None, typer.Option(help="The built web app; that of the checkout without it.")
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+) -> None:
+    """Serve the shop: the web app, and sync for every device. Prints `ready URL`.
+
+    The very first start adds an admin and prints a one-time code to enrol the first device with.
+    """
+    from holdfast.cli.server_host import logs_to_stderr
+    from stockroom.server.run import WEB_FOLDER, Options, run
+
+    try:
+        logs_to_stderr(log_level)
+        run(
+            Options(database=database, host=host, port=port, demo=demo, web=web or WEB_FOLDER),
+            ready=_tell,
+        )
+    except HoldfastError as error:
+        output.fail(error, as_json=False)
+
+
+def _tell(welcome: Welcome) -> None:
+    if welcome.sign_in is not None:
+        name, password = welcome.sign_in
+        output.say(f"Sign in as {name} with the password: {password}")
+    if welcome.code is not None:
+        link = f"{welcome.url}/#/enrol/{welcome.code}"
+        output.say(f"Enrol the first device, within {CODE_MINUTES} minutes: {link}")
+    if not welcome.web:
+        output.errors.print("The web app is not built; run `make web`. Devices can sync.")
+    sys.stdout.write(f"ready {welcome.url}\n")
+    sys.stdout.flush()

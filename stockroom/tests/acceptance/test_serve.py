@@ -1,0 +1,118 @@
+"""`stockroom serve` as a shop starts it: the first admin's code, the demo, headers of the pages."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from holdfast.testing import ServerProcess
+from tests.acceptance.conftest import Run
+
+pytestmark = pytest.mark.acceptance
+
+INDEX = (
+    '<!doctype html><title>Stockroom</title><script type="module" src="/assets/app.js"></script>'
+)
+
+
+def serving(folder: Path, *arguments: str) -> ServerProcess:
+    (folder / "web" / "assets").mkdir(parents=True, exist_ok=True)
+    (folder / "web" / "index.html").write_text(INDEX)
+    (folder / "web" / "assets" / "app-0a1b2c3d4e.js").write_text("export {};\n")
+    command = [
+        sys.executable, "-m", "stockroom.cli", "serve", "--port", "{port}",
+        "--database", str(folder / "shop.db"), "--web", str(folder / "web"), *arguments,
+    ]  # fmt: skip
+    return ServerProcess(command, log_path=folder / "server.log")
+
+
+def told(folder: Path) -> str:
+    return (folder / "server.out").read_text()
+
+
+def client(server: ServerProcess) -> httpx2.Client:
+    return httpx2.Client(base_url=server.url, trust_env=False, timeout=30)
+
+
+def test_the_first_start_lets_an_admin_in_and_the_next_says_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        (code,) = re.findall(r"/#/enrol/(\S+)", told(tmp_path))
+        with client(server) as browser:
+            asked = {"protocol": 1, "code": code, "name": "office"}
+            done = browser.post("/v1/enrol", json=asked)
+            assert done.status_code == 200, done.text
+            bearer = {"authorization": f"Bearer {done.json()['token']}"}
+            session = browser.get("/v1/session", headers=bearer).json()
+            assert session["user"] == "admin"
+            assert session["scopes"]["write"] == ["catalog", "store/*", "staff"]
+        assert server.terminate() == 0
+        server.start()
+        assert told(tmp_path).count("/#/enrol/") == 1
+        assert server.terminate() == 0
+
+
+def test_the_demo_is_filled_once_and_everybody_sees_their_store(tmp_path: Path) -> None:
+    with serving(tmp_path, "--demo") as server:
+        (name, password) = re.findall(r"Sign in as (\w+) with the password: (.+)", told(tmp_path))[
+            0
+        ]
+        with client(server) as browser:
+            for user, scopes in ((name, "store/*"), ("ben", "store/2"), ("dilan", "store/1")):
+                asked = {"protocol": 1, "user": user, "password": password}
+                done = browser.post("/v1/enrol", json=asked, headers={"holdfast-token": "cookie"})
+                assert done.status_code == 200, done.text
+                assert scopes in browser.get("/v1/session").json()["scopes"]["write"]
+        assert server.terminate() == 0
+    sold = "SELECT count(*) FROM movement"
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as db:
+        first = db.execute(sold).fetchone()
+    with serving(tmp_path, "--demo") as server:
+        assert server.terminate() == 0
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as db:
+        assert db.execute(sold).fetchone() == first
+    assert first[0] > 5_000
+
+
+def test_pages_and_their_headers(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, client(server) as browser:
+        for path in ("/", "/stock/some-product", "/index.html"):
+            page = browser.get(path)
+            assert (page.status_code, page.text) == (200, INDEX)
+            assert page.headers["cache-control"] == "no-cache"
+            policy = page.headers["content-security-policy"]
+            assert "script-src 'self' 'wasm-unsafe-eval'" in policy
+            assert "unsafe-inline" not in policy
+            assert "frame-ancestors 'none'" in policy
+        script = browser.get("/assets/app-0a1b2c3d4e.js")
+        assert script.headers["cache-control"].endswith("immutable")
+        assert script.headers["x-content-type-options"] == "nosniff"
+        for path in ("/assets/none.js", "/../../etc/passwd.txt", "/%2e%2e/%2e%2e/shop.db"):
+            assert browser.get(path).status_code == 404, path
+        assert browser.post("/").status_code == 405
+        assert browser.get("/v1/session").status_code == 401
+        assert browser.get("/v1/health").status_code == 200
+        assert browser.get("/v1/none").json()["error"]["code"] == "not_found"
+
+
+def test_without_a_build_it_says_so_and_still_serves_devices(tmp_path: Path) -> None:
+    with serving(tmp_path, "--web", str(tmp_path / "none")) as server, client(server) as browser:
+        page = browser.get("/")
+        assert (page.status_code, "make web" in page.text) == (503, True)
+        assert browser.get("/v1/health").status_code == 200
+
+
+def test_wrong_use(run: Run, tmp_path: Path) -> None:
+    ran = run("serve", "--demo", "--database", "postgresql://nobody@127.0.0.1:1/none")
+    assert ran.code == 2
+    assert "the demo is for a SQLite file" in ran.err
+    other = tmp_path / "other.db"
+    other.write_text("no database, but long enough to look like something " * 40)
+    ran = run("serve", "--database", other)
+    assert ran.code == 1
+    assert "Traceback" not in ran.err
