@@ -71,6 +71,8 @@ class Options:
     purges: bool = True
     skews: tuple[int, ...] = (0, 0, 0, 0)
     drivers: tuple[str, ...] = ("apsw", "apsw", "apsw", "apsw")
+    line: Any = None
+    """Makes the line of a device; None: ``Line``."""
 
 
 @dataclass
@@ -179,7 +181,7 @@ class Device:
             random_bytes=self.random.randbytes,
             random01=self.random.random,
         )
-        self.line = Line(self.world, self)
+        self.line = (self.world.options.line or Line)(self.world, self)
         self.replica = Replica.open(
             self.path, SCHEMA, transport=self.line, host=host, synchronous="OFF",
             driver_name=self.library,  # type: ignore[arg-type]

@@ -72,16 +72,33 @@ def reported(*, as_json: bool) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr, for ``(what, done, total)``; total 0 means unknown."""
+def progress_bar(*, as_json: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr, for ``(what, done, total)``; total 0 means unknown.
+
+    Only where a person looks: on a terminal, and not beside a JSON document.
+    """
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
-        TextColumn("{task.completed}"), TimeElapsedColumn(),
+        TextColumn("{task.fields[of]}"), TimeElapsedColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("connecting", total=None)
+    hidden = as_json or not err.is_terminal
+    with Progress(*columns, console=err, transient=True, disable=hidden) as bar:
+        task = bar.add_task("connecting", total=None, of="")
 
         def update(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total or None)
+            bar.update(
+                task,
+                description=what,
+                completed=done,
+                total=total or None,
+                of=_share(what, done, total),
+            )
 
         yield update
+
+
+def _share(what: str, done: int, total: int) -> str:
+    """How many of how many: bytes of a download in MB, else numbers."""
+    if what == "downloading":
+        return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
+    return f"{done:,} of {total:,}" if total else f"{done:,}"

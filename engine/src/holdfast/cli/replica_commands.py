@@ -16,7 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli.output import document, err, fail, moment, out, progress_bar, reported
+from holdfast.cli.output import document, fail, moment, out, progress_bar, reported
+from holdfast.cli.watch import Watch
 from holdfast.core.backoff import Backoff
 from holdfast.core.errors import (
     HoldfastError,
@@ -135,7 +136,7 @@ def _probe(replica: Replica) -> str:
 def sync(file: File, as_json: Json = False) -> None:
     """Send what is pending, fetch the news, compare both sides. One attempt."""
     with reported(as_json=as_json), open_existing(file) as replica:
-        with progress_bar() as progress:
+        with progress_bar(as_json=as_json) as progress:
             report = _sync_here_or_there(replica, progress)
         now = replica.status
         report = {"ok": True, **report, "pending": now.pending, "conflicts": now.conflicts,
@@ -175,7 +176,11 @@ def _sync_here_or_there(replica: Replica, progress: Progress) -> dict[str, Any]:
 
 def verify(file: File, as_json: Json = False) -> None:
     """Check the stored rows, compare with the server, and repair what differs."""
-    with reported(as_json=as_json), open_existing(file) as replica, progress_bar() as progress:
+    with (
+        reported(as_json=as_json),
+        open_existing(file) as replica,
+        progress_bar(as_json=as_json) as progress,
+    ):
         report = replica.verify(progress=progress)
         shown = {
             "ok": report.ok,
@@ -296,16 +301,10 @@ def run(
         config = SessionConfig(
             backoff=Backoff(base_ms=min(1000, cap_ms), cap_ms=cap_ms), poll_ms=int(poll * 1000)
         )
-
-        def show(session: dict[str, Any]) -> None:
-            error = f"  ({session['error_code']})" if session.get("error_code") else ""
-            err.print(
-                f"{moment(time.time_ns() // 1000)}  {session['state']}{error}", highlight=False
-            )
-
-        replica.start(RunnerOptions(session=config, on_status=show))
-        stop.wait()
-        replica.stop()
+        with Watch(as_json=as_json) as watch:
+            replica.start(RunnerOptions(session=config, on_status=watch.show))
+            stop.wait()
+            replica.stop()
         if as_json:
             document({"ok": True, **replica.status.to_dict()})
 

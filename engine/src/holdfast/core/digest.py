@@ -46,6 +46,10 @@ class Digest:
             total -= int.from_bytes(row, "big")
         return Digest(self.count + len(added) - len(removed), total % _MODULUS)
 
+    def with_sum(self, count: int, total: int) -> Digest:
+        """Rows whose hashes are summed up already."""
+        return Digest(self.count + count, (self.total + total) % _MODULUS)
+
     @property
     def hex(self) -> str:
         """The sum as 32 hex digits."""

@@ -145,6 +145,19 @@ class AttentionNeeded(SyncError):
     code = "attention"
 
 
+class FileGone(SyncError):
+    """A file is offered no more under this path. The exchange is repeated, and tells another."""
+
+    code = "file_gone"
+
+
+class FileRefused(SyncError):
+    """A file that was fetched cannot be what was offered; nothing of it was believed. The rows come
+    in the answer instead."""
+
+    code = "file_refused"
+
+
 class ProtocolError(HoldfastError):
     """A request the server does not take, with the HTTP ``status`` it answers (4xx or 503)."""
 

@@ -89,6 +89,22 @@ FILE_PIECE_BYTES = 256 * KIB
 """How much of a file is in memory at a time."""
 FILE_FETCH_BYTES_SOFT = 4 * MIB
 """Values that are read at a time from the database while a file is made."""
+FILES_AT_ONCE_MAX = 8
+"""Files that a device imports in one transaction; what is more comes as rows of the answer."""
+FILE_GAIN_BYTES_MIN = 256 * KIB
+"""A download that was cut goes on at once when it has brought so much, else after a back-off. As
+each request has its deadline, this is also the least rate."""
+FILE_ROUNDS_MAX = 32
+"""How often an exchange is repeated for files that were not there any more; then for rows."""
+FILE_BUILD_PATIENCE_MS = 600_000
+"""How long a device waits for a file that grows no further; then it asks for rows."""
+FILE_AGAIN_MS = 100
+FILE_WAIT_MS_MAX = 30_000
+"""Least and most that a device waits before it asks for a file again."""
+FILE_SPACE_SHARE = 3
+"""Free disk that an import needs, in sizes of the unpacked files: log, tables and their keys."""
+IMPORT_ROWS_PER_STEP = 25_000
+"""Rows that one statement imports; after each, progress is told."""
 
 # Names and values
 IDENTIFIER_LENGTH_MAX = 60

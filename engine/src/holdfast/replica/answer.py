@@ -23,6 +23,9 @@ from holdfast.protocol.messages import Checkpoint, Files, Gone, Head, Line, Rang
 from holdfast.protocol.version import PROTOCOL
 from holdfast.replica.failures import broken, not_ours
 
+_FILES = b'{"type":"files"'
+"""Lines of rows are long, and are not to be read twice."""
+
 
 class Answer:
     """``head``, ``checkpoint``, and the lines between them. Close it when it is stored, or not.
@@ -49,6 +52,22 @@ class Answer:
             if isinstance(line, Head | Checkpoint | Files):
                 raise broken(f"a line out of place: {type(line).__name__.lower()}")
             yield line
+
+    def files(self) -> Files | None:
+        """The line that stands in place of rows; then the answer settles nothing.
+
+        Raises ``Offline`` (``broken_answer``) when there is more beside it.
+        """
+        for raw in self._spool.middle():
+            if not raw.startswith(_FILES):
+                return None
+            line = _decode(raw)
+            if isinstance(line, Files):
+                if self.checkpoint.lines != 2 or self.checkpoint.scopes:
+                    raise broken("files and rows in one answer")
+                return line
+            return None
+        return None
 
     def close(self) -> None:
         """Let go of memory and temporary file; more than once is fine."""

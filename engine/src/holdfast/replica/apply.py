@@ -13,7 +13,7 @@ then what is left of the outbox is replayed on the rows that were touched.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.core.errors import BadValue, Offline
@@ -21,10 +21,12 @@ from holdfast.core.keys import key_values, row_key
 from holdfast.core.values import from_wire
 from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Rows
 from holdfast.replica.database import applying, write_state
+from holdfast.replica.load import Importer
 from holdfast.replica.members import Members
 from holdfast.replica.overlay import Overlay
 from holdfast.replica.replay import Replay
 from holdfast.replica.seal import seal
+from holdfast.replica.snapshot import SnapshotFile
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
@@ -75,10 +77,20 @@ class Applier:
         self._fresh: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
         self._again: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
         self._shadowed: dict[str, set[str]] = {}
+        self._deciding: dict[str, set[str]] = {}
         self._result = Applied()
 
-    def apply(self, head: Head, lines: Iterable[Line], checkpoint: Checkpoint) -> Applied:
-        """Take in a whole answer. Raises ``Offline`` (``broken_answer``) when it makes no sense."""
+    def apply(
+        self,
+        head: Head,
+        lines: Iterable[Line],
+        checkpoint: Checkpoint,
+        *,
+        files: Sequence[tuple[SnapshotFile, str]] = (),
+        on_rows: Callable[[int], None] = lambda _rows: None,
+    ) -> Applied:
+        """Take in a whole answer, and before its lines the files it builds on, by their names in
+        SQL. Raises ``Offline`` (``broken_answer``) when it makes no sense, or ``FileRefused``."""
         if set(checkpoint.scopes) != set(head.scopes):
             raise broken("its checkpoint names other scopes than its head")
         decided = self._decide(head.outcomes)
@@ -87,8 +99,15 @@ class Applier:
             self._members.grant(head.scopes)
             for scope in sorted(self._members.scopes - set(head.scopes)):
                 self._lose(scope)
+            importer = Importer(self._db, self._schema, self._members, self, on_rows=on_rows)
+            if files:
+                self._deciding = self._touched_by(decided)
+            for file, alias in files:
+                if file.scope in head.scopes:  # it may have been taken away meanwhile
+                    self._result.rows += importer.run(file, alias)
             for line in lines:
                 self._news(line)
+            importer.settle()
             self._fall_back(decided)
             self._replay(decided)
             self._forget()
@@ -203,16 +222,47 @@ class Applier:
                 self._truth(table, key, None)
                 self._result.removed += 1
 
+    # --- what whole files need of it --------------------------------------------------------------
+
+    def touched(self, table: Table) -> set[str]:
+        name = table.name
+        return self._left[name] | self._shadowed[name] | self._deciding.get(name, set())
+
+    def pending(self, table: Table, key: str) -> bool:
+        return key in self._left[table.name]
+
+    def put(self, table: Table, rows: Sequence[tuple[str, int, Row]]) -> None:
+        self._members.put(table, rows, again=True)
+        self._truths(table, [(key, row) for key, _, row in rows])
+
+    def leave(self, table: Table, key: str) -> None:
+        self._members.remove(table, key)
+        self._truth(table, key, None)
+        self._result.removed += 1
+
+    def standing(self, table: Table, row: Row) -> list[tuple[str, Row | None]]:
+        overlay = self._overlays[table.name]
+        return [(key, overlay.visible(key)) for key in overlay.colliding(row)]
+
+    def visible(self, table: Table, key: str) -> Row | None:
+        return self._overlays[table.name].visible(key)
+
     # --- the overlay ------------------------------------------------------------------------
+
+    def _touched_by(self, decided: frozenset[int]) -> dict[str, set[str]]:
+        """By table: keys that transactions which are settled now have changed."""
+        found: dict[str, set[str]] = {}
+        for name, statements in self._program.tables.items():
+            if decided:
+                touched = self._db.execute(statements.touched_keys, (min(decided), max(decided)))
+                found[name] = {str(key) for number, key in touched if number in decided}
+        return found
 
     def _fall_back(self, decided: frozenset[int]) -> None:
         """Rows of decided transactions that the news did not mention: the truth known before."""
-        if not decided:
-            return
-        for name, statements in self._program.tables.items():
+        for name, keys in self._touched_by(decided).items():
             overlay = self._overlays[name]
-            found = self._db.execute(statements.touched_keys, (min(decided), max(decided)))
-            falling = {str(key) for number, key in found if number in decided} - self._fresh[name]
+            falling = keys - self._fresh[name]
             moving = falling | self._left[name]
             for key in sorted(falling):
                 truth = overlay.truth(key, decided)

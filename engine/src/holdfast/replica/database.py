@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from holdfast.core.errors import DatabaseCorrupt, DatabaseError, ReplicaError, SchemaError
+from holdfast.core.limits import RESPONSE_LINE_BYTES_MAX
 from holdfast.core.values import Value
 from holdfast.replica.upgrade import FORMATS, take_over
 from holdfast.schema.model import Schema
@@ -66,6 +67,7 @@ class LocalDatabase:
                     busy_timeout_ms=busy_timeout_ms,
                     foreign_keys=False,
                     secure_delete=True,
+                    value_bytes_max=RESPONSE_LINE_BYTES_MAX,
                 ),
             )
         except BaseException:

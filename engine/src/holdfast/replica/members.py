@@ -140,6 +140,34 @@ class Members:
         if found:
             self._db.execute("DELETE FROM holdfast_member WHERE tbl = ? AND key = ?", (table, key))
 
+    # --- of whole files -------------------------------------------------------------------------
+
+    def holds(self, scope: str) -> bool:
+        """Whether any row is a member of the scope."""
+        return bool(
+            self._db.execute("SELECT 1 FROM holdfast_member WHERE scope = ? LIMIT 1", (scope,))
+        )
+
+    def add_sum(self, scope: str, count: int, total: int) -> None:
+        """Members were copied into the scope: how many, and the sum of their hashes."""
+        self._empty = False
+        digest = self._digests[scope]
+        self._digests[scope] = digest.with_sum(count, total)
+
+    def part(self, scope: str, table: Table, key: str) -> bool:
+        """A row is not in this scope any more; whether it is in none of ours now."""
+        condition = "WHERE scope = ? AND tbl = ? AND key = ?"
+        found = self._db.execute(
+            f"SELECT hash FROM holdfast_member {condition}", (scope, table.name, key)
+        )
+        for (hashed,) in found:
+            if isinstance(hashed, bytes):
+                self._digests[scope] = self._digests[scope].remove(hashed)
+        self._db.execute(f"DELETE FROM holdfast_member {condition}", (scope, table.name, key))
+        return not self._db.execute(
+            "SELECT 1 FROM holdfast_member WHERE tbl = ? AND key = ? LIMIT 1", (table.name, key)
+        )
+
     def finish(self, positions: dict[str, Position]) -> list[str]:
         """Store digests and the server's checkpoint; returns the scopes that differ."""
         differing: list[str] = []

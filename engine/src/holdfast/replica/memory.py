@@ -6,12 +6,15 @@ Everything passes through the real encoding, so that what works here is what wor
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, Self
+from urllib.parse import parse_qs, urlsplit
 
-from holdfast.core.errors import Offline, ProtocolError, SyncError
+from holdfast.core.errors import DatabaseError, FileGone, Offline, ProtocolError, SyncError
+from holdfast.core.limits import FILE_PIECE_BYTES
 from holdfast.protocol.codec import (
     RequestT,
     decode_request,
@@ -22,6 +25,7 @@ from holdfast.protocol.codec import (
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.replica.answer import Answer, receive
 from holdfast.replica.failures import failure
+from holdfast.replica.file_answer import FileAnswer, checked_path
 from holdfast.replica.live import LiveEvent
 
 
@@ -33,6 +37,10 @@ class Service(Protocol):
     ) -> Iterator[Line]: ...
 
     def verify(self, principal: Any, request: VerifyRequest, *, echo: str) -> Iterator[Line]: ...
+
+    def file(self, file_id: str, until: str, sign: str) -> Any: ...
+
+    def piece(self, file: Any, number: int) -> bytes: ...
 
     def heads(self, principal: Any) -> dict[str, int]: ...
 
@@ -96,6 +104,35 @@ class MemoryTransport:
             echo=echo,
             now_us=self._now_us(),
         )
+
+    @contextlib.contextmanager
+    def file(
+        self,
+        path: str,
+        *,
+        start: int,
+        sha256: str,  # noqa: ARG002 - no cache lies between
+    ) -> Iterator[FileAnswer]:
+        self._check()
+        address = urlsplit(checked_path(path))
+        asked = {name: values[0] for name, values in parse_qs(address.query).items()}
+        name = address.path.rpartition("/")[2]
+        try:
+            file = self._service.file(name, asked.get("until", ""), asked.get("sign", ""))
+        except ProtocolError as error:
+            raise FileGone(error.message) from None
+        yield FileAnswer(start, self._pieces(file, start))
+
+    def _pieces(self, file: Any, start: int) -> Iterator[bytes]:
+        while start < file.bytes:
+            self._check()
+            number, skipped = divmod(start, FILE_PIECE_BYTES)
+            try:
+                piece = self._service.piece(file, number)[skipped:]
+            except DatabaseError as error:
+                raise FileGone(error.message) from None
+            yield piece
+            start += len(piece)
 
     def health(self, nonce: str) -> tuple[int, int, int]:  # noqa: ARG002 - nobody else can answer
         self._check()

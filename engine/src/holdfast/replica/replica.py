@@ -32,6 +32,7 @@ from holdfast.replica.database import LocalDatabase, read_state, transaction, wr
 from holdfast.replica.enrolment import Enrolment, Proof, TokenKeeper, enrol_open
 from holdfast.replica.host import Host
 from holdfast.replica.inbox import Conflict, Inbox, Refused
+from holdfast.replica.loading import Loading, Told
 from holdfast.replica.lock import SyncLock
 from holdfast.replica.runner import Runner, RunnerOptions
 from holdfast.replica.seal import mark, seal
@@ -255,6 +256,10 @@ class Replica:
             return read_status(self._database, self._known_session())
 
     def _known_session(self) -> dict[str, Any]:
+        loading = None if self._exchanger is None else self._exchanger.loading
+        if loading is not None:
+            session = self._session if self._runner is None else self._runner.session
+            return session | {"state": "syncing", "loading": loading.to_dict()}
         if self._runner is not None:
             return self._runner.session
         if self._lock.held_elsewhere():
@@ -379,6 +384,14 @@ class Replica:
                 self._lock.release()
 
     def _sync(self, exchanger: Exchanger, progress: Progress | None) -> SyncReport:
+        if progress is not None:
+            exchanger.on_loading = _shown(progress)
+        try:
+            return self._until_done(exchanger, progress)
+        finally:
+            exchanger.on_loading = None
+
+    def _until_done(self, exchanger: Exchanger, progress: Progress | None) -> SyncReport:
         totals: dict[str, int] = dict.fromkeys(
             ("sent", "applied", "refused", "held", "received_rows", "removed_rows", "exchanges"), 0
         )
@@ -495,6 +508,16 @@ class Replica:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _shown(progress: Progress) -> Told:
+    """A first load as progress: what is done, how many of how many."""
+
+    def told(loading: Loading | None) -> None:
+        if loading is not None:
+            progress(loading.stage, loading.done, loading.total)
+
+    return told
 
 
 def _is_alive(pid: object) -> bool:

@@ -24,6 +24,7 @@ from holdfast.core.connectivity import FailureKind, State
 from holdfast.core.limits import FOREIGN_WRITE_POLL_MS
 from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
 from holdfast.replica.host import Host
+from holdfast.replica.loading import Loading
 from holdfast.replica.sync import Exchanger
 from holdfast.replica.transport import EventStream, Transport
 from holdfast.replica.verify import Verifier
@@ -109,6 +110,7 @@ class Runner:
         self._wake_at_ms: int | None = None
         self._asked = 0
         self._served = 0
+        self._loading: Loading | None = None
         self._token = transport.fingerprint()
         self.session: dict[str, Any] = {"state": State.STARTING.value}
 
@@ -133,6 +135,7 @@ class Runner:
             # A request that begins just after an interruption goes ahead: interrupt until it ends.
             while worker.is_alive():
                 self._transport.interrupt()
+                self._exchanger.interrupt()
                 self._close_stream()
                 worker.join(_STOP_POLL_S)
         self._watch.close()
@@ -155,6 +158,7 @@ class Runner:
                 seen = version
                 self._look()
             self._watch_token()
+            self._watch_loading()
             if self._wake_at_ms is not None and self._host.monotonic_ms() >= self._wake_at_ms:
                 self._wake_at_ms = None
                 self._step(core.Tick())
@@ -177,6 +181,19 @@ class Runner:
             self.hint()
         if self._has_unsent():
             self._step(core.LocalWrite())
+
+    def _watch_loading(self) -> None:
+        """Tell how far a first load is; not while it holds the write lock to import."""
+        loading = self._exchanger.loading
+        if loading == self._loading or (loading is not None and loading.stage == "importing"):
+            return
+        self._loading = loading
+        self.session = {
+            **self.session, "loading": None if loading is None else loading.to_dict()
+        }  # fmt: skip
+        self._store_session()
+        if self._options.on_status is not None:
+            self._options.on_status(self.session)
 
     def _watch_token(self) -> None:
         if self._state.connection is State.NEEDS_SIGN_IN:
@@ -229,6 +246,7 @@ class Runner:
             "error_message": error.message if error else None,
             "pid": os.getpid(),
             "served": self._served,
+            "loading": None if self._loading is None else self._loading.to_dict(),
         }
         self._store_session()
         if self._options.on_status is not None:

@@ -37,6 +37,10 @@ class Status:
     error_code: str | None
     error_message: str | None
     stalled: bool
+    loading: dict[str, Any] | None = None
+    """A first load or a large catch-up under way: ``stage`` (``building`` on the server,
+    ``downloading``, ``checking``, ``importing``), ``done`` of ``total`` (bytes while downloading,
+    else rows), ``scopes``."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form."""
@@ -108,4 +112,5 @@ def read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         error_code=session.get("error_code"),
         error_message=session.get("error_message"),
         stalled=bool(session.get("stalled", False)),
+        loading=session.get("loading"),
     )

@@ -7,9 +7,11 @@ Upholds I6, I7 (the nonce is stored before it is sent and reused until it is ans
 from __future__ import annotations
 
 import contextlib
+import itertools
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,6 +20,7 @@ from holdfast.core.clock import OffsetSample, best_offset
 from holdfast.core.errors import (
     AttentionNeeded,
     DatabaseError,
+    FileRefused,
     SignInNeeded,
     SyncError,
     UpgradeNeeded,
@@ -38,13 +41,18 @@ from holdfast.protocol.messages import (
 from holdfast.protocol.version import PROTOCOL
 from holdfast.replica.apply import Applied, Applier
 from holdfast.replica.database import LocalDatabase, count, read_state, transaction, write_state
+from holdfast.replica.files import Shelf
 from holdfast.replica.host import Host
+from holdfast.replica.load import attached
+from holdfast.replica.loading import Load, Loading, Told
 from holdfast.replica.outbox import next_batch
 from holdfast.replica.seal import seal
 from holdfast.replica.transport import Answer, Transport
 from holdfast.schema.model import Schema
 from holdfast.sqlite import Connection
 from holdfast.sqlite.failpoints import failpoint
+
+log = logging.getLogger("holdfast.sync")
 
 _SAMPLES_MAX = 8
 CLIENT = f"holdfast {version('holdfast')}"
@@ -97,6 +105,11 @@ class Exchanger:
         self._tend = tend
         self._mutex = threading.RLock()
         self._samples: deque[OffsetSample] = deque(maxlen=_SAMPLES_MAX)
+        self._shelf = Shelf(database.path)
+        self._stopped = threading.Event()
+        self.loading: Loading | None = None
+        """How far a first load or a large catch-up is; None: there is none under way."""
+        self.on_loading: Told | None = None
 
     @property
     def _db(self) -> Connection:
@@ -116,21 +129,58 @@ class Exchanger:
                 (offset,) = read_state(self._db, "offset_us")
                 corrected = offset if isinstance(offset, int) else 0
                 self._tend(self._host.now_us() + corrected)
-            request, first_new = self._prepare()
-            failpoint("exchange.prepared")
+            self._stopped.clear()
+            load = Load(
+                self._shelf, self._transport, self._database.driver, self._schema,
+                told=self._note_loading, stopped=self._stopped,
+                monotonic_ms=self._host.monotonic_ms,
+            )  # fmt: skip
             try:
-                answer = self._transport.exchange(request, self._echo())
-            except SyncError as error:
-                if _not_taken(error):
-                    self._take_back(first_new)
-                raise
-            failpoint("exchange.answered")
-            try:
-                result = self._store(answer, request.nonce)
+                while True:
+                    result = self._round(load)
+                    if result is not None:
+                        break
             finally:
-                answer.close()
-            result.sent = len(request.transactions)
+                self._note_loading(None)
+            self._shelf.clear()
             return result
+
+    def _round(self, load: Load) -> Exchanged | None:
+        """One request and its answer; None when it has to be made again, with what files bring."""
+        request, first_new = self._prepare(load)
+        failpoint("exchange.prepared")
+        try:
+            answer = self._transport.exchange(request, self._echo())
+        except SyncError as error:
+            if _not_taken(error):
+                self._take_back(first_new)
+            raise
+        failpoint("exchange.answered")
+        try:
+            files = answer.files() if request.files else None
+            if files is not None:
+                self._check_identity(answer.head, request.nonce)
+                load.take(answer.head, files)
+                return None
+            with attached(self._db, load.snapshots) as aliases:
+                result = self._store(answer, request.nonce, load, aliases)
+        except FileRefused as error:
+            log.warning("a file of the server was refused: %s", error.message)
+            load.refuse()
+            return None
+        finally:
+            answer.close()
+        result.sent = len(request.transactions)
+        return result
+
+    def interrupt(self) -> None:
+        """End what is under way with files, from any thread; what begins later goes ahead."""
+        self._stopped.set()
+
+    def _note_loading(self, loading: Loading | None) -> None:
+        self.loading = loading
+        if self.on_loading is not None:
+            self.on_loading(loading)
 
     def verify(self, ranges: list[RangeQuery], rows: list[RowQuery]) -> Exchanged:
         """Ask for digests of ranges and the server's version of rows; take in its catch-up."""
@@ -148,7 +198,7 @@ class Exchanger:
             )
             answer = self._transport.verify(request, self._echo())
             try:
-                return self._store(answer, None)
+                return self._store(answer, None, None, ())
             finally:
                 answer.close()
 
@@ -182,7 +232,7 @@ class Exchanger:
                 (first,),
             )
 
-    def _prepare(self) -> tuple[ExchangeRequest, int]:
+    def _prepare(self, load: Load) -> tuple[ExchangeRequest, int]:
         """Seal, choose what goes up, and store the proposed nonce before it is sent.
 
         With nothing to send, and no answer outstanding, no new nonce is proposed.
@@ -203,7 +253,7 @@ class Exchanger:
             if not proposed and (batch or not nonce):
                 proposed = self._host.random_bytes(16).hex()
                 write_state(self._db, next_nonce=proposed)
-            positions = checkpoint(self._db)
+            positions = checkpoint(self._db) | load.positions
             report = self._report(batch[-1].number if batch else 0)
         measured = None
         if isinstance(offset, int) and isinstance(error, int):
@@ -219,6 +269,7 @@ class Exchanger:
             offset=measured,
             report=report,
             confirmed=int(str(confirmed)),
+            files=load.encodings,
             transactions=batch,
         )
         return request, int(str(first_new)) or NEVER
@@ -232,7 +283,13 @@ class Exchanger:
         )
         return Report(int(str(waiting)), oldest if isinstance(oldest, int) else None, CLIENT)
 
-    def _store(self, answer: Answer, nonces: Nonces | None) -> Exchanged:
+    def _store(
+        self,
+        answer: Answer,
+        nonces: Nonces | None,
+        load: Load | None,
+        aliases: Sequence[str],
+    ) -> Exchanged:
         head, final = answer.head, answer.checkpoint
         result = Exchanged()
         with transaction(self._db):
@@ -248,7 +305,16 @@ class Exchanger:
                 now_us=self._host.now_us(),
                 random_bytes=self._host.random_bytes,
             )
-            result.applied = applier.apply(head, lines, final)
+            if load is None:
+                result.applied = applier.apply(head, lines, final)
+            else:
+                result.applied = applier.apply(
+                    head,
+                    itertools.chain(load.lines(), lines),
+                    final,
+                    files=list(zip(load.snapshots, aliases, strict=True)),
+                    on_rows=load.importing,
+                )
             self._note(head, answer, result, nonces)
             result.left = count(self._db, "holdfast_tx", "state IN ('pending', 'sent')")
             failpoint("apply.before_commit")

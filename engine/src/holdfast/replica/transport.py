@@ -45,6 +45,7 @@ from holdfast.protocol.messages import ExchangeRequest, VerifyRequest
 from holdfast.protocol.version import CONTENT_TYPE, ECHO_HEADER
 from holdfast.replica.answer import Answer, receive
 from holdfast.replica.failures import failure, media_type, not_ours
+from holdfast.replica.file_answer import FileAnswer, checked_path, opened, range_headers
 from holdfast.replica.live import EventStream, HttpEventStream, LiveEvent
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.sockets import Guard, GuardedStream, GuardedTransport
@@ -67,6 +68,13 @@ class Transport(Protocol):
         ...
 
     def verify(self, request: VerifyRequest, echo: str) -> Answer: ...
+
+    def file(
+        self, path: str, *, start: int, sha256: str
+    ) -> contextlib.AbstractContextManager[FileAnswer]:
+        """A file that was offered, from byte ``start`` on if it can be. Raises ``FileGone`` when
+        it is offered no more."""
+        ...
 
     def health(self, nonce: str) -> tuple[int, int, int]:
         """Whether the server is there: its clock, and ours before and after, microseconds."""
@@ -156,6 +164,17 @@ class HttpTransport:
 
     def verify(self, request: VerifyRequest, echo: str) -> Answer:
         return self._post("/v1/verify", request, echo)
+
+    @contextlib.contextmanager
+    def file(self, path: str, *, start: int, sha256: str) -> Iterator[FileAnswer]:
+        request = self._client.build_request(
+            "GET",
+            self._base + checked_path(path),
+            headers=range_headers(start, sha256),
+            timeout=self._timeout,
+        )
+        with self._answered(request, deadline_ms=self._deadline_ms) as response:
+            yield opened(response, start=start, now_us=self._now_us())
 
     def health(self, nonce: str) -> tuple[int, int, int]:
         request = self._client.build_request(

@@ -64,6 +64,8 @@ class ApswConnection:
             raise translate(error) from error
         try:
             self._db.set_busy_timeout(options.busy_timeout_ms)
+            if options.value_bytes_max is not None:
+                self._db.limit(apsw.SQLITE_LIMIT_LENGTH, options.value_bytes_max)
             if not options.read_only:
                 self._db.pragma("journal_mode", "wal")
             self._db.pragma("synchronous", options.synchronous)

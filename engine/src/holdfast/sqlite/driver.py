@@ -32,7 +32,10 @@ def constraint_kind(extended_code: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOptions:
-    """How a connection is opened. ``synchronous``: FULL survives a power cut after each commit."""
+    """How a connection is opened. ``synchronous``: FULL survives a power cut after each commit.
+
+    ``value_bytes_max``: a larger value, or row, is an error; None: SQLite's own limit.
+    """
 
     synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL"
     foreign_keys: bool = True
@@ -41,6 +44,7 @@ class OpenOptions:
     create: bool = True
     secure_delete: bool = False
     """Whether what is deleted is overwritten in the file."""
+    value_bytes_max: int | None = None
 
 
 class Connection(Protocol):

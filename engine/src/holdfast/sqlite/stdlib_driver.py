@@ -72,6 +72,8 @@ class StdlibConnection:
             release(self._claim, StdlibDriver.name)
             raise translate(error) from error
         try:
+            if options.value_bytes_max is not None:
+                self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, options.value_bytes_max)
             if not options.read_only:
                 wal = sqlite3.sqlite_version_info >= WAL_SAFE_SINCE
                 self._db.execute(f"PRAGMA journal_mode = {'wal' if wal else 'delete'}").fetchall()

@@ -1,0 +1,320 @@
+"""Importing snapshot files into a replica, set by set, inside the transaction of their answer.
+
+Knows: checked files that are attached to the sync connection, and the replica's tables. Must not
+know: how the files came, or messages.
+
+Rows that meet nothing are copied by one statement a table: into the table, the revisions and the
+members. A row that meets something is sorted out first, with joins:
+
+- the replica holds the same revision: at most its membership is new;
+- it holds a higher one: left alone; the answer, which starts at the file's position, has it;
+- it holds a lower one, has work of its own on it, or another row stands on a unique value of it:
+  written like a row of an answer, one by one;
+- the scope had members that the file does not have: they leave.
+
+Two files may be of different moments, and so may disagree about who has a unique value. A row that
+had to make room, and that nobody mentions afterwards, comes back at the end (``settle``).
+
+Upholds I12, I14, I15, I16 (it is all one transaction), I24 and I32.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from holdfast.core.digest import Digest
+from holdfast.core.errors import ConstraintFailed, FileRefused
+from holdfast.core.limits import IMPORT_ROWS_PER_STEP, ROWS_PER_LINE
+from holdfast.replica.members import Members
+from holdfast.replica.snapshot import SnapshotFile, sum_of
+from holdfast.schema.model import Schema, Table
+from holdfast.sql.names import key_match, literal, names, quote
+from holdfast.sqlite import Connection, Row
+from holdfast.sqlite.failpoints import failpoint
+
+_MET = "temp.holdfast_met"
+"""Rows of a file that are not simply copied: rowid, and what is done with them."""
+_KEEP, _JOIN, _WRITE = 0, 1, 2
+_NOT_JOINING = f"(SELECT n FROM {_MET} WHERE act <> {_JOIN})"
+
+
+class Truth(Protocol):
+    """What writes server truth row by row, and knows the overlay."""
+
+    def touched(self, table: Table) -> Iterable[str]:
+        """Keys with work of this device on them, unsettled or being settled now."""
+
+    def pending(self, table: Table, key: str) -> bool:
+        """Whether a row is written again at the end, with the work that stands on it."""
+
+    def put(self, table: Table, rows: Sequence[tuple[str, int, Row]]) -> None:
+        """Server truth of rows (key, revision, values), each key once."""
+
+    def leave(self, table: Table, key: str) -> None:
+        """The row is in none of our scopes any more."""
+
+    def standing(self, table: Table, row: Row) -> Iterable[tuple[str, Row | None]]:
+        """Other rows that hold a unique value of this one: key and visible values."""
+
+    def visible(self, table: Table, key: str) -> Row | None: ...
+
+
+@contextmanager
+def attached(db: Connection, files: Sequence[SnapshotFile]) -> Iterator[list[str]]:
+    """Attach files; the names they have in SQL. Not inside a transaction: they could not go."""
+    aliases = [f"holdfast_file_{number}" for number in range(len(files))]
+    made: list[str] = []
+    try:
+        if files:  # what they are made of has been looked at; see what is damaged since
+            db.execute("PRAGMA cell_size_check = ON")
+        for alias, file in zip(aliases, files, strict=True):
+            db.execute(f"ATTACH ? AS {alias}", (str(file.path),))
+            made.append(alias)
+        yield aliases
+    finally:
+        for alias in made:
+            db.execute(f"DETACH {alias}")
+
+
+class Importer:
+    """Imports files, one after the other, within one application of news."""
+
+    def __init__(
+        self,
+        db: Connection,
+        schema: Schema,
+        members: Members,
+        truth: Truth,
+        *,
+        on_rows: Callable[[int], None],
+    ) -> None:
+        self._db = db
+        self._schema = schema
+        self._members = members
+        self._truth = truth
+        self._on_rows = on_rows
+        self._rows = 0
+        self._displaced: dict[tuple[str, str], Row] = {}
+
+    def run(self, file: SnapshotFile, alias: str) -> int:
+        """Take in one file; how many rows it has. Raises ``FileRefused`` when one does not fit."""
+        known = self._members.holds(file.scope)
+        copies = [
+            _Copy(self._db, table, f"{alias}.{quote(table.name)}", file.scope)
+            for table in self._schema.all_tables
+        ]
+        plain: list[_Copy] = []
+        for copy in copies:
+            try:
+                if self._table(copy, known=known):
+                    plain.append(copy)
+            except ConstraintFailed as error:
+                raise FileRefused(f"a row of {copy.table.name} does not fit: {error}") from None
+        if len(plain) == len(copies):  # these are all its rows, and their sum has been checked
+            whole = Digest.of(file.position.count, file.position.digest)
+            self._members.add_sum(file.scope, whole.count, whole.total)
+        else:
+            for copy in plain:
+                self._sum_up(copy, all_rows=True)
+        return file.rows
+
+    def settle(self) -> None:
+        """Bring back what had to make room and was not mentioned again. After the answer's rows."""
+        for (name, key), row in self._displaced.items():
+            table = self._schema.by_name[name]
+            if self._truth.pending(table, key) or self._truth.visible(table, key) is not None:
+                continue
+            held = self._db.execute(
+                "SELECT rev FROM holdfast_row WHERE tbl = ? AND key = ?", (name, key)
+            )
+            if held:
+                self._truth.put(table, [(key, int(str(held[0][0])), row)])
+        self._displaced.clear()
+
+    def _table(self, copy: _Copy, *, known: bool) -> bool:
+        """One table of a file; whether it met nothing."""
+        table = copy.table
+        touched = sorted(self._truth.touched(table))
+        if not known and not touched and copy.finds_nothing():
+            copy.copy(self._told)
+            return True
+        copy.sort_out(touched)
+        for key in copy.departed() if known else ():
+            if self._members.part(copy.scope, table, key):
+                self._truth.leave(table, key)
+        copy.sort_by_unique()
+        self._sum_up(copy, all_rows=False)
+        copy.copy(self._told, all_rows=False)
+        for rows in copy.written():
+            self._write(table, rows)
+            self._told(len(rows))
+        copy.forget()
+        return False
+
+    def _write(self, table: Table, rows: list[tuple[str, int, Row]]) -> None:
+        for key, _, row in rows if table.unique else ():
+            for other, values in self._truth.standing(table, row):
+                if other != key and values is not None and not self._truth.pending(table, other):
+                    self._displaced[table.name, other] = values
+        self._truth.put(table, rows)
+
+    def _sum_up(self, copy: _Copy, *, all_rows: bool) -> None:
+        """Add the hashes of the rows that become members to the digest of their scope."""
+        for count, total in copy.sums(all_rows=all_rows):
+            self._members.add_sum(copy.scope, count, total)
+
+    def _told(self, rows: int) -> None:
+        failpoint("import.mid")
+        self._rows += rows
+        self._on_rows(self._rows)
+
+
+class _Copy:
+    """The statements that copy one table of one file."""
+
+    def __init__(self, db: Connection, table: Table, source: str, scope: str) -> None:
+        self._db = db
+        self._source = source
+        self._own = f"main.{quote(table.name)}"
+        self._name = literal(table.name)
+        self.table = table
+        self.scope = scope
+
+    def finds_nothing(self) -> bool:
+        """Whether the replica has no row of this table, neither shown nor known."""
+        ((found,),) = self._db.execute(
+            f"SELECT EXISTS (SELECT 1 FROM {self._own}) "
+            f"OR EXISTS (SELECT 1 FROM holdfast_row WHERE tbl = {self._name})"
+        )
+        return not found
+
+    def copy(self, told: Callable[[int], None], *, all_rows: bool = True) -> None:
+        """Copy the rows that meet nothing, in the order of their keys."""
+        rows_of = f"FROM {self._source} AS f WHERE f.rowid BETWEEN ?1 AND ?2"
+        plain = "" if all_rows else f" AND f.rowid NOT IN (SELECT n FROM {_MET})"
+        member = "" if all_rows else f" AND f.rowid NOT IN {_NOT_JOINING}"
+        statements = (
+            (
+                f"INSERT INTO {self._own} ({names(self.table.column_names)}) "
+                f"SELECT {names(self.table.column_names, 'f.')} {rows_of}{plain} ORDER BY f.rowid"
+            ),
+            (
+                "INSERT INTO main.holdfast_row (tbl, key, rev) SELECT "
+                f"{self._name}, f.holdfast_key, f.holdfast_rev {rows_of}{plain} ORDER BY f.rowid"
+            ),
+            (
+                "INSERT INTO main.holdfast_member (scope, tbl, key, hash) SELECT "
+                f"{literal(self.scope)}, {self._name}, f.holdfast_key, f.holdfast_hash "
+                f"{rows_of}{member} ORDER BY f.rowid"
+            ),
+        )
+        for first, last, rows in self._steps():
+            for sql in statements:
+                self._db.execute(sql, (first, last))
+            told(rows)
+
+    def _steps(self) -> Iterator[tuple[int, int, int]]:
+        """Ranges of rowids: the first, the last, and how many rows are in it."""
+        after = -(2**63)
+        while True:
+            ((first, last, rows),) = self._db.execute(
+                f"SELECT min(n), max(n), count(*) FROM (SELECT rowid AS n FROM {self._source} "
+                f"WHERE rowid > ? ORDER BY rowid LIMIT {IMPORT_ROWS_PER_STEP})",
+                (after,),
+            )
+            if not (isinstance(first, int) and isinstance(last, int) and isinstance(rows, int)):
+                return
+            yield first, last, rows
+            after = last
+
+    # --- rows that meet something ---------------------------------------------------------------
+
+    def sort_out(self, touched: Sequence[str]) -> None:
+        """Note the rows that the replica holds, shows, or works on."""
+        self._db.execute(
+            f"CREATE TABLE IF NOT EXISTS {_MET} (n INTEGER PRIMARY KEY, act INTEGER NOT NULL)"
+        )
+        self._db.execute(f"DELETE FROM {_MET}")
+        self._db.execute(
+            f"INSERT INTO {_MET} SELECT f.rowid, CASE WHEN r.rev > f.holdfast_rev THEN {_KEEP} "
+            f"WHEN r.rev < f.holdfast_rev THEN {_WRITE} WHEN m.hash IS NULL THEN {_JOIN} "
+            f"WHEN m.hash = f.holdfast_hash THEN {_KEEP} ELSE {_WRITE} END "
+            f"FROM {self._source} AS f CROSS JOIN main.holdfast_row AS r "
+            f"ON r.tbl = {self._name} AND r.key = f.holdfast_key "
+            "LEFT JOIN main.holdfast_member AS m "
+            f"ON m.scope = ? AND m.tbl = {self._name} AND m.key = f.holdfast_key",
+            (self.scope,),
+        )
+        self._db.execute(
+            f"INSERT OR IGNORE INTO {_MET} SELECT f.rowid, {_WRITE} FROM {self._source} AS f "
+            f"CROSS JOIN {self._own} AS t ON {key_match(self.table, 't.', 'f.')}"
+        )
+        self._db.execute(
+            f"INSERT OR IGNORE INTO {_MET} SELECT f.rowid, {_WRITE} FROM {self._source} AS f "
+            "WHERE f.holdfast_key IN (SELECT value FROM json_each(?))",
+            (json.dumps(touched),),
+        )
+
+    def sort_by_unique(self) -> None:
+        """Note the rows whose unique values another row has. After those that leave have left."""
+        for unique in self.table.unique:
+            match = " AND ".join(f"t.{quote(name)} = f.{quote(name)}" for name in unique)
+            self._db.execute(
+                f"INSERT OR IGNORE INTO {_MET} SELECT f.rowid, {_WRITE} FROM {self._source} AS f "
+                f"CROSS JOIN {self._own} AS t ON {match} "
+                f"WHERE NOT ({key_match(self.table, 't.', 'f.')})"
+            )
+
+    def departed(self) -> Iterator[str]:
+        """Keys of members of the scope that the file does not have. They may go meanwhile."""
+        self._db.execute("CREATE TABLE temp.holdfast_keys (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._db.execute(
+            f"INSERT INTO temp.holdfast_keys SELECT holdfast_key FROM {self._source} ORDER BY rowid"
+        )
+        after = ""
+        while True:
+            found = self._db.execute(
+                f"SELECT key FROM main.holdfast_member WHERE scope = ? AND tbl = {self._name} "
+                "AND key > ? AND key NOT IN (SELECT key FROM temp.holdfast_keys) "
+                f"ORDER BY key LIMIT {IMPORT_ROWS_PER_STEP}",
+                (self.scope, after),
+            )
+            if not found:
+                break
+            after = str(found[-1][0])
+            yield from (str(key) for (key,) in found)
+        self._db.execute("DROP TABLE temp.holdfast_keys")
+
+    def sums(self, *, all_rows: bool) -> Iterator[tuple[int, int]]:
+        """Count and sum of the hashes of rows that become members without being written."""
+        member = "" if all_rows else f" AND f.rowid NOT IN {_NOT_JOINING}"
+        for first, last, _ in self._steps():
+            ((count, hashes),) = self._db.execute(
+                f"SELECT count(*), group_concat(hex(f.holdfast_hash), '') FROM {self._source} AS f "
+                f"WHERE f.rowid BETWEEN ? AND ?{member}",
+                (first, last),
+            )
+            if count:
+                yield int(str(count)), sum_of(bytes.fromhex(str(hashes)))
+
+    def written(self) -> Iterator[list[tuple[str, int, Row]]]:
+        """Rows that are written like those of an answer, a piece at a time."""
+        after = -(2**63)
+        while True:
+            found = self._db.execute(
+                f"SELECT f.rowid, f.holdfast_key, f.holdfast_rev, "
+                f"{names(self.table.column_names, 'f.')} FROM {_MET} AS x "
+                f"JOIN {self._source} AS f ON f.rowid = x.n WHERE x.act = {_WRITE} AND x.n > ? "
+                f"ORDER BY x.n LIMIT {ROWS_PER_LINE}",
+                (after,),
+            )
+            if not found:
+                return
+            yield [(str(row[1]), int(str(row[2])), row[3:]) for row in found]
+            after = int(str(found[-1][0]))
+
+    def forget(self) -> None:
+        self._db.execute(f"DROP TABLE {_MET}")
