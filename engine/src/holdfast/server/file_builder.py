@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from holdfast.core.limits import (
 )
 from holdfast.protocol.compression import Packer
 from holdfast.server.files import Build, Encoding, FileStore, Kind, Reached, StoredFile
+from holdfast.server.observe import FileBuilt, Observer, nobody
 from holdfast.sqlite.failpoints import failpoint
 
 logger = logging.getLogger(__name__)
@@ -77,10 +79,12 @@ class Builder:
         *,
         now_us: Callable[[], int],
         bytes_max: int = FILES_BYTES_MAX,
+        observer: Observer = nobody,
     ) -> None:
         self._files = files
         self._now_us = now_us
         self._bytes_max = bytes_max
+        self._observer = observer
         self._lock = threading.Condition()
         self._rows: dict[str, int] = {}
         self._waiting: deque[Task] = deque()
@@ -116,8 +120,9 @@ class Builder:
 
     def _work(self) -> None:
         while (task := self._next()) is not None:
+            began, size = time.monotonic(), None
             try:
-                self._make(task)
+                size = self._make(task)
             except _Stopped:
                 return
             except Exception as error:
@@ -129,20 +134,26 @@ class Builder:
             finally:
                 with self._lock:
                     self._rows.pop(task.key, None)
+            if size != 0:  # or another process has made it
+                ms = (time.monotonic() - began) * 1000
+                self._observer(
+                    FileBuilt(kind=task.kind, ms=ms, size_bytes=size or 0, ok=size is not None)
+                )
 
     def _next(self) -> Task | None:
         with self._lock:
             self._lock.wait_for(lambda: self._stopped or self._waiting)
             return None if self._stopped else self._waiting.popleft()
 
-    def _make(self, task: Task) -> None:
+    def _make(self, task: Task) -> int:
+        """The size of the file, in bytes; 0 when another process makes it."""
         build = self._files.begin(task.key)
         if build is None:
-            return  # another process makes it
+            return 0
         with contextlib.closing(build):
             found = self._files.find(task.key)
             if found is not None and found.made >= task.asked:
-                return  # another process was quicker
+                return 0
             self.tidy()
             build.tell(0, task.total)
             source = build.directory / "file"
@@ -154,6 +165,7 @@ class Builder:
             failpoint("file.before_keep")
             build.keep(file, packed)
             failpoint("file.kept")
+            return file.bytes
 
     def _tell(self, build: Build, task: Task, rows: int) -> None:
         if self._stopped:

@@ -92,7 +92,7 @@ class Service:
         self._observer = guarded(observer)
         with contextlib.closing(store.read()) as snapshot:
             self._generation = snapshot.registry.generation()
-        self._builder = Builder(store.files, now_us=now_us)
+        self._builder = Builder(store.files, now_us=now_us, observer=self._observer)
         self._offers = Offers(
             schema,
             store,
