@@ -59,6 +59,7 @@ class Enrolment:
         self._store = store
         self._now_us = now_us
         self._random_bytes = random_bytes
+        passwords.prepare()
         self._by_address = Rates(burst=ENROL_TRIES_BURST, every_ms=ENROL_TRY_EVERY_MS)
         self._by_name = Rates(burst=ENROL_NAME_TRIES_BURST, every_ms=ENROL_NAME_TRY_EVERY_MS)
         self._by_device = Rates(burst=REFRESH_TRIES_BURST, every_ms=REFRESH_TRY_EVERY_MS)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from holdfast.server.registry import Code, DeviceReport, Registration, Token, User
-from holdfast.server.sqlite_registry import names_text, report_of, user_of
+from holdfast.server.sqlite_registry import BEARER, bearer_of, names_text, report_of, user_of
 from holdfast.sql.postgres import text_array
 
 Run = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
@@ -123,6 +123,10 @@ class PostgresRegistry:
 
     def token(self, digest: bytes) -> Token | None:
         return self._token(f"hash = $1{self._keep}", digest)
+
+    def bearer(self, digest: bytes) -> tuple[Token, User] | None:
+        rows = self._run(BEARER.format(digest="$1", stands="= false"), (digest,))
+        return bearer_of(rows[0]) if rows else None
 
     def newest_token(self, device: str) -> Token | None:
         return self._token("device = $1 ORDER BY generation DESC LIMIT 1", device)

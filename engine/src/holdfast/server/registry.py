@@ -112,6 +112,9 @@ class RegistryReads(Protocol):
 
     def token(self, digest: bytes) -> Token | None: ...
 
+    def bearer(self, digest: bytes) -> tuple[Token, User] | None:
+        """A token, and the user of its device, if device and user stand; in one look."""
+
     def devices(self, *, user: str, after: str, limit: int) -> list[DeviceReport]:
         """Devices in order of their ids, those after ``after``; of one user, or of all ("")."""
 

@@ -46,12 +46,10 @@ class RegistryAuth:
             raise not_known()
         digest = secret_hash("token", text)
         with contextlib.closing(self._store.read()) as snapshot:
-            token = snapshot.registry.token(digest)
-            if token is None or is_over(token, self._now_us()):
-                raise not_known()
-            user = snapshot.registry.standing([token.device]).get(token.device)
-        if user is None:
+            found = snapshot.registry.bearer(digest)
+        if found is None or is_over(found[0], self._now_us()):
             raise not_known()
+        token, user = found
         if not token.used:
             self._first_use(token)
         return replace(_principal(token.device, user), until_us=token.ends)

@@ -18,6 +18,12 @@ _encode = msgspec.json.Encoder().encode
 _names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 _USER = "u.name, u.read, u.write, u.roles, u.password, u.disabled, u.created"
+BEARER = (
+    f"SELECT t.hash, t.device, t.generation, t.ends, t.used, {_USER} FROM holdfast_token AS t "
+    "JOIN holdfast_registration AS r ON r.device = t.device "
+    'JOIN holdfast_user AS u ON u.name = r."user" '
+    "WHERE t.hash = {digest} AND r.revoked = 0 AND u.disabled {stands}"
+)
 _ID = "coalesce(r.device, d.device)"
 _REPORT = (
     f"SELECT {_ID}, coalesce(r.user, d.user), coalesce(r.name, ''), r.device IS NOT NULL, "
@@ -108,6 +114,10 @@ class SqliteRegistry:
     def token(self, digest: bytes) -> Token | None:
         return self._token("hash = ?", digest)
 
+    def bearer(self, digest: bytes) -> tuple[Token, User] | None:
+        rows = self._db.execute(BEARER.format(digest="?", stands="= 0"), (digest,))
+        return bearer_of(rows[0]) if rows else None
+
     def newest_token(self, device: str) -> Token | None:
         return self._token("device = ? ORDER BY generation DESC LIMIT 1", device)
 
@@ -176,6 +186,12 @@ def user_of(row: Sequence[Any]) -> User:
     return User(
         name, _names(read), _names(write), _names(roles), password, bool(disabled), created
     )  # fmt: skip
+
+
+def bearer_of(row: Sequence[Any]) -> tuple[Token, User]:
+    """A token and its user from the columns of ``BEARER``."""
+    digest, device, generation, ends, used, *user = row
+    return Token(digest, device, generation, ends, bool(used)), user_of(user)
 
 
 def report_of(row: Sequence[Any]) -> DeviceReport:

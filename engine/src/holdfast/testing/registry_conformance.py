@@ -104,6 +104,27 @@ class RegistryConformance:
         _write(store, lambda r: r.drop_tokens("other"))
         assert _look(store, lambda r: (r.token(second.hash), r.token(other.hash))) == (None, None)
 
+    def test_who_bears_a_token(self, store: Store) -> None:
+        token = Token(b"h" * 32, "till", 3, 100, used=True)
+
+        def begin(registry: RegistryWrites) -> None:
+            registry.put_user(ANN)
+            registry.put_token(token)
+
+        def bearer() -> tuple[Token, User] | None:
+            return _look(store, lambda r: r.bearer(token.hash))
+
+        _write(store, begin)
+        assert bearer() is None
+        _write(store, lambda r: r.put_registration(TILL))
+        assert bearer() == (token, ANN)
+        assert _look(store, lambda r: r.bearer(b"none")) is None
+        _write(store, lambda r: r.put_user(replace(ANN, disabled=True)))
+        assert bearer() is None
+        _write(store, lambda r: r.put_user(ANN))
+        _write(store, lambda r: r.put_registration(replace(TILL, revoked=1)))
+        assert bearer() is None
+
     def test_codes(self, store: Store) -> None:
         code = Code(b"\x01" * 32, "ann", 100)
 
