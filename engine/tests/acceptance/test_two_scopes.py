@@ -96,7 +96,7 @@ class Recorder:
                 if keep:
                     self.received += piece
                 # Uncompressed answers, so that a canary would be seen.
-                target.sendall(re.sub(rb"(?i)(accept-encoding: )gzip", rb"\1none", piece))
+                target.sendall(re.sub(rb"(?i)(accept-encoding: )[^\r\n]*", rb"\1identity", piece))
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_RDWR)
 
