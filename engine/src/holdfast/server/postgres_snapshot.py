@@ -139,9 +139,10 @@ class PostgresReads:
 
     def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         rows = self._run(
-            "SELECT f.scope, f.key, f.version FROM unnest($1::text[], $2::text[]) AS j(scope, key) "
-            "JOIN holdfast_feed AS f ON f.scope = j.scope AND f.tbl = $3 AND f.key = j.key "
-            "WHERE NOT f.removed",
+            "SELECT j.scope, j.key, f.version "
+            "FROM unnest($1::text[], $2::text[]) AS j(scope, key), LATERAL ("
+            "SELECT version, removed FROM holdfast_feed "
+            "WHERE scope = j.scope AND tbl = $3 AND key = j.key LIMIT 1) AS f WHERE NOT f.removed",
             (
                 text_array([scope for scope, _ in keys]),
                 text_array([key for _, key in keys]),
@@ -194,7 +195,8 @@ class PostgresReads:
     def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
         return dict(
             self._run(
-                "SELECT key, rev FROM holdfast_row WHERE tbl = $1 AND key = ANY ($2::text[])",
+                "SELECT j.key, r.rev FROM unnest($2::text[]) AS j(key), LATERAL ("
+                "SELECT rev FROM holdfast_row WHERE tbl = $1 AND key = j.key LIMIT 1) AS r",
                 (table.name, text_array(keys)),
             )
         )

@@ -303,27 +303,20 @@ class PostgresWriter(PostgresReads):
 
     def put_records(self, table: Table, records: Sequence[RowRecord]) -> None:
         """Write records, if they are as they were read. Raises ``TryAgain``."""
+        if not records:
+            return
         known = self._revs.setdefault(table.name, {})
-        fresh = [r for r in records if r.key not in known]
-        changed = [r for r in records if r.key in known]
-        written = 0
-        if fresh:
-            written += self._count(
-                "INSERT INTO holdfast_row (tbl, key, rev, stamps, image) SELECT $1, * FROM "
-                "unnest($2::text[], $3::bigint[], $4::bytea[], $5::bytea[]) ON CONFLICT DO NOTHING",
-                (table.name, *_record_arrays(table, fresh)),
-            )
-        if changed:
-            written += self._count(
-                "UPDATE holdfast_row AS r SET rev = n.rev, stamps = n.stamps, image = n.image "
-                "FROM unnest($2::text[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bigint[]) "
-                "AS n(key, rev, stamps, image, known) "
-                "WHERE r.tbl = $1 AND r.key = n.key AND r.rev = n.known",
-                (
-                    table.name, *_record_arrays(table, changed),
-                    number_array([known[r.key] for r in changed]),
-                ),
-            )  # fmt: skip
+        # `prior` is the revision that was read (0: none); the row is written only if it stands.
+        written = self._count(
+            "INSERT INTO holdfast_row AS r (tbl, key, rev, stamps, image, prior) SELECT $1, * FROM "
+            "unnest($2::text[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bigint[]) "
+            "ON CONFLICT (tbl, key) DO UPDATE SET rev = excluded.rev, stamps = excluded.stamps, "
+            "image = excluded.image, prior = excluded.prior WHERE r.rev = excluded.prior",
+            (
+                table.name, *_record_arrays(table, records),
+                number_array([known.get(r.key, 0) for r in records]),
+            ),
+        )  # fmt: skip
         if written != len(records):
             raise TryAgain(f"another writer has changed rows of {table.name}", scopes=self._held)
         known.update((r.key, r.rev) for r in records)

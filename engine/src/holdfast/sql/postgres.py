@@ -4,6 +4,11 @@ Knows: how a look-up and a write of many rows become one statement. Must not kno
 merging, messages or rights.
 Many rows travel as one array a column (``unnest``), written as PostgreSQL's array text, which costs
 least to make. Parameters are ``$1``, ``$2``, ...
+
+A look-up of keys must cost what the keys cost, whatever the planner believes: in a table that has
+just grown, or whose every row has the same ``tbl``, its statistics are wrong, and it would join by
+reading the whole table for every page. So each key is looked up by a ``LATERAL`` subquery with a
+``LIMIT``, which leaves it no other order.
 """
 
 from __future__ import annotations
@@ -19,24 +24,39 @@ from holdfast.sql.names import names, quote
 from holdfast.sql.postgres_tables import STORAGE, key_sql, literal, unique_name
 
 
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
 def _quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f'"{_escaped(value)}"'
 
 
 def text_array(values: Sequence[str | None]) -> str:
     """Text as an array's text."""
-    return "{" + ",".join(["NULL" if v is None else _quoted(v) for v in values]) + "}"
+    try:
+        joined = '","'.join(values)  # type: ignore[arg-type]
+    except TypeError:  # some are NULL
+        return "{" + ",".join(["NULL" if v is None else _quoted(v) for v in values]) + "}"
+    if "\\" in joined or joined.count('"') != 2 * max(0, len(values) - 1):
+        joined = '","'.join([_escaped(v) for v in values if v is not None])
+    return f'{{"{joined}"}}' if values else "{}"
 
 
 def bytes_array(values: Sequence[bytes | None]) -> str:
     """Bytes as an array's text."""
-    items = ["NULL" if v is None else f'"\\\\x{v.hex()}"' for v in values]
-    return "{" + ",".join(items) + "}"
+    if not values:
+        return "{}"
+    if None in values:
+        items = ["NULL" if v is None else f'"\\\\x{v.hex()}"' for v in values]
+        return "{" + ",".join(items) + "}"
+    return '{"\\\\x' + '","\\\\x'.join([v.hex() for v in values if v is not None]) + '"}'
 
 
 def number_array(values: Sequence[Value]) -> str:
     """Numbers as an array's text; Python's ``repr`` of a float is exact."""
-    return "{" + ",".join(["NULL" if v is None else repr(v) for v in values]) + "}"
+    text = ",".join(map(repr, values))
+    return "{" + (text.replace("None", "NULL") if "N" in text else text) + "}"
 
 
 _ARRAY: dict[str, Callable[[Sequence[Value]], str]] = {
@@ -89,6 +109,14 @@ def _arrays(columns: Sequence[Column], first: int = 1) -> str:
     return f"unnest({', '.join(parts)})"
 
 
+def _record(table: Table, key: str, columns: str) -> str:
+    """The engine's record of the row with a key."""
+    return (
+        f"LATERAL (SELECT {columns} FROM holdfast_row "
+        f"WHERE tbl = {literal(table.name)} AND key = {key} LIMIT 1) AS r"
+    )
+
+
 def table_sql(table: Table) -> TableSql:
     """Compile the statements of a table."""
     name = quote(table.name)
@@ -97,9 +125,9 @@ def table_sql(table: Table) -> TableSql:
     label = names(f"k{n}" for n in range(len(table.key)))
     on = " AND ".join(f't.{quote(c)} = j."k{n}"' for n, c in enumerate(table.key))
     wanted = f"{_arrays(table.key_columns)} AS j({label})"
-    record = f"holdfast_row AS r ON r.tbl = {literal(table.name)} AND r.key ="
     first = f"t.{quote(table.key[0])}"
     whole = f"unnest($1::text[], {_arrays(table.key_columns, 2)[7:]}"
+    row = f"LATERAL (SELECT * FROM {name} AS t WHERE {on} LIMIT 1) AS t"
     # A row whose unique values change is deleted first, so they need not be set; to name them here
     # would lock the row against every foreign key that refers to it.
     fixed = {*table.key, *(column for unique in table.unique for column in unique)}
@@ -109,12 +137,13 @@ def table_sql(table: Table) -> TableSql:
     action = f"DO UPDATE SET {targets}" if targets else "DO NOTHING"
     return TableSql(
         table=table,
-        select_rev=f"SELECT {key}, r.rev, {values} FROM {wanted} JOIN {name} AS t ON {on} "
-        f"JOIN {record} {key}",
+        select_rev=f"SELECT {key}, r.rev, {values} FROM {wanted}, {row}, "
+        f"{_record(table, key, 'rev')}",
         stored=f"SELECT j.key, r.rev, r.stamps, r.image, {first} IS NOT NULL, {values} "
-        f"FROM {whole} AS j(key, {label}) LEFT JOIN {record} j.key LEFT JOIN {name} AS t ON {on} "
+        f"FROM {whole} AS j(key, {label}) "
+        f"LEFT JOIN {_record(table, 'j.key', 'rev, stamps, image')} ON true LEFT JOIN {row} ON true "
         f"WHERE r.rev IS NOT NULL OR {first} IS NOT NULL",
-        exists=f"SELECT {key} FROM {wanted} JOIN {name} AS t ON {on}",
+        exists=f"SELECT {key} FROM {wanted}, {row}",
         lock=f"SELECT FROM {wanted} JOIN {name} AS t ON {on} ORDER BY {names(table.key, 't.')} "
         "FOR NO KEY UPDATE OF t",
         scan=f"SELECT {key}, {values} FROM {name} AS t",
