@@ -53,7 +53,7 @@ export interface ErrorBody {
   readonly detail?: Readonly<Record<string, unknown>>;
 }
 
-/** `POST /v1/exchange`. `confirmed`: the outcomes up to this number are stored durably. `files`: the encodings of files that the device can unpack (`gzip`, `zstd`), best first; with none, the answer has all rows in it, however many they are. */
+/** `POST /v1/exchange`. `confirmed`: the outcomes up to this number are stored durably. `files`: the encodings of files that the device can unpack (`gzip`, `zstd`), best first; with none, the answer has all rows in it, however many they are. `brief`: the answer may leave out what the device knows: rows that it has made itself (`own` lines tell of them), keys of scopes that are in its checkpoint, the schema's fingerprint. */
 export interface ExchangeRequest {
   readonly protocol: number;
   readonly schema: string;
@@ -66,6 +66,7 @@ export interface ExchangeRequest {
   readonly report?: Report | null;
   readonly confirmed?: number;
   readonly files?: readonly string[];
+  readonly brief?: boolean;
   readonly transactions?: readonly Transaction[];
 }
 
@@ -106,7 +107,7 @@ export interface Gone {
   readonly keys: readonly string[];
 }
 
-/** The first line of an answer. */
+/** The first line of an answer. `schema` is left out of a brief one. */
 export interface Head {
   readonly type: "head";
   readonly protocol: number;
@@ -115,8 +116,8 @@ export interface Head {
   readonly user: string;
   readonly echo: string;
   readonly time: number;
-  readonly schema: string;
-  readonly scopes: Readonly<Record<string, ScopeGrant>>;
+  readonly schema?: string;
+  readonly scopes?: Readonly<Record<string, ScopeGrant>>;
   readonly outcomes?: readonly Outcome[];
 }
 
@@ -128,7 +129,7 @@ export interface InviteRequest {
   readonly minutes?: number;
 }
 
-export type Line = Head | Rows | Gone | RangeAnswer | Files | Checkpoint;
+export type Line = Head | Rows | Own | Gone | RangeAnswer | Files | Checkpoint;
 
 /** `since`: the nonce of the last answered exchange; `to`: the proposed next one. */
 export interface Nonces {
@@ -152,6 +153,14 @@ export interface Outcome {
   readonly field?: string;
   readonly held_by?: number;
   readonly versions?: Readonly<Record<string, number>>;
+}
+
+/** Rows of one table that are what this device has made of them: its row as of its checkpoint, with its changes that this answer says were applied, and nobody else's. Their new revisions. */
+export interface Own {
+  readonly type: "own";
+  readonly table: string;
+  readonly keys: readonly string[];
+  readonly revs: readonly number[];
 }
 
 /** A scope's version, its count of rows and digest, and the server's seal on them. */
@@ -218,9 +227,9 @@ export interface Rows {
   readonly rows: readonly (readonly unknown[])[];
 }
 
-/** A scope the device may read; `key` is the key of its row hashes, hex. `reconcile`: the device was away for longer than removals are remembered. The news may lack some; digests tell which rows are gone. */
+/** A scope the device may read; `key` is the key of its row hashes, hex (left out: as before). `reconcile`: the device was away for longer than removals are remembered. The news may lack some; digests tell which rows are gone. */
 export interface ScopeGrant {
-  readonly key: string;
+  readonly key?: string;
   readonly write?: boolean;
   readonly reconcile?: boolean;
 }

@@ -72,6 +72,7 @@ export interface Table {
 export interface TableProgram {
   readonly name: string;
   readonly select_row: string;
+  readonly select_rows: string;
   readonly insert_row: string;
   readonly upsert_row: string;
   readonly delete_row: string;
@@ -95,6 +96,7 @@ export interface TableProgram {
   readonly unsettled_keys: string;
   readonly set_held: string;
   readonly held_keys: string;
+  readonly unplain_keys: string;
   readonly delete_group: string;
   readonly delete_acked: string;
   readonly select_shadow: string;

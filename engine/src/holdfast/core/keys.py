@@ -83,10 +83,18 @@ def _pieces(template: str) -> tuple[tuple[str, str], ...]:
 def row_scopes(table: Table, row: Sequence[Value]) -> tuple[str, ...]:
     """The scopes a row belongs to, sorted and without repeats. Raises ``BadValue``."""
     values = tuple([row[position] for position in table.scope_positions])
-    for value in values:
-        if isinstance(value, str) and len(value) > _REMEMBERED_LENGTH_MAX:
-            return _scopes(table.name, table.scopes, values)
-    return _remembered_scopes(table.name, table.scopes, values)
+    known = table.known_scopes
+    # Only text is looked up by value: 1 and 1.0 are one key, and two names.
+    plain = not values or set(map(type, values)) == _TEXT
+    found = known.get(values) if plain else None
+    if found is not None:
+        return found
+    names = _scopes(table.name, table.scopes, values)
+    if plain and sum(map(len, values)) <= _REMEMBERED_LENGTH_MAX:  # type: ignore[arg-type]
+        if len(known) >= _REMEMBERED_MAX:
+            known.clear()
+        known[values] = names
+    return names
 
 
 def _scopes(table: str, templates: tuple[str, ...], values: tuple[Value, ...]) -> tuple[str, ...]:
@@ -111,8 +119,9 @@ def _scopes(table: str, templates: tuple[str, ...], values: tuple[Value, ...]) -
     return tuple(sorted(names))
 
 
-_REMEMBERED_LENGTH_MAX = 100
-_remembered_scopes = functools.lru_cache(maxsize=1024, typed=True)(_scopes)
+_TEXT = {str}
+_REMEMBERED_LENGTH_MAX = 200
+_REMEMBERED_MAX = 1024
 """A row's scopes are asked for at every step, and many rows are in the same ones."""
 
 

@@ -11,12 +11,14 @@ on record), I19 (nothing comes back by replay) and, by ``policies``, I21.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.core.errors import Refuse
+from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
 from holdfast.core.policies import (
     Author,
     Cell,
@@ -40,17 +42,18 @@ from holdfast.core.values import Value, to_wire
 __all__ = ["Author", "Decision", "Merged", "OpenConflict", "RowChange", "merge"]
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True, gc=False):
     """The row from now on. ``changed``: its values or existence did, so it has a new revision.
 
     Without that the stamps may still differ: store whatever is not equal to what was given.
+    ``plain``: the row is what was given with the change made to it, and nothing else.
     """
 
     row: ServerRow
     changed: bool
     decisions: tuple[Decision, ...] = ()
     conflicts: tuple[OpenConflict, ...] = ()
+    plain: bool = False
 
 
 def merge(
@@ -79,6 +82,10 @@ def merge(
         return _delete(row, change, author, settled)
     if row.values is None:
         return _edit_deleted(row, change, author, settled)
+    if not settled:
+        followed = _follow(row, row.values, change, author)
+        if followed is not None:
+            return Merged(followed, changed=True, plain=True)
     return _edit(row, row.values, change, author, settled)
 
 
@@ -89,7 +96,47 @@ def _begin(row: ServerRow, change: RowChange, author: Author, *, rev: int) -> Me
     new = change.new
     values = tuple(keys[name] if name in keys else new[name] for name in change.table.column_names)
     stamp = Stamp(rev, author.device, author.user, author.at)
-    return Merged(ServerRow(rev, values, None, stamp, {}, None), changed=True)
+    row = ServerRow(rev, values, None, stamp, {}, None)
+    return Merged(row, changed=True, plain=True)
+
+
+def _follow(
+    row: ServerRow, values: tuple[Value, ...], change: RowChange, author: Author
+) -> ServerRow | None:
+    """The row after an update that nobody was in the way of; None when that needs a closer look.
+
+    Most updates are such: every value is new and was made on what stands, or adds to a counter. The
+    result is what ``policies`` decides column by column, for a fraction of its cost.
+    """
+    table, device = change.table, author.device
+    rev = next_rev(row, 0)
+    base = base_in(row, change.base)
+    after = list(values)
+    columns = dict(row.columns)
+    before = stamp = stamp_of(row, ROW)
+    first = True
+    for name, incoming in change.new.items():
+        position = table.positions[name]
+        value = after[position]
+        old = stamp_of(row, name)
+        newest = newest_by_others(old, device)
+        if table.by_name[name].merge == "counter":
+            assert isinstance(value, int) and isinstance(incoming, int), "a counter is an integer"
+            total = value + incoming
+            if not incoming or not INTEGER_MIN <= total <= INTEGER_MAX:
+                return None
+            after[position] = total
+        else:
+            seen = base_in(row, change.bases[name]) if name in change.bases else base
+            if incoming == value or newest > seen:
+                return None
+            after[position] = incoming
+        if first or old is not before:  # most columns have one stamp
+            first, before = False, old
+            at = max(author.at, old.at)
+            stamp = Stamp(rev, device, author.user, at, min(newest, rev - 1))
+        columns[name] = stamp
+    return ServerRow(rev, tuple(after), None, row.row, columns, None) if change.new else None
 
 
 def _inserted_again(row: ServerRow, author: Author) -> ServerRow:

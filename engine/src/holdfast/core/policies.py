@@ -16,8 +16,10 @@ the value has a second writer in the same revision, for whoever has seen that ha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.core.errors import Refuse
 from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
@@ -26,8 +28,7 @@ from holdfast.core.values import Value, order_key
 from holdfast.schema.model import Column, MergePolicy, Table
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+class RowChange(Struct, frozen=True, gc=False):
     """An incoming change of one row, already validated; values are in their storage form.
 
     ``new`` has the touched columns (an insert: all but the key); a counter has its difference, in
@@ -45,8 +46,7 @@ class RowChange:
     old: Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(Struct, frozen=True, gc=False):
     """Whose change it is: ``at`` is corrected, in microseconds; ``number`` is the transaction's."""
 
     device: str
@@ -55,8 +55,7 @@ class Author:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False):
     """A journal entry: an automatic decision that dropped or overrode what somebody wrote.
 
     ``kind`` is the policy that decided, or else what was lost: a ``delete`` to an edit, an ``edit``
@@ -80,8 +79,7 @@ class Decision:
     lost_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenConflict:
+class OpenConflict(Struct, frozen=True, gc=False):
     """A conflict to open, or, when this device has one open here, one whose ``mine`` to update.
 
     ``mine`` is the arriving side, ``theirs`` what stands on the server. In an ``edit`` they are
@@ -102,8 +100,7 @@ class OpenConflict:
     their_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True, gc=False):
     """One column of a row that lives, as the server has it, and what the change was based on.
 
     ``rev`` is the revision the row gets if anything changes; ``base`` is one of this incarnation.
@@ -118,8 +115,7 @@ class Cell:
     rev: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True, gc=False):
     """The column's value and stamp from now on, and what goes on record."""
 
     value: Value

@@ -9,10 +9,10 @@ tells the newest revision by its writer apart from the newest by anyone else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import attrgetter
 
 import msgspec
+from msgspec import Struct
 
 from holdfast.core.errors import Refuse
 from holdfast.core.limits import WIRE_INTEGER_MAX
@@ -26,8 +26,7 @@ INCARNATION_MAX = WIRE_INTEGER_MAX >> COUNTER_BITS
 """Incarnations are 1 to this, so that a revision stays exact in JavaScript."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(Struct, frozen=True, gc=False):
     """Who last wrote a column (or inserted or deleted the row), and when.
 
     ``rev`` is the revision in which it was written. It is one above the row's for a later write of
@@ -49,8 +48,7 @@ class Stamp:
         return self.other == self.rev
 
 
-@dataclass(frozen=True, slots=True)
-class ServerRow:
+class ServerRow(Struct, frozen=True, gc=False):
     """One row as the server knows it; ``ABSENT`` when it never was.
 
     ``values`` are all columns in declared order, ``None`` when the row is deleted or never was;

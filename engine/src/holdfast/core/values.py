@@ -106,6 +106,11 @@ def _uuid(value: Any, _scale: int) -> str:
     return value
 
 
+def is_uuid(text: str) -> bool:
+    """Whether a text is a uuid in its canonical form."""
+    return _UUID.match(text) is not None
+
+
 def _timestamp(value: Any, _scale: int) -> int:
     number = _integer(value, 0)
     if not TIMESTAMP_US_MIN <= number <= TIMESTAMP_US_MAX:
@@ -244,9 +249,16 @@ def from_wire(type_name: str, wire: Any, *, scale: int = 0) -> Value:
     return None if wire is None else _OF_WIRE[type_name](wire, scale)
 
 
+def wire_reader(type_name: str) -> Callable[[Any, int], Value]:
+    """What ``from_wire`` does for a type, of a value that is not None and a scale; for those who
+    read many."""
+    return _OF_WIRE[type_name]
+
+
 _INT = struct.Struct(">Bq").pack
 _REAL = struct.Struct(">Bd").pack
 _SIZE = struct.Struct(">BI").pack
+_SHORT_TEXT = [_SIZE(3, size) for size in range(256)]
 
 
 def encode(values: Iterable[Value]) -> bytes:
@@ -260,7 +272,8 @@ def encode(values: Iterable[Value]) -> bytes:
     for value in values:
         if isinstance(value, str):
             raw = value.encode()
-            parts += (_SIZE(3, len(raw)), raw)
+            size = len(raw)
+            parts += (_SHORT_TEXT[size] if size < 256 else _SIZE(3, size), raw)
         elif value is None:
             parts.append(b"\x00")
         elif isinstance(value, int):

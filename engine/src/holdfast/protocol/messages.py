@@ -119,7 +119,9 @@ class ExchangeRequest(_Request, frozen=True, kw_only=True):
     """``POST /v1/exchange``. ``confirmed``: the outcomes up to this number are stored durably.
 
     ``files``: the encodings of files that the device can unpack (``gzip``, ``zstd``), best first;
-    with none, the answer has all rows in it, however many they are.
+    with none, the answer has all rows in it, however many they are. ``brief``: the answer may leave
+    out what the device knows: rows that it has made itself (``own`` lines tell of them), keys of
+    scopes that are in its checkpoint, the schema's fingerprint.
     """
 
     nonce: Nonces
@@ -127,6 +129,7 @@ class ExchangeRequest(_Request, frozen=True, kw_only=True):
     report: Report | None = None
     confirmed: Count = 0
     files: Annotated[list[Annotated[str, Meta(max_length=20)]], Meta(max_length=8)] = []
+    brief: bool = False
     transactions: Annotated[list[Transaction], Meta(max_length=PUSH_TRANSACTIONS_MAX)] = []
 
 
@@ -166,19 +169,19 @@ class Outcome(_Message, frozen=True, gc=False):
 
 
 class ScopeGrant(_Message, frozen=True):
-    """A scope the device may read; ``key`` is the key of its row hashes, hex.
+    """A scope the device may read; ``key`` is the key of its row hashes, hex (left out: as before).
 
     ``reconcile``: the device was away for longer than removals are remembered. The news may lack
     some; digests tell which rows are gone.
     """
 
-    key: str
+    key: str = ""
     write: bool = False
     reconcile: bool = False
 
 
 class Head(_Message, frozen=True, tag="head", tag_field="type"):
-    """The first line of an answer."""
+    """The first line of an answer. ``schema`` is left out of a brief one."""
 
     protocol: int
     epoch: str
@@ -186,8 +189,8 @@ class Head(_Message, frozen=True, tag="head", tag_field="type"):
     user: str
     echo: str
     time: int
-    schema: str
-    scopes: dict[str, ScopeGrant]
+    schema: str = ""
+    scopes: dict[str, ScopeGrant] = {}
     outcomes: list[Outcome] = []
 
 
@@ -196,6 +199,15 @@ class Rows(_Message, frozen=True, tag="rows", tag_field="type"):
 
     table: str
     rows: list[list[Any]]
+
+
+class Own(_Message, frozen=True, tag="own", tag_field="type"):
+    """Rows of one table that are what this device has made of them: its row as of its checkpoint,
+    with its changes that this answer says were applied, and nobody else's. Their new revisions."""
+
+    table: str
+    keys: list[str]
+    revs: list[Count]
 
 
 class Gone(_Message, frozen=True, tag="gone", tag_field="type"):
@@ -277,7 +289,7 @@ class Checkpoint(_Message, frozen=True, tag="checkpoint", tag_field="type"):
     lines: int
 
 
-Line = Head | Rows | Gone | RangeAnswer | Files | Checkpoint
+Line = Head | Rows | Own | Gone | RangeAnswer | Files | Checkpoint
 
 
 class ErrorBody(_Message, frozen=True):

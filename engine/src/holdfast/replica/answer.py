@@ -19,7 +19,7 @@ from holdfast.core.limits import (
     RESPONSE_MEMORY_BYTES_MAX,
 )
 from holdfast.protocol.codec import decode_line
-from holdfast.protocol.messages import Checkpoint, Files, Gone, Head, Line, RangeAnswer, Rows
+from holdfast.protocol.messages import Checkpoint, Files, Gone, Head, Line, Own, RangeAnswer, Rows
 from holdfast.protocol.version import PROTOCOL
 from holdfast.replica.failures import broken, not_ours
 
@@ -42,7 +42,7 @@ class Answer:
         self.received_us = received_us
         self._spool = spool
 
-    def lines(self) -> Iterator[Rows | Gone | RangeAnswer]:
+    def lines(self) -> Iterator[Rows | Own | Gone | RangeAnswer]:
         """The lines between the first and the last, from the start at each call.
 
         Raises ``Offline`` (``broken_answer``) at a line that is not one of these.

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from holdfast.core.errors import BadValue, Offline
 from holdfast.core.keys import key_values, row_key
 from holdfast.core.values import from_wire
-from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Rows
+from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Own, Rows
 from holdfast.replica.database import applying, write_state
 from holdfast.replica.load import Importer
 from holdfast.replica.members import Members
@@ -78,6 +78,8 @@ class Applier:
         self._again: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
         self._shadowed: dict[str, set[str]] = {}
         self._deciding: dict[str, set[str]] = {}
+        self._unplain: dict[str, set[str]] = {}
+        self._acked: frozenset[int] = frozenset()
         self._result = Applied()
 
     def apply(
@@ -106,7 +108,7 @@ class Applier:
                 if file.scope in head.scopes:  # it may have been taken away meanwhile
                     self._result.rows += importer.run(file, alias)
             for line in lines:
-                self._news(line)
+                self._news(line, decided)
             importer.settle()
             self._fall_back(decided)
             self._replay(decided)
@@ -142,6 +144,7 @@ class Applier:
         self._result.applied += kinds["applied"]
         self._result.refused += kinds["refused"]
         self._result.held += kinds["held"]
+        self._acked = frozenset(n for n, o in ours.items() if o.outcome == "applied")
         decided = frozenset(ours)
         if decided:
             write_state(self._db, confirmed=max(decided))
@@ -163,12 +166,15 @@ class Applier:
 
     # --- news -------------------------------------------------------------------------------
 
-    def _news(self, line: Line) -> None:
-        if not isinstance(line, (Rows, Gone)):
+    def _news(self, line: Line, decided: frozenset[int]) -> None:
+        if not isinstance(line, (Rows, Own, Gone)):
             raise broken(f"a {type(line).__name__} line among the rows")
         table = self._schema.by_name.get(line.table)
         if table is None:
             raise broken(f"unknown table {line.table!r}")
+        if isinstance(line, Own):
+            self._own(table, line, decided)
+            return
         if isinstance(line, Gone):
             for key in line.keys:
                 decode_key(table, key)
@@ -182,6 +188,33 @@ class Applier:
         self._members.put(table, rows, again=again)
         self._truths(table, [(key, row) for key, _, row in rows])
         self._result.rows += len(rows)
+
+    def _own(self, table: Table, line: Own, decided: frozenset[int]) -> None:
+        """Rows that are what we have made of them: they stay, and are the server's from now on.
+
+        Where nothing else stands on a row, the table shows it already. Should it not be what the
+        server has, the digests will tell.
+        """
+        if len(line.keys) != len(line.revs):
+            raise broken(f"own rows of {table.name} without their revisions")
+        revs = dict(zip(line.keys, line.revs, strict=True))
+        if table.name not in self._unplain:
+            found = self._db.execute(self._program.tables[table.name].unplain_keys)
+            self._unplain[table.name] = {str(key) for (key,) in found}
+        apart = revs.keys() & (self._left[table.name] | self._unplain[table.name])
+        overlay = self._overlays[table.name]
+        rows = [(key, revs[key], row) for key, row in overlay.visible_rows(revs.keys() - apart)]
+        again = not self._fresh[table.name].isdisjoint(revs)
+        self._members.put(table, rows, again=again)
+        self._fresh[table.name].update(key for key, _, _ in rows)
+        for key in self._shadowed[table.name].intersection(revs) - apart:
+            self._db.execute(self._program.tables[table.name].delete_shadow, (key,))
+        for key in sorted(apart):
+            row = overlay.made(key, decided, self._acked)
+            if row is not None:
+                self._members.put(table, [(key, revs[key], row)], again=True)
+                self._truth(table, key, row)
+        self._result.rows += len(revs)
 
     def _truths(self, table: Table, rows: list[tuple[str, Row]]) -> None:
         """Write the server's version of rows, each key once; at once where none can stand in the

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from holdfast.core.digest import Digest, row_hash
-from holdfast.core.errors import AttentionNeeded
+from holdfast.core.errors import AttentionNeeded, Offline
 from holdfast.core.keys import row_scopes
 from holdfast.protocol.messages import Position, ScopeGrant
 from holdfast.schema.model import Table
@@ -39,8 +39,10 @@ class Members:
     def grant(self, grants: dict[str, ScopeGrant]) -> None:
         """Take in the scopes the device may read now."""
         for scope, grant in grants.items():
-            key = bytes.fromhex(grant.key)
             known = self._keys.get(scope)
+            if not grant.key and known is None:
+                raise Offline(f"the answer has no key of scope {scope}", code="broken_answer")
+            key = bytes.fromhex(grant.key) if grant.key or known is None else known
             if known is not None and known != key:
                 raise AttentionNeeded(
                     f"the server's history of scope {scope} is another one", code="epoch_mismatch"

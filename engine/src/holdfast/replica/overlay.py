@@ -8,11 +8,12 @@ never fails to apply; a local change whose replay breaks a constraint is set asi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.errors import ConstraintFailed
-from holdfast.core.keys import key_text, key_values
+from holdfast.core.keys import key_text, key_values, row_key
 from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
 from holdfast.core.values import Value
 from holdfast.replica.database import savepoint
@@ -114,6 +115,28 @@ class Overlay:
         """The row as the table holds it."""
         rows = self._db.execute(self._sql.select_row, key_values(self.table, key))
         return rows[0] if rows else None
+
+    def visible_rows(self, keys: Collection[str]) -> Iterator[tuple[str, Row]]:
+        """Rows as the table holds them, by key; those that are not there are left out."""
+        if self._sql.select_rows:
+            for row in self._db.execute(self._sql.select_rows, (json.dumps(list(keys)),)):
+                yield row_key(self.table, row), row
+            return
+        for key in keys:
+            found = self.visible(key)
+            if found is not None:
+                yield key, found
+
+    def made(self, key: str, decided: frozenset[int], acked: frozenset[int]) -> Row | None:
+        """What the server has made of a row that it knew as we did: our accepted changes on it."""
+        row = self.truth(key, decided)
+        data = None if row is None else data_of(self.table, row)
+        change = self._sql.changes.replace("WHERE tx BETWEEN ? AND ?", "WHERE key = ?")
+        for found in self._db.execute(change, (key,)):
+            note = Note.of(self.table, found)
+            if note.tx in acked:
+                data = fold(self.table, data, note)
+        return None if data is None else assemble(self.table, key, data)
 
     def put_shadow(self, key: str, truth: Row | None) -> None:
         data = data_of(self.table, truth) if truth else (None,) * len(self.table.data_columns)

@@ -33,6 +33,7 @@ from holdfast.sqlite import Connection
 log = logging.getLogger("holdfast.runner")
 
 _STOP_POLL_S = 0.05
+_TELL_MS = 50
 
 _KIND_BY_CODE = {
     "unreachable": FailureKind.NETWORK,
@@ -112,6 +113,8 @@ class Runner:
         self._served = 0
         self._loading: Loading | None = None
         self._token = transport.fingerprint()
+        self._untold = False
+        """Whether the file has an older status than ``session``."""
         self.session: dict[str, Any] = {"state": State.STARTING.value}
 
     # --- from other threads ---------------------------------------------------------------------
@@ -153,6 +156,7 @@ class Runner:
             if event is not None:
                 self._step(event)
                 continue
+            self._tell()
             version = self._data_version()
             if version != seen:
                 seen = version
@@ -162,10 +166,11 @@ class Runner:
             if self._wake_at_ms is not None and self._host.monotonic_ms() >= self._wake_at_ms:
                 self._wake_at_ms = None
                 self._step(core.Tick())
+        self._tell()
         self._close_stream()
 
     def _patience_s(self) -> float:
-        wait_ms = FOREIGN_WRITE_POLL_MS
+        wait_ms = _TELL_MS if self._untold else FOREIGN_WRITE_POLL_MS
         if self._wake_at_ms is not None:
             wait_ms = min(wait_ms, max(0, self._wake_at_ms - self._host.monotonic_ms()))
         return wait_ms / 1000
@@ -191,7 +196,8 @@ class Runner:
         self.session = {
             **self.session, "loading": None if loading is None else loading.to_dict()
         }  # fmt: skip
-        self._store_session()
+        self._untold = True
+        self._tell()
         if self._options.on_status is not None:
             self._options.on_status(self.session)
 
@@ -248,12 +254,18 @@ class Runner:
             "served": self._served,
             "loading": None if self._loading is None else self._loading.to_dict(),
         }
-        self._store_session()
+        self._untold = True
         if self._options.on_status is not None:
             self._options.on_status(self.session)
 
-    def _store_session(self) -> None:
-        """Let other processes see the status; failing to write it must not stop sync."""
+    def _tell(self) -> None:
+        """Let other processes see the status, once it has lasted a moment: most exchanges are over
+        sooner, and their own writes must not wait for this one's. Failing to write it must not stop
+        sync."""
+        loading = self._exchanger.loading
+        if not self._untold or (loading is not None and loading.stage == "importing"):
+            return
+        self._untold = False
         try:
             with transaction(self._watch):
                 write_state(self._watch, session=json.dumps(self.session))

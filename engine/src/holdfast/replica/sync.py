@@ -222,7 +222,7 @@ class Exchanger:
         )
 
     def _echo(self) -> str:
-        return self._host.random_bytes(12).hex()
+        return self._host.random_bytes(8).hex()
 
     def _take_back(self, first: int) -> None:
         """What this attempt was the first to send has not reached the server: pending again."""
@@ -251,7 +251,7 @@ class Exchanger:
             )
             batch = next_batch(self._db, self._schema, self._database.program)
             if not proposed and (batch or not nonce):
-                proposed = self._host.random_bytes(16).hex()
+                proposed = self._host.random_bytes(8).hex()
                 write_state(self._db, next_nonce=proposed)
             positions = checkpoint(self._db) | load.positions
             report = self._report(batch[-1].number if batch else 0)
@@ -270,6 +270,7 @@ class Exchanger:
             report=report,
             confirmed=int(str(confirmed)),
             files=load.encodings,
+            brief=not load.positions,  # of scopes that only files bring, the keys are not here yet
             transactions=batch,
         )
         return request, int(str(first_new)) or NEVER

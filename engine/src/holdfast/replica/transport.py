@@ -146,11 +146,13 @@ class HttpTransport:
         no_cookies = http.cookiejar.DefaultCookiePolicy(allowed_domains=[])
         self._client = httpx2.Client(
             transport=GuardedTransport(self._guard, ssl_context),
-            headers={"user-agent": "holdfast", "accept-encoding": "identity"},
+            headers={"accept-encoding": "identity"},
             cookies=http.cookiejar.CookieJar(policy=no_cookies),
             follow_redirects=False,
             trust_env=False,
         )
+        for name in ("accept", "connection", "user-agent"):  # they tell a server nothing
+            del self._client.headers[name]
         self._fingerprint_key = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._in_use = 0
@@ -248,7 +250,6 @@ class HttpTransport:
             **self._sign(),
             ECHO_HEADER: echo,
             "content-type": "application/json",
-            "accept": CONTENT_TYPE,
             "accept-encoding": ", ".join(ENCODINGS),
         }
         encoding = self._packs_as

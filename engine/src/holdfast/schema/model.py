@@ -121,6 +121,17 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             self.positions[name] for scope in self.scopes for name in template_columns(scope)
         )
 
+    @functools.cached_property
+    def known_scopes(self) -> dict[tuple[values.Value, ...], tuple[str, ...]]:
+        """Scopes by the values of ``scope_positions``: what ``core.keys`` remembers, within
+        bounds."""
+        return {}
+
+    @functools.cached_property
+    def has_corrected(self) -> bool:
+        """Whether the server changes values of its rows: by the clock offset of their device."""
+        return any(column.corrected for column in self.columns)
+
 
 class Schema(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True

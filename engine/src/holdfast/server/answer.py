@@ -215,10 +215,12 @@ async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
 
 
 def line_headers(encoding: Encoding | None) -> dict[str, str]:
-    """The headers of an answer made of lines. ``accept-encoding``: of later requests (RFC 7694)."""
+    """The headers of an answer made of lines. ``accept-encoding``: of later requests (RFC 7694).
+
+    No ``vary``: the answer to a POST, with ``no-store``, is nobody's to keep.
+    """
     headers = {
         "content-type": CONTENT_TYPE,
-        "vary": "accept-encoding",
         "accept-encoding": ", ".join(ENCODINGS),
     }
     return headers | {"content-encoding": encoding} if encoding else headers

@@ -124,6 +124,8 @@ def _side(column: Column | None, value: Value) -> str | None:
 
 def follow(batch: Batch, *, now_us: int) -> None:
     """Keep the open conflicts of the rows just changed right: their scopes, and what stands."""
+    if not batch.manual:
+        return
     server = Author(SERVER, SERVER, now_us, 0)
     for table, key, before, now in list(batch.touched()):
         if now.values is None or before.values == now.values or not has_manual(table):

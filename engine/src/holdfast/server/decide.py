@@ -32,7 +32,7 @@ from holdfast.server.incoming import read_changes
 from holdfast.server.merge_batch import Batch
 from holdfast.server.principal import Principal
 from holdfast.server.rules import Rule, run_rules
-from holdfast.server.settle import check_settling, plan_settlements
+from holdfast.server.settle import Plan, check_settling, plan_settlements
 from holdfast.server.store import JournalEntry, Row
 
 
@@ -139,6 +139,8 @@ class Run:
                 row = self._batch.get(table, change.key)
                 values = row.image if row.values is None else row.values
                 yield from scopes_of(table, values)
+                if change.op == "update" and values is not None and not _moves(change):
+                    continue
                 if change.op != "delete":
                     with contextlib.suppress(BadValue):  # refused when it is merged
                         yield from row_scopes(table, _after(change, values))
@@ -168,30 +170,13 @@ class Run:
     def _apply(self, transaction: Transaction, changes: list[RowChange]) -> frozenset[str]:
         """Merge a transaction into the batch; the scopes it touched. Raises ``Refuse``."""
         now_us = self._sender.arrival_us
-        plan_author = self._author(transaction, None)
-        for change in changes:
-            if change.table is CONFLICT_TABLE:
-                self._check_settling(change)
-        plan = plan_settlements(self._batch, changes, plan_author)
+        author = self._author(transaction)
+        plan = self._settlements(changes, author)
         self._note(plan.decisions, now_us)
         for change in plan.changes:
-            row = self._batch.get(change.table, change.key)
-            self._access.check_before(change.table, change.op, row)
-            merged = self._batch.merge(
-                change,
-                self._author(transaction, (change, row)),
-                settled=plan.settled.get((change.table.name, change.key), frozenset()),
-            )
-            self._access.check_after(change.table, merged.row.values)
-            if merged.decisions:
-                self._note(merged.decisions, now_us)
-            for conflict in merged.conflicts:
-                replaced = open_conflict(
-                    self._batch, conflict, now_us=now_us, random_bytes=self._engine.random_bytes
-                )
-                self._note([] if replaced is None else [replaced], now_us)
+            self._merge(change, author, plan)
         for key, new in plan.writes:
-            self._batch.put(CONFLICT_TABLE, key, new, plan_author)
+            self._batch.put(CONFLICT_TABLE, key, new, author)
         self._batch.check(seen=True)
         if self._engine.rules:
             run_rules(
@@ -201,6 +186,35 @@ class Run:
             self._batch.check()
         follow(self._batch, now_us=now_us)
         return frozenset(self._scopes())
+
+    def _settlements(self, changes: list[RowChange], author: Author) -> Plan:
+        """What is left to merge when settlements were looked at. Raises ``Refuse``."""
+        settling = [change for change in changes if change.table is CONFLICT_TABLE]
+        if not settling:
+            return Plan(changes)
+        for change in settling:
+            self._check_settling(change)
+        return plan_settlements(self._batch, changes, author)
+
+    def _merge(self, change: RowChange, author: Author, plan: Plan) -> None:
+        """Merge one change into the batch. Raises ``Refuse``."""
+        now_us = self._sender.arrival_us
+        table = change.table
+        row = self._batch.get(table, change.key)
+        self._access.check_before(table, change.op, row)
+        base_us = _base_time(change, row)
+        if base_us is not None and base_us > author.at:  # never before what it was based on
+            author = Author(author.device, author.user, base_us, author.number)
+        settled = plan.settled.get((table.name, change.key)) if plan.settled else None
+        merged = self._batch.merge(change, author, settled=settled or frozenset())
+        self._access.check_after(table, merged.row.values)
+        if merged.decisions:
+            self._note(merged.decisions, now_us)
+        for conflict in merged.conflicts:
+            replaced = open_conflict(
+                self._batch, conflict, now_us=now_us, random_bytes=self._engine.random_bytes
+            )
+            self._note([] if replaced is None else [replaced], now_us)
 
     def _check_settling(self, change: RowChange) -> None:
         """Who settles a conflict may read it, and the row it is about while that is there."""
@@ -217,15 +231,9 @@ class Run:
                 yield from scopes_of(table, before.values)
                 yield from scopes_of(table, now.values)
 
-    def _author(self, transaction: Transaction, of: tuple[RowChange, ServerRow] | None) -> Author:
-        """The author of a change; its time is never before that of what it was based on."""
-        base_us = None if of is None else _base_time(*of)
-        at_us = correct(
-            transaction.at,
-            offset_us=self._sender.offset_us,
-            arrival_us=self._sender.arrival_us,
-            base_us=base_us,
-        )
+    def _author(self, transaction: Transaction) -> Author:
+        """The author of a transaction, before it is known what its changes were based on."""
+        at_us = self._shift(transaction.at)
         return Author(self._sender.device, self._sender.principal.user, at_us, transaction.number)
 
     def _note(self, decisions: Sequence[Decision], now_us: int) -> None:
@@ -234,18 +242,29 @@ class Run:
 
 
 def _after(change: RowChange, before: Row | None) -> list[Value]:
-    """A row after a change, as far as the two alone tell."""
+    """What names the scopes of a row after a change, as far as the two alone tell."""
     table = change.table
-    whole: dict[str, Value] = {}
-    if before is not None:
-        whole.update(zip(table.column_names, before, strict=True))
-    whole.update(zip(table.key, change.key_values, strict=True))
-    whole.update(change.new)
-    return [whole.get(name) for name in table.column_names]
+    after: list[Value] = [None] * len(table.columns) if before is None else list(before)
+    for position in table.scope_positions:
+        name = table.column_names[position]
+        if name in change.new:
+            after[position] = change.new[name]
+        elif name in table.key:
+            after[position] = change.key_values[table.key.index(name)]
+    return after
+
+
+def _moves(change: RowChange) -> bool:
+    """Whether a change touches what names the scopes of its row."""
+    names = change.table.column_names
+    return any(names[position] in change.new for position in change.table.scope_positions)
 
 
 def _base_time(change: RowChange, row: ServerRow) -> int | None:
     """The corrected time of the newest revision that the change was based on (µs)."""
+    if not row.columns and not change.bases:  # one stamp for all, as in most rows
+        one = row.row
+        return None if one is None or one.rev > change.base or not change.new else one.at
     times = [
         stamp.at
         for name in change.new

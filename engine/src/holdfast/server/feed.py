@@ -40,13 +40,17 @@ def scopes_of(table: Table, row: Sequence[Value] | None) -> tuple[str, ...]:
 
 
 class Touched(Struct, frozen=True, gc=False):
-    """A row that a commit changed: the scopes it was in, and what it is now (None: gone)."""
+    """A row that a commit changed: the scopes it was in, and what it is now (None: gone).
+
+    ``own``: its revision, when it is what its one sender has made of it; else 0.
+    """
 
     table: Table
     key: str
     before: tuple[str, ...]
     after: tuple[str, ...]
     row: Row | None
+    own: int = 0
 
 
 def make_scopes(
@@ -82,7 +86,8 @@ def publish(
     """Write feed entries, digests and heads for a commit; the new version of each scope."""
     places: dict[str, dict[str, list[Touched]]] = defaultdict(lambda: defaultdict(list))
     for item in touched:
-        for name in {*item.before, *item.after}:
+        left, entered = item.before, item.after
+        for name in entered if left in ((), entered) else {*left, *entered}:
             places[name][item.table.name].append(item)
     states = make_scopes(writer, places, random_bytes)
     moved: list[Scope] = []

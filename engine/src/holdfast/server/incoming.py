@@ -86,13 +86,17 @@ def _read_change(table: Table, change: Change, shift: Shift) -> RowChange:
         base=change.base,
         bases=change.bases,
         new=new,
-        old=_read_old(table, change.old),
+        old=_read_values(table, change.old) if change.old else {},
     )
 
 
 def read_key(table: Table, wire: list[object]) -> tuple[tuple[Value, ...], str]:
     """The storage values of a key, and its text. Raises ``Refuse`` (``bad_key``)."""
     columns = table.key_columns
+    if len(wire) == len(columns) == 1 and columns[0].type == "uuid":  # as most keys are
+        (value,) = wire
+        if isinstance(value, str) and values.is_uuid(value):
+            return (value,), value
     if len(wire) != len(columns):
         raise Refuse(
             "bad_key", f"The key of {table.name} has {len(columns)} columns.", table=table.name
@@ -115,50 +119,53 @@ def read_key(table: Table, wire: list[object]) -> tuple[tuple[Value, ...], str]:
 
 
 def _read_new(table: Table, change: Change, shift: Shift) -> dict[str, Value]:
-    new: dict[str, Value] = {}
-    for name, wire in change.new.items():
-        column = table.by_name.get(name)
-        if column is None:
-            raise _unknown_column(table, name)
-        if name in table.key:
+    new = _read_values(table, change.new)
+    for name in table.key:
+        if name in new:
             raise Refuse(
                 "bad_key", f"{table.name}.{name} is part of the key and never changes.",
                 table=table.name, field=name,
             )  # fmt: skip
-        value = _read_value(table, column, wire)
-        if value is None and not column.nullable:
-            raise _empty(table, column)
-        if column.corrected and isinstance(value, int):
-            value = shift(value)
-        new[name] = value
-    if change.op == "insert":
-        for column in table.data_columns:
-            if column.name not in new:
-                default = column.default_value()
-                if default is None and not column.nullable:
-                    raise _empty(table, column)
-                new[column.name] = default
+    if None in new.values():
+        for name, value in new.items():
+            if value is None and not table.by_name[name].nullable:
+                raise _empty(table, table.by_name[name])
+    if table.has_corrected:
+        for name, value in new.items():
+            if table.by_name[name].corrected and isinstance(value, int):
+                new[name] = shift(value)
+    if change.op == "insert" and len(new) < len(table.data_columns):
+        _fill(table, new)
     return new
 
 
-def _read_old(table: Table, wires: Mapping[str, object]) -> dict[str, Value]:
-    old: dict[str, Value] = {}
-    for name, wire in wires.items():
-        column = table.by_name.get(name)
-        if column is None:
-            raise _unknown_column(table, name)
-        old[name] = _read_value(table, column, wire)
-    return old
+def _fill(table: Table, new: dict[str, Value]) -> None:
+    """Give the columns that an insert leaves out their defaults. Raises ``Refuse``."""
+    for column in table.data_columns:
+        if column.name not in new:
+            default = column.default_value()
+            if default is None and not column.nullable:
+                raise _empty(table, column)
+            new[column.name] = default
 
 
-def _read_value(table: Table, column: Column, wire: object) -> Value:
+def _read_values(table: Table, wires: Mapping[str, object]) -> dict[str, Value]:
+    """The storage values of columns, by name."""
+    found: dict[str, Value] = {}
+    name = ""
     try:
-        return values.from_wire(column.type, wire, scale=column.scale)
+        for name, wire in wires.items():
+            column = table.by_name.get(name)
+            if column is None:
+                raise _unknown_column(table, name)
+            found[name] = (
+                None if wire is None else values.wire_reader(column.type)(wire, column.scale)
+            )
     except BadValue as error:
         raise Refuse(
-            "bad_value", f"{table.name}.{column.name}: {error.message}.",
-            field=column.name, table=table.name,
-        ) from None  # fmt: skip
+            "bad_value", f"{table.name}.{name}: {error.message}.", field=name, table=table.name
+        ) from None
+    return found
 
 
 def _unknown_column(table: Table, name: str) -> Refuse:

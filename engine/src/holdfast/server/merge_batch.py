@@ -43,6 +43,8 @@ class _Entry:
     stored: ServerRow
     written: Row | None
     current: ServerRow
+    own: bool = True
+    """Whether its sender knows what became of it: nothing but plain changes made on what stood."""
 
 
 def server_row(stored: Stored | None) -> ServerRow:
@@ -80,7 +82,8 @@ class Batch:
         self._rows: dict[Place, _Entry] = {}
         self._undo: dict[Place, ServerRow] = {}
         self._open_conflicts: dict[Place, dict[str, None]] = defaultdict(dict)
-        self._manual = {table.name for table in schema.tables if has_manual(table)}
+        self.manual = {table.name for table in schema.tables if has_manual(table)}
+        """Tables whose rows can have open conflicts."""
 
     # Rows
 
@@ -111,7 +114,7 @@ class Batch:
 
     def load_conflicts(self, table: Table, keys: Iterable[str]) -> None:
         """Read the open conflicts about rows."""
-        if table.name in self._manual:
+        if table.name in self.manual:
             self.load(CONFLICT_TABLE, self.writer.open_conflicts(table.name, list(keys)))
 
     def get(self, table: Table, key: str) -> ServerRow:
@@ -134,8 +137,9 @@ class Batch:
             return row is not None
         return self._access.sees(self.schema.by_name[name], row)
 
-    def _set(self, table: Table, key: str, row: ServerRow) -> None:
+    def _set(self, table: Table, key: str, row: ServerRow, *, own: bool = False) -> None:
         entry = self._rows[table.name, key]
+        entry.own = entry.own and own
         self._undo.setdefault((table.name, key), entry.current)
         self.constraints.note(table, key, entry.current.values, row.values)
         entry.current = row
@@ -154,7 +158,11 @@ class Batch:
             incarnation += int.from_bytes(self.random_bytes(3), "big") % INCARNATION_MAX
         merged = merge(row, change, author, incarnation=incarnation, settled=settled)
         if merged.row is not row:
-            self._set(change.table, change.key, merged.row)
+            stood = self._rows[change.table.name, change.key].stored.rev
+            own = merged.plain and change.base == stood
+            if change.bases:
+                own = own and all(base == stood for base in change.bases.values())
+            self._set(change.table, change.key, merged.row, own=own)
         return merged
 
     def put(self, table: Table, key: str, new: Mapping[str, Value], author: Author) -> None:
@@ -174,6 +182,7 @@ class Batch:
             old={},
         )
         self.merge(change, author, settled=frozenset(values))
+        self._rows[table.name, key].own = False
         if table is CONFLICT_TABLE:
             current = self.get(table, key).values
             assert current is not None, "a conflict that was just written is there"
@@ -212,6 +221,7 @@ class Batch:
             table = self.schema.by_name[name]
             self.constraints.note(table, key, entry.current.values, before.values)
             entry.current = before
+            entry.own = False
         self.begin()
 
     def touched(self) -> Iterator[tuple[Table, str, ServerRow, ServerRow]]:
@@ -277,12 +287,10 @@ class Batch:
             records[name].append(RowRecord(key, current.rev, dump_stamps(current), image))
             if current.rev != stored.rev:
                 table = self.schema.by_name[name]
-                touched.append(
-                    Touched(
-                        table, key, scopes_of(table, stored.values),
-                        scopes_of(table, current.values), current.values,
-                    )
-                )  # fmt: skip
+                before, after = scopes_of(table, stored.values), scopes_of(table, current.values)
+                own = entry.own and not table.has_corrected and table is not CONFLICT_TABLE
+                rev = current.rev if own and len(after) == 1 and before in ((), after) else 0
+                touched.append(Touched(table, key, before, after, current.values, rev))
         for name, items in records.items():
             self.writer.put_records(self.schema.by_name[name], items)
         return touched

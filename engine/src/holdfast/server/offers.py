@@ -34,7 +34,7 @@ from holdfast.core.limits import (
 from holdfast.core.values import encode
 from holdfast.protocol.codec import encode_line
 from holdfast.protocol.compression import ENCODINGS
-from holdfast.protocol.messages import FileBuild, FileOffer, Files, Gone, Position, Rows
+from holdfast.protocol.messages import FileBuild, FileOffer, Files, Position, Rows
 from holdfast.schema.model import Schema
 from holdfast.server.feed import scopes_of
 from holdfast.server.file_builder import Builder, Made, Task
@@ -213,7 +213,7 @@ class Offers:
                 rows = 0
                 for line in news(now, self._schema, since):
                     file.write(encode_line(line))
-                    rows += len(line.keys if isinstance(line, Gone) else line.rows)
+                    rows += len(line.rows if isinstance(line, Rows) else line.keys)
                     if file.tell() > FILE_UNPACKED_BYTES_MAX:
                         raise DatabaseFull("a catch-up file would be too large")
                     on_rows(rows)

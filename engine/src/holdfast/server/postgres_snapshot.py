@@ -123,8 +123,8 @@ class PostgresReads:
 
     def moved(self, scope: str, since: int) -> Iterator[Moved]:
         for row in self._stream(
-            "SELECT tbl, key, removed FROM holdfast_feed WHERE scope = $1 AND version > $2 "
-            "ORDER BY version",
+            "SELECT tbl, key, removed, version FROM holdfast_feed "
+            "WHERE scope = $1 AND version > $2 ORDER BY version",
             (scope, since),
         ):
             yield Moved(*row)
@@ -204,8 +204,9 @@ class PostgresReads:
     def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
         return dict(
             self._run(
-                "SELECT key, hash FROM holdfast_feed WHERE scope = $1 AND tbl = $2 "
-                "AND key = ANY ($3::text[]) AND NOT removed",
+                "SELECT j.key, f.hash FROM unnest($3::text[]) AS j(key), LATERAL ("
+                "SELECT hash, removed FROM holdfast_feed "
+                "WHERE scope = $1 AND tbl = $2 AND key = j.key LIMIT 1) AS f WHERE NOT f.removed",
                 (scope, table.name, text_array(keys)),
             )
         )

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.core import values
 from holdfast.core.digest import seal
 from holdfast.core.limits import MIB, ROWS_PER_LINE
 from holdfast.core.values import Value
-from holdfast.protocol.messages import Checkpoint, Gone, Line, Position, Rows
+from holdfast.protocol.messages import Checkpoint, Gone, Line, Own, Position, Rows
 from holdfast.schema.model import Schema, Table
 from holdfast.server.feed import scopes_of
 from holdfast.server.store import Row, Scope, Snapshot
@@ -44,27 +45,49 @@ def _size(row: Row) -> int:
     return sum(texts) + 8 * (len(row) - len(texts))
 
 
+@dataclass(frozen=True, slots=True)
+class OwnRows:
+    """Rows that the device has just made itself: their revisions by table and key, and the versions
+    that their scopes got with them. Of those that are still so it is told no more."""
+
+    revs: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+
+NO_ROWS = OwnRows()
+
+
 class _Puller:
     """One pull: ``since`` has the version the device holds of each readable scope."""
 
-    def __init__(self, snapshot: Snapshot, schema: Schema, since: Mapping[str, int]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, schema: Schema, since: Mapping[str, int], own: OwnRows
+    ) -> None:
+        self._own = own
         self._snapshot = snapshot
         self._schema = schema
         self._since = since
         self._order = sorted(since)
 
-    def lines(self) -> Generator[Rows | Gone]:
+    def lines(self) -> Generator[Rows | Own | Gone]:
         for scope in self._order:
             yield from self._scope_lines(scope)
 
-    def _scope_lines(self, scope: str) -> Iterator[Rows | Gone]:
+    def _scope_lines(self, scope: str) -> Iterator[Rows | Own | Gone]:
         since = self._since[scope]
+        own: dict[str, list[str]] = defaultdict(list)
+        pushed = self._own.versions.get(scope)
         changed: dict[str, list[str]] = defaultdict(list)
         removed: dict[str, list[str]] = defaultdict(list)
         for moved in self._snapshot.moved(scope, since):
             if moved.table not in self._schema.by_name:
                 continue
-            if not moved.removed:
+            if moved.version == pushed and (moved.table, moved.key) in self._own.revs:
+                keys = own[moved.table]
+                keys.append(moved.key)
+                if len(keys) >= ROWS_PER_LINE:
+                    yield self._own_line(moved.table, own.pop(moved.table))
+            elif not moved.removed:
                 keys = changed[moved.table]
                 keys.append(moved.key)
                 if len(keys) >= ROWS_PER_LINE:
@@ -74,10 +97,16 @@ class _Puller:
                 keys.append(moved.key)
                 if len(keys) >= ROWS_PER_LINE:
                     yield from self._gone(moved.table, removed.pop(moved.table))
+        for name, keys in own.items():
+            yield self._own_line(name, keys)
         for name, keys in changed.items():
             yield from self._rows(scope, name, keys)
         for name, keys in removed.items():
             yield from self._gone(name, keys)
+
+    def _own_line(self, name: str, keys: list[str]) -> Own:
+        failpoint("pull.mid")
+        return Own(name, keys, [self._own.revs[name, key] for key in keys])
 
     def _rows(self, scope: str, name: str, keys: Sequence[str]) -> Iterator[Rows]:
         table = self._schema.by_name[name]
@@ -128,9 +157,11 @@ class _Puller:
             yield Gone(table.name, left)
 
 
-def news(snapshot: Snapshot, schema: Schema, since: Mapping[str, int]) -> Generator[Rows | Gone]:
+def news(
+    snapshot: Snapshot, schema: Schema, since: Mapping[str, int], own: OwnRows = NO_ROWS
+) -> Generator[Rows | Own | Gone]:
     """Rows and removals above the versions in ``since``, which names all readable scopes."""
-    return _Puller(snapshot, schema, since).lines()
+    return _Puller(snapshot, schema, since, own).lines()
 
 
 def last_line(scopes: Mapping[str, Scope], *, secret: bytes, epoch: str, lines: int) -> Checkpoint:

@@ -19,7 +19,7 @@ from holdfast.core.errors import ConstraintFailed, ProtocolError, Refuse
 from holdfast.protocol.messages import Outcome, Transaction
 from holdfast.schema.model import CONFLICT_TABLE
 from holdfast.server.access import Access
-from holdfast.server.constraints import unique_refusal
+from holdfast.server.constraints import Place, unique_refusal
 from holdfast.server.decide import Decided, Engine, Run, Sender
 from holdfast.server.feed import Touched, publish
 from holdfast.server.incoming import body_hash
@@ -33,7 +33,10 @@ _write_outcome = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Pushed:
-    """What a push did: an outcome for each transaction asked about, and the new versions."""
+    """What a push did: an outcome for each transaction asked about, and the new versions.
+
+    ``own``: revisions, by table and key, of rows that are what the device has made of them.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
@@ -42,6 +45,7 @@ class Pushed:
     """How many of the last outcomes were decided now."""
     conflicts: int = 0
     """How many were opened."""
+    own: dict[Place, int] = field(default_factory=dict)
 
 
 def push(
@@ -81,7 +85,8 @@ def push(
         item.table is CONFLICT_TABLE and not item.before for item in desk.touched.values()
     )
     high = fresh[-1].number if fresh else high
-    return Pushed(told, versions, high, len(decided), conflicts)
+    own = {place: item.own for place, item in desk.touched.items() if item.own}
+    return Pushed(told, versions, high, len(decided), conflicts, own)
 
 
 def _check_numbers(
@@ -163,7 +168,7 @@ class _Desk:
         self._sender = sender
         self.access = Access(sender.principal)
         self._stopped: dict[int, bool] = {}
-        self.touched: dict[tuple[str, str], Touched] = {}
+        self.touched: dict[Place, Touched] = {}
         self.journal: list[JournalEntry] = []
 
     def take_touched(self, items: Sequence[Touched]) -> None:
@@ -171,8 +176,12 @@ class _Desk:
         for item in items:
             place = item.table.name, item.key
             first = self.touched.get(place)
-            before = item.before if first is None else first.before
-            self.touched[place] = Touched(item.table, item.key, before, item.after, item.row)
+            # Of a row that was written before, whatever it is now, its sender cannot be sure.
+            self.touched[place] = (
+                item
+                if first is None
+                else Touched(item.table, item.key, first.before, item.after, item.row)
+            )
 
     def decide(self, transactions: Sequence[Transaction]) -> list[Decided]:
         """Decide transactions in order; a batch that fails is decided in halves."""

@@ -139,6 +139,7 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,  # every answer tells the time in its body; a small one is half headers
         proxy_headers=False,
         timeout_keep_alive=SERVER_KEEP_ALIVE_S,
         timeout_graceful_shutdown=SERVER_GRACE_S,

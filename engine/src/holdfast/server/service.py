@@ -48,7 +48,7 @@ from holdfast.server.journal import read_journal
 from holdfast.server.observe import Observer, guarded, nobody
 from holdfast.server.offers import FilePolicy, Offers
 from holdfast.server.principal import Principal
-from holdfast.server.pull import Answer, last_line, news
+from holdfast.server.pull import NO_ROWS, Answer, OwnRows, last_line, news
 from holdfast.server.push import Pushed, push
 from holdfast.server.registry import RIGHTS
 from holdfast.server.retention import Forgotten, Proceed, Retention, forget
@@ -135,27 +135,31 @@ class Service:
         """
         check_request(request, principal=principal, schema=self._schema, epoch=self.epoch)
         arrival_us = self._now_us()
-        snapshot, outcomes = self._read_only(principal, request, arrival_us), list[Outcome]()
-        pushed = snapshot is None
+        snapshot, pushed = self._read_only(principal, request, arrival_us), Pushed()
+        done = snapshot is None
         if snapshot is None:
-            outcomes = self._push(principal, request, arrival_us)
+            pushed = self._push(principal, request, arrival_us)
             failpoint("push.after_commit")
             snapshot = self._snapshot()
         try:
-            principal = self._still(snapshot, principal, done=pushed)
+            principal = self._still(snapshot, principal, done=done)
             scopes = self._readable(snapshot, principal)
             positions = since(request.checkpoint, tuple(scopes))
             missed = below_floor(positions, scopes)
             if missed:
                 self._observer(observe.Missed(scopes=len(missed)))
-            head = self._head(principal, scopes, echo=echo, outcomes=outcomes, missed=missed)
+            head = self._head(
+                principal, scopes, request, echo=echo, outcomes=pushed.outcomes, missed=missed
+            )
             files = self._offers.instead(
                 snapshot, scopes, positions, device=principal.device, accepted=request.files
             )
             if files is not None:
                 snapshot.close()
                 return iter([head, files, Checkpoint({}, 2)])
-            lines = self._lines(snapshot, head, scopes, [news(snapshot, self._schema, positions)])
+            own = OwnRows(pushed.own, pushed.versions) if request.brief else NO_ROWS
+            body = news(snapshot, self._schema, positions, own)
+            lines = self._lines(snapshot, head, scopes, [body])
         except BaseException:
             snapshot.close()
             raise
@@ -190,7 +194,7 @@ class Service:
         snapshot.close()
         return None
 
-    def _push(self, asking: Principal, request: ExchangeRequest, arrival_us: int) -> list[Outcome]:
+    def _push(self, asking: Principal, request: ExchangeRequest, arrival_us: int) -> Pushed:
         """Everything that an exchange writes, in one commit."""
         ingested = 0
 
@@ -241,7 +245,7 @@ class Service:
             self._observer(_decided(pushed))
         if ingested:
             self._observer(observe.Ingested(rows=ingested))
-        return pushed.outcomes
+        return pushed
 
     # Files
 
@@ -279,7 +283,7 @@ class Service:
             whole = sum(not query.start and query.end is None for query in request.ranges)
             if whole:
                 self._observer(observe.Compared(scopes=whole))
-            head = self._head(principal, scopes, echo=echo, outcomes=[], missed=missed)
+            head = self._head(principal, scopes, request, echo=echo, outcomes=[], missed=missed)
             bodies: list[Iterator[Line]] = [
                 news(snapshot, self._schema, positions),
                 self._ranges(snapshot, request, scopes),
@@ -321,11 +325,13 @@ class Service:
         self,
         principal: Principal,
         scopes: Mapping[str, Scope],
+        request: ExchangeRequest | VerifyRequest,
         *,
         echo: str,
         outcomes: list[Outcome],
         missed: Collection[str],
     ) -> Head:
+        brief = isinstance(request, ExchangeRequest) and request.brief
         return Head(
             protocol=PROTOCOL,
             epoch=self.epoch,
@@ -333,9 +339,13 @@ class Service:
             user=principal.user,
             echo=echo,
             time=self._now_us(),
-            schema=self._schema.fingerprint,
+            schema="" if brief else self._schema.fingerprint,
             scopes={
-                name: ScopeGrant(scopes[name].key.hex(), principal.may_write(name), name in missed)
+                name: ScopeGrant(
+                    "" if brief and name in request.checkpoint else scopes[name].key.hex(),
+                    principal.may_write(name),
+                    name in missed,
+                )
                 for name in sorted(scopes)
             },
             outcomes=outcomes,

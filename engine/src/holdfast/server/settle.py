@@ -11,10 +11,11 @@ Upholds I18 (no side is lost) and I28 (what does not count is on record).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast.core import values
 from holdfast.core.errors import BadValue, Refuse

@@ -118,13 +118,13 @@ class SqliteReads:
         return _int(rows) if rows else 0
 
     def moved(self, scope: str, since: int) -> Iterator[Moved]:
-        for table, key, removed in self._db.iterate(
-            "SELECT tbl, key, removed FROM holdfast_feed INDEXED BY holdfast_feed_version "
+        for table, key, removed, version in self._db.iterate(
+            "SELECT tbl, key, removed, version FROM holdfast_feed INDEXED BY holdfast_feed_version "
             "WHERE scope = ? AND version > ?",
             (scope, since),
         ):
-            assert isinstance(table, str) and isinstance(key, str)
-            yield Moved(table, key, bool(removed))
+            assert isinstance(table, str) and isinstance(key, str) and isinstance(version, int)
+            yield Moved(table, key, bool(removed), version)
 
     def moved_count(self, scope: str, since: int, limit: int) -> int:
         return _int(

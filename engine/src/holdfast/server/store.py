@@ -84,11 +84,12 @@ class FeedEntry(Struct, frozen=True, gc=False):
 
 
 class Moved(Struct, frozen=True, gc=False):
-    """A feed entry as a pull sees it."""
+    """A feed entry as a pull sees it; ``version``: of the row's last change in the scope."""
 
     table: str
     key: str
     removed: bool
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

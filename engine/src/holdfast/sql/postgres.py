@@ -141,7 +141,8 @@ def table_sql(table: Table) -> TableSql:
         f"{_record(table, key, 'rev')}",
         stored=f"SELECT j.key, r.rev, r.stamps, r.image, {first} IS NOT NULL, {values} "
         f"FROM {whole} AS j(key, {label}) "
-        f"LEFT JOIN {_record(table, 'j.key', 'rev, stamps, image')} ON true LEFT JOIN {row} ON true "
+        f"LEFT JOIN {_record(table, 'j.key', 'rev, stamps, image')} ON true "
+        f"LEFT JOIN {row} ON true "
         f"WHERE r.rev IS NOT NULL OR {first} IS NOT NULL",
         exists=f"SELECT {key} FROM {wanted}, {row}",
         lock=f"SELECT FROM {wanted} JOIN {name} AS t ON {on} ORDER BY {names(table.key, 't.')} "

@@ -109,6 +109,8 @@ class TableProgram(msgspec.Struct, frozen=True):
 
     name: str
     select_row: str
+    select_rows: str
+    """Rows by a JSON array of their keys' texts; empty for keys of several columns or of bytes."""
     insert_row: str
     upsert_row: str
     delete_row: str
@@ -152,6 +154,9 @@ class TableProgram(msgspec.Struct, frozen=True):
     unsettled_keys: str
     set_held: str
     held_keys: str
+    unplain_keys: str
+    """Keys of which some change is set aside, refused, or held: what the table shows is not the
+    server's row with all noted changes."""
     delete_group: str
     delete_acked: str
     select_shadow: str
@@ -270,6 +275,15 @@ def _freed_groups(table: Table, columns: tuple[str, ...]) -> str | None:
     )
 
 
+def _select_rows(table: Table) -> str:
+    if len(table.key) > 1 or STORAGE[table.key_columns[0].type] == "BLOB":
+        return ""
+    return (
+        f"SELECT {names(table.column_names, 't.')} FROM json_each(?) AS j "
+        f"CROSS JOIN {quote(table.name)} AS t ON t.{quote(table.key[0])} = j.value"
+    )
+
+
 def _table_program(schema: Schema, table: Table) -> TableProgram:
     own, change, shadow = quote(table.name), change_table(table), shadow_table(table)
     shadowed = names(_shadow_names(table))
@@ -284,6 +298,7 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
     return TableProgram(
         name=table.name,
         select_row=f"SELECT {columns} FROM {own} WHERE {key_match(table)}",
+        select_rows=_select_rows(table),
         insert_row=insert,
         upsert_row=f"{insert} ON CONFLICT ({names(table.key)}) DO "
         + (f"UPDATE SET {updates}" if data else "NOTHING"),
@@ -320,6 +335,9 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         unsettled_keys=f"SELECT c.key FROM {change} AS c {unsettled}",
         set_held=f"UPDATE {change} SET held = ? WHERE tx = ? AND key = ?",
         held_keys=f"SELECT c.key FROM {change} AS c {unsettled} WHERE c.held = 1",
+        unplain_keys=f"SELECT c.key FROM {change} AS c WHERE c.held = 1 UNION "
+        f"SELECT c.key FROM holdfast_tx AS x JOIN {change} AS c ON c.tx = x.number "
+        "WHERE x.state IN ('refused', 'held')",
         delete_group=f"DELETE FROM {change} WHERE tx = ?",
         delete_acked=f"DELETE FROM {change} WHERE tx IN "
         "(SELECT number FROM holdfast_tx WHERE state = 'acked')",

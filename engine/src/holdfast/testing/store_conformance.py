@@ -251,7 +251,9 @@ class StoreConformance(FileConformance, RegistryConformance):
         for work in (first, second, third):
             store.transact(work)
         with closing(store.read()) as snapshot:
-            assert list(snapshot.moved("all", 1)) == [Moved("item", "k00007", removed=True)]
+            assert list(snapshot.moved("all", 1)) == [
+                Moved("item", "k00007", removed=True, version=2)
+            ]
             assert len(list(snapshot.moved("all", 0))) == 3000
             assert snapshot.moved_count("all", 0, 10_000) == 3000
             assert snapshot.moved_count("all", 0, 50) == 50

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.core.errors import Refuse
 from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
