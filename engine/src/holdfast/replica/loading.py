@@ -76,6 +76,8 @@ class Load:
     ) -> None:
         self.positions: dict[str, Position] = {}
         """What the files bring, on top of what the replica holds."""
+        self.missed: frozenset[str] = frozenset()
+        """Scopes of which the server has forgotten removals that this device has not seen."""
         self.snapshots: list[SnapshotFile] = []
         self._catchups: list[Path] = []
         self._offers: list[FileOffer] = []

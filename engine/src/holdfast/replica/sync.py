@@ -160,6 +160,7 @@ class Exchanger:
             files = answer.files() if request.files else None
             if files is not None:
                 self._check_identity(answer.head, request.nonce)
+                load.missed |= _missed(answer.head)
                 load.take(answer.head, files)
                 return None
             with attached(self._db, load.snapshots) as aliases:
@@ -296,8 +297,9 @@ class Exchanger:
         with transaction(self._db):
             self._check_identity(head, nonces)
             self._check_newer(final)
-            missed = (scope for scope, grant in head.scopes.items() if grant.reconcile)
-            result.expected = frozenset(missed) | differing(self._db)
+            result.expected = _missed(head) | differing(self._db)
+            if load is not None:  # with files the second request is no longer below the floor
+                result.expected |= load.missed
             lines = (line for line in answer.lines() if not _is_range(line, result.ranges))
             applier = Applier(
                 self._db,
@@ -385,6 +387,11 @@ def _is_range(line: object, ranges: list[RangeAnswer]) -> bool:
         ranges.append(line)
         return True
     return False
+
+
+def _missed(head: Head) -> frozenset[str]:
+    """Scopes of which the server has forgotten removals that this device has not seen."""
+    return frozenset(scope for scope, grant in head.scopes.items() if grant.reconcile)
 
 
 def differing(connection: Connection) -> frozenset[str]:

@@ -16,8 +16,10 @@ from holdfast.protocol.messages import Head
 from holdfast.replica.host import Host
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
+from holdfast.server.offers import FilePolicy
 from holdfast.server.principal import Principal
 from holdfast.server.retention import Forgotten, Retention
+from holdfast.server.service import Service
 
 DAY_S = 86_400
 LONG_S = 200 * DAY_S
@@ -348,3 +350,23 @@ def test_a_unique_value_that_passed_on_meanwhile_is_no_trouble(
         assert {item.code for item in away.refused()} <= {"row_gone", "held"}
         assert bool(away.refused()) == (pending != "none")
         assert away.verify().ok and away.status.mismatches == 0
+
+
+def test_a_catch_up_that_comes_as_a_file_reconciles_too(server: Any, tmp_path: Path) -> None:
+    peer = many(server, 60)
+    with replica(server, tmp_path / "away.db") as away:
+        away.sync()
+    delete(peer, ["p0003", "p0004"])
+    pass_retention(server)
+    peer.commit(
+        *(peer.change("update", "product", f"p{n:04}", {"name": "new"}) for n in range(10, 50))
+    )
+    peer.sync()
+    server.service = Service(
+        server.schema, server.store, now_us=server.tick, random_bytes=server.random,
+        files=FilePolicy(catchup_rows_min=20),
+    )  # fmt: skip
+    with replica(server, tmp_path / "away.db") as away:
+        report = away.sync()
+        assert report.verified and (report.reconciled_rows, report.repaired_rows) == (2, 0)
+        assert away.status.mismatches == 0 and len(products(away)) == 58
