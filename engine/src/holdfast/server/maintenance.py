@@ -78,13 +78,18 @@ class Maintenance:
                 thread.join()
 
     def _watch(self) -> None:
+        told = ""
         while not self._stop.wait(FOREIGN_WRITE_POLL_MS / 1000):
             try:
                 self._poll()
-            except HoldfastError as error:
-                log.warning("direct writes could not be taken in yet: %s", error)
-            except Exception:
-                log.exception("looking for direct writes failed")
+                told = ""
+            except Exception as error:  # noqa: BLE001 - said, and tried again
+                # The same trouble is said once, not five times a second for as long as it lasts.
+                if str(error) == told:
+                    continue
+                told = str(error)
+                trace = None if isinstance(error, HoldfastError) else error
+                log.warning("direct writes cannot be taken in yet: %s", told, exc_info=trace)
 
     def _maintain(self) -> None:
         while not self._stop.wait(self._jitter.uniform(0.5, 1.5) * self._look_ms / 1000):

@@ -159,3 +159,23 @@ def test_a_grown_schema_is_hashed_in_pages_and_goes_on_where_it_ended(
     fresh.sync()
     assert {row[-1] for _, row in fresh.rows.values()} == {"red"}
     server.check()
+
+
+def test_the_same_trouble_is_said_once(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    polls: list[str] = []
+    seen = threading.Event()
+
+    def poll() -> None:
+        polls.append("poll")
+        if len(polls) == 4:
+            return  # well again for a moment
+        if len(polls) > 6:
+            seen.set()
+        raise DatabaseError("the shelf is on fire", code="database")
+
+    made = Maintenance(server.store, poll=poll, jobs=[], now_us=server.tick)
+    made.start()
+    assert seen.wait(30)
+    made.close()
+    said = [r for r in caplog.records if "the shelf is on fire" in r.getMessage()]
+    assert len(said) == 2
