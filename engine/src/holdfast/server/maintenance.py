@@ -83,7 +83,7 @@ class Maintenance:
             try:
                 self._poll()
                 told = ""
-            except Exception as error:  # noqa: BLE001 - said, and tried again
+            except Exception as error:
                 # The same trouble is said once, not five times a second for as long as it lasts.
                 if str(error) == told:
                     continue
