@@ -6,7 +6,6 @@ Scope names, keys, texts, numbers and bytes are all canaries: values that occur 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import http.client
 import json
 import logging
@@ -23,6 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast import Replica
 from holdfast.core.errors import HoldfastError, ProtocolError
+from holdfast.core.limits import RESPONSE_BYTES_MAX
+from holdfast.protocol.compression import ENCODINGS, Encoding, unpack_bounded
 from holdfast.schema.model import Column, ForeignKey, Schema, Table
 from holdfast.server.assembly import open_server
 from holdfast.server.principal import Principal
@@ -71,25 +72,29 @@ class Recorder:
         names = dict(scope["headers"])
         token = names.get(b"authorization", b"").decode().removeprefix("Bearer ")
         pieces: list[bytes] = []
-        zipped = False
+        packed: Encoding | None = None
 
         async def keep(message: Message) -> None:
-            nonlocal zipped
+            nonlocal packed
             if message["type"] == "http.response.start":
                 headers = [b": ".join(pair) for pair in message["headers"]]
-                zipped = b"content-encoding: gzip" in headers
+                named = dict(message["headers"]).get(b"content-encoding", b"").decode()
+                assert named in ("", *ENCODINGS), "what cannot be read cannot be searched"
+                packed = next((name for name in ENCODINGS if name == named), None)
                 self.sent[token].append(b"\n".join([str(message["status"]).encode(), *headers]))
             else:
                 pieces.append(message.get("body", b""))
-                if not zipped:
+                if packed is None:
                     self.sent[token].append(pieces[-1])
             await send(message)
 
         try:
             await self._app(scope, receive, keep)
         finally:
-            if zipped:
-                self.sent[token].append(gzip.decompress(b"".join(pieces)))
+            if packed is not None:
+                self.sent[token].append(
+                    unpack_bounded(pieces, packed, bytes_max=RESPONSE_BYTES_MAX, ratio_max=None)
+                )
 
 
 class Told(logging.Handler):
