@@ -107,7 +107,7 @@ export interface Gone {
   readonly keys: readonly string[];
 }
 
-/** The first line of an answer. `schema` is left out of a brief one. */
+/** The first line of an answer. `schema` is empty in a brief one. */
 export interface Head {
   readonly type: "head";
   readonly protocol: number;
@@ -116,8 +116,8 @@ export interface Head {
   readonly user: string;
   readonly echo: string;
   readonly time: number;
-  readonly schema?: string;
-  readonly scopes?: Readonly<Record<string, ScopeGrant>>;
+  readonly schema: string;
+  readonly scopes: Readonly<Record<string, ScopeGrant>>;
   readonly outcomes?: readonly Outcome[];
 }
 
@@ -227,9 +227,9 @@ export interface Rows {
   readonly rows: readonly (readonly unknown[])[];
 }
 
-/** A scope the device may read; `key` is the key of its row hashes, hex (left out: as before). `reconcile`: the device was away for longer than removals are remembered. The news may lack some; digests tell which rows are gone. */
+/** A scope the device may read; `key` is the key of its row hashes, hex (empty: as before). `reconcile`: the device was away for longer than removals are remembered. The news may lack some; digests tell which rows are gone. */
 export interface ScopeGrant {
-  readonly key?: string;
+  readonly key: string;
   readonly write?: boolean;
   readonly reconcile?: boolean;
 }

@@ -60,8 +60,13 @@ export class Answer {
   *lines(): Iterable<Rows | Gone | RangeAnswer> {
     for (const raw of this.#middle) {
       const line = decodeLine(raw);
-      // Files are offered to those who ask for them; this replica does not yet.
-      if (line.type === "head" || line.type === "checkpoint" || line.type === "files")
+      // Files and brief answers are for those who ask for them; this replica does not yet.
+      if (
+        line.type === "head" ||
+        line.type === "checkpoint" ||
+        line.type === "files" ||
+        line.type === "own"
+      )
         throw incomplete(`a line out of place: ${line.type}`);
       yield line;
     }

@@ -169,19 +169,19 @@ class Outcome(_Message, frozen=True, gc=False):
 
 
 class ScopeGrant(_Message, frozen=True):
-    """A scope the device may read; ``key`` is the key of its row hashes, hex (left out: as before).
+    """A scope the device may read; ``key`` is the key of its row hashes, hex (empty: as before).
 
     ``reconcile``: the device was away for longer than removals are remembered. The news may lack
     some; digests tell which rows are gone.
     """
 
-    key: str = ""
+    key: str
     write: bool = False
     reconcile: bool = False
 
 
 class Head(_Message, frozen=True, tag="head", tag_field="type"):
-    """The first line of an answer. ``schema`` is left out of a brief one."""
+    """The first line of an answer. ``schema`` is empty in a brief one."""
 
     protocol: int
     epoch: str
@@ -189,8 +189,8 @@ class Head(_Message, frozen=True, tag="head", tag_field="type"):
     user: str
     echo: str
     time: int
-    schema: str = ""
-    scopes: dict[str, ScopeGrant] = {}
+    schema: str
+    scopes: dict[str, ScopeGrant]
     outcomes: list[Outcome] = []
 
 
