@@ -69,6 +69,10 @@ def test_killed_at_each_point_it_is_done_again(filled: Any, point: str) -> None:
     assert a.query("SELECT on_hand FROM stock WHERE sku = 'p000007'") == [(12,)]
     assert a.query("SELECT count(*) FROM stock") == [(ROWS + 1,)]
     filled.check_equal(a)
+    a.shell("UPDATE stock SET on_hand = on_hand - 1 WHERE sku = 'p000007'")
+    assert a.status()["pending"] == 1, "capture is not what it was"
+    a.sync()
+    filled.check_equal(a)
     with a.opened() as replica:
         assert replica.verify().ok
 

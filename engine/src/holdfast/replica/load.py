@@ -139,7 +139,8 @@ class Importer:
         table = copy.table
         touched = sorted(self._truth.touched(table))
         if not known and not touched and copy.finds_nothing():
-            copy.copy(self._told)
+            with copy.unwatched():
+                copy.copy(self._told)
             return True
         copy.sort_out(touched)
         for key in copy.departed() if known else ():
@@ -190,6 +191,21 @@ class _Copy:
             f"OR EXISTS (SELECT 1 FROM holdfast_row WHERE tbl = {self._name})"
         )
         return not found
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Without the capture triggers of the table, which would be asked twice for each row and
+        keep quiet. They are back, as they were, before anybody else can write."""
+        found = self._db.execute(
+            "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? "
+            "AND name GLOB 'holdfast_*'",
+            (self.table.name,),
+        )
+        for name, _ in found:
+            self._db.execute(f"DROP TRIGGER main.{quote(str(name))}")
+        yield
+        for _, sql in found:
+            self._db.execute(str(sql))
 
     def copy(self, told: Callable[[int], None], *, all_rows: bool = True) -> None:
         """Copy the rows that meet nothing, in the order of their keys."""
