@@ -24,7 +24,6 @@ from typing import BinaryIO, Protocol, Self
 
 from holdfast.core.errors import FileRefused, Offline, ProtocolError, SyncError
 from holdfast.core.limits import (
-    COMPRESSION_RATIO_MAX,
     FILE_GAIN_BYTES_MIN,
     FILE_PIECE_BYTES,
     FILE_SPACE_SHARE,
@@ -172,11 +171,9 @@ class Arriving:
     def _begin(self) -> None:
         self.size = 0
         self._hash = hashlib.sha256()
-        self._unpacker = Unpacker(
-            self._offer.encoding,
-            bytes_max=self._offer.unpacked_bytes,
-            ratio_max=COMPRESSION_RATIO_MAX,
-        )
+        # Any ratio: equal values in many rows shrink to almost nothing, and there is room on the
+        # disk for what the offer says it unpacks to.
+        self._unpacker = Unpacker(self._offer.encoding, bytes_max=self._offer.unpacked_bytes)
         self._unpacked.seek(0)
         self._unpacked.truncate()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import FileGone, FileRefused, Offline, SyncError
-from holdfast.core.limits import FILE_GAIN_BYTES_MIN
+from holdfast.core.limits import COMPRESSION_RATIO_MAX, FILE_GAIN_BYTES_MIN
 from holdfast.protocol.compression import ENCODINGS, Encoding, pack_bytes
 from holdfast.protocol.messages import FileOffer, Position
 from holdfast.replica.file_answer import FileAnswer, checked_path
@@ -76,6 +76,16 @@ def test_a_download_cut_at_any_byte_goes_on_behind_it(tmp_path: Path, encoding: 
         assert way.asked == [0, cut]
         shelf.clear()
         assert not (tmp_path / f"r{cut}-files").exists()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_rows_that_shrink_to_almost_nothing_arrive(tmp_path: Path, encoding: Encoding) -> None:
+    body = b"\0" * 8_000_000
+    packed = pack_bytes(body, encoding)
+    assert len(packed) * COMPRESSION_RATIO_MAX < len(body)
+    way = Way(packed)
+    assert fetch(Shelf(str(tmp_path / "r")), way, offer_of(body, encoding)) == body
+    assert way.asked == [0]
 
 
 def test_a_server_that_knows_no_ranges_sends_it_again(tmp_path: Path) -> None:
@@ -146,7 +156,7 @@ def test_a_file_that_ends_early_is_a_broken_answer(tmp_path: Path) -> None:
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     bomb = b"\0" * 50_000_000
     shelf = Shelf(str(tmp_path / "r"))
-    for told in (len(bomb), 1000):
+    for told in (len(bomb) - 1, 1000):
         offer = offer_of(bomb, unpacked_bytes=told)
         with pytest.raises(FileRefused):
             fetch(shelf, Way(pack_bytes(bomb, "gzip")), offer)
