@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import http.cookies
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
 from starlette.datastructures import Headers, MutableHeaders
@@ -52,8 +52,10 @@ class TokenCookies:
         if token:
             bearer = (b"authorization", b"Bearer " + token.encode("latin-1"))
             scope = {**scope, "headers": [*scope["headers"], bearer]}
-        taken = wanted and scope["path"] in (_SIGN_OUT, *_ANSWERS_WITH_A_TOKEN)
-        await self._app(scope, receive, _Taker(send, scope["path"], headers) if taken else send)
+        where: str = scope.get("root_path", "")
+        path: str = scope["path"].removeprefix(where)
+        taken = wanted and path in (_SIGN_OUT, *_ANSWERS_WITH_A_TOKEN)
+        await self._app(scope, receive, _Taker(send, path, where, headers) if taken else send)
 
 
 class _Taker:
@@ -62,9 +64,11 @@ class _Taker:
     After signing out the cookie goes, also when its token was not known any more.
     """
 
-    def __init__(self, send: Send, path: str, request: Headers) -> None:
+    def __init__(self, send: Send, path: str, where: str, request: Headers) -> None:
+        """``where``: below which path the server is mounted."""
         self._send = send
         self._path = path
+        self._where = where
         self._request = request
         self._start: Message = {}
         self._body = b""
@@ -78,16 +82,25 @@ class _Taker:
             return
         headers = MutableHeaders(raw=list(self._start["headers"]))
         if self._path == _SIGN_OUT and self._start["status"] in (200, 401):
-            headers.append("set-cookie", _cookie("", self._request, max_age=0))
+            headers.append("set-cookie", self._cookie("", max_age=0))
         elif self._start["status"] == 200:
             enrolled: dict[str, Any] = msgspec.json.decode(self._body)
             token, ends, now = enrolled.pop("token"), enrolled["expires_at"], enrolled["time"]
             self._body = msgspec.json.encode(enrolled)
             headers["content-length"] = str(len(self._body))
             age = max(0, (ends - now) // 1_000_000)
-            headers.append("set-cookie", _cookie(token, self._request, max_age=age))
+            headers.append("set-cookie", self._cookie(token, max_age=age))
         await self._send({**self._start, "headers": headers.raw})
         await self._send({"type": "http.response.body", "body": self._body})
+
+    def _cookie(self, token: str, *, max_age: int) -> str:
+        """Only over TLS, except on this very machine, where browsers trust plain HTTP too."""
+        host = _split(f"//{self._request.get('host', '')}").hostname
+        secure = "" if host in _LOOPBACK else "; Secure"
+        path = quote(f"{self._where}/v1/")
+        return (
+            f"{COOKIE}={token}; Path={path}; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}"
+        )
 
 
 def is_same_origin(headers: Headers) -> bool:
@@ -95,7 +108,15 @@ def is_same_origin(headers: Headers) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host", "")
+    return origin is None or _split(origin).netloc == headers.get("host", "")
+
+
+def _split(url: str) -> SplitResult:
+    """Of what is no URL, nothing: it is nobody's origin."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def _token(headers: Headers) -> str:
@@ -104,10 +125,3 @@ def _token(headers: Headers) -> str:
     except http.cookies.CookieError:
         return ""
     return "" if found is None else found.value
-
-
-def _cookie(token: str, headers: Headers, *, max_age: int) -> str:
-    """Only over TLS, except on this very machine, where browsers trust plain HTTP too."""
-    host = urlsplit(f"//{headers.get('host', '')}").hostname
-    secure = "" if host in _LOOPBACK else "; Secure"
-    return f"{COOKIE}={token}; Path=/v1/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}"

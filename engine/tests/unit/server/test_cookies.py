@@ -8,6 +8,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
 
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server.assembly import open_server
@@ -98,6 +101,7 @@ def test_a_refused_enrolment_sets_no_cookie(browser: httpx2.Client) -> None:
     [
         {"origin": "https://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],
@@ -141,3 +145,24 @@ def test_signing_out_ends_the_token_and_the_cookie(browser: httpx2.Client) -> No
 def test_strange_cookies(browser: httpx2.Client, cookie: str) -> None:
     answer = browser.get("/v1/session", headers={"cookie": cookie})
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "sign_in")
+
+
+def test_a_host_that_is_none_gets_an_answer(browser: httpx2.Client) -> None:
+    answer = enrol(browser, host="[")
+    assert answer.status_code == 200
+    assert answer.headers["set-cookie"].endswith("; Secure")
+
+
+def test_mounted_below_a_path_the_token_is_in_the_cookie_too(tmp_path: Path) -> None:
+    with open_server(SCHEMA, tmp_path / "server.db") as server:
+        server.people.add_user("ann", read=["main"], password="correct horse")
+        app = Starlette(routes=[Mount("/sync", TokenCookies(server.app))])
+        with TestClient(app, base_url="https://shop.example") as client:
+            answer = client.post("/sync/v1/enrol", json=ASKED, headers=WANTED)
+            assert answer.status_code == 200
+            assert "token" not in answer.json()
+            assert "Path=/sync/v1/;" in answer.headers["set-cookie"]
+            assert client.get("/sync/v1/session").status_code == 200
+            done = client.post("/sync/v1/sign-out", json={"protocol": 1}, headers=WANTED)
+            assert done.status_code == 200
+            assert client.get("/sync/v1/session").status_code == 401
