@@ -183,7 +183,7 @@ class Service:
                 and device.nonce == request.nonce.since
                 and device.user == principal.user
                 and device == replace(device, **_told(request))
-                and arrival_us - device.last_seen < SEEN_INTERVAL_MS * 1000
+                and abs(arrival_us - device.last_seen) < SEEN_INTERVAL_MS * 1000
                 and snapshot.scopes(_named(principal)).keys() >= set(_named(principal))
             ):
                 check_checkpoint(snapshot, self._store, request.checkpoint, principal)

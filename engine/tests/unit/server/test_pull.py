@@ -281,6 +281,9 @@ def test_who_has_nothing_to_send_costs_no_commit(
     assert len(commits) == 2, "the device was seen, and nobody wrote it down"
     two.sync()
     assert len(commits) == 2
+    server.now -= 2 * SEEN_INTERVAL_MS * 1000  # the server's clock is set back
+    two.sync()
+    assert len(commits) == 3, "a device that was seen in the future is never seen again"
 
 
 def test_a_pull_alone_is_checked_as_a_push_is(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
