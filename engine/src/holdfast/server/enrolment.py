@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from holdfast.core.codes import new_token, normal_code, secret_hash
-from holdfast.core.errors import BadValue, ProtocolError
+from holdfast.core.errors import BadValue, ProtocolError, UsageError
 from holdfast.core.ids import uuid7
 from holdfast.core.limits import (
     CODE_MINUTES,
@@ -119,7 +119,8 @@ class Enrolment:
 
     def signed_in(self, principal: Principal, request: EnrolRequest) -> Enrolled:
         """Enrol as whom the app's own sign-in knows. A user whom the registry does not know yet is
-        added with the rights that the principal has. Raises as ``with_code``."""
+        added with the rights that the principal has. Raises as ``with_code``, and 400 ``bad_name``
+        for one that cannot be added."""
         self._by_name.take(f"signed in as {principal.user}")
         if principal.device and request.device != principal.device:
             raise _wrong_device()
@@ -130,7 +131,10 @@ class Enrolment:
 
         def user_of(registry: RegistryWrites) -> User:
             if registry.user(principal.user) is None:
-                registry.put_user(checked_user(first))
+                try:
+                    registry.put_user(checked_user(first))
+                except UsageError as error:
+                    raise ProtocolError(error.message, code=error.code) from None
             return _standing(registry, principal.user)
 
         return self._signed_in(request, principal.user, user_of)
@@ -218,13 +222,17 @@ class Enrolment:
     def sign_out(self, token: str) -> None:
         """Forget a device's tokens; it may enrol again. Raises ``ProtocolError`` (``sign_in``)."""
         digest = secret_hash("token", token)
+        with contextlib.closing(self._store.read()) as snapshot:  # whoever knocks writes nothing
+            found = snapshot.registry.token(digest)
+        if found is None:
+            raise not_known()
+        device = found.device
 
         def work(writer: Writer) -> None:
-            found = writer.registry.token(digest)
-            if found is None:
+            writer.registry.registration(device)  # held, as by everybody who changes its tokens
+            if writer.registry.token(digest) is None:
                 raise not_known()
-            writer.registry.registration(found.device)  # held, as enrolling does
-            writer.registry.drop_tokens(found.device)
+            writer.registry.drop_tokens(device)
 
         self._store.transact(work)
 

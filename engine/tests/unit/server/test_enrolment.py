@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.codes import new_code, new_token
-from holdfast.core.errors import HoldfastError, ProtocolError, UsageError
+from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.core.limits import (
     CLOCK_LEEWAY_MS,
     CODE_MINUTES,
@@ -277,8 +277,8 @@ def test_the_apps_own_sign_in_enrols(office: Office) -> None:
     assert office.who(done.token).read == ("store/*",)
     office.people.set_user("carol", disabled=True)
     refused(lambda: office.enrolment.signed_in(carol, asked))
-    with pytest.raises(HoldfastError):
-        office.enrolment.signed_in(Principal("a\nb", ""), asked)
+    nobody = Principal("a\nb", "")
+    refused(lambda: office.enrolment.signed_in(nobody, asked), "bad_name", 400)
 
 
 # --- refreshing -----------------------------------------------------------------------------------
@@ -440,3 +440,13 @@ def test_what_a_device_tells_of_itself_is_listed(office: Office) -> None:
     peer.sync(report=Report(0, None, "test 2"))
     (listed,) = office.people.devices(user="bob")
     assert (listed.waiting, listed.oldest_us, listed.client) == (0, None, "test 2")
+
+
+def test_who_signs_out_with_a_token_that_never_was_writes_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(_work: Any) -> None:
+        raise AssertionError("a stranger got a write transaction")
+
+    monkeypatch.setattr(office.server.store, "transact", write)
+    refused(lambda: office.enrolment.sign_out(new_token(secrets.token_bytes)), "sign_in")
