@@ -15,7 +15,7 @@ Upholds I9, I22, I23, I27.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, TypeVar
@@ -54,11 +54,20 @@ class Lives(Protocol):
     def __call__(self, place: Place, *, seen: bool) -> bool | None: ...
 
 
+class FaultOutside(Protocol):
+    """The first thing wrong with rows outside the batch: parents missing, or orphans left."""
+
+    def __call__(
+        self, parents: Mapping[Place, Asker], gone: Iterable[Place], /
+    ) -> Refuse | None: ...
+
+
 class Constraints:
     """Indexes over the rows of a batch, kept up to date by ``note``."""
 
-    def __init__(self, schema: Schema, lives: Lives) -> None:
+    def __init__(self, schema: Schema, lives: Lives, fault_outside: FaultOutside) -> None:
         self._schema = schema
+        self._fault_outside = fault_outside
         self._lives = lives
         self._holders: dict[tuple[str, tuple[str, ...]], dict[Row, set[str]]] = defaultdict(dict)
         self._children: dict[tuple[str, int], dict[str, set[str]]] = defaultdict(dict)
@@ -130,7 +139,8 @@ class Constraints:
         What it has left as it was is not its fault, and is not checked. ``seen``: a device has
         written them, so their parents must be rows that it can read.
         """
-        for table, key, before, row in touched:
+        found = list(touched)
+        for table, key, before, row in found:
             if row is None:
                 self._check_children(table, key)
                 continue
@@ -138,8 +148,18 @@ class Constraints:
                 if _differs(table, (check.column,), before, row):
                     _check(table, check, row)
             if table.name not in self._plain:
-                self._check_unique(table, key, before, row)
                 self._check_parents(table, key, before, row, seen=seen)
+        try:
+            for table, key, before, row in found:
+                if row is not None and table.name not in self._plain:
+                    self._check_unique(table, key, before, row)
+        except Refuse:
+            # Alone, the transaction would fail by what it refers to before the database looks at
+            # its unique values: the reason must be the same in a batch.
+            fault = self._fault_outside(self._asked, self._left)
+            if fault is None:
+                raise
+            raise fault from None
 
     def _check_unique(self, table: Table, key: str, before: Row | None, row: Row) -> None:
         for columns in table.unique:

@@ -22,6 +22,7 @@ from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.access import Access
 from holdfast.server.constraints import (
+    Asker,
     Constraints,
     Place,
     Unique,
@@ -78,7 +79,7 @@ class Batch:
         self.writer = writer
         self.schema = schema
         self.random_bytes = random_bytes
-        self.constraints = Constraints(schema, self._lives)
+        self.constraints = Constraints(schema, self._lives, self._fault_outside)
         self._rows: dict[Place, _Entry] = {}
         self._undo: dict[Place, ServerRow] = {}
         self._open_conflicts: dict[Place, dict[str, None]] = defaultdict(dict)
@@ -296,33 +297,46 @@ class Batch:
         return touched
 
     def _check_outside(self) -> None:
+        fault = self._fault_outside(self.constraints.parents, ())
+        if fault is not None:
+            raise failed(fault)
+        for unique, taker in self.constraints.taken.items():
+            if not self.constraints.holds(unique):
+                self._check_passing(unique, taker)
+        fault = self._fault_outside({}, self.constraints.gone)
+        if fault is not None:
+            raise failed(fault)
+
+    def _fault_outside(
+        self, parents: Mapping[Place, Asker], gone: Iterable[Place]
+    ) -> Refuse | None:
+        """What is wrong with rows outside the batch: parents that are missing, orphans left."""
         wanted: dict[str, list[str]] = defaultdict(list)
         missing: list[Place] = []
-        for place, asker in self.constraints.parents.items():
+        for place, asker in parents.items():
             entry = self._rows.get(place)
             if entry is None:
                 wanted[place[0]].append(place[1])
             elif not self._is_there(place[0], entry.stored.values, seen=asker.seen):
                 missing.append(place)
         for name, keys in wanted.items():
-            there = self._there(name, keys)
+            there = self._there(name, keys, parents)
             missing += [(name, key) for key in keys if key not in there]
         if missing:
-            asker = self.constraints.parents[missing[0]]
-            raise failed(parent_refusal(asker.table, asker.foreign, asker.key))
-        for unique, taker in self.constraints.taken.items():
-            if not self.constraints.holds(unique):
-                self._check_passing(unique, taker)
+            asker = parents[missing[0]]
+            return parent_refusal(asker.table, asker.foreign, asker.key)
         held = Counter(name for name, _ in self._rows)
-        for name, key in self.constraints.gone:
-            self._check_orphans(self.schema.by_name[name], key, held)
+        for name, key in gone:
+            if self._leaves_orphans(self.schema.by_name[name], key, held):
+                return child_refusal(self.schema.by_name[name], key)
+        return None
 
-    def _there(self, name: str, keys: list[str]) -> set[str]:
+    def _there(self, name: str, keys: list[str], parents: Mapping[Place, Asker]) -> set[str]:
         """Which rows outside the batch live, and can be read where they must be."""
         table = self.schema.by_name[name]
         looked: list[str] = []
         if self._access is not None and not self._access.sees_all(table):
-            looked = [key for key in keys if self.constraints.parents[name, key].seen]
+            looked = [key for key in keys if parents[name, key].seen]
         there = self.writer.existing(table, [key for key in keys if key not in set(looked)])
         for key, _rev, row in self.writer.rows(table, looked):
             if self._is_there(name, row, seen=True):
@@ -337,12 +351,13 @@ class Batch:
         if holder is not None and (name, holder) not in self._rows:
             raise failed(unique_refusal(name, columns, taker))
 
-    def _check_orphans(self, table: Table, key: str, held: Mapping[str, int]) -> None:
+    def _leaves_orphans(self, table: Table, key: str, held: Mapping[str, int]) -> bool:
         for child, foreign in self.constraints.referrers(table.name):
             limit = held.get(child.name, 0) + 1
             orphans = self.writer.children(child, foreign, key_values(table, key), limit)
             if any((child.name, orphan) not in self._rows for orphan in orphans):
-                raise failed(child_refusal(table, key))
+                return True
+        return False
 
 
 def failed(refusal: Refuse) -> ConstraintFailed:
