@@ -1,7 +1,8 @@
 /**
- * What an app imports: the replica in one thread, and what it is made of.
+ * What an app imports: `openReplica`, which shares one durable replica among all tabs of an origin, and
+ * `Replica`, the same in one thread.
  *
- * Knows: names. A module of its own (`tabs/`) shares one replica among all tabs of an origin.
+ * Knows: names.
  */
 
 export {
@@ -38,3 +39,4 @@ export type { Status } from "./replica/status.js";
 export { HttpTransport, type Transport, type TransportOptions } from "./replica/transport.js";
 export type { VerifyReport } from "./replica/verify.js";
 export { openMemory, openOpfs, type Opened } from "./sqlite/open.js";
+export { openReplica, TabReplica, type TabOptions } from "./tabs/tab.js";

@@ -5,12 +5,13 @@
  */
 
 export class HoldfastError extends Error {
+  /** Written out in each class: errors travel between workers by it, and bundlers rename classes. */
+  override readonly name: string = "HoldfastError";
   readonly code: string;
   readonly detail: Readonly<Record<string, unknown>>;
 
   constructor(message: string, code = "error", detail: Readonly<Record<string, unknown>> = {}) {
     super(message);
-    this.name = new.target.name;
     this.code = code;
     this.detail = detail;
   }
@@ -18,6 +19,7 @@ export class HoldfastError extends Error {
 
 /** A schema or replica program that cannot be used, or a database that does not fit it. */
 export class SchemaError extends HoldfastError {
+  override readonly name: string = "SchemaError";
   constructor(message: string, code = "schema_invalid") {
     super(message, code);
   }
@@ -25,6 +27,7 @@ export class SchemaError extends HoldfastError {
 
 /** A value that does not fit its column: wrong type, out of range, not finite, not text. */
 export class BadValue extends HoldfastError {
+  override readonly name: string = "BadValue";
   constructor(message: string, code = "bad_value") {
     super(message, code);
   }
@@ -32,6 +35,7 @@ export class BadValue extends HoldfastError {
 
 /** The local database could not do it; nothing was changed. */
 export class DatabaseError extends HoldfastError {
+  override readonly name: string = "DatabaseError";
   constructor(message: string, code = "database") {
     super(message, code);
   }
@@ -41,6 +45,7 @@ export type ConstraintKind = "unique" | "not_null" | "check" | "foreign_key" | "
 
 /** A constraint stopped the statement; its kind is its code. */
 export class ConstraintFailed extends DatabaseError {
+  override readonly name: string = "ConstraintFailed";
   readonly kind: ConstraintKind;
 
   constructor(message: string, kind: ConstraintKind) {
@@ -51,6 +56,7 @@ export class ConstraintFailed extends DatabaseError {
 
 /** No space left (quota exceeded). The write failed whole; free space and try again. */
 export class DatabaseFull extends DatabaseError {
+  override readonly name: string = "DatabaseFull";
   constructor(message: string) {
     super(message, "database_full");
   }
@@ -58,6 +64,7 @@ export class DatabaseFull extends DatabaseError {
 
 /** The file is damaged or is not a database. Nothing was deleted. */
 export class DatabaseCorrupt extends DatabaseError {
+  override readonly name: string = "DatabaseCorrupt";
   constructor(message: string) {
     super(message, "database_corrupt");
   }
@@ -65,6 +72,7 @@ export class DatabaseCorrupt extends DatabaseError {
 
 /** The replica cannot be opened or the request does not fit its state. */
 export class ReplicaError extends HoldfastError {
+  override readonly name: string = "ReplicaError";
   constructor(message: string, code = "replica") {
     super(message, code);
   }
@@ -72,6 +80,7 @@ export class ReplicaError extends HoldfastError {
 
 /** The caller asked for something that does not exist or cannot be done now. */
 export class UsageError extends HoldfastError {
+  override readonly name: string = "UsageError";
   constructor(message: string, code = "usage") {
     super(message, code);
   }
@@ -79,6 +88,7 @@ export class UsageError extends HoldfastError {
 
 /** An exchange did not succeed. Pending work is kept. */
 export class SyncError extends HoldfastError {
+  override readonly name: string = "SyncError";
   readonly retryAfterMs: number | null;
 
   constructor(
@@ -94,22 +104,31 @@ export class SyncError extends HoldfastError {
 
 /** The server could not be reached, or what answered was not our server. */
 export class Offline extends SyncError {
+  override readonly name: string = "Offline";
   constructor(message: string, code = "offline", detail: Readonly<Record<string, unknown>> = {}) {
     super(message, code, null, detail);
   }
 }
 
 /** The server answered with 5xx or 429. `Retry-After` is honoured. */
-export class ServerTrouble extends SyncError {}
+export class ServerTrouble extends SyncError {
+  override readonly name: string = "ServerTrouble";
+}
 
 /** The token or session is unknown, expired or revoked. Local work goes on; the queue is kept. */
-export class SignInNeeded extends SyncError {}
+export class SignInNeeded extends SyncError {
+  override readonly name: string = "SignInNeeded";
+}
 
 /** Client and server do not speak the same protocol or schema. The queue is kept. */
-export class UpgradeNeeded extends SyncError {}
+export class UpgradeNeeded extends SyncError {
+  override readonly name: string = "UpgradeNeeded";
+}
 
 /** Sync has stopped with a stable code (copied replica, other epoch, ...). The queue is kept. */
-export class AttentionNeeded extends SyncError {}
+export class AttentionNeeded extends SyncError {
+  override readonly name: string = "AttentionNeeded";
+}
 
 /** The code of anything thrown: ours, or `internal`. */
 export function codeOf(error: unknown): string {

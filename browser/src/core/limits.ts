@@ -55,10 +55,12 @@ export const RETRY_AFTER_MS_MAX = 24 * 3600 * 1000;
 
 // Tabs
 /** A tab's request to the leader is asked again of the next leader after this silence. */
-export const LEADER_SILENCE_MS = 10_000;
+export const LEADER_SILENCE_MS = 12_000;
 /** How often a leader says that it is alive, and a tab that it still wants what it asked for. */
 export const LEADER_BEAT_MS = 2_000;
 /** An open transaction of a tab that says nothing for so long is undone: the tab is gone. */
 export const TRANSACTION_IDLE_MS = 10_000;
+/** How long a new leader waits for the old one to let go of the file. */
+export const OPFS_WAIT_MS = 10_000;
 /** Statements kept prepared. */
 export const STATEMENTS_MAX = 256;

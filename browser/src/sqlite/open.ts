@@ -76,6 +76,8 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
         forceReinitIfPreviouslyFailed: true,
         verbosity: 0,
       } as Parameters<Sqlite3Static["installOpfsSAHPoolVfs"]>[0]);
+      // A worker that leads for the second time has the pool already, without its handles.
+      if (pool.isPaused()) await pool.unpauseVfs();
       const db = new pool.OpfsSAHPoolDb("/replica.db");
       const connection = new Connection(module, db);
       // One connection has the file: the log's index may be in memory, and a commit syncs once.

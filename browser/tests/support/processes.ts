@@ -68,14 +68,17 @@ export class Program {
 export class Server {
   readonly #folder = mkdtempSync(join(tmpdir(), "holdfast-browser-"));
   readonly port: number;
+  readonly #site: string | null;
   #program: Program | null = null;
 
-  private constructor(port: number) {
+  private constructor(port: number, site: string | null) {
     this.port = port;
+    this.#site = site;
   }
 
-  static async start(): Promise<Server> {
-    const server = new Server(await freePort());
+  /** `site`: the folder of a page to serve beside it, at `/site/`. */
+  static async start(site: string | null = null): Promise<Server> {
+    const server = new Server(await freePort(), site);
     await server.start();
     return server;
   }
@@ -89,11 +92,18 @@ export class Server {
   }
 
   async start(): Promise<void> {
-    this.#program = new Program([
+    const command = [
       ...["-m", "holdfast.cli", "serve", "--schema", SCHEMA, "--database", this.path("server.db")],
       ...["--tokens", join(HERE, "tokens.toml"), "--rules", "shop_rules:RULES"],
       ...["--port", String(this.port), "--log-level", "warning"],
-    ]);
+    ];
+    const site = [
+      join(HERE, "site.py"),
+      this.#site ?? "",
+      this.path("server.db"),
+      String(this.port),
+    ];
+    this.#program = new Program(this.#site === null ? command : site);
     await this.#program.ready();
   }
 

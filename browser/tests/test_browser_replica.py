@@ -1,4 +1,4 @@
-"""The browser replica's own tests, in Node: vectors, properties, and a real server."""
+"""The browser replica's own tests: in Node, at a real server, and in the system's Chromium."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+DEADLINE_S = 550
 BROWSER = Path(__file__).resolve().parents[1]
 
 
@@ -24,7 +25,7 @@ def vitest(folder: str) -> dict[str, str]:
         ["node", "node_modules/vitest/vitest.mjs", "run", folder, "--reporter=default",
          "--reporter=json", f"--outputFile.json={report}"],
         cwd=BROWSER, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True,
-        timeout=280, check=False,
+        timeout=DEADLINE_S, check=False,
     )  # fmt: skip
     output = done.stdout[-8000:] + done.stderr[-4000:]
     assert report.is_file(), output
@@ -49,5 +50,14 @@ def test_in_node(folder):
 
 
 @pytest.mark.acceptance
+@pytest.mark.timeout(DEADLINE_S + 30)
 def test_a_replica_in_node_at_a_real_server():
     all_passed("tests/replica")
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(DEADLINE_S + 30)
+def test_in_chromium():
+    if shutil.which("chromium") is None:
+        pytest.skip("needs Chromium (Debian: apt-get install chromium)")
+    all_passed("tests/chromium")

@@ -1,0 +1,5 @@
+/** The dedicated worker of a page: it waits to lead, and then has the replica's file. */
+
+import { serve } from "./tabs/leader.js";
+
+serve(globalThis);

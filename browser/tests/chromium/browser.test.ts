@@ -1,0 +1,303 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import type { Page } from "playwright-core";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+
+import type { openReplica, TabReplica } from "../../src/index.js";
+import { Chromium } from "../support/chromium.js";
+import { HERE, PythonDevice, Server } from "../support/processes.js";
+
+declare const holdfast: { openReplica: typeof openReplica };
+declare global {
+  // Functions in a page have names there that they have not here.
+  var replica: TabReplica;
+  var seen: unknown[];
+  var differing: typeof import("../vectors/answers.js").differing;
+}
+
+const BROWSER = join(HERE, "..", "..");
+const SITE = join(BROWSER, "tests", ".build", "site");
+const VECTORS = join(BROWSER, "..", "protocol", "vectors");
+
+const ADD = "INSERT INTO stock (sku, name, on_hand) VALUES ('apple', 'Apple', 10)";
+const TAKE = "UPDATE stock SET on_hand = on_hand - 1 WHERE sku = 'apple'";
+const COUNT = "SELECT on_hand FROM stock WHERE sku = 'apple'";
+
+let server: Server;
+let browser: Chromium;
+let python: PythonDevice;
+
+beforeAll(() => {
+  const bin = join(BROWSER, "node_modules");
+  const run = (...args: string[]): unknown =>
+    execFileSync(process.execPath, args, { cwd: BROWSER, stdio: "pipe" });
+  run(join(bin, "typescript", "bin", "tsc"), "-p", "tsconfig.build.json");
+  run(join(bin, "vite", "bin", "vite.js"), "build", "--config", "tests/page/vite.config.ts");
+  expect(existsSync(join(SITE, "index.html"))).toBe(true);
+});
+
+beforeEach(async () => {
+  server = await Server.start(SITE);
+  browser = await Chromium.start();
+  python = new PythonDevice(server);
+});
+
+afterEach(async () => {
+  await Promise.all([browser.close(), python.close()]);
+  await server.close();
+});
+
+/** A tab with the replica open. */
+async function tab(options: { token?: string | null } = {}): Promise<Page> {
+  const page = await browser.page(`${server.url}/site/`);
+  await open(page, options.token === undefined ? "token-a" : options.token);
+  return page;
+}
+
+async function open(page: Page, token: string | null = "token-a"): Promise<void> {
+  await page.evaluate(async (given) => {
+    const session = {
+      heartbeatMs: 10_000,
+      pollMs: 500,
+      pollWithStreamMs: 60_000,
+      watchdogMs: 120_000,
+    };
+    const backoff = { baseMs: 50, capMs: 500, spreadMs: 50, retryAfterMsMax: null };
+    const rest = { hintMs: 100, budgetCapacity: 100, budgetRefillMs: 100 };
+    globalThis.replica = await holdfast.openReplica({
+      name: "shop",
+      server: "/",
+      session: { ...session, ...rest, backoff },
+      ...(given === null ? {} : { token: given }),
+    });
+  }, token);
+}
+
+async function write(page: Page, ...sql: string[]): Promise<void> {
+  await page.evaluate((all) => replica.write(all.map((one) => ({ sql: one }))), sql);
+}
+
+function query(page: Page, sql: string): Promise<unknown> {
+  return page.evaluate(async (asked) => (await replica.query(asked)).rows, sql);
+}
+
+async function settled(page: Page): Promise<void> {
+  await page.waitForFunction(async () => {
+    const { state, pending, sent } = await replica.status();
+    return state === "online" && pending + sent === 0;
+  });
+}
+
+describe("the replica in Chromium", () => {
+  test("golden vectors", async () => {
+    const names = readdirSync(VECTORS).filter((name) => name.endsWith(".json"));
+    const replicas = JSON.parse(readFileSync(join(VECTORS, "replica.json"), "utf8")) as {
+      cases: { in: { schema: unknown } }[];
+    };
+    writeFileSync(join(SITE, "schema.json"), JSON.stringify(replicas.cases[0]?.in.schema));
+    const command = join(BROWSER, "..", ".venv", "bin", "holdfast");
+    const program = execFileSync(command, ["program", join(SITE, "schema.json")], {
+      maxBuffer: 2 ** 25,
+    });
+    writeFileSync(join(SITE, "program.json"), program);
+    const page = await browser.page(`${server.url}/site/`);
+    for (const name of names) {
+      const found = await page.evaluate(async (file) => {
+        const read = async (url: string): Promise<never> =>
+          (await (await fetch(url)).json()) as never;
+        const cases = await read(`/vectors/${file}`);
+        return await globalThis.differing(file.slice(0, -5), cases, await read("program.json"));
+      }, name);
+      expect(found, name).toEqual([]);
+    }
+    expect(names.length).toBeGreaterThanOrEqual(9);
+  });
+
+  test("what was saved is there after a reload, with the server away; and goes up when it is back", async () => {
+    const page = await tab();
+    await write(page, ADD);
+    await settled(page);
+    // The page's own files come from its service worker in an app; here only the sync server is away.
+    await browser.context.route("**/v1/**", (route) => route.abort());
+    await write(page, TAKE);
+    await page.reload();
+    await open(page);
+    expect(await query(page, COUNT)).toEqual([[9]]);
+    await write(page, TAKE);
+    await page.waitForFunction(async () => (await replica.status()).state === "offline");
+    // A browser does not tell whether a request that failed has left it: then it counts as sent.
+    const { pending, sent } = await page.evaluate(() => replica.status());
+    expect(pending + sent).toBe(2);
+    await browser.context.unroute("**/v1/**");
+    await page.reload();
+    await open(page);
+    expect(await query(page, COUNT)).toEqual([[8]]);
+    await settled(page);
+    await python.sync();
+    expect(await python.query(COUNT)).toEqual([[8]]);
+  });
+
+  test("a browser killed right after a write has it, and sends it once", async () => {
+    let page = await tab();
+    await write(page, ADD);
+    await settled(page);
+    await page.evaluate(() => replica.pause());
+    for (let round = 0; round < 3; round += 1) {
+      await write(page, TAKE);
+      await browser.kill();
+      await browser.start();
+      page = await tab();
+      expect(await query(page, COUNT)).toEqual([[9 - round]]);
+    }
+    await settled(page);
+    expect(await page.evaluate(async () => (await replica.verify()).ok)).toBe(true);
+    await python.sync();
+    expect(await python.query(COUNT)).toEqual([[7]]);
+  });
+
+  test("two tabs share one leader, write both, and see each other at once", async () => {
+    const [one, two] = [await tab(), await tab()];
+    await one.evaluate(async (sql) => {
+      globalThis.seen = [];
+      await replica.subscribe(sql, [], ({ rows }) => void seen.push(rows[0]?.[0] ?? null));
+    }, COUNT);
+    await write(two, ADD);
+    await write(two, TAKE);
+    await write(one, TAKE);
+    await one.waitForFunction(() => seen.at(-1) === 8);
+    expect(await one.evaluate(() => seen[0])).toBe(null);
+    const held = await two.evaluate(
+      async () =>
+        (await navigator.locks.query()).held?.filter(({ name }) => name === "holdfast:shop").length,
+    );
+    expect(held).toBe(1);
+    await python.sync();
+    await python
+      .write("UPDATE stock SET on_hand = on_hand + 92 WHERE sku = 'apple'")
+      .catch(() => undefined);
+    await settled(two);
+    await python.sync();
+    await python.write("UPDATE stock SET on_hand = 100");
+    await python.sync();
+    await one.waitForFunction(() => seen.at(-1) === 100);
+  });
+
+  test("the leader's tab is killed while others write: each write is done once", async () => {
+    const pages = [await tab(), await tab(), await tab()];
+    const last = pages[2] as Page;
+    await write(last, "INSERT INTO stock (sku, on_hand) VALUES ('apple', 0)");
+    // One after another, without a pause, while tabs go away that may be leading.
+    const writing = last.evaluate(async () => {
+      for (let count = 0; count < 150; count += 1)
+        await replica.write([
+          { sql: "UPDATE stock SET on_hand = on_hand + 1 WHERE sku = 'apple'" },
+        ]);
+    });
+    for (const page of pages.slice(0, 2)) {
+      const before = Number(((await query(last, COUNT)) as number[][])[0]?.[0]);
+      await last.waitForFunction(
+        async ([sql, from]) => Number((await replica.query(sql)).rows[0]?.[0]) > from + 10,
+        [COUNT, before] as const,
+      );
+      const session = await browser.context.newCDPSession(page);
+      // A renderer that has crashed answers nothing.
+      void session.send("Page.crash").catch(() => undefined);
+    }
+    await writing;
+    expect(await query(last, COUNT)).toEqual([[150]]);
+    await settled(last);
+    await python.sync();
+    expect(await python.query(COUNT)).toEqual([[150]]);
+  });
+
+  test("a leader that hangs is replaced, and does not write beside the next", async () => {
+    const [one, two] = [await tab(), await tab()];
+    await write(two, ADD);
+    const [worker] = one.workers();
+    // As a worker does whose page is frozen: nothing at all, for a while.
+    const hanging = worker?.evaluate(() => {
+      const end = Date.now() + 18_000;
+      while (Date.now() < end);
+    });
+    await write(two, TAKE);
+    await write(one, TAKE);
+    await hanging;
+    expect(await query(one, COUNT)).toEqual([[8]]);
+    // And the one that hung can lead again.
+    await two.close();
+    await write(one, TAKE);
+    expect(await query(one, COUNT)).toEqual([[7]]);
+    await settled(one);
+    await python.sync();
+    expect(await python.query(COUNT)).toEqual([[7]]);
+  }, 90_000);
+
+  test("a transaction asks and decides in between; a tab that leaves it open loses it alone", async () => {
+    const [one, two] = [await tab(), await tab()];
+    await write(one, ADD);
+    await two.evaluate(async (sql) => {
+      await replica.transaction(async (tx) => {
+        const { rows } = await tx.execute(sql);
+        await tx.execute("UPDATE stock SET on_hand = ?", [Number(rows[0]?.[0]) * 2]);
+      });
+    }, COUNT);
+    expect(await query(one, COUNT)).toEqual([[20]]);
+    const failed = await two.evaluate(async (sql) => {
+      const error: unknown = await replica
+        .transaction(async (tx) => {
+          await tx.execute(sql);
+          await tx.execute("INSERT INTO stock (sku, store_id) VALUES ('x', 'nowhere')");
+        })
+        .catch((caught: unknown) => caught);
+      return (error as { code: string }).code;
+    }, TAKE);
+    expect(failed).toBe("foreign_key");
+    void two
+      .evaluate(async (sql) => {
+        await replica.transaction(async (tx) => {
+          await tx.execute(sql);
+          document.title = "open";
+          await new Promise(() => undefined);
+        });
+      }, TAKE)
+      .catch(() => undefined);
+    await two.waitForFunction(() => document.title === "open");
+    await two.close();
+    expect(await query(one, COUNT)).toEqual([[20]]);
+  });
+
+  test("offline and online again, as the browser tells it", async () => {
+    const page = await tab({ token: null }).catch((error: unknown) => String(error));
+    expect(page).toMatch(/token|signed|sign/i); // no cookie yet: the program cannot be fetched
+    const url = `${server.url}/`;
+    await browser.context.addCookies([{ name: "token", value: "token-a", url, httpOnly: true }]);
+    const signed = await tab({ token: null });
+    await write(signed, ADD);
+    await settled(signed);
+    await browser.context.setOffline(true);
+    await write(signed, TAKE);
+    await server.kill();
+    await signed.waitForFunction(async () => (await replica.status()).state === "offline");
+    await server.start();
+    await browser.context.setOffline(false);
+    await settled(signed);
+    const status = await signed.evaluate(() => replica.status());
+    expect(status).toMatchObject({ user: "anna", device: "device-a", mismatches: 0 });
+    expect(typeof status.persisted).toBe("boolean");
+    await python.sync();
+    expect(await python.query(COUNT)).toEqual([[9]]);
+  });
+
+  test("where data cannot be kept, an error says so before the first write", async () => {
+    const page = await browser.page(`http://insecure.test:${server.port}/site/`);
+    const error = await page.evaluate(async () => {
+      const caught: unknown = await holdfast
+        .openReplica({ name: "shop" })
+        .catch((one: unknown) => one);
+      return { name: (caught as Error).name, code: (caught as { code: string }).code };
+    });
+    expect(error).toEqual({ name: "ReplicaError", code: "no_locks" });
+  });
+});

@@ -1,0 +1,82 @@
+/** The system's Chromium as a real process, which can be killed and started again on its profile. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { createInterface } from "node:readline";
+
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+
+export const CHROMIUM = (process.env.PATH ?? "")
+  .split(delimiter)
+  .map((folder) => join(folder, "chromium"))
+  .find((path) => existsSync(path));
+
+const ARGUMENTS = [
+  ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+  ...["--no-first-run", "--remote-debugging-port=0"],
+  // A name that is no secure context, for a browser that lacks what we need.
+  "--host-resolver-rules=MAP insecure.test 127.0.0.1",
+];
+
+export class Chromium {
+  readonly #profile = mkdtempSync(join(tmpdir(), "holdfast-chromium-"));
+  #process: ChildProcess | null = null;
+  #browser: Browser | null = null;
+
+  static async start(): Promise<Chromium> {
+    const made = new Chromium();
+    await made.start();
+    return made;
+  }
+
+  async start(): Promise<void> {
+    if (CHROMIUM === undefined) throw new Error("there is no chromium");
+    const child = spawn(
+      CHROMIUM,
+      [...ARGUMENTS, `--user-data-dir=${this.#profile}`, "about:blank"],
+      {
+        detached: true, // a group of its own, which can be killed whole
+        stdio: ["ignore", "ignore", "pipe"],
+      },
+    );
+    this.#process = child;
+    const address = await new Promise<string>((resolve, reject) => {
+      child.once("exit", () => reject(new Error("chromium has ended")));
+      createInterface({ input: child.stderr }).on("line", (line) => {
+        const found = /DevTools listening on (\S+)/.exec(line);
+        if (found?.[1]) resolve(found[1]);
+      });
+    });
+    this.#browser = await chromium.connectOverCDP(address);
+  }
+
+  get context(): BrowserContext {
+    const [context] = this.#browser?.contexts() ?? [];
+    if (context === undefined) throw new Error("chromium does not run");
+    return context;
+  }
+
+  async page(url: string): Promise<Page> {
+    const page = await this.context.newPage();
+    await page.goto(url);
+    await page.waitForFunction("'holdfast' in globalThis");
+    return page;
+  }
+
+  /** What a power cut does to it. */
+  async kill(): Promise<void> {
+    const child = this.#process;
+    if (child?.pid === undefined || child.exitCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    process.kill(-child.pid, "SIGKILL");
+    await ended;
+    this.#process = null;
+  }
+
+  async close(): Promise<void> {
+    await this.kill();
+    rmSync(this.#profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+  }
+}

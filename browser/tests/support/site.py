@@ -1,0 +1,41 @@
+"""A server and the test page on one origin; who has the cookie ``token`` is who it says."""
+
+from __future__ import annotations
+
+import http.cookies
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from holdfast.schema.load import load_schema
+from holdfast.server.assembly import open_server
+from holdfast.server.auth import TokenFile
+from holdfast.server.principal import Principal
+from holdfast.server.run import serve
+
+HERE = Path(__file__).resolve().parent
+VECTORS = HERE.parents[2] / "protocol" / "vectors"
+
+
+def main() -> None:
+    folder, database, port = sys.argv[1:]
+    tokens = TokenFile(HERE / "tokens.toml")
+
+    def authenticate(headers: Mapping[str, str]) -> Principal:
+        cookie = http.cookies.SimpleCookie(headers.get("cookie", "")).get("token")
+        if cookie is not None and "authorization" not in headers:
+            return tokens({"authorization": f"Bearer {cookie.value}"})
+        return tokens(headers)
+
+    with open_server(load_schema(str(HERE / "shop.json")), database, authenticate) as server:
+        server.app.router.routes += [
+            Mount("/site", StaticFiles(directory=folder, html=True)),
+            Mount("/vectors", StaticFiles(directory=VECTORS)),
+        ]
+        serve(server.app, "127.0.0.1", int(port), lambda url: print(f"ready {url}", flush=True))
+
+
+main()
