@@ -35,7 +35,12 @@ def main() -> None:
             Mount("/site", StaticFiles(directory=folder, html=True)),
             Mount("/vectors", StaticFiles(directory=VECTORS)),
         ]
-        serve(server.app, "127.0.0.1", int(port), lambda url: print(f"ready {url}", flush=True))
+        serve(server.app, "127.0.0.1", int(port), ready)
+
+
+def ready(url: str) -> None:
+    sys.stdout.write(f"ready {url}\n")
+    sys.stdout.flush()
 
 
 main()
