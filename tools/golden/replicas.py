@@ -47,7 +47,7 @@ class Names:
 
 def plain(request: dict[str, Any], names: Names) -> dict[str, Any]:
     """A request as it is compared: without random names, and each transaction as the set it is."""
-    kept = {key: value for key, value in request.items() if key != "report"}
+    kept = {key: value for key, value in request.items() if key not in ("report", "files")}
     kept["nonce"] = [names.of(request["nonce"]["since"]), names.of(request["nonce"]["to"])]
     kept["transactions"] = [
         {

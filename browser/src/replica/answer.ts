@@ -13,6 +13,7 @@ import {
   type Gone,
   type Head,
   type Line,
+  type Own,
   type RangeAnswer,
   type Rows,
   VERSION as PROTOCOL,
@@ -57,16 +58,11 @@ export class Answer {
   }
 
   /** The lines between the first and the last, read one at a time. */
-  *lines(): Iterable<Rows | Gone | RangeAnswer> {
+  *lines(): Iterable<Rows | Own | Gone | RangeAnswer> {
     for (const raw of this.#middle) {
       const line = decodeLine(raw);
-      // Files and brief answers are for those who ask for them; this replica does not yet.
-      if (
-        line.type === "head" ||
-        line.type === "checkpoint" ||
-        line.type === "files" ||
-        line.type === "own"
-      )
+      // Files are offered to those who ask for them; this replica does not yet.
+      if (line.type === "head" || line.type === "checkpoint" || line.type === "files")
         throw incomplete(`a line out of place: ${line.type}`);
       yield line;
     }
@@ -123,6 +119,7 @@ function decodeLine(raw: Uint8Array): Line {
 const KINDS: Readonly<Record<string, string>> = {
   head: "Head",
   rows: "Rows",
+  own: "Own",
   gone: "Gone",
   range: "RangeAnswer",
   files: "Files",

@@ -13,7 +13,7 @@ import { BadValue, Offline } from "../core/errors.js";
 import { byCodePoint, keyValues, type Row, rowKey } from "../core/keys.js";
 import type { Table } from "../core/schema.js";
 import { fromWire } from "../core/values.js";
-import type { Checkpoint, Gone, Head, Outcome, Rows } from "../protocol/messages.generated.js";
+import type { Checkpoint, Gone, Head, Outcome, Own, Rows } from "../protocol/messages.generated.js";
 import { type Connection, whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
 import type { Host } from "./host.js";
@@ -30,6 +30,8 @@ export interface Applied {
   held: number;
   rows: number;
   removed: number;
+  /** Scopes that the device may not read any more. */
+  lost: number;
   differing: string[];
 }
 
@@ -52,12 +54,16 @@ export class Applier {
   readonly #fresh = new Map<string, Set<string>>();
   readonly #again = new Map<string, Set<string>>();
   readonly #shadowed = new Map<string, Set<string>>();
+  /** By table: keys of which some change is set aside, refused or held. */
+  readonly #unplain = new Map<string, Set<string>>();
+  readonly #acked = new Set<number>();
   readonly #result: Applied = {
     applied: 0,
     refused: 0,
     held: 0,
     rows: 0,
     removed: 0,
+    lost: 0,
     differing: [],
   };
 
@@ -81,7 +87,7 @@ export class Applier {
   }
 
   /** Take in a whole answer. Throws `Offline` (`broken_answer`) when it makes no sense. */
-  apply(head: Head, lines: Iterable<Rows | Gone>, checkpoint: Checkpoint): Applied {
+  apply(head: Head, lines: Iterable<Rows | Own | Gone>, checkpoint: Checkpoint): Applied {
     const granted = new Set(Object.keys(head.scopes));
     const reached = Object.keys(checkpoint.scopes);
     if (reached.length !== granted.size || !reached.every((scope) => granted.has(scope)))
@@ -91,7 +97,7 @@ export class Applier {
       this.#collect();
       this.#members.grant(head.scopes);
       for (const scope of this.#members.scopes) if (!granted.has(scope)) this.#lose(scope);
-      for (const line of lines) this.#news(line);
+      for (const line of lines) this.#news(line, decided);
       this.#fallBack(decided);
       this.#replay(decided);
       this.#forget();
@@ -128,6 +134,7 @@ export class Applier {
       );
       if (!decided.has(outcome.number)) this.#result[outcome.outcome] += 1;
       decided.add(outcome.number);
+      if (outcome.outcome === "applied") this.#acked.add(outcome.number);
     }
     if (decided.size > 0) this.#database.writeState({ confirmed: BigInt(Math.max(...decided)) });
     return decided;
@@ -150,9 +157,13 @@ export class Applier {
 
   // --- news --------------------------------------------------------------------------------------
 
-  #news(line: Rows | Gone): void {
+  #news(line: Rows | Own | Gone, decided: ReadonlySet<number>): void {
     const table = this.#program.byName.get(line.table);
     if (table === undefined) throw broken(`unknown table ${line.table}`);
+    if (line.type === "own") {
+      this.#own(table, line, decided);
+      return;
+    }
     if (line.type === "gone") {
       for (const key of line.keys) {
         checkKey(table, key);
@@ -178,6 +189,43 @@ export class Applier {
     this.#result.rows += rows.length;
   }
 
+  /** Rows that are what we have made of them: they stay, and are the server's from now on. Where
+   * nothing else stands on a row, the table shows it already. Should it not be what the server has,
+   * the digests will tell. */
+  #own(table: Table, line: Own, decided: ReadonlySet<number>): void {
+    if (line.keys.length !== line.revs.length)
+      throw broken(`own rows of ${table.name} without their revisions`);
+    const { name } = table;
+    const revs = new Map(line.keys.map((key, at) => [key, line.revs[at] ?? 0]));
+    const sql = this.#program.statements(table);
+    let unplain = this.#unplain.get(name);
+    if (unplain === undefined) {
+      unplain = new Set(this.#db.execute(sql.unplain_keys).map(([key]) => String(key)));
+      this.#unplain.set(name, unplain);
+    }
+    const stands = unplain;
+    const isApart = (key: string): boolean =>
+      stands.has(key) || this.#left.get(name)?.has(key) === true;
+    const overlay = this.#overlay(table);
+    const fresh = this.#fresh.get(name);
+    const again = [...revs.keys()].some((key) => fresh?.has(key));
+    const plain = [...revs.keys()].filter((key) => !isApart(key));
+    const rows = overlay
+      .visibleRows(plain)
+      .map(([key, row]): Truth => ({ key, rev: revs.get(key) ?? 0, row }));
+    this.#members.put(table, rows, again);
+    for (const { key } of rows) fresh?.add(key);
+    for (const key of plain)
+      if (this.#shadowed.get(name)?.has(key)) this.#db.execute(sql.delete_shadow, [key]);
+    for (const key of [...revs.keys()].filter(isApart).sort(byCodePoint)) {
+      const row = overlay.made(key, decided, this.#acked);
+      if (row === null) continue;
+      this.#members.put(table, [{ key, rev: revs.get(key) ?? 0, row }], true);
+      this.#truth(table, key, row);
+    }
+    this.#result.rows += revs.size;
+  }
+
   /** Write server truth; the overlay of this row, if any, is replayed at the end. */
   #truth(table: Table, key: string, row: Row | null): void {
     const overlay = this.#overlay(table);
@@ -201,6 +249,7 @@ export class Applier {
   }
 
   #lose(scope: string): void {
+    this.#result.lost += 1;
     for (const [name, key] of this.#members.lose(scope)) {
       const table = this.#program.byName.get(name);
       if (table === undefined) continue;

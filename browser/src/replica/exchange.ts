@@ -176,6 +176,7 @@ export class Exchanger {
         ...(measured ? { offset: { us: Number(offset), error_us: Number(error) } } : {}),
         report: reportOf(database, transactions.at(-1)?.number ?? 0),
         confirmed: whole(confirmed),
+        brief: true,
         transactions,
       };
       return { request, firstNew };
@@ -185,7 +186,7 @@ export class Exchanger {
   #store(answer: Answer, nonces: Nonces | null, sent: number): Exchanged {
     const { head, checkpoint } = answer;
     const ranges: RangeAnswer[] = [];
-    return this.#database.syncTransaction(() => {
+    const result = this.#database.syncTransaction(() => {
       this.#checkIdentity(head, nonces);
       this.#checkNewer(checkpoint);
       const expected = differing(this.#database);
@@ -197,6 +198,10 @@ export class Exchanger {
       const left = this.#database.count("holdfast_tx", "state IN ('pending', 'sent')");
       return { sent, left, applied, ranges, expected };
     });
+    // What was deleted is overwritten in the file; the log would keep it for a while.
+    if (result.applied.lost > 0)
+      this.#database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    return result;
   }
 
   #checkIdentity(head: Head, nonces: Nonces | null): void {

@@ -6,7 +6,7 @@
  */
 
 import { Digest, rowHash } from "../core/digest.js";
-import { AttentionNeeded } from "../core/errors.js";
+import { AttentionNeeded, Offline } from "../core/errors.js";
 import { byCodePoint, type Row, rowScopes } from "../core/keys.js";
 import type { Table } from "../core/schema.js";
 import { fromHex, toHex } from "../core/values.js";
@@ -47,8 +47,10 @@ export class Members {
   /** Take in the scopes the device may read now. */
   grant(grants: Readonly<Record<string, ScopeGrant>>): void {
     for (const [scope, grant] of Object.entries(grants)) {
-      const key = fromHex(grant.key);
       const known = this.#keys.get(scope);
+      if (grant.key === "" && known === undefined)
+        throw new Offline(`the answer has no key of scope ${scope}`, "broken_answer");
+      const key = grant.key === "" && known !== undefined ? known : fromHex(grant.key);
       if (known !== undefined && toHex(known) !== toHex(key))
         throw new AttentionNeeded(
           `the server's history of scope ${scope} is another one`,

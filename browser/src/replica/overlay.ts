@@ -7,7 +7,7 @@
  */
 
 import { ConstraintFailed } from "../core/errors.js";
-import { keyText, keyValues, type Row } from "../core/keys.js";
+import { keyText, keyValues, type Row, rowKey } from "../core/keys.js";
 import { INTEGER_MAX, INTEGER_MIN } from "../core/limits.js";
 import type { Table } from "../core/schema.js";
 import { same, type Value } from "../core/values.js";
@@ -103,18 +103,39 @@ export class Overlay {
 
   /** The earliest change of a key among those unsettled or being settled now. */
   #first(key: string, decided: ReadonlySet<number>): Note | null {
-    const all = this.#sql.changes.replace("WHERE tx BETWEEN ? AND ?", "WHERE key = ?");
     const unsettled = new Set(this.notes(key).map((note) => note.tx));
-    for (const row of this.#db.execute(all, [key])) {
-      const note = noteOf(this.table, row);
-      if (decided.has(note.tx) || unsettled.has(note.tx)) return note;
-    }
-    return null;
+    return this.#all(key).find(({ tx }) => decided.has(tx) || unsettled.has(tx)) ?? null;
+  }
+
+  /** All noted changes of a key, settled or not, in order. */
+  #all(key: string): Note[] {
+    const sql = this.#sql.changes.replace("WHERE tx BETWEEN ? AND ?", "WHERE key = ?");
+    return this.#db.execute(sql, [key]).map((row) => noteOf(this.table, row));
   }
 
   /** The row as the table holds it. */
   visible(key: string): Row | null {
     return this.#db.execute(this.#sql.select_row, keyValues(this.table, key))[0] ?? null;
+  }
+
+  /** Rows as the table holds them, by key; those that are not there are left out. */
+  visibleRows(keys: readonly string[]): (readonly [string, Row])[] {
+    if (this.#sql.select_rows !== "")
+      return this.#db
+        .execute(this.#sql.select_rows, [JSON.stringify(keys)])
+        .map((row) => [rowKey(this.table, row), row] as const);
+    return keys.flatMap((key) => {
+      const row = this.visible(key);
+      return row === null ? [] : [[key, row] as const];
+    });
+  }
+
+  /** What the server has made of a row that it knew as we did: our accepted changes on it. */
+  made(key: string, decided: ReadonlySet<number>, acked: ReadonlySet<number>): Row | null {
+    const row = this.truth(key, decided);
+    let data = row === null ? null : dataOf(this.table, row);
+    for (const note of this.#all(key)) if (acked.has(note.tx)) data = fold(this.table, data, note);
+    return data === null ? null : assemble(this.table, key, data);
   }
 
   putShadow(key: string, truth: Row | null): void {

@@ -85,6 +85,8 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
       connection.execute("PRAGMA journal_mode = WAL");
       connection.execute("PRAGMA synchronous = FULL");
       connection.execute("PRAGMA foreign_keys = 1");
+      // What a device may not see any more is overwritten, not only unlinked.
+      connection.execute("PRAGMA secure_delete = 1");
       const close = (): void => {
         connection.close();
         pool.pauseVfs();
