@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -284,6 +285,23 @@ def test_who_has_nothing_to_send_costs_no_commit(
     server.now -= 2 * SEEN_INTERVAL_MS * 1000  # the server's clock is set back
     two.sync()
     assert len(commits) == 3, "a device that was seen in the future is never seen again"
+
+
+def test_who_reads_named_scopes_looks_at_no_others(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(server.peer("d1"), 3)
+    with contextlib.closing(server.store.read()) as snapshot:
+        kind = type(snapshot)
+
+    def all_names(_snapshot: Any) -> list[str]:
+        raise AssertionError("the names of all scopes were read")
+
+    monkeypatch.setattr(kind, "scope_names", all_names)
+    peer = server.peer("d2", read=("catalog", "store/never"))
+    peer.sync()
+    assert set(peer.checkpoint) == {"catalog", "store/never"}
+    assert len(peer.rows) == 3
 
 
 def test_a_pull_alone_is_checked_as_a_push_is(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
