@@ -251,6 +251,37 @@ def test_answers_with_tokens_in_them_are_lost(shop: Shop) -> None:
         assert list(shop.folder.glob("*-credentials.*")) == [], "half-written files stay"
 
 
+@pytest.mark.parametrize("by", ["code", "password"])
+def test_what_comes_after_the_token_is_lost(shop: Shop, by: str) -> None:
+    """The token was used, so the server gives no other one for it: it is gone on with."""
+    server = shop.serve()
+    shop.operate("user", "password", "ann")
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    proof = {"code": shop.code()}
+    if by == "password":
+        proof = {"user": "ann", "password": "correct horse"}
+    path = shop.folder / "a.db"
+    with FaultProxy(upstream=address, paths=("/v1/enrol", "/v1/schema")) as proxy:
+        for script in ([None, "drop_after"], ["drop_after"]):
+            proxy.scripted(script)
+            with pytest.raises(Offline):
+                enrol(path, server=proxy.url, **proof)
+        assert not path.exists()
+        done = enrol(path, server=proxy.url, **proof)
+        assert [d["device"] for d in shop.devices()] == [done.device]
+        with Replica.open(path) as a:
+            a.sync()
+            assert a.status.device == done.device
+            assert {"attempt", "shown"}.isdisjoint(
+                name for name, value in credentials(a).items() if value
+            )
+        other, again = shop.folder / "b.db", {"code": shop.code()} if by == "code" else proof
+        proxy.scripted([None, "drop_after"])
+        with pytest.raises(Offline):
+            enrol(other, server=proxy.url, **again)
+        assert enrol(other, server=proxy.url, code=shop.code("bob")).user == "bob"
+
+
 def test_a_password_lets_in_and_is_asked_for_nowhere_else(shop: Shop) -> None:
     url = shop.serve().url
     shop.operate("user", "password", "ann")  # from the environment

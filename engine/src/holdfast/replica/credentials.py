@@ -26,7 +26,7 @@ _BYTES_MAX = 65_536
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """A device's token, and whom it is for. Times are the server's, microseconds since 1970.
 
-    ``attempt``: of an enrolment that is not finished.
+    ``attempt``: of an enrolment that is not finished; ``shown``: by what it was let in, hashed.
     """
 
     server: str
@@ -36,6 +36,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int = 0
     refresh_at: int = 0
     attempt: str = ""
+    shown: str = ""
 
     def __repr__(self) -> str:
         return f"Credentials(device={self.device!r}, user={self.user!r})"

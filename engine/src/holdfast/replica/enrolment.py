@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.core.codes import normal_code
+from holdfast.core.codes import normal_code, secret_hash
 from holdfast.core.errors import AttentionNeeded, HoldfastError, SignInNeeded, SyncError, UsageError
 from holdfast.core.limits import (
     BUSY_TIMEOUT_MS,
@@ -102,18 +102,45 @@ def enrol(
         raise UsageError("a new replica needs the server's address", code="no_server")
     url = checked_url(server)
     with file.alone(wait=True):
-        attempt = _attempt(file, url, host or Host())
-        given = _ask(url, proof, device="", name=name, attempt=attempt)
-        credentials = _credentials(url, given)
-        file.write(msgspec.structs.replace(credentials, attempt=attempt))
-        made = schema or _schema_of(url, given.token)
-        database = _opened(path, made)
+        credentials, found = _gone_on(file, url, proof)
+        if credentials is None:
+            attempt = _attempt(file, url, host or Host())
+            given = _ask(url, proof, device="", name=name, attempt=attempt)
+            credentials = msgspec.structs.replace(
+                _credentials(url, given), attempt=attempt, shown=_shown(proof)
+            )
+            file.write(credentials)
+        database = _opened(path, schema or found or _schema_of(url, credentials.token))
         try:
             _bind(database, credentials)
         finally:
             database.close()
-        file.write(credentials)
+        file.write(msgspec.structs.replace(credentials, attempt="", shown=""))
     return _told(credentials)
+
+
+def _gone_on(
+    file: CredentialsFile, url: str, proof: Proof
+) -> tuple[Credentials | None, Schema | None]:
+    """What an enrolment by the same proof has left that had its token, but came to no end. The
+    token may have been used since; then the server gives no other one for it."""
+    before = file.read()
+    if before is None or before.server != url or not before.shown:
+        return None, None
+    if before.shown == _shown(proof):
+        try:
+            return before, _schema_of(url, before.token)
+        except SignInNeeded:
+            pass  # it is good no more
+    file.write(Credentials(server=url))
+    return None, None
+
+
+def _shown(proof: Proof) -> str:
+    """What tells a code, or a user who has shown a password; nothing for an app's own sign-in."""
+    if proof.code:
+        return secret_hash("shown code", normal_code(proof.code)).hex()
+    return secret_hash("shown user", proof.user).hex() if proof.user else ""
 
 
 def enrol_open(
@@ -162,7 +189,7 @@ def _bind(database: LocalDatabase, credentials: Credentials) -> None:
 def _attempt(file: CredentialsFile, url: str, host: Host) -> str:
     """The attempt that is under way with this server, or a new one; on disk before it is sent."""
     before = file.read() or Credentials(server=url)
-    if before.attempt and before.server == url:
+    if before.attempt and before.server == url and not before.shown:
         return before.attempt
     attempt = host.random_bytes(16).hex()
     if not before.token:
