@@ -142,11 +142,14 @@ def open_server(
     if maintain:
         maintenance.start()
     people = People(store, now_us=_now_us, random_bytes=secrets.token_bytes, on_commit=tell)
-    rights = None if standing is None else RightsWatch(hub, _judge(store, standing))
-    door = None
+    judged, door = standing, None
     if isinstance(authenticate, RegistryAuth):
-        enrolment = Enrolment(store, now_us=_now_us, random_bytes=secrets.token_bytes)
+        judged = authenticate.open
+        enrolment = Enrolment(
+            store, now_us=_now_us, random_bytes=secrets.token_bytes, on_commit=tell
+        )
         door = Door(authenticate, enrolment, people, proxies)
+    rights = None if judged is None else RightsWatch(hub, _judge(store, judged))
     app = asgi(service, authenticate, hub=hub, door=door, observer=observer)
     return Server(service, hub, app, people, store, maintenance, rights)
 

@@ -38,9 +38,9 @@ from holdfast.server import passwords
 from holdfast.server.people import checked_user, is_name
 from holdfast.server.principal import Principal
 from holdfast.server.rates import Rates, address_key
-from holdfast.server.registry import Code, Registration, RegistryWrites, Token, User
+from holdfast.server.registry import RIGHTS, Code, Registration, RegistryWrites, Token, User
 from holdfast.server.registry_auth import is_over, not_known
-from holdfast.server.store import Store, Writer
+from holdfast.server.store import OnCommit, Store, T, Writer
 
 _DAY_US = 86_400 * 1_000_000
 _MINUTE_US = 60_000_000
@@ -55,8 +55,12 @@ class Enrolment:
         *,
         now_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
+        on_commit: OnCommit = lambda _moved: None,
     ) -> None:
+        """``on_commit``: told the new generation of rights when a token that may be in use is
+        forgotten, so that streams it has opened end."""
         self._store = store
+        self._on_commit = on_commit
         self._now_us = now_us
         self._random_bytes = random_bytes
         passwords.prepare()
@@ -98,7 +102,7 @@ class Enrolment:
             registry.put_code(replace(code, device=device, attempt=attempt))
             return self._issue(registry, device, user, text)
 
-        return self._store.transact(work)
+        return self._changed(work)
 
     def with_password(self, request: EnrolRequest) -> Enrolled:
         """Enrol as a user. Raises as ``with_code``."""
@@ -160,7 +164,7 @@ class Enrolment:
             registry.put_code(Code(attempt, name, expires, device, attempt))
             return self._issue(registry, device, user, text)
 
-        return self._store.transact(work)
+        return self._changed(work)
 
     def _again(
         self, registry: RegistryWrites, code: Code, *, attempt: bytes, device: str, user: User,
@@ -202,9 +206,12 @@ class Enrolment:
         """The only token of a device from now on."""
         newest = registry.newest_token(device)
         registry.drop_tokens(device)
-        return self._put(
+        done = self._put(
             registry, device, user, text, 1 if newest is None else newest.generation + 1
         )
+        if newest is not None:
+            registry.move_generation()
+        return done
 
     def _put(
         self, registry: RegistryWrites, device: str, user: User, text: str, generation: int
@@ -233,8 +240,21 @@ class Enrolment:
             if writer.registry.token(digest) is None:
                 raise not_known()
             writer.registry.drop_tokens(device)
+            writer.registry.move_generation()
 
-        self._store.transact(work)
+        self._changed(work)
+
+    def _changed(self, work: Callable[[Writer], T]) -> T:
+        """A commit after which a token that may be in use is perhaps forgotten."""
+
+        def whole(writer: Writer) -> tuple[T, int, int]:
+            before = writer.registry.generation()
+            return work(writer), before, writer.registry.generation()
+
+        result, before, generation = self._store.transact(whole)
+        if generation != before:
+            self._on_commit({RIGHTS: generation})
+        return result
 
     # Refreshing
 

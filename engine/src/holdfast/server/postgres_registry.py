@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfast.server.registry import Code, DeviceReport, Registration, Token, User
 from holdfast.server.sqlite_registry import BEARER, bearer_of, names_text, report_of, user_of
-from holdfast.sql.postgres import text_array
+from holdfast.sql.postgres import bytes_array, text_array
 
 Run = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs one statement and gives its rows."""
@@ -127,6 +127,13 @@ class PostgresRegistry:
     def bearer(self, digest: bytes) -> tuple[Token, User] | None:
         rows = self._run(BEARER.format(digest="$1", stands="= false"), (digest,))
         return bearer_of(rows[0]) if rows else None
+
+    def tokens(self, digests: Sequence[bytes]) -> set[bytes]:
+        rows = self._run(
+            "SELECT hash FROM holdfast_token WHERE hash = ANY ($1::bytea[])",
+            (bytes_array(digests),),
+        )
+        return {digest for (digest,) in rows}
 
     def newest_token(self, device: str) -> Token | None:
         return self._token("device = $1 ORDER BY generation DESC LIMIT 1", device)

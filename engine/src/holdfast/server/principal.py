@@ -20,7 +20,8 @@ class Principal:
 
     ``device`` is empty for a person who has signed in and has enrolled no device yet. A
     ``registered`` device is known to the server's registry, which says at each transaction what it
-    may do; ``until_us`` (0: for ever) is when what it has shown must be shown anew.
+    may do; ``until_us`` (0: for ever) is when what it has shown must be shown anew, ``token`` the
+    hash of what it has shown.
     """
 
     user: str
@@ -30,6 +31,7 @@ class Principal:
     roles: tuple[str, ...] = field(default=())
     registered: bool = False
     until_us: int = field(default=0, compare=False)
+    token: bytes = field(default=b"", compare=False, repr=False)
 
     def may_read(self, scope: str) -> bool:
         return any(matches(pattern, scope) for pattern in (*self.read, *self.write))

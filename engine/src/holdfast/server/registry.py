@@ -115,6 +115,9 @@ class RegistryReads(Protocol):
     def bearer(self, digest: bytes) -> tuple[Token, User] | None:
         """A token, and the user of its device, if device and user stand; in one look."""
 
+    def tokens(self, digests: Sequence[bytes]) -> set[bytes]:
+        """Those of these tokens that are not forgotten."""
+
     def devices(self, *, user: str, after: str, limit: int) -> list[DeviceReport]:
         """Devices in order of their ids, those after ``after``; of one user, or of all ("")."""
 

@@ -52,7 +52,7 @@ class RegistryAuth:
         token, user = found
         if not token.used:
             self._first_use(token)
-        return replace(_principal(token.device, user), until_us=token.ends)
+        return replace(_principal(token.device, user), until_us=token.ends, token=digest)
 
     def standing(self, reads: Snapshot, principals: Sequence[Principal]) -> list[Principal | None]:
         """The principals with their rights as of these reads; None for one that stands no more.
@@ -71,8 +71,17 @@ class RegistryAuth:
                 found.append(None)
             else:
                 now = _principal(principal.device, user)
-                found.append(replace(now, until_us=principal.until_us))
+                found.append(replace(now, until_us=principal.until_us, token=principal.token))
         return found
+
+    def open(self, reads: Snapshot, principals: Sequence[Principal]) -> list[Principal | None]:
+        """As ``standing``, for who has been let in long ago: None also for one whose token has been
+        forgotten since, by signing out, or by enrolling again."""
+        tokens = reads.registry.tokens(sorted({p.token for p in principals if p.registered}))
+        return [
+            None if now is None or (now.registered and now.token not in tokens) else now
+            for now in self.standing(reads, principals)
+        ]
 
     def _first_use(self, token: Token) -> None:
         """The device has it: the token before it is not needed any more."""

@@ -118,6 +118,10 @@ class SqliteRegistry:
         rows = self._db.execute(BEARER.format(digest="?", stands="= 0"), (digest,))
         return bearer_of(rows[0]) if rows else None
 
+    def tokens(self, digests: Sequence[bytes]) -> set[bytes]:
+        sql = "SELECT 1 FROM holdfast_token WHERE hash = ?"
+        return {digest for digest in digests if self._db.execute(sql, (digest,))}
+
     def newest_token(self, device: str) -> Token | None:
         return self._token("device = ? ORDER BY generation DESC LIMIT 1", device)
 

@@ -62,6 +62,21 @@ class RegistryConformance:
         changed = _look(store, lambda r: r.user("ann"))
         assert changed == replace(ANN, disabled=True), "the time it was made stays"
 
+    def test_which_tokens_there_are(self, store: Store) -> None:
+        one, two, none = b"1" * 32, b"\0\xff" * 16, b"3" * 32
+
+        def work(registry: RegistryWrites) -> None:
+            registry.put_user(ANN)
+            registry.put_registration(TILL)
+            registry.put_token(Token(one, "till", 1, 10))
+            registry.put_token(Token(two, "till", 2, 10))
+
+        _write(store, work)
+        assert _look(store, lambda r: r.tokens([none, two, one])) == {one, two}
+        _write(store, lambda r: r.drop_token(one))
+        assert _look(store, lambda r: r.tokens([one, two])) == {two}
+        assert _look(store, lambda r: r.tokens([])) == set()
+
     def test_who_stands(self, store: Store) -> None:
         def work(registry: RegistryWrites) -> None:
             registry.put_user(ANN)

@@ -120,6 +120,20 @@ def test_who_signs_out_is_not_let_in_and_may_enrol_again(shop: Shop) -> None:
     assert shop.enrol(device=done["device"])["device"] == done["device"]
 
 
+@pytest.mark.parametrize("by", ["signing out", "enrolling again"])
+def test_a_stream_ends_with_its_token(shop: Shop, by: str) -> None:
+    done, other = shop.enrol(), shop.enrol()
+    with shop.stream(done["token"]) as lines, shop.stream(other["token"]) as others:
+        assert (event(lines), event(others)) == ("event: hello", "event: hello")
+        if by == "signing out":
+            assert shop.post("/v1/sign-out", done["token"]).status_code == 200
+        else:
+            shop.enrol(device=done["device"])
+        assert next(lines, "") == ""
+        shop.server.people.set_user("ann", read=["main", "more"])
+        assert event(others) == "event: moved"
+
+
 def test_the_apps_own_sign_in(shop: Shop) -> None:
     shop.client.headers["cookie"] = "session=zoe"
     check(shop.client.get("/v1/session"), 403, "enrol_first")
