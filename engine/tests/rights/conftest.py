@@ -22,23 +22,26 @@ def cluster(request: pytest.FixtureRequest) -> PostgresCluster | None:
 
 
 @pytest.fixture
-def make_stores(cluster: PostgresCluster | None, tmp_path: Path) -> Iterator[Callable[[], Any]]:
+def make_stores(cluster: PostgresCluster | None, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Makes servers on real HTTP that remember every byte they send, each on a new database."""
     from stores import Stores
 
+    from holdfast.server.offers import FilePolicy
+
     with ExitStack() as stack:
 
-        def make() -> Stores:
+        def make(*, by_file: bool = False) -> Stores:
             folder = tmp_path / f"world-{len(list(tmp_path.iterdir()))}"
             folder.mkdir()
             database: str | Path = folder / "server.db"
             if cluster is not None:
                 database = stack.enter_context(scratch_schema(cluster))
-            return stack.enter_context(Stores(folder, database))
+            files = FilePolicy(snapshot_rows_min=1, catchup_rows_min=4) if by_file else FilePolicy()
+            return stack.enter_context(Stores(folder, database, files=files))
 
         yield make
 
 
 @pytest.fixture
-def stores(make_stores: Callable[[], Any]) -> Any:
+def stores(make_stores: Callable[..., Any]) -> Any:
     return make_stores()

@@ -26,6 +26,7 @@ from holdfast.core.limits import RESPONSE_BYTES_MAX
 from holdfast.protocol.compression import ENCODINGS, Encoding, unpack_bounded
 from holdfast.schema.model import Column, ForeignKey, Schema, Table
 from holdfast.server.assembly import open_server
+from holdfast.server.offers import FilePolicy
 from holdfast.server.principal import Principal
 from holdfast.server.run import Stopper, serve
 from holdfast.sqlite import OpenOptions, driver
@@ -57,19 +58,39 @@ SCHEMA = Schema(
 )  # fmt: skip
 
 
+_FILES = "/v1/files/"
+_MARKS: dict[Encoding, bytes] = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+
+
 class Recorder:
-    """Keeps what the app sends, by token: headers and bodies, uncompressed."""
+    """Keeps what the app sends, by token: headers and bodies, uncompressed.
+
+    Files are fetched without a token; they count as sent to every device that one was offered to.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self.state = getattr(app, "state", None)
         self.sent: dict[str, list[bytes]] = defaultdict(list)
+        self.files = 0
+
+    def _keep_file(self, path: str, pieces: list[bytes]) -> None:
+        raw = b"".join(pieces)
+        packed = next((name for name, mark in _MARKS.items() if raw.startswith(mark)), None)
+        assert packed is not None, "what cannot be read cannot be searched"
+        whole = unpack_bounded([raw], packed, bytes_max=RESPONSE_BYTES_MAX, ratio_max=None)
+        offered = [token for token, sent in self.sent.items() if path.encode() in b"".join(sent)]
+        assert offered, "a file that nobody was offered"
+        for token in offered:
+            self.sent[token].append(whole)
+        self.files += 1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         names = dict(scope["headers"])
+        path = scope["path"]
         token = names.get(b"authorization", b"").decode().removeprefix("Bearer ")
         pieces: list[bytes] = []
         packed: Encoding | None = None
@@ -84,13 +105,15 @@ class Recorder:
                 self.sent[token].append(b"\n".join([str(message["status"]).encode(), *headers]))
             else:
                 pieces.append(message.get("body", b""))
-                if packed is None:
+                if packed is None and not path.startswith(_FILES):
                     self.sent[token].append(pieces[-1])
             await send(message)
 
         try:
             await self._app(scope, receive, keep)
         finally:
+            if path.startswith(_FILES):
+                self._keep_file(path, pieces)
             if packed is not None:
                 self.sent[token].append(
                     unpack_bounded(pieces, packed, bytes_max=RESPONSE_BYTES_MAX, ratio_max=None)
@@ -113,9 +136,10 @@ class Told(logging.Handler):
 class Stores:
     """One server and its devices. ``rights`` may change at any time."""
 
-    def __init__(self, folder: Path, database: str | Path) -> None:
+    def __init__(self, folder: Path, database: str | Path, *, files: FilePolicy) -> None:
         self.folder = folder
         self.database = database
+        self._files = files
         self.rights: dict[str, Principal] = {}
         self.devices: dict[str, Replica] = {}
         self.told = Told()
@@ -126,7 +150,9 @@ class Stores:
         log = logging.getLogger("holdfast")
         log.addHandler(self.told)
         self._stack.callback(log.removeHandler, self.told)
-        server = open_server(SCHEMA, self.database, self._authenticate, rules=[self._rules])
+        server = open_server(
+            SCHEMA, self.database, self._authenticate, rules=[self._rules], files=self._files
+        )
         self.service = server.service
         self._stack.callback(server.close)
         self.recorder = Recorder(server.app)

@@ -12,12 +12,13 @@ pytestmark = pytest.mark.slow
 STEPS = 20
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_random_histories(make_stores: Callable[[], Stores], seed: int) -> None:
-    history = History(make_stores(), seed)
+@pytest.mark.parametrize(("seed", "by_file"), [(0, False), (1, False), (2, False), (3, True)])
+def test_random_histories(make_stores: Callable[..., Stores], seed: int, by_file: bool) -> None:
+    history = History(make_stores(by_file=by_file), seed)
     assert history.run(STEPS) == []
     seen = history.oracle
     for name in history.stores.devices:
         assert seen.everything - seen.allowed[name] or name == "boss", "nothing was kept from it"
         content = b"".join(history.stores.bytes_of(name).values())
         assert sum(word in content for word in seen.allowed[name]) > 5, "nothing reached it"
+    assert (history.stores.recorder.files > 3) == by_file, "nothing came as a file, or all did"
