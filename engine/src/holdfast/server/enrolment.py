@@ -266,15 +266,16 @@ class Enrolment:
         """
         digest = secret_hash("token", token)
         with contextlib.closing(self._store.read()) as snapshot:
-            found = snapshot.registry.token(digest)
-        if found is None or is_over(found, self._now_us()):
+            bearer = snapshot.registry.bearer(digest)
+        if bearer is None or is_over(bearer[0], self._now_us()):
             raise not_known()
-        device = found.device
+        device, name = bearer[0].device, bearer[1].name
         self._by_device.take(device)
         text = new_token(self._random_bytes)
 
         def work(writer: Writer) -> Enrolled:
             registry, now_us = writer.registry, self._now_us()
+            registry.user(name)  # held before its device, as by everybody who needs both
             registry.registration(device)  # held, as by everybody who changes its tokens
             user = registry.standing([device]).get(device)
             presented, newest = registry.token(digest), registry.newest_token(device)

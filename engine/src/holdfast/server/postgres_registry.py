@@ -35,7 +35,7 @@ class PostgresRegistry:
 
     def __init__(self, run: Run, *, locks: bool = False) -> None:
         self._run = run
-        self._share = " FOR SHARE OF r, u" if locks else ""
+        self._share = " FOR SHARE OF u, r" if locks else ""
         self._keep = " FOR NO KEY UPDATE" if locks else ""
 
     def generation(self) -> int:

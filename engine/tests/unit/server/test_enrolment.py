@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ from holdfast.server.principal import Principal
 from holdfast.server.registry import RIGHTS
 from holdfast.server.registry_auth import RegistryAuth
 from holdfast.server.service import Service
+from holdfast.testing import wait_until
 
 DAY_S = 86_400
 
@@ -450,3 +452,47 @@ def test_who_signs_out_with_a_token_that_never_was_writes_nothing(
 
     monkeypatch.setattr(office.server.store, "transact", write)
     refused(lambda: office.enrolment.sign_out(new_token(secrets.token_bytes)), "sign_in")
+
+
+@pytest.mark.parametrize("what", ["refresh", "push"])
+def test_user_before_device_is_the_order_of_all(
+    office: Office, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Who enrols a device again meets its refresh, or its push, and neither has to begin again."""
+    if not office.postgres:
+        return  # one writer at a time: nobody meets anybody
+    done = office.enrol(office.code("bob"))
+    peer = office.peer(done.token)
+    peer.sync()
+    peer.insert("product", "p", sku="s")
+    act = peer.sync if what == "push" else lambda: office.enrolment.refresh(done.token)
+    thread = threading.Thread(target=act)
+    begun: list[object] = []
+    transact = office.server.store.transact
+
+    def counted(work: Callable[[Any], Any]) -> Any:
+        def told(writer: Any) -> Any:
+            begun.append(work)
+            return work(writer)
+
+        return transact(told)
+
+    def work(writer: Any) -> None:
+        writer.registry.user("bob")
+        if not thread.ident:
+            thread.start()
+            wait_until(
+                lambda: office.query(
+                    "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                    "AND datname = current_database()"
+                ),
+                30,
+                "the other one to wait for the user",
+            )
+        writer.registry.registration(done.device)
+
+    monkeypatch.setattr(office.server.store, "transact", counted)
+    office.server.store.transact(work)
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(begun) == 2, "the database had to end a deadlock"
