@@ -14,7 +14,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,18 +64,24 @@ def _place(change: dict[str, Any]) -> str:
     return json.dumps(name, ensure_ascii=False, separators=(",", ":"))
 
 
+def _nothing(_step: Step) -> None:
+    return None
+
+
 class Recorded:
     """A transport that answers with what was recorded, and keeps what it was asked."""
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
         self.step: Step = {}
+        self.meanwhile = _nothing
         self._names = Names()
         self._ids: dict[int, str] = {}
 
     def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
         self.asked = plain(msgspec.to_builtins(request), self._names)
         self._ids |= {transaction.number: transaction.id for transaction in request.transactions}
+        self.meanwhile(self.step)
         if self.step.get("lost"):
             raise Offline("the answer was lost", code="timeout")
         head = json.loads(self.step["lines"][0]) | {"echo": echo}
@@ -103,6 +109,17 @@ class Actor:
         self.replica = Replica.open(
             Path(folder) / "replica.db", schema, transport=transport, host=host, synchronous="OFF"
         )
+        transport.meanwhile = self._write_meanwhile
+
+    def _write_meanwhile(self, step: Step) -> None:
+        """What a person does while an exchange is under way; it may fail."""
+        with suppress(HoldfastError):
+            self._write(step.get("meanwhile", []))
+
+    def _write(self, statements: list[Any]) -> None:
+        with self.replica.transaction() as tx:
+            for sql, params in statements:
+                tx.execute(sql, [untagged(param) for param in params])
 
     def take(self, step: Step) -> str | None:
         """Do one step; the code of the error it ended with."""
@@ -111,9 +128,7 @@ class Actor:
         try:
             match step["do"]:
                 case "write":
-                    with replica.transaction() as tx:
-                        for sql, params in step["statements"]:
-                            tx.execute(sql, [untagged(param) for param in params])
+                    self._write(step["statements"])
                 case "exchange":
                     replica._exchange().exchange()
                 case "resolve":
@@ -172,9 +187,11 @@ class Wire(MemoryTransport):
     """The line of the device that is recorded."""
 
     step: Step
+    meanwhile = staticmethod(_nothing)
 
     def _call(self, serve: Any, request: Any, echo: str, kind: Any) -> Answer:
         answer = super()._call(serve, request, echo, kind)
+        self.meanwhile(self.step)
         if self.step.get("lost"):
             raise Offline("the answer was lost", code="timeout")
         spool = answer._spool
@@ -231,18 +248,23 @@ def _some_step(dice: random.Random, actor: Actor, work: Any, now: int) -> Step:
     import bazaar
 
     kind = dice.random()
-    if kind < 0.55:
-        seen = bazaar.dump(actor.replica.query)
-        statements = work.transaction(seen, ("1", "2"), now)
-        return {
-            "do": "write", "now": now,
-            "statements": [[sql, [*map(tagged, params)]] for sql, params in statements],
-        }  # fmt: skip
-    if kind < 0.62:
+    seen = bazaar.dump(actor.replica.query)
+    statements = [
+        [sql, [*map(tagged, params)]]
+        for sql, params in work.transaction(seen, ("1", "2"), now)
+    ]  # fmt: skip
+    if kind < 0.5:
+        return {"do": "write", "now": now, "statements": statements}
+    if kind < 0.57:
         return {"do": "resolve", "now": now, "keep": dice.choice(("mine", "theirs"))}
-    if kind < 0.67:
+    if kind < 0.62:
         return {"do": dice.choice(("retry", "discard")), "now": now}
-    return {"do": "exchange", "now": now, **({"lost": True} if dice.random() < 0.15 else {})}
+    step: Step = {"do": "exchange", "now": now}
+    if dice.random() < 0.15:
+        step["lost"] = True
+    if dice.random() < 0.5:
+        step["meanwhile"] = statements
+    return step
 
 
 def _inputs() -> Iterator[Case]:
@@ -253,9 +275,9 @@ def _inputs() -> Iterator[Case]:
 REPLICA = Family(
     name="replica",
     about="Steps of a replica: SQL in a local transaction, an exchange with the answer it got (or "
-    "lost), decisions of a person; after each the request that was sent, and a hash of all rows "
-    "and their states. Nonces count by appearance; the outcomes of an answer get the ids that were "
-    "sent with their numbers.",
+    "lost) and what was written `meanwhile`, decisions of a person; after each the request that "
+    "was sent, and a hash of all rows and their states. Nonces count by appearance; outcomes of an "
+    "answer get the ids that were sent with their numbers.",
     inputs=_inputs,
     answer=_answer,
     recorded=True,

@@ -21,6 +21,7 @@ interface Step {
   readonly do: "write" | "exchange" | "resolve" | "retry" | "discard";
   readonly now: number;
   readonly statements?: readonly [string, readonly unknown[]][];
+  readonly meanwhile?: readonly [string, readonly unknown[]][];
   readonly lost?: boolean;
   readonly lines?: readonly string[];
   readonly sent?: number;
@@ -61,12 +62,16 @@ function plain(request: ExchangeRequest, names: Names): object {
 class Recorded implements Transport {
   step: Step = { do: "exchange", now: 0 };
   asked: object = {};
+  /** What a person does while an exchange is under way. */
+  meanwhile: (statements: readonly [string, readonly unknown[]][]) => Promise<void> = () =>
+    Promise.resolve();
   readonly #names = new Names();
   readonly #ids = new Map<number, string>();
 
   async exchange(request: ExchangeRequest): Promise<Answer> {
     this.asked = plain(request, this.#names);
     for (const { number, id } of request.transactions ?? []) this.#ids.set(number, id);
+    await this.meanwhile(this.step.meanwhile ?? []);
     if (this.step.lost) throw new Offline("the answer was lost", "timeout");
     const lines = [...(this.step.lines ?? [])];
     const head = JSON.parse(lines.shift() ?? "{}") as Head;
@@ -125,6 +130,10 @@ class Actor {
       transport: this.transport,
       host,
     });
+    this.transport.meanwhile = (statements) =>
+      this.#write(statements).catch((error: unknown) => {
+        if (!(error instanceof HoldfastError)) throw error; // it may fail
+      });
     const database = new LocalDatabase(connection, null);
     this.#exchanger = new Exchanger(database, this.transport, host, (work) =>
       Promise.resolve().then(work),
@@ -150,12 +159,14 @@ class Actor {
     }
   }
 
+  async #write(statements: readonly [string, readonly unknown[]][]): Promise<void> {
+    const all = statements.map(([sql, params]) => ({ sql, params: params.map(untagged) }));
+    await this.#replica.write(all);
+  }
+
   async #do(step: Step): Promise<void> {
     const replica = this.#replica;
-    if (step.do === "write")
-      await replica.write(
-        (step.statements ?? []).map(([sql, params]) => ({ sql, params: params.map(untagged) })),
-      );
+    if (step.do === "write") await this.#write(step.statements ?? []);
     else if (step.do === "exchange") await this.#exchanger.exchange();
     else if (step.do === "resolve") {
       const [conflict] = await replica.conflicts();
