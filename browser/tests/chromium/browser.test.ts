@@ -206,10 +206,17 @@ describe("the replica in Chromium", () => {
       void session.send("Page.crash").catch(() => undefined);
     }
     await writing;
-    expect(await query(last, COUNT)).toEqual([[150]]);
+    // Side by side, so that a failure tells whether a write was lost or only its effect.
+    const counts = async (): Promise<unknown> => ({
+      shown: await query(last, COUNT),
+      carriedOut: await query(last, "SELECT count(*) FROM holdfast_request"),
+    });
+    const all = { shown: [[150]], carriedOut: [[151]] };
+    const atOnce = await counts();
     await settled(last);
     await python.sync();
-    expect(await python.query(COUNT)).toEqual([[150]]);
+    const later = { ...((await counts()) as object), elsewhere: await python.query(COUNT) };
+    expect({ atOnce, later }).toEqual({ atOnce: all, later: { ...all, elsewhere: [[150]] } });
   });
 
   test("a leader that hangs is replaced, and does not write beside the next", async () => {
