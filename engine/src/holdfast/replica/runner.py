@@ -1,14 +1,17 @@
 """Background sync: the thread driver of the sans-I/O session (``core.session``).
 
 Knows: threads, timers and how to carry out effects. Must not know: when something is due.
-One thread keeps the session and its timer; requests and the live stream run in threads of their own
-and report back as events. Writes of other connections are noticed by ``PRAGMA data_version``.
+One thread keeps the session and its timer; requests run in another, the live stream in a third,
+and report back as events. Writes of other connections are noticed by ``PRAGMA data_version``. A
+device is not sent to the server by the news of its own push: what the stream tells counts when the
+replica does not have it yet.
 
 Upholds I29 (nothing pending goes unnoticed) and the truthful status in ``holdfast_state.session``.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -25,7 +28,7 @@ from holdfast.core.limits import FOREIGN_WRITE_POLL_MS
 from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
 from holdfast.replica.host import Host
 from holdfast.replica.loading import Loading
-from holdfast.replica.sync import Exchanger
+from holdfast.replica.sync import Exchanger, checkpoint
 from holdfast.replica.transport import EventStream, Transport
 from holdfast.replica.verify import Verifier
 from holdfast.sqlite import Connection
@@ -72,6 +75,13 @@ def failure_kind(error: errors.HoldfastError) -> FailureKind:
             return FailureKind.UNKNOWN
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the stream has told: the newest versions of scopes; none: rights have changed."""
+
+    scopes: dict[str, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
     """``session``: times of the session. ``on_status``: called with each new status."""
@@ -101,9 +111,15 @@ class Runner:
         self._has_work = has_work
         self._has_unsent = has_unsent
         self._options = options
-        self._events: queue.Queue[core.Event] = queue.Queue()
+        self._events: queue.Queue[core.Event | _Told] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="holdfast-session", daemon=True)
-        self._workers: list[threading.Thread] = []
+        self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._requester = threading.Thread(
+            target=self._request, name="holdfast-request", daemon=True
+        )
+        self._listeners: list[threading.Thread] = []
+        self._told: dict[str, int] = {}
+        """Versions told by the stream that are still to be compared with the replica's."""
         self._stream: EventStream | None = None
         self._stream_lock = threading.Lock()
         self._watch: Connection = database.watch()
@@ -120,6 +136,7 @@ class Runner:
     # --- from other threads ---------------------------------------------------------------------
 
     def start(self) -> None:
+        self._requester.start()
         self._thread.start()
 
     def local_write(self) -> None:
@@ -134,7 +151,8 @@ class Runner:
     def stop(self) -> None:
         self._events.put(core.Stop())
         self._thread.join()
-        for worker in self._workers:
+        self._requests.put(None)
+        for worker in (self._requester, *self._listeners):
             # A request that begins just after an interruption goes ahead: interrupt until it ends.
             while worker.is_alive():
                 self._transport.interrupt()
@@ -154,7 +172,7 @@ class Runner:
             except queue.Empty:
                 event = None
             if event is not None:
-                self._step(event)
+                self._take(event)
                 continue
             self._tell()
             version = self._data_version()
@@ -168,6 +186,32 @@ class Runner:
                 self._step(core.Tick())
         self._tell()
         self._close_stream()
+
+    def _take(self, event: core.Event | _Told) -> None:
+        """An event of another thread. What was told while an exchange is under way waits for its
+        answer, which may bring it: a push is told to everybody, its own device included."""
+        if isinstance(event, _Told):
+            if not event.scopes:
+                self._step(core.ServerMoved())
+                return
+            for scope, version in event.scopes.items():
+                self._told[scope] = max(version, self._told.get(scope, 0))
+            if not self._state.exchanging:
+                self._compare()
+            self._step(core.Heartbeat())
+            return
+        if isinstance(event, core.ExchangeOk | core.ExchangeFailed):
+            self._compare()
+        self._step(event)
+
+    def _compare(self) -> None:
+        """Whether the replica lacks anything that the stream has told of."""
+        if not self._told:
+            return
+        told, self._told = self._told, {}
+        known = checkpoint(self._watch)
+        if any(scope not in known or known[scope].version < told[scope] for scope in told):
+            self._step(core.ServerMoved())
 
     def _patience_s(self) -> float:
         wait_ms = _TELL_MS if self._untold else FOREIGN_WRITE_POLL_MS
@@ -215,12 +259,12 @@ class Runner:
         for effect in effects:
             match effect:
                 case core.StartExchange():
-                    self._spawn(self._exchange, self._asked)
+                    self._requests.put(functools.partial(self._exchange, self._asked))
                 case core.StartProbe():
-                    self._spawn(self._probe)
+                    self._requests.put(self._probe)
                 case core.OpenStream():
                     self._close_stream()
-                    self._spawn(self._listen)
+                    self._open_stream()
                 case core.CloseStream():
                     self._close_stream()
                 case core.WakeAt(at_ms=at_ms):
@@ -230,11 +274,11 @@ class Runner:
         if self._served != self.session.get("served", 0):
             self._report(core.status(self._state))
 
-    def _spawn(self, work: Callable[..., None], *args: object) -> None:
-        self._workers = [worker for worker in self._workers if worker.is_alive()]
-        worker = threading.Thread(target=work, args=args, name="holdfast-request", daemon=True)
-        self._workers.append(worker)
-        worker.start()
+    def _open_stream(self) -> None:
+        self._listeners = [listener for listener in self._listeners if listener.is_alive()]
+        listener = threading.Thread(target=self._listen, name="holdfast-stream", daemon=True)
+        self._listeners.append(listener)
+        listener.start()
 
     def _report(self, status: core.Status) -> None:
         retry_at = None
@@ -272,7 +316,13 @@ class Runner:
         except errors.DatabaseError as error:
             log.warning("the status could not be stored: %s", error)
 
-    # --- requests, each in a thread of its own --------------------------------------------------
+    # --- the other threads ----------------------------------------------------------------------
+
+    def _request(self) -> None:
+        """Exchanges and probes: the session begins one at a time. Their thread is kept, as to start
+        one costs more than some exchanges take."""
+        while (work := self._requests.get()) is not None:
+            work()
 
     def _exchange(self, asked: int) -> None:
         try:
@@ -334,7 +384,7 @@ class Runner:
                 if event.kind == "hello":
                     self._events.put(core.StreamUp())
                 elif event.kind == "moved":
-                    self._events.put(core.ServerMoved())
+                    self._events.put(_Told(event.scopes))
                 else:
                     self._events.put(core.Heartbeat())
         except errors.HoldfastError as error:

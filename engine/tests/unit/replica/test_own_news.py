@@ -1,0 +1,115 @@
+"""A device that is live is not sent to the server by the news of its own push."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from holdfast import Column, Replica, Schema, Table
+from holdfast.protocol.messages import ExchangeRequest
+from holdfast.replica.answer import Answer
+from holdfast.replica.memory import MemoryTransport
+from holdfast.server.principal import Principal
+from holdfast.server.service import Service
+from holdfast.server.sqlite_store import SqliteStore
+from holdfast.testing import wait_until
+
+SCHEMA = Schema(
+    name="news",
+    tables=(Table(name="item", key=("id",), columns=(Column("id"),), scopes=("all",)),),
+)
+WAIT_S = 20
+ROUNDS = 5
+
+
+class Counted(MemoryTransport):
+    """Counts exchanges."""
+
+    exchanges = 0
+
+    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+        self.exchanges += 1
+        return super().exchange(request, echo)
+
+
+class World:
+    """Two live devices on one server."""
+
+    def __init__(self, folder: Path) -> None:
+        store = SqliteStore(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes)
+        self.wires: list[Counted] = []
+        self.service = Service(
+            SCHEMA,
+            store,
+            now_us=lambda: 1_790_000_000_000_000,
+            random_bytes=secrets.token_bytes,
+            on_commit=self.tell,
+        )
+        self.replicas: list[Replica] = []
+        for name in ("one", "two"):
+            who = Principal(device=name, user=name, read=("all",), write=("all",))
+            self.wires.append(Counted(self.service, who))
+            replica = Replica.open(folder / f"{name}.db", SCHEMA, transport=self.wires[-1])
+            self.replicas.append(replica)
+            replica.start()
+
+    def tell(self, versions: Mapping[str, int]) -> None:
+        for wire in self.wires:
+            wire.moved(versions)
+
+    def write(self, number: int, key: str) -> None:
+        """One writes; both have it, and nobody waits for anything."""
+        with self.replicas[number].transaction() as db:
+            db.execute("INSERT INTO item VALUES (?)", (key,))
+        for replica in self.replicas:
+            wait_until(lambda replica=replica: self.has(replica, key), WAIT_S, f"{key} everywhere")
+
+    def has(self, replica: Replica, key: str) -> bool:
+        status = replica.status
+        return bool(replica.query("SELECT 1 FROM item WHERE id = ?", (key,))) and (
+            status.pending,
+            status.sent,
+            status.state,
+        ) == (0, 0, "online")
+
+    def close(self) -> None:
+        for replica in self.replicas:
+            replica.close()
+        self.service.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+def test_a_push_costs_its_device_one_exchange(world: World) -> None:
+    for wire in world.wires:  # one at the start, one when the stream has opened
+        wait_until(lambda wire=wire: wire.exchanges >= 2, WAIT_S, "a live stream")
+    world.write(1, "first")
+    before = [wire.exchanges for wire in world.wires]
+    for number in range(ROUNDS):
+        world.write(0, f"mine-{number}")
+        world.write(1, f"theirs-{number}")
+    assert [wire.exchanges for wire in world.wires] == [had + 2 * ROUNDS for had in before]
+
+
+def test_news_of_rights_without_versions_are_looked_at(world: World) -> None:
+    world.write(0, "first")
+    for wire in world.wires:
+        before = wire.exchanges
+        wire.moved({})
+        wait_until(lambda wire=wire, had=before: wire.exchanges > had, WAIT_S, "an exchange")
+
+
+def test_a_version_that_the_replica_lacks_is_fetched(world: World) -> None:
+    world.write(0, "first")
+    wire = world.wires[1]
+    before = wire.exchanges
+    wire.moved({"all": 10**6})
+    wait_until(lambda: wire.exchanges > before, WAIT_S, "an exchange")
