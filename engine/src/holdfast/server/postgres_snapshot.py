@@ -23,6 +23,7 @@ from holdfast.server.postgres_registry import PostgresRegistry
 from holdfast.server.store import (
     ENGINE_TABLES,
     Device,
+    Expected,
     JournalEntry,
     Moved,
     Row,
@@ -32,7 +33,7 @@ from holdfast.server.store import (
     Stored,
 )
 from holdfast.sql.names import SCOPE_STATS, names, quote
-from holdfast.sql.postgres import Program, text_array
+from holdfast.sql.postgres import Program, number_array, text_array
 from holdfast.sql.postgres_tables import STORAGE
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -40,6 +41,24 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 SELECT_DEVICE = (
     'SELECT device, "user", nonce, high, confirmed, last_seen, offset_us, waiting, '
     "oldest_us, client FROM holdfast_device WHERE device = $1"
+)
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+STATE = "SELECT EXISTS (SELECT FROM holdfast_dirty), (SELECT fingerprint FROM holdfast_state)"
+_SCOPES = (
+    "SELECT scope, head, count, digest, key, floor FROM holdfast_scope "
+    "WHERE scope = ANY ($1::text[])"
+)
+_HELD = "unnest($1::text[], $2::bigint[]) AS j(scope, version), LATERAL"
+_POSITIONS = (
+    f"SELECT j.scope, j.version, c.count, c.digest FROM {_HELD} (SELECT count, digest "
+    "FROM holdfast_commit WHERE scope = j.scope AND version = j.version LIMIT 1) AS c"
+)
+_EXPECTED_ROWS_MAX = 200
+_EXPECTED_SCOPES_MAX = 16
+_MOVES = (
+    f"SELECT j.scope, f.tbl, f.key, f.removed, f.version FROM {_HELD} (SELECT tbl, key, removed, "
+    "version FROM holdfast_feed WHERE scope = j.scope AND version > j.version "
+    f"ORDER BY version LIMIT {_EXPECTED_ROWS_MAX}) AS f ORDER BY j.scope, f.version"
 )
 FETCH_ROWS = 1000
 _FETCH_BYTES_SOFT = 4 * MIB
@@ -100,11 +119,7 @@ class PostgresReads:
         return [name for (name,) in self._run("SELECT scope FROM holdfast_scope")]
 
     def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
-        rows = self._run(
-            "SELECT scope, head, count, digest, key, floor FROM holdfast_scope "
-            "WHERE scope = ANY ($1::text[])",
-            (_known(names),),
-        )
+        rows = self._run(_SCOPES, (_known(names),))
         return {row[0]: scope_of(row) for row in rows}
 
     def position(self, scope: str, version: int) -> Digest | None:
@@ -271,23 +286,94 @@ class PostgresReads:
 
 
 class PostgresSnapshot(PostgresReads):
-    """``store.Snapshot``: holds its read transaction until it is closed."""
+    """``store.Snapshot``: holds its read transaction until it is closed.
+
+    It begins with one trip to the database, which brings what is expected to be asked for.
+    """
 
     def __init__(
         self,
         connection: Connection,
         program: Program,
         release: Callable[[Connection], None],
-        *,
-        notes: bool,
+        expected: Expected | None,
     ) -> None:
         super().__init__(connection, program)
         self._release = release
         self._open = True
-        self._notes = notes
+        self._devices: dict[str, Device | None] = {}
+        self._scopes: dict[str, Scope | None] = {}
+        self._positions: dict[tuple[str, int], Digest | None] = {}
+        self._moves: dict[tuple[str, int], list[Moved]] = {}
+        with translated(program):
+            self._begin(expected)
+
+    def _begin(self, expected: Expected | None) -> None:
+        db = self._db
+        if expected is None:
+            cursor = db.execute(f"{_BEGIN}; {STATE}")
+            cursor.nextset()
+            self._start(cursor.fetchone())
+            return
+        held = {name: at for name, at in expected.scopes.items() if "\0" not in name}
+        near = len(held) <= _EXPECTED_SCOPES_MAX
+        pairs = (text_array(list(held)), number_array(list(held.values())))
+        with db.pipeline():
+            db.execute(_BEGIN)
+            state = db.execute(STATE)
+            device = db.execute(SELECT_DEVICE, (expected.device,)) if expected.device else None
+            scopes = db.execute(_SCOPES, pairs[:1])
+            positions = db.execute(_POSITIONS, pairs)
+            moves = db.execute(_MOVES, pairs) if near else None
+        self._start(state.fetchone())
+        if device is not None:
+            row = device.fetchone()
+            self._devices[expected.device] = None if row is None else Device(*row)
+        self._scopes = dict.fromkeys(expected.scopes)
+        self._scopes.update((row[0], scope_of(row)) for row in scopes.fetchall())
+        self._positions = dict.fromkeys(expected.scopes.items())
+        for name, version, *digest in positions.fetchall():
+            self._positions[name, version] = Digest.of(*digest)
+        if moves is not None:
+            found: dict[tuple[str, int], list[Moved]] = {place: [] for place in held.items()}
+            for name, *moved in moves.fetchall():
+                found[name, held[name]].append(Moved(*moved))
+            # What may go on is not taken for whole.
+            self._moves = {p: rows for p, rows in found.items() if len(rows) < _EXPECTED_ROWS_MAX}
+
+    def _start(self, row: tuple[Any, ...] | None) -> None:
+        assert row is not None
+        self._notes, fingerprint = row
+        self._program.check_generation(fingerprint)
 
     def has_notes(self) -> bool:
-        return self._notes
+        return bool(self._notes)
+
+    def device(self, device: str) -> Device | None:
+        return self._devices[device] if device in self._devices else super().device(device)
+
+    def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
+        wanted = list(dict.fromkeys(names))
+        missing = [name for name in wanted if name not in self._scopes]
+        if missing:
+            self._scopes.update(dict.fromkeys(missing))
+            self._scopes.update(super().scopes(missing))
+        found = ((name, self._scopes[name]) for name in wanted)
+        return {name: scope for name, scope in found if scope is not None}
+
+    def position(self, scope: str, version: int) -> Digest | None:
+        place = scope, version
+        return self._positions[place] if place in self._positions else super().position(*place)
+
+    def moved(self, scope: str, since: int) -> Iterator[Moved]:
+        known = self._moves.get((scope, since))
+        return super().moved(scope, since) if known is None else iter(known)
+
+    def moved_count(self, scope: str, since: int, limit: int) -> int:
+        known = self._moves.get((scope, since))
+        if known is None:
+            return super().moved_count(scope, since, limit)
+        return min(limit, len(known))
 
     def close(self) -> None:
         if self._open:

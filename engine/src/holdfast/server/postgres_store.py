@@ -38,7 +38,7 @@ from holdfast.server.postgres_files import PostgresFiles
 from holdfast.server.postgres_snapshot import Connection, PostgresSnapshot
 from holdfast.server.postgres_writer import PostgresWriter
 from holdfast.server.scripts import missing
-from holdfast.server.store import OnCommit, T, TryAgain, Writer, is_additive
+from holdfast.server.store import Expected, OnCommit, T, TryAgain, Writer, is_additive
 from holdfast.sql.names import quote
 from holdfast.sql.postgres import Program, compile_program
 from holdfast.sql.postgres_capture import functions, triggers
@@ -61,13 +61,9 @@ _LOCK_LAYOUT = "SELECT pg_advisory_xact_lock(hashtextextended('holdfast ' || cur
 _TRY_ALONE = (
     "SELECT pg_try_advisory_lock(hashtextextended('holdfast ' || $1 || ' ' || current_schema(), 0))"
 )
-_BEGIN_READ = (
-    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT EXISTS (SELECT FROM holdfast_dirty), "
-    "(SELECT fingerprint FROM holdfast_state)"
-)
 _BEGIN_WRITE = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL holdfast.applying = 'on'; "
-    "SELECT pg_current_snapshot()::text"
+    "SELECT pg_current_snapshot()::text, EXISTS (SELECT FROM holdfast_dirty)"
 )
 
 
@@ -227,14 +223,11 @@ class PostgresStore:
         finally:
             pool.putconn(db)
 
-    def read(self) -> PostgresSnapshot:
+    def read(self, expected: Expected | None = None) -> PostgresSnapshot:
         for attempt in range(DATABASE_ATTEMPTS_MAX):
             db = _take(self._readers)
             try:
-                with translated():
-                    ((notes, fingerprint),) = _last(db.execute(_BEGIN_READ))
-                self._program.check_generation(fingerprint)
-                return PostgresSnapshot(db, self._program, self._give_back, notes=notes)
+                return PostgresSnapshot(db, self._program, self._give_back, expected)
             except TryAgain:
                 self._give_back(db)
                 self._readers.check()
@@ -273,8 +266,10 @@ class PostgresStore:
         self, db: Connection, work: Callable[[Writer], T], wanted: frozenset[str], *, careful: bool
     ) -> T:
         with translated(self._program):
-            ((began,),) = _last(db.execute(_BEGIN_WRITE))
-        writer = PostgresWriter(db, self._program, began=began, wanted=wanted, careful=careful)
+            ((began, notes),) = _last(db.execute(_BEGIN_WRITE))
+        writer = PostgresWriter(
+            db, self._program, began=began, notes=notes, wanted=wanted, careful=careful
+        )
         result = work(writer)
         writer.finish()
         failpoint("store.before_commit")

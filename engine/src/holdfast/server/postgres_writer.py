@@ -19,12 +19,15 @@ Upholds I7, I11, I14, I16, I22.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import psycopg
+from psycopg.abc import QueryNoTemplate
 
 from holdfast.core.errors import ConstraintFailed, DatabaseError
 from holdfast.core.values import Value
@@ -34,6 +37,7 @@ from holdfast.server.postgres_notes import fold, rule_sql, rule_value
 from holdfast.server.postgres_registry import PostgresRegistry
 from holdfast.server.postgres_snapshot import (
     SELECT_DEVICE,
+    STATE,
     Connection,
     PostgresReads,
     scope_of,
@@ -62,11 +66,23 @@ from holdfast.sql.postgres import (
 _pack = msgspec.msgpack.Encoder().encode
 
 
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """A statement that goes with the next one."""
+
+    sql: str
+    params: Sequence[object]
+    rows: int | None
+    why: str
+
+
 class PostgresWriter(PostgresReads):
     """``store.Writer``. The store begins and commits.
 
-    ``began``: the snapshot that the transaction began with. ``wanted``: scopes to be locked before
-    anything of them is read. ``careful``: rows are locked against direct writes as they are read.
+    ``began``: the snapshot that the transaction began with. ``notes``: whether direct writes waited
+    then; those that come later are looked for last, as far as it matters. ``wanted``: scopes to be
+    locked before anything of them is read. ``careful``: rows are locked against direct writes as
+    they are read.
     """
 
     def __init__(
@@ -75,11 +91,16 @@ class PostgresWriter(PostgresReads):
         program: Program,
         *,
         began: str,
+        notes: bool,
         wanted: frozenset[str],
         careful: bool,
     ) -> None:
         super().__init__(connection, program)
         self._began = began
+        self._notes = notes
+        self._taken: dict[str, list[Any]] | None = None
+        self._later: list[_Later] = []
+        self._trips = 0
         self._wanted = wanted
         self._careful = careful
         self._held: dict[str, Scope] = {}
@@ -97,13 +118,8 @@ class PostgresWriter(PostgresReads):
 
     def finish(self) -> None:
         """What must be so before the commit. Raises ``TryAgain``."""
-        with translated(self._program):
-            cursor = self._db.execute(
-                "SET CONSTRAINTS ALL IMMEDIATE; SELECT EXISTS (SELECT FROM holdfast_dirty), "
-                "(SELECT fingerprint FROM holdfast_state)"
-            )
-            cursor.nextset()
-            ((notes, fingerprint),) = cursor.fetchall()
+        self._defer("SET CONSTRAINTS ALL IMMEDIATE")
+        ((notes, fingerprint),) = self._run(STATE)
         # Looked at last: whoever makes the tables grow waits for those that we have written.
         self._program.check_generation(fingerprint)
         if not notes:
@@ -117,6 +133,44 @@ class PostgresWriter(PostgresReads):
             )
             if late[0]:
                 raise TryAgain(f"rows of {name} were written directly", scopes=self._held)
+
+    # Trips to the database
+
+    def _defer(
+        self, sql: str, params: Sequence[object] = (), *, rows: int | None = None, why: str = ""
+    ) -> None:
+        """Run a statement without a result, in order, together with the next that has one.
+
+        What it raises comes then: at the latest before a savepoint is released, and before the
+        commit. ``rows``: how many it must touch, else ``TryAgain`` with ``why``.
+        """
+        self._later.append(_Later(sql, params, rows, why))
+
+    def _run(self, sql: QueryNoTemplate, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        if not self._later:
+            self._trips += 1
+            return super()._run(sql, params)
+        later = self._forget_later()
+        with translated(self._program):
+            with self._db.pipeline():
+                sent = [self._db.execute(item.sql, item.params or None) for item in later]
+                cursor = self._db.execute(sql, params or None)
+            for item, done in zip(later, sent, strict=True):
+                if item.rows not in (None, done.rowcount):
+                    raise TryAgain(item.why, scopes=self._held)
+            return cursor.fetchall() if cursor.description else []
+
+    def _forget_later(self) -> list[_Later]:
+        later, self._later = self._later, []
+        self._trips += 1
+        return later
+
+    def _script(self, sql: str) -> None:
+        """Several statements, after all that were deferred."""
+        if self._later:
+            last = self._later.pop()
+            self._run(last.sql, last.params)
+        super()._run(sql)
 
     # Locks
 
@@ -182,7 +236,7 @@ class PostgresWriter(PostgresReads):
                 raise TryAgain("another writer has made a scope")
             self._made.update((scope.name, scope) for scope in scopes)
         else:
-            self._run(
+            self._defer(
                 "UPDATE holdfast_scope AS s SET head = n.head, count = n.count, "
                 f"digest = n.digest, tx = pg_current_xact_id() FROM {source}) "
                 "AS n(scope, head, count, digest) WHERE s.scope = n.scope",
@@ -191,7 +245,7 @@ class PostgresWriter(PostgresReads):
             for scope in scopes:
                 assert scope.name in self._held or scope.name in self._made, "a scope is locked"
                 (self._held if scope.name in self._held else self._made)[scope.name] = scope
-        self._run(
+        self._defer(
             f"INSERT INTO holdfast_commit (scope, version, count, digest) SELECT * FROM {source})",
             arrays,
         )
@@ -208,7 +262,7 @@ class PostgresWriter(PostgresReads):
         return Device(*rows[0]) if rows else None
 
     def put_device(self, device: Device) -> None:
-        self._run(
+        self._defer(
             'INSERT INTO holdfast_device (device, "user", nonce, high, confirmed, last_seen, '
             "offset_us, waiting, oldest_us, client) "
             "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (device) DO UPDATE SET "
@@ -233,7 +287,7 @@ class PostgresWriter(PostgresReads):
 
     def record(self, device: str, entries: Sequence[Recorded]) -> None:
         if entries:
-            self._run(
+            self._defer(
                 "INSERT INTO holdfast_applied (device, number, id, body, outcome, settled, answer) "
                 "SELECT $1, * FROM unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::text[], "
                 "$6::boolean[], $7::bytea[])",
@@ -249,13 +303,13 @@ class PostgresWriter(PostgresReads):
             )
 
     def settle(self, device: str, number: int) -> None:
-        self._run(
+        self._defer(
             "UPDATE holdfast_applied SET settled = true WHERE device = $1 AND number = $2",
             (device, number),
         )
 
     def forget_answers(self, device: str, up_to: int) -> None:
-        self._run(
+        self._defer(
             "UPDATE holdfast_applied SET answer = NULL "
             "WHERE device = $1 AND number <= $2 AND answer IS NOT NULL",
             (device, up_to),
@@ -297,17 +351,17 @@ class PostgresWriter(PostgresReads):
     def write(self, table: Table, *, first_gone: Sequence[str], rows: Sequence[Row]) -> None:
         statements = self._program.tables[table.name]
         if first_gone:
-            self._run(statements.delete, statements.key_arrays(first_gone))
+            self._defer(statements.delete, statements.key_arrays(first_gone))
         if rows:
-            self._run(statements.upsert, statements.row_arrays(rows))
+            self._defer(statements.upsert, statements.row_arrays(rows))
 
     def put_records(self, table: Table, records: Sequence[RowRecord]) -> None:
-        """Write records, if they are as they were read. Raises ``TryAgain``."""
+        """Write records, if they are as they were read; ``TryAgain`` comes later."""
         if not records:
             return
         known = self._revs.setdefault(table.name, {})
         # `prior` is the revision that was read (0: none); the row is written only if it stands.
-        written = self._count(
+        self._defer(
             "INSERT INTO holdfast_row AS r (tbl, key, rev, stamps, image, prior) SELECT $1, * FROM "
             "unnest($2::text[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bigint[]) "
             "ON CONFLICT (tbl, key) DO UPDATE SET rev = excluded.rev, stamps = excluded.stamps, "
@@ -316,15 +370,11 @@ class PostgresWriter(PostgresReads):
                 table.name, *_record_arrays(table, records),
                 number_array([known.get(r.key, 0) for r in records]),
             ),
+            rows=len(records),
+            why=f"another writer has changed rows of {table.name}",
         )  # fmt: skip
-        if written != len(records):
-            raise TryAgain(f"another writer has changed rows of {table.name}", scopes=self._held)
         known.update((r.key, r.rev) for r in records)
         self._written.setdefault(table.name, []).append([r.key for r in records])
-
-    def _count(self, sql: str, params: Sequence[object]) -> int:
-        with translated(self._program):
-            return self._db.execute(sql, params).rowcount
 
     def clear_stale(self) -> None:
         self._run("UPDATE holdfast_state SET stale = '[]'")
@@ -333,7 +383,7 @@ class PostgresWriter(PostgresReads):
 
     def put_feed(self, entries: Sequence[FeedEntry]) -> None:
         if entries:
-            self._run(
+            self._defer(
                 "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed) "
                 "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], "
                 "$5::bytea[], $6::boolean[]) ON CONFLICT (scope, tbl, key) DO UPDATE SET "
@@ -361,13 +411,23 @@ class PostgresWriter(PostgresReads):
     # Direct writes
 
     def notes(self, table: Table) -> list[Note]:
-        """The notes are taken away as they are read: later ones are not this commit's."""
+        """The notes are taken away as they are read: later ones are not this commit's.
+
+        Those of all tables at once: each look goes through all of them.
+        """
         self._lock_wanted()
-        taken = self._run(
-            "DELETE FROM holdfast_dirty WHERE tbl = $1 RETURNING number, key, was, old",
-            (table.name,),
-        )
-        return fold(table, taken)
+        if self._taken is None:
+            self._taken, self._notes = defaultdict(list), False
+            for name, *note in self._run(
+                "DELETE FROM holdfast_dirty WHERE tbl = ANY ($1::text[]) "
+                "RETURNING tbl, number, key, was, old",
+                (text_array([t.name for t in self._program.schema.all_tables]),),
+            ):
+                self._taken[name].append(note)
+        return fold(table, self._taken.pop(table.name, ()))
+
+    def has_notes(self) -> bool:
+        return self._notes
 
     def forget_notes(self, table: Table) -> None:
         """They are gone since they were read."""
@@ -376,7 +436,7 @@ class PostgresWriter(PostgresReads):
 
     def add_journal(self, entries: Sequence[JournalEntry]) -> None:
         if entries:
-            self._run(
+            self._defer(
                 "INSERT INTO holdfast_journal (at, tbl, key, col, kind, entry) SELECT * FROM "
                 "unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[])",
                 (
@@ -391,6 +451,9 @@ class PostgresWriter(PostgresReads):
 
     @property
     def upkeep(self) -> PostgresUpkeep:
+        if self._later:
+            last = self._later.pop()
+            self._run(last.sql, last.params)
         return PostgresUpkeep(self._db, self._program)
 
     def query(self, sql: str, params: Sequence[Value]) -> list[dict[str, Value]]:
@@ -398,14 +461,14 @@ class PostgresWriter(PostgresReads):
         self._depth += 1
         name = f"holdfast_rule_{self._depth}"
         try:
-            self._run(f"SAVEPOINT {name}; SET LOCAL transaction_read_only = on")
+            self._script(f"SAVEPOINT {name}; SET LOCAL transaction_read_only = on")
             try:
                 rows, names = self._rule_rows(name, sql, params)
             except ConstraintFailed as error:  # a value that does not fit the query
                 raise DatabaseError(error.message) from error
             finally:
                 if not self._db.broken:
-                    self._run(f"ROLLBACK TO {name}; RELEASE {name}")
+                    self._script(f"ROLLBACK TO {name}; RELEASE {name}")
         finally:
             self._depth -= 1
         return [dict(zip(names, map(rule_value, row), strict=True)) for row in rows]
@@ -423,20 +486,26 @@ class PostgresWriter(PostgresReads):
         name = f"holdfast_{self._depth}"
         self._depth += 1
         held = dict(self._held)
-        self._run(f"SAVEPOINT {name}")
+        trips = -1
+        if self._later:  # what went before must not fail inside
+            self._run(f"SAVEPOINT {name}")
+        else:
+            trips = self._trips
+            self._defer(f"SAVEPOINT {name}")
         try:
             yield
+            self._run(f"RELEASE {name}")
         except TryAgain:
             raise  # all of it is undone
         except BaseException:
-            if not self._db.broken:
-                self._run(f"ROLLBACK TO {name}; RELEASE {name}")
+            self._later.clear()
+            # If nothing was sent since, not even the savepoint was.
+            if trips != self._trips and not self._db.broken:
+                super()._run(f"ROLLBACK TO {name}; RELEASE {name}")
                 # Locks taken since then are gone too; they are taken again before the next read.
                 self._wanted = frozenset(self._held.keys() - held.keys())
                 self._held = held
             raise
-        else:
-            self._run(f"RELEASE {name}")
         finally:
             self._depth -= 1
 

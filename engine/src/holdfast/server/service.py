@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -53,7 +54,16 @@ from holdfast.server.push import Pushed, push
 from holdfast.server.registry import RIGHTS
 from holdfast.server.retention import Forgotten, Proceed, Retention, forget
 from holdfast.server.rules import Rule
-from holdfast.server.store import Device, JournalEntry, OnCommit, Scope, Snapshot, Store, Writer
+from holdfast.server.store import (
+    Device,
+    Expected,
+    JournalEntry,
+    OnCommit,
+    Scope,
+    Snapshot,
+    Store,
+    Writer,
+)
 from holdfast.server.verify import answer_range, answer_rows, check_row_queries
 from holdfast.sqlite.failpoints import failpoint
 
@@ -90,6 +100,9 @@ class Service:
         self._on_commit = on_commit
         self._standing = standing
         self._observer = guarded(observer)
+        self._ingesting = threading.Lock()
+        self._ingested = 0
+        """How often direct writes were taken in by reads."""
         with contextlib.closing(store.read()) as snapshot:
             self._generation = snapshot.registry.generation()
         self._builder = Builder(store.files, now_us=now_us, observer=self._observer)
@@ -135,12 +148,13 @@ class Service:
         """
         check_request(request, principal=principal, schema=self._schema, epoch=self.epoch)
         arrival_us = self._now_us()
-        snapshot, pushed = self._read_only(principal, request, arrival_us), Pushed()
+        expected = _expected(principal, request)
+        snapshot, pushed = self._read_only(principal, request, arrival_us, expected), Pushed()
         done = snapshot is None
         if snapshot is None:
             pushed = self._push(principal, request, arrival_us)
             failpoint("push.after_commit")
-            snapshot = self._snapshot()
+            snapshot = self._snapshot(replace(expected, device=""))
         try:
             principal = self._still(snapshot, principal, done=done)
             scopes = self._readable(snapshot, principal)
@@ -166,7 +180,11 @@ class Service:
         return Answer(snapshot, lines)
 
     def _read_only(
-        self, principal: Principal, request: ExchangeRequest, arrival_us: int
+        self,
+        principal: Principal,
+        request: ExchangeRequest,
+        arrival_us: int,
+        expected: Expected,
     ) -> Snapshot | None:
         """Where to answer from when a request changes nothing, else None.
 
@@ -175,7 +193,7 @@ class Service:
         """
         if request.transactions or request.nonce.to != request.nonce.since:
             return None
-        snapshot = self._snapshot()
+        snapshot = self._snapshot(expected)
         try:
             device = snapshot.device(principal.device)
             if (
@@ -374,10 +392,11 @@ class Service:
 
     # Direct writes
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, expected: Expected | None = None) -> Snapshot:
         """A snapshot without notes of direct writes; those found are ingested first."""
         for _ in range(SNAPSHOT_ATTEMPTS):
-            snapshot = self._store.read()
+            ingested = self._ingested
+            snapshot = self._store.read(expected)
             try:
                 clean = not snapshot.has_notes()
             except BaseException:
@@ -386,7 +405,10 @@ class Service:
             if clean:
                 return snapshot
             snapshot.close()
-            self._ingest_alone()
+            with self._ingesting:  # many may have found the same notes: one takes them in
+                if ingested == self._ingested:
+                    self._ingest_alone()
+                    self._ingested += 1
         raise ProtocolError("the database is being written to; try again", code="busy", status=503)
 
     def _ingest(self, writer: Writer, now_us: int) -> list[Touched]:
@@ -541,6 +563,15 @@ def _told(request: ExchangeRequest) -> dict[str, Any]:
     if report is None:
         return {}
     return {"waiting": report.waiting, "oldest_us": report.oldest, "client": report.client}
+
+
+def _expected(principal: Principal, request: ExchangeRequest) -> Expected:
+    """What an exchange reads, whatever its answer will be."""
+    scopes = dict.fromkeys(_named(principal), 0)
+    scopes |= {
+        scope: request.checkpoint[scope].version for scope in principal.readable(request.checkpoint)
+    }
+    return Expected(principal.device, scopes)
 
 
 def _decided(pushed: Pushed) -> observe.Pushed:

@@ -32,7 +32,7 @@ from holdfast.server.observe import Observer
 from holdfast.server.scripts import missing
 from holdfast.server.sqlite_snapshot import SqliteSnapshot, compile_program
 from holdfast.server.sqlite_writer import SqliteWriter
-from holdfast.server.store import OnCommit, T, Writer, is_additive
+from holdfast.server.store import Expected, OnCommit, T, Writer, is_additive
 from holdfast.sql.capture import FoldedNotes, triggers
 from holdfast.sql.names import change_table, quote
 from holdfast.sql.server import create_user_table
@@ -202,7 +202,7 @@ class SqliteStore:
 
     # Transactions
 
-    def read(self) -> SqliteSnapshot:
+    def read(self, expected: Expected | None = None) -> SqliteSnapshot:  # noqa: ARG002 - it is near
         with self._idle_lock:
             if self._closed:
                 raise DatabaseError("the store is closed", code="closed")

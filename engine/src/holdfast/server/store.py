@@ -166,6 +166,15 @@ class Stats:
     notes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a read will be asked for: a device ("": none), and scopes with the versions that it
+    holds of them (0: nothing)."""
+
+    device: str
+    scopes: Mapping[str, int]
+
+
 class TryAgain(DatabaseBusy):
     """Another writer came in between, or the connection was lost: everything is undone.
 
@@ -341,8 +350,11 @@ class Store(Protocol):
 
     def clear_stale(self, writer: Writer) -> None: ...
 
-    def read(self) -> Snapshot:
-        """Open a consistent read; it is held from this moment on."""
+    def read(self, expected: Expected | None = None) -> Snapshot:
+        """Open a consistent read; it is held from this moment on.
+
+        ``expected`` changes nothing but the number of trips to a database that is elsewhere.
+        """
 
     def transact(self, work: Callable[[Writer], T]) -> T:
         """Run ``work`` in one write transaction: durable when it returns, undone when it raises.

@@ -26,6 +26,7 @@ from holdfast.core.keys import row_key
 from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
 from holdfast.server.store import (
     Device,
+    Expected,
     FeedEntry,
     JournalEntry,
     Moved,
@@ -33,6 +34,7 @@ from holdfast.server.store import (
     Row,
     RowRecord,
     Scope,
+    Snapshot,
     Store,
     Writer,
 )
@@ -268,6 +270,37 @@ class StoreConformance(FileConformance, RegistryConformance):
             assert live == sorted(live) and len(live) == 2999
             pairs = [("all", "k00001"), ("all", "k00007"), ("other", "k00001")]
             assert snapshot.versions(ITEM, pairs) == {("all", "k00001"): 1}
+
+    def test_what_is_expected_is_what_is_read(self, store: Store) -> None:
+        """To say what will be asked for changes no answer, however much it is."""
+
+        def work(writer: Writer) -> None:
+            writer.put_scopes([_scope("all"), _scope("other")])
+            writer.put_device(Device("d", "u", nonce="n", high=7))
+
+        store.transact(work)
+        for version, count in ((1, 150), (2, 199), (3, 200)):
+            entries = [
+                FeedEntry("all", "item", f"{version}-{n}", version, KEY[:16], removed=n == 1)
+                for n in range(count)
+            ]
+
+            def change(writer: Writer, v: int = version, e: list[FeedEntry] = entries) -> None:
+                writer.scopes(["all"])
+                writer.put_feed(e)
+                writer.put_scopes([_scope("all", v, v)])
+
+            store.transact(change)
+        many = {f"s{n}": 0 for n in range(40)}
+        for held in (0, 1, 2, 3, 9):
+            for rest in ({}, {"other": 0, "none": 5, "nul\0": 1}, many):
+                scopes = {"all": held, **rest}
+                for device in ("", "d", "nobody"):
+                    with (
+                        closing(store.read()) as plain,
+                        closing(store.read(Expected(device, scopes))) as expected,
+                    ):
+                        assert _looks(expected, scopes) == _looks(plain, scopes)
 
     def test_keys_are_ordered_as_bytes(self, store: Store) -> None:
         keys = ["a", "B", "b", "ä", "Z", "\U0001f4e6", "_", "\uffff"]
@@ -524,3 +557,16 @@ class StoreConformance(FileConformance, RegistryConformance):
 
     def _items(self, store: Store) -> dict[str, Sequence[Any]]:
         return dict(store.transact(lambda writer: writer.page(ITEM, None, 99)))
+
+
+def _looks(snapshot: Snapshot, scopes: dict[str, int]) -> tuple[object, ...]:
+    """All that an exchange reads before it reads rows."""
+    names = [*scopes, "other", "none"]
+    return (
+        snapshot.has_notes(),
+        [snapshot.device(name) for name in ("d", "nobody")],
+        snapshot.scopes(names),
+        [snapshot.position(name, at) for name, at in scopes.items()],
+        [snapshot.moved_count(name, at, 250) for name, at in scopes.items() if "\0" not in name],
+        [list(snapshot.moved(name, at)) for name, at in scopes.items() if "\0" not in name],
+    )

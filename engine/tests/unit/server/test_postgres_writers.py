@@ -352,7 +352,7 @@ def test_a_full_or_read_only_database_says_so(make: Any, monkeypatch: pytest.Mon
     one.insert("product", "p", sku="s")
     monkeypatch.setattr(
         "holdfast.server.postgres_store._BEGIN_WRITE",
-        "BEGIN READ ONLY; SELECT pg_current_snapshot()::text",
+        "BEGIN READ ONLY; SELECT pg_current_snapshot()::text, false",
     )
     with pytest.raises(DatabaseReadOnly):
         one.sync()
