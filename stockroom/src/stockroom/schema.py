@@ -16,6 +16,7 @@ from typing import Final
 
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 from stockroom.on_hand import ON_HAND_SQL
+from stockroom.search import SEARCH_SQL
 
 KINDS: Final = (
     "receive",
@@ -231,6 +232,6 @@ schema: Final = Schema(
         _QUESTION,
         _EMPLOYEE,
     ),
-    local=(*ON_HAND_SQL, SETTING_SQL),
+    local=(*ON_HAND_SQL, *SEARCH_SQL, SETTING_SQL),
 )
 """Given to `holdfast serve --schema stockroom.schema:schema` and to every replica."""

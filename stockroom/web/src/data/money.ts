@@ -1,0 +1,42 @@
+/**
+ * Prices as people type and read them, and as they are stored: integer minor units.
+ *
+ * Knows: how many digits a currency has. Must not know: exchange rates or taxes.
+ */
+
+/** Minor units; larger is a typing error. */
+const PRICE_MAX = 1_000_000_000_000;
+/** Digits after the point, where they are not two (ISO 4217). */
+const DIGITS: Readonly<Record<string, number>> = { JPY: 0, KRW: 0, ISK: 0, BHD: 3, KWD: 3, TND: 3 };
+
+export const digits = (currency: string): number => DIGITS[currency] ?? 2;
+
+/** Minor units of an amount such as `12.50` or `12,50`; null for what is none. */
+export function parsePrice(typed: string, currency: string): number | null {
+  const found = /^(\d{1,13})(?:[.,](\d+))?$/.exec(typed.trim());
+  if (found === null) return null;
+  const [, major = "", minor = ""] = found;
+  const places = digits(currency);
+  if (minor.length > places) return null;
+  const amount = Number(major) * 10 ** places + Number(minor.padEnd(places, "0") || 0);
+  return amount <= PRICE_MAX ? amount : null;
+}
+
+/** `1250`, `EUR` as `12.50`, to be typed over. */
+export function plainPrice(minor: number, currency: string): string {
+  const places = digits(currency);
+  const shown = String(Math.abs(minor)).padStart(places + 1, "0");
+  const sign = minor < 0 ? "-" : "";
+  return places === 0 ? sign + shown : `${sign}${shown.slice(0, -places)}.${shown.slice(-places)}`;
+}
+
+/** As the reader's language writes it. */
+export function formatPrice(minor: number, currency: string, language: string): string {
+  try {
+    return new Intl.NumberFormat(language, { style: "currency", currency }).format(
+      minor / 10 ** digits(currency),
+    );
+  } catch {
+    return `${plainPrice(minor, currency)} ${currency}`;
+  }
+}

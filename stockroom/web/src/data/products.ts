@@ -1,0 +1,217 @@
+/**
+ * The catalogue: finding, adding and editing products, online or not.
+ *
+ * Knows: what a product is, and the SQL of it. Must not know: stock, or how it is shown. The twin of
+ * `stockroom/catalogue.py`: the same rows by the same rules.
+ */
+
+import { type AppRow, type AppValue, UsageError } from "@holdfast/browser";
+
+import { productId } from "./ids.js";
+import { type Question, text, whole } from "./live.svelte.js";
+import { replica } from "./replica.js";
+
+/** `price` and `cost` in minor units of `currency`. */
+export interface Product {
+  readonly id: string;
+  readonly sku: string;
+  readonly name: string;
+  readonly description: string;
+  readonly shelf: string;
+  readonly notes: string;
+  readonly price: number;
+  readonly cost: number | null;
+  readonly currency: string;
+  readonly unit: string;
+  readonly archived: boolean;
+}
+
+export type Fields = Omit<Product, "id">;
+
+/** A line of the stock list. `onHand`: null when it was never moved here. */
+export interface ProductLine {
+  readonly id: string;
+  readonly sku: string;
+  readonly name: string;
+  readonly shelf: string;
+  readonly unit: string;
+  readonly archived: boolean;
+  readonly onHand: number | null;
+}
+
+const EDITABLE = [
+  "sku",
+  "name",
+  "description",
+  "shelf",
+  "notes",
+  "price",
+  "cost",
+  "currency",
+  "unit",
+  "archived",
+] as const;
+const COLUMNS = ["id", ...EDITABLE].map((name) => `p.${name}`).join(", ");
+export const FOUND_MAX = 200;
+
+const LINE =
+  "p.id, p.sku, p.name, p.shelf, p.unit, p.archived, " +
+  "(SELECT sum(s.quantity) FROM stock_on_hand AS s WHERE s.product_id = p.id AND s.store_id = ?1)";
+
+export const readLine = (row: AppRow): ProductLine => ({
+  id: text(row[0]),
+  sku: text(row[1]),
+  name: text(row[2]),
+  shelf: text(row[3]),
+  unit: text(row[4]),
+  archived: whole(row[5]) === 1,
+  onHand: row[6] === null ? null : whole(row[6]),
+});
+
+export const COUNT: Question = { sql: "SELECT count(*) FROM product WHERE archived = 0" };
+
+/** A stretch of the list in its order. */
+export function stretch(store: string, from: number, count: number): Question {
+  return {
+    sql:
+      `SELECT ${LINE} FROM (SELECT id AS wanted FROM product INDEXED BY product_in_order ` +
+      "WHERE archived = 0 ORDER BY name COLLATE NOCASE, id LIMIT ?2 OFFSET ?3) " +
+      "JOIN product AS p ON p.id = wanted ORDER BY p.name COLLATE NOCASE, p.id",
+    params: [store, count, from],
+  };
+}
+
+/** What is typed as the index understands it: beginnings of words, all of them, in any order. */
+export function wordsOf(typed: string): string {
+  return typed
+    .split(/\s+/)
+    .filter((word) => /[\p{L}\p{N}]/u.test(word))
+    .map((word) => `"${word.replaceAll('"', "")}"*`)
+    .join(" ");
+}
+
+/** Products with these words in name, SKU or barcode; a whole SKU or barcode always counts. */
+export function search(store: string, typed: string): Question | null {
+  const words = wordsOf(typed);
+  if (words === "") return null;
+  return {
+    sql:
+      `SELECT ${LINE} FROM (SELECT w.product_id AS wanted FROM product_search AS f ` +
+      `JOIN product_words AS w ON w.n = f.rowid WHERE f.words MATCH ?2 LIMIT ${FOUND_MAX}) ` +
+      "JOIN product AS p ON p.id = wanted " +
+      `UNION SELECT ${LINE} FROM product AS p WHERE p.sku = ?3 ` +
+      `UNION SELECT ${LINE} FROM barcode AS b JOIN product AS p ON p.id = b.product_id ` +
+      "WHERE b.code = ?3 ORDER BY 6, 3 COLLATE NOCASE",
+    params: [store, words, typed.trim()],
+  };
+}
+
+export const one = (id: string): Question => ({
+  sql: `SELECT ${COLUMNS} FROM product AS p WHERE p.id = ?`,
+  params: [id],
+});
+
+export const readProduct = (row: AppRow): Product => ({
+  id: text(row[0]),
+  sku: text(row[1]),
+  name: text(row[2]),
+  description: text(row[3]),
+  shelf: text(row[4]),
+  notes: text(row[5]),
+  price: whole(row[6]),
+  cost: row[7] === null ? null : whole(row[7]),
+  currency: text(row[8]),
+  unit: text(row[9]),
+  archived: whole(row[10]) === 1,
+});
+
+export const barcodes = (id: string): Question => ({
+  sql: "SELECT code FROM barcode WHERE product_id = ? ORDER BY code",
+  params: [id],
+});
+
+/** The product with exactly this barcode, or else with this SKU. */
+export async function byCode(code: string): Promise<{ id: string; name: string; sku: string } | null> {
+  const { rows } = await replica().query(
+    "SELECT p.id, p.name, p.sku FROM barcode AS b JOIN product AS p ON p.id = b.product_id " +
+      "WHERE b.code = ?1 UNION ALL SELECT id, name, sku FROM product WHERE sku = ?1 LIMIT 1",
+    [code],
+  );
+  const row = rows[0];
+  return row === undefined ? null : { id: text(row[0]), name: text(row[1]), sku: text(row[2]) };
+}
+
+/** Who has this SKU already; null when it is free. */
+export async function holderOfSku(sku: string, except: string): Promise<string | null> {
+  const { rows } = await replica().query("SELECT name FROM product WHERE sku = ? AND id <> ?", [sku, except]);
+  return rows[0] === undefined ? null : text(rows[0][0]);
+}
+
+/** Which other product this barcode names already. */
+export async function holderOfCode(code: string, except: string): Promise<string | null> {
+  const { rows } = await replica().query(
+    "SELECT p.name FROM barcode AS b JOIN product AS p ON p.id = b.product_id " +
+      "WHERE b.code = ? AND p.id <> ?",
+    [code, except],
+  );
+  return rows[0] === undefined ? null : text(rows[0][0]);
+}
+
+/** Add a product; its id. Throws `UsageError`: `sku_exists`, `barcode_exists`. */
+export async function add(fields: Fields, codes: readonly string[]): Promise<string> {
+  const derived = await productId(fields.sku);
+  return await replica().transaction(async (tx) => {
+    const known = await tx.execute("SELECT id, sku FROM product WHERE sku = ? OR id = ?", [
+      fields.sku,
+      derived,
+    ]);
+    if (known.rows.some((row) => row[1] === fields.sku)) throw new UsageError(fields.sku, "sku_exists");
+    // The product that was first called so has another SKU by now; this one is a new thing.
+    const id = known.rows.length > 0 ? replica().newId() : derived;
+    const marks = EDITABLE.map(() => "?").join(", ");
+    await tx.execute(
+      `INSERT INTO product (id, ${EDITABLE.join(", ")}) VALUES (?, ${marks})`,
+      [id, ...EDITABLE.map((name): AppValue => fields[name])],
+    );
+    for (const code of codes) await addCode(tx, id, code);
+    return id;
+  });
+}
+
+/** Change what differs: what was not changed cannot conflict. Throws as `add` does. */
+export async function edit(
+  before: Product,
+  fields: Fields,
+  codes: { readonly added: readonly string[]; readonly removed: readonly string[] },
+): Promise<void> {
+  const changed = EDITABLE.filter((name) => before[name] !== fields[name]);
+  await replica().transaction(async (tx) => {
+    if (changed.includes("sku")) {
+      const taken = await tx.execute("SELECT 1 FROM product WHERE sku = ? AND id <> ?", [
+        fields.sku,
+        before.id,
+      ]);
+      if (taken.rows.length > 0) throw new UsageError(fields.sku, "sku_exists");
+    }
+    if (changed.length > 0)
+      await tx.execute(
+        `UPDATE product SET ${changed.map((name) => `${name} = ?`).join(", ")} WHERE id = ?`,
+        [...changed.map((name): AppValue => fields[name]), before.id],
+      );
+    for (const code of codes.removed)
+      await tx.execute("DELETE FROM barcode WHERE code = ? AND product_id = ?", [code, before.id]);
+    for (const code of codes.added) await addCode(tx, before.id, code);
+  });
+}
+
+interface Writer {
+  execute(sql: string, params?: AppRow): Promise<{ readonly rows: readonly AppRow[] }>;
+}
+
+async function addCode(tx: Writer, product: string, code: string): Promise<void> {
+  const holder = await tx.execute("SELECT product_id FROM barcode WHERE code = ?", [code]);
+  const [row] = holder.rows;
+  if (row !== undefined && row[0] !== product) throw new UsageError(code, "barcode_exists");
+  if (row === undefined)
+    await tx.execute("INSERT INTO barcode (code, product_id) VALUES (?, ?)", [code, product]);
+}

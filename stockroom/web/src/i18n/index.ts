@@ -1,0 +1,58 @@
+/**
+ * The words of the app, by key; numbers and times as the reader's language writes them.
+ *
+ * Knows: which languages there are. Must not know: where words stand. Nothing here makes markup.
+ */
+
+import i18next, { type TOptions } from "i18next";
+
+import en from "./en.json";
+
+export const LANGUAGE = "en";
+
+await i18next.init({
+  lng: LANGUAGE,
+  fallbackLng: LANGUAGE,
+  resources: { en: { translation: en } },
+  // Svelte writes text as text; escaping twice would show the escapes.
+  interpolation: { escapeValue: false },
+});
+
+export function t(key: string, options: TOptions = {}): string {
+  return i18next.t(key, options);
+}
+
+/** A key's words, or those of another key where there are none. */
+export function tOr(key: string, other: string, options: TOptions = {}): string {
+  return i18next.exists(key) ? t(key, options) : t(other, options);
+}
+
+const region = (): string => (navigator.language.startsWith(LANGUAGE) ? navigator.language : LANGUAGE);
+const number = new Intl.NumberFormat(region());
+const signed = new Intl.NumberFormat(region(), { signDisplay: "exceptZero" });
+const clock = new Intl.DateTimeFormat(region(), { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(region(), { day: "numeric", month: "short" });
+const dayOfYear = new Intl.DateTimeFormat(region(), { day: "numeric", month: "short", year: "numeric" });
+
+export const language = region();
+export const formatNumber = (value: number): string => number.format(value);
+/** With its sign, and a real minus. */
+export const formatSigned = (value: number): string => signed.format(value).replace("-", "−");
+
+/** `10:42` today, else with the day. `us`: µs since 1970. */
+export function formatTime(us: number): string {
+  const then = new Date(us / 1000);
+  const now = new Date();
+  if (then.toDateString() === now.toDateString()) return clock.format(then);
+  const date = then.getFullYear() === now.getFullYear() ? day : dayOfYear;
+  return `${date.format(then)}, ${clock.format(then)}`;
+}
+
+/** A length of time in its largest fitting unit, such as `3 h` or `12 s`. */
+export function formatSpan(ms: number): string {
+  const seconds = Math.round(Math.abs(ms) / 1000);
+  if (seconds < 1) return `${Math.round(Math.abs(ms))} ms`;
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 3600)} h`;
+}

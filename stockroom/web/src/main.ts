@@ -1,0 +1,13 @@
+/** Where the app starts: theme, service worker, and the first component. */
+
+import "./styles/tokens.css";
+import "./styles/base.css";
+
+import { mount } from "svelte";
+
+import App from "./App.svelte";
+import { applyTheme } from "./shell/theme.js";
+
+applyTheme();
+const target = document.getElementById("app");
+if (target !== null) mount(App, { target });

@@ -1,0 +1,8 @@
+/** Where somebody was in the list, and what they searched for: kept while they look at a product. */
+
+class ListState {
+  typed = $state("");
+  top = 0;
+}
+
+export const listState = new ListState();

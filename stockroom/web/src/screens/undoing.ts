@@ -1,0 +1,14 @@
+/** Taking back what was done, and saying so. */
+
+import { undoAll } from "../data/stock.js";
+import { t } from "../i18n/index.js";
+import { say, sayBad } from "../shell/toast.svelte.js";
+
+export async function undoEntries(entries: readonly string[]): Promise<void> {
+  try {
+    await undoAll(entries);
+    say(t("undo.done"));
+  } catch (error) {
+    sayBad(t("app.failed", { message: error instanceof Error ? error.message : String(error) }));
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * One short word after something was done, with a way to take it back.
+ *
+ * Knows: what was said last. Must not know: who says it. "Saved" is said after the commit, never before.
+ */
+
+export interface Toast {
+  readonly text: string;
+  readonly bad: boolean;
+  readonly action: { readonly label: string; readonly run: () => void | Promise<void> } | null;
+}
+
+const SHOWN_MS = 7000;
+
+class Toasts {
+  current = $state.raw<Toast | null>(null);
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  show(one: Toast): void {
+    clearTimeout(this.#timer);
+    this.current = one;
+    this.#timer = setTimeout(() => this.hide(), SHOWN_MS);
+  }
+
+  hide(): void {
+    clearTimeout(this.#timer);
+    this.current = null;
+  }
+}
+
+export const toasts = new Toasts();
+
+export function say(text: string, action: Toast["action"] = null): void {
+  toasts.show({ text, bad: false, action });
+}
+
+export function sayBad(text: string): void {
+  toasts.show({ text, bad: true, action: null });
+}
