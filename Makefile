@@ -27,6 +27,12 @@ UV := $(CURDIR)/$(TOOLS)/bin/uv
 LINK_DIR ?= /usr/local/bin
 PYTEST_ARGS ?=
 MODULES := browser/node_modules
+WEB := stockroom/web
+WEB_MODULES := $(WEB)/node_modules
+WEB_SOURCES = $(shell find $(WEB)/src $(WEB)/public browser/src -type f) $(wildcard $(WEB)/*.ts $(WEB)/*.js $(WEB)/index.html)
+# What `make run` serves; kept between runs, and removed by `make distclean`.
+SHOP := .shop
+PORT ?= 8040
 BENCH_ARGS ?=
 
 # The first Python on PATH that is new enough and complete; looked for only when it is needed.
@@ -44,7 +50,7 @@ help: ## Show this list
 # --- set-up -------------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(VENV)/.stamp-packages uv-on-path browser-setup ## Install everything that is needed (instant when done before)
+setup: $(VENV)/.stamp-packages uv-on-path browser-setup $(WEB_MODULES)/.stamp ## Install everything that is needed (instant when done before)
 
 $(TOOLS)/.stamp-uv: tools/requirements-uv.txt
 	@echo "Installing uv into $(TOOLS)/"
@@ -105,17 +111,35 @@ $(MODULES)/.stamp: browser/package.json browser/package-lock.json
 	cd browser && npm ci --silent --ignore-scripts
 	touch node_modules/.stamp
 
+$(WEB_MODULES)/.stamp: $(WEB)/package.json $(WEB)/package-lock.json $(MODULES)/.stamp
+	@if ! command -v npm >/dev/null; then exit 0; fi
+	echo 'Installing the packages of the web app'
+	cd $(WEB) && npm ci --silent --ignore-scripts
+	touch node_modules/.stamp
+
 # --- use ----------------------------------------------------------------------------------------
 
-.PHONY: run tour
-run: tour ## See it work: the guided tour
+# The server takes the place of make's shell, so that a signal reaches it and its exit code counts.
+.PHONY: run tour web
+run: setup web ## Open the app: the demo of an invented retailer, in the browser
+	@mkdir -p $(SHOP)
+	exec $(BIN)/stockroom serve --demo --database $(SHOP)/demo.db --port $(PORT)
+
+web: setup $(WEB)/dist/index.html ## Build the web app (only when something of it has changed)
+
+$(WEB)/dist/index.html: $(WEB_MODULES)/.stamp $(WEB_SOURCES)
+	@if [ ! -f $(WEB_MODULES)/.stamp ]; then echo 'The web app cannot be built: there is no npm' >&2; exit 0; fi
+	echo 'Building the web app'
+	cd $(WEB) && npm run --silent build -- --logLevel warn
+	touch dist/index.html
+
 tour: setup ## The eight steps, one after another, on this machine
 	$(BIN)/stockroom tour
 
 # --- check --------------------------------------------------------------------------------------
 
 .PHONY: test test-fast lint format bench
-test: setup ## Every test, all tiers
+test: setup web ## Every test, all tiers
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 test-fast: setup ## Unit, property and conformance tests, in under a minute
@@ -134,6 +158,11 @@ lint: setup ## Style, types and the rules of the house
 	else
 		echo 'browser/ was not checked: there is no npm'; failed=1
 	fi
+	if [ -f $(WEB_MODULES)/.stamp ]; then
+		(cd $(WEB) && npm run --silent check && npm run --silent lint) || failed=1
+	else
+		echo '$(WEB) was not checked: there is no npm'; failed=1
+	fi
 	$(EXPORT) | diff requirements.txt - || { echo 'requirements.txt is stale: run make requirements'; failed=1; }
 	exit $$failed
 
@@ -141,6 +170,7 @@ format: setup ## Format, sort imports, fix what can be fixed safely
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 	if [ -f $(MODULES)/.stamp ]; then (cd browser && npm run --silent format); fi
+	if [ -f $(WEB_MODULES)/.stamp ]; then (cd $(WEB) && npm run --silent format); fi
 
 bench: setup ## Measure the workloads and print ratios
 	$(BIN)/python engine/benchmarks/run.py $(BENCH_ARGS)
@@ -169,8 +199,8 @@ upgrade: $(TOOLS)/.stamp-uv ## Move to the newest versions there are today
 
 clean: ## Remove caches and build output
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist engine/dist stockroom/dist
-	rm -rf browser/dist browser/tests/.build
+	rm -rf browser/dist browser/tests/.build $(WEB)/dist $(WEB)/tests/.build
 	find engine stockroom tools browser/tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the environments too: as freshly cloned
-	rm -rf $(VENV) $(TOOLS) $(MODULES) uv.lock
+	rm -rf $(VENV) $(TOOLS) $(MODULES) $(WEB_MODULES) $(SHOP) uv.lock

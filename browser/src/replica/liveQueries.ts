@@ -2,7 +2,8 @@
  * Live queries: run again when a table they read has changed, told when their rows have.
  *
  * Knows: which tables a query reads. Must not know: who writes. Queries that read the engine's own
- * tables or views (`holdfast_...`) are looked at after every commit.
+ * tables or views (`holdfast_...`) are looked at after every commit, and so are those that read tables
+ * of which SQLite does not tell what changes: virtual ones, and those WITHOUT ROWID.
  */
 
 import type { Connection } from "../sqlite/connection.js";
@@ -36,7 +37,7 @@ export class LiveQueries {
       sql,
       params: bound,
       tables: new Set(tables),
-      always: tables.some((table) => table.startsWith("holdfast_")),
+      always: tables.some((table) => table.startsWith("holdfast_") || this.#isQuiet(table)),
       listener,
       last: this.#run(sql, bound),
     };
@@ -55,6 +56,15 @@ export class LiveQueries {
       live.last = result;
       live.listener(result);
     }
+  }
+
+  /** Whether SQLite keeps its changes to itself. */
+  #isQuiet(table: string): boolean {
+    const [row] = this.#connection.execute(
+      "SELECT wr = 1 OR type = 'virtual' FROM pragma_table_list WHERE schema = 'main' AND name = ?",
+      [table],
+    );
+    return row?.[0] === 1n;
   }
 
   #run(sql: string, params: readonly Value[]): QueryResult {

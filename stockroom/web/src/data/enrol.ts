@@ -35,7 +35,12 @@ const DEADLINE_MS = 20_000;
 export async function enrol(who: Credentials): Promise<void> {
   const before = enrolled();
   const attempt = crypto.randomUUID();
-  const body = { protocol: 1, attempt, ...who, ...(before === null ? {} : { device: before.device }) };
+  const body = {
+    protocol: 1,
+    attempt,
+    ...who,
+    ...(before === null ? {} : { device: before.device }),
+  };
   const answer = await call<Answer>("/v1/enrol", body);
   remember({
     replica: before?.replica ?? `stockroom-${attempt.slice(0, 8)}`,
@@ -88,5 +93,8 @@ async function call<T>(path: string, body: object): Promise<T> {
   }
   if (response.ok) return answer as T;
   const found = answer as { code?: unknown; message?: unknown; error?: { code?: unknown } };
-  throw new EnrolError(String(found.code ?? found.error?.code ?? "internal"), String(found.message ?? ""));
+  throw new EnrolError(
+    String(found.code ?? found.error?.code ?? "internal"),
+    String(found.message ?? ""),
+  );
 }

@@ -69,5 +69,6 @@ export class Live<T> {
   }
 }
 
-export const text = (value: unknown): string => (value === null || value === undefined ? "" : String(value));
+export const text = (value: unknown): string =>
+  value === null || value === undefined ? "" : String(value);
 export const whole = (value: unknown): number => Number(value ?? 0);

@@ -131,7 +131,9 @@ export const barcodes = (id: string): Question => ({
 });
 
 /** The product with exactly this barcode, or else with this SKU. */
-export async function byCode(code: string): Promise<{ id: string; name: string; sku: string } | null> {
+export async function byCode(
+  code: string,
+): Promise<{ id: string; name: string; sku: string } | null> {
   const { rows } = await replica().query(
     "SELECT p.id, p.name, p.sku FROM barcode AS b JOIN product AS p ON p.id = b.product_id " +
       "WHERE b.code = ?1 UNION ALL SELECT id, name, sku FROM product WHERE sku = ?1 LIMIT 1",
@@ -143,7 +145,10 @@ export async function byCode(code: string): Promise<{ id: string; name: string; 
 
 /** Who has this SKU already; null when it is free. */
 export async function holderOfSku(sku: string, except: string): Promise<string | null> {
-  const { rows } = await replica().query("SELECT name FROM product WHERE sku = ? AND id <> ?", [sku, except]);
+  const { rows } = await replica().query("SELECT name FROM product WHERE sku = ? AND id <> ?", [
+    sku,
+    except,
+  ]);
   return rows[0] === undefined ? null : text(rows[0][0]);
 }
 
@@ -165,14 +170,15 @@ export async function add(fields: Fields, codes: readonly string[]): Promise<str
       fields.sku,
       derived,
     ]);
-    if (known.rows.some((row) => row[1] === fields.sku)) throw new UsageError(fields.sku, "sku_exists");
+    if (known.rows.some((row) => row[1] === fields.sku))
+      throw new UsageError(fields.sku, "sku_exists");
     // The product that was first called so has another SKU by now; this one is a new thing.
     const id = known.rows.length > 0 ? replica().newId() : derived;
     const marks = EDITABLE.map(() => "?").join(", ");
-    await tx.execute(
-      `INSERT INTO product (id, ${EDITABLE.join(", ")}) VALUES (?, ${marks})`,
-      [id, ...EDITABLE.map((name): AppValue => fields[name])],
-    );
+    await tx.execute(`INSERT INTO product (id, ${EDITABLE.join(", ")}) VALUES (?, ${marks})`, [
+      id,
+      ...EDITABLE.map((name): AppValue => fields[name]),
+    ]);
     for (const code of codes) await addCode(tx, id, code);
     return id;
   });

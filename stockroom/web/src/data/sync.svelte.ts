@@ -25,8 +25,7 @@ const RANK: Readonly<Record<Badge, number>> = { sent: 1, pending: 2, attention: 
 function badgeMap(rows: readonly AppRow[]): ReadonlyMap<string, Badge> {
   const found = new Map<string, Badge>();
   for (const [table, key, state] of rows) {
-    const badge: Badge =
-      state === "pending" ? "pending" : state === "sent" ? "sent" : "attention";
+    const badge: Badge = state === "pending" ? "pending" : state === "sent" ? "sent" : "attention";
     const name = `${text(table)} ${text(key)}`;
     const before = found.get(name);
     if (before === undefined || RANK[badge] > RANK[before]) found.set(name, badge);

@@ -27,12 +27,21 @@ export function tOr(key: string, other: string, options: TOptions = {}): string 
   return i18next.exists(key) ? t(key, options) : t(other, options);
 }
 
-const region = (): string => (navigator.language.startsWith(LANGUAGE) ? navigator.language : LANGUAGE);
+const region = (): string =>
+  navigator.language.startsWith(LANGUAGE) ? navigator.language : LANGUAGE;
 const number = new Intl.NumberFormat(region());
 const signed = new Intl.NumberFormat(region(), { signDisplay: "exceptZero" });
-const clock = new Intl.DateTimeFormat(region(), { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clock = new Intl.DateTimeFormat(region(), {
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
 const day = new Intl.DateTimeFormat(region(), { day: "numeric", month: "short" });
-const dayOfYear = new Intl.DateTimeFormat(region(), { day: "numeric", month: "short", year: "numeric" });
+const dayOfYear = new Intl.DateTimeFormat(region(), {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+});
 
 export const language = region();
 export const formatNumber = (value: number): string => number.format(value);

@@ -24,7 +24,11 @@ export function typedOver(column: string, value: unknown, currency: string): str
 }
 
 /** In wire form; undefined for what does not fit. */
-export function fromTyped(column: string, typed: string, currency: string): string | null | undefined {
+export function fromTyped(
+  column: string,
+  typed: string,
+  currency: string,
+): string | null | undefined {
   const text = typed.trim();
   if (MONEY.includes(column)) {
     if (text === "" && column === "cost") return null;

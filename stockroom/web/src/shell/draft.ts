@@ -23,5 +23,6 @@ export function dropDraft(name: string): void {
 }
 
 export function dropAllDrafts(): void {
-  for (const name of Object.keys(localStorage)) if (name.startsWith(PREFIX)) localStorage.removeItem(name);
+  for (const name of Object.keys(localStorage))
+    if (name.startsWith(PREFIX)) localStorage.removeItem(name);
 }

@@ -13,7 +13,10 @@ type Listener = (code: string) => void;
 const listeners: Listener[] = [];
 let burst = "";
 let lastMs = 0;
-let field: { readonly element: HTMLInputElement | HTMLTextAreaElement; readonly before: string } | null = null;
+let field: {
+  readonly element: HTMLInputElement | HTMLTextAreaElement;
+  readonly before: string;
+} | null = null;
 
 /** The newest listener gets the codes; the answer ends it. */
 export function onScan(listener: Listener): () => void {
