@@ -49,7 +49,8 @@ test("two people, one cable pulled, one price changed twice, and everything agre
   const card = dilan.page.locator("[data-conflict=price]");
   await expect_(card, /Green tea/);
   const words = (await card.textContent()) ?? "";
-  for (const part of ["€4.50", "€5.00", "It was €4.00", "ada", "dilan"]) expect(words).toContain(part);
+  for (const part of ["€4.50", "€5.00", "It was €4.00", "ada", "dilan"])
+    expect(words).toContain(part);
   await card.getByRole("button", { name: "Keep €4.50" }).click();
   await dilan.chip(/All saved to server/);
   await ada.open("TEA-1");

@@ -11,7 +11,8 @@ const PATIENCE_MS = 45_000;
 
 export function chromiumPath(): string {
   const found = [process.env["CHROMIUM"], ...PLACES].find((place) => place && existsSync(place));
-  if (found === undefined) throw new Error("there is no chromium (Debian: apt-get install chromium)");
+  if (found === undefined)
+    throw new Error("there is no chromium (Debian: apt-get install chromium)");
   return found;
 }
 

@@ -1,0 +1,44 @@
+/**
+ * The service worker: the app's own files, kept whole, so that it starts with no connection.
+ *
+ * Knows: the files of one build; the build writes their list in front of this. Must not know: the API,
+ * which it never touches. A new version is fetched whole beside the old one and waits until somebody
+ * says so: a page never gets files of two versions, and nothing that is being typed is lost.
+ */
+
+/* global VERSION, FILES */
+const CACHE = `stockroom-${VERSION}`;
+
+self.addEventListener("install", (event) => {
+  // Past the browser's own cache: a stale file must not become part of a new version.
+  const files = FILES.map((path) => new Request(path, { cache: "no-cache" }));
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(files)));
+});
+
+self.addEventListener("activate", (event) => {
+  const tidy = async () => {
+    const old = (await caches.keys()).filter(
+      (name) => name.startsWith("stockroom-") && name !== CACHE,
+    );
+    await Promise.all(old.map((name) => caches.delete(name)));
+    await self.clients.claim();
+  };
+  event.waitUntil(tidy());
+});
+
+self.addEventListener("message", (event) => {
+  if (event.data === "take over") void self.skipWaiting();
+});
+
+self.addEventListener("fetch", (event) => {
+  const { request } = event;
+  const url = new URL(request.url);
+  if (request.method !== "GET" || url.origin !== self.location.origin) return;
+  if (url.pathname.startsWith("/v1/")) return;
+  const path = request.mode === "navigate" ? "/index.html" : url.pathname;
+  const answer = async () => {
+    const cache = await caches.open(CACHE);
+    return (await cache.match(path)) ?? (await fetch(request));
+  };
+  event.respondWith(answer());
+});
