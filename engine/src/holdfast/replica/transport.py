@@ -267,7 +267,11 @@ class HttpTransport:
             received_us = self._now_us()
             self._packs_as = "gzip"  # which every server takes, unless this one says more
             self._must_be(response, CONTENT_TYPE, echo)
-            self._packs_as = _best(response.headers.get("accept-encoding", ""))
+            said = response.headers.get("accept-encoding", "")
+            if not said and "content-encoding" in headers:
+                self._packs_as = encoding  # it was taken, and there is no better one
+            else:
+                self._packs_as = _best(said)
             return receive(
                 unpacked(response, bytes_max=RESPONSE_BYTES_MAX),
                 echo=echo,

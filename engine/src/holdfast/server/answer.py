@@ -214,15 +214,15 @@ async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-def line_headers(encoding: Encoding | None) -> dict[str, str]:
-    """The headers of an answer made of lines. ``accept-encoding``: of later requests (RFC 7694).
+def line_headers(encoding: Encoding | None, *, packed: Encoding | None = None) -> dict[str, str]:
+    """The headers of an answer made of lines. ``accept-encoding``: of later requests (RFC 7694);
+    who has ``packed`` the best way knows it.
 
     No ``vary``: the answer to a POST, with ``no-store``, is nobody's to keep.
     """
-    headers = {
-        "content-type": CONTENT_TYPE,
-        "accept-encoding": ", ".join(ENCODINGS),
-    }
+    headers = {"content-type": CONTENT_TYPE}
+    if packed != ENCODINGS[0]:
+        headers["accept-encoding"] = ", ".join(ENCODINGS)
     return headers | {"content-encoding": encoding} if encoding else headers
 
 

@@ -238,7 +238,7 @@ class _Shell:
             return Lines(serve(principal, message, echo=echo), encoding=encoding)
 
         lines = await self._run(begin)
-        headers = line_headers(lines.encoding)
+        headers = line_headers(lines.encoding, packed=packed)
         notes.rows = lines.rows
         if lines.whole:
             return Response(lines.take(), headers=headers)
