@@ -11,14 +11,24 @@ export interface Toast {
 }
 
 const SHOWN_MS = 7000;
+/** What is said while a screen is left belongs to the next one; later moves take it away. */
+const SETTLED_MS = 400;
 
 class Toasts {
   current = $state.raw<Toast | null>(null);
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #since = 0;
+
+  constructor() {
+    addEventListener("hashchange", () => {
+      if (performance.now() - this.#since > SETTLED_MS) this.hide();
+    });
+  }
 
   show(one: Toast): void {
     clearTimeout(this.#timer);
     this.current = one;
+    this.#since = performance.now();
     this.#timer = setTimeout(() => this.hide(), SHOWN_MS);
   }
 

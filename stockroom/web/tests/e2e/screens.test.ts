@@ -31,9 +31,13 @@ async function barriers(person: Person): Promise<Finding[]> {
   // The page's own policy lets no foreign script in; the debugger may.
   await person.page.evaluate(await readFile(axe, "utf8"));
   return await person.page.evaluate(async () => {
-    const run = (globalThis as unknown as { axe: { run(): Promise<{ violations: unknown[] }> } }).axe;
+    const run = (globalThis as unknown as { axe: { run(): Promise<{ violations: unknown[] }> } })
+      .axe;
     const found = (await run.run()).violations as { id: string; nodes: { html: string }[] }[];
-    return found.map(({ id, nodes }) => ({ id, nodes: nodes.map(({ html }) => html.slice(0, 160)) }));
+    return found.map(({ id, nodes }) => ({
+      id,
+      nodes: nodes.map(({ html }) => html.slice(0, 160)),
+    }));
   });
 }
 
@@ -55,7 +59,10 @@ test.each(["light", "dark"] as const)("no barriers, %s", async (scheme) => {
   const found: Record<string, Finding[]> = {};
   for (const [path, title] of screens) {
     await ada.to(path);
-    await ada.page.getByRole("heading", { name: title, exact: true }).first().waitFor({ state: "attached" });
+    await ada.page
+      .getByRole("heading", { name: title, exact: true })
+      .first()
+      .waitFor({ state: "attached" });
     const here = await barriers(ada);
     if (here.length > 0) found[path] = here;
   }

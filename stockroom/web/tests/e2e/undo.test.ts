@@ -1,0 +1,58 @@
+/** Undo works offline, also of what is synced by then; a hand scanner works on any screen. */
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { type Person, World } from "../support/world.js";
+
+let world: World;
+let ada: Person;
+let dilan: Person;
+beforeAll(async () => {
+  world = await World.make();
+  ada = await world.person("ada", "Harbour Street");
+  dilan = await world.person("dilan");
+});
+afterAll(() => world.close());
+
+test("undone on two devices at once, offline and on, it is undone once", async () => {
+  await ada.addProduct("PEN-1", "Red pen", "1.20");
+  await ada.receive("PEN-1", 12);
+  await ada.chip(/All saved to server/);
+  await dilan.open("PEN-1");
+  await dilan.onHand(12);
+  dilan.cable.pull();
+  for (const person of [dilan, ada]) {
+    await person.open("PEN-1");
+    await person.page.getByRole("button", { name: /^Undo \+12/ }).click();
+    await person.onHand(0);
+  }
+  dilan.cable.plug();
+  await dilan.chip(/All saved to server/);
+  for (const person of [dilan, ada]) {
+    await person.onHand(0);
+    expect(await person.page.locator("li.entry").count()).toBe(2);
+    expect(person.errors).toEqual([]);
+  }
+});
+
+test("a scanned code opens its product, and an unknown one a new product with the code", async () => {
+  const { page } = ada;
+  await ada.to("product/new");
+  await page.getByLabel("Barcode", { exact: true }).fill("4012345678901");
+  await page.getByRole("button", { name: "Add barcode" }).click();
+  await page.getByLabel("Name", { exact: true }).fill("Blue pen");
+  await page.getByLabel("SKU", { exact: true }).fill("PEN-2");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { name: "Blue pen" }).waitFor();
+
+  // As a scanner does it: keys faster than fingers, into whatever has the focus, and Enter.
+  await ada.to("stock");
+  await page.getByRole("searchbox").fill("mug");
+  await page.keyboard.type("4012345678901\n");
+  await page.getByRole("heading", { name: "Blue pen" }).waitFor();
+  await ada.to("stock");
+  expect(await page.getByRole("searchbox").inputValue()).toBe("mug");
+  await page.keyboard.type("9999999999994\n");
+  await page.getByText("9999999999994").waitFor();
+  await page.getByRole("heading", { name: "New product" }).waitFor();
+});

@@ -1,0 +1,140 @@
+// Pictures of the running app for the README: `node tools/screenshots.mjs FOLDER [all]`.
+//
+// Starts a demo shop of its own, works in it as two people do, and writes small PNGs. With `all`, every
+// screen in both themes on a phone and a desktop, to be looked at; without, the few that the docs show.
+import { spawn } from "node:child_process";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { chromium } from "playwright-core";
+
+const ROOT = path.resolve(import.meta.dirname, "../../..");
+const PASSWORD = "stockroom demo";
+const SIZES = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } };
+const DOCS = new Set(["desktop-light-product", "phone-light-stock", "phone-dark-needs"]);
+const folder = path.resolve(process.argv[2] ?? path.join(ROOT, "docs/images"));
+const all = process.argv[3] === "all";
+
+const scratch = await mkdtemp(path.join(tmpdir(), "stockroom-shots-"));
+const server = spawn(
+  path.join(ROOT, ".venv/bin/stockroom"),
+  ["serve", "--demo", "--port", "0", "--database", path.join(scratch, "shop.db")],
+  { stdio: ["ignore", "pipe", "inherit"] },
+);
+const url = await new Promise((ready, failed) => {
+  let said = "";
+  server.stdout.on("data", (piece) => {
+    said += piece;
+    const found = /^ready (\S+)$/m.exec(said);
+    if (found) ready(found[1]);
+  });
+  server.on("exit", () => failed(new Error(said)));
+});
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+});
+
+async function person(name, store) {
+  const context = await browser.newContext({ viewport: SIZES.phone, reducedMotion: "reduce" });
+  const page = await context.newPage();
+  await page.goto(url);
+  await page.getByLabel("Name", { exact: true }).fill(name);
+  await page.getByLabel("Password").fill(PASSWORD);
+  if (all && name === "ada") await shoot(page, "sign-in");
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.getByText("Ready to work without connection").waitFor();
+  if (all && name === "ada") await shoot(page, "first-load");
+  if (store) await page.getByLabel(store).check();
+  await page.getByRole("button", { name: "Start" }).click();
+  await page.getByRole("searchbox").waitFor();
+  return page;
+}
+
+const to = (page, where) => page.evaluate((hash) => void (location.hash = hash), `#/${where}`);
+
+async function shoot(page, name, ready = () => page.waitForFunction(() => document.fonts.ready)) {
+  for (const colorScheme of ["light", "dark"])
+    for (const [size, viewport] of Object.entries(SIZES)) {
+      const full = `${size}-${colorScheme}-${name}`;
+      if (!all && !DOCS.has(full)) continue;
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.setViewportSize(viewport);
+      await ready();
+      await page.evaluate(
+        () => new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(painted))),
+      );
+      await page.screenshot({ path: path.join(folder, `${full}.png`) });
+    }
+}
+
+async function setPrice(page, product, price) {
+  await to(page, `product/${product}/edit`);
+  await page.getByLabel("Price", { exact: true }).fill(price);
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.locator("[data-on-hand]").waitFor();
+}
+
+try {
+  await mkdir(folder, { recursive: true });
+  const ada = await person("ada", "Harbour Street");
+  const dilan = await person("dilan");
+  await ada.locator("ul li a").nth(4).click();
+  await ada.locator("[data-on-hand]").waitFor();
+  const product = new URL(ada.url()).hash.split("/")[2];
+
+  // Dilan stays offline and works; Ada changes the same price meanwhile.
+  await to(dilan, "sync/device");
+  await dilan.getByRole("switch").check();
+  await setPrice(dilan, product, "31.50");
+  await to(dilan, `product/${product}/adjust`);
+  await dilan.getByRole("button", { name: "−1" }).click();
+  await shoot(dilan, "adjust");
+  await dilan.getByRole("button", { name: /^Record/ }).click();
+  await dilan.getByText(/saved on this device/).waitFor();
+  await setPrice(ada, product, "33.00");
+  await ada.locator("[data-chip]").filter({ hasText: "All saved" }).waitFor();
+  await ada.getByRole("button", { name: "Close" }).click();
+
+  await shoot(dilan, "product");
+  await to(dilan, "stock");
+  await dilan.getByRole("searchbox").waitFor();
+  await shoot(dilan, "stock");
+  await dilan.getByRole("searchbox").fill("zzz");
+  await dilan.getByText("Nothing found").waitFor();
+  await shoot(dilan, "nothing-found");
+  await dilan.getByRole("searchbox").fill("");
+  await to(dilan, `product/${product}/edit`);
+  await dilan.getByLabel("Name", { exact: true }).waitFor();
+  await shoot(dilan, "edit");
+  await to(dilan, "receive");
+  await shoot(dilan, "receive-empty");
+  for (const words of ["apron long", "bowl", "mug"]) {
+    await dilan.getByLabel("Scan, or search for a product").fill(words);
+    await dilan.locator(".found button").first().click();
+  }
+  await shoot(dilan, "receive");
+  await to(dilan, "scan");
+  await dilan.getByLabel("Code").fill("2000000000000");
+  await dilan.getByRole("button", { name: "Look up" }).click();
+  await shoot(dilan, "scan");
+  await to(dilan, "sync/waiting");
+  await shoot(dilan, "waiting");
+  await to(dilan, "sync/history");
+  await dilan.locator("li.entry").first().waitFor();
+  await shoot(dilan, "history");
+  await to(dilan, "sync/device");
+  await shoot(dilan, "device");
+  await dilan.getByRole("switch").uncheck();
+  await dilan.locator("[data-chip]").filter({ hasText: "needs you" }).waitFor();
+  await to(dilan, "sync/needs");
+  await dilan.locator("[data-conflict]").waitFor();
+  await shoot(dilan, "needs");
+} finally {
+  await browser.close();
+  const ended = new Promise((over) => server.on("exit", over));
+  server.kill("SIGTERM");
+  await ended;
+  await rm(scratch, { recursive: true, force: true });
+}
