@@ -7,7 +7,6 @@
  */
 
 import { bestOffset, type OffsetSample } from "../core/clock.js";
-import { Digest } from "../core/digest.js";
 import {
   AttentionNeeded,
   DatabaseError,
@@ -28,7 +27,6 @@ import {
   VERSION as PROTOCOL,
   type VerifyRequest,
 } from "../protocol/messages.generated.js";
-import type { Value } from "../core/values.js";
 import { whole } from "../sqlite/connection.js";
 import type { Answer } from "./answer.js";
 import { type Applied, Applier } from "./apply.js";
@@ -292,31 +290,10 @@ function reportOf(database: LocalDatabase, sent: number): Report {
   };
 }
 
-/** Scopes known to differ from the server's as of their checkpoint; they were told of.
- * A digest that is not the sum of its rows' hashes tells of damage, not of what was known. */
+/** Scopes that differed after the last answer: it was counted then, or expected. */
 function differing(database: LocalDatabase): Set<string> {
-  const found = database.connection.execute(
-    "SELECT scope, count, digest FROM holdfast_scope WHERE seal <> '' " +
-      "AND (count, digest) <> (server_count, server_digest)",
-  );
-  return new Set(
-    found
-      .filter(([scope = null, count, digest]) => {
-        const sum = sumOf(database, scope);
-        return sum.count === whole(count) && sum.hex === digest;
-      })
-      .map(([scope]) => String(scope)),
-  );
-}
-
-function sumOf(database: LocalDatabase, scope: Value): Digest {
-  const hashes = database.connection.execute("SELECT hash FROM holdfast_member WHERE scope = ?", [
-    scope,
-  ]);
-  return new Digest().replace(
-    [],
-    hashes.flatMap(([hash]) => (hash instanceof Uint8Array ? [hash] : [])),
-  );
+  const found = database.connection.execute("SELECT scope FROM holdfast_scope WHERE told = 1");
+  return new Set(found.map(([scope]) => String(scope)));
 }
 
 /** The scope versions this replica has applied whole, with the server's seals on them. */

@@ -165,9 +165,10 @@ export class Members {
     for (const [scope, digest] of this.#digests) {
       const position = positions[scope];
       if (position === undefined) continue;
+      const differs = digest.count !== position.count || digest.hex !== position.digest;
       this.#db.execute(
         "UPDATE holdfast_scope SET version = ?, seal = ?, server_count = ?, " +
-          "server_digest = ?, count = ?, digest = ? WHERE scope = ?",
+          "server_digest = ?, count = ?, digest = ?, told = ? WHERE scope = ?",
         [
           BigInt(position.version),
           position.seal,
@@ -175,10 +176,11 @@ export class Members {
           position.digest,
           BigInt(digest.count),
           digest.hex,
+          differs ? 1n : 0n,
           scope,
         ],
       );
-      if (digest.count !== position.count || digest.hex !== position.digest) differing.push(scope);
+      if (differs) differing.push(scope);
     }
     return differing.sort(byCodePoint);
   }

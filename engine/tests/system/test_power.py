@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from device import Options
 from run import run
@@ -64,7 +65,7 @@ def the_checkpoint_moves_before_its_rows(patch: Patch) -> None:
     real = sync.Exchanger._store
     calls = iter(range(1_000_000))
 
-    def store(self: Any, answer: Any, nonce: Any) -> Any:
+    def store(self: Any, answer: Any, *more: Any) -> Any:
         if next(calls) % 9 == 8:
             with transaction(self._db):
                 for scope, at in answer.checkpoint.scopes.items():
@@ -74,7 +75,7 @@ def the_checkpoint_moves_before_its_rows(patch: Patch) -> None:
                         (at.version, at.seal, at.count, at.digest, scope),
                     )
             raise Offline("the process ended here", code="timeout")
-        return real(self, answer, nonce)
+        return real(self, answer, *more)
 
     patch.setattr(sync.Exchanger, "_store", store)
 
@@ -175,10 +176,10 @@ def an_edit_lost_to_a_delete_is_not_on_record(patch: Patch) -> None:
     real = merge._delete
 
     def delete(row: ServerRow, change: Any, author: Any, settled: Any) -> Any:
-        return dataclasses.replace(real(row, change, author, settled), decisions=())
+        return msgspec.structs.replace(real(row, change, author, settled), decisions=())
 
     def again(row: ServerRow, change: Any, author: Any, settled: Any) -> Any:
-        return dataclasses.replace(real_edit(row, change, author, settled), decisions=())
+        return msgspec.structs.replace(real_edit(row, change, author, settled), decisions=())
 
     real_edit = merge._edit_deleted
     patch.setattr(merge, "_delete", delete)

@@ -177,14 +177,15 @@ class Members:
             position = positions.get(scope)
             if position is None:
                 continue
+            differs = (digest.count, digest.hex) != (position.count, position.digest)
             self._db.execute(
                 "UPDATE holdfast_scope SET version = ?, seal = ?, server_count = ?, "
-                "server_digest = ?, count = ?, digest = ? WHERE scope = ?",
+                "server_digest = ?, count = ?, digest = ?, told = ? WHERE scope = ?",
                 (
                     position.version, position.seal, position.count, position.digest,
-                    digest.count, digest.hex, scope,
+                    digest.count, digest.hex, int(differs), scope,
                 ),
             )  # fmt: skip
-            if (digest.count, digest.hex) != (position.count, position.digest):
+            if differs:
                 differing.append(scope)
         return sorted(differing)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from holdfast.core.clock import OffsetSample, best_offset
-from holdfast.core.digest import Digest
 from holdfast.core.errors import (
     AttentionNeeded,
     DatabaseError,
@@ -396,25 +395,9 @@ def _missed(head: Head) -> frozenset[str]:
 
 
 def differing(connection: Connection) -> frozenset[str]:
-    """Scopes known to differ from the server's as of their checkpoint; they were told of.
-
-    A digest that is not the sum of its rows' hashes tells of damage, not of what was known.
-    """
-    return frozenset(
-        str(scope)
-        for scope, rows, digest in connection.execute(
-            "SELECT scope, count, digest FROM holdfast_scope WHERE seal <> '' "
-            "AND (count, digest) <> (server_count, server_digest)"
-        )
-        if Digest.of(int(str(rows)), str(digest)) == _sum(connection, str(scope))
-    )
-
-
-def _sum(connection: Connection, scope: str) -> Digest:
-    hashes = connection.execute("SELECT hash FROM holdfast_member WHERE scope = ?", (scope,))
-    return Digest().replace(
-        removed=(), added=[hashed for (hashed,) in hashes if isinstance(hashed, bytes)]
-    )
+    """Scopes that differed after the last answer: it was counted then, or expected."""
+    found = connection.execute("SELECT scope FROM holdfast_scope WHERE told = 1")
+    return frozenset(str(scope) for (scope,) in found)
 
 
 def checkpoint(connection: Connection) -> dict[str, Position]:

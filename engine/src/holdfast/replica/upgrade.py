@@ -28,6 +28,7 @@ def take_over(connection: Connection, schema: Schema, program: ReplicaProgram) -
     ((found, open_tx),) = connection.execute("SELECT format, open_tx FROM holdfast_state")
     if found != 1:
         return
+    connection.execute("ALTER TABLE holdfast_scope ADD COLUMN told INTEGER NOT NULL DEFAULT 0")
     connection.execute(create_log(schema))
     for table in schema.all_tables:
         statements = program.tables[table.name]

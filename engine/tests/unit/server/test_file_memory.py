@@ -60,6 +60,7 @@ CHILD = textwrap.dedent("""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         told.append((files.offers[0].rows, files.offers[0].bytes, peak))
     service.close()
+    print(json.dumps(told))
 """)
 
 
