@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from typing import IO, Any
 
 import anyio
+import anyio.lowlevel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -205,6 +206,8 @@ class Streamed(Response):
         async for chunk in self._chunks:
             with anyio.fail_after(self._send_timeout_s):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            # Nothing above need ever wait: who has gone is noticed only when others get a turn.
+            await anyio.lowlevel.checkpoint()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
