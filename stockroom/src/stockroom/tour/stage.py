@@ -124,7 +124,11 @@ class Stage:
         return subprocess.run(command, check=False, timeout=60).returncode  # noqa: S603 - our own
 
     def corrupt(self, device: TourDevice, sql: str, params: Sequence[Value] = ()) -> None:
-        """Change a device's file behind the engine's back, as a failing disk would: untracked."""
+        """Change a device's file behind the engine's back, as a failing disk would: untracked.
+
+        What was written before is sealed: a cell that breaks sooner is taken for a local write.
+        """
+        device.replica.seal()
         connection = driver("apsw").connect(str(device.path), OpenOptions(foreign_keys=False))
         try:
             connection.execute("BEGIN IMMEDIATE")
