@@ -94,8 +94,8 @@ def a_head_with_every_scope(patch: pytest.MonkeyPatch) -> None:
     """Their names, in a place where no client looks for them."""
     honest = service.Service._head
 
-    def head(self: Any, principal: Any, scopes: Any, **options: Any) -> Any:
-        made = honest(self, principal, scopes, **options)
+    def head(self: Any, *given: Any, **options: Any) -> Any:
+        made = honest(self, *given, **options)
         with contextlib.closing(self._store.read()) as snapshot:
             return msgspec.structs.replace(made, user=f"{made.user} {snapshot.scope_names()}")
 
