@@ -6,7 +6,7 @@ import type { Page } from "playwright-core";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 import type { openReplica, TabReplica } from "../../src/index.js";
-import { Chromium } from "../support/chromium.js";
+import { Chromium, until } from "../support/chromium.js";
 import { HERE, PythonDevice, Server } from "../support/processes.js";
 
 declare const holdfast: { openReplica: typeof openReplica };
@@ -84,10 +84,18 @@ function query(page: Page, sql: string): Promise<unknown> {
 }
 
 async function settled(page: Page): Promise<void> {
-  await page.waitForFunction(async () => {
-    const { state, pending, sent } = await replica.status();
-    return state === "online" && pending + sent === 0;
-  });
+  await until(
+    page,
+    async () => {
+      const { state, pending, sent } = await replica.status();
+      return state === "online" && pending + sent === 0;
+    },
+    null,
+  );
+}
+
+async function offline(page: Page): Promise<void> {
+  await until(page, async () => (await replica.status()).state === "offline", null);
 }
 
 describe("the replica in Chromium", () => {
@@ -126,7 +134,7 @@ describe("the replica in Chromium", () => {
     await open(page);
     expect(await query(page, COUNT)).toEqual([[9]]);
     await write(page, TAKE);
-    await page.waitForFunction(async () => (await replica.status()).state === "offline");
+    await offline(page);
     // A browser does not tell whether a request that failed has left it: then it counts as sent.
     const { pending, sent } = await page.evaluate(() => replica.status());
     expect(pending + sent).toBe(2);
@@ -184,46 +192,41 @@ describe("the replica in Chromium", () => {
     await one.waitForFunction(() => seen.at(-1) === 100);
   });
 
-  // A known defect that LIMITATIONS.md tells of shows here in about one run of fifty: until it is
-  // understood, a second try is allowed.
-  test(
-    "the leader's tab is killed while others write: each write is done once",
-    { retry: 2 },
-    async () => {
-      const pages = [await tab(), await tab(), await tab()];
-      const last = pages[2] as Page;
-      await write(last, "INSERT INTO stock (sku, on_hand) VALUES ('apple', 0)");
-      // One after another, without a pause, while tabs go away that may be leading.
-      const writing = last.evaluate(async () => {
-        for (let count = 0; count < 150; count += 1)
-          await replica.write([
-            { sql: "UPDATE stock SET on_hand = on_hand + 1 WHERE sku = 'apple'" },
-          ]);
-      });
-      for (const page of pages.slice(0, 2)) {
-        const before = Number(((await query(last, COUNT)) as number[][])[0]?.[0]);
-        await last.waitForFunction(
-          async ([sql, from]) => Number((await replica.query(sql)).rows[0]?.[0]) > from + 10,
-          [COUNT, before] as const,
-        );
-        const session = await browser.context.newCDPSession(page);
-        // A renderer that has crashed answers nothing.
-        void session.send("Page.crash").catch(() => undefined);
-      }
-      await writing;
-      // Side by side, so that a failure tells whether a write was lost or only its effect.
-      const counts = async (): Promise<unknown> => ({
-        shown: await query(last, COUNT),
-        carriedOut: await query(last, "SELECT count(*) FROM holdfast_request"),
-      });
-      const all = { shown: [[150]], carriedOut: [[151]] };
-      const atOnce = await counts();
-      await settled(last);
-      await python.sync();
-      const later = { ...((await counts()) as object), elsewhere: await python.query(COUNT) };
-      expect({ atOnce, later }).toEqual({ atOnce: all, later: { ...all, elsewhere: [[150]] } });
-    },
-  );
+  test("the leader's tab is killed while others write: each write is done once", async () => {
+    const pages = [await tab(), await tab(), await tab()];
+    const last = pages[2] as Page;
+    await write(last, "INSERT INTO stock (sku, on_hand) VALUES ('apple', 0)");
+    // One after another, without a pause, while tabs go away that may be leading.
+    const writing = last.evaluate(async () => {
+      for (let count = 0; count < 150; count += 1)
+        await replica.write([
+          { sql: "UPDATE stock SET on_hand = on_hand + 1 WHERE sku = 'apple'" },
+        ]);
+    });
+    for (const page of pages.slice(0, 2)) {
+      const before = Number(((await query(last, COUNT)) as number[][])[0]?.[0]);
+      await until(
+        last,
+        async ([sql, from]) => Number((await replica.query(sql)).rows[0]?.[0]) > from + 10,
+        [COUNT, before] as const,
+      );
+      const session = await browser.context.newCDPSession(page);
+      // A renderer that has crashed answers nothing.
+      void session.send("Page.crash").catch(() => undefined);
+    }
+    await writing;
+    // Side by side, so that a failure tells whether a write was lost or only its effect.
+    const counts = async (): Promise<unknown> => ({
+      shown: await query(last, COUNT),
+      carriedOut: await query(last, "SELECT count(*) FROM holdfast_request"),
+    });
+    const all = { shown: [[150]], carriedOut: [[151]] };
+    const atOnce = await counts();
+    await settled(last);
+    await python.sync();
+    const later = { ...((await counts()) as object), elsewhere: await python.query(COUNT) };
+    expect({ atOnce, later }).toEqual({ atOnce: all, later: { ...all, elsewhere: [[150]] } });
+  });
 
   test("a leader that hangs is replaced, and does not write beside the next", async () => {
     const [one, two] = [await tab(), await tab()];
@@ -292,7 +295,7 @@ describe("the replica in Chromium", () => {
     await browser.context.setOffline(true);
     await write(signed, TAKE);
     await server.kill();
-    await signed.waitForFunction(async () => (await replica.status()).state === "offline");
+    await offline(signed);
     await server.start();
     await browser.context.setOffline(false);
     await settled(signed);

@@ -8,6 +8,26 @@ import { createInterface } from "node:readline";
 
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 
+const UNTIL_MS_MAX = 30_000;
+const LOOK_MS = 20;
+
+/**
+ * Wait until a page says so. `Page.waitForFunction` is not for questions that are answered later: it
+ * takes the promise itself for a yes.
+ */
+export async function until<T>(
+  page: Page,
+  isSo: (given: T) => Promise<boolean>,
+  given: T,
+): Promise<void> {
+  const ask = isSo as (given: unknown) => Promise<boolean>;
+  const end = Date.now() + UNTIL_MS_MAX;
+  while (!(await page.evaluate(ask, given as unknown))) {
+    if (Date.now() > end) throw new Error(`it never came to be so: ${isSo.toString()}`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}
+
 export const CHROMIUM = (process.env.PATH ?? "")
   .split(delimiter)
   .map((folder) => join(folder, "chromium"))

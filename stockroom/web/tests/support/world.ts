@@ -157,6 +157,23 @@ export class Person {
     return expect_(this.page.locator("[data-on-hand]"), new RegExp(`^${shown}$`));
   }
 
+  /**
+   * As a hand scanner does it: keys 10 ms apart, and Enter. The times are those of the keys, however
+   * long a busy machine takes to hand them over.
+   */
+  async scan(code: string): Promise<void> {
+    const keyboard = await this.context.newCDPSession(this.page);
+    let seconds = Date.now() / 1000;
+    for (const key of [...code, "Enter"]) {
+      const text = key === "Enter" ? "\r" : key;
+      for (const type of ["keyDown", "keyUp"] as const) {
+        seconds += 0.005;
+        await keyboard.send("Input.dispatchKeyEvent", { type, key, text, timestamp: seconds });
+      }
+    }
+    await keyboard.detach();
+  }
+
   async receive(sku: string, quantity: number, document = ""): Promise<void> {
     const { page } = this;
     await this.to("receive");
