@@ -55,4 +55,17 @@ test("a scanned code opens its product, and an unknown one a new product with th
   await ada.scan("9999999999994");
   await page.getByText("9999999999994").waitFor();
   await page.getByRole("heading", { name: "New product" }).waitFor();
+
+  // A scanner that types something around each code: with a prefix set, nothing else is a scan.
+  await ada.to("sync/device");
+  await page.getByLabel("Before the code").fill("~");
+  await page.getByLabel("After the code").fill("#");
+  await page.getByLabel("Before the code").focus();
+  await ada.scan("~4012345678901#", false);
+  await page.getByText("It works: read 4012345678901").waitFor();
+  expect(await page.getByLabel("Before the code").inputValue()).toBe("~");
+  await ada.to("stock");
+  await page.getByRole("searchbox").fill("");
+  await ada.scan("9999999999994");
+  expect(await page.getByRole("searchbox").inputValue()).toBe("9999999999994");
 });
