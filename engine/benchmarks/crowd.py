@@ -65,6 +65,9 @@ class Link(asyncio.Protocol):
         return self._done
 
     def close(self) -> None:
+        """Hang up; an answer that is still out is not waited for."""
+        if self._done is not None:
+            self._done.cancel()
         if self.transport is not None:
             self.transport.abort()
 
