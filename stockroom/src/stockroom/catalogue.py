@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from holdfast import Replica
 from holdfast.core.errors import UsageError
 from stockroom import ids
 from stockroom.money import format_price
+
+if TYPE_CHECKING:
+    from holdfast import Replica
 
 Field = str | int | None
 EDITABLE: Final = (

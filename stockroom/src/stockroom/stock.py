@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from holdfast import Replica
 from holdfast.core.errors import UsageError
 from holdfast.core.values import Value
 from stockroom import ids
 from stockroom.catalogue import Product, get_product
 from stockroom.schema import KINDS, QUANTITY_MAX, STORE_ID_LENGTH_MAX
+
+if TYPE_CHECKING:
+    from holdfast import Replica
 
 _STORE_ID: Final = re.compile(r"[A-Za-z0-9_.-]+\Z")
 _COLUMNS: Final = (

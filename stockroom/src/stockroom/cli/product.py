@@ -6,17 +6,19 @@ Knows: the options of products. Must not know: SQL, stock movements or the netwo
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from holdfast import Replica
 from holdfast.core.errors import UsageError
 from stockroom import catalogue, stock
 from stockroom.catalogue import Field, Product
 from stockroom.cli import output
 from stockroom.cli.session import opened
 from stockroom.money import parse_price
+
+if TYPE_CHECKING:
+    from holdfast import Replica
 
 app = typer.Typer(no_args_is_help=True, help="Add, edit and list products.")
 

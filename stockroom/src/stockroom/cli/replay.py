@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -16,9 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from holdfast.core.errors import HoldfastError
 from stockroom.cli import output
 from stockroom.cli.interrupt import ended_in_order
-from stockroom.replay.report import Report
-from stockroom.replay.run import Options, replay
-from stockroom.replay.run import Progress as Listener
+
+if TYPE_CHECKING:
+    from stockroom.replay.report import Report
+    from stockroom.replay.run import Progress as Listener
 
 
 @contextmanager
@@ -73,6 +74,8 @@ def replay_command(
     are dropped, cut and reset; server and devices are killed and started again. At the end every
     device must hold what the server holds, and the server what the file says.
     """
+    from stockroom.replay.run import Options, replay
+
     options = Options(
         file=file,
         devices=devices,

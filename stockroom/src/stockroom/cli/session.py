@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from holdfast import Replica
 from holdfast.core.errors import HoldfastError
 from stockroom.cli import output
 from stockroom.schema import schema
 from stockroom.stock import Actor, Place, ensure_place
+
+if TYPE_CHECKING:
+    from holdfast import Replica
 
 _STORE_IF_UNKNOWN: Final = "1"
 
@@ -77,6 +79,8 @@ class Device:
 @contextmanager
 def opened(options: DeviceOptions) -> Iterator[Device]:
     """Open the device, or make its database when the file is new; errors end the command."""
+    from holdfast import Replica
+
     try:
         with Replica.open(
             options.db, schema, server=options.server, token_file=options.token_file

@@ -6,7 +6,7 @@ Knows: how the story is shown. Must not know: how it is played.
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,7 +15,9 @@ from rich.text import Text
 
 from stockroom.cli import output
 from stockroom.cli.interrupt import ended_in_order
-from stockroom.tour.play import Step, play
+
+if TYPE_CHECKING:
+    from stockroom.tour.play import Step
 
 
 class _Teller:
@@ -44,6 +46,8 @@ def tour_command(
     ] = False,
 ) -> None:
     """See it work: two devices, a real server, a cable that is pulled; eight checked steps."""
+    from stockroom.tour.play import play
+
     console = Console(highlight=False, file=sys.stderr if as_json else sys.stdout)
     console.print("Stockroom with two devices, Ana's tablet and Ben's phone, and a real server.")
     with ended_in_order():
