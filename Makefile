@@ -192,8 +192,8 @@ requirements: $(TOOLS)/.stamp-uv ## Write requirements.txt anew after a dependen
 	$(EXPORT) > requirements.txt.new
 	mv requirements.txt.new requirements.txt
 
-upgrade: $(TOOLS)/.stamp-uv ## Move to the newest versions there are today
-	sed -i -E "s/^exclude-newer = .*/exclude-newer = \"$$(date -u +%Y-%m-%dT%H:%M:%SZ)\"/" pyproject.toml
+upgrade: $(TOOLS)/.stamp-uv ## Move to the newest versions of a week ago
+	sed -i -E "s/^exclude-newer = .*/exclude-newer = \"$$(date -u -d '7 days ago' +%Y-%m-%dT00:00:00Z)\"/" pyproject.toml
 	UV_FIND_LINKS= $(UV) lock --upgrade
 	$(MAKE) requirements setup
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from holdfast import Column, Replica, Schema, Table
+from holdfast.core.session import SessionConfig
 from holdfast.protocol.messages import ExchangeRequest
 from holdfast.replica.answer import Answer
 from holdfast.replica.memory import MemoryTransport
+from holdfast.replica.runner import RunnerOptions
 from holdfast.server.principal import Principal
 from holdfast.server.service import Service
 from holdfast.server.sqlite_store import SqliteStore
@@ -21,6 +23,8 @@ SCHEMA = Schema(
     name="news",
     tables=(Table(name="item", key=("id",), columns=(Column("id"),), scopes=("all",)),),
 )
+UNHURRIED = SessionConfig(poll_ms=600_000, poll_with_stream_ms=600_000, heartbeat_ms=600_000)
+"""On a busy machine too, nothing but news is a reason to ask."""
 WAIT_S = 20
 ROUNDS = 5
 
@@ -54,7 +58,7 @@ class World:
             self.wires.append(Counted(self.service, who))
             replica = Replica.open(folder / f"{name}.db", SCHEMA, transport=self.wires[-1])
             self.replicas.append(replica)
-            replica.start()
+            replica.start(RunnerOptions(session=UNHURRIED))
 
     def tell(self, versions: Mapping[str, int]) -> None:
         for wire in self.wires:
