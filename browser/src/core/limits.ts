@@ -27,7 +27,7 @@ export const RESPONSE_LINE_BYTES_MAX = 64 * MIB;
 export const SMALL_BODY_BYTES_MAX = 64 * KIB;
 /** A replica program: statements for 200 tables of 200 columns stay below it. */
 export const PROGRAM_BYTES_MAX = 32 * MIB;
-export const GZIP_FLOOR_BYTES = 384;
+export const GZIP_FLOOR_BYTES = 320;
 
 // Names and values
 export const KEY_BYTES_MAX = 1024;

@@ -116,14 +116,17 @@ def test_each_request_is_one_line_without_secrets(server: ServerProcess) -> None
             "/v1/exchange", content=push_body(), headers={**headers, "X-Request-Id": "abc-1"}
         )
         assert first.headers["x-request-id"] == "abc-1"
+        echoed = client.get("/v1/session", headers={"Holdfast-Echo": "e1-x", **headers})
+        assert "x-request-id" not in echoed.headers and echoed.headers["holdfast-echo"] == "e1-x"
         other = client.get("/v1/session", headers={"X-Request-Id": "not one!", **headers})
         assert other.headers["x-request-id"] not in ("", "not one!")
         assert client.get("/nowhere/secret-path").status_code == 404
         assert client.post("/v1/exchange", headers=headers, content=b"{").status_code == 400
     lines = wait_until(
-        lambda: (found := [x for x in logged(server) if x["event"] == "request"])[3:] and found,
-        5, "four lines",
+        lambda: (found := [x for x in logged(server) if x["event"] == "request"])[4:] and found,
+        5, "five lines",
     )  # fmt: skip
+    assert (lines.pop(1)["id"]) == "e1-x"
     done = lines[0]
     assert (done["id"], done["route"], done["status"]) == ("abc-1", "/v1/exchange", 200)
     assert (done["device"], done["user"]) == ("device-a", "anna")

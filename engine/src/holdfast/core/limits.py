@@ -47,9 +47,9 @@ ANSWER_SPOOL_BYTES_MAX = 256 * MIB
 ANSWER_SPOOLS_MAX = 32
 """Such answers at the same time in a process; more are broken off."""
 ROWS_PER_LINE = 500
-GZIP_FLOOR_BYTES = 384
-"""Smaller bodies travel as they are; an exchange that brings one row is above it, and shrinks by a
-third."""
+GZIP_FLOOR_BYTES = 320
+"""Smaller bodies travel as they are; an exchange without work is above it both ways, and shrinks by
+a quarter."""
 
 # Files: first loads and catch-ups that are too large for an answer
 SNAPSHOT_ROWS_MIN = 20_000

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 import threading
+from base64 import urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -107,6 +108,9 @@ class Exchanger:
         self._samples: deque[OffsetSample] = deque(maxlen=_SAMPLES_MAX)
         self._shelf = Shelf(database.path)
         self._stopped = threading.Event()
+        self._told: tuple[Report, int] | None = None
+        """What the server was told last, and the moment that was stored with its answer."""
+        self._noted_us: int | None = None
         self.loading: Loading | None = None
         """How far a first load or a large catch-up is; None: there is none under way."""
         self.on_loading: Told | None = None
@@ -171,6 +175,7 @@ class Exchanger:
             return None
         finally:
             answer.close()
+        self._heard(request.report)
         result.sent = len(request.transactions)
         return result
 
@@ -223,7 +228,8 @@ class Exchanger:
         )
 
     def _echo(self) -> str:
-        return self._host.random_bytes(8).hex()
+        """64 random bits, in as few letters as the protocol lets."""
+        return urlsafe_b64encode(self._host.random_bytes(8)).decode().rstrip("=")
 
     def _take_back(self, first: int) -> None:
         """What this attempt was the first to send has not reached the server: pending again."""
@@ -255,9 +261,11 @@ class Exchanger:
                 proposed = self._host.random_bytes(8).hex()
                 write_state(self._db, next_nonce=proposed)
             positions = checkpoint(self._db) | load.positions
-            report = self._report(batch[-1].number if batch else 0)
+            report = self._untold(self._report(batch[-1].number if batch else 0))
         measured = None
-        if isinstance(offset, int) and isinstance(error, int):
+        # Without stamps to correct it is told only together with the rest of what is to be shown.
+        asked = bool(batch) or report is not None
+        if asked and isinstance(offset, int) and isinstance(error, int):
             measured = Offset(us=offset, error_us=error)
         request = ExchangeRequest(
             protocol=PROTOCOL,
@@ -284,6 +292,23 @@ class Exchanger:
             (sent,),
         )
         return Report(int(str(waiting)), oldest if isinstance(oldest, int) else None, CLIENT)
+
+    def _untold(self, report: Report) -> Report | None:
+        """The report, unless it is what the server has heard last.
+
+        It is told again when another process may have told something else since: then the moment
+        that is stored is not ours. What is sent and perhaps not heard counts for nothing.
+        """
+        (noted,) = read_state(self._db, "verified_us")
+        if self._told == (report, noted):
+            return None
+        self._told = None
+        return report
+
+    def _heard(self, report: Report | None) -> None:
+        """An answer was stored: the server knows what it was told, now or before."""
+        known = report or (self._told[0] if self._told is not None else None)
+        self._told = None if known is None or self._noted_us is None else (known, self._noted_us)
 
     def _store(
         self,
@@ -371,8 +396,10 @@ class Exchanger:
         write_state(self._db, device=head.device, user=head.user, epoch=head.epoch)
         if not result.expected.issuperset(result.applied.differing):
             self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")
+        self._noted_us = None
         if not result.applied.differing:
-            write_state(self._db, verified_us=now_us + (best.offset_us if best else 0))
+            self._noted_us = now_us + (best.offset_us if best else 0)
+            write_state(self._db, verified_us=self._noted_us)
 
 
 def _not_taken(error: SyncError) -> bool:

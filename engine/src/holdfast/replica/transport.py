@@ -262,6 +262,8 @@ class HttpTransport:
         request = self._client.build_request(
             "POST", self._base + path, content=body, headers=headers, timeout=self._timeout
         )
+        if headers.get("content-encoding") == ENCODINGS[0]:
+            del request.headers["accept-encoding"]  # the answer comes the same way, unasked
         sent_us = self._now_us()
         with self._answered(request, deadline_ms=self._deadline_ms) as response:
             received_us = self._now_us()

@@ -1,8 +1,9 @@
 """One line in the log for each request, and one event for the observer.
 
 Knows: ASGI, request ids. Must not know: what a request asks for, or any value in it.
-The id comes from the caller's ``X-Request-Id`` when it is one (a proxy's, say), else it is made
-here; it goes back in the same header. Paths are logged as they are declared, so that their number
+The id comes from the caller's ``X-Request-Id`` when it is one (a proxy's, say), else it is the
+request's echo, else it is made here. It goes back in the same header, unless it is the echo, which
+goes back anyway. Paths are logged as they are declared, so that their number
 is bounded. What an endpoint knows of the request, it puts into the ``Notes``.
 """
 
@@ -19,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.core.limits import SLOW_REQUEST_MS
+from holdfast.protocol.version import ECHO_HEADER
 from holdfast.server.observe import Observer, Requested
 
 log = logging.getLogger("holdfast.server.access")
@@ -68,7 +70,10 @@ class _Watched:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
-        self._id = _request_id(Headers(scope=scope).getlist(REQUEST_ID_HEADER))
+        headers = Headers(scope=scope)
+        echo = _one_id(headers.getlist(ECHO_HEADER))
+        self._id = _one_id(headers.getlist(REQUEST_ID_HEADER)) or echo or secrets.token_hex(8)
+        self._told = self._id == echo
         self._notes = Notes()
         self._status = 0
         self._received = self._sent = 0
@@ -91,7 +96,8 @@ class _Watched:
     async def _give(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            MutableHeaders(scope=message)[REQUEST_ID_HEADER] = self._id
+            if not self._told:
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = self._id
         self._sent += len(message.get("body", b""))
         await self._send(message)
 
@@ -113,10 +119,9 @@ class _Watched:
         )
 
 
-def _request_id(given: Sequence[str]) -> str:
-    if len(given) == 1 and _ID.fullmatch(given[0]):
-        return given[0]
-    return secrets.token_hex(8)
+def _one_id(given: Sequence[str]) -> str:
+    """What a header says, if it says one thing that can be an id."""
+    return given[0] if len(given) == 1 and _ID.fullmatch(given[0]) else ""
 
 
 def _write(event: Requested, slow_ms: int) -> None:

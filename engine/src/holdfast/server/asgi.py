@@ -1,8 +1,8 @@
 """The server on HTTP: an ASGI app that can be mounted anywhere.
 
 Knows: routes, headers, statuses. Must not know: a database, merging, or how tokens are checked.
-Every answer carries the request's echo and is never stored; every answer that is not 2xx is JSON
-with a stable code. The service runs in worker threads: so many, and with so long a queue.
+Every answer carries the request's echo and is not to be stored; every answer that is not 2xx is
+JSON with a stable code. The service runs in worker threads: so many, and with so long a queue.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from holdfast.core.limits import (
 from holdfast.protocol.codec import RequestT, decode_request
 from holdfast.protocol.compression import unpack_bounded
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
-from holdfast.protocol.version import ECHO_HEADER, PROTOCOL
+from holdfast.protocol.version import CONTENT_TYPE, ECHO_HEADER, PROTOCOL
 from holdfast.server.access_log import AccessLog, Notes, notes_of
 from holdfast.server.answer import Lines, Streamed, error_response, json_response, line_headers
 from holdfast.server.api import Authenticator, ExchangeService
@@ -116,7 +116,10 @@ def asgi(
 
 
 def _finish(response: Response, echo: str) -> Response:
-    response.headers.setdefault("cache-control", "no-store")
+    if response.headers.get("content-type") != CONTENT_TYPE:
+        response.headers.setdefault("cache-control", "no-store")
+    # Lines answer a POST: without a word of ours no cache may keep them (RFC 9111, 3 and 9.3.3 of
+    # RFC 9110), and a small answer is half headers.
     if echo:
         response.headers[ECHO_HEADER] = echo
     return response
@@ -227,7 +230,7 @@ class _Shell:
         notes = notes_of(request.scope)
         packed = body_encoding(request.headers)
         pieces = await body.read(compressed=packed is not None)
-        encoding = answer_encoding(request.headers)
+        encoding = answer_encoding(request.headers, packed=packed)
 
         def begin() -> Lines:
             raw = b"".join(pieces)

@@ -74,8 +74,11 @@ def body_encoding(headers: Headers) -> Encoding | None:
     )
 
 
-def answer_encoding(headers: Headers) -> Encoding | None:
-    """How the answer may be compressed: the best that both ends have."""
+def answer_encoding(headers: Headers, *, packed: Encoding | None = None) -> Encoding | None:
+    """How the answer may be compressed: the best that both ends have. Who says nothing takes
+    anything (RFC 9110, 12.5.3), and can surely unpack what its own request is ``packed`` with."""
+    if "accept-encoding" not in headers:
+        return packed
     accepted = set()
     for part in ",".join(headers.getlist("accept-encoding")).lower().split(","):
         name, _, quality = part.partition(";")

@@ -29,6 +29,7 @@ from holdfast.protocol.messages import (
     ExchangeRequest,
     Head,
     Line,
+    Offset,
     Outcome,
     RangeAnswer,
     ScopeGrant,
@@ -220,12 +221,16 @@ class Service:
             nonlocal ingested
             principal = self._still(writer, asking)
             check_checkpoint(writer, self._store, request.checkpoint, principal)
-            device = writer.device(principal.device) or Device(principal.device, principal.user)
+            known = writer.device(principal.device)
+            device = known or Device(principal.device, principal.user)
             check_nonces(device, request.nonce)
             ensure_scopes(writer, _named(principal), self._random_bytes)
+            claimed = request.offset
+            if claimed is None and known is not None and not request.transactions:
+                claimed = Offset(known.offset_us, 0)  # told before, and there is nothing to correct
             offset_us = choose_offset(
-                None if request.offset is None else request.offset.us,
-                0 if request.offset is None else request.offset.error_us,
+                None if claimed is None else claimed.us,
+                0 if claimed is None else claimed.error_us,
                 device_now_us=request.now,
                 arrival_us=arrival_us,
             )
@@ -558,7 +563,7 @@ class Service:
 
 
 def _told(request: ExchangeRequest) -> dict[str, Any]:
-    """What a device tells of itself; an older one tells nothing."""
+    """What a device tells of itself: nothing, when nothing has changed."""
     report = request.report
     if report is None:
         return {}
