@@ -87,6 +87,8 @@ FILE_ABANDONED_S = 3600
 """What is left of a crash is removed when it is as old as this."""
 FILE_PIECE_BYTES = 256 * KIB
 """How much of a file is in memory at a time."""
+FILE_PIECES_AHEAD_MAX = 8
+"""Pieces of a file that have come and wait to be unpacked."""
 FILE_FETCH_BYTES_SOFT = 4 * MIB
 """Values that are read at a time from the database while a file is made."""
 FILES_AT_ONCE_MAX = 8

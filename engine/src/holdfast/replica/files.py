@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import queue
 import re
 import shutil
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -26,6 +28,7 @@ from holdfast.core.errors import FileRefused, Offline, ProtocolError, SyncError
 from holdfast.core.limits import (
     FILE_GAIN_BYTES_MIN,
     FILE_PIECE_BYTES,
+    FILE_PIECES_AHEAD_MAX,
     FILE_SPACE_SHARE,
     FILE_UNPACKED_BYTES_MAX,
 )
@@ -157,6 +160,49 @@ class Fetcher:
                     raise
 
 
+class _Unpacking:
+    """Unpacks what arrives on a thread of its own, so that the wire and the unpacking do not wait
+    for each other. What goes wrong is raised by a later ``feed``, or at the ``end``."""
+
+    def __init__(self, unpacker: Unpacker, target: BinaryIO) -> None:
+        self._unpacker = unpacker
+        self._target = target
+        self._pieces: queue.Queue[bytes | None] = queue.Queue(maxsize=FILE_PIECES_AHEAD_MAX)
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="holdfast-unpack", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while (piece := self._pieces.get()) is not None:
+                for out in self._unpacker.feed(piece):
+                    self._target.write(out)
+            return
+        except Exception as error:  # noqa: BLE001 - raised where the pieces come from
+            self._failure = error
+        while self._pieces.get() is not None:
+            pass  # whoever feeds it must never wait for nothing
+
+    def feed(self, piece: bytes) -> None:
+        self._told()
+        self._pieces.put(piece)
+
+    def end(self) -> None:
+        """All pieces are unpacked. Raises what went wrong."""
+        self.stop()
+        self._told()
+
+    def stop(self) -> None:
+        """Let go of the file; more than once is fine."""
+        if self._thread.is_alive():
+            self._pieces.put(None)
+            self._thread.join()
+
+    def _told(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
 class Arriving:
     """One file on its way: its bytes so far, their hash, and what they unpack to."""
 
@@ -171,11 +217,12 @@ class Arriving:
     def _begin(self) -> None:
         self.size = 0
         self._hash = hashlib.sha256()
+        self._unpacked.seek(0)
+        self._unpacked.truncate()
         # Any ratio: equal values in many rows shrink to almost nothing, and there is room on the
         # disk for what the offer says it unpacks to.
         self._unpacker = Unpacker(self._offer.encoding, bytes_max=self._offer.unpacked_bytes)
-        self._unpacked.seek(0)
-        self._unpacked.truncate()
+        self._unpacking = _Unpacking(self._unpacker, self._unpacked)
 
     def resume(self) -> None:
         """Take in again what is there from before."""
@@ -186,6 +233,7 @@ class Arriving:
     def restart(self) -> None:
         """The server sends it from its first byte."""
         self._part.truncate(0)
+        self._unpacking.stop()
         self._begin()
 
     def write(self, piece: bytes) -> None:
@@ -197,12 +245,12 @@ class Arriving:
         self.size += len(piece)
         if self.size > self._offer.bytes:
             raise ProtocolError("it is longer than was offered", code="too_large")
+        self._unpacking.feed(piece)
         self._hash.update(piece)
-        for out in self._unpacker.feed(piece):
-            self._unpacked.write(out)
 
     def finish(self) -> None:
         """Everything is there. Raises ``ProtocolError`` when it is not what was offered."""
+        self._unpacking.end()
         self._unpacker.finish()
         if self._hash.hexdigest() != self._offer.sha256:
             raise ProtocolError("its SHA-256 is another one", code="bad_encoding")
@@ -222,6 +270,7 @@ class Arriving:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._unpacking.stop()
         with suppress(OSError):  # a full disk has been told by the write that met it
             self._part.close()
         with suppress(OSError):

@@ -103,7 +103,7 @@ class Importer:
         """Take in one file; how many rows it has. Raises ``FileRefused`` when one does not fit."""
         known = self._members.holds(file.scope)
         copies = [
-            _Copy(self._db, table, f"{alias}.{quote(table.name)}", file.scope)
+            _Copy(self._db, table, f"{alias}.{quote(table.name)}", file)
             for table in self._schema.all_tables
         ]
         plain: list[_Copy] = []
@@ -176,13 +176,14 @@ class Importer:
 class _Copy:
     """The statements that copy one table of one file."""
 
-    def __init__(self, db: Connection, table: Table, source: str, scope: str) -> None:
+    def __init__(self, db: Connection, table: Table, source: str, file: SnapshotFile) -> None:
         self._db = db
         self._source = source
+        self._steps = file.steps[table.name]
         self._own = f"main.{quote(table.name)}"
         self._name = literal(table.name)
         self.table = table
-        self.scope = scope
+        self.scope = file.scope
 
     def finds_nothing(self) -> bool:
         """Whether the replica has no row of this table, neither shown nor known."""
@@ -227,24 +228,10 @@ class _Copy:
                 f"{rows_of}{member} ORDER BY f.rowid"
             ),
         )
-        for first, last, rows in self._steps():
+        for first, last, rows in self._steps:
             for sql in statements:
                 self._db.execute(sql, (first, last))
             told(rows)
-
-    def _steps(self) -> Iterator[tuple[int, int, int]]:
-        """Ranges of rowids: the first, the last, and how many rows are in it."""
-        after = -(2**63)
-        while True:
-            ((first, last, rows),) = self._db.execute(
-                f"SELECT min(n), max(n), count(*) FROM (SELECT rowid AS n FROM {self._source} "
-                f"WHERE rowid > ? ORDER BY rowid LIMIT {IMPORT_ROWS_PER_STEP})",
-                (after,),
-            )
-            if not (isinstance(first, int) and isinstance(last, int) and isinstance(rows, int)):
-                return
-            yield first, last, rows
-            after = last
 
     # --- rows that meet something ---------------------------------------------------------------
 
@@ -307,7 +294,7 @@ class _Copy:
     def sums(self, *, all_rows: bool) -> Iterator[tuple[int, int]]:
         """Count and sum of the hashes of rows that become members without being written."""
         member = "" if all_rows else f" AND f.rowid NOT IN {_NOT_JOINING}"
-        for first, last, _ in self._steps():
+        for first, last, _ in self._steps:
             ((count, hashes),) = self._db.execute(
                 f"SELECT count(*), group_concat(hex(f.holdfast_hash), '') FROM {self._source} AS f "
                 f"WHERE f.rowid BETWEEN ? AND ?{member}",

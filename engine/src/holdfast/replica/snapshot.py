@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +32,22 @@ _ABOUT = (
     "format", "epoch", "scope", "version", "count", "digest", "seal", "fingerprint", "generation",
 )  # fmt: skip
 _HEADER_BYTES = 20
+Step = tuple[int, int, int]
 _MODULUS = 1 << 128
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFile:
-    """A file that was looked at: the rows of ``scope`` at ``position``."""
+    """A file that was looked at: the rows of ``scope`` at ``position``.
+
+    ``steps``: by table, pieces of it to be read at a time: first and last rowid, and how many rows.
+    """
 
     path: Path
     scope: str
     position: Position
     rows: int
+    steps: Mapping[str, Sequence[Step]]
 
 
 def sum_of(hashes: bytes) -> int:
@@ -74,14 +79,14 @@ class SnapshotReader:
                 self._check_about(db, scope, position)
                 if db.execute("PRAGMA quick_check(1)") != [("ok",)]:
                     raise FileRefused("it is damaged")
-                digest = self._sum_up(db, on_rows)
+                digest, steps = self._sum_up(db, on_rows)
         except DatabaseFull:
             raise
         except (DatabaseError, ValueError, struct.error) as error:
             raise FileRefused(f"it cannot be read: {error}") from None
         if (digest.count, digest.hex) != (position.count, position.digest):
             raise FileRefused("its rows do not add up to the digest of its position")
-        return SnapshotFile(self._path, scope, position, digest.count)
+        return SnapshotFile(self._path, scope, position, digest.count, steps)
 
     def _open(self) -> Connection:
         db = self._driver.connect(
@@ -126,32 +131,40 @@ class SnapshotReader:
         if found != [expected]:
             raise FileRefused("it is of another scope, version, epoch or schema")
 
-    def _sum_up(self, db: Connection, on_rows: Callable[[int], None]) -> Digest:
-        """Look at each row's key, revision and hash; the digest of all."""
+    def _sum_up(
+        self, db: Connection, on_rows: Callable[[int], None]
+    ) -> tuple[Digest, dict[str, list[Step]]]:
+        """Look at each row's key, revision and hash; the digest of all, and the steps it took."""
         count, total = 0, 0
+        steps: dict[str, list[Step]] = {}
         for table in self._schema.all_tables:
+            taken = steps[table.name] = []
             sql = _look(table)
             after = -(2**63)
             while True:
-                ((last, rows, bad, hashes),) = db.execute(sql, (after,))
+                ((first, last, rows, bad, hashes),) = db.execute(sql, (after,))
                 if not rows:
                     break
-                if bad or not (isinstance(last, int) and isinstance(rows, int)):
+                if bad or not (
+                    isinstance(first, int) and isinstance(last, int) and isinstance(rows, int)
+                ):
                     raise FileRefused(f"rows of {table.name} are not under their own keys")
                 added = bytes.fromhex(str(hashes))
                 if len(added) != rows * HASH_BYTES:
                     raise FileRefused(f"hashes of {table.name} have another length")
                 total += sum_of(added)
                 count += rows
+                taken.append((first, last, rows))
                 after = last
                 on_rows(count)
                 if last == 2**63 - 1:
                     break
-        return Digest(count, total % _MODULUS)
+        return Digest(count, total % _MODULUS), steps
 
 
 def _look(table: Table) -> str:
-    """Of the rows behind a rowid (parameter): the last, how many, how many bad ones, hashes."""
+    """Of the rows behind a rowid (parameter): the first, the last, how many, how many bad ones,
+    hashes."""
     bad = (
         f"typeof(holdfast_key) <> 'text' OR holdfast_key IS NOT {key_sql(table)} "
         "OR typeof(holdfast_rev) <> 'integer' OR holdfast_rev NOT BETWEEN 1 AND "
@@ -159,7 +172,7 @@ def _look(table: Table) -> str:
         f"OR length(holdfast_hash) <> {HASH_BYTES}"
     )
     return (
-        "SELECT max(n), count(*), coalesce(sum(bad), 0), group_concat(hash, '') FROM ("
+        "SELECT min(n), max(n), count(*), coalesce(sum(bad), 0), group_concat(hash, '') FROM ("
         f"SELECT rowid AS n, hex(holdfast_hash) AS hash, {bad} AS bad FROM {quote(table.name)} "
         f"WHERE rowid > ? ORDER BY rowid LIMIT {IMPORT_ROWS_PER_STEP})"
     )

@@ -46,7 +46,8 @@ def snapshot(path: Path, scope: str, row: tuple[str, str, str]) -> SnapshotFile:
             )
         db.execute("INSERT INTO code VALUES (?, 1, ?, ?, ?, ?)", (row[0], hashed, *row))
         db.commit()
-    return SnapshotFile(path, scope, Position(1, 1, digest.hex, "s"), 1)
+    steps = {table.name: [(1, 1, 1)] if table.name == "code" else [] for table in SCHEMA.all_tables}
+    return SnapshotFile(path, scope, Position(1, 1, digest.hex, "s"), 1, steps)
 
 
 def position(scope: str, row: tuple[str, str, str]) -> Position:
