@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -79,6 +81,27 @@ def test_the_demo_is_filled_once_and_everybody_sees_their_store(tmp_path: Path) 
     assert first[0] > 5_000
 
 
+def test_a_large_demo_shows_how_far_it_is_and_can_be_interrupted(tmp_path: Path) -> None:
+    size = ["--demo-products", "9000", "--demo-movements", "9000"]
+    command = [sys.executable, "-m", "stockroom.cli", "serve", "--demo", "--port", "0", *size]
+    with subprocess.Popen(
+        [*command, "--database", str(tmp_path / "shop.db")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "FORCE_COLOR": "1", "TERM": "xterm"},
+    ) as serve:  # fmt: skip
+        assert serve.stderr is not None
+        said = ""
+        while "Writing it" not in said and (piece := serve.stderr.read(1)):
+            said += piece
+        serve.terminate()
+        out, rest = serve.communicate(timeout=60)
+    assert serve.returncode == 130, said + rest
+    assert "what was not whole is not there" in rest
+    assert "ready" not in out
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as db:
+        assert db.execute("SELECT count(*) FROM product").fetchone() == (0,)
+
+
 def test_pages_and_their_headers(tmp_path: Path) -> None:
     with serving(tmp_path) as server, client(server) as browser:
         for path in ("/", "/stock/some-product", "/index.html"):
@@ -113,6 +136,9 @@ def test_wrong_use(run: Run, tmp_path: Path) -> None:
     assert "the demo is for a SQLite file" in ran.err
     other = tmp_path / "other.db"
     other.write_text("no database, but long enough to look like something " * 40)
+    for wrong in (("--demo-products", "9"), ("--demo", "--demo-products", "9999999")):
+        assert run("serve", "--database", tmp_path / "new.db", *wrong).code == 2
+    assert not (tmp_path / "new.db").exists()
     ran = run("serve", "--database", other)
     assert ran.code == 1
     assert "Traceback" not in ran.err

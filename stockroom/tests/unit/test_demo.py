@@ -13,18 +13,29 @@ from holdfast import Replica
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server.assembly import open_server
 from holdfast.server.principal import Principal
-from stockroom.demo import check_digit, is_empty, load, make_demo
+from stockroom.demo import GOODS_MAX, Demo, Size, check_digit, is_empty, load, make_demo
 from stockroom.on_hand import check_stock
 from stockroom.rules import rules
 from stockroom.schema import KINDS, schema
+from stockroom.server.filling import Step, fill
 
 ENDS = date(2026, 3, 2)
 DEMO = make_demo(seed=1, ends=ENDS)
 
 
-def column(table: str, name: str) -> list[object]:
-    index = DEMO.columns[table].index(name)
-    return [row[index] for row in DEMO.rows[table]]
+def column(table: str, name: str, demo: Demo = DEMO) -> list[object]:
+    index = demo.columns[table].index(name)
+    return [row[index] for row in demo.rows[table]]
+
+
+def on_hand_of(demo: Demo) -> Counter[tuple[object, object]]:
+    fields = ("store_id", "product_id", "quantity")
+    on_hand: Counter[tuple[object, object]] = Counter()
+    for store, product, quantity in zip(
+        *(column("movement", f, demo) for f in fields), strict=True
+    ):
+        on_hand[store, product] += int(str(quantity))
+    return on_hand
 
 
 @pytest.mark.parametrize(
@@ -67,14 +78,59 @@ def test_what_a_shop_has() -> None:
 
 
 def test_stock_never_falls_below_zero_and_some_of_it_is_low() -> None:
-    fields = ("store_id", "product_id", "quantity")
-    on_hand: Counter[tuple[object, object]] = Counter()
-    for store, product, quantity in zip(*(column("movement", f) for f in fields), strict=True):
-        on_hand[store, product] += int(str(quantity))
+    on_hand = on_hand_of(DEMO)
     assert min(on_hand.values()) >= 0
     rules_of = zip(*(column("reorder_rule", f) for f in DEMO.columns["reorder_rule"]), strict=True)
     low = [on_hand[store, product] <= at for store, product, at, _ in rules_of]
     assert 0.01 < sum(low) / len(low) < 0.3
+
+
+@pytest.mark.parametrize(("products", "movements"), [(3_000, 9_001), (40, 700), (500, 3), (1, 1)])
+def test_a_demo_of_a_given_size(products: int, movements: int) -> None:
+    demo = make_demo(seed=1, ends=ENDS, size=Size(products=products, movements=movements))
+    assert len(demo.rows["product"]) == products
+    assert len(demo.rows["movement"]) == movements
+    for table, key in (("product", "sku"), ("product", "name"), ("barcode", "code")):
+        values = column(table, key, demo)
+        assert len(set(values)) == len(values)
+    assert min(on_hand_of(demo).values()) >= 0
+    ends_us = 1_000_000 * 86_400 * (ENDS.toordinal() - 719_163)
+    assert all(int(str(at)) < ends_us for at in column("movement", "occurred_at", demo))
+    sold = Counter(column("movement", "product_id", demo))
+    assert max(sold.values()) <= max(10, 0.2 * movements)
+
+
+def test_only_one_of_the_two_numbers() -> None:
+    assert len(make_demo(seed=1, ends=ENDS, size=Size(products=9)).rows["product"]) == 9
+    demo = make_demo(seed=1, ends=ENDS, size=Size(movements=1_000))
+    assert len(demo.rows["movement"]) == 1_000
+    assert demo.rows["product"] == DEMO.rows["product"]
+    assert GOODS_MAX > 150_000
+
+
+def test_a_demo_that_is_interrupted_has_never_been(tmp_path: Path) -> None:
+    database = tmp_path / "server.db"
+    size = Size(products=50, movements=400)
+    said: list[tuple[Step, int, int | None]] = []
+
+    def interrupted(step: Step, done: int, of: int | None) -> None:
+        said.append((step, done, of))
+        if step == "write":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(str(database), size, interrupted)
+    assert is_empty(database)
+    said.clear()
+    fill(str(database), size, lambda *told: said.append(told))
+    assert ("make", 400, 400) in said
+    assert said[-2][:1] == ("write",)
+    assert said[-2][1] == said[-2][2]
+    assert said[-1] == ("take_in", 0, None)
+    with open_server(schema, database, rules=rules) as server:
+        assert not server.service.poll_foreign_writes()
+    fill(str(database), Size(products=9), lambda *told: said.append(told))
+    assert said[-1] == ("take_in", 0, None)  # a shop that is there stays as it is
 
 
 def test_a_server_takes_it_in_and_a_device_has_all_of_it(tmp_path: Path) -> None:

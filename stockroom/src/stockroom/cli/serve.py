@@ -1,6 +1,6 @@
 """`stockroom serve`: the server and the web app, for a shop or for a look around.
 
-Knows: the command's options, and what is said when it is ready. Must not know: how it is served.
+Knows: the command's options, and what is said until it is ready. Must not know: how it is served.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import typer
 from holdfast.core.errors import HoldfastError
 from holdfast.core.limits import CODE_MINUTES
 from stockroom.cli import output
+from stockroom.cli.filling import Filling
+from stockroom.demo import GOODS_MAX, Size
 
 if TYPE_CHECKING:  # the server is a large import, for this command alone
     from stockroom.server.run import Welcome
@@ -29,6 +31,14 @@ def serve_command(
     demo: Annotated[
         bool, typer.Option("--demo", help="Fill an empty SQLite file with an invented retailer.")
     ] = False,
+    demo_products: Annotated[
+        int | None,
+        typer.Option(help="Products of the demo, to see how a large shop does.", min=1),
+    ] = None,
+    demo_movements: Annotated[
+        int | None,
+        typer.Option(help="Movements of the demo: 300000 take a minute or two.", min=1),
+    ] = None,
     web: Annotated[
         Path | None, typer.Option(help="The built web app; that of the checkout without it.")
     ] = None,
@@ -39,16 +49,27 @@ def serve_command(
     The very first start adds an admin and prints a one-time code to enrol the first device with.
     """
     from holdfast.cli.server_host import logs_to_stderr
+    from stockroom.server.filling import fill
     from stockroom.server.run import WEB_FOLDER, Options, run
 
+    size = _size(demo=demo, products=demo_products, movements=demo_movements)
+    options = Options(database=database, host=host, port=port, demo=demo, web=web or WEB_FOLDER)
     try:
         logs_to_stderr(log_level)
-        run(
-            Options(database=database, host=host, port=port, demo=demo, web=web or WEB_FOLDER),
-            ready=_tell,
-        )
+        if size is not None:
+            with Filling() as filling:
+                fill(database, size, filling.told)
+        run(options, ready=_tell)
     except HoldfastError as error:
         output.fail(error, as_json=False)
+
+
+def _size(*, demo: bool, products: int | None, movements: int | None) -> Size | None:
+    if not demo and (products is not None or movements is not None):
+        raise typer.BadParameter("a size is for --demo")
+    if products is not None and products > GOODS_MAX:
+        raise typer.BadParameter(f"the demo can make up {GOODS_MAX} products")
+    return Size(products=products, movements=movements) if demo else None
 
 
 def _tell(welcome: Welcome) -> None:

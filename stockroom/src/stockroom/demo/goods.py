@@ -1,6 +1,8 @@
 """Invented goods: what a shop for house and garden might sell, with codes nobody else uses.
 
 Knows: names, prices, suppliers and barcodes of the demo. Must not know: stock, or where rows go.
+A shop of any size: what goes beyond the first edition of everything comes in further ones, each
+named after a bird and a plant.
 Barcodes are EAN-13 in the ranges that GS1 leaves to a retailer's own use (20 to 29), with valid
 check digits: no scanner will ever read one of them on real goods.
 """
@@ -8,8 +10,12 @@ check digits: no scanner will ever read one of them on real goods.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, product
 from typing import Final
+
+from stockroom import ids
 
 CURRENCY: Final = "EUR"
 
@@ -97,10 +103,25 @@ FAMILIES: Final = (
 )  # fmt: skip
 
 
+BIRDS: Final = (
+    "Avocet", "Bittern", "Bunting", "Chaffinch", "Curlew", "Dipper", "Dunlin", "Egret", "Fieldfare",
+    "Goldcrest", "Goosander", "Heron", "Hoopoe", "Jackdaw", "Kestrel", "Kingfisher", "Lapwing",
+    "Linnet", "Merlin", "Nightjar", "Nuthatch", "Oriole", "Plover", "Redstart", "Sandpiper",
+    "Siskin", "Skylark", "Stonechat", "Swift", "Teal", "Turnstone", "Wagtail", "Waxwing", "Wren",
+)  # fmt: skip
+PLANTS: Final = (
+    "Alder", "Aster", "Bramble", "Bryony", "Campion", "Clover", "Cowslip", "Dogwood", "Elder",
+    "Fennel", "Foxglove", "Gorse", "Hawthorn", "Hazel", "Iris", "Juniper", "Larch", "Lupin",
+    "Mallow", "Myrtle", "Nettle", "Orchis", "Primrose", "Rowan", "Sedge", "Sorrel", "Tansy",
+    "Thistle", "Valerian", "Willow", "Yarrow", "Yew",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Good:
     """One product. ``price`` and ``cost`` in minor units; ``pack``: how it is delivered."""
 
+    id: str
     sku: str
     name: str
     category: str
@@ -121,32 +142,50 @@ def check_digit(digits: str) -> str:
     return str(-total % 10)
 
 
-def make_goods(rng: random.Random) -> list[Good]:
-    """All goods, in order of their families; one in ten has a second barcode (its outer pack)."""
+def make_goods(rng: random.Random, count: int | None = None) -> list[Good]:
+    """``count`` goods, or the first edition of everything; one in ten has a second barcode.
+
+    They come in order of their editions and families; the second barcode is that of the outer pack.
+    """
+    everything = islice(_sorts(), GOODS_MAX if count is not None else FIRST_EDITION)
     goods: list[Good] = []
-    for shelf, family in enumerate(FAMILIES):
-        for size, form in enumerate(family.forms):
-            for finish in family.finishes:
-                number = len(goods) + 1
-                price = family.price + size * family.step
-                codes = [_code(20, number)]
-                if rng.random() < 0.1:
-                    codes.append(_code(29, number))
-                goods.append(
-                    Good(
-                        sku=f"{family.code}-{number:03d}",
-                        name=f"{family.thing}, {form}, {finish}",
-                        category=family.category,
-                        supplier=family.supplier,
-                        price=price,
-                        cost=round(price * rng.uniform(0.42, 0.58)),
-                        unit=family.unit,
-                        pack=family.pack,
-                        shelf=f"{'ABCDEF'[shelf % 6]}{shelf // 6 + 1}-{size + 1}",
-                        barcodes=tuple(codes),
-                    )
-                )
+    for number, (shelf, family, size, name) in enumerate(islice(everything, count), start=1):
+        price = family.price + size * family.step
+        codes = [_code(20, number)]
+        if rng.random() < 0.1:
+            codes.append(_code(29, number))
+        sku = f"{family.code}-{number:03d}"
+        goods.append(
+            Good(
+                id=ids.product_id(sku),
+                sku=sku,
+                name=name,
+                category=family.category,
+                supplier=family.supplier,
+                price=price,
+                cost=round(price * rng.uniform(0.42, 0.58)),
+                unit=family.unit,
+                pack=family.pack,
+                shelf=f"{'ABCDEF'[shelf % 6]}{shelf // 6 + 1}-{size + 1}",
+                barcodes=tuple(codes),
+            )
+        )
     return goods
+
+
+def _sorts() -> Iterator[tuple[int, Family, int, str]]:
+    """Every good there can be: number of its family, family, number of its form, name."""
+    editions = ("", *(f", {bird} and {plant}" for plant, bird in product(PLANTS, BIRDS)))
+    for edition in editions:
+        for shelf, family in enumerate(FAMILIES):
+            for size, form in enumerate(family.forms):
+                for finish in family.finishes:
+                    yield shelf, family, size, f"{family.thing}, {form}, {finish}{edition}"
+
+
+FIRST_EDITION: Final = sum(len(family.forms) * len(family.finishes) for family in FAMILIES)
+GOODS_MAX: Final = FIRST_EDITION * (1 + len(BIRDS) * len(PLANTS))
+"""How many goods there can be; no two have one name."""
 
 
 def _code(prefix: int, number: int) -> str:

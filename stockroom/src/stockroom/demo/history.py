@@ -2,19 +2,22 @@
 
 Knows: how stock of the demo moves. Must not know: how rows are stored or synced.
 All of it comes from one seed and the day it ends on; nothing of it is about real people or goods.
+A demo of a given size has exactly so many movements: each store gets its share, a third of it to
+begin with, and each day as much of the rest as its weekday takes.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from itertools import accumulate
 from typing import Final
 
 from stockroom import ids
-from stockroom.demo.goods import CURRENCY, SUPPLIERS, Good, make_goods
-from stockroom.schema import FIRST_LOCATION_NAME
+from stockroom.demo.goods import Good
 from stockroom.stock import Movement
 
 DAYS: Final = 120
@@ -40,6 +43,12 @@ _SALES_BY_WEEKDAY: Final = (0.7, 0.7, 0.8, 0.9, 1.2, 1.9, 0.0)
 
 _DELIVERY_WEEKDAYS: Final = (1, 3)
 _SALES_A_DAY: Final = 34
+REORDER_AT_MIN: Final = 2
+_UNLOADING_MINUTES: Final = 200
+_SHARE_MAX: Final = 0.05
+"""In a demo of a given size: what one product can have of a store's sales."""
+_OPENINGS: Final = 3
+"""In a demo of a given size, one in so many movements is the opening stock of a product."""
 _MISHAPS: Final = (
     ("damage", "broken in the shop", 0.5),
     ("theft", "missing from the shelf", 0.2),
@@ -47,22 +56,15 @@ _MISHAPS: Final = (
     ("found", "found in the stock room", 0.15),
 )
 
-Cell = str | int | None
-Row = tuple[Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """Rows of each table, in the order of ``columns``; parents come before children."""
-
-    columns: dict[str, tuple[str, ...]]
-    rows: dict[str, list[Row]]
+Told = Callable[[int], None]
+"""Hears how many movements there are so far."""
 
 
 @dataclass(slots=True)
-class _Shelf:
+class Shelf:
     """One product at one store, while its months are made."""
 
+    number: int
     good: Good
     weight: float
     reorder_at: int = 0
@@ -72,96 +74,156 @@ class _Shelf:
 
 
 @dataclass(slots=True)
-class _Store:
+class Store:
+    """``sales``: on an ordinary day. ``target``: how many movements it is to have, if set."""
+
     id: str
-    busy: float
-    shelves: list[_Shelf]
+    shelves: list[Shelf]
+    sales: float
+    target: int | None = None
     movements: list[Movement] = field(default_factory=list)
     deliveries: int = 0
+    low: set[int] = field(default_factory=set)
+    open_orders: set[int] = field(default_factory=set)
+    shares: list[float] = field(default_factory=list)
 
     @property
     def people(self) -> list[str]:
         own = int(self.id) - 1
         return [PEOPLE[own][0], PEOPLE[own + 3][0]]
 
+    @property
+    def missing(self) -> int:
+        return 0 if self.target is None else self.target - len(self.movements)
 
-def make_demo(*, seed: int, ends: date, days: int = DAYS) -> Demo:
-    """The whole history of ``days`` days, the last of them the day before ``ends``."""
-    rng = random.Random(f"{seed}/demo")
-    goods = make_goods(rng)
-    stores = [_open(store, busy, goods, rng) for store, _, busy in STORES]
+    @property
+    def is_full(self) -> bool:
+        return self.target is not None and self.missing <= 0
+
+
+def keep_shops(
+    goods: list[Good],
+    rng: random.Random,
+    *,
+    ends: date,
+    days: int = DAYS,
+    movements: int | None = None,
+    told: Told = lambda _count: None,
+) -> list[Store]:
+    """The history of ``days`` days of all stores, the last of them the day before ``ends``."""
+    busy = sum(share for _, _, share in STORES)
+    stores = []
+    left = movements
+    for number, (name, _, share) in enumerate(STORES):
+        if movements is None or left is None:
+            stores.append(_open(name, share * _SALES_A_DAY, goods, rng))
+            continue
+        target = left if number == len(STORES) - 1 else round(movements * share / busy)
+        left -= target
+        count = min(len(goods), target, max(1, target // _OPENINGS))
+        carried = rng.sample(goods, count)
+        sales = (target - len(carried)) / (days * sum(_SALES_BY_WEEKDAY) / 7)
+        stores.append(_open(name, sales, carried, rng, target))
+    done = 0
     for store in stores:
-        _keep_shop(store, rng, ends=ends, days=days)
-    return _rows(goods, stores)
+        _keep_shop(store, rng, ends=ends, days=days, told=partial(_told_after, told, done))
+        done += len(store.movements)
+    return stores
 
 
-def _open(store: str, busy: float, goods: list[Good], rng: random.Random) -> _Store:
+def _told_after(told: Told, before: int, count: int) -> None:
+    told(before + count)
+
+
+def _open(
+    store: str, sales: float, goods: list[Good], rng: random.Random, target: int | None = None
+) -> Store:
     shelves = []
-    for good in goods:
+    for number, good in enumerate(goods):
         # A few goods make most of the sales, others hardly move.
         weight = rng.paretovariate(1.1) * 600 / (good.price + 300)
-        shelves.append(_Shelf(good=good, weight=weight))
+        shelves.append(Shelf(number=number, good=good, weight=weight))
     total = sum(shelf.weight for shelf in shelves)
+    most = total if target is None else total * _SHARE_MAX
     for shelf in shelves:
-        shelf.weight /= total
-        daily = shelf.weight * busy * _SALES_A_DAY * 1.6
-        shelf.reorder_at = max(2, round(daily * 4))
+        shelf.weight = min(shelf.weight, most) / total
+        daily = shelf.weight * sales * 1.6
+        shelf.reorder_at = max(REORDER_AT_MIN, round(daily * 4))
         shelf.order_up_to = max(shelf.good.pack, round(daily * 16))
-    return _Store(id=store, busy=busy, shelves=shelves)
+    shares = list(accumulate(shelf.weight for shelf in shelves))
+    return Store(id=store, shelves=shelves, sales=sales, target=target, shares=shares)
 
 
-def _keep_shop(store: _Store, rng: random.Random, *, ends: date, days: int) -> None:
+def _keep_shop(store: Store, rng: random.Random, *, ends: date, days: int, told: Told) -> None:
     first = ends - timedelta(days=days)
     for shelf in store.shelves:
         quantity = rng.randint(shelf.reorder_at, shelf.order_up_to + shelf.good.pack)
         _move(store, shelf, rng, _at(first, 7 * 60, rng), quantity=quantity, kind="opening")
+    rhythm = [_SALES_BY_WEEKDAY[(first + timedelta(days=n)).weekday()] for n in range(days)]
     for number in range(days):
         day = first + timedelta(days=number)
+        # What is still missing of a set number is spread over the days that are left.
+        rest = sum(rhythm[number:])
+        quota = round(store.missing * rhythm[number] / rest) if rest else 0
+        wanted = len(store.movements) + quota
         if day.weekday() in _DELIVERY_WEEKDAYS:
             _receive(store, rng, day)
-        _sell(store, rng, day)
-        if rng.random() < 0.35 and day.weekday() != 6:
+        _sell(store, rng, day, wanted - len(store.movements))
+        if rng.random() < 0.35 and day.weekday() != 6 and not store.is_full:
             _mishap(store, rng, day)
-        for shelf in store.shelves:
+        for at in sorted(store.low):
             # Somebody forgets to order now and then: that is what the low-stock list is for.
-            if shelf.on_hand + shelf.ordered <= shelf.reorder_at and rng.random() < 0.8:
+            if rng.random() < 0.8:
+                shelf = store.shelves[at]
                 packs = -(-(shelf.order_up_to - shelf.on_hand) // shelf.good.pack)
                 shelf.ordered = packs * shelf.good.pack
+                store.low.discard(at)
+                store.open_orders.add(at)
+        told(len(store.movements))
 
 
-def _receive(store: _Store, rng: random.Random, day: date) -> None:
-    supplied = {shelf.good.supplier for shelf in store.shelves if shelf.ordered}
-    for supplier in sorted(supplied):
+def _receive(store: Store, rng: random.Random, day: date) -> None:
+    orders: dict[int, list[Shelf]] = {}
+    for number in sorted(store.open_orders):
+        shelf = store.shelves[number]
+        orders.setdefault(shelf.good.supplier, []).append(shelf)
+    for supplier in sorted(orders):
         if rng.random() < 0.25:
             continue  # comes next time
         store.deliveries += 1
         document = f"DN-{store.id}{supplier + 1}-{store.deliveries:04d}"
         minute = rng.randint(8 * 60, 11 * 60)
-        for shelf in store.shelves:
-            if shelf.good.supplier == supplier and shelf.ordered:
-                minute += 1
-                _move(
-                    store, shelf, rng, _at(day, minute, rng),
-                    quantity=shelf.ordered, kind="receive", document=document,
-                )  # fmt: skip
-                shelf.ordered = 0
+        for number, shelf in enumerate(orders[supplier], start=1):
+            if store.is_full:
+                return
+            quantity, shelf.ordered = shelf.ordered, 0
+            store.open_orders.discard(shelf.number)
+            at = _at(day, minute + min(number, _UNLOADING_MINUTES), rng)
+            _move(store, shelf, rng, at, quantity=quantity, kind="receive", document=document)
 
 
-def _sell(store: _Store, rng: random.Random, day: date) -> None:
-    sales = round(_SALES_A_DAY * store.busy * _SALES_BY_WEEKDAY[day.weekday()])
-    chosen = rng.choices(store.shelves, [shelf.weight for shelf in store.shelves], k=sales)
-    for shelf in chosen:
+def _sell(store: Store, rng: random.Random, day: date, quota: int) -> None:
+    if not store.shelves:
+        return
+    ordinary = round(store.sales * _SALES_BY_WEEKDAY[day.weekday()])
+    sales = ordinary if store.target is None else max(0, quota)
+    for shelf in rng.choices(store.shelves, cum_weights=store.shares, k=sales):
+        if store.is_full:
+            return
         quantity = min(shelf.on_hand, rng.choice((1, 1, 1, 2, 2, 3, 4)))
         if quantity < 1:
+            if store.target is not None:  # a large shop has a van that fetches what is asked for
+                at = _at(day, 8 * 60, rng)
+                _move(store, shelf, rng, at, quantity=shelf.good.pack, kind="receive")
             continue
         minute = rng.randint(9 * 60, 18 * 60)
         _move(store, shelf, rng, _at(day, minute, rng), quantity=-quantity, kind="sale")
-        if rng.random() < 0.02:
+        if rng.random() < 0.02 and not store.is_full:
             at = _at(day, minute + 45, rng)
             _move(store, shelf, rng, at, quantity=quantity, kind="customer_return")
 
 
-def _mishap(store: _Store, rng: random.Random, day: date) -> None:
+def _mishap(store: Store, rng: random.Random, day: date) -> None:
     kind, reason, _ = rng.choices(_MISHAPS, [share for _, _, share in _MISHAPS])[0]
     shelf = rng.choice(store.shelves)
     quantity = 1 if kind == "found" else -min(shelf.on_hand, rng.randint(1, 3))
@@ -177,8 +239,8 @@ def _at(day: date, minute: int, rng: random.Random) -> datetime:
 
 
 def _move(
-    store: _Store,
-    shelf: _Shelf,
+    store: Store,
+    shelf: Shelf,
     rng: random.Random,
     at: datetime,
     *,
@@ -189,10 +251,14 @@ def _move(
 ) -> None:
     now_us = int(at.timestamp()) * 1_000_000
     shelf.on_hand += quantity
+    if shelf.on_hand + shelf.ordered <= shelf.reorder_at:
+        store.low.add(shelf.number)
+    else:
+        store.low.discard(shelf.number)
     store.movements.append(
         Movement(
             id=ids.new_id(now_us, rng.randbytes),
-            product_id=ids.product_id(shelf.good.sku),
+            product_id=shelf.good.id,
             location_id=ids.first_location_id(store.id),
             store_id=store.id,
             quantity=quantity,
@@ -206,58 +272,3 @@ def _move(
             occurred_at=now_us,
         )
     )
-
-
-def _rows(goods: list[Good], stores: list[_Store]) -> Demo:
-    columns: dict[str, tuple[str, ...]] = {
-        "store": ("id", "name"),
-        "location": ("id", "store_id", "name"),
-        "supplier": ("id", "name", "contact"),
-        "category": ("id", "name"),
-        "product": (
-            "id", "sku", "name", "shelf", "price", "cost", "currency", "unit", "supplier_id",
-            "category_id",
-        ),
-        "barcode": ("code", "product_id"),
-        "reorder_rule": ("store_id", "product_id", "reorder_at", "order_up_to"),
-        "employee": ("id", "name", "role"),
-        "movement": (
-            "id", "product_id", "location_id", "store_id", "quantity", "kind", "reason",
-            "document", "person", "device", "occurred_at", "note", "reverses",
-        ),
-    }  # fmt: skip
-    rows: dict[str, list[Row]] = {
-        "store": [(store, name) for store, name, _ in STORES],
-        "location": [
-            (ids.first_location_id(store), store, FIRST_LOCATION_NAME) for store, _, _ in STORES
-        ],
-        "supplier": [(ids.supplier_id(name), name, contact) for name, contact in SUPPLIERS],
-        "category": [
-            (ids.category_id(name), name) for name in sorted({good.category for good in goods})
-        ],
-        "product": [
-            (
-                ids.product_id(good.sku), good.sku, good.name, good.shelf, good.price, good.cost,
-                CURRENCY, good.unit, ids.supplier_id(SUPPLIERS[good.supplier][0]),
-                ids.category_id(good.category),
-            )
-            for good in goods
-        ],
-        "barcode": [
-            (code, ids.product_id(good.sku)) for good in goods for code in good.barcodes
-        ],
-        "reorder_rule": [
-            (store.id, ids.product_id(shelf.good.sku), shelf.reorder_at, shelf.order_up_to)
-            for store in stores
-            for shelf in store.shelves
-        ],
-        "employee": [(ids.employee_id(name), name, role) for name, role in PEOPLE],
-        "movement": list(_in_order(stores)),
-    }  # fmt: skip
-    return Demo(columns, rows)
-
-
-def _in_order(stores: list[_Store]) -> Iterator[Row]:
-    movements = [movement for store in stores for movement in store.movements]
-    for movement in sorted(movements, key=lambda one: (one.occurred_at, one.id)):
-        yield movement.values  # type: ignore[misc]

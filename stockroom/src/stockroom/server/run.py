@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from holdfast.core.errors import UsageError
 from holdfast.server.assembly import Server, open_server
 from holdfast.server.cookies import TokenCookies
 from holdfast.server.run import collect_rarely
 from holdfast.server.run import serve as serve_app
-from stockroom.demo import is_empty, load, make_demo
 from stockroom.rules import rules
 from stockroom.schema import schema
 from stockroom.server import people
@@ -26,12 +23,11 @@ from stockroom.server.web import WebApp
 
 WEB_FOLDER: Final = Path(__file__).resolve().parents[3] / "web" / "dist"
 """Where the build of the web app lies in a checkout."""
-DEMO_SEED: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`database`: a file of SQLite, or `postgresql://...`; `demo`: fill it when it is empty."""
+    """`database`: a file of SQLite, or `postgresql://...`; `demo`: its people may sign in."""
 
     database: str
     host: str = "127.0.0.1"
@@ -52,8 +48,6 @@ class Welcome:
 
 def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
     """Serve until SIGTERM or SIGINT. Raises `UsageError`, `DatabaseError` or `SchemaError`."""
-    if options.demo:
-        _fill(options.database)
     with open_server(schema, options.database, rules=rules) as server:
         code, sign_in = _first_people(server, demo=options.demo)
         web = WebApp(options.web)
@@ -76,15 +70,6 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         pages = scope["type"] == "http" and not scope["path"].startswith("/v1/")
         await (self._web if pages else self._api)(scope, receive, send)
-
-
-def _fill(database: str) -> None:
-    """The demo, if there is nothing yet. It is written before the server opens its doors."""
-    if "://" in database:
-        raise UsageError("the demo is for a SQLite file", code="bad_option")
-    open_server(schema, database, rules=rules).close()
-    if is_empty(Path(database)):
-        load(make_demo(seed=DEMO_SEED, ends=datetime.now(UTC).date()), Path(database))
 
 
 def _first_people(server: Server, *, demo: bool) -> tuple[str | None, tuple[str, str] | None]:

@@ -1,0 +1,71 @@
+"""The bar that is shown while a demo is made; Ctrl-C or SIGTERM ends it in order, with 130.
+
+Knows: Rich and signals. Must not know: what a demo is made of.
+A small demo is there before anybody would read a bar: it appears after half a second.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from stockroom.cli import output
+
+if TYPE_CHECKING:
+    from stockroom.server.filling import Step
+
+_WORDS: Final = {"make": "Making up a shop", "write": "Writing it", "take_in": "Taking it in"}
+_QUIET_S: Final = 0.5
+
+
+class Filling:
+    """Shows progress for as long as it is entered."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._bar: Progress | None = None
+        self._step: Step | None = None
+        self._before = signal.getsignal(signal.SIGTERM)
+
+    def __enter__(self) -> Self:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+        if self._bar is not None:
+            if kind is None:
+                self._finish()
+            self._bar.stop()
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            output.errors.print("Interrupted; what was not whole is not there.")
+            raise typer.Exit(130)
+
+    def told(self, step: Step, done: int, of: int | None) -> None:
+        """How far a step is."""
+        if self._bar is None:
+            if time.monotonic() - self._began < _QUIET_S:
+                return
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=output.errors,
+            )
+            self._bar.start()
+        if step != self._step:
+            self._finish()
+            self._step = step
+            self._bar.add_task(_WORDS[step], total=of)
+        self._bar.update(self._bar.task_ids[-1], completed=done)
+
+    def _finish(self) -> None:
+        if self._bar is not None and self._bar.task_ids:
+            last = self._bar.tasks[-1]
+            total = last.total if last.total is not None else 1
+            self._bar.update(last.id, total=total, completed=total)
