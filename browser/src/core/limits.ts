@@ -46,6 +46,9 @@ export const LOG_NOTES_MAX = 100_000;
 /** Notes after which the log is sealed before somebody looks at what is pending. */
 export const LOG_NOTES_SHOWN = 1_000;
 
+/** Of SQLite's log file, after what it held is in the database. */
+export const LOG_BYTES_KEPT = 32 * MIB;
+
 // Time
 export const CONNECT_TIMEOUT_MS = 10_000;
 export const READ_TIMEOUT_MS = 60_000;

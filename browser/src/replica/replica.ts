@@ -29,7 +29,7 @@ import { Runner } from "./runner.js";
 import { mark, seal, sealLong } from "./seal.js";
 import { hasWork, type Known, readStatus, type Status, UNKNOWN } from "./status.js";
 import type { Transport } from "./transport.js";
-import { Turns } from "./turns.js";
+import { breathe, Turns } from "./turns.js";
 import { Verifier, type VerifyReport } from "./verify.js";
 import { signalOf, transition } from "../core/connectivity.js";
 
@@ -72,6 +72,7 @@ export interface SyncReport {
 }
 
 const REQUESTS_KEPT_US = 3_600_000_000;
+const REQUESTS_FORGOTTEN_EVERY_US = 300_000_000;
 
 export class Replica {
   readonly #options: ReplicaOptions;
@@ -86,6 +87,9 @@ export class Replica {
   #runner: Runner | null = null;
   #known: Known = UNKNOWN;
   #persisted: boolean | null = null;
+  #isChanged = false;
+  #isTelling = false;
+  #forgotAtUs = 0;
   #closed = false;
 
   /** Open a replica, or make one. Throws `ReplicaError`, `SchemaError` or `DatabaseError`; opening
@@ -161,7 +165,6 @@ export class Replica {
         return result;
       } catch (error) {
         connection.rollback();
-        connection.takeChanged();
         throw error;
       } finally {
         open = false;
@@ -389,19 +392,14 @@ export class Replica {
     return this.#take(() => {
       const done = once === undefined ? null : this.#answered(once);
       if (done !== null) return done;
-      try {
-        const result = this.#database.connection.transaction(() => {
-          const answer = work();
-          if (once !== undefined) this.#note(once, answer);
-          mark(this.#database, this.#host);
-          return answer;
-        });
-        this.#committed(true);
-        return result;
-      } catch (error) {
-        this.#database.connection.takeChanged();
-        throw error;
-      }
+      const result = this.#database.connection.transaction(() => {
+        const answer = work();
+        if (once !== undefined) this.#note(once, answer);
+        mark(this.#database, this.#host);
+        return answer;
+      });
+      this.#committed(true);
+      return result;
     });
   }
 
@@ -429,14 +427,18 @@ export class Replica {
   }
 
   #note(once: string, answer: readonly QueryResult[]): void {
-    const nowUs = BigInt(this.#host.nowUs());
+    const nowUs = this.#host.nowUs();
     const { connection } = this.#database;
-    connection.execute("DELETE FROM holdfast_request WHERE at < ?", [
-      nowUs - BigInt(REQUESTS_KEPT_US),
-    ]);
+    // Now and then: it reads them all.
+    if (Math.abs(nowUs - this.#forgotAtUs) > REQUESTS_FORGOTTEN_EVERY_US) {
+      this.#forgotAtUs = nowUs;
+      connection.execute("DELETE FROM holdfast_request WHERE at < ?", [
+        BigInt(nowUs - REQUESTS_KEPT_US),
+      ]);
+    }
     connection.execute("INSERT INTO holdfast_request (id, at, answer) VALUES (?, ?, ?)", [
       once,
-      nowUs,
+      BigInt(nowUs),
       resultToJson(answer),
     ]);
   }
@@ -455,10 +457,7 @@ export class Replica {
   #committed(local: boolean): void {
     if (this.#closed) return;
     if (local) this.#runner?.send({ type: "local_write" });
-    // In a turn of its own: what is told must not be in the middle of somebody's transaction.
-    void this.#turns.take(() => {
-      if (!this.#closed) this.#live.committed();
-    });
+    this.#isChanged = true;
     this.#tell();
   }
 
@@ -467,13 +466,25 @@ export class Replica {
     this.#tell();
   }
 
+  /**
+   * Tell live queries and watchers, soon and once for all that happens until then: whoever wrote has
+   * its answer first, and a burst of commits does not run every query for each of them. In a turn of
+   * its own: what is told must not be in the middle of somebody's transaction.
+   */
   #tell(): void {
-    if (this.#watchers.size === 0) return;
-    void this.#turns.take(() => {
-      if (this.#closed) return;
-      const status = this.#status();
-      for (const watcher of [...this.#watchers]) watcher(status);
-    });
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    void breathe().then(() =>
+      this.#turns.take(() => {
+        this.#isTelling = false;
+        if (this.#closed) return;
+        if (this.#isChanged) this.#live.committed();
+        this.#isChanged = false;
+        if (this.#watchers.size === 0) return;
+        const status = this.#status();
+        for (const watcher of [...this.#watchers]) watcher(status);
+      }),
+    );
   }
 
   #status(): Status {

@@ -45,10 +45,19 @@ export interface Columns {
   readonly rows: readonly Row[];
 }
 
+/** What a statement does: whether it only reads, and the tables it reads, through views too. */
+export interface Inspected {
+  readonly readOnly: boolean;
+  readonly tables: readonly string[];
+}
+
+const CHANGES_SCHEMA = /^\s*(?:create|drop|alter)\b/i;
+
 export class Connection {
   readonly #sqlite: Sqlite3Static;
   readonly #db: Database;
   readonly #statements = new Map<string, PreparedStatement>();
+  readonly #inspected = new Map<string, Inspected>();
   #read: Set<string> | null = null;
   #changed = new Set<string>();
 
@@ -95,6 +104,7 @@ export class Connection {
 
   /** Run several statements without parameters. */
   script(sql: string): void {
+    this.#inspected.clear();
     try {
       this.#db.exec(sql);
     } catch (error) {
@@ -102,8 +112,18 @@ export class Connection {
     }
   }
 
-  /** Whether a statement only reads; and the tables it reads, through views too. */
-  inspect(sql: string): { readonly readOnly: boolean; readonly tables: readonly string[] } {
+  /** Look at a statement without running it. It is remembered: the engine's views are long, and an
+   * app asks the same again and again. */
+  inspect(sql: string): Inspected {
+    const known = this.#inspected.get(sql);
+    if (known !== undefined) return known;
+    const found = this.#inspect(sql);
+    if (this.#inspected.size >= STATEMENTS_MAX) this.#inspected.clear();
+    this.#inspected.set(sql, found);
+    return found;
+  }
+
+  #inspect(sql: string): Inspected {
     const { capi } = this.#sqlite;
     const read = new Set<string>();
     this.#read = read;
@@ -185,6 +205,7 @@ export class Connection {
   }
 
   #prepare(sql: string): PreparedStatement {
+    if (CHANGES_SCHEMA.test(sql)) this.#inspected.clear();
     const known = this.#statements.get(sql);
     if (known !== undefined) {
       this.#statements.delete(sql); // to the end: the least recently used goes first

@@ -218,6 +218,31 @@ describe("a replica in TypeScript and one in Python, at a real server", () => {
     expect(seen).toEqual([9, 50]);
   });
 
+  test("whoever writes has the answer first; a burst of writes is told of once", async () => {
+    const ours = await replica();
+    const seen: unknown[] = [];
+    await ours.subscribe(
+      "SELECT count(*) FROM stock",
+      [],
+      ({ rows }) => void seen.push(rows[0]?.[0]),
+    );
+    const names = ["apple", "pear", "plum", "quince"];
+    const sql = "INSERT INTO stock (sku, name, on_hand) VALUES (?, ?, 1)";
+    const written = names.map(async (name) => {
+      await ours.write([{ sql, params: [name, name] }]);
+      seen.push(name);
+    });
+    await Promise.all(written);
+    await until(() => Promise.resolve(seen.includes(4)));
+    expect(seen).toEqual([0, ...names, 4]);
+    // What fails in between takes nothing away from what is to be told.
+    const good = ours.write([{ sql, params: ["fig", "Fig"] }]);
+    const bad = ours.write([{ sql, params: ["fig", "Fig"] }]);
+    await good;
+    await expect(bad).rejects.toThrow();
+    await until(() => Promise.resolve(seen.at(-1) === 5));
+  });
+
   test("a captive portal's page is not believed, and a wrong token asks to sign in", async () => {
     const proxy = await Proxy.before(server);
     open.push(proxy);

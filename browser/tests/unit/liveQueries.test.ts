@@ -23,3 +23,19 @@ test.each([
   expect(told).toEqual([0, 1]);
   close();
 });
+
+test("what a statement reads is remembered until the schema changes", async () => {
+  const { connection, close } = await openMemory();
+  connection.script(
+    "CREATE TABLE one (a); CREATE TABLE two (a); CREATE VIEW v AS SELECT a FROM one",
+  );
+  const sql = "SELECT a FROM v";
+  const tables = (): readonly string[] => [...connection.inspect(sql).tables].sort();
+  expect(tables()).toEqual(["one", "v"]);
+  expect(connection.inspect(sql)).toBe(connection.inspect(sql));
+  connection.execute("DROP VIEW v");
+  connection.execute("CREATE VIEW v AS SELECT a FROM two");
+  expect(tables()).toEqual(["two", "v"]);
+  expect(connection.inspect("DELETE FROM one").readOnly).toBe(false);
+  close();
+});
