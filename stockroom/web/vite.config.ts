@@ -15,7 +15,13 @@ export default defineConfig({
   },
   // SQLite finds its WASM file beside itself; a bundle of it in development would lose it.
   optimizeDeps: { exclude: ["@sqlite.org/sqlite-wasm"] },
-  worker: { format: "es" },
+  worker: {
+    format: "es",
+    // SQLite's own script apart from ours: a new version of the app is not a new version of it.
+    rolldownOptions: {
+      output: { codeSplitting: { groups: [{ name: "sqlite", test: /sqlite-wasm/ }] } },
+    },
+  },
   build: { target: "es2023", sourcemap: false, assetsInlineLimit: 0 },
   server: {
     fs: { allow: [here("../..")] },

@@ -1,7 +1,14 @@
+import { fileURLToPath } from "node:url";
+
 import { defineConfig } from "vitest/config";
 
 // Each file has a server and browsers of its own; two cores are shared with them.
 export default defineConfig({
+  resolve: {
+    alias: {
+      "@holdfast/browser": fileURLToPath(new URL("../../browser/src/index.ts", import.meta.url)),
+    },
+  },
   test: {
     include: ["tests/**/*.test.ts"],
     fileParallelism: false,

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 WEB = Path(__file__).resolve().parents[2] / "web"
-STORIES = sorted(path.name for path in (WEB / "tests" / "e2e").glob("*.test.ts"))
+TESTS = WEB / "tests"
+STORIES = sorted(path.relative_to(TESTS).as_posix() for path in TESTS.glob("*/*.test.ts"))
 
 pytestmark = pytest.mark.acceptance
 
@@ -25,7 +26,7 @@ def test_in_a_browser(story: str) -> None:
     if not (WEB / "dist" / "index.html").is_file():
         pytest.skip("the web app is not built (make web)")
     done = subprocess.run(
-        ["node", "node_modules/vitest/vitest.mjs", "run", f"tests/e2e/{story}"],
+        ["node", "node_modules/vitest/vitest.mjs", "run", f"tests/{story}"],
         cwd=WEB, env={**os.environ, "NO_COLOR": "1", "STOCKROOM_PYTHON": sys.executable},
         capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip

@@ -10,6 +10,7 @@ import { type AppRow, type AppValue, UsageError } from "@holdfast/browser";
 import { productId } from "./ids.js";
 import { type Question, text, whole } from "./live.svelte.js";
 import { replica } from "./replica.js";
+import { beginnings, vocabulary } from "./words.js";
 
 /** `price` and `cost` in minor units of `currency`. */
 export interface Product {
@@ -81,29 +82,69 @@ export function stretch(store: string, from: number, count: number): Question {
   };
 }
 
-/** What is typed as the index understands it: beginnings of words, all of them, in any order. */
-export function wordsOf(typed: string): string {
-  return typed
-    .split(/\s+/)
-    .filter((word) => /[\p{L}\p{N}]/u.test(word))
-    .map((word) => `"${word.replaceAll('"', "")}"*`)
-    .join(" ");
+/** Text that sorts behind everything that begins with `?3`: for a range of an index. */
+const AFTER = "?3 || char(1114111)";
+
+/** So many of each sort are looked at; each sort is in its own order. */
+const some = (sql: string): string => `SELECT * FROM (${sql} LIMIT ${FOUND_MAX})`;
+
+/** Lines of `wanted` (product, rank), the best first: a whole code before all, archived ones last. */
+const ranked = (wanted: readonly string[]): string =>
+  `SELECT ${LINE} FROM (SELECT product, min(rank) AS rank FROM (${wanted.join(" UNION ALL ")}) ` +
+  "GROUP BY product) AS w JOIN product AS p ON p.id = w.product " +
+  `ORDER BY w.rank > 0, p.archived, w.rank, p.name COLLATE NOCASE, p.sku LIMIT ${FOUND_MAX}`;
+
+const BY_WORDS = (rank: number): string =>
+  some(
+    `SELECT w.product_id AS product, ${rank} AS rank FROM product_search AS f ` +
+      "JOIN product_words AS w ON w.n = f.rowid WHERE f.words MATCH ?2",
+  );
+
+const SEARCH = ranked([
+  "SELECT product_id AS product, 0 AS rank FROM barcode WHERE code = ?3",
+  "SELECT id, 0 FROM product WHERE sku IN (?3, upper(?3))",
+  some(`SELECT id, 1 FROM product WHERE sku >= upper(?3) AND sku < upper(${AFTER}) ORDER BY sku`),
+  some(
+    `SELECT product_id, 1 FROM barcode WHERE code >= ?3 AND code < ${AFTER} AND length(?3) > 1 ORDER BY code`,
+  ),
+  some(
+    "SELECT id, 2 FROM product WHERE archived = 0 AND name >= ?3 COLLATE NOCASE " +
+      `AND name < ${AFTER} COLLATE NOCASE ORDER BY name COLLATE NOCASE`,
+  ),
+  BY_WORDS(3),
+]);
+
+/**
+ * Products by what is typed: a whole barcode or SKU, their beginnings, the beginning of a name, and
+ * names with all these words, in this order. Null when nothing is typed.
+ */
+export function search(store: string, typed: string): Question | null {
+  const words = beginnings(typed);
+  return words === "" ? null : { sql: SEARCH, params: [store, words, typed.trim()] };
 }
 
-/** Products with these words in name, SKU or barcode; a whole SKU or barcode always counts. */
-export function search(store: string, typed: string): Question | null {
-  const words = wordsOf(typed);
-  if (words === "") return null;
-  return {
-    sql:
-      `SELECT ${LINE} FROM (SELECT w.product_id AS wanted FROM product_search AS f ` +
-      `JOIN product_words AS w ON w.n = f.rowid WHERE f.words MATCH ?2 LIMIT ${FOUND_MAX}) ` +
-      "JOIN product AS p ON p.id = wanted " +
-      `UNION SELECT ${LINE} FROM product AS p WHERE p.sku = ?3 ` +
-      `UNION SELECT ${LINE} FROM barcode AS b JOIN product AS p ON p.id = b.product_id ` +
-      "WHERE b.code = ?3 ORDER BY 6, 3 COLLATE NOCASE",
-    params: [store, words, typed.trim()],
-  };
+const SIMILAR = ranked([
+  BY_WORDS(1),
+  some("SELECT product_id, 2 FROM barcode WHERE length(?3) > 3 AND code LIKE '%' || ?3"),
+]);
+
+/** Products by what may have been meant (`words.ts`), or by the last digits of a barcode. */
+export const similar = (store: string, words: string, digits: string): Question => ({
+  sql: SIMILAR,
+  params: [store, words, digits],
+});
+
+let known: { readonly count: number; readonly words: readonly string[] } = { count: 0, words: [] };
+
+/** Every word of every name; read again when there are more. */
+export async function wordsOfNames(): Promise<readonly string[]> {
+  const counted = await replica().query("SELECT count(*) FROM search_word");
+  const count = whole(counted.rows[0]?.[0]);
+  if (count !== known.count) {
+    const { rows } = await replica().query("SELECT word FROM search_word");
+    known = { count, words: vocabulary(rows.map((row) => text(row[0]))) };
+  }
+  return known.words;
 }
 
 export const one = (id: string): Question => ({

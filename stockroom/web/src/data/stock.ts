@@ -86,21 +86,29 @@ export const onHand = (product: string): Question => ({
 /** How much of it the server does not know of yet. */
 export const unsent = (product: string, store: string): Question => ({
   sql:
+    // From what waits to its rows, never the other way: a product may have thousands.
     "SELECT coalesce(sum(m.quantity), 0), count(*) FROM holdfast_pending AS w " +
-    "JOIN movement AS m ON m.id = w.key WHERE w.tbl = 'movement' AND m.product_id = ? AND m.store_id = ?",
+    "CROSS JOIN movement AS m ON m.id = w.key WHERE w.tbl = 'movement' AND m.product_id = ? AND m.store_id = ?",
   params: [product, store],
 });
 
-/** The newest entries first, each with the balance after it. */
+const UNDONE = "EXISTS (SELECT 1 FROM movement AS r WHERE r.reverses = m.id)";
+
+/**
+ * The newest entries first, each with the balance after it: what is on hand now less what came later,
+ * so that a long ledger is not read from its beginning.
+ */
 export const ledger = (product: string, store: string): Question => ({
   sql:
     "SELECT m.id, m.product_id, '', m.quantity, m.kind, m.reason, m.document, m.person, m.device, " +
-    "m.occurred_at, m.note, m.reverses, " +
-    "EXISTS (SELECT 1 FROM movement AS r WHERE r.product_id = m.product_id " +
-    "AND r.store_id = m.store_id AND r.reverses = m.id), " +
-    "sum(m.quantity) OVER (PARTITION BY m.location_id ORDER BY m.occurred_at, m.id) " +
-    "FROM movement AS m WHERE m.product_id = ? AND m.store_id = ? " +
-    `ORDER BY m.occurred_at DESC, m.id DESC LIMIT ${LEDGER_SHOWN_MAX}`,
+    `m.occurred_at, m.note, m.reverses, ${UNDONE}, ` +
+    "(SELECT s.quantity FROM stock_on_hand AS s WHERE s.product_id = m.product_id " +
+    "AND s.location_id = m.location_id AND s.store_id = m.store_id) " +
+    "- coalesce(sum(m.quantity) OVER (PARTITION BY m.location_id ORDER BY m.occurred_at DESC, m.id DESC " +
+    "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) " +
+    "FROM (SELECT * FROM movement WHERE product_id = ? AND store_id = ? " +
+    `ORDER BY occurred_at DESC, id DESC LIMIT ${LEDGER_SHOWN_MAX}) AS m ` +
+    "ORDER BY m.occurred_at DESC, m.id DESC",
   params: [product, store],
 });
 
@@ -108,8 +116,7 @@ export const ledger = (product: string, store: string): Question => ({
 export const history = (store: string, count: number): Question => ({
   sql:
     "SELECT m.id, m.product_id, p.name, m.quantity, m.kind, m.reason, m.document, m.person, m.device, " +
-    "m.occurred_at, m.note, m.reverses, EXISTS (SELECT 1 FROM movement AS r " +
-    "WHERE r.product_id = m.product_id AND r.store_id = m.store_id AND r.reverses = m.id), 0 " +
+    `m.occurred_at, m.note, m.reverses, ${UNDONE}, 0 ` +
     "FROM movement AS m JOIN product AS p ON p.id = m.product_id WHERE m.store_id = ? " +
     "ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?",
   params: [store, count],

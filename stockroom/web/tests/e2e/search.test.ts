@@ -1,0 +1,52 @@
+/** Searching as people do it: in a hurry, with slips, by the last digits of a code. */
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { expect_ } from "../support/browser.js";
+import { type Person, World } from "../support/world.js";
+
+let world: World;
+let ada: Person;
+
+beforeAll(async () => {
+  world = await World.make();
+  ada = await world.person("ada", "Harbour Street");
+});
+afterAll(() => world.close());
+
+/** What the list shows for exactly what is typed, once it is there. */
+async function found(typed: string): Promise<string[]> {
+  const { page } = ada;
+  await page.getByRole("searchbox").fill(typed);
+  const list = page.locator(`[data-shown="${typed}"]`);
+  await list.waitFor();
+  return await list.locator("li .name").allTextContents();
+}
+
+test("a slip of the finger finds what was meant, and says so", async () => {
+  await ada.to("stock");
+  const names = await found("enmael mug");
+  expect(names.length).toBeGreaterThan(2);
+  expect(names.every((name) => /enamel/i.test(name) && /mug/i.test(name))).toBe(true);
+  await expect_(ada.page.locator(".count"), /Nothing is called that; \d+ come near/);
+  expect(await found("zzzzzz")).toEqual([]);
+  await ada.page.getByText("Nothing found").waitFor();
+});
+
+test("a whole code comes first, then the beginning of a name; the last digits are enough", async () => {
+  await ada.addProduct("SOAP", "Dish for soap", "1.00");
+  await ada.to("stock");
+  const soaps = await found("soap");
+  expect(soaps[0]).toBe("Dish for soap");
+  expect(soaps.length).toBeGreaterThan(3);
+  expect(soaps.slice(1).every((name) => name.startsWith("Soap"))).toBe(true);
+  const [enamel] = await found("2000000000015");
+  expect(enamel).toMatch(/^Enamel mug/);
+  expect(await found("0000015")).toEqual([enamel]);
+});
+
+test("what is typed after a product was added knows its words", async () => {
+  await ada.addProduct("LAMP", "Hurricane lantern", "20.00");
+  await ada.to("stock");
+  expect(await found("hurricaen")).toEqual(["Hurricane lantern"]);
+});

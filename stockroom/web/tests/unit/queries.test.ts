@@ -1,0 +1,168 @@
+/** What the screens ask the database: the right answers, and no question that reads a table from end to end. */
+
+import { execFileSync } from "node:child_process";
+import path from "node:path";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import type { ReplicaProgram } from "../../../../browser/src/replica/program.js";
+import { Replica } from "../../../../browser/src/replica/replica.js";
+import { openMemory } from "../../../../browser/src/sqlite/open.js";
+import type { Question } from "../../src/data/live.svelte.js";
+import * as products from "../../src/data/products.js";
+import * as stock from "../../src/data/stock.js";
+import { meant, vocabulary } from "../../src/data/words.js";
+
+const ROOT = path.resolve(import.meta.dirname, "../../../..");
+const PYTHON = process.env["STOCKROOM_PYTHON"] ?? path.join(ROOT, ".venv/bin/python");
+const uuid = (kind: number, number: number): string =>
+  `00000000-0000-5000-800${kind}-${String(number).padStart(12, "0")}`;
+const [HERE, BACK] = [uuid(1, 1), uuid(1, 2)];
+
+let replica: Replica;
+
+beforeAll(async () => {
+  const text = execFileSync(PYTHON, ["-m", "holdfast.cli", "program", "stockroom.schema:schema"], {
+    encoding: "utf8",
+    maxBuffer: 2 ** 25,
+  });
+  const program = JSON.parse(text) as ReplicaProgram;
+  replica = new Replica({ opened: await openMemory(), program, transport: null });
+  await replica.write([
+    { sql: "INSERT INTO store (id, name) VALUES ('1', 'One'), ('2', 'Two')" },
+    {
+      sql: "INSERT INTO location (id, store_id) VALUES (?, '1'), (?, '1')",
+      params: [HERE, BACK],
+    },
+  ]);
+  const goods: [string, string, number, string][] = [
+    ["MUG-1", "Enamel mug, cream", 0, "2000000000015"],
+    ["MUG-2", "Enamel mug, blue", 1, "2000000000022"],
+    ["JUG-1", "Jug for a mug tree", 0, "2000000001234"],
+    ["TREE", "Mug tree", 0, "2000000000046"],
+    ["X-MUG", "Crème brûlée set", 0, "MUG"],
+    ["2000", "Kingfisher", 0, "2000000000053"],
+  ];
+  for (const [at, [sku, name, archived, code]] of goods.entries()) {
+    await replica.write([
+      {
+        sql: "INSERT INTO product (id, sku, name, archived) VALUES (?, ?, ?, ?)",
+        params: [uuid(2, at), sku, name, archived],
+      },
+      { sql: "INSERT INTO barcode (code, product_id) VALUES (?, ?)", params: [code, uuid(2, at)] },
+    ]);
+  }
+  const many = stock.LEDGER_SHOWN_MAX + 50;
+  for (let at = 0; at < many; at += 1)
+    await replica.write([
+      {
+        sql:
+          "INSERT INTO movement (id, product_id, location_id, store_id, quantity, kind, occurred_at, reverses) " +
+          "VALUES (?, ?, ?, '1', ?, ?, ?, ?)",
+        params: [
+          uuid(3, at),
+          uuid(2, 0),
+          at % 3 === 0 ? BACK : HERE,
+          (at % 7) - 2,
+          at % 50 === 49 ? "reversal" : "sale",
+          // Some of them in the same moment, and not in the order of their ids.
+          1_000_000 * (at % 90),
+          at % 50 === 49 ? uuid(3, at - 1) : null,
+        ],
+      },
+    ]);
+});
+afterAll(() => replica.close());
+
+async function rows(question: Question | null): Promise<readonly (readonly unknown[])[]> {
+  if (question === null) throw new Error("there is no question");
+  return (await replica.query(question.sql, question.params)).rows;
+}
+
+const skus = async (question: Question | null): Promise<unknown[]> =>
+  (await rows(question)).map((row) => row[1]);
+
+describe("search", () => {
+  test.each([
+    // A whole code, the beginning of a SKU, of a name, words of a name; archived ones last.
+    ["mug", ["MUG-1", "TREE", "X-MUG", "JUG-1", "MUG-2"]],
+    ["MUG", ["X-MUG", "MUG-1", "TREE", "JUG-1", "MUG-2"]],
+    ["mug-2", ["MUG-2"]],
+    ["tree mug", ["JUG-1", "TREE"]],
+    ["creme", ["X-MUG"]],
+    ["2000", ["2000", "MUG-1", "JUG-1", "TREE", "MUG-2"]],
+    ["20000000000", ["MUG-1", "2000", "TREE", "MUG-2"]],
+    ["2000000000022", ["MUG-2"]],
+    ["ENAMEL c", ["MUG-1"]],
+    ["namel", []],
+    ['"', null],
+  ])("%s", async (typed, found) => {
+    const question = products.search("1", typed);
+    if (found === null) expect(question).toBeNull();
+    else expect(new Set(await skus(question))).toEqual(new Set(found));
+    if (found !== null && !typed.startsWith("2000")) expect(await skus(question)).toEqual(found);
+    if (typed === "2000") expect((await skus(question))[0]).toBe("2000");
+  });
+
+  test("what comes near, and the last digits of a barcode", async () => {
+    const { rows: learned } = await replica.query("SELECT word FROM search_word");
+    const known = vocabulary(learned.map(([word]) => String(word)));
+    const near = async (typed: string): Promise<unknown[]> =>
+      await skus(
+        products.similar("1", meant(typed, known) ?? '""', /^\d+$/.test(typed) ? typed : ""),
+      );
+    expect(await near("enmael")).toEqual(["MUG-1", "MUG-2"]);
+    expect(await near("brulee")).toEqual(["X-MUG"]);
+    expect(await near("kingfihser")).toEqual(["2000"]);
+    expect(await near("1234")).toEqual(["JUG-1"]);
+    expect(await near("123")).toEqual([]);
+    expect(await near("qqqqqq")).toEqual([]);
+  });
+});
+
+test("the ledger's balances are those of adding it all up", async () => {
+  const shown = await rows(stock.ledger(uuid(2, 0), "1"));
+  const added = await rows({
+    sql:
+      "SELECT m.id, EXISTS (SELECT 1 FROM movement AS r WHERE r.reverses = m.id), " +
+      "sum(m.quantity) OVER (PARTITION BY m.location_id ORDER BY m.occurred_at, m.id) " +
+      "FROM movement AS m WHERE m.product_id = ? AND m.store_id = '1' " +
+      `ORDER BY m.occurred_at DESC, m.id DESC LIMIT ${stock.LEDGER_SHOWN_MAX}`,
+    params: [uuid(2, 0)],
+  });
+  expect(shown.map((row) => [row[0], row[12], row[13]])).toEqual(added);
+  expect(shown.filter((row) => row[12] === 1).length).toBeGreaterThan(2);
+  expect(shown.length).toBe(stock.LEDGER_SHOWN_MAX);
+});
+
+test("no screen's question reads products, barcodes or movements from end to end", async () => {
+  const questions: Record<string, Question | null> = {
+    stretch: products.stretch("1", 0, 40),
+    search: products.search("1", "mug"),
+    one: products.one(uuid(2, 0)),
+    barcodes: products.barcodes(uuid(2, 0)),
+    ledger: stock.ledger(uuid(2, 0), "1"),
+    onHand: stock.onHand(uuid(2, 0)),
+    unsent: stock.unsent(uuid(2, 0), "1"),
+    history: stock.history("1", 100),
+  };
+  for (const [name, question] of Object.entries(questions)) {
+    const plan = await rows({
+      sql: `EXPLAIN QUERY PLAN ${question?.sql}`,
+      params: question?.params ?? [],
+    });
+    const steps = plan.map((row) => String(row[3]));
+    expect(steps.length, name).toBeGreaterThan(0);
+    // `SCAN f VIRTUAL TABLE` is the full-text index answering; `SCAN m` of a few rows that were chosen is fine.
+    const scans = steps.filter((step) => {
+      const name_ = /^SCAN (product|barcode|movement|stock_on_hand|[pbmrs])\b/.exec(step)?.[1];
+      return name_ !== undefined && !steps.includes(`CO-ROUTINE ${name_}`);
+    });
+    expect(scans, name).toEqual([]);
+    // For each entry one look, not one walk through the ledger.
+    if (name === "ledger" || name === "history")
+      expect(steps.some((step) => step.includes("INDEX movement_reverses"))).toBe(true);
+    const automatic = steps.filter((step) => /AUTOMATIC/.test(step));
+    expect(automatic, name).toEqual([]);
+  }
+});
