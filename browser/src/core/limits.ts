@@ -56,6 +56,10 @@ export const REQUEST_DEADLINE_MS = 600_000;
 export const EVENT_HEARTBEAT_MS = 10_000;
 export const RETRY_AFTER_MS_MAX = 24 * 3600 * 1000;
 
+/** How long live queries and watchers wait for more to happen, so that they are told of it once: less
+ * than a frame. */
+export const TELL_AFTER_MS = 10;
+
 // Tabs
 /** A tab's request to the leader is asked again of the next leader after this silence. */
 export const LEADER_SILENCE_MS = 12_000;

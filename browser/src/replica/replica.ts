@@ -7,7 +7,7 @@
 
 import { HoldfastError, SyncError, UsageError } from "../core/errors.js";
 import { uuid7 } from "../core/ids.js";
-import { TRANSACTION_IDLE_MS } from "../core/limits.js";
+import { TELL_AFTER_MS, TRANSACTION_IDLE_MS } from "../core/limits.js";
 import { SESSION_CONFIG, type SessionConfig } from "../core/sessionEvents.js";
 import type { Opened } from "../sqlite/open.js";
 import {
@@ -29,7 +29,7 @@ import { Runner } from "./runner.js";
 import { mark, seal, sealLong } from "./seal.js";
 import { hasWork, type Known, readStatus, type Status, UNKNOWN } from "./status.js";
 import type { Transport } from "./transport.js";
-import { breathe, Turns } from "./turns.js";
+import { Turns } from "./turns.js";
 import { Verifier, type VerifyReport } from "./verify.js";
 import { signalOf, transition } from "../core/connectivity.js";
 
@@ -468,23 +468,23 @@ export class Replica {
 
   /**
    * Tell live queries and watchers, soon and once for all that happens until then: whoever wrote has
-   * its answer first, and a burst of commits does not run every query for each of them. In a turn of
-   * its own: what is told must not be in the middle of somebody's transaction.
+   * its answer first, and a burst of writes does not wait for every query after each of them. In a turn
+   * of its own: what is told must not be in the middle of somebody's transaction.
    */
   #tell(): void {
     if (this.#isTelling) return;
     this.#isTelling = true;
-    void breathe().then(() =>
-      this.#turns.take(() => {
-        this.#isTelling = false;
-        if (this.#closed) return;
-        if (this.#isChanged) this.#live.committed();
-        this.#isChanged = false;
-        if (this.#watchers.size === 0) return;
-        const status = this.#status();
-        for (const watcher of [...this.#watchers]) watcher(status);
-      }),
-    );
+    setTimeout(() => void this.#turns.take(() => this.#tellNow()), TELL_AFTER_MS);
+  }
+
+  #tellNow(): void {
+    this.#isTelling = false;
+    if (this.#closed) return;
+    if (this.#isChanged) this.#live.committed();
+    this.#isChanged = false;
+    if (this.#watchers.size === 0) return;
+    const status = this.#status();
+    for (const watcher of [...this.#watchers]) watcher(status);
   }
 
   #status(): Status {

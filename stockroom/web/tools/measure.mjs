@@ -21,6 +21,8 @@ import { firstLoad, openBrowser, site, startServer } from "./measure/shop.mjs";
 import { sizes } from "./measure/sizes.mjs";
 import { adjustments, Steps, TERMS } from "./measure/steps.mjs";
 
+/** A quick hand with a scanner. */
+const PEOPLE_GAP_MS = 100;
 const STORE = { id: "3", name: "Station Arcade" };
 
 const { values: options } = parseArgs({
@@ -47,9 +49,29 @@ const facts = {};
 let server;
 let opened;
 
-function note(name, samples) {
-  results[name] = summary(samples);
+/** Processor time of the pages and their workers so far, in milliseconds. */
+async function cpuMs() {
+  const session = await opened.context.browser().newBrowserCDPSession();
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  await session.detach();
+  const pages = processInfo.filter(({ type }) => type === "renderer");
+  return 1000 * pages.reduce((sum, { cpuTime }) => sum + cpuTime, 0);
+}
+
+/** Samples of one kind; and what a round costs in processor time, the way back included. */
+async function take(name, run) {
+  const before = await cpuMs();
+  const samples = await run();
+  const cpu = rounded(((await cpuMs()) - before) / samples.length);
+  results[name] = { ...summary(samples), cpu };
   console.error(`${name}: ${samples.map((one) => Math.round(one)).join(" ")}`);
+}
+
+/** One sample for each of these. */
+async function each(things, measure) {
+  const took = [];
+  for (const one of things) took.push(await measure(one));
+  return took;
 }
 
 async function load(page) {
@@ -89,41 +111,38 @@ async function measure(steps) {
   if (wants("search")) {
     await steps.toList();
     facts.found = {};
-    for (const [kind, terms] of Object.entries(TERMS)) {
-      const took = [];
-      for (const term of terms) {
-        const one = await steps.keystrokes(term);
-        took.push(...one.took);
-        facts.found[term] = `${one.results.said}: ${one.results.first}`;
-      }
-      note(`search, ${kind}: key to painted`, took);
-    }
-    const typed = [];
-    for (const term of Object.values(TERMS).flat()) typed.push(await steps.typing(term));
-    note("search, fast typing: last key to painted", typed);
+    for (const [kind, terms] of Object.entries(TERMS))
+      await take(`search, ${kind}: key to painted`, async () => {
+        const took = await each(terms, async (term) => {
+          const { took: keys, results: shown } = await steps.keystrokes(term);
+          facts.found[term] = `${shown.said}: ${shown.first}`;
+          return keys;
+        });
+        return took.flat();
+      });
+    await take("search, fast typing: last key to painted", () =>
+      each(Object.values(TERMS).flat(), (term) => steps.typing(term)),
+    );
     await steps.page.getByRole("searchbox").fill("");
   }
-  if (wants("scan")) {
-    const took = [];
-    for (const [code, product] of anywhere) took.push(await steps.scan(code, product));
-    note("scan: last key to sheet painted", took);
-  }
+  if (wants("scan"))
+    await take("scan: last key to sheet painted", () =>
+      each(anywhere, ([code, product]) => steps.scan(code, product)),
+    );
   if (wants("sheet")) {
-    const took = [];
-    for (const [, product] of anywhere) took.push(await steps.sheet(product));
-    note("sheet, any product", took);
-    const long = [];
-    for (let round = 0; round < rounds; round += 1)
-      long.push(await steps.sheet(longest[round % longest.length][0]));
-    note(`sheet, ledgers of up to ${facts.longestLedger} entries`, long);
+    await take("sheet, any product", () => each(anywhere, ([, product]) => steps.sheet(product)));
+    const long = Array.from({ length: rounds }, (_, at) => longest[at % longest.length]);
+    await take(`sheet, ledgers of up to ${facts.longestLedger} entries`, () =>
+      each(long, ([product]) => steps.sheet(product)),
+    );
   }
   if (wants("list")) {
     await steps.toList();
     const [[products]] = await steps.rows("SELECT count(*) FROM product WHERE archived = 0");
-    const took = [];
-    for (let round = 0; round < rounds; round += 1)
-      took.push(await steps.jump(Math.floor((products - 40) * ((round * 0.618 + 0.5) % 1))));
-    note("list: jump to painted", took);
+    const places = Array.from({ length: rounds }, (_, at) => (at * 0.618 + 0.5) % 1);
+    await take("list: jump to painted", () =>
+      each(places, (share) => steps.jump(Math.floor((products - 40) * share))),
+    );
   }
   if (wants("write")) {
     await steps.toList();
@@ -132,19 +151,21 @@ async function measure(steps) {
       STORE.id,
       rounds * 5,
     );
+    const writes = (gapMs) => steps.ask("writes", adjustments(like), gapMs);
     await steps.ask("pause");
-    note("a question that does nothing", await steps.ask("questions", rounds * 5));
+    await take("a question that does nothing", () => steps.ask("questions", rounds * 5));
     const stop = await steps.storage();
-    note("durable write, offline", await steps.ask("writes", adjustments(like)));
+    await take("durable write, now and then", () => writes(PEOPLE_GAP_MS));
     const calls = await stop();
     facts.perWrite = Object.fromEntries(
       Object.entries(calls).map(([name, value]) => [name, rounded(value / like.length)]),
     );
+    await take("durable write, one after another", () => writes(0));
     await steps.ask("resume");
-    note("durable write, while syncing", await steps.ask("writes", adjustments(like)));
-    const took = [];
-    for (const [, product] of anywhere) took.push(await steps.adjusted(product));
-    note("adjust form: click to painted 'saved'", took);
+    await take("durable write, while syncing", () => writes(PEOPLE_GAP_MS));
+    await take("adjust form: click to painted 'saved'", () =>
+      each(anywhere, ([, product]) => steps.adjusted(product)),
+    );
   }
 }
 
@@ -165,7 +186,7 @@ try {
   const starts = [];
   for (let round = 0; round < (wants("start") ? Math.min(rounds, 5) : 1); round += 1)
     starts.push(await start());
-  if (wants("start")) note("cold start: navigation to list painted", starts);
+  if (wants("start")) results["cold start: navigation to list painted"] = summary(starts);
   await measure(new Steps(opened.page));
 } finally {
   await opened?.context.close();

@@ -72,7 +72,8 @@ const COLUMNS =
   "id, product_id, location_id, store_id, quantity, kind, reason, document, person, device, " +
   "occurred_at, note, reverses";
 const INSERT = `INSERT INTO movement (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
-export const LEDGER_SHOWN_MAX = 200;
+/** Entries of a ledger that are shown at first, and with each wish for more. */
+export const LEDGER_STEP = 50;
 
 /** What is on hand at each store this device knows: store, its name, units. */
 export const onHand = (product: string): Question => ({
@@ -98,7 +99,7 @@ const UNDONE = "EXISTS (SELECT 1 FROM movement AS r WHERE r.reverses = m.id)";
  * The newest entries first, each with the balance after it: what is on hand now less what came later,
  * so that a long ledger is not read from its beginning.
  */
-export const ledger = (product: string, store: string): Question => ({
+export const ledger = (product: string, store: string, count: number): Question => ({
   sql:
     "SELECT m.id, m.product_id, '', m.quantity, m.kind, m.reason, m.document, m.person, m.device, " +
     `m.occurred_at, m.note, m.reverses, ${UNDONE}, ` +
@@ -107,9 +108,8 @@ export const ledger = (product: string, store: string): Question => ({
     "- coalesce(sum(m.quantity) OVER (PARTITION BY m.location_id ORDER BY m.occurred_at DESC, m.id DESC " +
     "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) " +
     "FROM (SELECT * FROM movement WHERE product_id = ? AND store_id = ? " +
-    `ORDER BY occurred_at DESC, id DESC LIMIT ${LEDGER_SHOWN_MAX}) AS m ` +
-    "ORDER BY m.occurred_at DESC, m.id DESC",
-  params: [product, store],
+    "ORDER BY occurred_at DESC, id DESC LIMIT ?) AS m ORDER BY m.occurred_at DESC, m.id DESC",
+  params: [product, store, count],
 });
 
 /** What happened at a store, the newest first. */
@@ -173,7 +173,7 @@ export async function adjust(
 export async function undo(entry: string): Promise<void> {
   const id = await reversalId(entry);
   const nowUs = await replica().nowUs();
-  const { person, device } = await actor();
+  const { person, device } = actor();
   await replica().write([
     {
       sql:
@@ -190,9 +190,9 @@ export async function undoAll(entries: readonly string[]): Promise<void> {
   for (const entry of entries) await undo(entry);
 }
 
-async function actor(): Promise<{ readonly person: string; readonly device: string }> {
-  const { device } = await replica().status();
-  return { person: enrolled()?.user ?? "", device };
+function actor(): { readonly person: string; readonly device: string } {
+  const one = enrolled();
+  return { person: one?.user ?? "", device: one?.device ?? "" };
 }
 
 /** Store and first location, where they are missing: two devices that open a store make the same. */
@@ -222,7 +222,7 @@ async function movement(of: {
   readonly document: string;
   readonly note: string;
 }): Promise<Statement> {
-  const { person, device } = await actor();
+  const { person, device } = actor();
   const location = await firstLocationId(of.store);
   const nowUs = await replica().nowUs();
   const reason = of.reason ?? "";

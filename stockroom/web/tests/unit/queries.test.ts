@@ -17,6 +17,7 @@ const ROOT = path.resolve(import.meta.dirname, "../../../..");
 const PYTHON = process.env["STOCKROOM_PYTHON"] ?? path.join(ROOT, ".venv/bin/python");
 const uuid = (kind: number, number: number): string =>
   `00000000-0000-5000-800${kind}-${String(number).padStart(12, "0")}`;
+const SHOWN = 200;
 const [HERE, BACK] = [uuid(1, 1), uuid(1, 2)];
 
 let replica: Replica;
@@ -52,7 +53,7 @@ beforeAll(async () => {
       { sql: "INSERT INTO barcode (code, product_id) VALUES (?, ?)", params: [code, uuid(2, at)] },
     ]);
   }
-  const many = stock.LEDGER_SHOWN_MAX + 50;
+  const many = SHOWN + 50;
   for (let at = 0; at < many; at += 1)
     await replica.write([
       {
@@ -121,18 +122,18 @@ describe("search", () => {
 });
 
 test("the ledger's balances are those of adding it all up", async () => {
-  const shown = await rows(stock.ledger(uuid(2, 0), "1"));
+  const shown = await rows(stock.ledger(uuid(2, 0), "1", SHOWN));
   const added = await rows({
     sql:
       "SELECT m.id, EXISTS (SELECT 1 FROM movement AS r WHERE r.reverses = m.id), " +
       "sum(m.quantity) OVER (PARTITION BY m.location_id ORDER BY m.occurred_at, m.id) " +
       "FROM movement AS m WHERE m.product_id = ? AND m.store_id = '1' " +
-      `ORDER BY m.occurred_at DESC, m.id DESC LIMIT ${stock.LEDGER_SHOWN_MAX}`,
+      `ORDER BY m.occurred_at DESC, m.id DESC LIMIT ${SHOWN}`,
     params: [uuid(2, 0)],
   });
   expect(shown.map((row) => [row[0], row[12], row[13]])).toEqual(added);
   expect(shown.filter((row) => row[12] === 1).length).toBeGreaterThan(2);
-  expect(shown.length).toBe(stock.LEDGER_SHOWN_MAX);
+  expect(shown.length).toBe(SHOWN);
 });
 
 test("no screen's question reads products, barcodes or movements from end to end", async () => {
@@ -141,7 +142,7 @@ test("no screen's question reads products, barcodes or movements from end to end
     search: products.search("1", "mug"),
     one: products.one(uuid(2, 0)),
     barcodes: products.barcodes(uuid(2, 0)),
-    ledger: stock.ledger(uuid(2, 0), "1"),
+    ledger: stock.ledger(uuid(2, 0), "1", SHOWN),
     onHand: stock.onHand(uuid(2, 0)),
     unsent: stock.unsent(uuid(2, 0), "1"),
     history: stock.history("1", 100),

@@ -24,8 +24,8 @@ const open = async (name: string): Promise<TabReplica> => {
 
 export interface Client {
   query(name: string, sql: string, params?: AppRow): Promise<QueryResult>;
-  /** Milliseconds of each write, from the call to the durable answer. */
-  writes(name: string, of: readonly (readonly Statement[])[]): Promise<number[]>;
+  /** Milliseconds of each write, from the call to the durable answer; so long apart. */
+  writes(name: string, of: readonly (readonly Statement[])[], gapMs: number): Promise<number[]>;
   /** Milliseconds of each question that touches next to nothing: what asking alone costs. */
   questions(name: string, count: number): Promise<number[]>;
   pause(name: string): Promise<void>;
@@ -34,10 +34,11 @@ export interface Client {
 
 const client: Client = {
   query: async (name, sql, params = []) => await (await open(name)).query(sql, params),
-  writes: async (name, of) => {
+  writes: async (name, of, gapMs) => {
     const replica = await open(name);
     const took: number[] = [];
     for (const statements of of) {
+      if (gapMs > 0) await new Promise((over) => setTimeout(over, gapMs));
       const began = performance.now();
       await replica.write(statements);
       took.push(performance.now() - began);

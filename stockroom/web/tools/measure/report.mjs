@@ -17,11 +17,11 @@ export function summary(samples) {
 
 export const rounded = (value) => Math.round(value * 10) / 10;
 
-/** A table of what was measured: name, samples, p50, p95, most, all in milliseconds. */
+/** A table of what was measured: milliseconds as somebody waits them, and processor time of a round. */
 export function table(results) {
-  const head = ["", "n", "p50 ms", "p95 ms", "most ms"];
-  const rows = Object.entries(results).map(([name, { count, p50, p95, most }]) =>
-    [name, count, p50, p95, most].map(String),
+  const head = ["", "n", "p50 ms", "p95 ms", "most ms", "cpu ms"];
+  const rows = Object.entries(results).map(([name, { count, p50, p95, most, cpu = "" }]) =>
+    [name, count, p50, p95, most, cpu].map(String),
   );
   const widths = head.map((_, at) => Math.max(...[head, ...rows].map((row) => row[at].length)));
   return [head, ...rows]

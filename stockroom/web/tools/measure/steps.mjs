@@ -16,7 +16,13 @@ export const TERMS = {
   barcode: ["200000054"],
 };
 
-/** Works in one page of the app. `replica`: the name of its replica. */
+/** A promise that is awaited later: if something fails before that, it is that which is told. */
+function later(promise) {
+  promise.catch(() => undefined);
+  return promise;
+}
+
+/** Works in one page of the app. */
 export class Steps {
   constructor(page) {
     this.page = page;
@@ -54,9 +60,8 @@ export class Steps {
     await search.focus();
     const took = [];
     for (let at = 1; at <= term.length; at += 1) {
-      const answer = this.page.evaluate(
-        (typed) => measuring.searched(typed),
-        term.slice(0, at).trim(),
+      const answer = later(
+        this.page.evaluate((typed) => measuring.searched(typed), term.slice(0, at).trim()),
       );
       await this.page.keyboard.press(term[at - 1] === " " ? "Space" : term[at - 1]);
       if (term[at - 1] === " ") await answer;
@@ -70,7 +75,7 @@ export class Steps {
     const search = this.page.getByRole("searchbox");
     await search.fill("");
     await search.focus();
-    const answer = this.page.evaluate((typed) => measuring.searched(typed), term.trim());
+    const answer = later(this.page.evaluate((typed) => measuring.searched(typed), term.trim()));
     await this.page.keyboard.type(term, { delay: 60 });
     return await answer;
   }
@@ -78,7 +83,7 @@ export class Steps {
   /** A hand scanner in the list: from its last key to the painted sheet. */
   async scan(code, product) {
     await this.toList();
-    const answer = this.page.evaluate((id) => measuring.scanned(id), product);
+    const answer = later(this.page.evaluate((id) => measuring.scanned(id), product));
     const keyboard = await this.page.context().newCDPSession(this.page);
     let seconds = Date.now() / 1000;
     for (const key of [...code, "Enter"]) {
@@ -152,10 +157,12 @@ export class Steps {
   async adjusted(product) {
     const { page } = this;
     await this.to(`product/${product}/adjust`);
-    await page.getByRole("button", { name: "+1" }).click();
+    // The word of the one before, if it is still there, would be taken for this one's.
     const close = page.getByRole("button", { name: "Close" });
     if (await close.isVisible()) await close.click();
-    const answer = page.evaluate(() => measuring.saved("saved on this device"));
+    await page.getByText("saved on this device").waitFor({ state: "detached" });
+    await page.getByRole("button", { name: "+1" }).click();
+    const answer = later(page.evaluate(() => measuring.saved("saved on this device")));
     await page.getByRole("button", { name: /^Record/ }).click();
     return await answer;
   }
