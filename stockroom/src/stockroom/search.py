@@ -34,11 +34,18 @@ _TAKE_OUT: Final = (
 )
 _PUT_IN: Final = "INSERT INTO product_search (rowid, words) VALUES (NEW.n, NEW.words);"
 
-SEARCH_SQL: Final = (
+_TABLE: Final = (
     "CREATE TABLE product_words (n INTEGER PRIMARY KEY, product_id TEXT NOT NULL UNIQUE, "
-    "words TEXT NOT NULL) STRICT",
+    "words TEXT NOT NULL) STRICT"
+)
+_FULL_TEXT: Final = (
     "CREATE VIRTUAL TABLE product_search USING fts5(words, content='product_words', "
-    "content_rowid='n', tokenize='unicode61 remove_diacritics 2')",
+    "content_rowid='n', tokenize='unicode61 remove_diacritics 2')"
+)
+
+SEARCH_SQL: Final = (
+    _TABLE,
+    _FULL_TEXT,
     "CREATE TABLE search_word (word TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
     _trigger("product_words_insert", "INSERT ON product_words", _PUT_IN),
     _trigger("product_words_delete", "DELETE ON product_words", _TAKE_OUT),

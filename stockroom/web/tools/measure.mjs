@@ -17,7 +17,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 
 import { rounded, summary, table } from "./measure/report.mjs";
-import { firstLoad, openBrowser, site, startServer } from "./measure/shop.mjs";
+import { firstLoad, openBrowser, renew, site, startServer } from "./measure/shop.mjs";
 import { sizes } from "./measure/sizes.mjs";
 import { adjustments, Steps, TERMS } from "./measure/steps.mjs";
 
@@ -179,10 +179,9 @@ try {
     products: options.products,
     movements: options.movements,
   });
-  if (isNew) {
-    opened = await openBrowser(profile);
-    await load(opened.page);
-  }
+  opened = await openBrowser(profile);
+  if (isNew) await load(opened.page);
+  else await renew(opened.page, server.url);
   const starts = [];
   for (let round = 0; round < (wants("start") ? Math.min(rounds, 5) : 1); round += 1)
     starts.push(await start());

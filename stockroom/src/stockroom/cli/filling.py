@@ -1,7 +1,8 @@
 """The bar that is shown while a demo is made; Ctrl-C or SIGTERM ends it in order, with 130.
 
 Knows: Rich and signals. Must not know: what a demo is made of.
-A small demo is there before anybody would read a bar: it appears after half a second.
+A small demo is there before anybody would read a bar: it appears after half a second, and only on a
+terminal.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Filling:
     def told(self, step: Step, done: int, of: int | None) -> None:
         """How far a step is."""
         if self._bar is None:
-            if time.monotonic() - self._began < _QUIET_S:
+            if not output.errors.is_terminal or time.monotonic() - self._began < _QUIET_S:
                 return
             self._bar = Progress(
                 TextColumn("{task.description}"),

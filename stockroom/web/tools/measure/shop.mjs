@@ -93,3 +93,23 @@ export async function firstLoad(page, url, store) {
   await page.getByRole("searchbox").waitFor();
   return tookMs;
 }
+
+/** A kept profile has the app of the time before: make it the one that was built last. */
+export async function renew(page, url) {
+  await page.goto(url);
+  await page.evaluate(async () => {
+    const found = await navigator.serviceWorker.ready;
+    await found.update();
+    const next = found.installing ?? found.waiting;
+    if (next === null) return;
+    const reached = (state) =>
+      new Promise((resolve) => {
+        const look = () => next.state === state && resolve();
+        next.addEventListener("statechange", look);
+        look();
+      });
+    if (next.state === "installing") await reached("installed");
+    next.postMessage("take over");
+    await reached("activated");
+  });
+}
