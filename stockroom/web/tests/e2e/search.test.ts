@@ -1,5 +1,8 @@
 /** Searching as people do it: in a hurry, with slips, by the last digits of a code. */
 
+import { execFileSync } from "node:child_process";
+import path from "node:path";
+
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { expect_ } from "../support/browser.js";
@@ -49,4 +52,34 @@ test("what is typed after a product was added knows its words", async () => {
   await ada.addProduct("LAMP", "Hurricane lantern", "20.00");
   await ada.to("stock");
   expect(await found("hurricaen")).toEqual(["Hurricane lantern"]);
+});
+
+test("a long ledger shows its newest entries, and older ones on wish, to the last", async () => {
+  const busiest =
+    "SELECT p.sku, count(*) FROM movement AS m JOIN product AS p ON p.id = m.product_id " +
+    "WHERE m.store_id = '1' GROUP BY p.sku ORDER BY 2 DESC LIMIT 1";
+  const [sku = "", count = "0"] = execFileSync(
+    process.env["STOCKROOM_PYTHON"] ?? path.resolve("../../.venv/bin/python"),
+    [
+      "-c",
+      "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone())",
+      path.join(world.folder, "shop.db"),
+      busiest,
+    ],
+    { encoding: "utf8" },
+  )
+    .trim()
+    .split(" ");
+  await ada.open(sku);
+  const entries = ada.page.locator("li.entry");
+  const older = ada.page.getByRole("button", { name: "Show older entries" });
+  expect(Number(count)).toBeGreaterThan(100);
+  for (let shown = 50; shown < Number(count); shown += 50) {
+    await entries.nth(shown - 1).waitFor();
+    expect(await entries.count()).toBe(shown);
+    await older.click();
+  }
+  await entries.nth(Number(count) - 1).waitFor();
+  await older.waitFor({ state: "detached" });
+  expect(await entries.count()).toBe(Number(count));
 });
