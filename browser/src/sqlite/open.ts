@@ -9,7 +9,7 @@
 import init, { type Sqlite3Static } from "@sqlite.org/sqlite-wasm";
 
 import { DatabaseError, messageOf, ReplicaError } from "../core/errors.js";
-import { LOG_BYTES_KEPT } from "../core/limits.js";
+import { LOG_BYTES_KEPT, PAGE_CACHE_KIB } from "../core/limits.js";
 import { Connection } from "./connection.js";
 
 /** Without a word on what it prints: errors are thrown, and an app's console is the app's. */
@@ -86,6 +86,7 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
       connection.execute("PRAGMA journal_mode = WAL");
       // A first load is one transaction as large as the shop; its log does not stay so large.
       connection.execute(`PRAGMA journal_size_limit = ${LOG_BYTES_KEPT}`);
+      connection.execute(`PRAGMA cache_size = -${PAGE_CACHE_KIB}`);
       connection.execute("PRAGMA synchronous = FULL");
       connection.execute("PRAGMA foreign_keys = 1");
       // What a device may not see any more is overwritten, not only unlinked.
