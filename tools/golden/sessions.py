@@ -25,7 +25,8 @@ EVENTS: dict[str, type[Any]] = {
     for kind in (
         core.Started, core.LocalWrite, core.ServerMoved, core.StreamUp, core.StreamDown,
         core.Heartbeat, core.ProbeOk, core.ProbeFailed, core.ExchangeOk, core.ExchangeFailed,
-        core.PlatformHint, core.Tick, core.Pause, core.Resume, core.SignedIn, core.Stop,
+        core.Synced, core.PlatformHint, core.Tick, core.Pause, core.Resume, core.SignedIn,
+        core.Stop,
     )
 }  # fmt: skip
 KINDS = (*(kind.value for kind in FailureKind), "of the future")
@@ -68,6 +69,8 @@ def _event(rng: random.Random, name: str) -> dict[str, Any]:
     elif name == "exchange_ok":
         event |= {"more": rng.random() < 0.2, "pending": rng.choice([0, 0, 0, 1, 3]),
                   "progressed": rng.random() < 0.8}  # fmt: skip
+    elif name == "synced":
+        event["pending"] = rng.choice([0, 0, 1])
     elif name == "started":
         event["pending"] = rng.choice([0, 2])
     return event

@@ -181,6 +181,14 @@ function note(state: SessionState, event: Event, nowMs: number, random01: number
       return streamAlive(state, nowMs);
     case "exchange_ok":
       return state.exchanging ? exchanged(state, event, nowMs, random01) : state;
+    case "synced": // an exchange that is under way tells soon
+      if (state.exchanging) return state;
+      return exchanged(
+        state,
+        { type: "exchange_ok", pending: event.pending ?? 0 },
+        nowMs,
+        random01,
+      );
     case "exchange_failed":
       return state.exchanging
         ? failed({ ...state, exchanging: false }, event, nowMs, random01)

@@ -69,6 +69,9 @@ export type Event =
       readonly progressed?: boolean;
     }
   | ({ readonly type: "exchange_failed" } & Failed)
+  /** A person asked for a sync beside the session, and it is done: the server is there. It may have
+   * been asked before its time (Retry-After), for a person decides that. */
+  | { readonly type: "synced"; readonly pending?: number }
   /** The network may have changed, or a person asks to sync now. */
   | { readonly type: "platform_hint" }
   | { readonly type: "tick" }

@@ -157,6 +157,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
         "probe_ok",
         "platform_hint",
         "tick",
+        "synced",
         "pause",
         "resume",
         "signed_in",

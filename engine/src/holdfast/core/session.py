@@ -53,6 +53,7 @@ from holdfast.core.session_events import (
     Stop,
     StreamDown,
     StreamUp,
+    Synced,
     Tick,
     WakeAt,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "Stream",
     "StreamDown",
     "StreamUp",
+    "Synced",
     "Tick",
     "WakeAt",
     "new_session",
@@ -227,6 +229,9 @@ def _note(state: SessionState, event: Event, now_ms: int, random01: float) -> Se
             return _stream_alive(state, now_ms)
         case ExchangeOk() if state.exchanging:
             return _exchanged(state, event, now_ms, random01)
+        case Synced() if not state.exchanging:  # or the exchange under way tells soon
+            done = ExchangeOk(pending=event.pending)
+            return _exchanged(state, done, now_ms, random01)
         case ExchangeFailed() if state.exchanging:
             return _failed(replace(state, exchanging=False), event, now_ms, random01)
         case ProbeOk() if state.probing:

@@ -115,6 +115,17 @@ class ExchangeFailed:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """A person asked for a sync beside the session, and it is done: the server is there.
+
+    It may have been asked before its time (Retry-After): a person decides that. `pending` as in
+    `ExchangeOk`.
+    """
+
+    pending: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class PlatformHint:
     """The network may have changed, or a person asks to sync now: look at once."""
@@ -156,6 +167,7 @@ Event = (
     | ProbeFailed
     | ExchangeOk
     | ExchangeFailed
+    | Synced
     | PlatformHint
     | Tick
     | Pause

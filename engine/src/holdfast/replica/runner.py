@@ -143,6 +143,10 @@ class Runner:
         """A local transaction was committed."""
         self._events.put(core.LocalWrite())
 
+    def synced(self) -> None:
+        """Somebody has synced the replica beside the session; nothing is left to send."""
+        self._events.put(core.Synced())
+
     def hint(self) -> None:
         """Look for the server at once."""
         self._events.put(core.PlatformHint())

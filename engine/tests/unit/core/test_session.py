@@ -43,6 +43,7 @@ from holdfast.core.session import (
     Stream,
     StreamDown,
     StreamUp,
+    Synced,
     Tick,
     WakeAt,
     new_session,
@@ -207,6 +208,21 @@ def test_retry_after_binds_writes_and_hints_too() -> None:
     for event in (LocalWrite(), PlatformHint(), ServerMoved(), SignedIn(), Tick()):
         assert script.feed(event, after_ms=500).asked() == []
     assert script.feed(Tick(), after_ms=1_500).asked()
+
+
+@pytest.mark.parametrize("kind", ["server_error", "network", "unknown"])
+def test_a_sync_that_a_person_asked_for_ends_the_waiting(kind: str) -> None:
+    failed = ExchangeFailed(kind=kind, retry_after_ms=4_000)
+    script = online().feed(LocalWrite(), failed, LocalWrite())
+    script.feed(Synced(), after_ms=100)
+    assert script.status.last_error is None
+    # What was written meanwhile is not left to the next poll.
+    assert StartExchange in script.asked()
+    # One that is under way tells for itself; and whoever wants to stay offline stays so.
+    assert script.feed(Synced()).asked() == []
+    assert script.is_in(State.SYNCING)
+    assert script.feed(ExchangeOk(), Pause(), Synced()).asked() == []
+    assert script.is_in(State.PAUSED)
 
 
 def test_an_absurd_retry_after_is_capped() -> None:
@@ -612,6 +628,7 @@ any_event = st.one_of(
         retry_after_ms=st.none() | st.integers(-1, 10**12),
     ),
     st.builds(ProbeFailed, kind=st.sampled_from(ALL_KINDS)),
+    st.builds(Synced, pending=st.integers(0, 3)),
     st.sampled_from([ProbeOk(), StreamUp(), StreamDown(), Stop()]),
 )
 
