@@ -231,7 +231,7 @@ def undo(replica: Replica, movement_id: str, *, reason: str = "", actor: Actor =
         document=original.document,
         person=actor.person,
         device=actor.device,
-        occurred_at=replica.now_us(),
+        occurred_at=replica.device_now_us(),
         reverses=original.id,
     )
     with replica.transaction() as db:
@@ -323,7 +323,7 @@ def _move(
     note: str = "",
     actor: Actor,
 ) -> Moved:
-    now_us = replica.now_us()
+    now_us = replica.device_now_us()
     with replica.transaction() as db:
         before = _on_hand(db, product.id, place.location_id)
         quantity = to - before if to is not None else by or 0

@@ -145,9 +145,10 @@ class Replica:
         )
         try:
             tend = None
+            host = host or Host()
             if transport is None:
-                transport, tend = _transport(database, server, token, token_file)
-            return cls(database, transport, host or Host(), tend=tend)
+                transport, tend = _transport(database, server, token, token_file, host)
+            return cls(database, transport, host, tend=tend)
         except BaseException:
             database.close()
             raise
@@ -204,6 +205,13 @@ class Replica:
         """The corrected time: the device's clock and its measured offset, µs since 1970."""
         (offset,) = self._state("offset_us")
         return self._host.now_us() + (offset if isinstance(offset, int) else 0)
+
+    def device_now_us(self) -> int:
+        """The device's own clock, µs since 1970: for columns declared `corrected`.
+
+        The server shifts those when it takes the change; the corrected time would be shifted twice.
+        """
+        return self._host.now_us()
 
     def _end_foreign(self) -> Value:
         """End the group of what other connections wrote, if there can be any; the file's version.
@@ -372,6 +380,8 @@ class Replica:
         try:
             report = self._sync(exchanger, progress)
             self._session = {"state": "online"}
+            if self._runner is not None:
+                self._runner.synced()
             return report
         except SyncError as error:
             self._session = {
@@ -556,6 +566,7 @@ def _transport(
     server: str | None,
     token: str | None,
     token_file: str | Path | None,
+    host: Host,
 ) -> tuple[Transport | None, Callable[[int], None] | None]:
     """HTTP to the given or remembered server, and what renews its token if somebody must; the token
     is read anew for each request."""
@@ -569,13 +580,14 @@ def _transport(
     url, path = (str(value) for value in database.state("server", "token_file"))
     if not url:
         return None, None
+    # The offset of the very clock that stamps the changes is to be measured.
     if token is not None:
         given = token
-        return HttpTransport(url, lambda: given), None
+        return HttpTransport(url, lambda: given, now_us=host.now_us), None
     if path:
-        return HttpTransport(url, lambda: read_token(path)), None
+        return HttpTransport(url, lambda: read_token(path), now_us=host.now_us), None
     keeper = TokenKeeper(CredentialsFile(database.path), url, database.identity)
-    http = HttpTransport(url, keeper.token)
+    http = HttpTransport(url, keeper.token, now_us=host.now_us)
     return http, functools.partial(keeper.tend, http)
 
 
