@@ -70,6 +70,8 @@ export const LEADER_SILENCE_MS = 12_000;
 export const LEADER_BEAT_MS = 2_000;
 /** An open transaction of a tab that says nothing for so long is undone: the tab is gone. */
 export const TRANSACTION_IDLE_MS = 10_000;
+/** Between two rounds of telling live queries what has changed, however long a round takes. */
+export const TELL_PAUSE_MS_MAX = 100;
 /** How long a new leader waits for the old one to let go of the file. */
 export const OPFS_WAIT_MS = 10_000;
 /** Statements kept prepared. */

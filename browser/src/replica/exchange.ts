@@ -70,14 +70,23 @@ export class Exchanger {
   readonly #transport: Transport;
   readonly #host: Host;
   readonly #turn: Turn;
+  readonly #onSent: () => void;
   #samples: OffsetSample[] = [];
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(database: LocalDatabase, transport: Transport, host: Host, turn: Turn) {
+  /** `onSent`: transactions are about to be sent, and are marked so. */
+  constructor(
+    database: LocalDatabase,
+    transport: Transport,
+    host: Host,
+    turn: Turn,
+    onSent: () => void,
+  ) {
     this.#database = database;
     this.#transport = transport;
     this.#host = host;
     this.#turn = turn;
+    this.#onSent = onSent;
   }
 
   /** One round trip: pending work up, outcomes and news down, all stored in one transaction.
@@ -85,6 +94,7 @@ export class Exchanger {
   exchange(): Promise<Exchanged> {
     return this.alone(async () => {
       const { request, firstNew } = await this.#turn(() => this.#prepare());
+      if ((request.transactions?.length ?? 0) > 0) this.#onSent();
       let answer: Answer;
       try {
         answer = await this.#transport.exchange(request);

@@ -7,7 +7,7 @@
 
 import { HoldfastError, SyncError, UsageError } from "../core/errors.js";
 import { uuid7 } from "../core/ids.js";
-import { TELL_AFTER_MS, TRANSACTION_IDLE_MS } from "../core/limits.js";
+import { TELL_AFTER_MS, TELL_PAUSE_MS_MAX, TRANSACTION_IDLE_MS } from "../core/limits.js";
 import { SESSION_CONFIG, type SessionConfig } from "../core/sessionEvents.js";
 import type { Opened } from "../sqlite/open.js";
 import {
@@ -71,6 +71,8 @@ export interface SyncReport {
   readonly verified: boolean;
 }
 
+/** What is remembered beside the data when a person wants to stay offline. */
+const PAUSED = "paused";
 const REQUESTS_KEPT_US = 3_600_000_000;
 const REQUESTS_FORGOTTEN_EVERY_US = 300_000_000;
 
@@ -89,6 +91,7 @@ export class Replica {
   #persisted: boolean | null = null;
   #isChanged = false;
   #isTelling = false;
+  #tellPauseMs = 0;
   #forgotAtUs = 0;
   #closed = false;
 
@@ -102,7 +105,9 @@ export class Replica {
     this.#live = new LiveQueries(options.opened.connection);
     const { transport } = options;
     const turn = <T>(work: () => T): Promise<T> => this.#turns.take(work);
-    this.#exchanger = transport && new Exchanger(this.#database, transport, this.#host, turn);
+    this.#exchanger =
+      transport &&
+      new Exchanger(this.#database, transport, this.#host, turn, () => this.#committed(false));
     this.#verifier =
       this.#exchanger && new Verifier(this.#database, this.#exchanger, this.#host, turn);
   }
@@ -190,6 +195,12 @@ export class Replica {
     return this.#take(() => this.#nowUs());
   }
 
+  /** The device's own clock, µs since 1970: for columns declared `corrected`, which the server shifts
+   * when it takes the change. The corrected time would be shifted twice there. */
+  deviceNowUs(): number {
+    return this.#host.nowUs();
+  }
+
   /** A new key that sorts by time. */
   newId(): string {
     return uuid7(this.#host.nowUs(), this.#host.randomBytes);
@@ -271,6 +282,7 @@ export class Replica {
     try {
       const report = await this.#sync(exchanger, verifier);
       if (this.#runner === null) this.#say({ ...UNKNOWN, state: "online" });
+      this.#runner?.send({ type: "synced" });
       return report;
     } catch (error) {
       if (this.#runner === null && error instanceof HoldfastError)
@@ -329,7 +341,12 @@ export class Replica {
       onStatus: (known) => this.#say(known),
       onStored: () => this.#committed(false),
     });
-    this.#runner.start(Number(await this.#take(() => hasWork(this.#database))));
+    const [paused, work] = await this.#take(() => [
+      this.#database.recall(PAUSED) === "yes",
+      hasWork(this.#database),
+    ]);
+    if (paused) this.#runner.send({ type: "pause" });
+    this.#runner.start(Number(work));
   }
 
   /** The network may have changed, or a person asks to sync now. */
@@ -343,11 +360,15 @@ export class Replica {
     this.#runner?.send({ type: "platform_hint" });
   }
 
-  pause(): void {
+  /** Exchange nothing in the background until `resume`: remembered in the file, so that it holds for
+   * whoever leads next, and from the first moment on when it is opened again. */
+  async pause(): Promise<void> {
     this.#runner?.send({ type: "pause" });
+    await this.#take(() => this.#database.remember(PAUSED, "yes"));
   }
 
-  resume(): void {
+  async resume(): Promise<void> {
+    await this.#take(() => this.#database.remember(PAUSED, ""));
     this.#runner?.send({ type: "resume" });
   }
 
@@ -468,23 +489,28 @@ export class Replica {
 
   /**
    * Tell live queries and watchers, soon and once for all that happens until then: whoever wrote has
-   * its answer first, and a burst of writes does not wait for every query after each of them. In a turn
-   * of its own: what is told must not be in the middle of somebody's transaction.
+   * its answer first, a burst of writes does not wait for every query after each of them, and telling
+   * takes half of the time at most. In a turn of its own: what is told must not be in the middle of
+   * somebody's transaction.
    */
   #tell(): void {
     if (this.#isTelling) return;
     this.#isTelling = true;
-    setTimeout(() => void this.#turns.take(() => this.#tellNow()), TELL_AFTER_MS);
+    const pauseMs = Math.max(TELL_AFTER_MS, this.#tellPauseMs);
+    setTimeout(() => void this.#turns.take(() => this.#tellNow()), pauseMs);
   }
 
   #tellNow(): void {
     this.#isTelling = false;
     if (this.#closed) return;
+    const beginMs = this.#host.monotonicMs();
     if (this.#isChanged) this.#live.committed();
     this.#isChanged = false;
-    if (this.#watchers.size === 0) return;
-    const status = this.#status();
-    for (const watcher of [...this.#watchers]) watcher(status);
+    if (this.#watchers.size > 0) {
+      const status = this.#status();
+      for (const watcher of [...this.#watchers]) watcher(status);
+    }
+    this.#tellPauseMs = Math.min(this.#host.monotonicMs() - beginMs, TELL_PAUSE_MS_MAX);
   }
 
   #status(): Status {

@@ -56,14 +56,17 @@ const CHANGES_SCHEMA = /^\s*(?:create|drop|alter)\b/i;
 export class Connection {
   readonly #sqlite: Sqlite3Static;
   readonly #db: Database;
+  readonly #noRoomLeft: () => boolean;
   readonly #statements = new Map<string, PreparedStatement>();
   readonly #inspected = new Map<string, Inspected>();
   #read: Set<string> | null = null;
   #changed = new Set<string>();
 
-  constructor(sqlite: Sqlite3Static, db: Database) {
+  /** `noRoomLeft`: whether the last write to the disk failed because it is full. */
+  constructor(sqlite: Sqlite3Static, db: Database, noRoomLeft: () => boolean = () => false) {
     this.#sqlite = sqlite;
     this.#db = db;
+    this.#noRoomLeft = noRoomLeft;
     // Rows that somebody's statement changes, for live queries. Our own tables WITHOUT ROWID are not
     // told of, and not asked about.
     sqlite.capi.sqlite3_update_hook(
@@ -308,8 +311,9 @@ export class Connection {
     if (kind !== undefined) return new ConstraintFailed(message, kind);
     if (primary === 19) return new ConstraintFailed(message, "check");
     if (primary === 13) return new DatabaseFull(message);
-    // The OPFS VFS answers a write beyond the quota with an I/O error in the browser's words.
-    if (primary === 10 && /quota|space/i.test(message)) return new DatabaseFull(message);
+    // The OPFS VFS answers a write beyond the quota with an I/O error like any other.
+    if (primary === 10 && this.#noRoomLeft())
+      return new DatabaseFull("there is no room left for this page's data");
     if (primary === 11 || primary === 26) return new DatabaseCorrupt(message);
     return new DatabaseError(message);
   }

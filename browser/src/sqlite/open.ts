@@ -11,6 +11,7 @@ import init, { type Sqlite3Static } from "@sqlite.org/sqlite-wasm";
 import { DatabaseError, messageOf, ReplicaError } from "../core/errors.js";
 import { LOG_BYTES_KEPT, PAGE_CACHE_KIB } from "../core/limits.js";
 import { Connection } from "./connection.js";
+import { listenToDisk, noRoomLeft } from "./disk.js";
 
 /** Without a word on what it prints: errors are thrown, and an app's console is the app's. */
 let loading: Promise<Sqlite3Static> | null = null;
@@ -64,6 +65,7 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
       "no_opfs",
     );
   const module = await sqlite();
+  listenToDisk();
   const directory = `.holdfast-${name}`;
   const until = Date.now() + waitMs;
   for (;;) {
@@ -80,7 +82,7 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
       // A worker that leads for the second time has the pool already, without its handles.
       if (pool.isPaused()) await pool.unpauseVfs();
       const db = new pool.OpfsSAHPoolDb("/replica.db");
-      const connection = new Connection(module, db);
+      const connection = new Connection(module, db, noRoomLeft);
       // One connection has the file: the log's index may be in memory, and a commit syncs once.
       connection.execute("PRAGMA locking_mode = EXCLUSIVE");
       connection.execute("PRAGMA journal_mode = WAL");

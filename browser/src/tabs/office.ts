@@ -127,9 +127,10 @@ export class Office {
       case "export":
         return await replica.export();
       case "syncNow":
-      case "hint":
       case "pause":
       case "resume":
+        return await replica[method]();
+      case "hint":
       case "signedIn":
         return replica[method]();
       case "setPersisted":

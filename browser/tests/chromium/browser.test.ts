@@ -158,7 +158,10 @@ describe("the replica in Chromium", () => {
       await browser.start();
       page = await tab();
       expect(await query(page, COUNT)).toEqual([[9 - round]]);
+      // Who wants to stay offline stays so, over kills as well.
+      expect(await page.evaluate(async () => (await replica.status()).state)).toBe("paused");
     }
+    await page.evaluate(() => replica.resume());
     await settled(page);
     expect(await page.evaluate(async () => (await replica.verify()).ok)).toBe(true);
     await python.sync();

@@ -135,8 +135,12 @@ class Actor {
         if (!(error instanceof HoldfastError)) throw error; // it may fail
       });
     const database = new LocalDatabase(connection, null);
-    this.#exchanger = new Exchanger(database, this.transport, host, (work) =>
-      Promise.resolve().then(work),
+    this.#exchanger = new Exchanger(
+      database,
+      this.transport,
+      host,
+      (work) => Promise.resolve().then(work),
+      () => undefined,
     );
   }
 
