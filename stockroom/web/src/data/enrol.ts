@@ -4,7 +4,7 @@
  * Knows: the calls of enrolment. Must not know: how the token looks; the answer puts it into a cookie.
  */
 
-import { enrolled, remember } from "./replica.js";
+import { recallDevice, remember } from "./replica.js";
 
 export class EnrolError extends Error {
   readonly code: string;
@@ -33,7 +33,7 @@ const DEADLINE_MS = 20_000;
 
 /** A new device, or the same one again. Throws `EnrolError`. */
 export async function enrol(who: Credentials): Promise<void> {
-  const before = enrolled();
+  const before = await recallDevice();
   const attempt = crypto.randomUUID();
   const body = {
     protocol: 1,
@@ -42,7 +42,7 @@ export async function enrol(who: Credentials): Promise<void> {
     ...(before === null ? {} : { device: before.device }),
   };
   const answer = await call<Answer>("/v1/enrol", body);
-  remember({
+  await remember({
     replica: before?.replica ?? `stockroom-${attempt.slice(0, 8)}`,
     user: answer.user,
     device: answer.device,
@@ -52,11 +52,11 @@ export async function enrol(who: Credentials): Promise<void> {
 
 /** A new token when the old one is in its last part; a failure is tried again later. */
 export async function refreshToken(nowUs: number): Promise<void> {
-  const one = enrolled();
+  const one = await recallDevice();
   if (one === null || nowUs < one.refreshAt) return;
   try {
     const answer = await call<Answer>("/v1/token", { protocol: 1 });
-    remember({ ...one, refreshAt: answer.refresh_at });
+    await remember({ ...one, refreshAt: answer.refresh_at });
   } catch {
     // Without a connection there is nothing to do; with a bad token the status says so.
   }
@@ -85,6 +85,7 @@ async function call<T>(path: string, body: object): Promise<T> {
     throw new EnrolError("unreachable", "");
   }
   const text = await response.text();
+  if (response.status >= 500) throw new EnrolError("server_trouble", "");
   let answer: unknown;
   try {
     answer = JSON.parse(text);

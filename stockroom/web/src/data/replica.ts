@@ -7,6 +7,8 @@
 
 import { openReplica, type TabReplica } from "@holdfast/browser";
 
+import { keep, recall } from "./memory.js";
+
 const MEMORY = "stockroom.device";
 
 /** What says that this browser is a device: nothing secret, and nothing that cannot be told again. */
@@ -20,19 +22,38 @@ export interface Enrolled {
 }
 
 let current: TabReplica | null = null;
+let known: Enrolled | null = null;
 
+/** What was remembered, as this page last read it. */
 export function enrolled(): Enrolled | null {
-  try {
-    const found = JSON.parse(localStorage.getItem(MEMORY) ?? "null") as Enrolled | null;
-    return typeof found?.replica === "string" ? found : null;
-  } catch {
-    return null;
-  }
+  return known;
 }
 
-export function remember(one: Enrolled | null): void {
-  if (one === null) localStorage.removeItem(MEMORY);
-  else localStorage.setItem(MEMORY, JSON.stringify(one));
+/** Read it anew: another tab may have signed in or out. */
+export async function recallDevice(): Promise<Enrolled | null> {
+  const found = (await recall(MEMORY)) as Enrolled | undefined;
+  known = found ?? (await fromLocalStorage());
+  return known;
+}
+
+/** Durable once it is answered. */
+export async function remember(one: Enrolled | null): Promise<void> {
+  await keep(MEMORY, one);
+  known = one;
+}
+
+/** Where earlier versions kept it. */
+async function fromLocalStorage(): Promise<Enrolled | null> {
+  let found: Enrolled | null = null;
+  try {
+    found = JSON.parse(localStorage.getItem(MEMORY) ?? "null") as Enrolled | null;
+  } catch {
+    // What cannot be read tells nothing.
+  }
+  if (typeof found?.replica !== "string") return null;
+  await remember(found);
+  localStorage.removeItem(MEMORY);
+  return found;
 }
 
 /** Throws `ReplicaError` where the browser cannot keep data, or the `SyncError` tree at first. */
@@ -51,7 +72,7 @@ export function replica(): TabReplica {
 export async function forget(one: Enrolled): Promise<void> {
   current?.close();
   current = null;
-  remember(null);
+  await remember(null);
   const folder = await navigator.storage.getDirectory();
   for (let attempt = 0; attempt < 40; attempt += 1) {
     try {

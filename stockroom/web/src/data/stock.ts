@@ -45,7 +45,8 @@ export const REASONS = [
 ] as const satisfies readonly Kind[];
 export type Reason = (typeof REASONS)[number];
 
-/** An entry of the ledger. `at`: µs since 1970; `balance`: after it, at its location. */
+/** An entry of the ledger. `at`: µs since 1970, by the device's own clock until the server has taken
+ * it and corrected; `balance`: after it, at its location. */
 export interface Entry {
   readonly id: string;
   readonly product: string;
@@ -172,7 +173,6 @@ export async function adjust(
 /** Write the reversal of an entry; undone on two devices at once, it is undone once. */
 export async function undo(entry: string): Promise<void> {
   const id = await reversalId(entry);
-  const nowUs = await replica().nowUs();
   const { person, device } = actor();
   await replica().write([
     {
@@ -180,7 +180,7 @@ export async function undo(entry: string): Promise<void> {
         `INSERT INTO movement (${COLUMNS}) SELECT ?, product_id, location_id, store_id, -quantity, ` +
         "'reversal', '', document, ?, ?, ?, '', id FROM movement WHERE id = ? " +
         "AND NOT EXISTS (SELECT 1 FROM movement WHERE id = ?)",
-      params: [id, person, device, nowUs, entry, id],
+      params: [id, person, device, replica().deviceNowUs(), entry, id],
     },
   ]);
 }
@@ -224,7 +224,7 @@ async function movement(of: {
 }): Promise<Statement> {
   const { person, device } = actor();
   const location = await firstLocationId(of.store);
-  const nowUs = await replica().nowUs();
+  const nowUs = replica().deviceNowUs();
   const reason = of.reason ?? "";
   return {
     sql: INSERT,

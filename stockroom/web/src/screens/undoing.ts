@@ -2,6 +2,7 @@
 
 import { undoAll } from "../data/stock.js";
 import { t } from "../i18n/index.js";
+import { whyNot } from "../i18n/trouble.js";
 import { say, sayBad } from "../shell/toast.svelte.js";
 
 export async function undoEntries(entries: readonly string[]): Promise<void> {
@@ -9,6 +10,6 @@ export async function undoEntries(entries: readonly string[]): Promise<void> {
     await undoAll(entries);
     say(t("undo.done"));
   } catch (error) {
-    sayBad(t("app.failed", { message: error instanceof Error ? error.message : String(error) }));
+    sayBad(whyNot(error));
   }
 }

@@ -29,7 +29,8 @@ class Toasts {
     clearTimeout(this.#timer);
     this.current = one;
     this.#since = performance.now();
-    this.#timer = setTimeout(() => this.hide(), SHOWN_MS);
+    // What failed stays until somebody has seen it.
+    if (!one.bad) this.#timer = setTimeout(() => this.hide(), SHOWN_MS);
   }
 
   hide(): void {

@@ -5,20 +5,49 @@
  */
 
 class Update {
-  ready = $state(false);
+  /** `offered`: this tab may take it; `taken`: another tab has, and this one is still the old one. */
+  state = $state<"none" | "offered" | "taken">("none");
   #waiting: ServiceWorker | null = null;
+  #registration: ServiceWorkerRegistration | null = null;
+  #mine = false;
 
-  offer(worker: ServiceWorker): void {
-    this.#waiting = worker;
-    this.ready = true;
+  follow(registration: ServiceWorkerRegistration): void {
+    this.#registration = registration;
+    const looked = (worker: ServiceWorker | null): void => {
+      // The first one has nobody to replace.
+      if (worker?.state !== "installed" || navigator.serviceWorker.controller === null) return;
+      this.#waiting = worker;
+      this.state = "offered";
+    };
+    looked(registration.waiting);
+    registration.addEventListener("updatefound", () => {
+      const worker = registration.installing;
+      worker?.addEventListener("statechange", () => looked(worker));
+    });
+    // The first one takes the page over as well, and is of its own version.
+    let controlled = navigator.serviceWorker.controller !== null;
+    navigator.serviceWorker.addEventListener("controllerchange", () => {
+      if (this.#mine) location.reload();
+      else if (controlled) this.state = "taken";
+      controlled = true;
+    });
+  }
+
+  /** Ask the server whether there is a new version. */
+  look(): void {
+    void this.#registration?.update().catch(() => undefined);
   }
 
   /** Let the new version take over; the page is loaded again once it has. */
   install(): void {
-    navigator.serviceWorker.addEventListener("controllerchange", () => location.reload(), {
-      once: true,
-    });
-    this.#waiting?.postMessage("take over");
+    if (this.state === "offered") {
+      this.#mine = true;
+      this.#waiting?.postMessage("take over");
+    } else location.reload();
+  }
+
+  later(): void {
+    this.state = "none";
   }
 }
 
@@ -31,16 +60,11 @@ export function followUpdates(): void {
 }
 
 async function follow(): Promise<void> {
-  const registration = await navigator.serviceWorker.register("/sw.js");
-  const looked = (worker: ServiceWorker | null): void => {
-    // The first one has nobody to replace.
-    if (worker?.state === "installed" && navigator.serviceWorker.controller !== null)
-      update.offer(worker);
-  };
-  looked(registration.waiting);
-  registration.addEventListener("updatefound", () => {
-    const worker = registration.installing;
-    worker?.addEventListener("statechange", () => looked(worker));
+  update.follow(await navigator.serviceWorker.register("/sw.js"));
+  setInterval(() => update.look(), LOOK_MS);
+  // An app that stays open for weeks is looked at after each pause, and when there is a network again.
+  addEventListener("online", () => update.look());
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") update.look();
   });
-  setInterval(() => void registration.update().catch(() => undefined), LOOK_MS);
 }
