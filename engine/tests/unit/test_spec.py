@@ -32,7 +32,9 @@ def test_each_names_its_test_or_says_not_yet():
         for link in links:
             path = (SPEC.parent / link).resolve()
             assert path.is_file(), f"I{number}: {link} is not there"
-            assert "def test_" in path.read_text(encoding="utf-8"), f"I{number}: {link} has no test"
+            begins = r"def test_" if path.suffix == ".py" else r"^test\b"
+            found = re.search(begins, path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert found, f"I{number}: {link} has no test"
 
 
 def test_every_code_of_the_server_is_documented():

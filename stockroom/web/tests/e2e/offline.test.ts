@@ -13,7 +13,7 @@ afterAll(() => world.close());
 test("it starts after the server is gone, and what was saved is still there", async () => {
   const dilan = await world.person("dilan");
   const { page } = dilan;
-  await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
+  await dilan.installed();
   await dilan.addProduct("CUP-9", "Cup nine", "2.00");
   await dilan.chip(/All saved to server/);
   await world.stopServer("SIGKILL");
@@ -34,9 +34,10 @@ test("it starts after the server is gone, and what was saved is still there", as
   expect(await dilan.page.getByRole("button", { name: "Sign out" }).isDisabled()).toBe(true);
 
   await world.startServer();
+  await dilan.backOnline();
   await dilan.to("sync");
   await dilan.chip(/All saved to server/);
-  const ben = await world.person("ada", "Harbour Street");
+  const ben = await world.person("ada", { store: "Harbour Street" });
   await ben.open("CUP-9");
   await ben.onHand(6);
 });

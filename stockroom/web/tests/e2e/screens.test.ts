@@ -19,7 +19,7 @@ let product = "";
 
 beforeAll(async () => {
   world = await World.make();
-  ada = await world.person("ada", "Harbour Street");
+  ada = await world.person("ada", { store: "Harbour Street" });
   await ada.addProduct("NASTY", NASTY, "1.00");
   product = new URL(ada.page.url()).hash.split("/")[2] ?? "";
   await ada.receive("NASTY", 3, "<b>DN</b>");
@@ -67,6 +67,25 @@ test.each(["light", "dark"] as const)("no barriers, %s", async (scheme) => {
     if (here.length > 0) found[path] = here;
   }
   expect(found).toEqual({});
+});
+
+test("no barriers in what is told of trouble", async () => {
+  ada.cable.pull();
+  await ada.receive("NASTY", 1);
+  await ada.chip(/Working without connection: 1 change kept/);
+  await ada.to("sync");
+  await ada.page.locator("[data-connection=away]").waitFor();
+  expect(await barriers(ada)).toEqual([]);
+  const disk = await ada.context.newCDPSession(ada.page);
+  await disk.send("Storage.overrideQuotaForOrigin", { origin: ada.cable.url, quotaSize: 1 });
+  await ada.to(`product/${product}/adjust`);
+  await ada.page.getByLabel("What you see on the shelf").fill("9");
+  await ada.page.getByRole("button", { name: /^Record/ }).click();
+  await ada.page.getByRole("alert").getByText("no room left").waitFor();
+  expect(await barriers(ada)).toEqual([]);
+  await disk.send("Storage.overrideQuotaForOrigin", { origin: ada.cable.url });
+  await ada.backOnline();
+  await ada.chip(/All saved to server/);
 });
 
 test("text from anywhere is text", async () => {

@@ -9,7 +9,7 @@ let ada: Person;
 let dilan: Person;
 beforeAll(async () => {
   world = await World.make();
-  ada = await world.person("ada", "Harbour Street");
+  ada = await world.person("ada", { store: "Harbour Street" });
   dilan = await world.person("dilan");
 });
 afterAll(() => world.close());

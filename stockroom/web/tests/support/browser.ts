@@ -4,10 +4,11 @@ import { existsSync } from "node:fs";
 
 import { type Browser, chromium as engine, type Locator } from "playwright-core";
 
-export type { Browser, BrowserContext, Page } from "playwright-core";
+export type { Browser, BrowserContext, CDPSession, Page } from "playwright-core";
 
 const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const PATIENCE_MS = 45_000;
+const LOOK_MS = 30;
 
 export function chromiumPath(): string {
   const found = [process.env["CHROMIUM"], ...PLACES].find((place) => place && existsSync(place));
@@ -28,5 +29,14 @@ export async function expect_(locator: Locator, words: RegExp): Promise<void> {
   } catch {
     const says = await locator.allTextContents().catch(() => []);
     throw new Error(`waited for ${words}, it says ${JSON.stringify(says)}`);
+  }
+}
+
+/** Wait until something that is asked again and again is so. */
+export async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + PATIENCE_MS;
+  while (!(await isSo())) {
+    if (Date.now() > end) throw new Error(`it never came to be so: ${what}`);
+    await new Promise((look) => setTimeout(look, LOOK_MS));
   }
 }

@@ -10,6 +10,9 @@ export class Cable {
   readonly #server: net.Server;
   readonly #open = new Set<net.Socket>();
   #plugged = true;
+  /** Bytes that may still pass before it pulls itself. */
+  #left = Infinity;
+  #pulled: () => void = () => undefined;
   port = 0;
 
   private constructor(to: () => number) {
@@ -24,6 +27,7 @@ export class Cable {
         [far, near],
       ] as const) {
         this.#open.add(one);
+        one.on("data", (piece) => this.#count(piece.length));
         one.pipe(other);
         one.on("error", () => other.destroy());
         one.on("close", () => {
@@ -47,11 +51,26 @@ export class Cable {
 
   pull(): void {
     this.#plugged = false;
+    this.#left = Infinity;
     for (const socket of this.#open) socket.destroy();
+    this.#pulled();
   }
 
   plug(): void {
     this.#plugged = true;
+  }
+
+  /** Plugged in until so many bytes have passed, whichever way; resolves when it is pulled again. */
+  async plugFor(bytes: number): Promise<void> {
+    const over = new Promise<void>((pulled) => (this.#pulled = pulled));
+    this.#left = bytes;
+    this.plug();
+    await over;
+  }
+
+  #count(bytes: number): void {
+    this.#left -= bytes;
+    if (this.#left <= 0) this.pull();
   }
 
   async close(): Promise<void> {

@@ -6,34 +6,55 @@
  */
 
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 
 import { type Browser, type BrowserContext, chromium, expect_, type Page } from "./browser.js";
 import { Cable } from "./cable.js";
+import { Stand } from "./stand.js";
 
 const ROOT = path.resolve(import.meta.dirname, "../../../..");
 const PYTHON = process.env["STOCKROOM_PYTHON"] ?? path.join(ROOT, ".venv/bin/python");
+/** The built app. */
+export const BUILT = path.join(ROOT, "stockroom/web/dist");
 const READY_MS = 60_000;
+/** Enough to have stores, goods and something on the shelves; months of sales are for eyes. */
+const DEMO_MOVEMENTS = "600";
 export const PASSWORD = "stockroom demo";
+
+export interface PersonOptions {
+  /** The name of the store they choose at the first start, where they work in several. */
+  readonly store?: string;
+  /** Whether somebody stands between the browser and the server. */
+  readonly stand?: boolean;
+  /** How far their device's clock is ahead. */
+  readonly aheadMs?: number;
+}
 
 export class World {
   readonly folder: string;
   readonly browser: Browser;
+  /** The built app that the server serves; the checkout's without it. */
+  web: string | null = null;
   #server: ChildProcess | null = null;
   #port = 0;
-  readonly #cables: Cable[] = [];
+  readonly #ways: { close(): Promise<void> }[] = [];
 
   private constructor(folder: string, browser: Browser) {
     this.folder = folder;
     this.browser = browser;
   }
 
-  static async make(): Promise<World> {
+  /** `ownWeb`: the app is served from a copy of its own, which a test may replace. */
+  static async make({ ownWeb = false } = {}): Promise<World> {
     const folder = await mkdtemp(path.join(tmpdir(), "stockroom-web-"));
     const world = new World(folder, await chromium());
+    if (ownWeb) {
+      world.web = path.join(folder, "web");
+      await cp(BUILT, world.web, { recursive: true });
+    }
     await world.startServer();
     return world;
   }
@@ -41,9 +62,11 @@ export class World {
   async startServer(): Promise<void> {
     const child = spawn(
       PYTHON,
-      ["-m", "stockroom.cli", "serve", "--demo", "--port", String(this.#port), "--database"].concat(
-        path.join(this.folder, "shop.db"),
-      ),
+      [
+        ...["-m", "stockroom.cli", "serve", "--demo", "--demo-movements", DEMO_MOVEMENTS],
+        ...["--port", String(this.#port), "--database", this.database],
+        ...(this.web === null ? [] : ["--web", this.web]),
+      ],
       { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] },
     );
     this.#server = child;
@@ -76,13 +99,32 @@ export class World {
   }
 
   /** A browser profile of its own at the end of a cable of its own. */
-  async person(name: string, store = ""): Promise<Person> {
-    const cable = await Cable.lay(() => this.#port);
-    this.#cables.push(cable);
+  async person(name: string, options: PersonOptions = {}): Promise<Person> {
     const context = await this.browser.newContext({ viewport: { width: 390, height: 844 } });
-    const person = new Person(name, context, await context.newPage(), cable);
-    await person.signIn(store);
+    const person = new Person(name, context, await context.newPage(), await this.way(options));
+    await person.signIn(options.store);
     return person;
+  }
+
+  /** A way to the server for a browser: a cable, and somebody behind it if that is wished. */
+  async way({ stand: wished = false, aheadMs = 0 }: PersonOptions = {}): Promise<Way> {
+    const stand = wished || aheadMs !== 0 ? await Stand.put(() => this.#port) : null;
+    stand?.setClocksAhead(aheadMs);
+    const cable = await Cable.lay(() => stand?.port ?? this.#port);
+    this.#ways.push(cable, ...(stand === null ? [] : [stand]));
+    return { cable, stand };
+  }
+
+  /** A device of Python's, enrolled by its user's password, with the store open. */
+  async enrolDevice(db: string, user: string, store: string): Promise<void> {
+    const enrol = ["-m", "holdfast.cli", "enrol", path.join(this.folder, db), "--user", user];
+    const env = { ...process.env, HOLDFAST_PASSWORD: PASSWORD };
+    await promisify(execFile)(
+      PYTHON,
+      [...enrol, "--server", this.url, "--schema", "stockroom.schema:schema", "--name", db],
+      { cwd: ROOT, env },
+    );
+    await this.device(db, "--store", store, "--person", user, "init");
   }
 
   /** `stockroom device ...` with `--json`; its document. */
@@ -92,12 +134,30 @@ export class World {
     return JSON.parse(stdout.trim().split("\n").at(-1) ?? "null") as Record<string, unknown>;
   }
 
+  /** What the server's own tables say. */
+  async server(sql: string): Promise<unknown[][]> {
+    const read =
+      "import json, sqlite3, sys; " +
+      "print(json.dumps(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall()))";
+    const { stdout } = await promisify(execFile)(PYTHON, ["-c", read, this.database, sql]);
+    return JSON.parse(stdout) as unknown[][];
+  }
+
+  get database(): string {
+    return path.join(this.folder, "shop.db");
+  }
+
   async close(): Promise<void> {
     await this.browser.close();
-    for (const cable of this.#cables) await cable.close();
+    for (const way of this.#ways) await way.close();
     await this.stopServer();
     await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+export interface Way {
+  readonly cable: Cable;
+  readonly stand: Stand | null;
 }
 
 export class Person {
@@ -105,17 +165,26 @@ export class Person {
   readonly name: string;
   readonly context: BrowserContext;
   page: Page;
-  readonly cable: Cable;
+  readonly way: Way;
 
-  constructor(name: string, context: BrowserContext, page: Page, cable: Cable) {
+  constructor(name: string, context: BrowserContext, page: Page, way: Way) {
     this.name = name;
     this.context = context;
     this.page = page;
-    this.cable = cable;
+    this.way = way;
     page.on("pageerror", (error) => this.errors.push(error.message));
   }
 
-  async signIn(store: string): Promise<void> {
+  get cable(): Cable {
+    return this.way.cable;
+  }
+
+  get stand(): Stand {
+    if (this.way.stand === null) throw new Error(`nobody stands before ${this.name}'s server`);
+    return this.way.stand;
+  }
+
+  async signIn(store = ""): Promise<void> {
     const { page } = this;
     await page.goto(this.cable.url);
     await page.getByLabel("Name", { exact: true }).fill(this.name);
@@ -127,8 +196,29 @@ export class Person {
     await page.getByRole("searchbox").waitFor();
   }
 
+  async signInAgain(): Promise<void> {
+    const { page } = this;
+    await this.to("sign-in");
+    await page.getByRole("heading", { name: "Sign in again" }).waitFor();
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
+    await page.getByRole("searchbox").waitFor();
+  }
+
+  /** The app's own files are kept here: it starts without a server from now on. */
+  async installed(): Promise<void> {
+    await this.page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
+  }
+
   async to(path_: string): Promise<void> {
     await this.page.evaluate((hash) => void (location.hash = hash), `#/${path_}`);
+  }
+
+  /** The cable is in again, and the browser says so: nothing waits for the end of a long pause. */
+  async backOnline(): Promise<void> {
+    this.cable.plug();
+    await this.context.setOffline(true);
+    await this.context.setOffline(false);
   }
 
   chip(words: RegExp): Promise<void> {
@@ -194,12 +284,22 @@ export class Person {
     await page.getByText(/Recorded .* saved on this device/).waitFor();
   }
 
-  async setPrice(sku: string, price: string): Promise<void> {
+  /** Fields of a product's form, by their labels. */
+  async edit(sku: string, fields: Readonly<Record<string, string>>): Promise<void> {
     const { page } = this;
     await this.open(sku);
     await page.getByRole("link", { name: "Edit" }).click();
-    await page.getByLabel("Price", { exact: true }).fill(price);
+    for (const [label, value] of Object.entries(fields))
+      await page.getByLabel(label, { exact: true }).fill(value);
     await page.getByRole("button", { name: "Save" }).click();
     await page.locator("[data-on-hand]").waitFor();
+  }
+
+  /** Compare with the server, down to the stored rows; and nothing has gone wrong in the page. */
+  async agrees(): Promise<void> {
+    await this.to("sync/device");
+    await this.page.getByRole("button", { name: "Verify now" }).click();
+    await this.page.getByText("the same data on both sides").waitFor();
+    if (this.errors.length > 0) throw new Error(`${this.name}'s page: ${this.errors.join("; ")}`);
   }
 }

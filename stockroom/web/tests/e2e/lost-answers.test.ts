@@ -1,0 +1,34 @@
+/** The server has committed and the answer is lost, three times over: it happens once. */
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { World } from "../support/world.js";
+
+let world: World;
+beforeAll(async () => {
+  world = await World.make();
+});
+afterAll(() => world.close());
+
+test("an answer is lost three times after the commit, and what it told happens once", async () => {
+  const dilan = await world.person("dilan", { stand: true });
+  await dilan.addProduct("NUT-1", "Walnuts", "6.00");
+  await dilan.chip(/All saved to server/);
+
+  dilan.stand.next("hold", "lose", "lose");
+  await dilan.receive("NUT-1", 12, "DN-3");
+  await dilan.stand.metBy(1);
+  // The server has it, the device has not heard so: it says what it knows, and no more.
+  const received = "SELECT quantity FROM movement WHERE document = 'DN-3'";
+  expect(await world.server(received)).toEqual([[12]]);
+  await dilan.chip(/Sending 1 of 1/);
+  dilan.stand.release();
+  await dilan.stand.metBy(3);
+  await dilan.chip(/All saved to server/);
+
+  expect(dilan.stand.met).toEqual(["hold", "lose", "lose"]);
+  expect(await world.server(received)).toEqual([[12]]);
+  await dilan.open("NUT-1");
+  await dilan.onHand(12);
+  await dilan.agrees();
+});

@@ -1,0 +1,83 @@
+/** One change among five hundred that the server refuses: the others land, and the one is explained. */
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { expect_, type Page } from "../support/browser.js";
+import { openTab } from "../support/tab.js";
+import { World } from "../support/world.js";
+
+const GOOD = 499;
+
+let world: World;
+beforeAll(async () => {
+  world = await World.make();
+});
+afterAll(() => world.close());
+
+/** So many receipts like the one there is, each a transaction of its own. */
+async function receiveAgain(page: Page, document: string, count: number): Promise<void> {
+  await page.evaluate(
+    async ([like, times]) => {
+      const columns =
+        "product_id, location_id, store_id, quantity, kind, person, device, occurred_at";
+      const sql =
+        `INSERT INTO movement (id, ${columns}) SELECT ?, ${columns} FROM movement ` +
+        "WHERE document = ?";
+      const one = (): Promise<unknown> => tab.write([{ sql, params: [tab.newId(), like] }]);
+      await Promise.all(Array.from({ length: times }, one));
+    },
+    [document, count] as const,
+  );
+}
+
+test("499 land and 1 is explained, can be mended, and holds nobody up", async () => {
+  const ada = await world.person("ada", { store: "Harbour Street" });
+  const dilan = await world.person("dilan");
+  const { page } = dilan;
+  await dilan.addProduct("BOX-1", "Small box", "1.00");
+  await dilan.addProduct("BOX-2", "Large box", "2.00");
+  await dilan.chip(/All saved to server/);
+
+  dilan.cable.pull();
+  await dilan.receive("BOX-1", 1, "B-1");
+  await openTab(page);
+  await receiveAgain(page, "B-1", 249);
+  // The one that cannot be: meanwhile somebody else gives this SKU to another product.
+  await dilan.edit("BOX-2", { SKU: "BOX-3" });
+  await receiveAgain(page, "B-1", GOOD - 250);
+  await dilan.chip(/: 500 changes kept on this device/);
+  await ada.addProduct("BOX-3", "Huge box", "3.00");
+  await ada.chip(/All saved to server/);
+
+  await dilan.backOnline();
+  await dilan.chip(/^ *1 needs you/);
+  await ada.open("BOX-1");
+  await ada.onHand(GOOD);
+  expect(
+    await world.server(
+      "SELECT count(*), sum(m.quantity) FROM movement AS m JOIN product AS p ON p.id = m.product_id " +
+        "WHERE p.sku = 'BOX-1'",
+    ),
+  ).toEqual([[GOOD, GOOD]]);
+
+  // It says what is wrong in words, with both values, and how to go on.
+  await dilan.to("sync/needs");
+  const card = page.locator("[data-refused]");
+  await expect_(card, /Another product has this SKU already/);
+  await expect_(card, /Large box/);
+  const words = (await card.textContent()) ?? "";
+  expect(words).toMatch(/BOX-3\s*was BOX-2/);
+  expect(words).not.toMatch(/unique|constraint|[0-9a-f]{8}-[0-9a-f]{4}/i);
+
+  // Trying again is no use as long as the reason is there, and says so; another SKU goes through.
+  await card.getByRole("button", { name: "Try again" }).click();
+  await page.getByText("Something else has this value already. Nothing was changed.").waitFor();
+  await card.getByLabel("Another SKU").fill("BOX-4");
+  await card.getByRole("button", { name: "Use it" }).click();
+  await dilan.chip(/All saved to server/);
+  await ada.open("BOX-4");
+  await expect_(ada.page.getByRole("heading", { level: 1 }), /Large box/);
+  await dilan.to("sync/needs");
+  await page.getByText("Nothing needs you").waitFor();
+  await dilan.agrees();
+});

@@ -1,0 +1,73 @@
+/** A server that answers with errors: the app says when it tries again, in plain words, and does. */
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { expect_ } from "../support/browser.js";
+import { type Person, World } from "../support/world.js";
+
+let world: World;
+let dilan: Person;
+beforeAll(async () => {
+  world = await World.make();
+  dilan = await world.person("dilan", { stand: true });
+  await dilan.addProduct("BAG-1", "Bag", "3.00");
+  await dilan.chip(/All saved to server/);
+});
+afterAll(() => world.close());
+
+const received = (): Promise<unknown[][]> =>
+  world.server("SELECT document, quantity FROM movement WHERE document LIKE 'T-%' ORDER BY 1");
+
+test("503 with Retry-After: it is not asked before its time, and the time is told", async () => {
+  dilan.stand.answerFor((path) =>
+    path.startsWith("/v1/")
+      ? { status: 503, headers: { "retry-after": "200" }, body: "<h1>Maintenance</h1>" }
+      : null,
+  );
+  await dilan.receive("BAG-1", 4, "T-1");
+  await dilan.chip(/The server has trouble: 1 change kept here, next try \d\d:\d\d/);
+  await dilan.to("sync");
+  const note = dilan.page.locator("[data-connection=server]");
+  await expect_(note, /The server is there, but it has trouble at the moment/);
+  // It said two hundred seconds; some jitter comes on top, and never less.
+  const told = /Trying again by itself in (?:(\d+) s|(\d) min)/.exec(
+    (await note.textContent()) ?? "",
+  );
+  expect(told?.[2]).toMatch(/^[34]$/);
+  const words = (await note.textContent()) ?? "";
+  expect(words).not.toMatch(/503|Maintenance|server_trouble/);
+
+  // Work goes on meanwhile, and asks the server for nothing.
+  const asked = dilan.stand.answered;
+  await dilan.adjustTo("BAG-1", 3);
+  await dilan.chip(/The server has trouble: 2 changes kept here/);
+  expect(dilan.stand.answered).toBe(asked);
+  expect(await received()).toEqual([]);
+
+  // A person need not wait for it.
+  dilan.stand.answerFor(null);
+  await dilan.to("sync");
+  await dilan.page.getByRole("button", { name: "Send now" }).click();
+  await dilan.page.getByText("both sides agree").waitFor();
+  expect(await received()).toEqual([["T-1", 4]]);
+  await dilan.chip(/All saved to server/);
+});
+
+test("500 again and again: it tries by itself until it works", async () => {
+  let failures = 0;
+  dilan.stand.answerFor((path) => {
+    if (!path.startsWith("/v1/exchange")) return null;
+    failures += 1;
+    if (failures === 3) dilan.stand.answerFor(null);
+    return { status: 500, body: "Internal Server Error" };
+  });
+  await dilan.receive("BAG-1", 6, "T-2");
+  await dilan.chip(/The server has trouble: 1 change kept here, next try soon/);
+  await dilan.chip(/All saved to server/);
+  expect(failures).toBe(3);
+  expect(await received()).toEqual([
+    ["T-1", 4],
+    ["T-2", 6],
+  ]);
+  await dilan.agrees();
+});
