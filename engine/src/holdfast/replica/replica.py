@@ -144,8 +144,7 @@ class Replica:
             busy_timeout_ms=busy_timeout_ms,
         )
         try:
-            tend = None
-            host = host or Host()
+            tend, host = None, host or Host()
             if transport is None:
                 transport, tend = _transport(database, server, token, token_file, host)
             return cls(database, transport, host, tend=tend)
@@ -207,10 +206,8 @@ class Replica:
         return self._host.now_us() + (offset if isinstance(offset, int) else 0)
 
     def device_now_us(self) -> int:
-        """The device's own clock, µs since 1970: for columns declared `corrected`.
-
-        The server shifts those when it takes the change; the corrected time would be shifted twice.
-        """
+        """The device's own clock, µs since 1970: for columns declared ``corrected``, which the
+        server shifts when it takes the change. The corrected time would be shifted twice there."""
         return self._host.now_us()
 
     def _end_foreign(self) -> Value:
@@ -313,10 +310,8 @@ class Replica:
             self._inbox.settle(conflict, keep=keep, value=value, now_us=self.now_us())
 
     def retry(self, item: str) -> list[int]:
-        """Make a refused transaction again on the rows as they are now, and after it those that
-        were
-        held with it; returns the new numbers. Raises ``UsageError`` or ``ConstraintFailed``; then
-        nothing was changed."""
+        """Make a refused transaction again on the rows as they are now, then those held with it;
+        returns the new numbers. Raises ``UsageError`` or ``ConstraintFailed``: nothing changed."""
         made: list[int] = []
         with self.transaction():
             number = self._inbox.waiting(item)
@@ -380,7 +375,7 @@ class Replica:
         try:
             report = self._sync(exchanger, progress)
             self._session = {"state": "online"}
-            if self._runner is not None:
+            if self._runner:
                 self._runner.synced()
             return report
         except SyncError as error:
