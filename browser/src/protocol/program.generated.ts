@@ -28,6 +28,24 @@ export interface ForeignKey {
   readonly table: string;
 }
 
+/** How one table of a snapshot file is looked at and imported. */
+export interface LoadProgram {
+  readonly look: string;
+  readonly is_held: string;
+  readonly steps: string;
+  readonly copy: readonly string[];
+  readonly copy_rest: readonly string[];
+  readonly meet_known: string;
+  readonly meet_shown: string;
+  readonly meet_touched: string;
+  readonly meet_unique: readonly string[];
+  readonly keys: string;
+  readonly departed: string;
+  readonly sums: string;
+  readonly sums_rest: string;
+  readonly written: string;
+}
+
 /** Everything a host needs to run a replica of this schema. */
 export interface ReplicaProgram {
   readonly format: number;
@@ -44,6 +62,9 @@ export interface ReplicaProgram {
   readonly log_last: string;
   readonly empty_log: string;
   readonly open_groups: string;
+  readonly load_begin: readonly string[];
+  readonly load_end: readonly string[];
+  readonly load_about: string;
   readonly tables: Readonly<Record<string, TableProgram>>;
 }
 
@@ -103,4 +124,5 @@ export interface TableProgram {
   readonly put_shadow: string;
   readonly delete_shadow: string;
   readonly shadow_keys: string;
+  readonly load: LoadProgram;
 }

@@ -101,7 +101,9 @@ class Applier:
             self._members.grant(head.scopes)
             for scope in sorted(self._members.scopes - set(head.scopes)):
                 self._lose(scope)
-            importer = Importer(self._db, self._schema, self._members, self, on_rows=on_rows)
+            importer = Importer(
+                self._db, self._schema, self._program, self._members, self, on_rows=on_rows
+            )
             if files:
                 self._deciding = self._touched_by(decided)
             for file, alias in files:

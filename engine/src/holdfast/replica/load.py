@@ -25,20 +25,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+import msgspec
+
 from holdfast.core.digest import Digest
 from holdfast.core.errors import ConstraintFailed, FileRefused
-from holdfast.core.limits import IMPORT_ROWS_PER_STEP, ROWS_PER_LINE
 from holdfast.replica.members import Members
 from holdfast.replica.snapshot import SnapshotFile, sum_of
 from holdfast.schema.model import Schema, Table
-from holdfast.sql.names import key_match, literal, names, quote
+from holdfast.sql.load import FILE, LoadProgram
+from holdfast.sql.names import quote
+from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 from holdfast.sqlite.failpoints import failpoint
-
-_MET = "temp.holdfast_met"
-"""Rows of a file that are not simply copied: rowid, and what is done with them."""
-_KEEP, _JOIN, _WRITE = 0, 1, 2
-_NOT_JOINING = f"(SELECT n FROM {_MET} WHERE act <> {_JOIN})"
 
 
 class Truth(Protocol):
@@ -65,7 +63,7 @@ class Truth(Protocol):
 @contextmanager
 def attached(db: Connection, files: Sequence[SnapshotFile]) -> Iterator[list[str]]:
     """Attach files; the names they have in SQL. Not inside a transaction: they could not go."""
-    aliases = [f"holdfast_file_{number}" for number in range(len(files))]
+    aliases = [f"{FILE}_{number}" for number in range(len(files))]
     made: list[str] = []
     try:
         if files:  # what they are made of has been looked at; see what is damaged since
@@ -86,6 +84,7 @@ class Importer:
         self,
         db: Connection,
         schema: Schema,
+        program: ReplicaProgram,
         members: Members,
         truth: Truth,
         *,
@@ -93,6 +92,7 @@ class Importer:
     ) -> None:
         self._db = db
         self._schema = schema
+        self._program = program
         self._members = members
         self._truth = truth
         self._on_rows = on_rows
@@ -103,7 +103,7 @@ class Importer:
         """Take in one file; how many rows it has. Raises ``FileRefused`` when one does not fit."""
         known = self._members.holds(file.scope)
         copies = [
-            _Copy(self._db, table, f"{alias}.{quote(table.name)}", file)
+            _Copy(self._db, table, _at(self._program.tables[table.name].load, alias), file)
             for table in self._schema.all_tables
         ]
         plain: list[_Copy] = []
@@ -142,6 +142,8 @@ class Importer:
             with copy.unwatched():
                 copy.copy(self._told)
             return True
+        for sql in self._program.load_begin:
+            self._db.execute(sql)
         copy.sort_out(touched)
         for key in copy.departed() if known else ():
             if self._members.part(copy.scope, table, key):
@@ -152,7 +154,8 @@ class Importer:
         for rows in copy.written():
             self._write(table, rows)
             self._told(len(rows))
-        copy.forget()
+        for sql in self._program.load_end:
+            self._db.execute(sql)
         return False
 
     def _write(self, table: Table, rows: list[tuple[str, int, Row]]) -> None:
@@ -173,24 +176,31 @@ class Importer:
         self._on_rows(self._rows)
 
 
+def _at(sql: LoadProgram, alias: str) -> LoadProgram:
+    """The statements for the file that is attached under this name."""
+    here = (FILE + ".", alias + ".")
+    return msgspec.convert(
+        {
+            name: part.replace(*here) if isinstance(part, str) else [p.replace(*here) for p in part]
+            for name, part in msgspec.structs.asdict(sql).items()
+        },
+        LoadProgram,
+    )
+
+
 class _Copy:
     """The statements that copy one table of one file."""
 
-    def __init__(self, db: Connection, table: Table, source: str, file: SnapshotFile) -> None:
+    def __init__(self, db: Connection, table: Table, sql: LoadProgram, file: SnapshotFile) -> None:
         self._db = db
-        self._source = source
+        self._sql = sql
         self._steps = file.steps[table.name]
-        self._own = f"main.{quote(table.name)}"
-        self._name = literal(table.name)
         self.table = table
         self.scope = file.scope
 
     def finds_nothing(self) -> bool:
         """Whether the replica has no row of this table, neither shown nor known."""
-        ((found,),) = self._db.execute(
-            f"SELECT EXISTS (SELECT 1 FROM {self._own}) "
-            f"OR EXISTS (SELECT 1 FROM holdfast_row WHERE tbl = {self._name})"
-        )
+        ((found,),) = self._db.execute(self._sql.is_held)
         return not found
 
     @contextmanager
@@ -210,114 +220,45 @@ class _Copy:
 
     def copy(self, told: Callable[[int], None], *, all_rows: bool = True) -> None:
         """Copy the rows that meet nothing, in the order of their keys."""
-        rows_of = f"FROM {self._source} AS f WHERE f.rowid BETWEEN ?1 AND ?2"
-        plain = "" if all_rows else f" AND f.rowid NOT IN (SELECT n FROM {_MET})"
-        member = "" if all_rows else f" AND f.rowid NOT IN {_NOT_JOINING}"
-        statements = (
-            (
-                f"INSERT INTO {self._own} ({names(self.table.column_names)}) "
-                f"SELECT {names(self.table.column_names, 'f.')} {rows_of}{plain} ORDER BY f.rowid"
-            ),
-            (
-                "INSERT INTO main.holdfast_row (tbl, key, rev) SELECT "
-                f"{self._name}, f.holdfast_key, f.holdfast_rev {rows_of}{plain} ORDER BY f.rowid"
-            ),
-            (
-                "INSERT INTO main.holdfast_member (scope, tbl, key, hash) SELECT "
-                f"{literal(self.scope)}, {self._name}, f.holdfast_key, f.holdfast_hash "
-                f"{rows_of}{member} ORDER BY f.rowid"
-            ),
-        )
+        rows_sql, revs_sql, members_sql = self._sql.copy if all_rows else self._sql.copy_rest
         for first, last, rows in self._steps:
-            for sql in statements:
-                self._db.execute(sql, (first, last))
+            self._db.execute(rows_sql, (first, last))
+            self._db.execute(revs_sql, (first, last))
+            self._db.execute(members_sql, (first, last, self.scope))
             told(rows)
 
     # --- rows that meet something ---------------------------------------------------------------
 
     def sort_out(self, touched: Sequence[str]) -> None:
         """Note the rows that the replica holds, shows, or works on."""
-        self._db.execute(
-            f"CREATE TABLE IF NOT EXISTS {_MET} (n INTEGER PRIMARY KEY, act INTEGER NOT NULL)"
-        )
-        self._db.execute(f"DELETE FROM {_MET}")
-        self._db.execute(
-            f"INSERT INTO {_MET} SELECT f.rowid, CASE WHEN r.rev > f.holdfast_rev THEN {_KEEP} "
-            f"WHEN r.rev < f.holdfast_rev THEN {_WRITE} WHEN m.hash IS NULL THEN {_JOIN} "
-            f"WHEN m.hash = f.holdfast_hash THEN {_KEEP} ELSE {_WRITE} END "
-            f"FROM {self._source} AS f CROSS JOIN main.holdfast_row AS r "
-            f"ON r.tbl = {self._name} AND r.key = f.holdfast_key "
-            "LEFT JOIN main.holdfast_member AS m "
-            f"ON m.scope = ? AND m.tbl = {self._name} AND m.key = f.holdfast_key",
-            (self.scope,),
-        )
-        self._db.execute(
-            f"INSERT OR IGNORE INTO {_MET} SELECT f.rowid, {_WRITE} FROM {self._source} AS f "
-            f"CROSS JOIN {self._own} AS t ON {key_match(self.table, 't.', 'f.')}"
-        )
-        self._db.execute(
-            f"INSERT OR IGNORE INTO {_MET} SELECT f.rowid, {_WRITE} FROM {self._source} AS f "
-            "WHERE f.holdfast_key IN (SELECT value FROM json_each(?))",
-            (json.dumps(touched),),
-        )
+        self._db.execute(self._sql.meet_known, (self.scope,))
+        self._db.execute(self._sql.meet_shown)
+        self._db.execute(self._sql.meet_touched, (json.dumps(touched),))
 
     def sort_by_unique(self) -> None:
         """Note the rows whose unique values another row has. After those that leave have left."""
-        for unique in self.table.unique:
-            match = " AND ".join(f"t.{quote(name)} = f.{quote(name)}" for name in unique)
-            self._db.execute(
-                f"INSERT OR IGNORE INTO {_MET} SELECT f.rowid, {_WRITE} FROM {self._source} AS f "
-                f"CROSS JOIN {self._own} AS t ON {match} "
-                f"WHERE NOT ({key_match(self.table, 't.', 'f.')})"
-            )
+        for sql in self._sql.meet_unique:
+            self._db.execute(sql)
 
     def departed(self) -> Iterator[str]:
         """Keys of members of the scope that the file does not have. They may go meanwhile."""
-        self._db.execute("CREATE TABLE temp.holdfast_keys (key TEXT PRIMARY KEY) WITHOUT ROWID")
-        self._db.execute(
-            f"INSERT INTO temp.holdfast_keys SELECT holdfast_key FROM {self._source} ORDER BY rowid"
-        )
+        self._db.execute(self._sql.keys)
         after = ""
-        while True:
-            found = self._db.execute(
-                f"SELECT key FROM main.holdfast_member WHERE scope = ? AND tbl = {self._name} "
-                "AND key > ? AND key NOT IN (SELECT key FROM temp.holdfast_keys) "
-                f"ORDER BY key LIMIT {IMPORT_ROWS_PER_STEP}",
-                (self.scope, after),
-            )
-            if not found:
-                break
+        while found := self._db.execute(self._sql.departed, (self.scope, after)):
             after = str(found[-1][0])
             yield from (str(key) for (key,) in found)
-        self._db.execute("DROP TABLE temp.holdfast_keys")
 
     def sums(self, *, all_rows: bool) -> Iterator[tuple[int, int]]:
         """Count and sum of the hashes of rows that become members without being written."""
-        member = "" if all_rows else f" AND f.rowid NOT IN {_NOT_JOINING}"
+        sql = self._sql.sums if all_rows else self._sql.sums_rest
         for first, last, _ in self._steps:
-            ((count, hashes),) = self._db.execute(
-                f"SELECT count(*), group_concat(hex(f.holdfast_hash), '') FROM {self._source} AS f "
-                f"WHERE f.rowid BETWEEN ? AND ?{member}",
-                (first, last),
-            )
+            ((count, hashes),) = self._db.execute(sql, (first, last))
             if count:
                 yield int(str(count)), sum_of(bytes.fromhex(str(hashes)))
 
     def written(self) -> Iterator[list[tuple[str, int, Row]]]:
         """Rows that are written like those of an answer, a piece at a time."""
         after = -(2**63)
-        while True:
-            found = self._db.execute(
-                f"SELECT f.rowid, f.holdfast_key, f.holdfast_rev, "
-                f"{names(self.table.column_names, 'f.')} FROM {_MET} AS x "
-                f"JOIN {self._source} AS f ON f.rowid = x.n WHERE x.act = {_WRITE} AND x.n > ? "
-                f"ORDER BY x.n LIMIT {ROWS_PER_LINE}",
-                (after,),
-            )
-            if not found:
-                return
+        while found := self._db.execute(self._sql.written, (after,)):
             yield [(str(row[1]), int(str(row[2])), row[3:]) for row in found]
             after = int(str(found[-1][0]))
-
-    def forget(self) -> None:
-        self._db.execute(f"DROP TABLE {_MET}")

@@ -20,17 +20,15 @@ from pathlib import Path
 
 from holdfast.core.digest import HASH_BYTES, Digest
 from holdfast.core.errors import DatabaseError, DatabaseFull, FileRefused
-from holdfast.core.limits import IMPORT_ROWS_PER_STEP, RESPONSE_LINE_BYTES_MAX, WIRE_INTEGER_MAX
+from holdfast.core.limits import RESPONSE_LINE_BYTES_MAX
 from holdfast.protocol.messages import Position
-from holdfast.schema.model import Schema, Table
-from holdfast.sql.names import key_sql, literal, names, quote
+from holdfast.schema.model import Schema
+from holdfast.sql.load import ABOUT, OWN
+from holdfast.sql.names import quote
+from holdfast.sql.replica import compile_replica
 from holdfast.sqlite import Connection, Driver, OpenOptions
 
 SNAPSHOT_FORMAT = 1
-OWN = ("holdfast_key", "holdfast_rev", "holdfast_hash")
-_ABOUT = (
-    "format", "epoch", "scope", "version", "count", "digest", "seal", "fingerprint", "generation",
-)  # fmt: skip
 _HEADER_BYTES = 20
 Step = tuple[int, int, int]
 _MODULUS = 1 << 128
@@ -40,7 +38,7 @@ _MODULUS = 1 << 128
 class SnapshotFile:
     """A file that was looked at: the rows of ``scope`` at ``position``.
 
-    ``steps``: by table, pieces of it to be read at a time: first and last rowid, and how many rows.
+    ``steps``: by table, pieces of it to be read at a time: rowids from and to, and how many rows.
     """
 
     path: Path
@@ -63,6 +61,7 @@ class SnapshotReader:
         self._path = path
         self._driver = driver
         self._schema = schema
+        self._program = compile_replica(schema)
         self._epoch = epoch
 
     def check(
@@ -103,7 +102,7 @@ class SnapshotReader:
 
     def _check_tables(self, db: Connection) -> None:
         """Nothing but the tables that have to be there, each with its columns and no more."""
-        wanted = {"holdfast_snapshot": _ABOUT} | {
+        wanted = {"holdfast_snapshot": ABOUT} | {
             table.name: (*OWN, *table.column_names) for table in self._schema.all_tables
         }
         # Virtual tables have no page of their own; asking for their columns would run their code.
@@ -123,7 +122,7 @@ class SnapshotReader:
                 raise FileRefused(f"its table {name} is no plain table")
 
     def _check_about(self, db: Connection, scope: str, position: Position) -> None:
-        found = db.execute(f"SELECT {names(_ABOUT)} FROM holdfast_snapshot LIMIT 2")
+        found = db.execute(self._program.load_about)
         expected = (
             SNAPSHOT_FORMAT, self._epoch, scope, position.version, position.count,
             position.digest, position.seal, self._schema.fingerprint, self._schema.generation,
@@ -139,40 +138,22 @@ class SnapshotReader:
         steps: dict[str, list[Step]] = {}
         for table in self._schema.all_tables:
             taken = steps[table.name] = []
-            sql = _look(table)
+            sql = self._program.tables[table.name].load.look
             after = -(2**63)
             while True:
-                ((first, last, rows, bad, hashes),) = db.execute(sql, (after,))
+                ((last, rows, bad, hashes),) = db.execute(sql, (after,))
                 if not rows:
                     break
-                if bad or not (
-                    isinstance(first, int) and isinstance(last, int) and isinstance(rows, int)
-                ):
+                if bad or not (isinstance(last, int) and isinstance(rows, int)):
                     raise FileRefused(f"rows of {table.name} are not under their own keys")
                 added = bytes.fromhex(str(hashes))
                 if len(added) != rows * HASH_BYTES:
                     raise FileRefused(f"hashes of {table.name} have another length")
                 total += sum_of(added)
                 count += rows
-                taken.append((first, last, rows))
+                taken.append((after + 1, last, rows))
                 after = last
                 on_rows(count)
                 if last == 2**63 - 1:
                     break
         return Digest(count, total % _MODULUS), steps
-
-
-def _look(table: Table) -> str:
-    """Of the rows behind a rowid (parameter): the first, the last, how many, how many bad ones,
-    hashes."""
-    bad = (
-        f"typeof(holdfast_key) <> 'text' OR holdfast_key IS NOT {key_sql(table)} "
-        "OR typeof(holdfast_rev) <> 'integer' OR holdfast_rev NOT BETWEEN 1 AND "
-        f"{literal(WIRE_INTEGER_MAX)} OR typeof(holdfast_hash) <> 'blob' "
-        f"OR length(holdfast_hash) <> {HASH_BYTES}"
-    )
-    return (
-        "SELECT min(n), max(n), count(*), coalesce(sum(bad), 0), group_concat(hash, '') FROM ("
-        f"SELECT rowid AS n, hex(holdfast_hash) AS hash, {bad} AS bad FROM {quote(table.name)} "
-        f"WHERE rowid > ? ORDER BY rowid LIMIT {IMPORT_ROWS_PER_STEP})"
-    )

@@ -22,6 +22,7 @@ from holdfast.sql.changes import (
     odd_texts,
     old_names,
 )
+from holdfast.sql.load import LOAD_ABOUT, LOAD_BEGIN, LOAD_END, LoadProgram, load_program
 from holdfast.sql.names import (
     change_table,
     key_match,
@@ -164,6 +165,8 @@ class TableProgram(msgspec.Struct, frozen=True):
     put_shadow: str
     delete_shadow: str
     shadow_keys: str
+    load: LoadProgram
+    """How a snapshot file is looked at and imported."""
 
 
 class ReplicaProgram(msgspec.Struct, frozen=True):
@@ -190,6 +193,12 @@ class ReplicaProgram(msgspec.Struct, frozen=True):
     empty_log: str
     open_groups: str
     """How many groups of the log have a net change."""
+    load_begin: tuple[str, ...]
+    """Before a table of a snapshot file is imported into one that is not empty."""
+    load_end: tuple[str, ...]
+    """And after it."""
+    load_about: str
+    """What a snapshot file says of itself."""
     tables: dict[str, TableProgram]
 
 
@@ -347,6 +356,7 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         f"VALUES ({marks(2 + len(data))})",
         delete_shadow=f"DELETE FROM {shadow} WHERE key = ?",
         shadow_keys=f"SELECT key FROM {shadow}",
+        load=load_program(table),
     )
 
 
@@ -425,6 +435,9 @@ def _compile(schema_json: bytes) -> ReplicaProgram:
         log_last=log.LAST,
         empty_log=log.EMPTY,
         open_groups=log.GROUPS,
+        load_begin=LOAD_BEGIN,
+        load_end=LOAD_END,
+        load_about=LOAD_ABOUT,
         tables={table.name: _table_program(schema, table) for table in schema.all_tables},
     )
 
