@@ -1,12 +1,31 @@
 import { defineConfig } from "vitest/config";
 
+const shared = {
+  // A hang is a failure; tests wait on conditions, and nothing honest comes near this.
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+};
+
 export default defineConfig({
   test: {
-    include: ["tests/**/*.test.ts"],
-    // A hang is a failure; tests wait on conditions, and nothing honest comes near this.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
     // Servers and SQLite are heavy, and the machine has two cores.
     maxWorkers: 2,
+    projects: [
+      {
+        test: {
+          ...shared,
+          name: "node",
+          include: ["tests/{unit,vectors,replica}/**/*.test.ts"],
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: "chromium",
+          include: ["tests/chromium/**/*.test.ts"],
+          globalSetup: ["tests/support/build.ts"],
+        },
+      },
+    ],
   },
 });

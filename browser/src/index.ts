@@ -35,7 +35,7 @@ export {
   type SyncReport,
   type Transaction,
 } from "./replica/replica.js";
-export type { Status } from "./replica/status.js";
+export type { Loading, Status } from "./replica/status.js";
 export { HttpTransport, type Transport, type TransportOptions } from "./replica/transport.js";
 export type { VerifyReport } from "./replica/verify.js";
 export { openMemory, openOpfs, type Opened } from "./sqlite/open.js";

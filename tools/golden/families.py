@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from golden import Family
 from golden.clocks import BACKOFF, CLOCK
+from golden.files import FILES
 from golden.hashes import DIGESTS, ENCODING, KEYS
 from golden.replicas import REPLICA
 from golden.sessions import CONNECTIVITY, SESSION
@@ -13,6 +14,6 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         *(VALUES, ENCODING, KEYS, DIGESTS, CLOCK, BACKOFF, CONNECTIVITY, SESSION),
-        REPLICA,
+        *(REPLICA, FILES),
     )
 }

@@ -7,6 +7,7 @@ gets from a step to its tables is its own business; what is compared is what oth
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 import json
@@ -14,7 +15,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from holdfast.core.errors import HoldfastError, Offline
 from holdfast.core.values import encode
 from holdfast.protocol.messages import ExchangeRequest, VerifyRequest
 from holdfast.replica.answer import Answer, receive
+from holdfast.replica.file_answer import FileAnswer, checked_path
 from holdfast.replica.host import Host
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
@@ -69,29 +71,40 @@ def _nothing(_step: Step) -> None:
 
 
 class Recorded:
-    """A transport that answers with what was recorded, and keeps what it was asked."""
+    """A transport that answers with what was recorded, and keeps what it was asked.
+
+    An exchange whose answers offer files has several rounds, and the step has the files.
+    """
 
     def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
+        self.asked: list[dict[str, Any]] = []
         self.step: Step = {}
         self.meanwhile = _nothing
         self._names = Names()
         self._ids: dict[int, str] = {}
 
     def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
-        self.asked = plain(msgspec.to_builtins(request), self._names)
+        asked = plain(msgspec.to_builtins(request), self._names)
+        rounds = self.step.get("rounds")
+        given = self.step if rounds is None else rounds[len(self.asked)]
+        self.asked.append(asked if rounds is None else asked | {"files": bool(request.files)})
         self._ids |= {transaction.number: transaction.id for transaction in request.transactions}
         self.meanwhile(self.step)
-        if self.step.get("lost"):
+        if given.get("lost"):
             raise Offline("the answer was lost", code="timeout")
-        head = json.loads(self.step["lines"][0]) | {"echo": echo}
+        head = json.loads(given["lines"][0]) | {"echo": echo}
         for outcome in head.get("outcomes", []):
             outcome["id"] = self._ids[outcome["number"]]
-        lines = [json.dumps(head), *self.step["lines"][1:]]
+        lines = [json.dumps(head), *given["lines"][1:]]
         return receive(
             [f"{line}\n".encode() for line in lines], echo=echo,
-            sent_us=self.step["sent"], received_us=self.step["received"],
+            sent_us=given["sent"], received_us=given["received"],
         )  # fmt: skip
+
+    @contextmanager
+    def file(self, path: str, *, start: int, sha256: str) -> Iterator[FileAnswer]:
+        assert checked_path(path).endswith(sha256)
+        yield FileAnswer(start, iter([base64.b64decode(self.step["files"][sha256])[start:]]))
 
     def verify(self, request: VerifyRequest, echo: str) -> Answer:
         raise AssertionError(f"nothing differs here: {request} {echo}")
@@ -158,7 +171,7 @@ class Actor:
         return hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
 
 
-def _answer(given: dict[str, Any]) -> Any:
+def answer_steps(given: dict[str, Any]) -> Any:
     schema = Schema.from_json(json.dumps(given["schema"]))
     transport = Recorded()
     out = []
@@ -166,11 +179,13 @@ def _answer(given: dict[str, Any]) -> Any:
         actor = Actor(folder, schema, transport)
         with closing(actor.replica):
             for step in given["steps"]:
-                transport.step, transport.asked = step, {}
+                transport.step, transport.asked = step, []
                 error = actor.take(step)
-                result = {"seen": actor.seen()}
-                if step["do"] == "exchange":
-                    result["request"] = transport.asked
+                result: dict[str, Any] = {"seen": actor.seen()}
+                if "rounds" in step:
+                    result["requests"] = transport.asked
+                elif step["do"] == "exchange":
+                    result["request"] = transport.asked[0]
                 if error is not None:
                     result["error"] = error
                 out.append(result)
@@ -230,7 +245,7 @@ def _record(seed: int, steps: int) -> dict[str, Any]:
         while len(taken) < steps:
             actor, wire, work = actors[dice.random() < 0.4]
             now[0] += dice.randint(1_000, 5_000_000)
-            step = _some_step(dice, actor, work, now[0] + 250_000)
+            step = some_step(dice, actor, work, now[0] + 250_000)
             wire.step = step
             error = actor.take(step)
             if error is not None and step["do"] == "exchange" and "lines" not in step:
@@ -244,7 +259,7 @@ def _record(seed: int, steps: int) -> dict[str, Any]:
     return {"schema": schema, "steps": taken}
 
 
-def _some_step(dice: random.Random, actor: Actor, work: Any, now: int) -> Step:
+def some_step(dice: random.Random, actor: Actor, work: Any, now: int) -> Step:
     import bazaar
 
     kind = dice.random()
@@ -279,6 +294,6 @@ REPLICA = Family(
     "was sent, and a hash of all rows and their states. Nonces count by appearance; outcomes of an "
     "answer get the ids that were sent with their numbers.",
     inputs=_inputs,
-    answer=_answer,
+    answer=answer_steps,
     recorded=True,
 )

@@ -8,6 +8,7 @@
 
 import { blake2s } from "@noble/hashes/blake2.js";
 
+import { BadValue } from "./errors.js";
 import type { Row } from "./keys.js";
 import { encode, toHex } from "./values.js";
 
@@ -26,6 +27,22 @@ export function textHash(text: string): string {
 
 function numberOf(hash: Uint8Array): bigint {
   return hash.length === 0 ? 0n : BigInt(`0x${toHex(hash)}`);
+}
+
+const HASH_DIGITS = 2 * HASH_BYTES;
+const WORD_DIGITS = 8;
+
+/** The sum of hashes, given in hex and laid end to end. Throws `BadValue` for what is none. */
+export function sumOf(hashes: string): bigint {
+  if (hashes.length % HASH_DIGITS !== 0 || /[^0-9A-Fa-f]/.test(hashes))
+    throw new BadValue("hashes of another length");
+  // Sums of 32-bit words are exact in a double for two million hashes, and quick.
+  const words = [0, 0, 0, 0];
+  for (let at = 0; at < hashes.length; at += WORD_DIGITS) {
+    const word = (at / WORD_DIGITS) % words.length;
+    words[word] = (words[word] ?? 0) + Number.parseInt(hashes.slice(at, at + WORD_DIGITS), 16);
+  }
+  return words.reduce((sum, word) => (sum << 32n) + BigInt(word), 0n) & MASK;
 }
 
 /** An order-free digest: how many rows, and the sum of their hashes modulo 2^128. */
@@ -56,6 +73,11 @@ export class Digest {
     for (const row of added) total += numberOf(row);
     for (const row of removed) total -= numberOf(row);
     return new Digest(this.count + added.length - removed.length, total);
+  }
+
+  /** Many rows more, of whose hashes only the sum is known. */
+  withSum(count: number, total: bigint): Digest {
+    return new Digest(this.count + count, this.total + total);
   }
 
   /** The sum as 32 hex digits. */

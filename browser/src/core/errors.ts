@@ -130,6 +130,23 @@ export class AttentionNeeded extends SyncError {
   override readonly name: string = "AttentionNeeded";
 }
 
+/** A file is offered no more under this path. The exchange is repeated, and tells another. */
+export class FileGone extends SyncError {
+  override readonly name: string = "FileGone";
+  constructor(message: string) {
+    super(message, "file_gone");
+  }
+}
+
+/** A file that was fetched cannot be what was offered; nothing of it was believed. The rows come in
+ * the answer instead. */
+export class FileRefused extends SyncError {
+  override readonly name: string = "FileRefused";
+  constructor(message: string) {
+    super(message, "file_refused");
+  }
+}
+
 /** The code of anything thrown: ours, or `internal`. */
 export function codeOf(error: unknown): string {
   return error instanceof HoldfastError ? error.code : "internal";

@@ -29,6 +29,26 @@ export const SMALL_BODY_BYTES_MAX = 64 * KIB;
 export const PROGRAM_BYTES_MAX = 32 * MIB;
 export const GZIP_FLOOR_BYTES = 320;
 
+// Files: first loads and catch-ups that are too large for an answer
+export const FILE_UNPACKED_BYTES_MAX = 16 * 1024 * MIB;
+export const FILE_PIECE_BYTES = 256 * KIB;
+/** Of what is unpacked at a time: equal values shrink a thousandfold, and come out all at once. */
+export const FILE_PACKED_PIECE_BYTES = 16 * KIB;
+export const FILES_AT_ONCE_MAX = 8;
+/** A download that was cut goes on at once when it has brought so much, else after a back-off. As
+ * each request has its deadline, this is also the least rate. */
+export const FILE_GAIN_BYTES_MIN = 256 * KIB;
+export const FILE_ROUNDS_MAX = 32;
+export const FILE_BUILD_PATIENCE_MS = 600_000;
+export const FILE_AGAIN_MS = 100;
+export const FILE_WAIT_MS_MAX = 30_000;
+/** Free space that an import needs, in sizes of the unpacked files: log, tables and their keys. */
+export const FILE_SPACE_SHARE = 3;
+/** Handles of the pool that are left to SQLite while files are imported: log, journal, sorting. */
+export const POOL_SPARE_MIN = 4;
+/** How often it is told how far a load is. */
+export const LOADING_TOLD_MS = 100;
+
 // Names and values
 export const KEY_BYTES_MAX = 1024;
 export const TEXT_BYTES_MAX = 4 * MIB;

@@ -10,6 +10,7 @@ import { Offline } from "../core/errors.js";
 import { ANSWER_BYTES_MAX, RESPONSE_LINE_BYTES_MAX } from "../core/limits.js";
 import {
   type Checkpoint,
+  type Files,
   type Gone,
   type Head,
   type Line,
@@ -61,12 +62,28 @@ export class Answer {
   *lines(): Iterable<Rows | Own | Gone | RangeAnswer> {
     for (const raw of this.#middle) {
       const line = decodeLine(raw);
-      // Files are offered to those who ask for them; this replica does not yet.
       if (line.type === "head" || line.type === "checkpoint" || line.type === "files")
         throw incomplete(`a line out of place: ${line.type}`);
       yield line;
     }
   }
+
+  /** The line that stands in place of rows; then the answer settles nothing. Throws `Offline`
+   * (`broken_answer`) when there is more beside it. */
+  files(): Files | null {
+    const [raw] = this.#middle;
+    if (raw === undefined || !begins(raw, '{"type":"files"')) return null;
+    const line = decodeLine(raw);
+    if (line.type !== "files") return null;
+    if (this.#middle.length !== 1 || Object.keys(this.checkpoint.scopes).length > 0)
+      throw incomplete("files and rows in one answer");
+    return line;
+  }
+}
+
+/** Whether a line begins so: lines of rows are long, and are not to be read twice. */
+function begins(raw: Uint8Array, text: string): boolean {
+  return [...raw.subarray(0, text.length)].every((byte, at) => byte === text.charCodeAt(at));
 }
 
 /** Take in a body to its end. Throws `Offline`: `broken_answer` or `not_our_server`. */
@@ -101,7 +118,8 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-function decodeLine(raw: Uint8Array): Line {
+/** A line of an answer. Throws `Offline` (`broken_answer`) for what is none. */
+export function decodeLine(raw: Uint8Array): Line {
   let line: unknown;
   try {
     line = JSON.parse(utf8.decode(raw));

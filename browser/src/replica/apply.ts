@@ -17,6 +17,7 @@ import type { Checkpoint, Gone, Head, Outcome, Own, Rows } from "../protocol/mes
 import { type Connection, whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
 import type { Host } from "./host.js";
+import { type AttachedFile, Importer, type TruthWriter } from "./load.js";
 import { Members, type Truth } from "./members.js";
 import { Overlay } from "./overlay.js";
 import type { Program } from "./program.js";
@@ -42,7 +43,7 @@ export function broken(what: string): Offline {
 const NOBODY: ReadonlySet<number> = new Set();
 
 /** Applies one answer inside a write transaction that the caller holds. */
-export class Applier {
+export class Applier implements TruthWriter {
   readonly #database: LocalDatabase;
   readonly #db: Connection;
   readonly #program: Program;
@@ -57,6 +58,8 @@ export class Applier {
   /** By table: keys of which some change is set aside, refused or held. */
   readonly #unplain = new Map<string, Set<string>>();
   readonly #acked = new Set<number>();
+  /** By table: keys of changes that are settled now; only for files. */
+  #deciding: ReadonlyMap<string, ReadonlySet<string>> = new Map();
   readonly #result: Applied = {
     applied: 0,
     refused: 0,
@@ -86,23 +89,39 @@ export class Applier {
     }
   }
 
-  /** Take in a whole answer. Throws `Offline` (`broken_answer`) when it makes no sense. */
-  apply(head: Head, lines: Iterable<Rows | Own | Gone>, checkpoint: Checkpoint): Applied {
+  /** Take in a whole answer, and before its lines the files it builds on, in steps: each yields how
+   * many rows of files are in. Throws `Offline` (`broken_answer`) when it makes no sense, or
+   * `FileRefused`. */
+  *apply(
+    head: Head,
+    lines: Iterable<Rows | Own | Gone>,
+    checkpoint: Checkpoint,
+    files: readonly AttachedFile[] = [],
+  ): Generator<number, Applied, void> {
     const granted = new Set(Object.keys(head.scopes));
     const reached = Object.keys(checkpoint.scopes);
     if (reached.length !== granted.size || !reached.every((scope) => granted.has(scope)))
       throw broken("its checkpoint names other scopes than its head");
     const decided = this.#decide(head.outcomes ?? []);
-    this.#database.applying(() => {
-      this.#collect();
-      this.#members.grant(head.scopes);
-      for (const scope of this.#members.scopes) if (!granted.has(scope)) this.#lose(scope);
-      for (const line of lines) this.#news(line, decided);
-      this.#fallBack(decided);
-      this.#replay(decided);
-      this.#forget();
-      this.#result.differing = this.#members.finish(checkpoint.scopes);
-    });
+    this.#database.writeState({ applying: 1n });
+    this.#collect();
+    this.#members.grant(head.scopes);
+    for (const scope of this.#members.scopes) if (!granted.has(scope)) this.#lose(scope);
+    const importer = new Importer(this.#db, this.#program, this.#members, this);
+    if (files.length > 0) this.#deciding = this.#touchedBy(decided);
+    for (const one of files)
+      if (granted.has(one.file.scope)) {
+        // It may have been taken away meanwhile.
+        yield* importer.run(one);
+        this.#result.rows += one.file.rows;
+      }
+    for (const line of lines) this.#news(line, decided);
+    importer.settle();
+    this.#fallBack(decided);
+    this.#replay(decided);
+    this.#forget();
+    this.#result.differing = this.#members.finish(checkpoint.scopes);
+    this.#database.writeState({ applying: 0n });
     return this.#result;
   }
 
@@ -259,26 +278,66 @@ export class Applier {
     }
   }
 
+  // --- what whole files need of it -----------------------------------------------------------------
+
+  touched(table: Table): ReadonlySet<string> {
+    const of = (sets: ReadonlyMap<string, ReadonlySet<string>>): string[] => [
+      ...(sets.get(table.name) ?? []),
+    ];
+    return new Set([...of(this.#left), ...of(this.#shadowed), ...of(this.#deciding)]);
+  }
+
+  pending(table: Table, key: string): boolean {
+    return this.#left.get(table.name)?.has(key) === true;
+  }
+
+  put(table: Table, rows: readonly Truth[]): void {
+    this.#members.put(table, rows, true);
+    for (const { key, row } of rows) this.#truth(table, key, row);
+  }
+
+  leave(table: Table, key: string): void {
+    this.#members.remove(table, key);
+    this.#truth(table, key, null);
+    this.#result.removed += 1;
+  }
+
+  standing(table: Table, row: Row): (readonly [string, Row | null])[] {
+    const overlay = this.#overlay(table);
+    return overlay.colliding(row).map((key) => [key, overlay.visible(key)] as const);
+  }
+
+  visible(table: Table, key: string): Row | null {
+    return this.#overlay(table).visible(key);
+  }
+
   // --- the overlay -------------------------------------------------------------------------------
 
   #overlay(table: Table): Overlay {
     return this.#overlays.get(table.name) as Overlay;
   }
 
-  /** Rows of decided transactions that the news did not mention: the truth known before. */
-  #fallBack(decided: ReadonlySet<number>): void {
-    if (decided.size === 0) return;
+  /** By table: keys that transactions which are settled now have changed. */
+  #touchedBy(decided: ReadonlySet<number>): Map<string, ReadonlySet<string>> {
+    const touched = new Map<string, ReadonlySet<string>>();
+    if (decided.size === 0) return touched;
     const between = [BigInt(Math.min(...decided)), BigInt(Math.max(...decided))];
     for (const table of this.#program.tables) {
+      const found = this.#db.execute(this.#program.statements(table).touched_keys, between);
+      const settled = found.filter(([number]) => decided.has(whole(number)));
+      touched.set(table.name, new Set(settled.map(([, key]) => String(key))));
+    }
+    return touched;
+  }
+
+  /** Rows of decided transactions that the news did not mention: the truth known before. */
+  #fallBack(decided: ReadonlySet<number>): void {
+    for (const [name, keys] of this.#touchedBy(decided)) {
+      const table = this.#program.byName.get(name) as Table;
       const overlay = this.#overlay(table);
-      const fresh = this.#fresh.get(table.name);
-      const left = this.#left.get(table.name);
-      const falling = new Set<string>();
-      for (const [number, found] of this.#db.execute(
-        this.#program.statements(table).touched_keys,
-        between,
-      ))
-        if (decided.has(whole(number)) && !fresh?.has(String(found))) falling.add(String(found));
+      const fresh = this.#fresh.get(name);
+      const left = this.#left.get(name);
+      const falling = new Set([...keys].filter((key) => !fresh?.has(key)));
       for (const key of [...falling].sort(byCodePoint)) {
         let truth = overlay.truth(key, decided);
         const standing = truth === null ? [] : overlay.colliding(truth);

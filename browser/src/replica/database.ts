@@ -114,6 +114,34 @@ export class LocalDatabase {
     }
   }
 
+  /** The same in steps, with a moment for others between them (who cannot touch the database: the
+   * caller has its turn). Whatever is thrown, in a step or between, undoes all of it. */
+  async syncSteps<Step, T>(
+    work: () => Generator<Step, T, void>,
+    between: (step: Step) => Promise<void>,
+  ): Promise<T> {
+    this.connection.execute("PRAGMA foreign_keys = 0");
+    try {
+      // Not at once of all that is attached: files are only read, and nobody else has this one.
+      this.connection.execute("BEGIN");
+      try {
+        const steps = work();
+        let step = steps.next();
+        while (!step.done) {
+          await between(step.value);
+          step = steps.next();
+        }
+        this.connection.execute("COMMIT");
+        return step.value;
+      } catch (error) {
+        this.connection.rollback();
+        throw error;
+      }
+    } finally {
+      this.connection.execute("PRAGMA foreign_keys = 1");
+    }
+  }
+
   /** Keep capture quiet inside the current write transaction; nobody else ever sees the flag. */
   applying<T>(work: () => T): T {
     this.writeState({ applying: 1n });

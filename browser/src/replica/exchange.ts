@@ -10,6 +10,7 @@ import { bestOffset, type OffsetSample } from "../core/clock.js";
 import {
   AttentionNeeded,
   DatabaseError,
+  FileRefused,
   SignInNeeded,
   SyncError,
   UpgradeNeeded,
@@ -19,26 +20,29 @@ import {
   type ExchangeRequest,
   type Head,
   type Nonces,
-  type Position,
   type RangeAnswer,
   type RangeQuery,
-  type Report,
   type RowQuery,
   VERSION as PROTOCOL,
   type VerifyRequest,
 } from "../protocol/messages.generated.js";
 import { whole } from "../sqlite/connection.js";
+import type { Keep, KeptBytes } from "../sqlite/keep.js";
 import type { Answer } from "./answer.js";
 import { type Applied, Applier } from "./apply.js";
+import { checkpointOf, differing, reportOf } from "./checkpoint.js";
 import type { LocalDatabase } from "./database.js";
+import { clear } from "./files.js";
 import { type Host, randomHex } from "./host.js";
+import { attach, type AttachedFile, detach } from "./load.js";
+import { catchupLines, Load } from "./loading.js";
 import { nextBatch } from "./outbox.js";
 import { seal } from "./seal.js";
+import type { Loading } from "./status.js";
 import type { Transport } from "./transport.js";
+import { breathe } from "./turns.js";
 
 const SAMPLES_MAX = 8;
-/** What the server is told of this program. */
-const CLIENT = "holdfast-browser 0.1.0";
 
 /** What one exchange did. `left`: transactions that are still to be sent or answered. */
 export interface Exchanged {
@@ -62,7 +66,7 @@ export function progressed({ applied }: Exchanged): boolean {
 }
 
 /** Runs synchronous work on the database when it is its turn. */
-export type Turn = <T>(work: () => T) => Promise<T>;
+export type Turn = <T>(work: () => T | Promise<T>) => Promise<T>;
 
 /** Makes exchanges for one replica, one at a time. */
 export class Exchanger {
@@ -70,42 +74,86 @@ export class Exchanger {
   readonly #transport: Transport;
   readonly #host: Host;
   readonly #turn: Turn;
-  readonly #onSent: () => void;
   #samples: OffsetSample[] = [];
   #last: Promise<unknown> = Promise.resolve();
+  readonly #keep: Keep;
+  #stopped = new AbortController();
+  /** Whether no files are kept, of this load, one before it, or another leader. */
+  #tidy = false;
+  /** Told how far a first load or a large catch-up is, and with null that there is none any more.
+   * While it imports, it is told within the turn. */
+  onLoading: (loading: Loading | null) => void = () => undefined;
 
-  /** `onSent`: transactions are about to be sent, and are marked so. */
-  constructor(
-    database: LocalDatabase,
-    transport: Transport,
-    host: Host,
-    turn: Turn,
-    onSent: () => void,
-  ) {
+  /** Told when transactions are about to be sent, and are marked so. */
+  onSent: () => void = () => undefined;
+
+  constructor(database: LocalDatabase, keep: Keep, transport: Transport, host: Host, turn: Turn) {
     this.#database = database;
+    this.#keep = keep;
     this.#transport = transport;
     this.#host = host;
     this.#turn = turn;
-    this.#onSent = onSent;
   }
 
   /** One round trip: pending work up, outcomes and news down, all stored in one transaction.
    * Throws the `SyncError` tree, or `DatabaseError`; then nothing of the answer is stored. */
   exchange(): Promise<Exchanged> {
     return this.alone(async () => {
-      const { request, firstNew } = await this.#turn(() => this.#prepare());
-      if ((request.transactions?.length ?? 0) > 0) this.#onSent();
-      let answer: Answer;
+      this.#stopped = new AbortController();
+      const load = new Load({
+        keep: this.#keep,
+        transport: this.#transport,
+        program: this.#database.program,
+        told: (how) => this.onLoading(how),
+        stopped: this.#stopped.signal,
+        monotonicMs: this.#host.monotonicMs,
+      });
       try {
-        answer = await this.#transport.exchange(request);
-      } catch (error) {
-        if (notTaken(error) && firstNew !== null) await this.#turn(() => this.#takeBack(firstNew));
-        throw error;
+        let result = await this.#round(load);
+        while (result === null) result = await this.#round(load);
+        if (!this.#tidy) {
+          await clear(this.#keep).catch(() => undefined); // the next load does it again
+          this.#tidy = true;
+        }
+        return result;
+      } finally {
+        if (load.used) this.onLoading(null);
       }
-      return await this.#turn(() =>
-        this.#store(answer, request.nonce, request.transactions?.length ?? 0),
-      );
     });
+  }
+
+  /** End what is under way with files; what begins later goes ahead. */
+  interrupt(): void {
+    this.#stopped.abort();
+  }
+
+  /** One request and its answer; null when it has to be made again, with what files bring. */
+  async #round(load: Load): Promise<Exchanged | null> {
+    const { request, firstNew } = await this.#turn(() => this.#prepare(load));
+    if ((request.transactions?.length ?? 0) > 0) this.onSent();
+    let answer: Answer;
+    try {
+      answer = await this.#transport.exchange(request);
+    } catch (error) {
+      if (notTaken(error) && firstNew !== null) await this.#turn(() => this.#takeBack(firstNew));
+      throw error;
+    }
+    const files = request.files === undefined ? null : answer.files();
+    if (files === null) {
+      try {
+        const sent = request.transactions?.length ?? 0;
+        return await this.#store(answer, request.nonce, sent, load);
+      } catch (error) {
+        if (!(error instanceof FileRefused)) throw error;
+        load.refuse();
+        return null;
+      }
+    }
+    await this.#turn(() => this.#checkIdentity(answer.head, request.nonce));
+    for (const scope of missed(answer.head)) load.missed.add(scope);
+    this.#tidy = false;
+    await load.take(answer.head, files);
+    return null;
   }
 
   /** Ask for digests of ranges and the server's version of rows; take in its catch-up.
@@ -125,7 +173,7 @@ export class Exchanger {
       };
     });
     const answer = await this.#transport.verify(request);
-    return await this.#turn(() => this.#store(answer, null, 0));
+    return await this.#store(answer, null, 0, null);
   }
 
   /** Run this while no other exchange is under way. */
@@ -147,7 +195,7 @@ export class Exchanger {
 
   /** Seal, choose what goes up, and store the proposed nonce before it is sent. With the request
    * comes the lowest number that was never sent before. */
-  #prepare(): { readonly request: ExchangeRequest; readonly firstNew: number | null } {
+  #prepare(load: Load): { readonly request: ExchangeRequest; readonly firstNew: number | null } {
     const database = this.#database;
     return database.connection.transaction(() => {
       const nowUs = this.#host.nowUs();
@@ -181,37 +229,79 @@ export class Exchanger {
         device,
         epoch,
         now: nowUs,
-        checkpoint: checkpointOf(database),
+        checkpoint: { ...checkpointOf(database), ...load.positions },
         nonce: { since: nonce, to: proposed || nonce },
         ...(measured ? { offset: { us: Number(offset), error_us: Number(error) } } : {}),
         report: reportOf(database, transactions.at(-1)?.number ?? 0),
         confirmed: whole(confirmed),
-        brief: true,
+        ...(load.encodings.length > 0 ? { files: load.encodings } : {}),
+        // Of scopes that only files bring, the keys are not here yet.
+        ...(Object.keys(load.positions).length === 0 ? { brief: true } : {}),
         transactions,
       };
       return { request, firstNew };
     });
   }
 
-  #store(answer: Answer, nonces: Nonces | null, sent: number): Exchanged {
+  /** Store an answer, and the files it builds on, when it is our turn. */
+  async #store(
+    answer: Answer,
+    nonces: Nonces | null,
+    sent: number,
+    load: Load | null,
+  ): Promise<Exchanged> {
+    const catchups = (await load?.openCatchups()) ?? [];
+    const snapshots = load?.snapshots ?? [];
+    const { connection } = this.#database;
+    try {
+      return await this.#turn(async () => {
+        if (snapshots.length > 0) load?.importing(0);
+        const files = attach(connection, this.#keep, snapshots);
+        if (files.length > 0)
+          connection.listenNoMore(this.#database.program.tables.map(({ name }) => name));
+        try {
+          const result = await this.#database.syncSteps(
+            () => this.#steps(answer, nonces, sent, { load, files, catchups }),
+            async (rows) => {
+              load?.importing(rows);
+              await breathe();
+            },
+          );
+          // What was deleted is overwritten in the file; the log would keep it for a while.
+          if (result.applied.lost > 0) connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+          return result;
+        } finally {
+          if (files.length > 0) connection.listen();
+          detach(connection, files);
+        }
+      });
+    } finally {
+      for (const file of catchups) file.close();
+    }
+  }
+
+  *#steps(
+    answer: Answer,
+    nonces: Nonces | null,
+    sent: number,
+    { load, files, catchups }: Loaded,
+  ): Generator<number, Exchanged, void> {
     const { head, checkpoint } = answer;
     const ranges: RangeAnswer[] = [];
-    const result = this.#database.syncTransaction(() => {
-      this.#checkIdentity(head, nonces);
-      this.#checkNewer(checkpoint);
-      const expected = differing(this.#database);
-      for (const [scope, grant] of Object.entries(head.scopes))
-        if (grant.reconcile) expected.add(scope);
-      const applier = new Applier(this.#database, this.#host);
-      const applied = applier.apply(head, news(answer, ranges), checkpoint);
-      this.#note(answer, applied.differing, expected, nonces);
-      const left = this.#database.count("holdfast_tx", "state IN ('pending', 'sent')");
-      return { sent, left, applied, ranges, expected };
-    });
-    // What was deleted is overwritten in the file; the log would keep it for a while.
-    if (result.applied.lost > 0)
-      this.#database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
-    return result;
+    this.#checkIdentity(head, nonces);
+    this.#checkNewer(checkpoint);
+    // With files the second request is no longer below the floor.
+    const expected = new Set([
+      ...differing(this.#database),
+      ...missed(head),
+      ...(load?.missed ?? []),
+    ]);
+    const applier = new Applier(this.#database, this.#host);
+    const lines = inTurn(catchupLines(catchups), news(answer, ranges));
+    const applied = yield* applier.apply(head, lines, checkpoint, files);
+    this.#note(answer, applied.differing, expected, nonces);
+    const left = this.#database.count("holdfast_tx", "state IN ('pending', 'sent')");
+    return { sent, left, applied, ranges, expected };
   }
 
   #checkIdentity(head: Head, nonces: Nonces | null): void {
@@ -277,50 +367,27 @@ function* news(answer: Answer, ranges: RangeAnswer[]) {
     else yield line;
 }
 
+interface Loaded {
+  readonly load: Load | null;
+  readonly files: readonly AttachedFile[];
+  readonly catchups: readonly KeptBytes[];
+}
+
+function* inTurn<T, U>(first: Iterable<T>, second: Iterable<U>): Generator<T | U, void> {
+  yield* first;
+  yield* second;
+}
+
+/** Scopes of which the server has forgotten removals that this device has not seen. */
+function missed(head: Head): string[] {
+  return Object.entries(head.scopes).flatMap(([scope, grant]) => (grant.reconcile ? [scope] : []));
+}
+
 /** Whether it is certain that the server has taken nothing of the request. */
 function notTaken(error: unknown): boolean {
   return (
     error instanceof SignInNeeded ||
     error instanceof UpgradeNeeded ||
     error instanceof AttentionNeeded
-  );
-}
-
-/** What the server is told of this device: what waits behind number `sent`. */
-function reportOf(database: LocalDatabase, sent: number): Report {
-  const [row] = database.connection.execute(
-    "SELECT count(*), min(at) FROM holdfast_tx WHERE state IN ('pending', 'sent') AND number > ?",
-    [BigInt(sent)],
-  );
-  const oldest = row?.[1];
-  return {
-    waiting: whole(row?.[0]),
-    ...(typeof oldest === "bigint" ? { oldest: Number(oldest) } : {}),
-    client: CLIENT,
-  };
-}
-
-/** Scopes that differed after the last answer: it was counted then, or expected. */
-function differing(database: LocalDatabase): Set<string> {
-  const found = database.connection.execute("SELECT scope FROM holdfast_scope WHERE told = 1");
-  return new Set(found.map(([scope]) => String(scope)));
-}
-
-/** The scope versions this replica has applied whole, with the server's seals on them. */
-export function checkpointOf(database: LocalDatabase): Record<string, Position> {
-  return Object.fromEntries(
-    database.connection
-      .execute(
-        "SELECT scope, version, server_count, server_digest, seal FROM holdfast_scope WHERE seal <> ''",
-      )
-      .map(([scope, version, count, digest, seal_]) => [
-        String(scope),
-        {
-          version: whole(version),
-          count: whole(count),
-          digest: String(digest),
-          seal: String(seal_),
-        },
-      ]),
   );
 }

@@ -27,7 +27,7 @@ export class Members {
   readonly #db: Connection;
   readonly #keys = new Map<string, Uint8Array>();
   readonly #digests = new Map<string, Digest>();
-  readonly #empty: boolean;
+  #empty: boolean;
 
   constructor(db: Connection) {
     this.#db = db;
@@ -157,6 +157,37 @@ export class Members {
     }
     this.#db.execute("DELETE FROM holdfast_member WHERE tbl = ? AND key = ?", [table.name, key]);
     this.#db.execute("DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", [table.name, key]);
+  }
+
+  // --- of whole files ------------------------------------------------------------------------------
+
+  /** Whether any row is a member of the scope. */
+  holds(scope: string): boolean {
+    const sql = "SELECT 1 FROM holdfast_member WHERE scope = ? LIMIT 1";
+    return this.#db.execute(sql, [scope]).length > 0;
+  }
+
+  /** Members were copied into the scope: how many, and the sum of their hashes. */
+  addSum(scope: string, count: number, total: bigint): void {
+    this.#empty = false;
+    const digest = this.#digests.get(scope);
+    if (digest !== undefined) this.#digests.set(scope, digest.withSum(count, total));
+  }
+
+  /** A row is not in this scope any more; whether it is in none of ours now. */
+  part(scope: string, table: Table, key: string): boolean {
+    const place = [scope, table.name, key];
+    for (const [hash] of this.#db.execute(
+      "SELECT hash FROM holdfast_member WHERE scope = ? AND tbl = ? AND key = ?",
+      place,
+    )) {
+      const digest = this.#digests.get(scope);
+      if (digest !== undefined && hash instanceof Uint8Array)
+        this.#digests.set(scope, digest.remove(hash));
+    }
+    this.#db.execute("DELETE FROM holdfast_member WHERE scope = ? AND tbl = ? AND key = ?", place);
+    const rest = "SELECT 1 FROM holdfast_member WHERE tbl = ? AND key = ? LIMIT 1";
+    return this.#db.execute(rest, [table.name, key]).length === 0;
   }
 
   /** Store digests and the server's checkpoint; returns the scopes that differ. */

@@ -19,7 +19,7 @@ import {
   toStorage,
 } from "./appValues.js";
 import { LocalDatabase } from "./database.js";
-import { type Exchanged, Exchanger, progressed, reconciles } from "./exchange.js";
+import { type Exchanged, Exchanger, progressed, reconciles, type Turn } from "./exchange.js";
 import { failureKind } from "./failures.js";
 import { HOST, type Host } from "./host.js";
 import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox.js";
@@ -27,7 +27,7 @@ import { type Listener, LiveQueries } from "./liveQueries.js";
 import type { ReplicaProgram } from "./program.js";
 import { Runner } from "./runner.js";
 import { mark, seal, sealLong } from "./seal.js";
-import { hasWork, type Known, readStatus, type Status, UNKNOWN } from "./status.js";
+import { hasWork, type Known, type Loading, readStatus, type Status, UNKNOWN } from "./status.js";
 import type { Transport } from "./transport.js";
 import { Turns } from "./turns.js";
 import { Verifier, type VerifyReport } from "./verify.js";
@@ -93,6 +93,9 @@ export class Replica {
   #isTelling = false;
   #tellPauseMs = 0;
   #forgotAtUs = 0;
+  #loading: Loading | null = null;
+  /** The status as it was when an import began: until it ends, nobody can change what it counts. */
+  #before: Status | null = null;
   #closed = false;
 
   /** Open a replica, or make one. Throws `ReplicaError`, `SchemaError` or `DatabaseError`; opening
@@ -104,10 +107,13 @@ export class Replica {
     this.#inbox = new Inbox(this.#database);
     this.#live = new LiveQueries(options.opened.connection);
     const { transport } = options;
-    const turn = <T>(work: () => T): Promise<T> => this.#turns.take(work);
+    const turn: Turn = (work) => this.#turns.take(work);
     this.#exchanger =
-      transport &&
-      new Exchanger(this.#database, transport, this.#host, turn, () => this.#committed(false));
+      transport && new Exchanger(this.#database, options.opened.keep, transport, this.#host, turn);
+    if (this.#exchanger !== null) {
+      this.#exchanger.onSent = () => this.#committed(false);
+      this.#exchanger.onLoading = (loading) => this.#load(loading);
+    }
     this.#verifier =
       this.#exchanger && new Verifier(this.#database, this.#exchanger, this.#host, turn);
   }
@@ -391,6 +397,7 @@ export class Replica {
   /** Stop syncing and close the database. Pending work stays in it. */
   async close(): Promise<void> {
     if (this.#closed) return;
+    this.#exchanger?.interrupt();
     this.#options.transport?.close();
     await this.#runner?.stop();
     await this.#turns.take(() => {
@@ -487,6 +494,18 @@ export class Replica {
     this.#tell();
   }
 
+  #load(loading: Loading | null): void {
+    this.#loading = loading;
+    if (loading?.stage !== "importing") {
+      this.#before = null;
+      this.#tell();
+      return;
+    }
+    // The import has the turn: the status is read before it begins, and told again as it goes on.
+    this.#before ??= this.#status();
+    for (const watcher of [...this.#watchers]) watcher({ ...this.#before, loading });
+  }
+
   /**
    * Tell live queries and watchers, soon and once for all that happens until then: whoever wrote has
    * its answer first, a burst of writes does not wait for every query after each of them, and telling
@@ -515,9 +534,12 @@ export class Replica {
 
   #status(): Status {
     sealLong(this.#database, this.#host);
-    return readStatus(this.#database, this.#known, {
+    const known =
+      this.#loading === null ? this.#known : { ...this.#known, state: "syncing" as const };
+    return readStatus(this.#database, known, {
       server: this.#options.server ?? "",
       persisted: this.#persisted,
+      loading: this.#loading,
     });
   }
 }

@@ -30,6 +30,15 @@ export const UNKNOWN: Known = {
   errorMessage: null,
 };
 
+/** How far a first load or a large catch-up is. `stage`: `building` (the server makes a file; rows),
+ * `downloading` (bytes), `checking` and `importing` (rows); `done` of `total` (0: not known). */
+export interface Loading {
+  readonly stage: "building" | "downloading" | "checking" | "importing";
+  readonly done: number;
+  readonly total: number;
+  readonly scopes: readonly string[];
+}
+
 /** `pending`: local transactions not yet sent; `sent`: not yet answered; `held`, `refused` and
  * `conflicts` wait for a person. Times are microseconds since 1970, UTC. */
 export interface Status extends Known {
@@ -49,6 +58,8 @@ export interface Status extends Known {
   readonly server: string;
   /** Whether the browser has promised not to evict the data; null: not known (yet). */
   readonly persisted: boolean | null;
+  /** A first load or a large catch-up under way. */
+  readonly loading: Loading | null;
 }
 
 /** Whether anything waits to be sent or answered. */
@@ -60,7 +71,7 @@ export function hasWork(database: LocalDatabase): boolean {
 export function readStatus(
   database: LocalDatabase,
   known: Known,
-  about: { readonly server: string; readonly persisted: boolean | null },
+  about: Pick<Status, "server" | "persisted" | "loading">,
 ): Status {
   const { connection } = database;
   const states = new Map(

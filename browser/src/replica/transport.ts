@@ -20,6 +20,7 @@ import {
 import type { ExchangeRequest, VerifyRequest } from "../protocol/messages.generated.js";
 import type { ReplicaProgram } from "../protocol/program.generated.js";
 import { type Answer, joined, receive } from "./answer.js";
+import { checkedPath, type FileAnswer, openedFile, rangeHeaders } from "./fileAnswer.js";
 import { failureOf, incomplete, mediaType, notOurs } from "./failures.js";
 import { type Host, randomHex } from "./host.js";
 import { type LiveEvent, parseEvents } from "./live.js";
@@ -52,6 +53,12 @@ export interface Transport {
   program(): Promise<ReplicaProgram>;
   /** The live stream, until `signal` ends it. */
   events(signal: AbortSignal): AsyncIterable<LiveEvent>;
+  /** A file that an exchange has offered, from byte `start` on; `read` has it until it returns. */
+  file<T>(
+    path: string,
+    from: { readonly start: number; readonly sha256: string },
+    read: (answer: FileAnswer) => Promise<T>,
+  ): Promise<T>;
   /** End what is under way, and refuse the rest. */
   close(): void;
 }
@@ -102,6 +109,24 @@ export class HttpTransport implements Transport {
       textOf(pieces, PROGRAM_BYTES_MAX),
     );
     return parsed(text) as ReplicaProgram;
+  }
+
+  async file<T>(
+    path: string,
+    from: { readonly start: number; readonly sha256: string },
+    read: (answer: FileAnswer) => Promise<T>,
+  ): Promise<T> {
+    const url = this.#base + checkedPath(path);
+    return await this.#patiently(undefined, async (patience, signal) => {
+      const response = await this.#fetch(url, {
+        ...this.#way(),
+        credentials: "omit", // its path is all that is needed
+        headers: rangeHeaders(from.start, from.sha256),
+        signal,
+      });
+      const start = openedFile(response, from.start, this.#options.host.nowUs() / 1000);
+      return await read({ start, pieces: patience.watched(body(response)) });
+    });
   }
 
   async *events(signal: AbortSignal): AsyncIterable<LiveEvent> {
@@ -158,22 +183,13 @@ export class HttpTransport implements Transport {
     kind: string,
     read: (pieces: AsyncIterable<Uint8Array>) => Promise<T>,
   ): Promise<T> {
-    if (this.#isClosed()) throw new Offline("the transport is closed", "closed");
-    const patience = new Patience(
-      call.deadlineMs ?? this.#options.deadlineMs ?? REQUEST_DEADLINE_MS,
-      this.#options.readTimeoutMs ?? READ_TIMEOUT_MS,
-    );
-    try {
+    return await this.#patiently(call.deadlineMs, async (patience, signal) => {
       const headers = {
         ...(call.signed === false ? {} : this.#sign()),
         ...call.headers,
         [ECHO]: call.echo,
       };
-      const request: RequestInit = {
-        ...this.#way(),
-        headers,
-        signal: AbortSignal.any([patience.signal, this.#closed.signal]),
-      };
+      const request: RequestInit = { ...this.#way(), headers, signal };
       if (call.body !== undefined) {
         request.method = "POST";
         request.body = call.body as Uint8Array<ArrayBuffer>;
@@ -181,6 +197,21 @@ export class HttpTransport implements Transport {
       const response = await this.#fetch(this.#base + call.path, request);
       await this.#mustBe(response, kind, call.echo);
       return await read(patience.watched(body(response)));
+    });
+  }
+
+  /** Run a request under its deadlines. */
+  async #patiently<T>(
+    deadlineMs: number | undefined,
+    work: (patience: Patience, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    if (this.#isClosed()) throw new Offline("the transport is closed", "closed");
+    const patience = new Patience(
+      deadlineMs ?? this.#options.deadlineMs ?? REQUEST_DEADLINE_MS,
+      this.#options.readTimeoutMs ?? READ_TIMEOUT_MS,
+    );
+    try {
+      return await work(patience, AbortSignal.any([patience.signal, this.#closed.signal]));
     } catch (error) {
       if (this.#isClosed()) throw new Offline("the transport is closed", "closed");
       throw explained(error, patience);

@@ -14,3 +14,15 @@ export class Turns {
     return mine;
   }
 }
+
+/** Let others have a moment in the middle of long work: messages, timers, what is to be told. */
+export function breathe(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel(); // a timer would be held back in the background
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}

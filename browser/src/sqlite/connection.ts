@@ -37,6 +37,9 @@ const CONSTRAINTS: ReadonlyMap<number, ConstraintKind> = new Map([
 /** No authorizer: SQLite takes a null pointer, which the types of its wrapper do not know. */
 const NOBODY = 0 as unknown as Parameters<Sqlite3Static["capi"]["sqlite3_set_authorizer"]>[1];
 
+/** The same of the hook that is told of changed rows. */
+const NO_HOOK = 0 as unknown as Parameters<Sqlite3Static["capi"]["sqlite3_update_hook"]>[1];
+
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
 
@@ -67,13 +70,23 @@ export class Connection {
     this.#sqlite = sqlite;
     this.#db = db;
     this.#noRoomLeft = noRoomLeft;
-    // Rows that somebody's statement changes, for live queries. Our own tables WITHOUT ROWID are not
-    // told of, and not asked about.
-    sqlite.capi.sqlite3_update_hook(
-      db,
+    this.listen();
+  }
+
+  /** Note the rows that somebody's statement changes, for live queries. Our own tables WITHOUT ROWID
+   * are not told of, and not asked about. */
+  listen(): void {
+    this.#sqlite.capi.sqlite3_update_hook(
+      this.#db,
       (_context, _op, _database, table) => void this.#changed.add(table),
       0,
     );
+  }
+
+  /** Do not note each row until `listen` is called: these tables are going to change. */
+  listenNoMore(changing: Iterable<string>): void {
+    for (const table of changing) this.#changed.add(table);
+    this.#sqlite.capi.sqlite3_update_hook(this.#db, NO_HOOK, 0);
   }
 
   /** Run one statement; all of its rows. */
@@ -194,6 +207,29 @@ export class Connection {
       this.execute(`RELEASE ${name}`);
       throw error;
     }
+  }
+
+  /** No value that is read or written may be larger. */
+  limitValues(bytesMax: number): void {
+    this.#sqlite.capi.sqlite3_limit(this.#db, this.#sqlite.capi.SQLITE_LIMIT_LENGTH, bytesMax);
+  }
+
+  /** Attach a database that is nothing but its bytes, for reading. */
+  attachImage(image: Uint8Array, alias: string): void {
+    this.execute(`ATTACH ':memory:' AS ${alias}`);
+    this.loadImage(image, alias, true);
+  }
+
+  /** Make a database of this connection, which is in memory, the one of these bytes. */
+  loadImage(image: Uint8Array, schema: string, readOnly: boolean): void {
+    const { capi, wasm } = this.#sqlite;
+    const pointer = wasm.allocFromTypedArray(image);
+    const flags =
+      capi.SQLITE_DESERIALIZE_FREEONCLOSE |
+      (readOnly ? capi.SQLITE_DESERIALIZE_READONLY : capi.SQLITE_DESERIALIZE_RESIZEABLE);
+    const size = image.length;
+    const code = capi.sqlite3_deserialize(this.#db, schema, pointer, size, size, flags);
+    if (code !== 0) throw new DatabaseCorrupt("the image is not a database");
   }
 
   /** The whole database as a file's bytes. */

@@ -12,6 +12,8 @@ import { DatabaseError, messageOf, ReplicaError } from "../core/errors.js";
 import { LOG_BYTES_KEPT, PAGE_CACHE_KIB } from "../core/limits.js";
 import { Connection } from "./connection.js";
 import { listenToDisk, noRoomLeft } from "./disk.js";
+import { type Keep, MemoryKeep } from "./keep.js";
+import { OpfsKeep } from "./opfsKeep.js";
 
 /** Without a word on what it prints: errors are thrown, and an app's console is the app's. */
 let loading: Promise<Sqlite3Static> | null = null;
@@ -23,6 +25,8 @@ export function sqlite(): Promise<Sqlite3Static> {
 
 export interface Opened {
   readonly connection: Connection;
+  /** Where files of the server are kept beside it. */
+  readonly keep: Keep;
   /** Let go of the file, so that another worker may have it. */
   readonly close: () => void;
 }
@@ -30,17 +34,10 @@ export interface Opened {
 /** A database that is gone when it is closed. `image`: the bytes of one to begin with. */
 export async function openMemory(image?: Uint8Array): Promise<Opened> {
   const module = await sqlite();
-  const db = new module.oo1.DB(":memory:");
-  if (image !== undefined) {
-    const { capi, wasm } = module;
-    const pointer = wasm.allocFromTypedArray(image);
-    const flags = capi.SQLITE_DESERIALIZE_FREEONCLOSE | capi.SQLITE_DESERIALIZE_RESIZEABLE;
-    const code = capi.sqlite3_deserialize(db, "main", pointer, image.length, image.length, flags);
-    if (code !== 0) throw new DatabaseError("the image is not a database", "database_corrupt");
-  }
-  const connection = new Connection(module, db);
+  const connection = new Connection(module, new module.oo1.DB(":memory:"));
+  if (image !== undefined) connection.loadImage(image, "main", false);
   connection.execute("PRAGMA foreign_keys = 1");
-  return { connection, close: () => connection.close() };
+  return { connection, keep: new MemoryKeep(module), close: () => connection.close() };
 }
 
 /** What a browser lacks for durable storage, in words; null when it has everything. */
@@ -52,6 +49,7 @@ export function missingForOpfs(): string | null {
 }
 
 const TAKEN_POLL_MS = 50;
+const POOL_CAPACITY = 6;
 
 /**
  * A durable database on OPFS. Only inside a dedicated worker; waits up to `waitMs` for a worker that
@@ -73,7 +71,7 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
       const pool = await module.installOpfsSAHPoolVfs({
         name: `holdfast-${name}`,
         directory,
-        initialCapacity: 6,
+        initialCapacity: POOL_CAPACITY,
         // What cannot be opened now holds somebody's work: it is never deleted.
         preserveOnInitFailure: true,
         forceReinitIfPreviouslyFailed: true,
@@ -97,7 +95,8 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
         connection.close();
         pool.pauseVfs();
       };
-      return { connection, close };
+      const keep = new OpfsKeep(module, pool, directory, POOL_CAPACITY);
+      return { connection, keep, close };
     } catch (error) {
       if (!isTaken(error)) throw unusable(error);
       if (Date.now() >= until)

@@ -95,6 +95,10 @@ export function errorOf({ name, message, code, detail, retryAfterMs }: ErrorData
       return new errors.UpgradeNeeded(message, code, retryAfterMs, detail);
     case "AttentionNeeded":
       return new errors.AttentionNeeded(message, code, retryAfterMs, detail);
+    case "FileGone":
+      return new errors.FileGone(message);
+    case "FileRefused":
+      return new errors.FileRefused(message);
     case "ConstraintFailed":
       return new errors.ConstraintFailed(message, code as errors.ConstraintKind);
     case "DatabaseFull":

@@ -72,6 +72,11 @@ export class Chromium {
     this.#browser = await chromium.connectOverCDP(address);
   }
 
+  /** Of its first process, which leads the group of all of them. */
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
   get context(): BrowserContext {
     const [context] = this.#browser?.contexts() ?? [];
     if (context === undefined) throw new Error("chromium does not run");

@@ -1,6 +1,6 @@
 /** Real processes for tests: a Holdfast server, a fault proxy, a Python device. */
 
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -69,16 +69,22 @@ export class Server {
   readonly #folder = mkdtempSync(join(tmpdir(), "holdfast-browser-"));
   readonly port: number;
   readonly #site: string | null;
+  readonly #fileRows: number | null;
   #program: Program | null = null;
 
-  private constructor(port: number, site: string | null) {
+  private constructor(port: number, site: string | null, fileRows: number | null) {
     this.port = port;
     this.#site = site;
+    this.#fileRows = fileRows;
   }
 
-  /** `site`: the folder of a page to serve beside it, at `/site/`. */
-  static async start(site: string | null = null): Promise<Server> {
-    const server = new Server(await freePort(), site);
+  /** `site`: the folder of a page to serve beside it, at `/site/`. `fileRows`: so many rows come as a
+   * file. */
+  static async start(
+    site: string | null = null,
+    { fileRows = null }: { fileRows?: number | null } = {},
+  ): Promise<Server> {
+    const server = new Server(await freePort(), site, fileRows);
     await server.start();
     return server;
   }
@@ -102,9 +108,18 @@ export class Server {
       this.#site ?? "",
       this.path("server.db"),
       String(this.port),
+      this.#fileRows === null ? "" : String(this.#fileRows),
     ];
-    this.#program = new Program(this.#site === null ? command : site);
+    const plain = this.#site === null && this.#fileRows === null;
+    this.#program = new Program(plain ? command : site);
     await this.#program.ready();
+  }
+
+  /** Somebody writes the server's database with SQL of their own. */
+  shell(sql: string): void {
+    const work =
+      "import apsw, sys; db = apsw.Connection(sys.argv[1]); db.set_busy_timeout(20000); db.execute(sys.argv[2])";
+    execFileSync(PYTHON, ["-c", work, this.path("server.db"), sql], { stdio: "pipe" });
   }
 
   async kill(): Promise<void> {

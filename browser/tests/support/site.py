@@ -1,4 +1,5 @@
-"""A server and the test page on one origin; who has the cookie ``token`` is who it says."""
+"""A server and, at ``/site``, the test page on one origin; who has the cookie ``token`` is who it
+says. Rows come as files from a number on that tests can afford."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from holdfast.schema.load import load_schema
 from holdfast.server.assembly import open_server
 from holdfast.server.auth import TokenFile
+from holdfast.server.offers import FilePolicy
 from holdfast.server.principal import Principal
 from holdfast.server.run import serve
 
@@ -21,7 +23,10 @@ VECTORS = HERE.parents[2] / "protocol" / "vectors"
 
 
 def main() -> None:
-    folder, database, port = sys.argv[1:]
+    folder, database, port, rows = sys.argv[1:]
+    policy = FilePolicy()
+    if rows:
+        policy = FilePolicy(snapshot_rows_min=int(rows), catchup_rows_min=int(rows))
     tokens = TokenFile(HERE / "tokens.toml")
 
     def authenticate(headers: Mapping[str, str]) -> Principal:
@@ -30,11 +35,13 @@ def main() -> None:
             return tokens({"authorization": f"Bearer {cookie.value}"})
         return tokens(headers)
 
-    with open_server(load_schema(str(HERE / "shop.json")), database, authenticate) as server:
-        server.app.router.routes += [
-            Mount("/site", StaticFiles(directory=folder, html=True)),
-            Mount("/vectors", StaticFiles(directory=VECTORS)),
-        ]
+    schema = load_schema(str(HERE / "shop.json"))
+    with open_server(schema, database, authenticate, files=policy) as server:
+        if folder:
+            server.app.router.routes += [
+                Mount("/site", StaticFiles(directory=folder, html=True)),
+                Mount("/vectors", StaticFiles(directory=VECTORS)),
+            ]
         serve(server.app, "127.0.0.1", int(port), ready)
 
 

@@ -208,6 +208,7 @@ export const ANSWERS: Readonly<Record<string, (given: Given, program: ReplicaPro
     connectivity,
     session,
     replica: answerReplica,
+    files: answerReplica,
   };
 
 /** Names of the cases of a file that this implementation answers otherwise, with both answers. */

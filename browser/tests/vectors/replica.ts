@@ -4,28 +4,35 @@ import { blake2s } from "@noble/hashes/blake2.js";
 
 import { HoldfastError, Offline } from "../../src/core/errors.js";
 import { byCodePoint } from "../../src/core/keys.js";
-import { encode, toHex, type Value } from "../../src/core/values.js";
+import { encode, fromBase64, toHex, type Value } from "../../src/core/values.js";
 import type { Change, ExchangeRequest, Head } from "../../src/protocol/messages.generated.js";
 import { type Answer, receive } from "../../src/replica/answer.js";
 import { LocalDatabase } from "../../src/replica/database.js";
 import { Exchanger } from "../../src/replica/exchange.js";
+import { checkedPath, type FileAnswer } from "../../src/replica/fileAnswer.js";
 import { HOST, type Host } from "../../src/replica/host.js";
 import type { ReplicaProgram } from "../../src/replica/program.js";
 import { Replica } from "../../src/replica/replica.js";
 import type { Transport } from "../../src/replica/transport.js";
 import type { Connection } from "../../src/sqlite/connection.js";
-import { openMemory } from "../../src/sqlite/open.js";
+import { openMemory, type Opened } from "../../src/sqlite/open.js";
 import { tagged, untagged } from "./tags.js";
 
-interface Step {
-  readonly do: "write" | "exchange" | "resolve" | "retry" | "discard";
-  readonly now: number;
-  readonly statements?: readonly [string, readonly unknown[]][];
-  readonly meanwhile?: readonly [string, readonly unknown[]][];
+interface Round {
   readonly lost?: boolean;
   readonly lines?: readonly string[];
   readonly sent?: number;
   readonly received?: number;
+}
+
+interface Step extends Round {
+  readonly do: "write" | "exchange" | "resolve" | "retry" | "discard";
+  readonly now: number;
+  readonly statements?: readonly [string, readonly unknown[]][];
+  readonly meanwhile?: readonly [string, readonly unknown[]][];
+  /** Of an exchange whose answers offer files. */
+  readonly rounds?: readonly Round[];
+  readonly files?: Readonly<Record<string, string>>;
   readonly keep?: "mine" | "theirs";
 }
 
@@ -45,8 +52,9 @@ class Names {
 /** A request as it is compared: without random names, and each transaction as the set it is. */
 function plain(request: ExchangeRequest, names: Names): object {
   const place = (change: Change): string => JSON.stringify([change.table, change.key]);
-  const { report, nonce, transactions = [], ...rest } = request;
+  const { report, nonce, files, transactions = [], ...rest } = request;
   if (report === undefined) throw new Error("a device reports what waits on it");
+  if (files !== undefined && files[0] !== "gzip") throw new Error("it takes gzip");
   return {
     ...withoutDefaults(rest),
     nonce: [names.of(nonce.since), names.of(nonce.to)],
@@ -61,7 +69,7 @@ function plain(request: ExchangeRequest, names: Names): object {
 /** A transport that answers with what was recorded, and keeps what it was asked. */
 class Recorded implements Transport {
   step: Step = { do: "exchange", now: 0 };
-  asked: object = {};
+  asked: object[] = [];
   /** What a person does while an exchange is under way. */
   meanwhile: (statements: readonly [string, readonly unknown[]][]) => Promise<void> = () =>
     Promise.resolve();
@@ -69,11 +77,16 @@ class Recorded implements Transport {
   readonly #ids = new Map<number, string>();
 
   async exchange(request: ExchangeRequest): Promise<Answer> {
-    this.asked = plain(request, this.#names);
+    const asked = plain(request, this.#names);
+    const { rounds } = this.step;
+    const given = rounds === undefined ? this.step : rounds[this.asked.length];
+    if (given === undefined) throw new Error("nobody expects another round");
+    const files = (request.files ?? []).length > 0;
+    this.asked.push(rounds === undefined ? asked : { ...asked, files });
     for (const { number, id } of request.transactions ?? []) this.#ids.set(number, id);
     await this.meanwhile(this.step.meanwhile ?? []);
-    if (this.step.lost) throw new Offline("the answer was lost", "timeout");
-    const lines = [...(this.step.lines ?? [])];
+    if (given.lost) throw new Offline("the answer was lost", "timeout");
+    const lines = [...(given.lines ?? [])];
     const head = JSON.parse(lines.shift() ?? "{}") as Head;
     const outcomes = (head.outcomes ?? []).map((one) => ({
       ...one,
@@ -83,10 +96,19 @@ class Recorded implements Transport {
     const body = [JSON.stringify({ ...head, outcomes, echo }), ...lines]
       .map((line) => `${line}\n`)
       .join("");
-    const by = { echo, sentUs: this.step.sent ?? 0, receivedUs: this.step.received ?? 0 };
+    const by = { echo, sentUs: given.sent ?? 0, receivedUs: given.received ?? 0 };
     return await receive(inPieces(utf8.encode(body)), by);
   }
 
+  async file<T>(
+    path: string,
+    { start, sha256 }: { readonly start: number; readonly sha256: string },
+    read: (answer: FileAnswer) => Promise<T>,
+  ): Promise<T> {
+    if (!checkedPath(path).endsWith(sha256)) throw new Error("another file");
+    const body = fromBase64(this.step.files?.[sha256] ?? "");
+    return await read({ start, pieces: inPieces(body.subarray(start)) });
+  }
   verify(): Promise<never> {
     throw new Error("nothing differs here");
   }
@@ -116,16 +138,17 @@ class Actor {
   readonly #connection: Connection;
   #nowUs = 0;
 
-  private constructor(connection: Connection, close: () => void, program: ReplicaProgram) {
+  private constructor(opened: Opened, program: ReplicaProgram) {
     const host: Host = {
       nowUs: () => this.#nowUs,
       monotonicMs: () => 0,
       randomBytes: HOST.randomBytes,
       random01: () => 0,
     };
+    const { connection } = opened;
     this.#connection = connection;
     this.#replica = new Replica({
-      opened: { connection, close },
+      opened,
       program,
       transport: this.transport,
       host,
@@ -135,25 +158,20 @@ class Actor {
         if (!(error instanceof HoldfastError)) throw error; // it may fail
       });
     const database = new LocalDatabase(connection, null);
-    this.#exchanger = new Exchanger(
-      database,
-      this.transport,
-      host,
-      (work) => Promise.resolve().then(work),
-      () => undefined,
+    this.#exchanger = new Exchanger(database, opened.keep, this.transport, host, (work) =>
+      Promise.resolve().then(work),
     );
   }
 
   static async open(program: ReplicaProgram): Promise<Actor> {
-    const { connection, close } = await openMemory();
-    return new Actor(connection, close, program);
+    return new Actor(await openMemory(), program);
   }
 
   /** Do one step; the code of the error it ended with. */
   async take(step: Step): Promise<string | null> {
     this.#nowUs = step.now;
     this.transport.step = step;
-    this.transport.asked = {};
+    this.transport.asked = [];
     try {
       await this.#do(step);
       return null;
@@ -210,6 +228,12 @@ class Actor {
   }
 }
 
+function asked(step: Step, requests: readonly object[]): object {
+  if (step.rounds !== undefined) return { requests };
+  return step.do === "exchange" ? { request: requests[0] } : {};
+}
+
+/** The answer to `replica` and to `files`. */
 export async function answerReplica(
   given: { readonly steps: readonly Step[] },
   program: ReplicaProgram,
@@ -220,7 +244,7 @@ export async function answerReplica(
     const error = await actor.take(step);
     steps.push({
       seen: await actor.seen(),
-      ...(step.do === "exchange" ? { request: actor.transport.asked } : {}),
+      ...asked(step, actor.transport.asked),
       ...(error === null ? {} : { error }),
     });
   }

@@ -1,12 +1,10 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { describe, expect, test } from "vitest";
 
-import type { ReplicaProgram } from "../../src/replica/program.js";
+import { compiled } from "../support/program.js";
 import { ANSWERS, differing, type VectorFile } from "./answers.js";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
@@ -15,22 +13,6 @@ const FILES = readdirSync(FOLDER).filter((name) => name.endsWith(".json"));
 
 function read(name: string): VectorFile {
   return JSON.parse(readFileSync(join(FOLDER, name), "utf8")) as VectorFile;
-}
-
-/** What Python's compiler makes of a schema today. */
-function compiled(schema: unknown): ReplicaProgram {
-  const folder = mkdtempSync(join(tmpdir(), "holdfast-program-"));
-  try {
-    writeFileSync(join(folder, "schema.json"), JSON.stringify(schema));
-    const command = join(ROOT, ".venv", "bin", "holdfast");
-    const text = execFileSync(command, ["program", join(folder, "schema.json")], {
-      encoding: "utf8",
-      maxBuffer: 2 ** 25,
-    });
-    return JSON.parse(text) as ReplicaProgram;
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 }
 
 describe("golden vectors", () => {

@@ -32,9 +32,9 @@ def test_each_names_its_test_or_says_not_yet():
         for link in links:
             path = (SPEC.parent / link).resolve()
             assert path.is_file(), f"I{number}: {link} is not there"
-            begins = r"def test_" if path.suffix == ".py" else r"^test\b"
-            found = re.search(begins, path.read_text(encoding="utf-8"), re.MULTILINE)
-            assert found, f"I{number}: {link} has no test"
+            test = r"^ *test(\.each)?\(" if path.suffix == ".ts" else "def test_"
+            text = path.read_text(encoding="utf-8")
+            assert re.search(test, text, re.MULTILINE), f"I{number}: {link} has no test"
 
 
 def test_every_code_of_the_server_is_documented():

@@ -81,24 +81,24 @@ def load_program(table: Table) -> LoadProgram:
     """The statements of one table."""
     own, source, name = quote(table.name), f"{FILE}.{quote(table.name)}", literal(table.name)
     columns = table.column_names
-    between = f"FROM {source} AS f WHERE f.rowid BETWEEN ?1 AND ?2"
-    plain = f" AND f.rowid NOT IN (SELECT n FROM {_MET})"
-    joining = f" AND f.rowid NOT IN {_NOT_JOINING}"
+    between = f"FROM {source} AS f WHERE f._rowid_ BETWEEN ?1 AND ?2"
+    plain = f" AND f._rowid_ NOT IN (SELECT n FROM {_MET})"
+    joining = f" AND f._rowid_ NOT IN {_NOT_JOINING}"
     sums = "SELECT count(*), coalesce(group_concat(hex(f.holdfast_hash), ''), '')"
 
     def copies(rows: str, members: str) -> tuple[str, ...]:
         return (
             (
                 f"INSERT INTO main.{own} ({names(columns)}) SELECT {names(columns, 'f.')} "
-                f"{between}{rows} ORDER BY f.rowid"
+                f"{between}{rows} ORDER BY f._rowid_"
             ),
             (
                 "INSERT INTO main.holdfast_row (tbl, key, rev) SELECT "
-                f"{name}, f.holdfast_key, f.holdfast_rev {between}{rows} ORDER BY f.rowid"
+                f"{name}, f.holdfast_key, f.holdfast_rev {between}{rows} ORDER BY f._rowid_"
             ),
             (
                 "INSERT INTO main.holdfast_member (scope, tbl, key, hash) SELECT "
-                f"?3, {name}, f.holdfast_key, f.holdfast_hash {between}{members} ORDER BY f.rowid"
+                f"?3, {name}, f.holdfast_key, f.holdfast_hash {between}{members} ORDER BY f._rowid_"
             ),
         )
 
@@ -106,35 +106,35 @@ def load_program(table: Table) -> LoadProgram:
         look=_look(table),
         is_held=f"SELECT EXISTS (SELECT 1 FROM main.{own}) "
         f"OR EXISTS (SELECT 1 FROM main.holdfast_row WHERE tbl = {name})",
-        steps="SELECT min(n), max(n), count(*) FROM (SELECT rowid AS n "
-        f"FROM {source} WHERE rowid > ? ORDER BY rowid LIMIT {IMPORT_ROWS_PER_STEP})",
+        steps="SELECT min(n), max(n), count(*) FROM (SELECT _rowid_ AS n "
+        f"FROM {source} WHERE _rowid_ > ? ORDER BY _rowid_ LIMIT {IMPORT_ROWS_PER_STEP})",
         copy=copies("", ""),
         copy_rest=copies(plain, joining),
-        meet_known=f"INSERT INTO {_MET} SELECT f.rowid, CASE "
+        meet_known=f"INSERT INTO {_MET} SELECT f._rowid_, CASE "
         f"WHEN r.rev > f.holdfast_rev THEN {KEEP} WHEN r.rev < f.holdfast_rev THEN {WRITE} "
         f"WHEN m.hash IS NULL THEN {JOIN} WHEN m.hash = f.holdfast_hash THEN {KEEP} "
         f"ELSE {WRITE} END FROM {source} AS f CROSS JOIN main.holdfast_row AS r "
         f"ON r.tbl = {name} AND r.key = f.holdfast_key LEFT JOIN main.holdfast_member AS m "
         f"ON m.scope = ? AND m.tbl = {name} AND m.key = f.holdfast_key",
-        meet_shown=f"INSERT OR IGNORE INTO {_MET} SELECT f.rowid, {WRITE} FROM {source} AS f "
+        meet_shown=f"INSERT OR IGNORE INTO {_MET} SELECT f._rowid_, {WRITE} FROM {source} AS f "
         f"CROSS JOIN main.{own} AS t ON {key_match(table, 't.', 'f.')}",
-        meet_touched=f"INSERT OR IGNORE INTO {_MET} SELECT f.rowid, {WRITE} FROM {source} AS f "
+        meet_touched=f"INSERT OR IGNORE INTO {_MET} SELECT f._rowid_, {WRITE} FROM {source} AS f "
         "WHERE f.holdfast_key IN (SELECT value FROM json_each(?))",
         meet_unique=tuple(
-            f"INSERT OR IGNORE INTO {_MET} SELECT f.rowid, {WRITE} FROM {source} AS f "
+            f"INSERT OR IGNORE INTO {_MET} SELECT f._rowid_, {WRITE} FROM {source} AS f "
             f"CROSS JOIN main.{own} AS t ON "
             + " AND ".join(f"t.{quote(column)} = f.{quote(column)}" for column in unique)
             + f" WHERE NOT ({key_match(table, 't.', 'f.')})"
             for unique in table.unique
         ),
-        keys=f"INSERT INTO {_KEYS} SELECT holdfast_key FROM {source} ORDER BY rowid",
+        keys=f"INSERT INTO {_KEYS} SELECT holdfast_key FROM {source} ORDER BY _rowid_",
         departed=f"SELECT key FROM main.holdfast_member WHERE scope = ? AND tbl = {name} "
         f"AND key > ? AND key NOT IN (SELECT key FROM {_KEYS}) "
         f"ORDER BY key LIMIT {IMPORT_ROWS_PER_STEP}",
         sums=f"{sums} {between}",
         sums_rest=f"{sums} {between}{joining}",
-        written=f"SELECT f.rowid, f.holdfast_key, f.holdfast_rev, {names(columns, 'f.')} "
-        f"FROM {_MET} AS x JOIN {source} AS f ON f.rowid = x.n "
+        written=f"SELECT f._rowid_, f.holdfast_key, f.holdfast_rev, {names(columns, 'f.')} "
+        f"FROM {_MET} AS x JOIN {source} AS f ON f._rowid_ = x.n "
         f"WHERE x.act = {WRITE} AND x.n > ? ORDER BY x.n LIMIT {ROWS_PER_LINE}",
     )
 
@@ -148,6 +148,6 @@ def _look(table: Table) -> str:
     )
     return (
         "SELECT max(n), count(*), coalesce(sum(bad), 0), coalesce(group_concat(hash, ''), '') "
-        f"FROM (SELECT rowid AS n, hex(holdfast_hash) AS hash, {bad} AS bad "
-        f"FROM {quote(table.name)} WHERE rowid > ? ORDER BY rowid LIMIT {IMPORT_ROWS_PER_STEP})"
+        f"FROM (SELECT _rowid_ AS n, hex(holdfast_hash) AS hash, {bad} AS bad "
+        f"FROM {quote(table.name)} WHERE _rowid_ > ? ORDER BY _rowid_ LIMIT {IMPORT_ROWS_PER_STEP})"
     )

@@ -15,8 +15,10 @@ from holdfast.core.values import TYPES
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 from holdfast.schema.load import load_schema
 from holdfast.schema.model import template_columns
-from holdfast.sql.replica import compile_replica
-from holdfast.sqlite import OpenOptions, driver
+from holdfast.sql.load import ABOUT, FILE, OWN
+from holdfast.sql.names import names as names_of
+from holdfast.sql.replica import ReplicaProgram, compile_replica
+from holdfast.sqlite import Connection, OpenOptions, driver
 
 PARENT = Table("parent", ("id",), (Column("id", "uuid"), Column("name")), ("all",))
 
@@ -323,19 +325,52 @@ def test_names_that_could_meet_do_not(library, tmp_path):
     try:
         for sql in (*program.create, *program.triggers.values(), *program.views.values()):
             db.execute(sql)
-        for statements in program.tables.values():
+        file_of_rows(db, program, str(tmp_path / "file.db"))
+        for sql in program.load_begin:
+            db.execute(sql)
+        for name, statements in program.tables.items():
             for sql in statements_of(statements):
-                numbered = [int(number) for number in re.findall(r"\?(\d+)", sql)]
-                count = max(numbered) if numbered else sql.count("?")
-                db.execute(f"EXPLAIN {sql}", (None,) * count)
+                explained(db, sql)
+            for sql in statements_of(statements.load, apart=("look",)):
+                explained(db, sql)
+            # Rows are counted by their place, whatever their columns are called.
+            assert db.execute(statements.load.steps, (-(2**63),)) == [(1, 2, 2)], name
+        for sql in program.load_end:
+            db.execute(sql)
     finally:
         db.close()
+    file = driver(library).connect(str(tmp_path / "file.db"), OpenOptions())
+    try:
+        explained(file, program.load_about)
+        for statements in program.tables.values():
+            explained(file, statements.load.look)
+    finally:
+        file.close()
 
 
-def statements_of(program: object) -> list[str]:
+def file_of_rows(db: Connection, program: ReplicaProgram, path: str) -> None:
+    """Attach a snapshot file with two rows in each table; all columns are texts."""
+    db.execute(f"ATTACH ? AS {FILE}", (path,))
+    db.execute(f"CREATE TABLE {FILE}.holdfast_snapshot ({', '.join(ABOUT)})")
+    for table in (*program.schema.tables, *program.engine_tables):
+        columns = (*OWN, *table.column_names)
+        db.execute(f'CREATE TABLE {FILE}."{table.name}" ({names_of(columns)})')
+        for _ in range(2):
+            values = ", ".join("'x'" for _ in columns)
+            db.execute(f'INSERT INTO {FILE}."{table.name}" VALUES ({values})')
+
+
+def explained(db: Connection, sql: str) -> None:
+    numbered = [int(number) for number in re.findall(r"\?(\d+)", sql)]
+    count = max(numbered) if numbered else sql.count("?")
+    db.execute(f"EXPLAIN {sql}", (None,) * count)
+
+
+def statements_of(program: object, *, apart: tuple[str, ...] = ("name", "load")) -> list[str]:
     """All statements of a table's program."""
     values = msgspec.structs.asdict(program)  # type: ignore[arg-type]
-    del values["name"]
+    for name in apart:
+        del values[name]
     return [
         sql
         for value in values.values()

@@ -48,6 +48,14 @@ export const formatNumber = (value: number): string => number.format(value);
 /** With its sign, and a real minus. */
 export const formatSigned = (value: number): string => signed.format(value).replace("-", "−");
 
+const size = new Intl.NumberFormat(region(), {
+  style: "unit",
+  unit: "megabyte",
+  maximumFractionDigits: 1,
+});
+/** Bytes as people count them. */
+export const formatSize = (bytes: number): string => size.format(bytes / 1_000_000);
+
 /** `10:42` today, else with the day. `us`: µs since 1970. */
 export function formatTime(us: number): string {
   const then = new Date(us / 1000);

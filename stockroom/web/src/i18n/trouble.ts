@@ -16,6 +16,7 @@ const BY_CODE: Readonly<Record<string, Trouble>> = {
   not_our_server: "portal",
   too_many_requests: "busy",
   database_full: "full",
+  disk_full: "full",
   database: "device",
   database_corrupt: "device",
   bad_value: "device",

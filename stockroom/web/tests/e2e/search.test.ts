@@ -13,7 +13,7 @@ let ada: Person;
 
 beforeAll(async () => {
   world = await World.make();
-  ada = await world.person("ada", "Harbour Street");
+  ada = await world.person("ada", { store: "Harbour Street" });
 });
 afterAll(() => world.close());
 

@@ -1,0 +1,214 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { Offline } from "../../src/core/errors.js";
+import { HOST } from "../../src/replica/host.js";
+import { Replica } from "../../src/replica/replica.js";
+import type { Loading } from "../../src/replica/status.js";
+import { HttpTransport } from "../../src/replica/transport.js";
+import type { Keep } from "../../src/sqlite/keep.js";
+import { openMemory } from "../../src/sqlite/open.js";
+import { FileProxy } from "../support/fileProxy.js";
+import { PythonDevice, Server } from "../support/processes.js";
+import { BEFORE, COUNT_ALL, fill, FILE_ROWS, ROWS, SEVENTH } from "../support/stock.js";
+
+let server: Server;
+let proxy: FileProxy;
+let open: { close(): Promise<unknown> }[];
+
+beforeEach(async () => {
+  server = await Server.start(null, { fileRows: FILE_ROWS });
+  server.shell(fill());
+  proxy = await FileProxy.before(server);
+  open = [proxy];
+});
+
+afterEach(async () => {
+  await Promise.all(open.map((one) => one.close()));
+  await server.close();
+});
+
+interface Device {
+  readonly replica: Replica;
+  readonly keep: Keep;
+  /** What its status has told of loads. */
+  readonly seen: Loading[];
+}
+
+async function device(around: (keep: Keep) => Keep = (keep) => keep): Promise<Device> {
+  const transport = new HttpTransport({ server: proxy.url, token: () => "token-a", host: HOST });
+  const opened = await openMemory();
+  const keep = around(opened.keep);
+  const replica = new Replica({
+    opened: { ...opened, keep },
+    program: await transport.program(),
+    transport,
+  });
+  open.push(replica);
+  const seen: Loading[] = [];
+  await replica.watchStatus(({ loading, state }) => {
+    if (loading === null) return;
+    expect(state).toBe("syncing");
+    seen.push(loading);
+  });
+  return { replica, keep, seen };
+}
+
+async function one(replica: Replica, sql: string): Promise<unknown> {
+  return (await replica.query(sql)).rows[0]?.[0];
+}
+
+/** Everything is there once, work from before is kept and sent, and capture is what it was. */
+async function isWhole({ replica, keep }: Device): Promise<void> {
+  expect(await keep.names()).toEqual([]);
+  expect(await one(replica, COUNT_ALL)).toBe(ROWS + 1);
+  expect(await one(replica, SEVENTH)).toBe(12);
+  expect(await replica.verify()).toMatchObject({ ok: true, damaged: [], repaired: 0 });
+  await replica.write([{ sql: "UPDATE stock SET on_hand = on_hand - 1 WHERE sku = 'p000007'" }]);
+  expect(await replica.status()).toMatchObject({ pending: 1, mismatches: 0, loading: null });
+  expect((await replica.sync()).verified).toBe(true);
+  const python = new PythonDevice(server);
+  open.push(python);
+  await python.sync();
+  expect(await python.query(`${SEVENTH} UNION ALL ${COUNT_ALL}`)).toEqual([[11], [ROWS + 1]]);
+}
+
+describe("a first load as a file", () => {
+  test("comes in stages that are told, and keeps what was written before", async () => {
+    const ours = await device();
+    await ours.replica.write([{ sql: BEFORE }]);
+    const live: unknown[] = [];
+    await ours.replica.subscribe(COUNT_ALL, [], ({ rows }) => void live.push(rows[0]?.[0]));
+    const report = await ours.replica.sync();
+    expect(report).toMatchObject({ sent: 1, applied: 1, verified: true });
+    expect(report.receivedRows).toBeGreaterThanOrEqual(ROWS);
+    expect(proxy.ranges).toEqual([""]);
+    const stages = [...new Set(ours.seen.map(({ stage }) => stage))];
+    expect(stages).toEqual(["building", "downloading", "checking", "importing"]);
+    expect(ours.seen.at(-1)).toEqual({
+      stage: "importing",
+      done: ROWS + 1, // the row that was sent is in the file
+      total: ROWS + 1,
+      scopes: ["main"],
+    });
+    expect(ours.seen.every(({ done, total }) => done <= total)).toBe(true);
+    expect(live).toEqual([2, ROWS + 1]);
+    await isWhole(ours);
+  });
+
+  test("goes on where it was cut, at any byte, and is never there by halves", async () => {
+    const ours = await device();
+    await ours.replica.write([{ sql: BEFORE }]);
+    const cuts = [1, 4_095, 70_001, 65_536, 3, 90_007, 40_000];
+    proxy.fates = cuts.map((cutAfter) => ({ cutAfter }));
+    for (const cut of cuts) {
+      await expect(ours.replica.sync(), `cut after ${cut}`).rejects.toBeInstanceOf(Offline);
+      expect(await one(ours.replica, COUNT_ALL)).toBe(2);
+    }
+    await ours.replica.sync();
+    const starts = proxy.ranges.slice(1).map((range) => Number(/bytes=(\d+)-/.exec(range)?.[1]));
+    expect(starts).toHaveLength(cuts.length);
+    expect(starts.every((start, at) => start > (starts[at - 1] ?? 0))).toBe(true);
+    // Nothing came twice: what was let through is the file, but for bytes that were under way.
+    const size = ours.seen.find(({ stage }) => stage === "downloading")?.total ?? 0;
+    expect(proxy.bytes).toBeGreaterThanOrEqual(size);
+    expect(proxy.bytes - size).toBeLessThan(size / 2);
+    await isWhole(ours);
+  });
+
+  test("a damaged file is fetched once more", async () => {
+    const ours = await device();
+    await ours.replica.write([{ sql: BEFORE }]);
+    proxy.fates = [{ damagedAt: 100_000 }];
+    await ours.replica.sync();
+    expect(proxy.ranges).toEqual(["", ""]);
+    await isWhole(ours);
+  });
+
+  test("a file that is damaged twice is refused, and the rows come in the answer", async () => {
+    const ours = await device();
+    await ours.replica.write([{ sql: BEFORE }]);
+    proxy.fates = [{ damagedAt: 100_000 }, { damagedAt: 20 }];
+    const report = await ours.replica.sync();
+    expect(report).toMatchObject({ sent: 1, applied: 1, verified: true });
+    expect(proxy.ranges).toEqual(["", ""]);
+    expect(ours.seen.map(({ stage }) => stage)).not.toContain("importing");
+    await isWhole(ours);
+  });
+
+  test("a file that is gone is offered again", async () => {
+    const ours = await device();
+    await ours.replica.write([{ sql: BEFORE }]);
+    proxy.fates = [{ gone: true }, { cutAfter: 80_000 }, { gone: true }];
+    await expect(ours.replica.sync()).rejects.toBeInstanceOf(Offline);
+    await ours.replica.sync();
+    expect(proxy.ranges).toEqual(["", "", "bytes=80000-", "bytes=80000-"]);
+    await isWhole(ours);
+  });
+
+  test("where there is no room a stable code says so, and work goes on", async () => {
+    let free: number | null = 100_000;
+    const ours = await device((keep) =>
+      Object.assign(Object.create(keep) as Keep, {
+        names: () => keep.names(),
+        size: (name: string) => keep.size(name),
+        bytes: (name: string) => keep.bytes(name),
+        makeDatabase: keep.makeDatabase.bind(keep),
+        openDatabase: keep.openDatabase.bind(keep),
+        attach: keep.attach.bind(keep),
+        remove: (name: string) => keep.remove(name),
+        free: () => Promise.resolve(free),
+      }),
+    );
+    await ours.replica.write([{ sql: BEFORE }]);
+    await expect(ours.replica.sync()).rejects.toMatchObject({ code: "disk_full" });
+    expect(proxy.ranges).toEqual([]);
+    const status = await ours.replica.status();
+    expect(status).toMatchObject({ errorCode: "disk_full", loading: null });
+    expect(status.pending + status.sent).toBe(1);
+    free = null;
+    await ours.replica.sync();
+    await isWhole(ours);
+  });
+
+  test("closing the replica does not wait for it", async () => {
+    proxy.holdAfter = 50_000;
+    const ours = await device();
+    const syncing = ours.replica.sync().catch((error: unknown) => error);
+    await until(() => proxy.held.files > 0);
+    await ours.replica.close();
+    expect(await syncing).toBeInstanceOf(Offline);
+  });
+});
+
+test("a large catch-up comes as a file too, and work that was not sent stays on top", async () => {
+  const ours = await device();
+  await ours.replica.sync();
+  proxy.ranges = [];
+  await ours.replica.write([
+    { sql: "UPDATE stock SET on_hand = on_hand + 5 WHERE sku = 'p000007'" },
+  ]);
+  await ours.replica.write([{ sql: "UPDATE stock SET name = 'ours' WHERE sku = 'p000009'" }]);
+  server.shell(
+    `UPDATE stock SET on_hand = on_hand + 1, name = 'x' || sku WHERE on_hand < ${FILE_ROWS + 500}`,
+  );
+  server.shell("DELETE FROM stock WHERE sku = 'p011999'");
+  proxy.fates = [{ cutAfter: 5_000 }];
+  await expect(ours.replica.sync()).rejects.toBeInstanceOf(Offline);
+  const report = await ours.replica.sync();
+  expect(report).toMatchObject({ removedRows: 1, verified: true, repairedRows: 0 });
+  expect(proxy.ranges).toEqual(["", "bytes=5000-"]);
+  expect(await one(ours.replica, SEVENTH)).toBe(13);
+  expect(await one(ours.replica, COUNT_ALL)).toBe(ROWS - 1);
+  expect(await one(ours.replica, "SELECT name FROM stock WHERE sku = 'p002400'")).toBe("xp002400");
+  expect(await ours.keep.names()).toEqual([]);
+  expect(await ours.replica.status()).toMatchObject({ pending: 0, sent: 0, mismatches: 0 });
+  expect((await ours.replica.verify()).ok).toBe(true);
+});
+
+async function until(condition: () => boolean): Promise<void> {
+  const end = Date.now() + 30_000;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error("waited in vain");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -1,0 +1,24 @@
+/** What Python's compiler makes of a schema today. */
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import type { ReplicaProgram } from "../../src/replica/program.js";
+import { HERE } from "./processes.js";
+
+export function compiled(schema: unknown): ReplicaProgram {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-program-"));
+  try {
+    writeFileSync(join(folder, "schema.json"), JSON.stringify(schema));
+    const command = join(HERE, "..", "..", "..", ".venv", "bin", "holdfast");
+    const text = execFileSync(command, ["program", join(folder, "schema.json")], {
+      encoding: "utf8",
+      maxBuffer: 2 ** 25,
+    });
+    return JSON.parse(text) as ReplicaProgram;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
