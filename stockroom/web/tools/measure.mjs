@@ -188,7 +188,8 @@ try {
   if (wants("start")) results["cold start: navigation to list painted"] = summary(starts);
   await measure(new Steps(opened.page));
 } finally {
-  await opened?.context.close();
+  // After an interrupt it is closed already; the server has to be ended all the same.
+  await opened?.context.close().catch(() => undefined);
   await server?.stop();
   await rm(scratch, { recursive: true, force: true });
 }

@@ -13,29 +13,38 @@ import {
   TabReplica,
 } from "@holdfast/browser";
 
+import { recallDevice } from "../../src/data/replica.js";
+
 let tab: TabReplica | null = null;
 
-const open = async (name: string): Promise<TabReplica> => {
+const open = async (): Promise<TabReplica> => {
+  const device = await recallDevice();
+  if (device === null) throw new Error("this browser is no device yet");
   // Its own worker never stands for election: the app's leads.
   const worker = (): Worker => new Worker("/measure/idle.js", { type: "module" });
-  tab ??= await openReplica({ name, server: location.origin, persist: false, worker });
+  tab ??= await openReplica({
+    name: device.replica,
+    server: location.origin,
+    persist: false,
+    worker,
+  });
   return tab;
 };
 
 export interface Client {
-  query(name: string, sql: string, params?: AppRow): Promise<QueryResult>;
+  query(sql: string, params?: AppRow): Promise<QueryResult>;
   /** Milliseconds of each write, from the call to the durable answer; so long apart. */
-  writes(name: string, of: readonly (readonly Statement[])[], gapMs: number): Promise<number[]>;
+  writes(of: readonly (readonly Statement[])[], gapMs: number): Promise<number[]>;
   /** Milliseconds of each question that touches next to nothing: what asking alone costs. */
-  questions(name: string, count: number): Promise<number[]>;
-  pause(name: string): Promise<void>;
-  resume(name: string): Promise<void>;
+  questions(count: number): Promise<number[]>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
 }
 
 const client: Client = {
-  query: async (name, sql, params = []) => await (await open(name)).query(sql, params),
-  writes: async (name, of, gapMs) => {
-    const replica = await open(name);
+  query: async (sql, params = []) => await (await open()).query(sql, params),
+  writes: async (of, gapMs) => {
+    const replica = await open();
     const took: number[] = [];
     for (const statements of of) {
       if (gapMs > 0) await new Promise((over) => setTimeout(over, gapMs));
@@ -45,8 +54,8 @@ const client: Client = {
     }
     return took;
   },
-  questions: async (name, count) => {
-    const replica = await open(name);
+  questions: async (count) => {
+    const replica = await open();
     const took: number[] = [];
     for (let at = 0; at < count; at += 1) {
       const began = performance.now();
@@ -55,8 +64,8 @@ const client: Client = {
     }
     return took;
   },
-  pause: async (name) => await (await open(name)).pause(),
-  resume: async (name) => await (await open(name)).resume(),
+  pause: async () => await (await open()).pause(),
+  resume: async () => await (await open()).resume(),
 };
 
 export default client;

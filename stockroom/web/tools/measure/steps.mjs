@@ -33,8 +33,7 @@ export class Steps {
     return this.page.evaluate(
       async ([name, given]) => {
         const { default: client } = await import("/measure/client.js");
-        const { replica } = JSON.parse(localStorage.getItem("stockroom.device"));
-        return await client[name](replica, ...given);
+        return await client[name](...given);
       },
       [verb, args],
     );
