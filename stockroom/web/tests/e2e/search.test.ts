@@ -12,7 +12,7 @@ let world: World;
 let ada: Person;
 
 beforeAll(async () => {
-  world = await World.make();
+  world = await World.make({ movements: "9000" });
   ada = await world.person("ada", { store: "Harbour Street" });
 });
 afterAll(() => world.close());

@@ -48,22 +48,22 @@ export class World {
   }
 
   /** `ownWeb`: the app is served from a copy of its own, which a test may replace. */
-  static async make({ ownWeb = false } = {}): Promise<World> {
+  static async make({ ownWeb = false, movements = DEMO_MOVEMENTS } = {}): Promise<World> {
     const folder = await mkdtemp(path.join(tmpdir(), "stockroom-web-"));
     const world = new World(folder, await chromium());
     if (ownWeb) {
       world.web = path.join(folder, "web");
       await cp(BUILT, world.web, { recursive: true });
     }
-    await world.startServer();
+    await world.startServer(movements);
     return world;
   }
 
-  async startServer(): Promise<void> {
+  async startServer(movements = DEMO_MOVEMENTS): Promise<void> {
     const child = spawn(
       PYTHON,
       [
-        ...["-m", "stockroom.cli", "serve", "--demo", "--demo-movements", DEMO_MOVEMENTS],
+        ...["-m", "stockroom.cli", "serve", "--demo", "--demo-movements", movements],
         ...["--port", String(this.#port), "--database", this.database],
         ...(this.web === null ? [] : ["--web", this.web]),
       ],
