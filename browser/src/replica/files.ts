@@ -108,8 +108,9 @@ export class Fetcher {
       } catch (error) {
         // Of a full disk nothing of the file stays: local work needs the space.
         const full = error instanceof SyncError && error.code === "disk_full";
-        if (full || error instanceof Damaged) await this.#discard(offer);
+        if (full) await this.#discard(offer).catch(() => undefined); // as far as it lets us
         if (!(error instanceof Damaged)) throw error;
+        await this.#discard(offer);
       }
     }
     throw new FileRefused("a file is not the one that was offered, twice");
