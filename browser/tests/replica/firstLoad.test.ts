@@ -27,6 +27,8 @@ afterEach(async () => {
   await server.close();
 });
 
+const STAGES = ["building", "downloading", "checking", "importing"] as const;
+
 interface Device {
   readonly replica: Replica;
   readonly keep: Keep;
@@ -83,7 +85,9 @@ describe("a first load as a file", () => {
     expect(report.receivedRows).toBeGreaterThanOrEqual(ROWS);
     expect(proxy.ranges).toEqual([""]);
     const stages = [...new Set(ours.seen.map(({ stage }) => stage))];
-    expect(stages).toEqual(["building", "downloading", "checking", "importing"]);
+    // In their order; one that is over at once may not be told.
+    expect(stages).toEqual(STAGES.filter((stage) => stages.includes(stage)));
+    expect(stages).toEqual(expect.arrayContaining(["downloading", "importing"]));
     expect(ours.seen.at(-1)).toEqual({
       stage: "importing",
       done: ROWS + 1, // the row that was sent is in the file
@@ -91,6 +95,7 @@ describe("a first load as a file", () => {
       scopes: ["main"],
     });
     expect(ours.seen.every(({ done, total }) => done <= total)).toBe(true);
+    await until(() => live.length === 2);
     expect(live).toEqual([2, ROWS + 1]);
     await isWhole(ours);
   });

@@ -38,6 +38,7 @@ export class FileProxy {
   private constructor(port: number) {
     this.#port = port;
     this.#server = createServer((asked, answer) => void this.#pass(asked, answer));
+    this.#server.keepAliveTimeout = 120_000; // longer than any client keeps an idle connection
   }
 
   static async before(server: { readonly port: number }): Promise<FileProxy> {
@@ -84,7 +85,14 @@ export class FileProxy {
       return;
     }
     const { method, headers, url: path } = asked;
-    const up = request({ port: this.#port, host: "127.0.0.1", method, headers, path });
+    const up = request({
+      port: this.#port,
+      host: "127.0.0.1",
+      method,
+      headers,
+      path,
+      agent: false,
+    });
     up.on("error", () => answer.destroy());
     answer.on("close", () => up.destroy());
     up.on("response", (found) => {
