@@ -26,6 +26,8 @@ BIN := $(VENV)/bin
 UV := $(CURDIR)/$(TOOLS)/bin/uv
 LINK_DIR ?= /usr/local/bin
 PYTEST_ARGS ?=
+# Most tests wait for processes that they have started: two run at a time. `WORKERS=0`: one after another.
+WORKERS ?= 2
 MODULES := browser/node_modules
 WEB := stockroom/web
 WEB_MODULES := $(WEB)/node_modules
@@ -140,10 +142,10 @@ tour: setup ## The eight steps, one after another, on this machine
 
 .PHONY: test test-fast lint format bench
 test: setup web ## Every test, all tiers
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-fast: setup ## Unit, property and conformance tests, in under a minute
-	$(BIN)/pytest -m 'not acceptance and not slow' $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not acceptance and not slow' $(PYTEST_ARGS)
 
 # Every check runs and reports, also when an earlier one has failed.
 lint: setup ## Style, types and the rules of the house
