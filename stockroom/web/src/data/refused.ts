@@ -5,7 +5,7 @@
  * given up only when the mended one is saved; killed in between, it is asked about once more.
  */
 
-import type { Refused, RefusedChange } from "@holdfast/browser";
+import { type Refused, type RefusedChange, UsageError } from "@holdfast/browser";
 
 import * as products from "./products.js";
 import { replica } from "./replica.js";
@@ -22,15 +22,14 @@ export async function useOtherSku(item: Refused, sku: string): Promise<void> {
   const change = takenSku(item);
   if (change === null) return;
   const { rows } = await replica().query(products.one(change.key).sql, [change.key]);
-  if (rows[0] !== undefined) {
-    const before = products.readProduct(rows[0]);
-    const wanted = Object.fromEntries(
-      Object.entries(change.new)
-        .filter(([name]) => name in before)
-        .map(([name, wire]) => [name, likeIn(before, name, wire)]),
-    );
-    await products.edit(before, { ...before, ...wanted, sku }, { added: [], removed: [] });
-  }
+  if (rows[0] === undefined) throw new UsageError(change.key, "no_product");
+  const before = products.readProduct(rows[0]);
+  const wanted = Object.fromEntries(
+    Object.entries(change.new)
+      .filter(([name]) => name in before)
+      .map(([name, wire]) => [name, likeIn(before, name, wire)]),
+  );
+  await products.edit(before, { ...before, ...wanted, sku }, { added: [], removed: [] });
   await replica().discard(item.id);
 }
 

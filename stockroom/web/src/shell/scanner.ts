@@ -64,6 +64,8 @@ export function onScan(listener: Listener): () => void {
 export function listenToKeys(): () => void {
   let burst = "";
   let lastMs = 0;
+  /** A suffix has just ended a code: an Enter or Tab right behind it is the scanner's too. */
+  let hasTaken = false;
   let field: {
     readonly element: HTMLInputElement | HTMLTextAreaElement;
     readonly before: string;
@@ -87,8 +89,13 @@ export function listenToKeys(): () => void {
     const late = timeStamp - lastMs > GAP_MS_MAX;
     lastMs = timeStamp;
     if (late) burst = "";
+    const isTail = hasTaken && !late;
+    hasTaken = false;
     if (key === "Enter" || key === "Tab") {
-      take(event);
+      if (isTail) {
+        event.preventDefault();
+        event.stopImmediatePropagation();
+      } else take(event);
       burst = "";
       return;
     }
@@ -101,7 +108,10 @@ export function listenToKeys(): () => void {
       field = typed ? { element: target, before: target.value } : null;
     }
     burst += key;
-    if (settings.suffix !== "" && burst.endsWith(settings.suffix)) take(event);
+    if (settings.suffix !== "" && burst.endsWith(settings.suffix)) {
+      take(event);
+      hasTaken = burst === "";
+    }
   }
 
   addEventListener("keydown", heard, { capture: true });

@@ -61,11 +61,26 @@ test("a scanned code opens its product, and an unknown one a new product with th
   await page.getByLabel("Before the code").fill("~");
   await page.getByLabel("After the code").fill("#");
   await page.getByLabel("Before the code").focus();
-  await ada.scan("~4012345678901#", false);
+  await ada.scan("~4012345678901#");
   await page.getByText("It works: read 4012345678901").waitFor();
   expect(await page.getByLabel("Before the code").inputValue()).toBe("~");
   await ada.to("stock");
   await page.getByRole("searchbox").fill("");
   await ada.scan("9999999999994");
   expect(await page.getByRole("searchbox").inputValue()).toBe("9999999999994");
+
+  // The Enter behind a suffix is the scanner's as well: it records nothing.
+  await ada.to("receive");
+  await ada.scan("~4012345678901#");
+  await page.getByRole("spinbutton").focus();
+  await ada.scan("~4012345678901#");
+  await page.getByRole("button", { name: "Receive 2 units" }).waitFor();
+  expect(await page.getByRole("spinbutton").inputValue()).toBe("2");
+
+  // What was scanned is there after a reload.
+  await ada.to("scan");
+  await ada.scan("~4012345678901#");
+  await page.getByText("1 ×").waitFor();
+  await page.reload();
+  await page.getByText("1 ×").waitFor();
 });

@@ -248,13 +248,13 @@ export class Person {
   }
 
   /**
-   * As a hand scanner does it: keys 10 ms apart, and mostly Enter. The times are those of the keys, however
+   * As a hand scanner does it: keys 10 ms apart, and Enter. The times are those of the keys, however
    * long a busy machine takes to hand them over.
    */
-  async scan(code: string, enter = true): Promise<void> {
+  async scan(code: string): Promise<void> {
     const keyboard = await this.context.newCDPSession(this.page);
     let seconds = Date.now() / 1000;
-    for (const key of enter ? [...code, "Enter"] : code) {
+    for (const key of [...code, "Enter"]) {
       const text = key === "Enter" ? "\r" : key;
       for (const type of ["keyDown", "keyUp"] as const) {
         seconds += 0.005;
