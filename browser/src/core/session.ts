@@ -184,7 +184,7 @@ function note(state: SessionState, event: Event, nowMs: number, random01: number
     case "synced": // an exchange that is under way tells soon
       if (state.exchanging) return state;
       return exchanged(
-        state,
+        awoken(state),
         { type: "exchange_ok", pending: event.pending ?? 0 },
         nowMs,
         random01,
@@ -318,6 +318,12 @@ function streamLost(state: SessionState, nowMs: number, random01: number): Sessi
     probeAtMs,
     dueAtMs,
   };
+}
+
+/** Where a person's own sync has just succeeded, what the session was waiting for is over. */
+function awoken(state: SessionState): SessionState {
+  if (state.connection === "needs_sign_in") return signal(state, "signed_in");
+  return state.connection === "needs_attention" ? signal(state, "resumed") : state;
 }
 
 function signal(state: SessionState, cause: Signal): SessionState {

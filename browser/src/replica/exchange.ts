@@ -38,6 +38,7 @@ import { attach, type AttachedFile, detach } from "./load.js";
 import { catchupLines, Load } from "./loading.js";
 import { nextBatch } from "./outbox.js";
 import { seal } from "./seal.js";
+import { Told } from "./told.js";
 import type { Loading } from "./status.js";
 import type { Transport } from "./transport.js";
 import { breathe } from "./turns.js";
@@ -76,6 +77,9 @@ export class Exchanger {
   readonly #turn: Turn;
   #samples: OffsetSample[] = [];
   #last: Promise<unknown> = Promise.resolve();
+  readonly #told = new Told();
+  /** The moment that was stored with the last answer; null when the two sides differed. */
+  #notedUs: number | null = null;
   readonly #keep: Keep;
   #stopped = new AbortController();
   /** Whether no files are kept, of this load, one before it, or another leader. */
@@ -142,7 +146,9 @@ export class Exchanger {
     if (files === null) {
       try {
         const sent = request.transactions?.length ?? 0;
-        return await this.#store(answer, request.nonce, sent, load);
+        const result = await this.#store(answer, request.nonce, sent, load);
+        this.#told.heard(request.report ?? undefined, this.#notedUs);
+        return result;
       } catch (error) {
         if (!(error instanceof FileRefused)) throw error;
         load.refuse();
@@ -206,10 +212,11 @@ export class Exchanger {
         "nonce",
         "next_nonce",
       );
-      const [confirmed, offset, error] = database.state(
+      const [confirmed, offset, error, verified] = database.state(
         "confirmed",
         "offset_us",
         "offset_error_us",
+        "verified_us",
       );
       const [pending] = database.connection.execute(
         "SELECT min(number) FROM holdfast_tx WHERE state = 'pending'",
@@ -222,7 +229,14 @@ export class Exchanger {
         proposed = randomHex(this.#host, 16);
         database.writeState({ next_nonce: proposed });
       }
+      const lastSent = transactions.at(-1)?.number ?? 0;
+      const report = this.#told.untold(
+        reportOf(database, lastSent),
+        typeof verified === "bigint" ? Number(verified) : null,
+      );
       const measured = typeof offset === "bigint" && typeof error === "bigint";
+      // Without stamps to correct it is told only together with the rest of what is to be shown.
+      const showsOffset = measured && (lastSent > 0 || report !== null);
       const request: ExchangeRequest = {
         protocol: PROTOCOL,
         schema: database.program.json.fingerprint,
@@ -231,8 +245,8 @@ export class Exchanger {
         now: nowUs,
         checkpoint: { ...checkpointOf(database), ...load.positions },
         nonce: { since: nonce, to: proposed || nonce },
-        ...(measured ? { offset: { us: Number(offset), error_us: Number(error) } } : {}),
-        report: reportOf(database, transactions.at(-1)?.number ?? 0),
+        ...(showsOffset ? { offset: { us: Number(offset), error_us: Number(error) } } : {}),
+        ...(report === null ? {} : { report }),
         confirmed: whole(confirmed),
         ...(load.encodings.length > 0 ? { files: load.encodings } : {}),
         // Of scopes that only files bring, the keys are not here yet.
@@ -355,8 +369,8 @@ export class Exchanger {
     database.writeState({ device: head.device, user: head.user, epoch: head.epoch });
     if (!differing.every((scope) => expected.has(scope)))
       database.connection.execute("UPDATE holdfast_state SET mismatches = mismatches + 1");
-    if (differing.length === 0)
-      database.writeState({ verified_us: BigInt(nowUs + (best?.offsetUs ?? 0)) });
+    this.#notedUs = differing.length === 0 ? nowUs + (best?.offsetUs ?? 0) : null;
+    if (this.#notedUs !== null) database.writeState({ verified_us: BigInt(this.#notedUs) });
   }
 }
 

@@ -21,6 +21,15 @@ interface Live {
   last: QueryResult;
 }
 
+/** Do what an app has asked to be told of; what it throws is its own affair, and printed. */
+export function aside(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    console.error(error);
+  }
+}
+
 export class LiveQueries {
   readonly #connection: Connection;
   readonly #live = new Set<Live>();
@@ -51,10 +60,13 @@ export class LiveQueries {
     const changed = this.#connection.takeChanged();
     for (const live of [...this.#live]) {
       if (!live.always && ![...live.tables].some((table) => changed.has(table))) continue;
-      const result = this.#run(live.sql, live.params);
-      if (sameResult(live.last, result)) continue;
-      live.last = result;
-      live.listener(result);
+      // One that fails, on what the data have become, is not in the way of the others.
+      aside(() => {
+        const result = this.#run(live.sql, live.params);
+        if (sameResult(live.last, result)) return;
+        live.last = result;
+        live.listener(result);
+      });
     }
   }
 

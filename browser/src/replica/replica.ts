@@ -23,7 +23,7 @@ import { type Exchanged, Exchanger, progressed, reconciles, type Turn } from "./
 import { failureKind } from "./failures.js";
 import { HOST, type Host } from "./host.js";
 import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox.js";
-import { type Listener, LiveQueries } from "./liveQueries.js";
+import { aside, type Listener, LiveQueries } from "./liveQueries.js";
 import type { ReplicaProgram } from "./program.js";
 import { Runner } from "./runner.js";
 import { mark, seal, sealLong } from "./seal.js";
@@ -503,7 +503,8 @@ export class Replica {
     }
     // The import has the turn: the status is read before it begins, and told again as it goes on.
     this.#before ??= this.#status();
-    for (const watcher of [...this.#watchers]) watcher({ ...this.#before, loading });
+    const status = { ...this.#before, loading };
+    for (const watcher of [...this.#watchers]) aside(() => watcher(status));
   }
 
   /**
@@ -527,7 +528,7 @@ export class Replica {
     this.#isChanged = false;
     if (this.#watchers.size > 0) {
       const status = this.#status();
-      for (const watcher of [...this.#watchers]) watcher(status);
+      for (const watcher of [...this.#watchers]) aside(() => watcher(status));
     }
     this.#tellPauseMs = Math.min(this.#host.monotonicMs() - beginMs, TELL_PAUSE_MS_MAX);
   }

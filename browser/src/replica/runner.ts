@@ -102,9 +102,11 @@ export class Runner {
   async #exchange(): Promise<void> {
     try {
       const done = await this.#parts.exchanger.exchange();
-      if (done.applied.differing.length > 0 && done.left === 0)
+      this.#parts.onStored(); // now: what follows may fail
+      if (done.applied.differing.length > 0 && done.left === 0) {
         await this.#parts.verifier.verify(false);
-      this.#parts.onStored();
+        this.#parts.onStored();
+      }
       this.send({
         type: "exchange_ok",
         pending: done.left,

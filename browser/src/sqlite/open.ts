@@ -81,20 +81,16 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
       if (pool.isPaused()) await pool.unpauseVfs();
       const db = new pool.OpfsSAHPoolDb("/replica.db");
       const connection = new Connection(module, db, noRoomLeft);
-      // One connection has the file: the log's index may be in memory, and a commit syncs once.
-      connection.execute("PRAGMA locking_mode = EXCLUSIVE");
-      connection.execute("PRAGMA journal_mode = WAL");
-      // A first load is one transaction as large as the shop; its log does not stay so large.
-      connection.execute(`PRAGMA journal_size_limit = ${LOG_BYTES_KEPT}`);
-      connection.execute(`PRAGMA cache_size = -${PAGE_CACHE_KIB}`);
-      connection.execute("PRAGMA synchronous = FULL");
-      connection.execute("PRAGMA foreign_keys = 1");
-      // What a device may not see any more is overwritten, not only unlinked.
-      connection.execute("PRAGMA secure_delete = 1");
       const close = (): void => {
         connection.close();
         pool.pauseVfs();
       };
+      try {
+        setUp(connection);
+      } catch (error) {
+        close(); // or nobody could open it until this page is gone
+        throw error;
+      }
       const keep = new OpfsKeep(module, pool, directory, POOL_CAPACITY);
       return { connection, keep, close };
     } catch (error) {
@@ -104,6 +100,19 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
       await new Promise((resolve) => setTimeout(resolve, TAKEN_POLL_MS));
     }
   }
+}
+
+function setUp(connection: Connection): void {
+  // One connection has the file: the log's index may be in memory, and a commit syncs once.
+  connection.execute("PRAGMA locking_mode = EXCLUSIVE");
+  connection.execute("PRAGMA journal_mode = WAL");
+  // A first load is one transaction as large as the shop; its log does not stay so large.
+  connection.execute(`PRAGMA journal_size_limit = ${LOG_BYTES_KEPT}`);
+  connection.execute(`PRAGMA cache_size = -${PAGE_CACHE_KIB}`);
+  connection.execute("PRAGMA synchronous = FULL");
+  connection.execute("PRAGMA foreign_keys = 1");
+  // What a device may not see any more is overwritten, not only unlinked.
+  connection.execute("PRAGMA secure_delete = 1");
 }
 
 function isTaken(error: unknown): boolean {

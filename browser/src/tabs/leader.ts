@@ -49,7 +49,12 @@ export class Candidate {
     if (steal) this.#say({ type: "electing" });
     const ended = new AbortController();
     navigator.locks
-      .request(locks.leader(name), options, () => (this.#lead = this.#leading(ended.signal)))
+      .request(locks.leader(name), options, () => {
+        // Who steals from itself, for it was too busy to be heard, lets go of the file first.
+        const before = this.#lead.catch(() => undefined);
+        this.#lead = before.then(() => this.#leading(ended.signal));
+        return this.#lead;
+      })
       .catch((error: unknown) => {
         // Stolen, or given up while waiting: the file must be let go before anything else.
         ended.abort();

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 
 import { LiveQueries } from "../../src/replica/liveQueries.js";
 import { openMemory } from "../../src/sqlite/open.js";
@@ -37,5 +37,26 @@ test("what a statement reads is remembered until the schema changes", async () =
   connection.execute("CREATE VIEW v AS SELECT a FROM two");
   expect(tables()).toEqual(["two", "v"]);
   expect(connection.inspect("DELETE FROM one").readOnly).toBe(false);
+  close();
+});
+
+test("a listener that throws, and a query that fails later, are not in the way of others", async () => {
+  const printed = vi.spyOn(console, "error").mockImplementation(() => undefined);
+  const { connection, close } = await openMemory();
+  connection.script("CREATE TABLE t (n TEXT)");
+  const live = new LiveQueries(connection);
+  const told: unknown[] = [];
+  let calls = 0;
+  live.add("SELECT count(*) FROM t", [], () => {
+    calls += 1;
+    if (calls > 1) throw new Error("not today");
+  });
+  live.add("SELECT json_extract(n, '$.a') FROM t", [], () => undefined);
+  live.add("SELECT count(*) FROM t", [], ({ rows }) => void told.push(rows[0]?.[0]));
+  connection.execute("INSERT INTO t VALUES ('no json')");
+  live.committed();
+  expect(told).toEqual([0, 1]);
+  expect(printed).toHaveBeenCalledTimes(2);
+  printed.mockRestore();
   close();
 });

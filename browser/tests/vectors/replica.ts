@@ -53,10 +53,10 @@ class Names {
 function plain(request: ExchangeRequest, names: Names): object {
   const place = (change: Change): string => JSON.stringify([change.table, change.key]);
   const { report, nonce, files, transactions = [], ...rest } = request;
-  if (report === undefined) throw new Error("a device reports what waits on it");
   if (files !== undefined && files[0] !== "gzip") throw new Error("it takes gzip");
   return {
     ...withoutDefaults(rest),
+    reports: report !== undefined,
     nonce: [names.of(nonce.since), names.of(nonce.to)],
     transactions: transactions.map(({ id, changes, ...others }) => {
       if (!/^[0-9a-f]{32}$/.test(id)) throw new Error("a transaction has 128 random bits");

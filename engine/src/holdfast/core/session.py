@@ -231,7 +231,7 @@ def _note(state: SessionState, event: Event, now_ms: int, random01: float) -> Se
             return _exchanged(state, event, now_ms, random01)
         case Synced() if not state.exchanging:  # or the exchange under way tells soon
             done = ExchangeOk(pending=event.pending)
-            return _exchanged(state, done, now_ms, random01)
+            return _exchanged(_awoken(state), done, now_ms, random01)
         case ExchangeFailed() if state.exchanging:
             return _failed(replace(state, exchanging=False), event, now_ms, random01)
         case ProbeOk() if state.probing:
@@ -361,6 +361,13 @@ def _stream_lost(state: SessionState, now_ms: int, random01: float) -> SessionSt
 
 def _at_once(state: SessionState, now_ms: int) -> SessionState:
     return replace(state, due_at_ms=now_ms)
+
+
+def _awoken(state: SessionState) -> SessionState:
+    """Where a person's own sync has just succeeded, what the session was waiting for is over."""
+    if state.connection is State.NEEDS_SIGN_IN:
+        return _signal(state, Signal.SIGNED_IN)
+    return _signal(state, Signal.RESUMED) if state.connection is State.NEEDS_ATTENTION else state
 
 
 def _signal(state: SessionState, signal: Signal) -> SessionState:

@@ -225,6 +225,16 @@ def test_a_sync_that_a_person_asked_for_ends_the_waiting(kind: str) -> None:
     assert script.is_in(State.PAUSED)
 
 
+@pytest.mark.parametrize("kind", ["unauthenticated", "epoch_mismatch"])
+def test_a_sync_that_succeeds_ends_what_the_session_was_stopped_for(kind: str) -> None:
+    script = online().feed(LocalWrite(), ExchangeFailed(kind=kind))
+    assert script.state.connection in PARKED
+    script.feed(Synced(), after_ms=100)
+    assert script.is_in(State.ONLINE)
+    assert script.status.last_error is None
+    assert script.feed(LocalWrite(), after_ms=100).asked() == [StartExchange]
+
+
 def test_an_absurd_retry_after_is_capped() -> None:
     script = Script().feed(
         Started(), ExchangeFailed(kind="too_many_requests", retry_after_ms=10**9)
