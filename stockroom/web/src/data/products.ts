@@ -225,14 +225,54 @@ export async function add(fields: Fields, codes: readonly string[]): Promise<str
   });
 }
 
-/** Change what differs: what was not changed cannot conflict. Throws as `add` does. */
+type Column = keyof Fields;
+
+/** What a column means depends on these: an amount is one of its currency. */
+const RESTS_ON: Readonly<Partial<Record<Column, readonly Column[]>>> = {
+  price: ["currency"],
+  cost: ["currency"],
+  currency: ["price", "cost"],
+};
+
+export const restsOn = (columns: readonly Column[]): readonly Column[] =>
+  columns.flatMap((name) => RESTS_ON[name] ?? []);
+
+/** Nothing was written: what the edit was based on is not there any more. */
+export class EditedMeanwhile extends UsageError {
+  override readonly name = "EditedMeanwhile";
+  readonly now: Product;
+  readonly columns: readonly Column[];
+
+  constructor(now: Product, columns: readonly Column[]) {
+    super(`somebody has changed ${columns.join(", ")} meanwhile`, "edited_meanwhile");
+    this.now = now;
+    this.columns = columns;
+  }
+}
+
+/**
+ * Change what differs from `before`: what was not changed cannot conflict. A server that merges sees only
+ * what stood here when it is written, so what has come in since `before` was read has to be found here.
+ *
+ * Throws as `add` does, and `EditedMeanwhile`, `no_product`.
+ */
 export async function edit(
   before: Product,
   fields: Fields,
   codes: { readonly added: readonly string[]; readonly removed: readonly string[] },
 ): Promise<void> {
-  const changed = EDITABLE.filter((name) => before[name] !== fields[name]);
   await replica().transaction(async (tx) => {
+    const [row] = (await tx.execute(one(before.id).sql, [before.id])).rows;
+    if (row === undefined) throw new UsageError("the product is not there any more", "no_product");
+    const now = readProduct(row);
+    const changed = EDITABLE.filter(
+      (name) => before[name] !== fields[name] && now[name] !== fields[name],
+    );
+    const looked = [...changed, ...restsOn(changed)];
+    const moved = EDITABLE.filter(
+      (name) => looked.includes(name) && now[name] !== before[name] && now[name] !== fields[name],
+    );
+    if (moved.length > 0) throw new EditedMeanwhile(now, moved);
     if (changed.includes("sku")) {
       const taken = await tx.execute("SELECT 1 FROM product WHERE sku = ? AND id <> ?", [
         fields.sku,

@@ -1,0 +1,124 @@
+/**
+ * What somebody has changed in a product's form, apart from what stood there before.
+ *
+ * Knows: the texts of the form, and which value each change was based on. Must not know: where drafts are
+ * kept, or how a product is written. A draft holds changes alone: whatever it does not name is somebody
+ * else's to change, also while it waits.
+ */
+
+import { plainPrice } from "../data/money.js";
+import * as products from "../data/products.js";
+
+type Column = keyof products.Fields;
+
+export interface Typed {
+  name: string;
+  sku: string;
+  price: string;
+  cost: string;
+  currency: string;
+  unit: string;
+  shelf: string;
+  description: string;
+  notes: string;
+  archived: boolean;
+  codes: string[];
+}
+
+export const BLANK: Typed = {
+  name: "", sku: "", price: "", cost: "", currency: "EUR", unit: "piece", shelf: "", description: "",
+  notes: "", archived: false, codes: [],
+}; // prettier-ignore
+
+/** `was`: the stored value a change was based on; null also for a product that is new. */
+export interface Draft {
+  readonly fields: Readonly<Record<string, { readonly was: unknown; readonly is: unknown }>>;
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+}
+
+const COLUMNS = Object.keys(BLANK).filter((name): name is Column => name !== "codes");
+
+/** A product as the form shows it. */
+export function typedOf(one: products.Product, codes: readonly string[]): Typed {
+  const { name, sku, currency, unit, shelf, description, notes, archived } = one;
+  return {
+    name, sku, currency, unit, shelf, description, notes, archived,
+    price: plainPrice(one.price, currency),
+    cost: one.cost === null ? "" : plainPrice(one.cost, currency),
+    codes: [...codes],
+  }; // prettier-ignore
+}
+
+/** The columns that somebody has typed into. `start`: the form before anything was typed. */
+const touched = (typed: Typed, start: Typed): readonly Column[] =>
+  COLUMNS.filter((name) => typed[name] !== start[name]);
+
+/** Null when nothing is changed. */
+export function draftOf(typed: Typed, start: Typed, base: products.Product | null): Draft | null {
+  const changed = touched(typed, start);
+  const added = typed.codes.filter((code) => !start.codes.includes(code));
+  const removed = start.codes.filter((code) => !typed.codes.includes(code));
+  if (changed.length === 0 && added.length === 0 && removed.length === 0) return null;
+  const kept = COLUMNS.filter(
+    (name) => changed.includes(name) || products.restsOn(changed).includes(name),
+  );
+  const fields = Object.fromEntries(
+    kept.map((name) => [name, { was: base?.[name] ?? null, is: typed[name] }]),
+  );
+  return { fields, added, removed };
+}
+
+/** A draft that was kept, unless it is none: earlier versions kept the whole form. */
+export function readable(kept: unknown): Draft | null {
+  const { fields, added, removed } = (kept ?? {}) as Partial<Record<keyof Draft, unknown>>;
+  const entries =
+    typeof fields === "object" && fields !== null
+      ? Object.entries(fields as Draft["fields"])
+      : null;
+  const whole =
+    Array.isArray(added) &&
+    Array.isArray(removed) &&
+    entries?.every(([name, one]) => typeof one.is === typeof BLANK[name as Column]) === true;
+  return whole ? (kept as Draft) : null;
+}
+
+/** The product that the form is based on: what stands there now, and under each change what stood there then. */
+export function baseOf(draft: Draft, now: products.Product): products.Product {
+  const was = Object.entries(draft.fields).map(([name, one]) => [name, one.was]);
+  return { ...now, ...(Object.fromEntries(was) as Partial<products.Product>) };
+}
+
+/** The form with the changes laid over it. */
+export function lay(draft: Draft, start: Typed): Typed {
+  const is = Object.entries(draft.fields).map(([name, one]) => [name, one.is]);
+  const codes = start.codes.filter((code) => !draft.removed.includes(code));
+  return {
+    ...start,
+    ...(Object.fromEntries(is) as Partial<Typed>),
+    codes: [...codes, ...draft.added.filter((code) => !codes.includes(code))],
+  };
+}
+
+/** What stands there now under what was typed: what nobody touched here is shown as it is now. */
+export function layTouched(typed: Typed, start: Typed, now: products.Product): Typed {
+  const mine = touched(typed, start).map((name) => [name, typed[name]]);
+  const shown = typedOf(now, typed.codes);
+  return { ...shown, ...(Object.fromEntries(mine) as Partial<Typed>) };
+}
+
+/** The values to write: a field that nobody touched keeps its own, to the letter. */
+export function valuesOf(
+  asked: products.Fields,
+  typed: Typed,
+  start: Typed,
+  base: products.Product,
+): products.Fields {
+  const changed = touched(typed, start);
+  // An amount is another value in a currency with other digits.
+  const counts = (name: Column): boolean =>
+    changed.includes(name) ||
+    (changed.includes("currency") && (name === "price" || name === "cost"));
+  const own = COLUMNS.filter((name) => !counts(name)).map((name) => [name, base[name]]);
+  return { ...asked, ...(Object.fromEntries(own) as Partial<products.Fields>) };
+}
