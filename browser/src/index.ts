@@ -22,9 +22,10 @@ export {
   UpgradeNeeded,
   UsageError,
 } from "./core/errors.js";
-export type { State } from "./core/connectivity.js";
+export type { FailureKind, State } from "./core/connectivity.js";
 export { SESSION_CONFIG, type SessionConfig } from "./core/sessionEvents.js";
 export type { AppRow, AppValue, QueryResult } from "./replica/appValues.js";
+export { failureKind, stateAfter } from "./replica/failures.js";
 export { HOST, type Host } from "./replica/host.js";
 export type { Conflict, Refused, RefusedChange, Resolution } from "./replica/inbox.js";
 export type { ReplicaProgram } from "./replica/program.js";

@@ -103,16 +103,17 @@ const FAILURES = {
 export type FailureKind = keyof typeof FAILURES;
 export const FAILURE_KINDS = Object.keys(FAILURES) as FailureKind[];
 
-function known(kind: string): FailureKind {
+/** A kind by its name; one that nobody knows is `unknown`. */
+export function knownKind(kind: string): FailureKind {
   return Object.hasOwn(FAILURES, kind) ? (kind as FailureKind) : "unknown";
 }
 
 /** What a failure of this kind calls for; a kind nobody knows is retried slowly. */
 export function classify(kind: string): Verdict {
-  return FAILURES[known(kind)][0];
+  return FAILURES[knownKind(kind)][0];
 }
 
 /** The signal that a failure of this kind is. */
 export function signalOf(kind: string): Signal {
-  return FAILURES[known(kind)][1];
+  return FAILURES[knownKind(kind)][1];
 }

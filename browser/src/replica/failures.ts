@@ -7,7 +7,7 @@
  */
 
 import { parseRetryAfter } from "../core/backoff.js";
-import type { FailureKind } from "../core/connectivity.js";
+import { type FailureKind, signalOf, type State, transition } from "../core/connectivity.js";
 import {
   AttentionNeeded,
   DatabaseError,
@@ -106,18 +106,30 @@ const KIND_BY_CODE: Readonly<Record<string, FailureKind>> = {
   server_behind: "seal_mismatch",
   seal_invalid: "seal_mismatch",
   sync_elsewhere: "local",
-  too_many_requests: "too_many_requests",
 };
+
+/** A server with these does well, and has too much to do. */
+const BUSY_CODES = new Set(["busy", "too_many_streams", "too_many_tries"]);
+const TOO_MANY_REQUESTS = 429;
 
 /** What kind of failure an error is, for the session. */
 export function failureKind(error: unknown): FailureKind {
   if (!(error instanceof HoldfastError)) return "unknown";
+  // What a server in trouble calls it is its own affair: its database is not this device's.
+  if (error instanceof ServerTrouble) {
+    const isBusy = BUSY_CODES.has(error.code) || error.detail["status"] === TOO_MANY_REQUESTS;
+    return isBusy ? "too_many_requests" : "server_error";
+  }
   const known = Object.hasOwn(KIND_BY_CODE, error.code) ? KIND_BY_CODE[error.code] : undefined;
   if (known !== undefined) return known;
   if (error instanceof Offline) return "network";
-  if (error instanceof ServerTrouble) return "server_error";
   if (error instanceof SignInNeeded) return "unauthenticated";
   if (error instanceof UpgradeNeeded) return "protocol_upgrade";
   if (error instanceof AttentionNeeded) return "nonce_mismatch";
   return error instanceof DatabaseError ? "local" : "unknown";
+}
+
+/** Where an exchange that failed so leaves a replica. */
+export function stateAfter(error: unknown): State {
+  return transition("syncing", signalOf(failureKind(error)));
 }

@@ -20,7 +20,7 @@ import {
 } from "./appValues.js";
 import { LocalDatabase } from "./database.js";
 import { type Exchanged, Exchanger, progressed, reconciles, type Turn } from "./exchange.js";
-import { failureKind } from "./failures.js";
+import { failureKind, stateAfter } from "./failures.js";
 import { HOST, type Host } from "./host.js";
 import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox.js";
 import { aside, type Listener, LiveQueries } from "./liveQueries.js";
@@ -31,7 +31,6 @@ import { hasWork, type Known, type Loading, readStatus, type Status, UNKNOWN } f
 import type { Transport } from "./transport.js";
 import { Turns } from "./turns.js";
 import { Verifier, type VerifyReport } from "./verify.js";
-import { signalOf, transition } from "../core/connectivity.js";
 
 export interface ReplicaOptions {
   readonly opened: Opened;
@@ -294,7 +293,8 @@ export class Replica {
       if (this.#runner === null && error instanceof HoldfastError)
         this.#say({
           ...UNKNOWN,
-          state: transition("syncing", signalOf(failureKind(error))),
+          state: stateAfter(error),
+          errorKind: failureKind(error),
           errorCode: error.code,
           errorMessage: error.message,
         });

@@ -5,6 +5,7 @@
  * Upholds I29 (nothing pending goes unnoticed) and the truthful status.
  */
 
+import { knownKind } from "../core/connectivity.js";
 import { HoldfastError, messageOf, SyncError } from "../core/errors.js";
 import { newSession, type SessionState, status as statusOf, step } from "../core/session.js";
 import type { Event, Failed, SessionConfig, SessionStatus } from "../core/sessionEvents.js";
@@ -162,6 +163,7 @@ export class Runner {
       attempt: status.attempt,
       stalled: status.stalled,
       stalledReason: status.stalledReason,
+      errorKind: status.lastError === null ? null : knownKind(status.lastError.kind),
       errorCode: status.lastError?.code ?? null,
       errorMessage: status.lastError?.message ?? null,
     };

@@ -4,7 +4,7 @@
  * Knows: the replica's tables. Must not know: how to sync.
  */
 
-import type { State } from "../core/connectivity.js";
+import type { FailureKind, State } from "../core/connectivity.js";
 import { whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
 import { isLogged, openGroups } from "./seal.js";
@@ -16,6 +16,8 @@ export interface Known {
   readonly attempt: number;
   readonly stalled: boolean;
   readonly stalledReason: string | null;
+  /** What kind of failure the last one was: the same code may be the server's or the device's own. */
+  readonly errorKind: FailureKind | null;
   readonly errorCode: string | null;
   readonly errorMessage: string | null;
 }
@@ -26,6 +28,7 @@ export const UNKNOWN: Known = {
   attempt: 0,
   stalled: false,
   stalledReason: null,
+  errorKind: null,
   errorCode: null,
   errorMessage: null,
 };

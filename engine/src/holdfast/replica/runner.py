@@ -50,19 +50,23 @@ _KIND_BY_CODE = {
     "server_behind": FailureKind.SEAL_MISMATCH,
     "seal_invalid": FailureKind.SEAL_MISMATCH,
     "sync_elsewhere": FailureKind.LOCAL,
-    "too_many_requests": FailureKind.TOO_MANY_REQUESTS,
 }
+_BUSY_CODES = frozenset({"busy", "too_many_streams", "too_many_tries"})
+"""A server with these does well, and has too much to do."""
+_TOO_MANY_REQUESTS = 429
 
 
 def failure_kind(error: errors.HoldfastError) -> FailureKind:
     """What kind of failure an error is, for the session."""
+    if isinstance(error, errors.ServerTrouble):
+        # What a server in trouble calls it is its own affair: its database is not this device's.
+        busy = error.code in _BUSY_CODES or error.detail.get("status") == _TOO_MANY_REQUESTS
+        return FailureKind.TOO_MANY_REQUESTS if busy else FailureKind.SERVER_ERROR
     if error.code in _KIND_BY_CODE:
         return _KIND_BY_CODE[error.code]
     match error:
         case errors.Offline():
             return FailureKind.NETWORK
-        case errors.ServerTrouble():
-            return FailureKind.SERVER_ERROR
         case errors.SignInNeeded():
             return FailureKind.UNAUTHENTICATED
         case errors.UpgradeNeeded():
