@@ -1,20 +1,35 @@
 /**
  * What went wrong, in words for people who do not know what a server is made of.
  *
- * Knows: the stable codes of errors. Must not know: where the words are shown. A code that has no words
- * of its own is told by its kind; the engine's own message is never the first thing that is said.
+ * Knows: the kinds and stable codes of errors. Must not know: where the words are shown. Whose error it
+ * is comes first: a full server and a full device have the same code. The engine's own message is said
+ * only where nothing else is known.
  */
 
-import { HoldfastError, Offline, ServerTrouble, type Status } from "@holdfast/browser";
+import {
+  failureKind,
+  type FailureKind,
+  HoldfastError,
+  type State,
+  stateAfter,
+  type Status,
+} from "@holdfast/browser";
 
 import { formatTime, t, tOr } from "./index.js";
 
 /** What a person would call it. */
 export type Trouble = "away" | "portal" | "server" | "busy" | "full" | "device";
 
-const BY_CODE: Readonly<Record<string, Trouble>> = {
+const BY_KIND: Readonly<Partial<Record<FailureKind, Trouble>>> = {
+  network: "away",
+  timeout: "away",
   not_our_server: "portal",
+  server_error: "server",
   too_many_requests: "busy",
+};
+
+/** What this device could not do; asked only where the kind names nobody else. */
+const BY_CODE: Readonly<Record<string, Trouble>> = {
   database_full: "full",
   disk_full: "full",
   database: "device",
@@ -24,13 +39,29 @@ const BY_CODE: Readonly<Record<string, Trouble>> = {
   unknown: "device",
 };
 
+const PARKED: Readonly<Partial<Record<State, "signIn" | "upgrade" | "attention">>> = {
+  needs_sign_in: "signIn",
+  needs_upgrade: "upgrade",
+  needs_attention: "attention",
+};
+
+/** A clock that is off by less does nobody any harm, as times are corrected. */
+export const CLOCK_TOLD_MS = 5 * 60_000;
+
 /** What keeps this device from the server now; null when nothing does. */
 export function troubleOf(status: Status): Trouble | null {
-  const known = BY_CODE[status.errorCode ?? ""];
-  if (status.state === "offline") return known ?? "away";
-  // The server was there, and could not do it: what it calls that is its own affair.
-  if (status.state === "waiting") return known ?? (status.errorCode === null ? "away" : "server");
-  return null;
+  const { errorKind, errorCode } = status;
+  if (status.state !== "offline" && status.state !== "waiting") return null;
+  if (errorKind === null) return "away";
+  const known = BY_KIND[errorKind] ?? BY_CODE[errorCode ?? ""];
+  if (known !== undefined) return known;
+  // Our database failed, or the server was there and refused: neither is the network's doing.
+  return errorKind === "local" ? "device" : "server";
+}
+
+/** What a person has to do before it goes on, as the words call it; null when nothing. */
+export function parkedBy(state: State): "signIn" | "upgrade" | "attention" | null {
+  return PARKED[state] ?? null;
 }
 
 const SOON_S = 60;
@@ -45,14 +76,15 @@ export function whenAgain(status: Status, nowUs: number): string {
   });
 }
 
-/** Why something that was asked for was not done. */
+/** Why something that was asked for was not done, in the words that the status has for the same. */
 export function whyNot(error: unknown): string {
-  if (error instanceof HoldfastError) {
-    let known = BY_CODE[error.code];
-    if (known === undefined && error instanceof Offline) known = "away";
-    if (known === undefined && error instanceof ServerTrouble) known = "server";
-    if (known !== undefined && known !== "device") return t(`trouble.why.${known}`);
-    return tOr(`trouble.codes.${error.code}`, "app.failed", { message: error.message });
-  }
-  return t("app.failed", { message: error instanceof Error ? error.message : String(error) });
+  if (!(error instanceof HoldfastError))
+    return t("app.failed", { message: error instanceof Error ? error.message : String(error) });
+  const parked = parkedBy(stateAfter(error));
+  if (parked !== null) return t(`trouble.${parked}`);
+  const elsewhere = BY_KIND[failureKind(error)];
+  if (elsewhere !== undefined) return t(`trouble.why.${elsewhere}`);
+  const here = BY_CODE[error.code];
+  const words = here === undefined ? "app.failed" : `trouble.why.${here}`;
+  return tOr(`trouble.codes.${error.code}`, words, { message: error.message });
 }

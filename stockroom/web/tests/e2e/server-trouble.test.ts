@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { expect_ } from "../support/browser.js";
+import { serversOwn } from "../support/stand.js";
 import { type Person, World } from "../support/world.js";
 
 let world: World;
@@ -50,6 +51,33 @@ test("503 with Retry-After: it is not asked before its time, and the time is tol
   await dilan.page.getByRole("button", { name: "Send now" }).click();
   await dilan.page.getByText("both sides agree").waitFor();
   expect(await received()).toEqual([["T-1", 4]]);
+  await dilan.chip(/All saved to server/);
+});
+
+test.each([
+  ["database_full", /The server has trouble: 1 change kept here/, "server"],
+  ["database", /The server has trouble: 1 change kept here/, "server"],
+  ["busy", /The server asks to wait: 1 change kept here/, "busy"],
+] as const)("503 %s is told of the server, not of this device", async (code, words, trouble) => {
+  dilan.stand.answerFor((path, headers) =>
+    path.startsWith("/v1/exchange") ? serversOwn(503, code, headers) : null,
+  );
+  await dilan.receive("BAG-1", 1, `C-${code}`);
+  await dilan.chip(words);
+  await dilan.to("sync");
+  const note = dilan.page.locator(`[data-connection=${trouble}]`);
+  await expect_(note, /^\s*The server/);
+  expect((await note.textContent()) ?? "").not.toMatch(/device/i);
+
+  // A person who asks for it hears the same; it is the server's own code that was understood.
+  await dilan.page.getByRole("button", { name: "Send now" }).click();
+  await expect_(dilan.page.locator(".toast"), /The server (is there|has much)/);
+  await dilan.to("sync/device");
+  await dilan.page.getByText(`For support: ${code}`).waitFor();
+
+  dilan.stand.answerFor(null);
+  await dilan.to("sync");
+  await dilan.page.getByRole("button", { name: "Send now" }).click();
   await dilan.chip(/All saved to server/);
 });
 

@@ -5,15 +5,35 @@
  * that takes a request and loses its answer all look like this from a browser.
  */
 
-import http, { type IncomingMessage, type ServerResponse } from "node:http";
+import http, {
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 import { gunzipSync } from "node:zlib";
+
+const ECHO = "holdfast-echo";
 
 /** What is told in place of the server's answer. */
 export interface Told {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body: string;
+}
+
+/** What to tell, or null to pass the request on. */
+export type Instead = (path: string, headers: IncomingHttpHeaders) => Told | null;
+
+/** An error as the server itself tells it. */
+export function serversOwn(status: number, code: string, headers: IncomingHttpHeaders): Told {
+  const echo = String(headers[ECHO]);
+  const error = { code, message: "in the server's words", detail: {} };
+  return {
+    status,
+    headers: { "content-type": "application/json", [ECHO]: echo },
+    body: JSON.stringify({ error, echo }),
+  };
 }
 
 /** What happens to an exchange: `lose` its answer, or `hold` it back; the server has done its part. */
@@ -25,7 +45,7 @@ export class Stand {
   readonly #fates: Fate[] = [];
   readonly #held: (() => void)[] = [];
   readonly #looking: (() => void)[] = [];
-  #instead: ((path: string) => Told | null) | null = null;
+  #instead: Instead | null = null;
   #fastMs = 0;
   /** Exchanges that have met the fate they were to meet. */
   readonly met: Fate[] = [];
@@ -48,7 +68,7 @@ export class Stand {
   }
 
   /** Answer what `instead` has words for; null passes everything again. */
-  answerFor(instead: ((path: string) => Told | null) | null): void {
+  answerFor(instead: Instead | null): void {
     this.#instead = instead;
     this.#server.closeAllConnections(); // a portal comes between what is open, too
   }
@@ -80,7 +100,7 @@ export class Stand {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const path = request.url ?? "/";
-    const told = this.#instead?.(path) ?? null;
+    const told = this.#instead?.(path, request.headers) ?? null;
     if (told !== null) {
       this.answered += 1;
       request.resume();

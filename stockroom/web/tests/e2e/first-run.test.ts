@@ -1,0 +1,91 @@
+/** The first run, when something comes between: it says what, and there is always a way on. */
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { expect_, until } from "../support/browser.js";
+import { serversOwn, type Stand } from "../support/stand.js";
+import { PASSWORD, Person, type Way, World } from "../support/world.js";
+
+let world: World;
+beforeAll(async () => {
+  world = await World.make();
+});
+afterAll(() => world.close());
+
+/** Somebody with a new browser, who has not signed in yet, and who stands before their server. */
+async function newcomer(name: string): Promise<{ person: Person; stand: Stand }> {
+  const context = await world.browser.newContext({ viewport: { width: 390, height: 844 } });
+  const way: Way = await world.way({ stand: true });
+  const person = new Person(name, context, await context.newPage(), way);
+  await person.page.goto(person.cable.url);
+  return { person, stand: person.stand };
+}
+
+async function enterPassword({ page }: Person): Promise<void> {
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+}
+
+async function start({ page }: Person): Promise<void> {
+  await page.getByText("Ready to work without connection").waitFor();
+  await page.getByRole("button", { name: "Start" }).click();
+  await page.getByRole("searchbox").waitFor();
+}
+
+test("a first load that has lost its sign-in asks for it, and goes on", async () => {
+  const { person, stand } = await newcomer("dilan");
+  const { page } = person;
+  stand.answerFor((path, headers) =>
+    path.startsWith("/v1/exchange") ? serversOwn(503, "database_full", headers) : null,
+  );
+  await page.getByLabel("Name", { exact: true }).fill("dilan");
+  await enterPassword(person);
+  await page.getByRole("heading", { name: "Getting your stock" }).waitFor();
+  // What is in the way is said with what happens next, and it is the server's.
+  await expect_(page.locator("[data-connection=server]"), /The server is there.*Trying again/s);
+
+  await person.context.clearCookies();
+  stand.answerFor(null);
+  const note = page.locator("[data-parked=signIn]");
+  await expect_(note, /sign in again/);
+  expect(await page.getByText("Waiting for the server").isVisible()).toBe(false);
+  await note.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: "Sign in again" }).waitFor();
+  expect(await page.getByLabel("Name", { exact: true }).inputValue()).toBe("dilan");
+
+  // Loaded again right there, it is the same screen, and still knows who this is.
+  await page.reload();
+  await page.getByRole("heading", { name: "Sign in again" }).waitFor();
+  expect(await page.getByLabel("Name", { exact: true }).inputValue()).toBe("dilan");
+  await enterPassword(person);
+  await start(person);
+  await person.chip(/All saved to server/);
+  await person.agrees();
+});
+
+test("no server for the first program: it is said so, and tried again", async () => {
+  const { person, stand } = await newcomer("ada");
+  const { page } = person;
+  let asked = 0;
+  stand.answerFor((path, headers) => {
+    if (!path.startsWith("/v1/program")) return null;
+    asked += 1;
+    return serversOwn(503, "database", headers);
+  });
+  await page.getByLabel("Name", { exact: true }).fill("ada");
+  await enterPassword(person);
+  await page.getByText("Stockroom could not be opened").waitFor();
+  await page.getByText("The server is there, but it has trouble").waitFor();
+  expect(await page.getByText("cannot keep your work safely").isVisible()).toBe(false);
+
+  const again = page.getByRole("button", { name: "Try again" });
+  const before = asked;
+  await again.click();
+  await until("the server was asked again", () => Promise.resolve(asked > before));
+  await again.waitFor();
+
+  stand.answerFor(null);
+  await again.click();
+  await page.getByText("Ready to work without connection").waitFor();
+  expect(person.errors).toEqual([]);
+});
