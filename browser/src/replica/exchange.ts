@@ -102,14 +102,14 @@ export class Exchanger {
   /** One round trip: pending work up, outcomes and news down, all stored in one transaction.
    * Throws the `SyncError` tree, or `DatabaseError`; then nothing of the answer is stored. */
   exchange(): Promise<Exchanged> {
+    const stopped = this.#stopped.signal; // also while it waits for another to end
     return this.alone(async () => {
-      this.#stopped = new AbortController();
       const load = new Load({
         keep: this.#keep,
         transport: this.#transport,
         program: this.#database.program,
         told: (how) => this.onLoading(how),
-        stopped: this.#stopped.signal,
+        stopped,
         monotonicMs: this.#host.monotonicMs,
       });
       try {
@@ -126,13 +126,16 @@ export class Exchanger {
     });
   }
 
-  /** End what is under way with files; what begins later goes ahead. */
+  /** End what is under way with files: no request is made for it any more. What is asked for later goes
+   * ahead. */
   interrupt(): void {
     this.#stopped.abort();
+    this.#stopped = new AbortController();
   }
 
   /** One request and its answer; null when it has to be made again, with what files bring. */
   async #round(load: Load): Promise<Exchanged | null> {
+    load.checkStopped();
     const { request, firstNew } = await this.#turn(() => this.#prepare(load));
     if ((request.transactions?.length ?? 0) > 0) this.onSent();
     let answer: Answer;

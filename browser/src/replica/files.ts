@@ -86,16 +86,24 @@ function checkOffer(offer: FileOffer): void {
   if (!sane) throw new FileRefused("the offer of a file makes no sense");
 }
 
-/** Brings files into a keep. `told` hears how many bytes of a file are there. */
+/** Brings files into a keep. `told` hears how many bytes of a file are there; `stopped` ends a request
+ * that waits for more. */
 export class Fetcher {
   readonly #keep: Keep;
   readonly #transport: Pick<Transport, "file">;
   readonly #told: (bytes: number) => void;
+  readonly #stopped: AbortSignal;
 
-  constructor(keep: Keep, transport: Pick<Transport, "file">, told: (bytes: number) => void) {
+  constructor(
+    keep: Keep,
+    transport: Pick<Transport, "file">,
+    told: (bytes: number) => void,
+    stopped: AbortSignal,
+  ) {
     this.#keep = keep;
     this.#transport = transport;
     this.#told = told;
+    this.#stopped = stopped;
   }
 
   /** The name of the file in the keep, unpacked and whole. Throws `Offline`, `ServerTrouble`,
@@ -141,7 +149,7 @@ export class Fetcher {
     this.#told(arriving.size);
     while (arriving.size < offer.bytes) {
       let before = arriving.size;
-      const from = { start: before, sha256: offer.sha256 };
+      const from = { start: before, sha256: offer.sha256, stopped: this.#stopped };
       try {
         await this.#transport.file(offer.path, from, async ({ start, pieces }) => {
           if (start !== before) {

@@ -130,6 +130,12 @@ export class Load {
     this.#tell("importing", rows, total, Object.keys(this.positions).sort(byCodePoint));
   }
 
+  /** Throws `Offline` (`interrupted`) when it is to stop. */
+  checkStopped(): void {
+    if (this.#parts.stopped.aborted)
+      throw new Offline("the request was interrupted", "interrupted");
+  }
+
   // --- one file ------------------------------------------------------------------------------------
 
   async #fetch(head: Head, offer: FileOffer): Promise<void> {
@@ -139,8 +145,11 @@ export class Load {
     const one = scopes.length === 1 || offer.kind === "catchup";
     if (scopes.length === 0 || !one || !scopes.every((name) => Object.hasOwn(head.scopes, name)))
       throw new FileRefused("a file brings positions of other scopes");
-    const fetcher = new Fetcher(keep, transport, (bytes) =>
-      this.#tell("downloading", bytes, offer.bytes, scopes),
+    const fetcher = new Fetcher(
+      keep,
+      transport,
+      (bytes) => this.#tell("downloading", bytes, offer.bytes, scopes),
+      this.#parts.stopped,
     );
     const name = await fetcher.fetch(offer);
     const position = offer.positions[scope];
@@ -186,16 +195,11 @@ export class Load {
       stopped.addEventListener("abort", end);
       if (stopped.aborted) end();
     });
-    this.#checkStopped();
-  }
-
-  #checkStopped(): void {
-    if (this.#parts.stopped.aborted)
-      throw new Offline("the request was interrupted", "interrupted");
+    this.checkStopped();
   }
 
   #tell(stage: Loading["stage"], done: number, total: number, scopes: readonly string[]): void {
-    this.#checkStopped();
+    this.checkStopped();
     const nowMs = this.#parts.monotonicMs();
     const early = nowMs - this.#told.atMs < LOADING_TOLD_MS;
     if (stage === this.#told.stage && early && done !== total) return;

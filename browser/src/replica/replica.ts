@@ -367,15 +367,17 @@ export class Replica {
   }
 
   /** Exchange nothing in the background until `resume`: remembered in the file, so that it holds for
-   * whoever leads next, and from the first moment on when it is opened again. */
+   * whoever leads next, and from the first moment on when it is opened again. A load that is under way
+   * ends, and later goes on where it was; only an import, which asks for nothing more, is finished. */
   async pause(): Promise<void> {
     this.#runner?.send({ type: "pause" });
+    if (this.#loading?.stage !== "importing") this.#exchanger?.interrupt();
     await this.#take(() => this.#database.remember(PAUSED, "yes"));
   }
 
   async resume(): Promise<void> {
+    this.#runner?.send({ type: "resume" }); // first: also a full disk lets it go on
     await this.#take(() => this.#database.remember(PAUSED, ""));
-    this.#runner?.send({ type: "resume" });
   }
 
   /** There is a new token or cookie. */
@@ -503,7 +505,7 @@ export class Replica {
     }
     // The import has the turn: the status is read before it begins, and told again as it goes on.
     this.#before ??= this.#status();
-    const status = { ...this.#before, loading };
+    const status = { ...this.#before, ...this.#shown(), loading };
     for (const watcher of [...this.#watchers]) aside(() => watcher(status));
   }
 
@@ -535,13 +537,22 @@ export class Replica {
 
   #status(): Status {
     sealLong(this.#database, this.#host);
-    const known =
-      this.#loading === null ? this.#known : { ...this.#known, state: "syncing" as const };
-    return readStatus(this.#database, known, {
+    return readStatus(this.#database, this.#shown(), {
       server: this.#options.server ?? "",
       persisted: this.#persisted,
       loading: this.#loading,
     });
+  }
+
+  /** What is known of the connection, as a person is to see it: who loads syncs, and who has paused has
+   * paused. That a load ended for the pause is no error. */
+  #shown(): Known {
+    const { state, errorCode } = this.#known;
+    if (state === "paused")
+      return errorCode === "interrupted"
+        ? { ...this.#known, errorCode: null, errorMessage: null }
+        : this.#known;
+    return this.#loading === null ? this.#known : { ...this.#known, state: "syncing" };
   }
 }
 

@@ -46,6 +46,13 @@ export interface Health {
 }
 
 /** What a replica needs of the way to its server. All methods throw the `SyncError` tree. */
+/** The part of a file that is asked for: from byte `start` on, until `stopped` ends it. */
+export interface FilePart {
+  readonly start: number;
+  readonly sha256: string;
+  readonly stopped: AbortSignal;
+}
+
 export interface Transport {
   exchange(request: ExchangeRequest): Promise<Answer>;
   verify(request: VerifyRequest): Promise<Answer>;
@@ -53,12 +60,9 @@ export interface Transport {
   program(): Promise<ReplicaProgram>;
   /** The live stream, until `signal` ends it. */
   events(signal: AbortSignal): AsyncIterable<LiveEvent>;
-  /** A file that an exchange has offered, from byte `start` on; `read` has it until it returns. */
-  file<T>(
-    path: string,
-    from: { readonly start: number; readonly sha256: string },
-    read: (answer: FileAnswer) => Promise<T>,
-  ): Promise<T>;
+  /** A file that an exchange has offered; `read` has it until it returns. Throws `Offline`
+   * (`interrupted`) when it is stopped. */
+  file<T>(path: string, from: FilePart, read: (answer: FileAnswer) => Promise<T>): Promise<T>;
   /** End what is under way, and refuse the rest. */
   close(): void;
 }
@@ -113,20 +117,26 @@ export class HttpTransport implements Transport {
 
   async file<T>(
     path: string,
-    from: { readonly start: number; readonly sha256: string },
+    from: FilePart,
     read: (answer: FileAnswer) => Promise<T>,
   ): Promise<T> {
     const url = this.#base + checkedPath(path);
-    return await this.#patiently(undefined, async (patience, signal) => {
-      const response = await this.#fetch(url, {
-        ...this.#way(),
-        credentials: "omit", // its path is all that is needed
-        headers: rangeHeaders(from.start, from.sha256),
-        signal,
+    try {
+      return await this.#patiently(undefined, async (patience, signal) => {
+        const response = await this.#fetch(url, {
+          ...this.#way(),
+          credentials: "omit", // its path is all that is needed
+          headers: rangeHeaders(from.start, from.sha256),
+          signal: AbortSignal.any([signal, from.stopped]),
+        });
+        const start = openedFile(response, from.start, this.#options.host.nowUs() / 1000);
+        return await read({ start, pieces: patience.watched(body(response)) });
       });
-      const start = openedFile(response, from.start, this.#options.host.nowUs() / 1000);
-      return await read({ start, pieces: patience.watched(body(response)) });
-    });
+    } catch (error) {
+      if (from.stopped.aborted && !this.#isClosed())
+        throw new Offline("the request was interrupted", "interrupted");
+      throw error;
+    }
   }
 
   async *events(signal: AbortSignal): AsyncIterable<LiveEvent> {

@@ -5,6 +5,7 @@ import { HOST } from "../../src/replica/host.js";
 import { Replica } from "../../src/replica/replica.js";
 import type { Loading } from "../../src/replica/status.js";
 import { HttpTransport } from "../../src/replica/transport.js";
+import type { Connection } from "../../src/sqlite/connection.js";
 import type { Keep } from "../../src/sqlite/keep.js";
 import { openMemory } from "../../src/sqlite/open.js";
 import { FileProxy } from "../support/fileProxy.js";
@@ -31,6 +32,7 @@ const STAGES = ["building", "downloading", "checking", "importing"] as const;
 
 interface Device {
   readonly replica: Replica;
+  readonly connection: Connection;
   readonly keep: Keep;
   /** What its status has told of loads. */
   readonly seen: Loading[];
@@ -49,10 +51,10 @@ async function device(around: (keep: Keep) => Keep = (keep) => keep): Promise<De
   const seen: Loading[] = [];
   await replica.watchStatus(({ loading, state }) => {
     if (loading === null) return;
-    expect(state).toBe("syncing");
-    seen.push(loading);
+    expect(["syncing", "paused"]).toContain(state);
+    if (state === "syncing") seen.push(loading);
   });
-  return { replica, keep, seen };
+  return { replica, connection: opened.connection, keep, seen };
 }
 
 async function one(replica: Replica, sql: string): Promise<unknown> {
@@ -175,6 +177,64 @@ describe("a first load as a file", () => {
     await isWhole(ours);
   });
 
+  test("a pause ends the download, and it goes on behind what is there", async () => {
+    proxy.holdAfter = 100_000;
+    const ours = await device();
+    await ours.replica.write([{ sql: BEFORE }]);
+    await ours.replica.start();
+    await until(() => proxy.held.files === 1);
+    await until(async () => (await arrived(ours.keep)) === 100_000);
+    const made = proxy.exchanges;
+    await ours.replica.pause();
+    expect((await ours.replica.status()).state).toBe("paused");
+    await isPaused(ours.replica); // although the proxy still holds the file
+    proxy.release();
+    await ours.replica.write([{ sql: "UPDATE stock SET name = 'later' WHERE sku = 'mine'" }]);
+    expect(await ours.replica.status()).toMatchObject({ state: "paused", loading: null });
+    expect([proxy.exchanges, proxy.ranges]).toEqual([made, [""]]);
+    await goesOn(ours.replica);
+    expect(proxy.ranges).toEqual(["", "bytes=100000-"]);
+    await isWhole(ours);
+  });
+
+  test("a pause ends the wait for a file too", async () => {
+    proxy.fates = [{ gone: true }];
+    const ours = await device();
+    await ours.replica.write([{ sql: BEFORE }]);
+    await ours.replica.start();
+    await until(() => proxy.ranges.length === 1);
+    const made = proxy.exchanges;
+    await ours.replica.pause();
+    await isPaused(ours.replica);
+    expect([proxy.exchanges, proxy.ranges]).toEqual([made, [""]]);
+    await goesOn(ours.replica);
+    await isWhole(ours);
+  });
+
+  test("a pause holds for what waits behind another exchange", async () => {
+    proxy.holdExchanges = true;
+    const ours = await device();
+    const syncing = ours.replica.sync();
+    await until(() => proxy.held.exchanges === 1);
+    await ours.replica.start();
+    await ours.replica.pause();
+    proxy.release();
+    await expect(syncing).rejects.toMatchObject({ code: "interrupted" });
+    await isPaused(ours.replica);
+    expect([proxy.exchanges, proxy.ranges]).toEqual([1, []]);
+    await goesOn(ours.replica);
+  });
+
+  test("where a pause cannot be forgotten, it ends all the same", async () => {
+    const ours = await device();
+    await ours.replica.start();
+    await ours.replica.pause();
+    ours.connection.execute("PRAGMA query_only = 1");
+    await expect(ours.replica.resume()).rejects.toMatchObject({ name: "DatabaseError" });
+    await until(async () => (await ours.replica.status()).state !== "paused");
+    ours.connection.execute("PRAGMA query_only = 0");
+  });
+
   test("closing the replica does not wait for it", async () => {
     proxy.holdAfter = 50_000;
     const ours = await device();
@@ -210,9 +270,28 @@ test("a large catch-up comes as a file too, and work that was not sent stays on 
   expect((await ours.replica.verify()).ok).toBe(true);
 });
 
-async function until(condition: () => boolean): Promise<void> {
+/** How much has arrived of the file. */
+async function arrived(keep: Keep): Promise<number> {
+  const [part] = (await keep.names()).filter((name) => name.endsWith(".part"));
+  return part === undefined ? 0 : await keep.size(part);
+}
+
+/** The load has ended, for no error, and the replica is paused. */
+async function isPaused(replica: Replica): Promise<void> {
+  await until(async () => (await replica.status()).loading === null);
+  expect(await replica.status()).toMatchObject({ state: "paused", errorCode: null });
+}
+
+/** It resumes, and comes to its end; then the background is quiet again. */
+async function goesOn(replica: Replica): Promise<void> {
+  await replica.resume();
+  await until(async () => (await replica.status()).state === "online");
+  await replica.pause();
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const end = Date.now() + 30_000;
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > end) throw new Error("waited in vain");
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

@@ -23,6 +23,8 @@ export class FileProxy {
   readonly #port: number;
   /** Of the next answers with a file, in order; the ones behind it pass. */
   fates: Fate[] = [];
+  /** How many exchanges have begun. */
+  exchanges = 0;
   /** `range` of each request for a file; empty for all of it. */
   ranges: string[] = [];
   /** Bytes of files that were let through. */
@@ -76,6 +78,7 @@ export class FileProxy {
   async #pass(asked: IncomingMessage, answer: ServerResponse): Promise<void> {
     const isFile = asked.url?.startsWith("/v1/files/") === true;
     if (isFile) this.ranges.push(asked.headers.range ?? "");
+    if (asked.url === "/v1/exchange") this.exchanges += 1;
     const body: Buffer[] = [];
     for await (const piece of asked) body.push(piece as Buffer);
     if (this.holdExchanges && asked.url === "/v1/exchange") await this.#wait("exchanges");
