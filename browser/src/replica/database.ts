@@ -51,7 +51,7 @@ export class LocalDatabase {
   /** Open what is there, or make it. Throws `ReplicaError`: `no_replica` without file and program. */
   constructor(connection: Connection, program: ReplicaProgram | null) {
     this.connection = connection;
-    const exists = this.#tables().has("holdfast_state");
+    const exists = this.names().has("holdfast_state");
     if (!exists) {
       if (program === null)
         throw new ReplicaError(
@@ -150,7 +150,8 @@ export class LocalDatabase {
     return result;
   }
 
-  #tables(): Set<string> {
+  /** The names of all that is in the file: tables, and what belongs to them. */
+  names(): Set<string> {
     return new Set(
       this.connection.execute("SELECT name FROM sqlite_schema").map(([name]) => String(name)),
     );
@@ -158,7 +159,7 @@ export class LocalDatabase {
 
   #create(): void {
     const { json, tables } = this.program;
-    const taken = this.#tables();
+    const taken = this.names();
     const clash = tables.filter((table) => taken.has(table.name)).map((table) => table.name);
     if (clash.length > 0)
       throw new ReplicaError(`the file already has the tables ${clash.join(", ")}`, "not_empty");

@@ -274,8 +274,8 @@ export class Exchanger {
       return await this.#turn(async () => {
         if (snapshots.length > 0) load?.importing(0);
         const files = attach(connection, this.#keep, snapshots);
-        if (files.length > 0)
-          connection.listenNoMore(this.#database.program.tables.map(({ name }) => name));
+        // Triggers of the app's may write any table of its own.
+        if (files.length > 0) connection.listenNoMore(this.#database.names());
         try {
           const result = await this.#database.syncSteps(
             () => this.#steps(answer, nonces, sent, { load, files, catchups }),

@@ -102,6 +102,26 @@ describe("a first load as a file", () => {
     await isWhole(ours);
   });
 
+  test("is told to live queries on a table that a trigger of the app's keeps", async () => {
+    const ours = await device();
+    await ours.replica.write([
+      { sql: "CREATE TABLE tally (rows INTEGER)" },
+      { sql: "INSERT INTO tally VALUES (0)" },
+      {
+        sql:
+          "CREATE TRIGGER tally_more AFTER INSERT ON stock " +
+          "BEGIN UPDATE tally SET rows = rows + 1; END",
+      },
+    ]);
+    const live: unknown[] = [];
+    await ours.replica.subscribe("SELECT rows FROM tally", [], ({ rows }) => {
+      live.push(rows[0]?.[0]);
+    });
+    await ours.replica.sync();
+    await until(() => live.length === 2);
+    expect(live).toEqual([0, ROWS]);
+  });
+
   test("goes on where it was cut, at any byte, and is never there by halves", async () => {
     const ours = await device();
     await ours.replica.write([{ sql: BEFORE }]);
