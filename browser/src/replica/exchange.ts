@@ -10,6 +10,7 @@ import { bestOffset, type OffsetSample } from "../core/clock.js";
 import {
   AttentionNeeded,
   DatabaseError,
+  DatabaseFull,
   FileRefused,
   SignInNeeded,
   SyncError,
@@ -153,6 +154,8 @@ export class Exchanger {
         this.#told.heard(request.report ?? undefined, this.#notedUs);
         return result;
       } catch (error) {
+        // Of a full disk nothing of the files stays: local work needs the space.
+        if (error instanceof DatabaseFull) await clear(this.#keep).catch(() => undefined);
         if (!(error instanceof FileRefused)) throw error;
         load.refuse();
         return null;

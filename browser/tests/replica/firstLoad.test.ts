@@ -197,6 +197,24 @@ describe("a first load as a file", () => {
     await isWhole(ours);
   });
 
+  test("a disk that is full while it imports is given back", async () => {
+    const ours = await device();
+    await ours.replica.write([{ sql: BEFORE }]);
+    const pages = async (): Promise<number> =>
+      Number(await one(ours.replica, "SELECT page_count FROM pragma_page_count"));
+    const [most] = ours.connection.execute("PRAGMA max_page_count");
+    ours.connection.execute(`PRAGMA max_page_count = ${(await pages()) + 50}`);
+    await expect(ours.replica.sync()).rejects.toMatchObject({ code: "database_full" });
+    expect(ours.seen.map(({ stage }) => stage)).toContain("importing");
+    expect(await ours.keep.names()).toEqual([]);
+    expect(await one(ours.replica, COUNT_ALL)).toBe(2);
+    await ours.replica.write([{ sql: "UPDATE stock SET name = 'on' WHERE sku = 'mine'" }]);
+    expect(await ours.replica.status()).toMatchObject({ errorCode: "database_full", loading: null });
+    ours.connection.execute(`PRAGMA max_page_count = ${String(most?.[0])}`);
+    await ours.replica.sync();
+    await isWhole(ours);
+  });
+
   test("a pause ends the download, and it goes on behind what is there", async () => {
     proxy.holdAfter = 100_000;
     const ours = await device();

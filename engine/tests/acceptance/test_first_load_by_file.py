@@ -16,7 +16,7 @@ import apsw
 import pytest
 
 from holdfast import Replica
-from holdfast.core.errors import Offline
+from holdfast.core.errors import DatabaseFull, Offline
 from holdfast.core.limits import SNAPSHOT_ROWS_MIN
 from holdfast.testing import wait_until
 
@@ -75,6 +75,26 @@ def test_killed_at_each_point_it_is_done_again(filled: Any, point: str) -> None:
     filled.check_equal(a)
     with a.opened() as replica:
         assert replica.verify().ok
+
+
+def test_a_disk_that_is_full_while_it_imports_is_given_back(filled: Any) -> None:
+    a = filled.device("a", "token-a", met=False)
+    a.shell("INSERT INTO stock (sku, on_hand) VALUES ('mine', 3), ('p000007', 5)")
+    with a.opened() as replica:
+        db = replica._database.sync  # its limit is this connection's alone
+        ((most,),) = db.execute("PRAGMA max_page_count")
+        ((pages,),) = db.execute("PRAGMA page_count")
+        db.execute(f"PRAGMA max_page_count = {pages + 50}")
+        with pytest.raises(DatabaseFull):
+            replica.sync()
+        assert not folder(a).exists()
+        assert replica.query("SELECT count(*) FROM stock") == [(2,)]
+        with replica.transaction() as work:
+            work.execute("UPDATE stock SET name = 'on' WHERE sku = 'mine'")
+        db.execute(f"PRAGMA max_page_count = {most}")
+        replica.sync()
+    assert a.query("SELECT count(*) FROM stock") == [(ROWS + 1,)]
+    filled.check_equal(a)
 
 
 def test_after_a_kill_only_what_is_missing_is_fetched(filled: Any) -> None:

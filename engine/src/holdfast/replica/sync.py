@@ -21,6 +21,7 @@ from holdfast.core.clock import OffsetSample, best_offset
 from holdfast.core.errors import (
     AttentionNeeded,
     DatabaseError,
+    DatabaseFull,
     FileRefused,
     SignInNeeded,
     SyncError,
@@ -173,6 +174,9 @@ class Exchanger:
             log.warning("a file of the server was refused: %s", error.message)
             load.refuse()
             return None
+        except DatabaseFull:
+            self._shelf.clear()  # nothing of the files stays: local work needs the space
+            raise
         finally:
             answer.close()
         self._heard(request.report)
