@@ -106,7 +106,7 @@ export class Replica {
     this.#inbox = new Inbox(this.#database);
     this.#live = new LiveQueries(options.opened.connection);
     const { transport } = options;
-    const turn: Turn = (work) => this.#turns.take(work);
+    const turn: Turn = (work) => this.#take(work);
     this.#exchanger =
       transport && new Exchanger(this.#database, options.opened.keep, transport, this.#host, turn);
     if (this.#exchanger !== null) {
@@ -402,6 +402,8 @@ export class Replica {
     this.#exchanger?.interrupt();
     this.#options.transport?.close();
     await this.#runner?.stop();
+    // What a person's sync has begun may still have files open.
+    await this.#exchanger?.alone(() => Promise.resolve());
     await this.#turns.take(() => {
       this.#closed = true;
       this.#watchers.clear();

@@ -38,12 +38,34 @@ interface Device {
   readonly seen: Loading[];
 }
 
-async function device(around: (keep: Keep) => Keep = (keep) => keep): Promise<Device> {
+/** A keep of which something is other. */
+function around(keep: Keep, other: Partial<Keep>): Keep {
+  return {
+    names: () => keep.names(),
+    size: (name) => keep.size(name),
+    bytes: (name) => keep.bytes(name),
+    makeDatabase: (name, pieces) => keep.makeDatabase(name, pieces),
+    openDatabase: (name) => keep.openDatabase(name),
+    attach: (to, name, alias) => keep.attach(to, name, alias),
+    remove: (name) => keep.remove(name),
+    free: () => keep.free(),
+    ...other,
+  };
+}
+
+async function device(
+  keptIn: (keep: Keep) => Keep = (keep) => keep,
+  onClose: () => void = () => undefined,
+): Promise<Device> {
   const transport = new HttpTransport({ server: proxy.url, token: () => "token-a", host: HOST });
   const opened = await openMemory();
-  const keep = around(opened.keep);
+  const keep = keptIn(opened.keep);
+  const close = (): void => {
+    onClose();
+    opened.close();
+  };
   const replica = new Replica({
-    opened: { ...opened, keep },
+    opened: { ...opened, keep, close },
     program: await transport.program(),
     transport,
   });
@@ -174,18 +196,7 @@ describe("a first load as a file", () => {
 
   test("where there is no room a stable code says so, and work goes on", async () => {
     let free: number | null = 100_000;
-    const ours = await device((keep) =>
-      Object.assign(Object.create(keep) as Keep, {
-        names: () => keep.names(),
-        size: (name: string) => keep.size(name),
-        bytes: (name: string) => keep.bytes(name),
-        makeDatabase: keep.makeDatabase.bind(keep),
-        openDatabase: keep.openDatabase.bind(keep),
-        attach: keep.attach.bind(keep),
-        remove: (name: string) => keep.remove(name),
-        free: () => Promise.resolve(free),
-      }),
-    );
+    const ours = await device((keep) => around(keep, { free: () => Promise.resolve(free) }));
     await ours.replica.write([{ sql: BEFORE }]);
     await expect(ours.replica.sync()).rejects.toMatchObject({ code: "disk_full" });
     expect(proxy.ranges).toEqual([]);
@@ -209,7 +220,10 @@ describe("a first load as a file", () => {
     expect(await ours.keep.names()).toEqual([]);
     expect(await one(ours.replica, COUNT_ALL)).toBe(2);
     await ours.replica.write([{ sql: "UPDATE stock SET name = 'on' WHERE sku = 'mine'" }]);
-    expect(await ours.replica.status()).toMatchObject({ errorCode: "database_full", loading: null });
+    expect(await ours.replica.status()).toMatchObject({
+      errorCode: "database_full",
+      loading: null,
+    });
     ours.connection.execute(`PRAGMA max_page_count = ${String(most?.[0])}`);
     await ours.replica.sync();
     await isWhole(ours);
@@ -271,6 +285,32 @@ describe("a first load as a file", () => {
     await expect(ours.replica.resume()).rejects.toMatchObject({ name: "DatabaseError" });
     await until(async () => (await ours.replica.status()).state !== "paused");
     ours.connection.execute("PRAGMA query_only = 0");
+  });
+
+  test("closing the replica waits until its files are closed", async () => {
+    let [open, closing]: [number, Promise<void> | null] = [0, null];
+    const whenClosed: number[] = [];
+    const ours = await device(
+      (keep) =>
+        around(keep, {
+          openDatabase: (name) => {
+            const db = keep.openDatabase(name);
+            const close = db.close.bind(db);
+            open += 1;
+            db.close = () => {
+              open -= 1;
+              close();
+            };
+            // When the check lets others have a moment.
+            queueMicrotask(() => (closing = ours.replica.close()));
+            return db;
+          },
+        }),
+      () => whenClosed.push(open),
+    );
+    await expect(ours.replica.sync()).rejects.toMatchObject({ code: "interrupted" });
+    await closing;
+    expect(whenClosed).toEqual([0]);
   });
 
   test("closing the replica does not wait for it", async () => {
