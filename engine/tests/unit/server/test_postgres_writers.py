@@ -336,11 +336,12 @@ def test_a_session_that_is_ended_is_tried_again(make: Any) -> None:
     one.insert("product", "p", sku="s")
     run, results = in_thread(one.sync)
     assert gate.reached.wait(30)
-    gate.open.set()
+    # While the rule is asked: the transaction that writes is ended, and no later one that reads.
     server.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE state = 'idle in transaction' AND datname = current_database()"
     )
+    gate.open.set()
     run.join()
     assert [o.outcome for o in results[0]] == ["applied"]
     server.check()
