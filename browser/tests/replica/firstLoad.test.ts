@@ -288,7 +288,8 @@ describe("a first load as a file", () => {
   });
 
   test("closing the replica waits until its files are closed", async () => {
-    let [open, closing]: [number, Promise<void> | null] = [0, null];
+    let open = 0;
+    const closing: Promise<void>[] = [];
     const whenClosed: number[] = [];
     const ours = await device(
       (keep) =>
@@ -302,14 +303,14 @@ describe("a first load as a file", () => {
               close();
             };
             // When the check lets others have a moment.
-            queueMicrotask(() => (closing = ours.replica.close()));
+            queueMicrotask(() => void closing.push(ours.replica.close()));
             return db;
           },
         }),
       () => whenClosed.push(open),
     );
     await expect(ours.replica.sync()).rejects.toMatchObject({ code: "interrupted" });
-    await closing;
+    await Promise.all(closing);
     expect(whenClosed).toEqual([0]);
   });
 
