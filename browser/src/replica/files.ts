@@ -13,7 +13,15 @@
 
 import { sha256 } from "@noble/hashes/sha2.js";
 
-import { FileRefused, HoldfastError, messageOf, Offline, SyncError } from "../core/errors.js";
+import {
+  DatabaseCorrupt,
+  DatabaseFull,
+  FileRefused,
+  HoldfastError,
+  messageOf,
+  Offline,
+  SyncError,
+} from "../core/errors.js";
 import {
   FILE_GAIN_BYTES_MIN,
   FILE_PACKED_PIECE_BYTES,
@@ -49,7 +57,7 @@ export function unpackedOf(offer: FileOffer): string {
 }
 
 /** Keep what has arrived of these, and nothing else; see that there is room for them. Throws
- * `SyncError` (`disk_full`), or `FileRefused` for an offer that makes no sense. */
+ * `SyncError` (`disk_full`, `file_not_kept`), or `FileRefused` for an offer that makes no sense. */
 export async function prepare(keep: Keep, offers: readonly FileOffer[]): Promise<void> {
   offers.forEach(checkOffer);
   const wanted = new Set(offers.flatMap((offer) => [partOf(offer), unpackedOf(offer)]));
@@ -107,7 +115,8 @@ export class Fetcher {
   }
 
   /** The name of the file in the keep, unpacked and whole. Throws `Offline`, `ServerTrouble`,
-   * `FileGone`, `FileRefused` or `SyncError` (`disk_full`); what has arrived is kept where that helps. */
+   * `FileGone`, `FileRefused` or `SyncError` (`disk_full`, `file_not_kept`); what has arrived is kept
+   * where that helps. */
   async fetch(offer: FileOffer): Promise<string> {
     for (let tries = 0; tries < TRIES_MAX; tries += 1) {
       try {
@@ -204,7 +213,7 @@ class Arriving {
     try {
       this.#part.append(piece);
     } catch (error) {
-      throw noRoom(error);
+      throw notKept(error);
     }
     this.#mustFit();
     this.#hash.update(piece);
@@ -264,17 +273,18 @@ async function inRoom<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof HoldfastError) throw error;
-    throw noRoom(error);
+    throw notKept(error);
   }
 }
 
-function noRoom(error: unknown): SyncError {
+function notKept(error: unknown): HoldfastError {
   const full = error instanceof DOMException && error.name === "QuotaExceededError";
-  return new SyncError(
-    full
-      ? "no room for a file of the server"
-      : `a file of the server cannot be kept: ${messageOf(error)}`,
-    "disk_full",
-  );
+  if (full || error instanceof DatabaseFull)
+    return new SyncError("no room for a file of the server", "disk_full");
+  // Its SHA-256 is the one of the offer: it would be the same again.
+  if (error instanceof DatabaseCorrupt)
+    return new FileRefused(`a file is no database: ${error.message}`);
+  if (error instanceof HoldfastError) return error;
+  const why = messageOf(error);
+  return new SyncError(`a file of the server cannot be kept: ${why}`, "file_not_kept");
 }

@@ -10,11 +10,17 @@ type Verb = "write" | "truncate" | "flush";
 type Handle = Record<Verb, (...given: unknown[]) => unknown>;
 
 let full = false;
+let times = 0;
 let listening = false;
 
 /** Whether the last write found no room. */
 export function noRoomLeft(): boolean {
   return full;
+}
+
+/** How often a write has found no room. */
+export function timesNoRoom(): number {
+  return times;
 }
 
 /** Note from now on how writes end; what they answer and throw stays as it is. */
@@ -35,6 +41,8 @@ export function listenToDisk(): void {
       } catch (error) {
         full = error instanceof Error && error.name === "QuotaExceededError";
         throw error;
+      } finally {
+        if (full) times += 1;
       }
     };
   }

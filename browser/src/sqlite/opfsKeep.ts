@@ -9,8 +9,10 @@
 
 import type { Database, SAHPoolUtil, Sqlite3Static } from "@sqlite.org/sqlite-wasm";
 
+import { DatabaseCorrupt, DatabaseFull, messageOf } from "../core/errors.js";
 import { POOL_SPARE_MIN } from "../core/limits.js";
 import { Connection } from "./connection.js";
+import { timesNoRoom } from "./disk.js";
 import type { Keep, KeptBytes } from "./keep.js";
 
 const FOLDER = "files";
@@ -119,14 +121,21 @@ export class OpfsKeep implements Keep {
     // Opened and closed: from here on this file of the pool is nobody else's.
     this.#open(path, "c").close();
     const source = pieces[Symbol.asyncIterator]();
+    const given = { whole: false };
     const next = async (): Promise<Uint8Array | undefined> => {
       const piece = await source.next();
+      given.whole = piece.done === true;
       return piece.done ? undefined : piece.value;
     };
+    const before = timesNoRoom();
     try {
       await pool.importDb(path, next);
     } catch (error) {
       pool.unlink(path);
+      // The pool tells in words only that a write was cut short, or that the bytes are no database.
+      if (timesNoRoom() > before) throw new DatabaseFull("there is no room left for this database");
+      const looked = given.whole || error instanceof this.#sqlite.SQLite3Error;
+      if (looked && !(error instanceof DOMException)) throw new DatabaseCorrupt(messageOf(error));
       throw error;
     } finally {
       await source.return?.();

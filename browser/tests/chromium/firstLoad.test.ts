@@ -209,6 +209,15 @@ describe("a first load as a file, in Chromium", () => {
     expect(await page.evaluate(() => stages)).not.toContain("importing");
   });
 
+  test("that is no database is refused, and the rows come instead", async () => {
+    server.shell(fill());
+    proxy.forged = Buffer.alloc(200_000, "no database");
+    const page = await met();
+    await isWhole(page);
+    expect(proxy.ranges).toEqual([""]);
+    expect(await page.evaluate(() => stages)).not.toContain("importing");
+  });
+
   test("for which there is no room says so, and comes when there is", async () => {
     server.shell(fill());
     proxy.holdExchanges = true;

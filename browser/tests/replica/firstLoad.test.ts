@@ -208,6 +208,28 @@ describe("a first load as a file", () => {
     await isWhole(ours);
   });
 
+  test("a file that cannot be kept is told by what keeps it from us", async () => {
+    let failure = new DOMException("the handle is closed", "InvalidStateError");
+    const ours = await device((keep) =>
+      around(keep, {
+        makeDatabase: async (name, pieces) => {
+          if (failure.message === "") return await keep.makeDatabase(name, pieces);
+          throw failure;
+        },
+      }),
+    );
+    await ours.replica.write([{ sql: BEFORE }]);
+    await expect(ours.replica.sync()).rejects.toMatchObject({ code: "file_not_kept" });
+    expect(await arrived(ours.keep)).toBeGreaterThan(0); // it is not fetched again for that
+    failure = new DOMException("no more", "QuotaExceededError");
+    await expect(ours.replica.sync()).rejects.toMatchObject({ code: "disk_full" });
+    expect(await ours.keep.names()).toEqual([]);
+    failure = new DOMException("");
+    await ours.replica.sync();
+    expect(proxy.ranges).toEqual(["", ""]);
+    await isWhole(ours);
+  });
+
   test("a disk that is full while it imports is given back", async () => {
     const ours = await device();
     await ours.replica.write([{ sql: BEFORE }]);

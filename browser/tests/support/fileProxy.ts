@@ -1,5 +1,6 @@
 /** A proxy before a server that cuts, damages, holds or loses files on their way, at the byte. */
 
+import { createHash } from "node:crypto";
 import {
   createServer,
   type IncomingMessage,
@@ -8,6 +9,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
+import { gunzipSync, gzipSync } from "node:zlib";
 
 /** What happens to one answer with a file. */
 export type Fate =
@@ -18,11 +20,45 @@ export type Fate =
   /** It is not there any more. */
   | { readonly gone: true };
 
+/** Answer with another file, or with offers of it. */
+async function forge(
+  found: IncomingMessage,
+  answer: ServerResponse,
+  packed: Buffer,
+  unpackedBytes: number | null,
+): Promise<void> {
+  const pieces: Buffer[] = [];
+  for await (const piece of found) pieces.push(piece as Buffer);
+  const headers = { ...found.headers };
+  const encoding = headers["content-encoding"];
+  for (const name of ["content-length", "content-encoding"]) Reflect.deleteProperty(headers, name);
+  if (unpackedBytes === null) {
+    answer.writeHead(found.statusCode ?? 502, headers).end(packed);
+    return;
+  }
+  const body = Buffer.concat(pieces);
+  const offered = {
+    sha256: createHash("sha256").update(packed).digest("hex"),
+    bytes: packed.length,
+    unpacked_bytes: unpackedBytes,
+  };
+  const lines = (encoding === "gzip" ? gunzipSync(body) : body).toString().split("\n");
+  const forgedLines = lines.map((line) => {
+    const read = JSON.parse(line || "null") as { type: string; offers?: object[] } | null;
+    if (read?.type !== "files") return line;
+    const offers = read.offers?.map((offer) => ({ ...offer, ...offered }));
+    return JSON.stringify({ ...read, offers });
+  });
+  answer.writeHead(found.statusCode ?? 502, headers).end(forgedLines.join("\n"));
+}
+
 export class FileProxy {
   readonly #server: Server;
   readonly #port: number;
   /** Of the next answers with a file, in order; the ones behind it pass. */
   fates: Fate[] = [];
+  /** What files are instead, before they are packed; their offers are of it, too. */
+  forged: Buffer | null = null;
   /** How many exchanges have begun. */
   exchanges = 0;
   /** `range` of each request for a file; empty for all of it. */
@@ -87,7 +123,9 @@ export class FileProxy {
       answer.writeHead(404).end();
       return;
     }
-    const { method, headers, url: path } = asked;
+    const { method, url: path } = asked;
+    const headers = { ...asked.headers };
+    if (this.forged !== null) headers["accept-encoding"] = "gzip";
     const up = request({
       port: this.#port,
       host: "127.0.0.1",
@@ -99,6 +137,10 @@ export class FileProxy {
     up.on("error", () => answer.destroy());
     answer.on("close", () => up.destroy());
     up.on("response", (found) => {
+      if (this.forged !== null && (isFile || asked.url === "/v1/exchange")) {
+        void forge(found, answer, gzipSync(this.forged), isFile ? null : this.forged.length);
+        return;
+      }
       answer.writeHead(found.statusCode ?? 502, found.headers);
       if (isFile) void this.#file(found, answer, fate);
       else found.pipe(answer);

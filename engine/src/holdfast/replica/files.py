@@ -64,7 +64,8 @@ class Shelf:
     def prepare(self, offers: Collection[FileOffer]) -> None:
         """Keep what has arrived of these, and nothing else; see that there is room for them.
 
-        Raises ``SyncError`` (``disk_full``), or ``FileRefused`` for an offer that makes no sense.
+        Raises ``SyncError`` (``disk_full``, ``file_not_kept``), or ``FileRefused`` for an offer
+        that makes no sense.
         """
         for offer in offers:
             _check_offer(offer)
@@ -76,7 +77,7 @@ class Shelf:
                     path.unlink()
             free = shutil.disk_usage(self._folder).free
         except OSError as error:
-            raise _no_room(error) from None
+            raise _not_kept(error) from None
         need = 0
         for offer in offers:
             there = sum(_size(path) for path in (self.part(offer), self.unpacked(offer)))
@@ -123,7 +124,8 @@ class Fetcher:
 
     def fetch(self, offer: FileOffer) -> Path:
         """The file, unpacked and whole. Raises ``Offline``, ``ServerTrouble``, ``FileGone``,
-        ``FileRefused`` or ``SyncError`` (``disk_full``); what has arrived is kept where that helps.
+        ``FileRefused`` or ``SyncError`` (``disk_full``, ``file_not_kept``); what has arrived
+        is kept where that helps.
         """
         for _ in range(_TRIES_MAX):
             with _room(self._shelf, offer):
@@ -286,10 +288,10 @@ def _room(shelf: Shelf, offer: FileOffer) -> Iterator[None]:
         for path in (shelf.part(offer), shelf.unpacked(offer)):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        raise _no_room(error) from None
+        raise _not_kept(error) from None
 
 
-def _no_room(error: OSError) -> SyncError:
+def _not_kept(error: OSError) -> SyncError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SyncError("no room for a file of the server", code="disk_full")
-    return SyncError(f"a file of the server cannot be kept: {error}", code="disk_full")
+    return SyncError(f"a file of the server cannot be kept: {error}", code="file_not_kept")

@@ -32,6 +32,7 @@ const BY_KIND: Readonly<Partial<Record<FailureKind, Trouble>>> = {
 const BY_CODE: Readonly<Record<string, Trouble>> = {
   database_full: "full",
   disk_full: "full",
+  file_not_kept: "device",
   database: "device",
   database_corrupt: "device",
   bad_value: "device",
