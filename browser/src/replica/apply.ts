@@ -9,7 +9,7 @@
  * before; then what is left of the outbox is replayed on the rows that were touched.
  */
 
-import { BadValue, Offline } from "../core/errors.js";
+import { BadValue, ConstraintFailed, FileRefused, Offline } from "../core/errors.js";
 import { byCodePoint, keyValues, type Row, rowKey } from "../core/keys.js";
 import type { Table } from "../core/schema.js";
 import { fromWire } from "../core/values.js";
@@ -89,14 +89,15 @@ export class Applier implements TruthWriter {
     }
   }
 
-  /** Take in a whole answer, and before its lines the files it builds on, in steps: each yields how
-   * many rows of files are in. Throws `Offline` (`broken_answer`) when it makes no sense, or
+  /** Take in a whole answer, and before its lines the files it builds on (`filed`: the lines of those
+   * that have lines), in steps: each yields how many rows of files are in. Throws `Offline` (`broken_answer`) when it makes no sense, or
    * `FileRefused`. */
   *apply(
     head: Head,
     lines: Iterable<Rows | Own | Gone>,
     checkpoint: Checkpoint,
     files: readonly AttachedFile[] = [],
+    filed: Iterable<Rows | Gone> = [],
   ): Generator<number, Applied, void> {
     const granted = new Set(Object.keys(head.scopes));
     const reached = Object.keys(checkpoint.scopes);
@@ -115,6 +116,7 @@ export class Applier implements TruthWriter {
         yield* importer.run(one);
         this.#result.rows += one.file.rows;
       }
+    for (const line of filed) this.#filedNews(line, decided);
     for (const line of lines) this.#news(line, decided);
     importer.settle();
     this.#fallBack(decided);
@@ -175,6 +177,16 @@ export class Applier implements TruthWriter {
   }
 
   // --- news --------------------------------------------------------------------------------------
+
+  /** A line of a file that cannot be used is the file's fault: the rows are to come in the answer. */
+  #filedNews(line: Rows | Gone, decided: ReadonlySet<number>): void {
+    try {
+      this.#news(line, decided);
+    } catch (error) {
+      const unusable = error instanceof Offline || error instanceof ConstraintFailed;
+      throw unusable ? new FileRefused(`a line of it: ${error.message}`) : error;
+    }
+  }
 
   #news(line: Rows | Own | Gone, decided: ReadonlySet<number>): void {
     const table = this.#program.byName.get(line.table);

@@ -317,8 +317,9 @@ export class Exchanger {
       ...(load?.missed ?? []),
     ]);
     const applier = new Applier(this.#database, this.#host);
-    const lines = inTurn(catchupLines(catchups), news(answer, ranges));
-    const applied = yield* applier.apply(head, lines, checkpoint, files);
+    const lines = news(answer, ranges);
+    const filed = catchupLines(catchups);
+    const applied = yield* applier.apply(head, lines, checkpoint, files, filed);
     this.#note(answer, applied.differing, expected, nonces);
     const left = this.#database.count("holdfast_tx", "state IN ('pending', 'sent')");
     return { sent, left, applied, ranges, expected };
@@ -391,11 +392,6 @@ interface Loaded {
   readonly load: Load | null;
   readonly files: readonly AttachedFile[];
   readonly catchups: readonly KeptBytes[];
-}
-
-function* inTurn<T, U>(first: Iterable<T>, second: Iterable<U>): Generator<T | U, void> {
-  yield* first;
-  yield* second;
 }
 
 /** Scopes of which the server has forgotten removals that this device has not seen. */

@@ -371,6 +371,24 @@ test("a large catch-up comes as a file too, and work that was not sent stays on 
   expect((await ours.replica.verify()).ok).toBe(true);
 });
 
+test("a catch-up file with a line that cannot be used is refused, and the rows come", async () => {
+  const ours = await device();
+  await ours.replica.sync();
+  const lines = [
+    { type: "rows", table: "nowhere", rows: [[1, "x"]] },
+    { type: "rows", table: "stock", rows: [[1, "too few"]] },
+    { type: "gone", table: "nowhere", keys: ["x"] },
+  ];
+  for (const line of lines) {
+    server.shell(`UPDATE stock SET on_hand = on_hand + 1 WHERE on_hand < ${FILE_ROWS + 500}`);
+    proxy.ranges = [];
+    proxy.forged = Buffer.from(`${JSON.stringify(line)}\n`);
+    expect(await ours.replica.sync(), JSON.stringify(line)).toMatchObject({ verified: true });
+    expect(proxy.ranges).toEqual([""]);
+  }
+  expect(await one(ours.replica, SEVENTH)).toBe(10);
+});
+
 /** How much has arrived of the file. */
 async function arrived(keep: Keep): Promise<number> {
   const [part] = (await keep.names()).filter((name) => name.endsWith(".part"));

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from holdfast.core.errors import BadValue, Offline
+from holdfast.core.errors import BadValue, ConstraintFailed, FileRefused, Offline
 from holdfast.core.keys import key_values, row_key
 from holdfast.core.values import from_wire
 from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Own, Rows
@@ -89,10 +89,12 @@ class Applier:
         checkpoint: Checkpoint,
         *,
         files: Sequence[tuple[SnapshotFile, str]] = (),
+        filed: Iterable[Line] = (),
         on_rows: Callable[[int], None] = lambda _rows: None,
     ) -> Applied:
         """Take in a whole answer, and before its lines the files it builds on, by their names in
-        SQL. Raises ``Offline`` (``broken_answer``) when it makes no sense, or ``FileRefused``."""
+        SQL (``filed``: the lines of those that have lines). Raises ``Offline`` (``broken_answer``)
+        when it makes no sense, or ``FileRefused``."""
         if set(checkpoint.scopes) != set(head.scopes):
             raise broken("its checkpoint names other scopes than its head")
         decided = self._decide(head.outcomes)
@@ -109,6 +111,8 @@ class Applier:
             for file, alias in files:
                 if file.scope in head.scopes:  # it may have been taken away meanwhile
                     self._result.rows += importer.run(file, alias)
+            for line in filed:
+                self._filed_news(line, decided)
             for line in lines:
                 self._news(line, decided)
             importer.settle()
@@ -167,6 +171,14 @@ class Applier:
             self._shadowed[name] = {str(key) for (key,) in self._db.execute(statements.shadow_keys)}
 
     # --- news -------------------------------------------------------------------------------
+
+    def _filed_news(self, line: Line, decided: frozenset[int]) -> None:
+        """A line of a file that cannot be used is the file's fault: the rows are to come in the
+        answer."""
+        try:
+            self._news(line, decided)
+        except (Offline, ConstraintFailed) as error:
+            raise FileRefused(f"a line of it: {error.message}") from None
 
     def _news(self, line: Line, decided: frozenset[int]) -> None:
         if not isinstance(line, (Rows, Own, Gone)):

@@ -7,7 +7,6 @@ Upholds I6, I7 (the nonce is stored before it is sent and reused until it is ans
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import threading
 from base64 import urlsafe_b64encode
@@ -342,8 +341,9 @@ class Exchanger:
             else:
                 result.applied = applier.apply(
                     head,
-                    itertools.chain(load.lines(), lines),
+                    lines,
                     final,
+                    filed=load.lines(),
                     files=list(zip(load.snapshots, aliases, strict=True)),
                     on_rows=load.importing,
                 )

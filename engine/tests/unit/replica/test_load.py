@@ -6,10 +6,12 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+import pytest
 from replica_lab import START_US, device
 
 from holdfast.core.digest import Digest, row_hash
-from holdfast.protocol.messages import Checkpoint, Head, Position, Rows, ScopeGrant
+from holdfast.core.errors import FileRefused, Offline
+from holdfast.protocol.messages import Checkpoint, Gone, Head, Position, Rows, ScopeGrant
 from holdfast.replica.apply import Applier
 from holdfast.replica.database import transaction
 from holdfast.replica.load import attached
@@ -84,3 +86,26 @@ def test_a_row_that_made_room_for_a_stale_one_comes_back(tmp_path: Path) -> None
                 )
             assert lab.rows("SELECT * FROM code ORDER BY id") == [taker, later]
             assert applied.differing == []
+
+
+@pytest.mark.parametrize(
+    "line", [Rows("nowhere", [[1, "x"]]), Rows("code", [[1, "too few"]]), Gone("nowhere", ["x"])]
+)
+def test_a_line_that_cannot_be_used_is_its_files_fault(line: Rows | Gone) -> None:
+    head = Head(
+        protocol=1, epoch="e", device="d", user="u", echo="", time=0, schema="",
+        scopes={"store/1": ScopeGrant(KEYS["store/1"].hex())},
+    )  # fmt: skip
+    final = Checkpoint({"store/1": position("store/1", ("p", "1", "u"))}, 1)
+
+    def apply(lines: list[Rows | Gone], filed: list[Rows | Gone]) -> None:
+        with device(schema=SCHEMA) as lab, transaction(lab.db.sync):
+            Applier(
+                lab.db.sync, SCHEMA, lab.db.program,
+                now_us=START_US, random_bytes=lab.random_bytes,
+            ).apply(head, lines, final, filed=filed)  # fmt: skip
+
+    with pytest.raises(FileRefused):
+        apply([], [line])
+    with pytest.raises(Offline):
+        apply([line], [])
