@@ -45,6 +45,6 @@ def test_background_sync_waits_behind_a_portal_and_goes_on_after_it(world, proxy
 
     proxy.captive_portal(False)
     wait_until(lambda: world.rows("SELECT on_hand FROM stock") == [(10,)], 20, "the write")
-    wait_until(lambda: a.session()["state"] == "online", 10, "the state to say so")
+    wait_until(lambda: a.session().get("state") == "online", 10, "the state to say so")
     assert runner.terminate() == 0
     world.check_equal(a)

@@ -175,7 +175,7 @@ def test_two_processes_on_one_replica(filled: Any) -> None:
     for _ in range(3):
         assert a.cli("sync").code == 0
     wait_until(lambda: a.query("SELECT count(*) FROM stock") == [(ROWS,)], 30, "the rows")
-    wait_until(lambda: a.session()["state"] == "online", 30, "the end of it")
+    wait_until(lambda: a.session().get("state") == "online", 30, "the end of it")
     assert not folder(a).exists()
     filled.check_equal(a)
 

@@ -22,7 +22,7 @@ def test_a_server_that_comes_back_is_synced_without_a_command(world) -> None:
 
     world.server.kill()
     a.shell("UPDATE stock SET on_hand = on_hand - 1")
-    wait_until(lambda: a.session()["state"] in DOWN, 10, "the outage to be noticed")
+    wait_until(lambda: a.session().get("state") in DOWN, 10, "the outage to be noticed")
     a.shell("UPDATE stock SET on_hand = on_hand - 1")
     told = wait_until(lambda: _with_retry_at(a), 10, "a time for the next attempt")
     assert told["state"] in (*DOWN, "syncing")
