@@ -25,11 +25,7 @@ Told = Callable[[Step, int, int | None], None]
 """Hears a step, how many rows of it are done, and of how many; None: nobody knows."""
 
 
-def nobody(_step: Step, _done: int, _all: int | None) -> None:
-    """Who needs no progress."""
-
-
-def fill(database: str, size: Size, told: Told = nobody) -> None:
+def fill(database: str, size: Size, told: Told) -> None:
     """The demo, if there is nothing yet. Raises `UsageError` for anything but a SQLite file."""
     if "://" in database:
         raise UsageError("the demo is for a SQLite file", code="bad_option")
