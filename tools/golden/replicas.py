@@ -144,7 +144,7 @@ class Actor:
                 case "write":
                     self._write(step["statements"])
                 case "exchange":
-                    replica._exchange().exchange()
+                    replica._syncing.exchanger().exchange()
                 case "resolve":
                     for conflict in replica.conflicts()[:1]:
                         replica.resolve(conflict.id, keep=step["keep"])

@@ -189,7 +189,7 @@ def test_its_progress_can_be_seen(world: Any) -> None:
 
         def told(*progress: Any) -> None:
             seen.append(progress)
-            now = replica._exchanger.loading
+            now = replica._syncing.exchanger().loading
             if now is not None:
                 loading.append(now.to_dict())
 

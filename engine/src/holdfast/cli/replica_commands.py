@@ -72,7 +72,8 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Make a replica. Works without the server; it is met at the first sync."""
-    from holdfast.replica.replica import Replica, read_token
+    from holdfast.replica.connect import read_token
+    from holdfast.replica.replica import Replica
     from holdfast.replica.transport import checked_url
 
     with reported(as_json=as_json):
@@ -130,7 +131,7 @@ def status(
 
 def _probe(replica: Replica) -> str:
     """Whether the server is there now, when no process keeps the answer up to date."""
-    from holdfast.replica.replica import state_after
+    from holdfast.replica.syncing import state_after
 
     if replica.transport is None:
         return "offline"

@@ -17,6 +17,7 @@ from holdfast.protocol.messages import Checkpoint, Head, Line, Outcome, Position
 from holdfast.replica.apply import Applier
 from holdfast.replica.database import LocalDatabase, transaction, write_state
 from holdfast.replica.host import Host
+from holdfast.replica.inbox import Inbox
 from holdfast.replica.outbox import change_message, next_batch
 from holdfast.replica.replica import Replica
 from holdfast.replica.seal import seal
@@ -344,7 +345,7 @@ def test_the_order_of_changes_in_an_answer_does_not_matter(shop):
 
 def test_dependants_are_those_that_build_on_it_directly_or_not(shop):
     refused(shop)
-    inbox = shop.replica._inbox
+    inbox = Inbox(shop.replica._database)
     assert inbox.dependants(1) == [2, 3]
     assert inbox.dependants(2) == [3]
     assert inbox.dependants(3) == inbox.dependants(4) == inbox.dependants(99) == []

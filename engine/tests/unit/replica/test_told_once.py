@@ -139,7 +139,7 @@ def test_what_another_process_has_told_since_does_not_stay(
     world.sync(0)
     monkeypatch.setattr("holdfast.replica.outbox.PUSH_TRANSACTIONS_MAX", 1)
     world.write("a", "b")
-    exchanger = world.replicas[1]._exchange()
+    exchanger = world.replicas[1]._syncing.exchanger()
     exchanger.exchange()
     assert told(world.wire.requests[-1]) == (1, True)
     monkeypatch.undo()

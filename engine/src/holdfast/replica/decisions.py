@@ -1,0 +1,63 @@
+"""What a person sees of the rows that wait for one, and what they decide; offline too.
+
+Knows: the inbox, and that a decision is local work like any other. Must not know: the network.
+
+Upholds I28 and, with the inbox, the local half of I4.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from holdfast.replica.inbox import Conflict, Inbox, Refused
+from holdfast.replica.local import LocalWork
+
+
+class Decisions:
+    """Looks at the inbox, and decides what is in it, in transactions of its own."""
+
+    def __init__(self, local: LocalWork, inbox: Inbox) -> None:
+        self._local = local
+        self._inbox = inbox
+
+    def row_status(self, table: str, key: str) -> str:
+        """How one row stands, "unknown" when no such row is known."""
+        with self._local.turn:
+            self._local.seal_long()
+            rows = self._local.query(
+                "SELECT state FROM holdfast_row_status WHERE tbl = ? AND key = ?", (table, key)
+            )
+        return str(rows[0][0]) if rows else "unknown"
+
+    def conflicts(self) -> list[Conflict]:
+        """Open conflicts, oldest first."""
+        with self._local.turn:
+            return self._inbox.conflicts()
+
+    def refused(self) -> list[Refused]:
+        """Refused and held transactions, in order."""
+        with self._local.turn:
+            return self._inbox.refused()
+
+    def resolve(self, conflict: str, *, keep: Literal["mine", "theirs"] | None, value: Any) -> None:
+        """Settle a conflict: keep a side, or set another value."""
+        with self._local.transaction():
+            self._inbox.settle(conflict, keep=keep, value=value, now_us=self._local.now_us())
+
+    def retry(self, item: str) -> list[int]:
+        """Make a refused transaction again, then those held with it; the new numbers."""
+        made: list[int] = []
+        with self._local.transaction():
+            number = self._inbox.waiting(item)
+            for again in (number, *self._inbox.dependants(number)):
+                self._inbox.write_again(again)
+                sealed = self._local.seal_within(replaces=again)
+                self._inbox.forget(again)
+                if sealed is not None:
+                    made.append(sealed)
+        return made
+
+    def discard(self, item: str) -> None:
+        """Give a refused or held transaction up."""
+        with self._local.transaction():
+            self._inbox.forget(self._inbox.waiting(item))
