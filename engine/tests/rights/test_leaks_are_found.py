@@ -13,7 +13,17 @@ from stores import Stores
 
 from holdfast.core.errors import Refuse
 from holdfast.protocol.messages import Gone
-from holdfast.server import access, conflicts, decide, journal, pull, push, service, verify
+from holdfast.server import (
+    access,
+    compare,
+    compose,
+    conflicts,
+    decide,
+    journal,
+    pull,
+    push,
+    verify,
+)
 
 pytestmark = pytest.mark.slow
 SEEDS = 8
@@ -29,7 +39,7 @@ def rows_whatever_their_scope(patch: pytest.MonkeyPatch) -> None:
     everything = type("Everything", (), {"__contains__": lambda *_: True})()
     honest = verify.answer_rows
     patch.setattr(
-        service,
+        compare,
         "answer_rows",
         lambda reads, schema, asked, _: honest(reads, schema, asked, everything),
     )
@@ -38,7 +48,7 @@ def rows_whatever_their_scope(patch: pytest.MonkeyPatch) -> None:
 def ranges_whatever_their_scope(patch: pytest.MonkeyPatch) -> None:
     honest = verify.answer_range
     patch.setattr(
-        service, "answer_range",
+        compare, "answer_range",
         lambda reads, schema, query, _: honest(reads, schema, query, {query.scope}),
     )  # fmt: skip
 
@@ -92,14 +102,14 @@ def outcomes_with_every_scope(patch: pytest.MonkeyPatch) -> None:
 
 def a_head_with_every_scope(patch: pytest.MonkeyPatch) -> None:
     """Their names, in a place where no client looks for them."""
-    honest = service.Service._head
+    honest = compose.Composer.head
 
     def head(self: Any, *given: Any, **options: Any) -> Any:
         made = honest(self, *given, **options)
         with contextlib.closing(self._store.read()) as snapshot:
             return msgspec.structs.replace(made, user=f"{made.user} {snapshot.scope_names()}")
 
-    patch.setattr(service.Service, "_head", head)
+    patch.setattr(compose.Composer, "head", head)
 
 
 def rows_that_moved_away_are_still_merged(patch: pytest.MonkeyPatch) -> None:

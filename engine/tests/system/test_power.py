@@ -18,14 +18,18 @@ from holdfast.core.rows import ServerRow
 from holdfast.replica import apply, members, seal, sync
 from holdfast.replica.database import transaction
 from holdfast.server import (
+    compare,
     decide,
+    direct_writes,
+    exchange,
+    exchange_commit,
     feed,
     ingest,
     merge_batch,
     pull,
     push,
-    service,
     sqlite_writer,
+    stored_rows,
 )
 from holdfast.server.feed import Touched
 from holdfast.server.sqlite_upkeep import SqliteUpkeep
@@ -82,7 +86,7 @@ def the_checkpoint_moves_before_its_rows(patch: Patch) -> None:
 
 @plant
 def a_repeated_request_is_done_again(patch: Patch) -> None:
-    real = service.push
+    real = push.push
 
     def again(
         writer: Any, engine: Any, sender: Any, transactions: Any, *, high: int, touched: Any
@@ -100,7 +104,7 @@ def a_repeated_request_is_done_again(patch: Patch) -> None:
         real_record(self, device, entries)
 
     real_record = sqlite_writer.SqliteWriter.record
-    patch.setattr(service, "push", again)
+    patch.setattr(exchange_commit, "push", again)
     patch.setattr(sqlite_writer.SqliteWriter, "record", record)
 
 
@@ -127,8 +131,8 @@ def a_scope_is_missed_on_delete(patch: Patch) -> None:
         ]
         return real(writer, items, random_bytes)
 
-    patch.setattr(push, "publish", publish)
-    patch.setattr(service, "publish", publish)
+    for module in (push, direct_writes, stored_rows):
+        patch.setattr(module, "publish", publish)
 
 
 @plant
@@ -188,11 +192,10 @@ def an_edit_lost_to_a_delete_is_not_on_record(patch: Patch) -> None:
 
 @plant
 def all_scopes_are_read(patch: Patch) -> None:
-    patch.setattr(
-        service.Service,
-        "_readable",
-        lambda _, snapshot, __: snapshot.scopes(snapshot.scope_names()),
-    )
+    for module in (exchange, compare):
+        patch.setattr(
+            module, "readable", lambda reads, _principal: reads.scopes(reads.scope_names())
+        )
 
 
 @plant
@@ -246,7 +249,8 @@ def retried_work_keeps_its_refused_twin(patch: Patch) -> None:
 
 @plant
 def a_device_below_the_floor_is_not_told(patch: Patch) -> None:
-    patch.setattr(service, "below_floor", lambda *_: frozenset())
+    for module in (exchange, compare):
+        patch.setattr(module, "below_floor", lambda *_: frozenset())
 
 
 @plant

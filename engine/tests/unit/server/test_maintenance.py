@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.core.errors import DatabaseError
 from holdfast.schema.model import Column, Schema
-from holdfast.server import service
+from holdfast.server import stored_rows
 from holdfast.server.maintenance import Job, Maintenance, Proceed
 from holdfast.server.observe import Event, JobRan
 from holdfast.testing import wait_until
@@ -142,14 +142,14 @@ def test_a_grown_schema_is_hashed_in_pages_and_goes_on_where_it_ended(
     )
     wider = Schema(name=server.schema.name, tables=(first, *rest))
     pages = iter(range(100))
-    rehash = service.rehash
+    rehash = stored_rows.rehash
 
     def breaks(*arguments: Any) -> Any:
         if next(pages) == 1:
             raise DatabaseError("the process ended here")
         return rehash(*arguments)
 
-    monkeypatch.setattr(service, "rehash", breaks)
+    monkeypatch.setattr(stored_rows, "rehash", breaks)
     with pytest.raises(DatabaseError):
         server.reopen(wider)
     server.store.close()

@@ -168,11 +168,11 @@ def test_a_device_that_was_away_for_longer_finds_what_is_gone(
         peer.update("product", "p0010", name="news")
         peer.sync()
         if cut:
-            verify = away._transport.verify  # type: ignore[union-attr]
-            away._transport.verify = _raises  # type: ignore[union-attr, method-assign]
+            verify = away.transport.verify  # type: ignore[union-attr]
+            away.transport.verify = _raises  # type: ignore[union-attr, method-assign]
             with pytest.raises(OSError, match="cut"):
                 away.sync()
-            away._transport.verify = verify  # type: ignore[union-attr, method-assign]
+            away.transport.verify = verify  # type: ignore[union-attr, method-assign]
         report = away.sync()
         assert report.verified and report.repaired_rows == 0
         assert report.reconciled_rows >= 6
