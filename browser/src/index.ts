@@ -28,15 +28,11 @@ export type { AppRow, AppValue, QueryResult } from "./replica/appValues.js";
 export { failureKind, stateAfter } from "./replica/failures.js";
 export { HOST, type Host } from "./replica/host.js";
 export type { Conflict, Refused, RefusedChange, Resolution } from "./replica/inbox.js";
+export type { Statement, Transaction } from "./replica/localWork.js";
 export type { ReplicaProgram } from "./replica/program.js";
-export {
-  Replica,
-  type ReplicaOptions,
-  type Statement,
-  type SyncReport,
-  type Transaction,
-} from "./replica/replica.js";
+export { Replica, type ReplicaOptions } from "./replica/replica.js";
 export type { Loading, Status } from "./replica/status.js";
+export type { SyncReport } from "./replica/syncing.js";
 export { HttpTransport, type Transport, type TransportOptions } from "./replica/transport.js";
 export type { VerifyReport } from "./replica/verify.js";
 export { openMemory, openOpfs, type Opened } from "./sqlite/open.js";

@@ -9,10 +9,9 @@
  * before; then what is left of the outbox is replayed on the rows that were touched.
  */
 
-import { BadValue, ConstraintFailed, FileRefused, Offline } from "../core/errors.js";
-import { byCodePoint, keyValues, type Row, rowKey } from "../core/keys.js";
+import { ConstraintFailed, FileRefused, Offline } from "../core/errors.js";
+import { byCodePoint, type Row } from "../core/keys.js";
 import type { Table } from "../core/schema.js";
-import { fromWire } from "../core/values.js";
 import type { Checkpoint, Gone, Head, Outcome, Own, Rows } from "../protocol/messages.generated.js";
 import { type Connection, whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
@@ -23,6 +22,7 @@ import { Overlay } from "./overlay.js";
 import type { Program } from "./program.js";
 import { Replay } from "./replay.js";
 import { seal } from "./seal.js";
+import { broken, checkKey, decodeRow } from "./wireRows.js";
 
 /** What an answer changed. `differing`: scopes whose digests do not agree afterwards. */
 export interface Applied {
@@ -34,10 +34,6 @@ export interface Applied {
   /** Scopes that the device may not read any more. */
   lost: number;
   differing: string[];
-}
-
-export function broken(what: string): Offline {
-  return new Offline(`the answer is not usable: ${what}`, "broken_answer");
 }
 
 const NOBODY: ReadonlySet<number> = new Set();
@@ -378,28 +374,5 @@ export class Applier implements TruthWriter {
     for (const table of this.#program.tables)
       this.#db.execute(this.#program.statements(table).delete_acked);
     this.#db.execute("DELETE FROM holdfast_tx WHERE state = 'acked'");
-  }
-}
-
-/** A row as it travels: its key, revision and storage values. Throws `Offline`. */
-export function decodeRow(table: Table, wire: readonly unknown[]): Truth {
-  const [rev, ...values] = wire;
-  if (values.length !== table.columns.length || !Number.isSafeInteger(rev))
-    throw broken(`a row of ${table.name} does not have its columns`);
-  try {
-    const row = table.columns.map((column, at) => fromWire(column.type, values[at], column.scale));
-    return { key: rowKey(table, row), rev: rev as number, row };
-  } catch (error) {
-    if (error instanceof BadValue) throw broken(`a row of ${table.name}: ${error.message}`);
-    throw error;
-  }
-}
-
-function checkKey(table: Table, key: string): void {
-  try {
-    keyValues(table, key);
-  } catch (error) {
-    if (error instanceof BadValue) throw broken(`a key of ${table.name} is not readable`);
-    throw error;
   }
 }

@@ -1,74 +1,41 @@
 /**
- * The client's side of exchanges: what is sent, what is believed, what is stored.
+ * The client's side of exchanges: what is sent, again and again until an answer can be stored.
  *
- * Knows: one replica and one transport. Must not know: when to sync (`core/session`).
+ * Knows: one replica and one transport. Must not know: when to sync (`core/session`), or how an answer is
+ * stored (`store`).
  * Upholds I6, I7 (the nonce is stored before it is sent and reused until it is answered), I10, I35.
  * Database work is synchronous and whole; `turn` gives it the connection while others wait.
  */
 
-import { bestOffset, type OffsetSample } from "../core/clock.js";
 import {
   AttentionNeeded,
-  DatabaseError,
   DatabaseFull,
   FileRefused,
   SignInNeeded,
-  SyncError,
   UpgradeNeeded,
 } from "../core/errors.js";
 import {
-  type Checkpoint,
   type ExchangeRequest,
-  type Head,
-  type Nonces,
-  type RangeAnswer,
   type RangeQuery,
   type RowQuery,
   VERSION as PROTOCOL,
   type VerifyRequest,
 } from "../protocol/messages.generated.js";
 import { whole } from "../sqlite/connection.js";
-import type { Keep, KeptBytes } from "../sqlite/keep.js";
+import type { Keep } from "../sqlite/keep.js";
 import type { Answer } from "./answer.js";
-import { type Applied, Applier } from "./apply.js";
-import { checkpointOf, differing, reportOf } from "./checkpoint.js";
+import { checkpointOf, reportOf } from "./checkpoint.js";
 import type { LocalDatabase } from "./database.js";
 import { clear } from "./files.js";
 import { type Host, randomHex } from "./host.js";
-import { attach, type AttachedFile, detach } from "./load.js";
-import { catchupLines, Load } from "./loading.js";
+import { Load } from "./loading.js";
 import { nextBatch } from "./outbox.js";
 import { seal } from "./seal.js";
-import { Told } from "./told.js";
 import type { Loading } from "./status.js";
+import { AnswerStore, type Exchanged, missed } from "./store.js";
+import { Told } from "./told.js";
 import type { Transport } from "./transport.js";
-import { breathe } from "./turns.js";
-
-const SAMPLES_MAX = 8;
-
-/** What one exchange did. `left`: transactions that are still to be sent or answered. */
-export interface Exchanged {
-  readonly sent: number;
-  readonly left: number;
-  readonly applied: Applied;
-  readonly ranges: readonly RangeAnswer[];
-  /** Scopes that may differ now though nothing is wrong: the server has forgotten removals, or they
-   * differed before. */
-  readonly expected: ReadonlySet<string>;
-}
-
-/** Whether scopes differ, and all of them were expected to. */
-export function reconciles({ applied, expected }: Exchanged): boolean {
-  return applied.differing.length > 0 && applied.differing.every((scope) => expected.has(scope));
-}
-
-/** Whether anything was decided or arrived. */
-export function progressed({ applied }: Exchanged): boolean {
-  return applied.applied + applied.refused + applied.held + applied.rows + applied.removed > 0;
-}
-
-/** Runs synchronous work on the database when it is its turn. */
-export type Turn = <T>(work: () => T | Promise<T>) => Promise<T>;
+import type { Turn } from "./turns.js";
 
 /** Makes exchanges for one replica, one at a time. */
 export class Exchanger {
@@ -76,11 +43,9 @@ export class Exchanger {
   readonly #transport: Transport;
   readonly #host: Host;
   readonly #turn: Turn;
-  #samples: OffsetSample[] = [];
+  readonly #store: AnswerStore;
   #last: Promise<unknown> = Promise.resolve();
   readonly #told = new Told();
-  /** The moment that was stored with the last answer; null when the two sides differed. */
-  #notedUs: number | null = null;
   readonly #keep: Keep;
   #stopped = new AbortController();
   /** Whether no files are kept, of this load, one before it, or another leader. */
@@ -98,6 +63,7 @@ export class Exchanger {
     this.#transport = transport;
     this.#host = host;
     this.#turn = turn;
+    this.#store = new AnswerStore(database, keep, host, turn);
   }
 
   /** One round trip: pending work up, outcomes and news down, all stored in one transaction.
@@ -150,8 +116,8 @@ export class Exchanger {
     if (files === null) {
       try {
         const sent = request.transactions?.length ?? 0;
-        const result = await this.#store(answer, request.nonce, sent, load);
-        this.#told.heard(request.report ?? undefined, this.#notedUs);
+        const result = await this.#store.store(answer, request.nonce, sent, load);
+        this.#told.heard(request.report ?? undefined, this.#store.notedUs);
         return result;
       } catch (error) {
         // Of a full disk nothing of the files stays: local work needs the space.
@@ -161,7 +127,7 @@ export class Exchanger {
         return null;
       }
     }
-    await this.#turn(() => this.#checkIdentity(answer.head, request.nonce));
+    await this.#turn(() => this.#store.checkIdentity(answer.head, request.nonce));
     for (const scope of missed(answer.head)) load.missed.add(scope);
     this.#tidy = false;
     await load.take(answer.head, files);
@@ -185,7 +151,7 @@ export class Exchanger {
       };
     });
     const answer = await this.#transport.verify(request);
-    return await this.#store(answer, null, 0, null);
+    return await this.#store.store(answer, null, 0, null);
   }
 
   /** Run this while no other exchange is under way. */
@@ -262,141 +228,6 @@ export class Exchanger {
       return { request, firstNew };
     });
   }
-
-  /** Store an answer, and the files it builds on, when it is our turn. */
-  async #store(
-    answer: Answer,
-    nonces: Nonces | null,
-    sent: number,
-    load: Load | null,
-  ): Promise<Exchanged> {
-    const catchups = (await load?.openCatchups()) ?? [];
-    const snapshots = load?.snapshots ?? [];
-    const { connection } = this.#database;
-    try {
-      return await this.#turn(async () => {
-        if (snapshots.length > 0) load?.importing(0);
-        const files = attach(connection, this.#keep, snapshots);
-        // Triggers of the app's may write any table of its own.
-        if (files.length > 0) connection.listenNoMore(this.#database.names());
-        try {
-          const result = await this.#database.syncSteps(
-            () => this.#steps(answer, nonces, sent, { load, files, catchups }),
-            async (rows) => {
-              load?.importing(rows);
-              await breathe();
-            },
-          );
-          // What was deleted is overwritten in the file; the log would keep it for a while.
-          if (result.applied.lost > 0) connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
-          return result;
-        } finally {
-          if (files.length > 0) connection.listen();
-          detach(connection, files);
-        }
-      });
-    } finally {
-      for (const file of catchups) file.close();
-    }
-  }
-
-  *#steps(
-    answer: Answer,
-    nonces: Nonces | null,
-    sent: number,
-    { load, files, catchups }: Loaded,
-  ): Generator<number, Exchanged, void> {
-    const { head, checkpoint } = answer;
-    const ranges: RangeAnswer[] = [];
-    this.#checkIdentity(head, nonces);
-    this.#checkNewer(checkpoint);
-    // With files the second request is no longer below the floor.
-    const expected = new Set([
-      ...differing(this.#database),
-      ...missed(head),
-      ...(load?.missed ?? []),
-    ]);
-    const applier = new Applier(this.#database, this.#host);
-    const lines = news(answer, ranges);
-    const filed = catchupLines(catchups);
-    const applied = yield* applier.apply(head, lines, checkpoint, files, filed);
-    this.#note(answer, applied.differing, expected, nonces);
-    const left = this.#database.count("holdfast_tx", "state IN ('pending', 'sent')");
-    return { sent, left, applied, ranges, expected };
-  }
-
-  #checkIdentity(head: Head, nonces: Nonces | null): void {
-    const [device = "", epoch = "", nonce = "", proposed = ""] = this.#database.texts(
-      "device",
-      "epoch",
-      "nonce",
-      "next_nonce",
-    );
-    if (epoch !== "" && head.epoch !== epoch)
-      throw new AttentionNeeded(
-        "the server's history is another one (restored from a backup?); nothing was changed and " +
-          "pending work is kept",
-        "epoch_mismatch",
-      );
-    if (device !== "" && head.device !== device)
-      throw new AttentionNeeded("the answer is for another device", "wrong_device");
-    if (nonces !== null && (nonce !== nonces.since || (proposed || nonce) !== nonces.to))
-      throw new DatabaseError("this exchange has been answered already", "sync_elsewhere");
-  }
-
-  /** Newer news than this answer has may have been applied: never go back (I15). */
-  #checkNewer(offered: Checkpoint): void {
-    for (const [scope, applied] of Object.entries(checkpointOf(this.#database))) {
-      const position = offered.scopes[scope];
-      if (position !== undefined && position.version < applied.version)
-        throw new SyncError("a newer answer has been applied already", "sync_elsewhere");
-    }
-  }
-
-  #note(
-    answer: Answer,
-    differing: readonly string[],
-    expected: ReadonlySet<string>,
-    nonces: Nonces | null,
-  ): void {
-    const { head, sentUs, receivedUs } = answer;
-    const nowUs = this.#host.nowUs();
-    this.#samples = [...this.#samples, { sentUs, receivedUs, serverUs: head.time }].slice(
-      -SAMPLES_MAX,
-    );
-    const best = bestOffset(this.#samples, nowUs);
-    const database = this.#database;
-    if (best !== null)
-      database.writeState({
-        offset_us: BigInt(best.offsetUs),
-        offset_error_us: BigInt(best.errorUs),
-      });
-    if (nonces !== null && nonces.to !== nonces.since)
-      database.writeState({ nonce: nonces.to, next_nonce: "" });
-    database.writeState({ device: head.device, user: head.user, epoch: head.epoch });
-    if (!differing.every((scope) => expected.has(scope)))
-      database.connection.execute("UPDATE holdfast_state SET mismatches = mismatches + 1");
-    this.#notedUs = differing.length === 0 ? nowUs + (best?.offsetUs ?? 0) : null;
-    if (this.#notedUs !== null) database.writeState({ verified_us: BigInt(this.#notedUs) });
-  }
-}
-
-/** The lines of news; answers about ranges are put aside. */
-function* news(answer: Answer, ranges: RangeAnswer[]) {
-  for (const line of answer.lines())
-    if (line.type === "range") ranges.push(line);
-    else yield line;
-}
-
-interface Loaded {
-  readonly load: Load | null;
-  readonly files: readonly AttachedFile[];
-  readonly catchups: readonly KeptBytes[];
-}
-
-/** Scopes of which the server has forgotten removals that this device has not seen. */
-function missed(head: Head): string[] {
-  return Object.entries(head.scopes).flatMap(([scope, grant]) => (grant.reconcile ? [scope] : []));
 }
 
 /** Whether it is certain that the server has taken nothing of the request. */

@@ -5,31 +5,27 @@
  * Local reads and writes never wait for the network. A write is acknowledged when it is committed.
  */
 
-import { HoldfastError, SyncError, UsageError } from "../core/errors.js";
+import { HoldfastError, UsageError } from "../core/errors.js";
 import { uuid7 } from "../core/ids.js";
-import { TELL_AFTER_MS, TELL_PAUSE_MS_MAX, TRANSACTION_IDLE_MS } from "../core/limits.js";
+import { TRANSACTION_IDLE_MS } from "../core/limits.js";
 import { SESSION_CONFIG, type SessionConfig } from "../core/sessionEvents.js";
 import type { Opened } from "../sqlite/open.js";
-import {
-  type AppRow,
-  appRows,
-  type QueryResult,
-  resultFromJson,
-  resultToJson,
-  toStorage,
-} from "./appValues.js";
+import type { AppRow, QueryResult } from "./appValues.js";
 import { LocalDatabase } from "./database.js";
-import { type Exchanged, Exchanger, progressed, reconciles, type Turn } from "./exchange.js";
+import { Exchanger } from "./exchange.js";
 import { failureKind, stateAfter } from "./failures.js";
 import { HOST, type Host } from "./host.js";
 import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox.js";
-import { aside, type Listener, LiveQueries } from "./liveQueries.js";
+import { type Listener, LiveQueries } from "./liveQueries.js";
+import { LocalWork, type Statement, type Transaction } from "./localWork.js";
 import type { ReplicaProgram } from "./program.js";
 import { Runner } from "./runner.js";
-import { mark, seal, sealLong } from "./seal.js";
-import { hasWork, type Known, type Loading, readStatus, type Status, UNKNOWN } from "./status.js";
+import { seal, sealLong } from "./seal.js";
+import { hasWork, type Status, UNKNOWN } from "./status.js";
+import { type SyncReport, syncToEnd } from "./syncing.js";
+import { Telling } from "./telling.js";
 import type { Transport } from "./transport.js";
-import { Turns } from "./turns.js";
+import { type Turn, Turns } from "./turns.js";
 import { Verifier, type VerifyReport } from "./verify.js";
 
 export interface ReplicaOptions {
@@ -44,36 +40,8 @@ export interface ReplicaOptions {
   readonly transactionIdleMs?: number;
 }
 
-export interface Statement {
-  readonly sql: string;
-  readonly params?: AppRow;
-}
-
-/** An open local transaction: one unit of sync. */
-export interface Transaction {
-  execute(sql: string, params?: AppRow): Promise<QueryResult>;
-}
-
-/** What a sync did. `verified`: client and server compared equal at the end. */
-export interface SyncReport {
-  readonly sent: number;
-  readonly applied: number;
-  readonly refused: number;
-  readonly held: number;
-  readonly receivedRows: number;
-  readonly removedRows: number;
-  readonly repairedRows: number;
-  /** Rows that were compared because the device had been away for longer than the server remembers
-   * removals. */
-  readonly reconciledRows: number;
-  readonly exchanges: number;
-  readonly verified: boolean;
-}
-
 /** What is remembered beside the data when a person wants to stay offline. */
 const PAUSED = "paused";
-const REQUESTS_KEPT_US = 3_600_000_000;
-const REQUESTS_FORGOTTEN_EVERY_US = 300_000_000;
 
 export class Replica {
   readonly #options: ReplicaOptions;
@@ -82,19 +50,11 @@ export class Replica {
   readonly #turns = new Turns();
   readonly #inbox: Inbox;
   readonly #live: LiveQueries;
+  readonly #local: LocalWork;
+  readonly #telling: Telling;
   readonly #exchanger: Exchanger | null;
   readonly #verifier: Verifier | null;
-  readonly #watchers = new Set<(status: Status) => void>();
   #runner: Runner | null = null;
-  #known: Known = UNKNOWN;
-  #persisted: boolean | null = null;
-  #isChanged = false;
-  #isTelling = false;
-  #tellPauseMs = 0;
-  #forgotAtUs = 0;
-  #loading: Loading | null = null;
-  /** The status as it was when an import began: until it ends, nobody can change what it counts. */
-  #before: Status | null = null;
   #closed = false;
 
   /** Open a replica, or make one. Throws `ReplicaError`, `SchemaError` or `DatabaseError`; opening
@@ -107,11 +67,28 @@ export class Replica {
     this.#live = new LiveQueries(options.opened.connection);
     const { transport } = options;
     const turn: Turn = (work) => this.#take(work);
+    this.#local = new LocalWork({
+      database: this.#database,
+      host: this.#host,
+      turn,
+      idleMs: options.transactionIdleMs ?? TRANSACTION_IDLE_MS,
+      onCommitted: () => {
+        if (!this.#closed) this.#runner?.send({ type: "local_write" });
+        this.#telling.changed();
+      },
+    });
+    this.#telling = new Telling({
+      database: this.#database,
+      live: this.#live,
+      host: this.#host,
+      server: options.server ?? "",
+      turn: (work) => this.#turns.take(work),
+    });
     this.#exchanger =
       transport && new Exchanger(this.#database, options.opened.keep, transport, this.#host, turn);
     if (this.#exchanger !== null) {
-      this.#exchanger.onSent = () => this.#committed(false);
-      this.#exchanger.onLoading = (loading) => this.#load(loading);
+      this.#exchanger.onSent = () => this.#telling.changed();
+      this.#exchanger.onLoading = (loading) => this.#telling.load(loading);
     }
     this.#verifier =
       this.#exchanger && new Verifier(this.#database, this.#exchanger, this.#host, turn);
@@ -125,17 +102,13 @@ export class Replica {
 
   /** Read from the local database. Throws `UsageError` (`not_a_query`) for a statement that writes. */
   query(sql: string, params: AppRow = []): Promise<QueryResult> {
-    return this.#take(() => {
-      this.#mustRead(sql);
-      const { names, rows } = this.#database.connection.columns(sql, params.map(toStorage));
-      return { columns: names, rows: appRows(rows) };
-    });
+    return this.#local.query(sql, params);
   }
 
   /** A query whose rows are told now and whenever they change; the answer ends it. */
   subscribe(sql: string, params: AppRow, listener: Listener): Promise<() => void> {
     return this.#take(() => {
-      this.#mustRead(sql);
+      this.#local.mustRead(sql);
       return this.#live.add(sql, params, listener);
     });
   }
@@ -145,42 +118,17 @@ export class Replica {
    * of the request; with an id that was carried out before, nothing is done and that answer given.
    */
   write(statements: readonly Statement[], once?: string): Promise<QueryResult[]> {
-    return this.#commit(() => statements.map((one) => this.#execute(one.sql, one.params)), once);
+    const all = (): QueryResult[] =>
+      statements.map(({ sql, params }) => this.#local.execute(sql, params));
+    return this.#local.commit(all, once);
   }
 
   /**
    * A local transaction that may ask and decide in between. All other work waits for it, so it must
    * not wait for other work of this replica; if it does nothing for ten seconds it is undone.
    */
-  async transaction<T>(work: (tx: Transaction) => T | Promise<T>, once?: string): Promise<T> {
-    return await this.#take(async () => {
-      const { connection } = this.#database;
-      const idle = new Idle(this.#options.transactionIdleMs ?? TRANSACTION_IDLE_MS);
-      connection.execute("BEGIN IMMEDIATE");
-      let open = true;
-      const tx: Transaction = {
-        // Asynchronous although it is not: in a tab the same call is.
-        execute: (sql, params = []) => {
-          idle.touch();
-          if (!open) throw new UsageError("the transaction has ended", "transaction_ended");
-          return Promise.resolve(this.#execute(sql, params));
-        },
-      };
-      try {
-        const result = await Promise.race([Promise.resolve().then(() => work(tx)), idle.over]);
-        if (once !== undefined) this.#note(once, []);
-        mark(this.#database, this.#host);
-        connection.execute("COMMIT");
-        this.#committed(true);
-        return result;
-      } catch (error) {
-        connection.rollback();
-        throw error;
-      } finally {
-        open = false;
-        idle.end();
-      }
-    });
+  transaction<T>(work: (tx: Transaction) => T | Promise<T>, once?: string): Promise<T> {
+    return this.#local.transaction(work, once);
   }
 
   /** Make what was written ready to be sent, as the next exchange does first: for an idle moment. */
@@ -192,7 +140,7 @@ export class Replica {
 
   /** Whether a request with this id has been carried out. */
   wasDone(once: string): Promise<boolean> {
-    return this.#take(() => this.#answered(once) !== null);
+    return this.#local.wasDone(once);
   }
 
   /** The corrected time: the device's clock and its measured offset, µs since 1970. */
@@ -215,14 +163,13 @@ export class Replica {
 
   /** The truth of this moment, without the network. */
   status(): Promise<Status> {
-    return this.#take(() => this.#status());
+    return this.#take(() => this.#telling.status());
   }
 
   /** Told now and whenever something of it changes; the answer ends it. */
   async watchStatus(watcher: (status: Status) => void): Promise<() => void> {
     watcher(await this.status());
-    this.#watchers.add(watcher);
-    return () => void this.#watchers.delete(watcher);
+    return this.#telling.watch(watcher);
   }
 
   /** `synced`, `pending`, `sent`, `held`, `refused` or `conflict`; `unknown` for no such row. */
@@ -247,7 +194,7 @@ export class Replica {
 
   /** Settle a conflict, offline too. Throws `UsageError` or `BadValue`. */
   async resolve(conflict: string, by: Resolution, once?: string): Promise<void> {
-    await this.#commit(() => {
+    await this.#local.commit(() => {
       this.#inbox.settle(conflict, by, this.#nowUs());
       return [];
     }, once);
@@ -256,7 +203,7 @@ export class Replica {
   /** Make a refused transaction again on the rows as they are now, and after it those that were held
    * with it; returns the new numbers. Throws `UsageError` or `ConstraintFailed`: nothing is changed. */
   async retry(item: string, once?: string): Promise<number[]> {
-    const [result] = await this.#commit(() => {
+    const [result] = await this.#local.commit(() => {
       const number = this.#inbox.waiting(item);
       const made: number[] = [];
       for (const again of [number, ...this.#inbox.dependants(number)]) {
@@ -272,7 +219,7 @@ export class Replica {
 
   /** Give a refused or held transaction up. Throws `UsageError` (`no_refused`). */
   async discard(item: string, once?: string): Promise<void> {
-    await this.#commit(() => {
+    await this.#local.commit(() => {
       this.#inbox.forget(this.#inbox.waiting(item));
       return [];
     }, once);
@@ -285,13 +232,13 @@ export class Replica {
   async sync(): Promise<SyncReport> {
     const { exchanger, verifier } = this.#network();
     try {
-      const report = await this.#sync(exchanger, verifier);
-      if (this.#runner === null) this.#say({ ...UNKNOWN, state: "online" });
+      const report = await syncToEnd(exchanger, verifier, () => this.#telling.changed());
+      if (this.#runner === null) this.#telling.say({ ...UNKNOWN, state: "online" });
       this.#runner?.send({ type: "synced" });
       return report;
     } catch (error) {
       if (this.#runner === null && error instanceof HoldfastError)
-        this.#say({
+        this.#telling.say({
           ...UNKNOWN,
           state: stateAfter(error),
           errorKind: failureKind(error),
@@ -302,35 +249,10 @@ export class Replica {
     }
   }
 
-  async #sync(exchanger: Exchanger, verifier: Verifier): Promise<SyncReport> {
-    const total = { sent: 0, applied: 0, refused: 0, held: 0, receivedRows: 0, removedRows: 0 };
-    let exchanges = 0;
-    let done: Exchanged;
-    do {
-      done = await exchanger.exchange();
-      this.#committed(false);
-      exchanges += 1;
-      total.sent += done.sent;
-      total.applied += done.applied.applied;
-      total.refused += done.applied.refused;
-      total.held += done.applied.held;
-      total.receivedRows += done.applied.rows;
-      total.removedRows += done.applied.removed;
-      if (done.left > 0 && !progressed(done))
-        throw new SyncError("the server does not decide what it was sent", "no_progress");
-    } while (done.left > 0);
-    const report = { ...total, repairedRows: 0, reconciledRows: 0, exchanges, verified: true };
-    if (done.applied.differing.length === 0) return report;
-    const fixed = await verifier.verify(false);
-    this.#committed(false);
-    const counted = reconciles(done) ? "reconciledRows" : "repairedRows";
-    return { ...report, [counted]: fixed.repaired, verified: fixed.ok };
-  }
-
   /** Check the stored rows, compare with the server, repair what differs. */
   async verify(deep = true): Promise<VerifyReport> {
     const report = await this.#network().verifier.verify(deep);
-    this.#committed(false);
+    this.#telling.changed();
     return report;
   }
 
@@ -344,8 +266,8 @@ export class Replica {
       transport: this.#options.transport,
       host: this.#host,
       config: this.#options.session ?? SESSION_CONFIG,
-      onStatus: (known) => this.#say(known),
-      onStored: () => this.#committed(false),
+      onStatus: (known) => this.#telling.say(known),
+      onStored: () => this.#telling.changed(),
     });
     const [paused, work] = await this.#take(() => [
       this.#database.recall(PAUSED) === "yes",
@@ -371,7 +293,7 @@ export class Replica {
    * ends, and later goes on where it was; only an import, which asks for nothing more, is finished. */
   async pause(): Promise<void> {
     this.#runner?.send({ type: "pause" });
-    if (this.#loading?.stage !== "importing") this.#exchanger?.interrupt();
+    if (!this.#telling.isImporting) this.#exchanger?.interrupt();
     await this.#take(() => this.#database.remember(PAUSED, "yes"));
   }
 
@@ -387,8 +309,7 @@ export class Replica {
 
   /** Whether the browser keeps the data for good: asked by a page, as a worker cannot. */
   setPersisted(persisted: boolean): void {
-    this.#persisted = persisted;
-    this.#tell();
+    this.#telling.persisted(persisted);
   }
 
   /** The whole replica as a SQLite file. */
@@ -406,7 +327,7 @@ export class Replica {
     await this.#exchanger?.alone(() => Promise.resolve());
     await this.#turns.take(() => {
       this.#closed = true;
-      this.#watchers.clear();
+      this.#telling.end();
       this.#options.opened.close();
     });
   }
@@ -420,61 +341,6 @@ export class Replica {
     });
   }
 
-  #commit(work: () => QueryResult[], once: string | undefined): Promise<QueryResult[]> {
-    return this.#take(() => {
-      const done = once === undefined ? null : this.#answered(once);
-      if (done !== null) return done;
-      const result = this.#database.connection.transaction(() => {
-        const answer = work();
-        if (once !== undefined) this.#note(once, answer);
-        mark(this.#database, this.#host);
-        return answer;
-      });
-      this.#committed(true);
-      return result;
-    });
-  }
-
-  #execute(sql: string, params: AppRow = []): QueryResult {
-    // A COMMIT of the app's would end the transaction before it is tracked.
-    if (
-      /^\s*(?:begin|commit|end|rollback|savepoint|release|pragma|attach|detach|vacuum)\b/i.test(sql)
-    )
-      throw new UsageError("transactions and settings are the replica's", "not_allowed");
-    const { names, rows } = this.#database.connection.columns(sql, params.map(toStorage));
-    return { columns: names, rows: appRows(rows) };
-  }
-
-  #mustRead(sql: string): void {
-    if (!this.#database.connection.inspect(sql).readOnly)
-      throw new UsageError("a query only reads; write in a transaction", "not_a_query");
-  }
-
-  #answered(once: string): QueryResult[] | null {
-    const [row] = this.#database.connection.execute(
-      "SELECT answer FROM holdfast_request WHERE id = ?",
-      [once],
-    );
-    return row === undefined ? null : resultFromJson(String(row[0]));
-  }
-
-  #note(once: string, answer: readonly QueryResult[]): void {
-    const nowUs = this.#host.nowUs();
-    const { connection } = this.#database;
-    // Now and then: it reads them all.
-    if (Math.abs(nowUs - this.#forgotAtUs) > REQUESTS_FORGOTTEN_EVERY_US) {
-      this.#forgotAtUs = nowUs;
-      connection.execute("DELETE FROM holdfast_request WHERE at < ?", [
-        BigInt(nowUs - REQUESTS_KEPT_US),
-      ]);
-    }
-    connection.execute("INSERT INTO holdfast_request (id, at, answer) VALUES (?, ?, ?)", [
-      once,
-      BigInt(nowUs),
-      resultToJson(answer),
-    ]);
-  }
-
   #nowUs(): number {
     const [offset] = this.#database.state("offset_us");
     return this.#host.nowUs() + (typeof offset === "bigint" ? Number(offset) : 0);
@@ -484,104 +350,5 @@ export class Replica {
     if (this.#exchanger === null || this.#verifier === null)
       throw new UsageError("this replica has no server: open it with one", "no_server");
     return { exchanger: this.#exchanger, verifier: this.#verifier };
-  }
-
-  #committed(local: boolean): void {
-    if (this.#closed) return;
-    if (local) this.#runner?.send({ type: "local_write" });
-    this.#isChanged = true;
-    this.#tell();
-  }
-
-  #say(known: Known): void {
-    this.#known = known;
-    this.#tell();
-  }
-
-  #load(loading: Loading | null): void {
-    this.#loading = loading;
-    if (loading?.stage !== "importing") {
-      this.#before = null;
-      this.#tell();
-      return;
-    }
-    // The import has the turn: the status is read before it begins, and told again as it goes on.
-    this.#before ??= this.#status();
-    const status = { ...this.#before, ...this.#shown(), loading };
-    for (const watcher of [...this.#watchers]) aside(() => watcher(status));
-  }
-
-  /**
-   * Tell live queries and watchers, soon and once for all that happens until then: whoever wrote has
-   * its answer first, a burst of writes does not wait for every query after each of them, and telling
-   * takes half of the time at most. In a turn of its own: what is told must not be in the middle of
-   * somebody's transaction.
-   */
-  #tell(): void {
-    if (this.#isTelling) return;
-    this.#isTelling = true;
-    const pauseMs = Math.max(TELL_AFTER_MS, this.#tellPauseMs);
-    setTimeout(() => void this.#turns.take(() => this.#tellNow()), pauseMs);
-  }
-
-  #tellNow(): void {
-    this.#isTelling = false;
-    if (this.#closed) return;
-    const beginMs = this.#host.monotonicMs();
-    if (this.#isChanged) this.#live.committed();
-    this.#isChanged = false;
-    if (this.#watchers.size > 0) {
-      const status = this.#status();
-      for (const watcher of [...this.#watchers]) aside(() => watcher(status));
-    }
-    this.#tellPauseMs = Math.min(this.#host.monotonicMs() - beginMs, TELL_PAUSE_MS_MAX);
-  }
-
-  #status(): Status {
-    sealLong(this.#database, this.#host);
-    return readStatus(this.#database, this.#shown(), {
-      server: this.#options.server ?? "",
-      persisted: this.#persisted,
-      loading: this.#loading,
-    });
-  }
-
-  /** What is known of the connection, as a person is to see it: who loads syncs, and who has paused has
-   * paused. That a load ended for the pause is no error. */
-  #shown(): Known {
-    const { state, errorCode } = this.#known;
-    if (state === "paused")
-      return errorCode === "interrupted"
-        ? { ...this.#known, errorCode: null, errorMessage: null }
-        : this.#known;
-    return this.#loading === null ? this.#known : { ...this.#known, state: "syncing" };
-  }
-}
-
-/** Fails when nothing has happened for a while. */
-class Idle {
-  readonly #limitMs: number;
-  readonly over: Promise<never>;
-  #fail: (error: Error) => void = () => undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(limitMs: number) {
-    this.#limitMs = limitMs;
-    this.over = new Promise<never>((_, reject) => (this.#fail = reject));
-    this.over.catch(() => undefined);
-    this.touch();
-  }
-
-  touch(): void {
-    clearTimeout(this.#timer);
-    const error = new UsageError(
-      "the transaction was left open and has been undone",
-      "transaction_idle",
-    );
-    this.#timer = setTimeout(() => this.#fail(error), this.#limitMs);
-  }
-
-  end(): void {
-    clearTimeout(this.#timer);
   }
 }

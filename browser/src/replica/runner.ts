@@ -9,10 +9,11 @@ import { knownKind } from "../core/connectivity.js";
 import { HoldfastError, messageOf, SyncError } from "../core/errors.js";
 import { newSession, type SessionState, status as statusOf, step } from "../core/session.js";
 import type { Event, Failed, SessionConfig, SessionStatus } from "../core/sessionEvents.js";
-import { type Exchanger, progressed } from "./exchange.js";
+import type { Exchanger } from "./exchange.js";
 import { failureKind } from "./failures.js";
 import type { Host } from "./host.js";
 import type { Known } from "./status.js";
+import { progressed } from "./store.js";
 import type { Transport } from "./transport.js";
 import type { Verifier } from "./verify.js";
 

@@ -4,6 +4,9 @@
  * Knows: order. Must not know: what is done in a turn.
  */
 
+/** Runs work on the database when it is its turn. */
+export type Turn = <T>(work: () => T | Promise<T>) => Promise<T>;
+
 export class Turns {
   #last: Promise<unknown> = Promise.resolve();
 

@@ -16,11 +16,13 @@ import { same, toHex, type Value } from "../core/values.js";
 import type { RangeAnswer, RangeQuery, RowQuery } from "../protocol/messages.generated.js";
 import { type Connection, whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
-import type { Exchanged, Exchanger, Turn } from "./exchange.js";
+import type { Exchanger } from "./exchange.js";
 import type { Host } from "./host.js";
 import { Overlay } from "./overlay.js";
 import { Replay, shown } from "./replay.js";
 import { openKeys, seal } from "./seal.js";
+import type { Exchanged } from "./store.js";
+import type { Turn } from "./turns.js";
 
 /** A scope after verification: both sides' count of rows and digest (32 hex digits). */
 export interface ScopeCheck {

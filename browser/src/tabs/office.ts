@@ -9,7 +9,8 @@
 import { HoldfastError, ReplicaError, UsageError } from "../core/errors.js";
 import type { AppRow, QueryResult } from "../replica/appValues.js";
 import type { Resolution } from "../replica/inbox.js";
-import type { Replica, Statement, Transaction } from "../replica/replica.js";
+import type { Statement, Transaction } from "../replica/localWork.js";
+import type { Replica } from "../replica/replica.js";
 import { errorData, type Reply, type Request } from "./messages.js";
 
 interface OpenTransaction {

@@ -14,9 +14,10 @@ import type { AppRow, QueryResult } from "../replica/appValues.js";
 import { sameResult } from "../replica/appValues.js";
 import { HOST, randomHex } from "../replica/host.js";
 import type { Conflict, Refused, Resolution } from "../replica/inbox.js";
+import type { Statement, Transaction } from "../replica/localWork.js";
 import type { ReplicaProgram } from "../replica/program.js";
-import type { Statement, SyncReport, Transaction } from "../replica/replica.js";
 import type { Status } from "../replica/status.js";
+import type { SyncReport } from "../replica/syncing.js";
 import type { VerifyReport } from "../replica/verify.js";
 import {
   channels,
