@@ -7,6 +7,8 @@ is still there. I31, I35: nothing is left in the folder of files, and two proces
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import threading
 import time
@@ -17,7 +19,7 @@ import pytest
 
 from holdfast import Replica
 from holdfast.core.errors import DatabaseFull, Offline
-from holdfast.core.limits import SNAPSHOT_ROWS_MIN
+from holdfast.core.limits import READ_TIMEOUT_MS, SNAPSHOT_ROWS_MIN
 from holdfast.testing import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -206,14 +208,17 @@ def test_its_progress_can_be_seen(world: Any) -> None:
 
 
 def test_background_sync_is_stopped_while_the_server_builds(world: Any) -> None:
-    """Waiting for a file keeps nobody from closing the replica."""
+    """Waiting for a file keeps nobody from closing the replica, nor does a server that hangs."""
     fill(world, 10 * ROWS)
     a = world.device("a", "token-a", met=False)
     with Replica.open(a.file) as replica:
         replica.start()
-        wait_until(lambda: replica.status.loading is not None, 30, "the load to begin")
+        wait_until(lambda: replica.status.loading is not None, 120, "the load to begin")
+        os.kill(world.server.pid, signal.SIGSTOP)
         begun = time.monotonic()
-    assert time.monotonic() - begun < 20
+    closed = time.monotonic()
+    os.kill(world.server.pid, signal.SIGCONT)
+    assert (closed - begun) * 1000 < READ_TIMEOUT_MS, "it waited for the server"
     a.sync()
     world.check_equal(a)
 

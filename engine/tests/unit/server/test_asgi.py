@@ -168,6 +168,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     assert ready.wait(30)
     with httpx2.Client(base_url=urls[0], trust_env=False, timeout=30) as client:
         yield Running(urls[0], service, hub, tokens, client)
+        tokens.write_text(TOKENS)
         opened = client.build_request(
             "GET", "/v1/events", headers={"authorization": "Bearer token-a"}
         )
@@ -190,7 +191,7 @@ def server(running: Running) -> Running:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < ends, "it did not come to pass"
         time.sleep(0.005)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -387,10 +386,8 @@ def test_the_database_restarts_under_the_server() -> None:
         cluster.stop()
         cluster.start()
         one.update("product", "p", name="after")
-        began = time.monotonic()
         server.reader.close()
         server.reader = psycopg.connect(url, autocommit=True)
         assert [o.outcome for o in one.sync()] == ["applied"]
-        assert time.monotonic() - began < 30
         server.check()
         server.close()

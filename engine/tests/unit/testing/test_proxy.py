@@ -314,10 +314,8 @@ def test_event_streams_pass_as_they_come_and_end_with_the_client(
     else:
         proxy.set_probability(1)
     with client.stream("GET", "/events", headers={"accept": accept}) as response:
-        started = time.monotonic()
         lines = [line for line, _ in zip(response.iter_lines(), range(9), strict=False) if line]
         assert lines == ["data: 0", "data: 1", "data: 2", "data: 3", "data: 4"]
-        assert time.monotonic() - started < 5
     wait_until(lambda: server.streams_open == 0, 5, "the server to see the client leave")
     wait_until(lambda: proxy.open_connections == 0, 5, "the proxy to see the client leave")
     assert sum(proxy.faults.values()) == 0
