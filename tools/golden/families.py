@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from golden import Family
 from golden.clocks import BACKOFF, CLOCK
+from golden.failures import FAILURES
 from golden.files import FILES
 from golden.hashes import DIGESTS, ENCODING, KEYS
 from golden.replicas import REPLICA
@@ -13,7 +14,7 @@ from golden.values import VALUES
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        *(VALUES, ENCODING, KEYS, DIGESTS, CLOCK, BACKOFF, CONNECTIVITY, SESSION),
+        *(VALUES, ENCODING, KEYS, DIGESTS, CLOCK, BACKOFF, CONNECTIVITY, FAILURES, SESSION),
         *(REPLICA, FILES),
     )
 }

@@ -7,11 +7,8 @@
  */
 
 import { parseRetryAfter } from "../core/backoff.js";
-import { type FailureKind, signalOf, type State, transition } from "../core/connectivity.js";
 import {
   AttentionNeeded,
-  DatabaseError,
-  HoldfastError,
   Offline,
   ServerTrouble,
   SignInNeeded,
@@ -92,44 +89,4 @@ function ourError(answer: Refusal): ErrorAnswer | null {
   } catch {
     return null;
   }
-}
-
-const KIND_BY_CODE: Readonly<Record<string, FailureKind>> = {
-  unreachable: "network",
-  broken_answer: "network",
-  timeout: "timeout",
-  not_our_server: "not_our_server",
-  protocol_version: "protocol_upgrade",
-  schema_mismatch: "schema_mismatch",
-  nonce_mismatch: "nonce_mismatch",
-  epoch_mismatch: "epoch_mismatch",
-  server_behind: "seal_mismatch",
-  seal_invalid: "seal_mismatch",
-  sync_elsewhere: "local",
-};
-
-/** A server with these does well, and has too much to do. */
-const BUSY_CODES = new Set(["busy", "too_many_streams", "too_many_tries"]);
-const TOO_MANY_REQUESTS = 429;
-
-/** What kind of failure an error is, for the session. */
-export function failureKind(error: unknown): FailureKind {
-  if (!(error instanceof HoldfastError)) return "unknown";
-  // What a server in trouble calls it is its own affair: its database is not this device's.
-  if (error instanceof ServerTrouble) {
-    const isBusy = BUSY_CODES.has(error.code) || error.detail["status"] === TOO_MANY_REQUESTS;
-    return isBusy ? "too_many_requests" : "server_error";
-  }
-  const known = Object.hasOwn(KIND_BY_CODE, error.code) ? KIND_BY_CODE[error.code] : undefined;
-  if (known !== undefined) return known;
-  if (error instanceof Offline) return "network";
-  if (error instanceof SignInNeeded) return "unauthenticated";
-  if (error instanceof UpgradeNeeded) return "protocol_upgrade";
-  if (error instanceof AttentionNeeded) return "nonce_mismatch";
-  return error instanceof DatabaseError ? "local" : "unknown";
-}
-
-/** Where an exchange that failed so leaves a replica. */
-export function stateAfter(error: unknown): State {
-  return transition("syncing", signalOf(failureKind(error)));
 }

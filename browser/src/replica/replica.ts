@@ -6,6 +6,7 @@
  */
 
 import { HoldfastError, UsageError } from "../core/errors.js";
+import { failureKind, stateAfter } from "../core/failureKinds.js";
 import { uuid7 } from "../core/ids.js";
 import { TRANSACTION_IDLE_MS } from "../core/limits.js";
 import { SESSION_CONFIG, type SessionConfig } from "../core/sessionEvents.js";
@@ -13,7 +14,6 @@ import type { Opened } from "../sqlite/open.js";
 import type { AppRow, QueryResult } from "./appValues.js";
 import { LocalDatabase } from "./database.js";
 import { Exchanger } from "./exchange.js";
-import { failureKind, stateAfter } from "./failures.js";
 import { HOST, type Host } from "./host.js";
 import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox.js";
 import { type Listener, LiveQueries } from "./liveQueries.js";

@@ -6,11 +6,11 @@
  */
 
 import { knownKind } from "../core/connectivity.js";
+import { failureKind } from "../core/failureKinds.js";
 import { HoldfastError, messageOf, SyncError } from "../core/errors.js";
 import { newSession, type SessionState, status as statusOf, step } from "../core/session.js";
 import type { Event, Failed, SessionConfig, SessionStatus } from "../core/sessionEvents.js";
 import type { Exchanger } from "./exchange.js";
-import { failureKind } from "./failures.js";
 import type { Host } from "./host.js";
 import type { Known } from "./status.js";
 import { progressed } from "./store.js";

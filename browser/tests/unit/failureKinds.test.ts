@@ -11,7 +11,7 @@ import {
   SignInNeeded,
   UpgradeNeeded,
 } from "../../src/core/errors.js";
-import { failureKind, stateAfter } from "../../src/replica/failures.js";
+import { failureKind, stateAfter } from "../../src/core/failureKinds.js";
 
 const trouble = (code: string, status: number): ServerTrouble =>
   new ServerTrouble("", code, null, { status });

@@ -20,7 +20,9 @@ import {
   type State,
 } from "../../src/core/connectivity.js";
 import { Digest, rowHash } from "../../src/core/digest.js";
+import * as errors from "../../src/core/errors.js";
 import { BadValue } from "../../src/core/errors.js";
+import { failureKind, stateAfter } from "../../src/core/failureKinds.js";
 import { transactionId, uuid7 } from "../../src/core/ids.js";
 import { keyValues, rowKey, rowScopes } from "../../src/core/keys.js";
 import { tableOf } from "../../src/core/schema.js";
@@ -181,6 +183,39 @@ function connectivity(given: Given): unknown {
   return transition(given.state as State, given.signal as Signal);
 }
 
+function failures(given: Given): unknown {
+  const error = failed(given.error as string, given.code as string, given.status as number | null);
+  return [failureKind(error), stateAfter(error)];
+}
+
+/** An error by its name, under a code; "": the one it has by itself. */
+function failed(name: string, code: string, status: number | null): unknown {
+  const under = code === "" ? undefined : code;
+  const detail = { ...((status ?? null) !== null && { status }) };
+  switch (name) {
+    case "HoldfastError":
+    case "DatabaseError":
+    case "ReplicaError":
+    case "UsageError":
+    case "BadValue":
+    case "Offline":
+      return new errors[name]("", under);
+    case "SyncError":
+    case "ServerTrouble":
+    case "SignInNeeded":
+    case "UpgradeNeeded":
+    case "AttentionNeeded":
+      return new errors[name]("", under, null, detail);
+    case "DatabaseFull":
+    case "DatabaseCorrupt":
+    case "FileGone":
+    case "FileRefused":
+      return new errors[name]("");
+    default:
+      return new Error("not ours");
+  }
+}
+
 function session(given: Given): unknown {
   const wanted = renamed(given.config, camel);
   const config: SessionConfig = {
@@ -206,6 +241,7 @@ export const ANSWERS: Readonly<Record<string, (given: Given, program: ReplicaPro
     clock,
     backoff,
     connectivity,
+    failures,
     session,
     replica: answerReplica,
     files: answerReplica,

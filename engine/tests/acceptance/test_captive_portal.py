@@ -23,7 +23,8 @@ def test_a_portal_is_not_taken_for_the_server(world, proxy) -> None:
         assert isinstance(error, Offline)
         assert error.code == "not_our_server"
     told = a.cli("status", "--json").document
-    assert told["state"] == "offline"
+    assert (told["state"], told["error_kind"]) == ("offline", "not_our_server")
+    assert "last failure: not_our_server (not_our_server): " in a.cli("status").out
     assert told["pending"] + told["sent"] == 1
     assert a.query("SELECT * FROM holdfast_scope") == checkpoint
     failed = a.cli("verify", "--json")
@@ -42,6 +43,8 @@ def test_background_sync_waits_behind_a_portal_and_goes_on_after_it(world, proxy
     runner = a.run(backoff_max=1)
     wait_until(lambda: a.session().get("error_code") == "not_our_server", 20, "the portal")
     assert a.session()["state"] != "online"
+    told = a.cli("status", "--json").document  # what the process in the background knows
+    assert (told["error_kind"], told["error_code"]) == ("not_our_server", "not_our_server")
 
     proxy.captive_portal(False)
     wait_until(lambda: world.rows("SELECT on_hand FROM stock") == [(10,)], 20, "the write")

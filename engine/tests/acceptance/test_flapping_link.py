@@ -43,6 +43,7 @@ def test_thirty_broken_connections_lose_and_double_nothing(world, proxy) -> None
             ok = not failed
             status = replica.status
             assert (status.error_code or "") == failed
+            assert status.error_kind == (None if ok else "network")
             assert status.pending + status.sent == replica.query(UNSETTLED)[0][0]
             assert ok is (kind is None), kind
             assert (status.state == "online") is ok

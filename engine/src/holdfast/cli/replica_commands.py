@@ -27,6 +27,7 @@ from holdfast.core.errors import (
     SyncError,
     UsageError,
 )
+from holdfast.core.failure_kinds import failure_kind, state_after
 from holdfast.core.session import SessionConfig
 from holdfast.schema.load import load_schema
 
@@ -110,14 +111,18 @@ def status(
     """What waits, what needs a person, and how the connection is, at this moment."""
     with reported(as_json=as_json), open_existing(file) as replica:
         now = replica.status
-        state = now.state
         if not replica.syncs_elsewhere():
-            state = _probe(replica) if probe else "unknown"
-        shown = now.to_dict() | {"state": state, "syncing_elsewhere": replica.syncs_elsewhere()}
+            found = _probe(replica) if probe else {"state": "unknown"}
+            now = dataclasses.replace(now, **found)
         if as_json:
-            document(shown)
+            document(now.to_dict() | {"syncing_elsewhere": replica.syncs_elsewhere()})
             return
-        out.print(f"[bold]{state}[/]  device {now.device or '(not met yet)'} at {now.server}")
+        out.print(f"[bold]{now.state}[/]  device {now.device or '(not met yet)'} at {now.server}")
+        if now.error_kind is not None:
+            out.print(
+                f"last failure: {now.error_kind} ({now.error_code}): {now.error_message}",
+                markup=False, highlight=False,
+            )  # fmt: skip
         out.print(
             f"pending {now.pending} ({now.pending_changes} rows)  sent {now.sent}  "
             f"held {now.held}  refused {now.refused}  conflicts {now.conflicts}"
@@ -129,17 +134,18 @@ def status(
             out.print(f"this device's clock is off by {-now.clock_offset_ms / 1000:.0f} s")
 
 
-def _probe(replica: Replica) -> str:
-    """Whether the server is there now, when no process keeps the answer up to date."""
-    from holdfast.replica.syncing import state_after
-
+def _probe(replica: Replica) -> dict[str, Any]:
+    """Whether the server is there now, and why not, when no process keeps that up to date."""
     if replica.transport is None:
-        return "offline"
+        return {"state": "offline"}
     try:
         replica.transport.health("probe")
     except SyncError as error:
-        return state_after(error)
-    return "online"
+        return {
+            "state": state_after(error).value, "error_kind": failure_kind(error).value,
+            "error_code": error.code, "error_message": error.message,
+        }  # fmt: skip
+    return {"state": "online"}
 
 
 def sync(file: File, as_json: Json = False) -> None:

@@ -194,12 +194,12 @@ _FAILURES: Final[dict[FailureKind, tuple[Verdict, Signal]]] = {
 
 def classify(kind: str) -> Verdict:
     """What a failure of this kind calls for; a kind nobody knows is retried slowly."""
-    return _FAILURES[_known(kind)][0]
+    return _FAILURES[known_kind(kind)][0]
 
 
 def signal_of(kind: str) -> Signal:
     """The signal that a failure of this kind is."""
-    return _FAILURES[_known(kind)][1]
+    return _FAILURES[known_kind(kind)][1]
 
 
 def kind_of_status(status: int) -> FailureKind:
@@ -221,7 +221,8 @@ def kind_of_status(status: int) -> FailureKind:
     return FailureKind.UNKNOWN
 
 
-def _known(kind: str) -> FailureKind:
+def known_kind(kind: str) -> FailureKind:
+    """A kind by its name; one that nobody knows is ``unknown``."""
     try:
         return FailureKind(kind)
     except ValueError:

@@ -23,7 +23,8 @@ from typing import Any
 
 from holdfast.core import errors
 from holdfast.core import session as core
-from holdfast.core.connectivity import FailureKind, State
+from holdfast.core.connectivity import State, known_kind
+from holdfast.core.failure_kinds import failure_kind
 from holdfast.core.limits import FOREIGN_WRITE_POLL_MS
 from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
 from holdfast.replica.host import Host
@@ -37,46 +38,6 @@ log = logging.getLogger("holdfast.runner")
 
 _STOP_POLL_S = 0.05
 _TELL_MS = 50
-
-_KIND_BY_CODE = {
-    "unreachable": FailureKind.NETWORK,
-    "broken_answer": FailureKind.NETWORK,
-    "timeout": FailureKind.TIMEOUT,
-    "not_our_server": FailureKind.NOT_OUR_SERVER,
-    "protocol_version": FailureKind.PROTOCOL_UPGRADE,
-    "schema_mismatch": FailureKind.SCHEMA_MISMATCH,
-    "nonce_mismatch": FailureKind.NONCE_MISMATCH,
-    "epoch_mismatch": FailureKind.EPOCH_MISMATCH,
-    "server_behind": FailureKind.SEAL_MISMATCH,
-    "seal_invalid": FailureKind.SEAL_MISMATCH,
-    "sync_elsewhere": FailureKind.LOCAL,
-}
-_BUSY_CODES = frozenset({"busy", "too_many_streams", "too_many_tries"})
-"""A server with these does well, and has too much to do."""
-_TOO_MANY_REQUESTS = 429
-
-
-def failure_kind(error: errors.HoldfastError) -> FailureKind:
-    """What kind of failure an error is, for the session."""
-    if isinstance(error, errors.ServerTrouble):
-        # What a server in trouble calls it is its own affair: its database is not this device's.
-        busy = error.code in _BUSY_CODES or error.detail.get("status") == _TOO_MANY_REQUESTS
-        return FailureKind.TOO_MANY_REQUESTS if busy else FailureKind.SERVER_ERROR
-    if error.code in _KIND_BY_CODE:
-        return _KIND_BY_CODE[error.code]
-    match error:
-        case errors.Offline():
-            return FailureKind.NETWORK
-        case errors.SignInNeeded():
-            return FailureKind.UNAUTHENTICATED
-        case errors.UpgradeNeeded():
-            return FailureKind.PROTOCOL_UPGRADE
-        case errors.AttentionNeeded():
-            return FailureKind.NONCE_MISMATCH
-        case errors.DatabaseError():
-            return FailureKind.LOCAL
-        case _:
-            return FailureKind.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +261,7 @@ class Runner:
             "attempt": status.attempt,
             "stalled": status.stalled,
             "stalled_reason": status.stalled_reason,
+            "error_kind": known_kind(error.kind).value if error else None,
             "error_code": error.code if error else None,
             "error_message": error.message if error else None,
             "pid": os.getpid(),

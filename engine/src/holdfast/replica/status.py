@@ -34,6 +34,9 @@ class Status:
     pending_changes: int
     oldest_pending_at: int | None
     mismatches: int
+    error_kind: str | None
+    """What kind of failure the last attempt ended with (``FailureKind``), until one succeeds: the
+    same code may be the server's or the device's own."""
     error_code: str | None
     error_message: str | None
     stalled: bool
@@ -109,6 +112,7 @@ def read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         pending_changes=int(str(changes)),
         oldest_pending_at=oldest if isinstance(oldest, int) else None,
         mismatches=int(str(mismatches)),
+        error_kind=session.get("error_kind"),
         error_code=session.get("error_code"),
         error_message=session.get("error_message"),
         stalled=bool(session.get("stalled", False)),

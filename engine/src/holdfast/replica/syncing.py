@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast.core.errors import SyncError, UsageError
+from holdfast.core.failure_kinds import failure_kind, state_after
 from holdfast.replica.connect import Tend
 from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
 from holdfast.replica.host import Host
@@ -73,8 +74,8 @@ class Syncing:
             return report
         except SyncError as error:
             self._session = {
-                "state": state_after(error), "error_code": error.code,
-                "error_message": error.message,
+                "state": state_after(error).value, "error_kind": failure_kind(error).value,
+                "error_code": error.code, "error_message": error.message,
             }  # fmt: skip
             raise
         finally:
@@ -183,21 +184,3 @@ def _is_alive(pid: object) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def state_after(error: SyncError) -> str:
-    """The state a failed attempt leaves a replica in, when nobody retries."""
-    from holdfast.core.connectivity import State
-    from holdfast.core.errors import AttentionNeeded, Offline, SignInNeeded, UpgradeNeeded
-
-    match error:
-        case Offline():
-            return State.OFFLINE.value
-        case SignInNeeded():
-            return State.NEEDS_SIGN_IN.value
-        case UpgradeNeeded():
-            return State.NEEDS_UPGRADE.value
-        case AttentionNeeded():
-            return State.NEEDS_ATTENTION.value
-        case _:
-            return State.WAITING.value

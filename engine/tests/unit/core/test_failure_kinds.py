@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.core.connectivity import FailureKind
 from holdfast.core.errors import DatabaseFull, HoldfastError, Offline, ServerTrouble, SignInNeeded
-from holdfast.replica.runner import failure_kind
+from holdfast.core.failure_kinds import failure_kind
 
 
 @pytest.mark.parametrize(

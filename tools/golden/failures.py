@@ -1,0 +1,54 @@
+"""Kinds of failure: every error that a replica may meet, under every code that tells anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from golden import Case, Family
+from holdfast.core import errors
+from holdfast.core.failure_kinds import failure_kind, state_after
+
+CODES = (
+    *("unreachable", "broken_answer", "timeout", "not_our_server", "interrupted"),
+    *("protocol_version", "schema_mismatch", "nonce_mismatch", "epoch_mismatch", "wrong_device"),
+    *("number_reused", "number_gap", "server_behind", "seal_invalid", "sync_elsewhere"),
+    *("sign_in", "busy", "too_many_streams", "too_many_tries", "no_progress", "file_not_kept"),
+    *("database_full", "database_busy", "of the future"),
+)
+OPEN = ("HoldfastError", "SyncError", "Offline", "ServerTrouble", "SignInNeeded", "UpgradeNeeded",
+        "AttentionNeeded", "DatabaseError", "ReplicaError", "UsageError", "BadValue")  # fmt: skip
+"""Errors that come under many codes."""
+FIXED = ("DatabaseFull", "DatabaseCorrupt", "FileGone", "FileRefused")
+
+
+def _inputs() -> Iterator[Case]:
+    for name in OPEN:
+        for code in ("", *CODES):
+            yield f"{name} {code}".strip(), {"error": name, "code": code}
+    for name in FIXED:
+        yield name, {"error": name, "code": ""}
+    for status in (408, 429, 500, 502, 503, 507):
+        for code in ("", "busy", "database_full", "nonce_mismatch", "too_many_tries"):
+            yield (
+                f"ServerTrouble {status} {code}".strip(),
+                {"error": "ServerTrouble", "code": code, "status": status},
+            )
+    yield "not ours", {"error": "Error", "code": ""}
+
+
+def _answer(given: dict[str, Any]) -> list[str]:
+    if given["error"] == "Error":
+        error: BaseException = RuntimeError("not ours")
+    else:
+        detail = {"status": given["status"]} if "status" in given else {}
+        error = getattr(errors, given["error"])("", code=given["code"] or None, **detail)
+    return [failure_kind(error).value, state_after(error).value]
+
+
+FAILURES = Family(
+    name="failures",
+    about="The kind of failure that an error is, and the state it leaves a replica in.",
+    inputs=_inputs,
+    answer=_answer,
+)
