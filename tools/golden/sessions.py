@@ -26,7 +26,7 @@ EVENTS: dict[str, type[Any]] = {
         core.Started, core.LocalWrite, core.ServerMoved, core.StreamUp, core.StreamDown,
         core.Heartbeat, core.ProbeOk, core.ProbeFailed, core.ExchangeOk, core.ExchangeFailed,
         core.Synced, core.PlatformHint, core.Tick, core.Pause, core.Resume, core.SignedIn,
-        core.Stop,
+        core.Stop, core.Advanced,
     )
 }  # fmt: skip
 KINDS = (*(kind.value for kind in FailureKind), "of the future")
@@ -73,6 +73,8 @@ def _event(rng: random.Random, name: str) -> dict[str, Any]:
         event["pending"] = rng.choice([0, 0, 1])
     elif name == "started":
         event["pending"] = rng.choice([0, 2])
+    elif name == "advanced":
+        event |= {"stage": "downloading", "done": 1000, "total": 9000}
     return event
 
 
@@ -81,7 +83,7 @@ def _trace(rng: random.Random, config: dict[str, Any], length: int) -> list[list
     state = core.new_session(_config(config))
     now_ms, owed, events = rng.randint(0, 10**6), ["started"], []
     wake_ms: int | None = None
-    others = [name for name in EVENTS if name not in ("started", "stop")]
+    others = [name for name in EVENTS if name not in ("started", "stop", "advanced")]
     while len(events) < length:
         if owed and rng.random() < 0.7:
             name = owed.pop(rng.randrange(len(owed)))
@@ -149,6 +151,47 @@ def _session_inputs() -> Iterator[Case]:
             events = [*way, _event(rng, name), {"type": "tick"}]
             timed = [[1000 * at, 0.25, event] for at, event in enumerate(events)]
             yield f"{state}: {name}", {"config": {}, "events": timed}
+    yield from _loads()
+
+
+def _loads() -> Iterator[Case]:
+    """Loads that take longer than the watchdog waits: some go forward, some do not."""
+
+    def story(*events: tuple[int, dict[str, Any]]) -> dict[str, Any]:
+        return {"config": SMALL, "events": [[at_ms, 0.5, event] for at_ms, event in events]}
+
+    def told(stage: str, done: int, total: int) -> dict[str, Any]:
+        return {"type": "advanced", "stage": stage, "done": done, "total": total}
+
+    begun = (0, {"type": "started", "pending": 1})
+    tick, failed = {"type": "tick"}, {"type": "exchange_failed", "kind": "network"}
+    probed = {"type": "probe_ok"}
+    yield "a load that goes forward is no stall", story(
+        begun, (1, told("building", 0, 900)), *[
+            (4000 * step, told(*place)) for step, place in enumerate([
+                ("building", 500, 900), ("downloading", 10, 70), ("downloading", 70, 70),
+                ("checking", 900, 900), ("importing", 400, 900), ("importing", 900, 900),
+            ], start=1)
+        ], (28_000, {"type": "exchange_ok", "pending": 0}), (34_000, tick),
+    )  # fmt: skip
+    yield "a load that stands still is one", story(
+        begun, (1, told("downloading", 10, 70)), (3000, told("downloading", 10, 70)),
+        (5001, tick), (5002, told("downloading", 11, 70)), (10_001, tick), (10_002, tick),
+    )  # fmt: skip
+    yield "a load that always breaks at one place is one", story(
+        begun, (1, told("downloading", 10, 70)), (2, failed), (600, tick), (601, probed),
+        (700, told("downloading", 10, 70)), (701, failed), (2500, tick), (2501, probed),
+        (5002, told("downloading", 10, 70)), (5003, told("downloading", 20, 70)),
+    )  # fmt: skip
+    yield "of the next load all is new", story(
+        begun, (1, told("downloading", 70, 70)), (2, {"type": "exchange_ok", "pending": 1}),
+        (4000, tick), (4001, told("downloading", 5, 70)), (9000, tick), (9001, tick),
+    )  # fmt: skip
+    many = [(1000 + at, told("downloading", 5, 70 + at)) for at in range(12)]
+    yield "only so many places are remembered", story(
+        begun, *many, (4000, told("downloading", 5, 81)), (5999, told("downloading", 5, 70)),
+        (6012, tick), (10_999, tick), (11_000, tick),
+    )  # fmt: skip
 
 
 def _config(given: dict[str, Any]) -> core.SessionConfig:

@@ -74,9 +74,20 @@ export interface SessionState {
   readonly notBeforeMs: number;
   /** Since when pending work has made no progress. */
   readonly progressAtMs: number;
+  /** How far loads have come since the last success; the newest last. */
+  readonly reached: readonly Reached[];
   readonly stalled: boolean;
   readonly lastError: LastError | null;
 }
+
+export interface Reached {
+  readonly stage: string;
+  readonly total: number;
+  readonly done: number;
+}
+
+/** Places of loads that are remembered: a load goes through stages, and may have several files. */
+const REACHED_MAX = 8;
 
 /** The state of a session that has not been started yet. */
 export function newSession(config: SessionConfig = SESSION_CONFIG): SessionState {
@@ -108,6 +119,7 @@ export function newSession(config: SessionConfig = SESSION_CONFIG): SessionState
     hintFreeAtMs: 0,
     notBeforeMs: 0,
     progressAtMs: 0,
+    reached: [],
     stalled: false,
     lastError: null,
   };
@@ -189,6 +201,8 @@ function note(state: SessionState, event: Event, nowMs: number, random01: number
         nowMs,
         random01,
       );
+    case "advanced":
+      return advanced(state, event, nowMs);
     case "exchange_failed":
       return state.exchanging
         ? failed({ ...state, exchanging: false }, event, nowMs, random01)
@@ -246,6 +260,7 @@ function exchanged(
       exchanging: false,
       pending: left || Number(state.written), // a write that came meanwhile is not in its count
       barren,
+      reached: [],
       attempt: 0,
       lastError: null,
       notBeforeMs: 0,
@@ -255,6 +270,23 @@ function exchanged(
     },
     "done",
   );
+}
+
+/**
+ * Bytes or rows have come that had not come before: pending work waits for a good reason. What a new
+ * attempt repeats does not count, or one that always breaks at the same place would never be reported.
+ */
+function advanced(
+  state: SessionState,
+  event: Extract<Event, { type: "advanced" }>,
+  nowMs: number,
+): SessionState {
+  const { stage, done, total = 0 } = event;
+  const isHere = (place: Reached): boolean => place.stage === stage && place.total === total;
+  if (done <= (state.reached.find(isHere)?.done ?? 0)) return state;
+  const others = state.reached.filter((place) => !isHere(place));
+  const reached = [...others, { stage, total, done }].slice(-REACHED_MAX);
+  return { ...state, reached, progressAtMs: nowMs };
 }
 
 function failed(state: SessionState, event: Failed, nowMs: number, random01: number): SessionState {

@@ -72,6 +72,14 @@ export type Event =
   /** A person asked for a sync beside the session, and it is done: the server is there. It may have
    * been asked before its time (Retry-After), for a person decides that. */
   | { readonly type: "synced"; readonly pending?: number }
+  /** How far a first load or a large catch-up is: bytes or rows `done` of `total` in a stage. May be
+   * sent as often as the driver likes; only what had not come before counts as progress. */
+  | {
+      readonly type: "advanced";
+      readonly stage: string;
+      readonly done: number;
+      readonly total?: number;
+    }
   /** The network may have changed, or a person asks to sync now. */
   | { readonly type: "platform_hint" }
   | { readonly type: "tick" }

@@ -88,7 +88,13 @@ export class Replica {
       transport && new Exchanger(this.#database, options.opened.keep, transport, this.#host, turn);
     if (this.#exchanger !== null) {
       this.#exchanger.onSent = () => this.#telling.changed();
-      this.#exchanger.onLoading = (loading) => this.#telling.load(loading);
+      this.#exchanger.onLoading = (loading) => {
+        if (loading !== null) {
+          const { stage, done, total } = loading;
+          this.#runner?.send({ type: "advanced", stage, done, total });
+        }
+        this.#telling.load(loading);
+      };
     }
     this.#verifier =
       this.#exchanger && new Verifier(this.#database, this.#exchanger, this.#host, turn);

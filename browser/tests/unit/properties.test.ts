@@ -172,6 +172,12 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     pending: fc.nat(2),
     progressed: fc.boolean(),
   }),
+  fc.record({
+    type: fc.constant("advanced" as const),
+    stage: fc.constantFrom("building", "downloading"),
+    done: fc.nat(9),
+    total: fc.nat(9),
+  }),
   failure.map((failed) => ({ type: "exchange_failed" as const, ...failed })),
   failure.map((failed) => ({ type: "probe_failed" as const, ...failed })),
 );

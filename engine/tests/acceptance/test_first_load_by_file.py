@@ -20,6 +20,10 @@ import pytest
 from holdfast import Replica
 from holdfast.core.errors import DatabaseFull, Offline
 from holdfast.core.limits import READ_TIMEOUT_MS, SNAPSHOT_ROWS_MIN
+from holdfast.core.session import SessionConfig
+from holdfast.replica.host import Host
+from holdfast.replica.loading import Loading
+from holdfast.replica.runner import RunnerOptions
 from holdfast.testing import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -205,6 +209,37 @@ def test_its_progress_can_be_seen(world: Any) -> None:
     assert done == total == ROWS
     assert {tuple(item["scopes"]) for item in loading} == {("main",)}
     world.check_equal(a)
+
+
+def test_pending_work_is_not_stalled_while_the_load_goes_forward(filled: Any) -> None:
+    """However long it takes: here each step of it takes nearly as long as the watchdog waits."""
+    a = filled.device("a", "token-a", met=False)
+    a.shell("INSERT INTO stock (sku, on_hand) VALUES ('mine', 3)")
+    patience_ms, clock_ms, steps = 1000, [0], []
+    statuses: list[dict[str, Any]] = []
+    options = RunnerOptions(
+        session=SessionConfig(watchdog_ms=patience_ms), on_status=statuses.append
+    )
+    with Replica.open(a.file, host=Host(monotonic_ms=lambda: clock_ms[0])) as replica:
+
+        def told(loading: Loading | None) -> None:
+            if loading is None or loading.done == 0:
+                return
+            wait_until(
+                lambda: (loading.stage, loading.total, loading.done)
+                in replica._syncing._runner._state.reached,
+                20, "the session to hear of it",
+            )  # fmt: skip
+            clock_ms[0] += patience_ms - 1
+            steps.append(loading.stage)
+
+        replica._syncing.exchanger().on_loading = told
+        replica.start(options)
+        wait_until(lambda: statuses and statuses[-1]["state"] == "online", 60, "the sync")
+    assert {"downloading", "checking", "importing"} == set(steps)
+    assert clock_ms[0] > 2 * patience_ms, "it took no time"
+    assert not [status for status in statuses if status["stalled"]]
+    filled.check_equal(a)
 
 
 def test_background_sync_is_stopped_while_the_server_builds(world: Any) -> None:

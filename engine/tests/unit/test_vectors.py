@@ -64,4 +64,4 @@ def test_sessions_cover_every_event_in_every_state():
         for case in FAMILIES["session"].stored()
         if ": " in case["name"]
     }
-    assert len(covered) == 10 * 17
+    assert len(covered) == 10 * 18

@@ -28,6 +28,7 @@ from holdfast.core.backoff import RetryBudget
 from holdfast.core.connectivity import Signal, State, Verdict, classify, signal_of, transition
 from holdfast.core.session_events import (
     HEARTBEATS_MISSED,
+    Advanced,
     CloseStream,
     Effect,
     Event,
@@ -60,6 +61,7 @@ from holdfast.core.session_events import (
 
 __all__ = [
     "HEARTBEATS_MISSED",
+    "Advanced",
     "CloseStream",
     "Effect",
     "Event",
@@ -116,6 +118,8 @@ _PARKED: Final = frozenset(
 )
 """States that touch no network and wait for a person."""
 _STREAMLESS: Final = _PARKED | {State.OFFLINE, State.NEEDS_UPGRADE}
+_REACHED_MAX: Final = 8
+"""Places of loads that are remembered: a load goes through stages, and may have several files."""
 _RETRYING: Final = frozenset({State.OFFLINE, State.WAITING, State.NEEDS_UPGRADE})
 
 
@@ -158,6 +162,8 @@ class SessionState:
     """No contact before this: Retry-After, or an empty budget."""
     progress_at_ms: int = 0
     """Since when pending work has made no progress."""
+    reached: tuple[tuple[str, int, int], ...] = ()
+    """How far loads have come since the last success: stage, total, done; the newest last."""
     stalled: bool = False
     last_error: LastError | None = None
 
@@ -217,6 +223,33 @@ def _note(state: SessionState, event: Event, now_ms: int, random01: float) -> Se
             since_ms = state.progress_at_ms if state.pending else now_ms
             pending = max(state.pending, 1)
             return replace(state, written=True, pending=pending, progress_at_ms=since_ms)
+        case ServerMoved() | StreamUp() | StreamDown() | Heartbeat():
+            return _note_stream(state, event, now_ms, random01)
+        case ExchangeOk() if state.exchanging:
+            return _exchanged(state, event, now_ms, random01)
+        case Synced() if not state.exchanging:  # or the exchange under way tells soon
+            done = ExchangeOk(pending=event.pending)
+            return _exchanged(_awoken(state), done, now_ms, random01)
+        case Advanced():
+            return _advanced(state, event, now_ms)
+        case ExchangeFailed() if state.exchanging:
+            return _failed(replace(state, exchanging=False), event, now_ms, random01)
+        case ProbeOk() if state.probing:
+            state = replace(state, probing=False, earned=True, moved=True, due_at_ms=now_ms)
+            return _signal(state, Signal.REACHED)
+        case ProbeFailed() if state.probing:
+            return _failed(replace(state, probing=False), event, now_ms, random01)
+        case _:
+            return _note_person(state, event, now_ms)
+
+
+def _note_stream(
+    state: SessionState,
+    event: ServerMoved | StreamUp | StreamDown | Heartbeat,
+    now_ms: int,
+    random01: float,
+) -> SessionState:
+    match event:
         case ServerMoved():
             return _stream_alive(replace(state, moved=True), now_ms)
         case StreamUp() if state.stream is Stream.OPENING:
@@ -227,20 +260,8 @@ def _note(state: SessionState, event: Event, now_ms: int, random01: float) -> Se
             return _stream_lost(state, now_ms, random01)
         case Heartbeat():
             return _stream_alive(state, now_ms)
-        case ExchangeOk() if state.exchanging:
-            return _exchanged(state, event, now_ms, random01)
-        case Synced() if not state.exchanging:  # or the exchange under way tells soon
-            done = ExchangeOk(pending=event.pending)
-            return _exchanged(_awoken(state), done, now_ms, random01)
-        case ExchangeFailed() if state.exchanging:
-            return _failed(replace(state, exchanging=False), event, now_ms, random01)
-        case ProbeOk() if state.probing:
-            state = replace(state, probing=False, earned=True, moved=True, due_at_ms=now_ms)
-            return _signal(state, Signal.REACHED)
-        case ProbeFailed() if state.probing:
-            return _failed(replace(state, probing=False), event, now_ms, random01)
         case _:
-            return _note_person(state, event, now_ms)
+            return state  # the echo of a stream that was given up already
 
 
 def _note_person(state: SessionState, event: Event, now_ms: int) -> SessionState:
@@ -286,6 +307,7 @@ def _exchanged(
         exchanging=False,
         pending=pending,
         barren=barren,
+        reached=(),
         attempt=0,
         last_error=None,
         not_before_ms=0,
@@ -294,6 +316,21 @@ def _exchanged(
         progress_at_ms=now_ms if restart_watch else state.progress_at_ms,
     )
     return _signal(state, Signal.DONE)
+
+
+def _advanced(state: SessionState, event: Advanced, now_ms: int) -> SessionState:
+    """Bytes or rows have come that had not come before: pending work waits for a good reason.
+
+    What a new attempt repeats does not count, or one that always breaks at the same place would
+    never be reported.
+    """
+    place = (event.stage, event.total)
+    before = next((done for *known, done in state.reached if tuple(known) == place), 0)
+    if event.done <= before:
+        return state
+    others = tuple(item for item in state.reached if item[:2] != place)
+    reached = (*others, (*place, event.done))[-_REACHED_MAX:]
+    return replace(state, reached=reached, progress_at_ms=now_ms)
 
 
 def _failed(

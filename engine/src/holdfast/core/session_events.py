@@ -126,6 +126,18 @@ class Synced:
     pending: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advanced:
+    """How far a first load or a large catch-up is: bytes or rows `done` of `total` in a stage.
+
+    May be sent as often as the driver likes. Only what had not come before counts as progress.
+    """
+
+    stage: str
+    done: int
+    total: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class PlatformHint:
     """The network may have changed, or a person asks to sync now: look at once."""
@@ -168,6 +180,7 @@ Event = (
     | ExchangeOk
     | ExchangeFailed
     | Synced
+    | Advanced
     | PlatformHint
     | Tick
     | Pause

@@ -93,6 +93,8 @@ class Runner:
         self._asked = 0
         self._served = 0
         self._loading: Loading | None = None
+        self._advanced: Loading | None = None
+        """How far the session knows that it is; ``_loading``: how far others were told."""
         self._token = transport.fingerprint()
         self._untold = False
         """Whether the file has an older status than ``session``."""
@@ -201,8 +203,11 @@ class Runner:
             self._step(core.LocalWrite())
 
     def _watch_loading(self) -> None:
-        """Tell how far a first load is; not while it holds the write lock to import."""
+        """Tell how far a first load is; the file not while the import holds its write lock."""
         loading = self._exchanger.loading
+        if loading is not None and loading != self._advanced:
+            self._step(core.Advanced(stage=loading.stage, done=loading.done, total=loading.total))
+        self._advanced = loading
         if loading == self._loading or (loading is not None and loading.stage == "importing"):
             return
         self._loading = loading

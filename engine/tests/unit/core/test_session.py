@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from holdfast.core.backoff import Backoff
 from holdfast.core.connectivity import FailureKind, State
 from holdfast.core.session import (
+    Advanced,
     CloseStream,
     Effect,
     Event,
@@ -337,6 +338,30 @@ def test_the_watchdog_names_a_hanging_exchange_and_a_pause() -> None:
     assert paused.status.stalled_reason == "paused"
 
 
+def test_a_load_that_goes_forward_is_not_stalled_however_long_it_takes() -> None:
+    loading = online().feed(LocalWrite())
+    for done in range(1, 21):
+        part = CONFIG.watchdog_ms - 1
+        loading.feed(Advanced(stage="downloading", done=done, total=20), after_ms=part)
+        assert not loading.status.stalled
+    loading.feed(Tick(), after_ms=CONFIG.watchdog_ms)
+    assert loading.status.stalled
+    assert not loading.feed(Advanced(stage="checking", done=1, total=5)).status.stalled
+
+
+def test_a_load_that_always_breaks_at_one_place_is_stalled() -> None:
+    script = online().feed(LocalWrite())
+    since = script.now_ms
+    while not script.status.stalled:
+        if script.state.exchanging:
+            script.feed(Advanced(stage="downloading", done=7, total=20))
+            script.feed(ExchangeFailed(kind="server_error"))
+        else:
+            script.tick_when_due()
+        assert script.now_ms <= since + CONFIG.watchdog_ms
+    assert script.now_ms == since + CONFIG.watchdog_ms
+
+
 def test_exchanges_that_bring_pending_work_no_further_are_reported() -> None:
     script = online().feed(LocalWrite())
     since = script.now_ms
@@ -639,6 +664,12 @@ any_event = st.one_of(
     ),
     st.builds(ProbeFailed, kind=st.sampled_from(ALL_KINDS)),
     st.builds(Synced, pending=st.integers(0, 3)),
+    st.builds(
+        Advanced,
+        stage=st.sampled_from(["building", "downloading"]),
+        done=st.integers(0, 9),
+        total=st.integers(0, 9),
+    ),
     st.sampled_from([ProbeOk(), StreamUp(), StreamDown(), Stop()]),
 )
 
