@@ -88,6 +88,8 @@ export const TELL_AFTER_MS = 10;
 export const LEADER_SILENCE_MS = 12_000;
 /** How often a leader says that it is alive, and a tab that it still wants what it asked for. */
 export const LEADER_BEAT_MS = 2_000;
+/** Steps of SQLite's machine after which a long statement tells that it gets on: a millisecond or two. */
+export const WORK_TOLD_STEPS = 100_000;
 /** An open transaction of a tab that says nothing for so long is undone: the tab is gone. */
 export const TRANSACTION_IDLE_MS = 10_000;
 /** Between two rounds of telling live queries what has changed, however long a round takes. */

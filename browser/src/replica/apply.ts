@@ -112,7 +112,10 @@ export class Applier implements TruthWriter {
         yield* importer.run(one);
         this.#result.rows += one.file.rows;
       }
-    for (const line of filed) this.#filedNews(line, decided);
+    for (const line of filed) {
+      this.#filedNews(line, decided);
+      yield this.#result.rows;
+    }
     for (const line of lines) this.#news(line, decided);
     importer.settle();
     this.#fallBack(decided);

@@ -47,10 +47,17 @@ export type StateColumn =
 export class LocalDatabase {
   readonly connection: Connection;
   readonly program: Program;
+  /** To be called again and again by long work of ours: it gets on. */
+  readonly working: () => void;
 
-  /** Open what is there, or make it. Throws `ReplicaError`: `no_replica` without file and program. */
-  constructor(connection: Connection, program: ReplicaProgram | null) {
+  /** Open what is there, or make it. `working`: told from the middle of long work that it gets on. Throws `ReplicaError`: `no_replica` without file and program. */
+  constructor(
+    connection: Connection,
+    program: ReplicaProgram | null,
+    working: () => void = () => undefined,
+  ) {
     this.connection = connection;
+    this.working = working;
     const exists = this.names().has("holdfast_state");
     if (!exists) {
       if (program === null)
@@ -120,6 +127,7 @@ export class LocalDatabase {
     work: () => Generator<Step, T, void>,
     between: (step: Step) => Promise<void>,
   ): Promise<T> {
+    this.connection.tellOfWork(this.working);
     this.connection.execute("PRAGMA foreign_keys = 0");
     try {
       // Not at once of all that is attached: files are only read, and nobody else has this one.
@@ -139,6 +147,17 @@ export class LocalDatabase {
       }
     } finally {
       this.connection.execute("PRAGMA foreign_keys = 1");
+      this.connection.tellOfWork(null);
+    }
+  }
+
+  /** Long work of ours that needs no moment for others: its statements tell that they get on. */
+  atWork<T>(work: () => T): T {
+    this.connection.tellOfWork(this.working);
+    try {
+      return work();
+    } finally {
+      this.connection.tellOfWork(null);
     }
   }
 

@@ -78,6 +78,7 @@ export class Exchanger {
         told: (how) => this.onLoading(how),
         stopped,
         monotonicMs: this.#host.monotonicMs,
+        working: this.#database.working,
       });
       try {
         let result = await this.#round(load);

@@ -52,6 +52,8 @@ export interface LoadParts {
   /** Ends what is under way. */
   readonly stopped: AbortSignal;
   readonly monotonicMs: () => number;
+  /** To be called by long work: it gets on. */
+  readonly working: () => void;
 }
 
 /** The files of one exchange. Made anew for each; what had arrived before is found again. */
@@ -127,7 +129,12 @@ export class Load {
   /** So many rows are imported. Ends the work, with `Offline`, when it is to stop. */
   importing(rows: number): void {
     const total = this.#offers.reduce((sum, offer) => sum + offer.rows, 0);
-    this.#tell("importing", rows, total, Object.keys(this.positions).sort(byCodePoint));
+    this.#tell(
+      "importing",
+      Math.min(rows, total),
+      total,
+      Object.keys(this.positions).sort(byCodePoint),
+    );
   }
 
   /** Throws `Offline` (`interrupted`) when it is to stop. */
@@ -158,7 +165,11 @@ export class Load {
       const expected = { epoch: head.epoch, scope, position };
       this.#tell("checking", 0, offer.rows, scopes);
       await checkSnapshot(
-        () => keep.openDatabase(name),
+        () => {
+          const db = keep.openDatabase(name);
+          db.tellOfWork(this.#parts.working);
+          return db;
+        },
         program,
         expected,
         (rows) => this.#tell("checking", rows, offer.rows, scopes),

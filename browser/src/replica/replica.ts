@@ -19,6 +19,7 @@ import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox.js"
 import { type Listener, LiveQueries } from "./liveQueries.js";
 import { LocalWork, type Statement, type Transaction } from "./localWork.js";
 import type { ReplicaProgram } from "./program.js";
+import { Pulse } from "./pulse.js";
 import { Runner } from "./runner.js";
 import { seal, sealLong } from "./seal.js";
 import { hasWork, type Status, UNKNOWN } from "./status.js";
@@ -38,6 +39,8 @@ export interface ReplicaOptions {
   readonly host?: Host;
   readonly session?: SessionConfig;
   readonly transactionIdleMs?: number;
+  /** Told every two seconds at most while long work goes on, in which no timer runs. */
+  readonly onWorking?: () => void;
 }
 
 /** What is remembered beside the data when a person wants to stay offline. */
@@ -62,7 +65,11 @@ export class Replica {
   constructor(options: ReplicaOptions) {
     this.#options = options;
     this.#host = options.host ?? HOST;
-    this.#database = new LocalDatabase(options.opened.connection, options.program);
+    this.#database = new LocalDatabase(
+      options.opened.connection,
+      options.program,
+      new Pulse(this.#host.monotonicMs, options.onWorking ?? (() => undefined)).beat,
+    );
     this.#inbox = new Inbox(this.#database);
     this.#live = new LiveQueries(options.opened.connection);
     const { transport } = options;

@@ -7,13 +7,13 @@
 
 import { knownKind } from "../core/connectivity.js";
 import { failureKind } from "../core/failureKinds.js";
-import { HoldfastError, messageOf, SyncError } from "../core/errors.js";
+import { HoldfastError, messageOf, Offline, SyncError } from "../core/errors.js";
 import { newSession, type SessionState, status as statusOf, step } from "../core/session.js";
 import type { Event, Failed, SessionConfig, SessionStatus } from "../core/sessionEvents.js";
 import type { Exchanger } from "./exchange.js";
 import type { Host } from "./host.js";
 import type { Known } from "./status.js";
-import { progressed } from "./store.js";
+import { type Exchanged, progressed } from "./store.js";
 import type { Transport } from "./transport.js";
 import type { Verifier } from "./verify.js";
 
@@ -103,7 +103,7 @@ export class Runner {
 
   async #exchange(): Promise<void> {
     try {
-      const done = await this.#parts.exchanger.exchange();
+      const done = await this.#exchanged();
       this.#parts.onStored(); // now: what follows may fail
       if (done.applied.differing.length > 0 && done.left === 0) {
         await this.#parts.verifier.verify(false);
@@ -117,6 +117,18 @@ export class Runner {
     } catch (error) {
       this.send({ type: "exchange_failed", ...failedBy(error) });
     }
+  }
+
+  /** One exchange. One that was ended for a pause which is over by now has not failed: it is made anew. */
+  async #exchanged(): Promise<Exchanged> {
+    for (;;)
+      try {
+        return await this.#parts.exchanger.exchange();
+      } catch (error) {
+        const interrupted = error instanceof Offline && error.code === "interrupted";
+        const { connection } = this.#state;
+        if (!interrupted || connection === "paused" || connection === "stopped") throw error;
+      }
   }
 
   async #probe(): Promise<void> {

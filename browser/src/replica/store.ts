@@ -80,7 +80,7 @@ export class AnswerStore {
     const { connection } = this.#database;
     try {
       return await this.#turn(async () => {
-        if (snapshots.length > 0) load?.importing(0);
+        if (snapshots.length + catchups.length > 0) load?.importing(0);
         const files = attach(connection, this.#keep, snapshots);
         // Triggers of the app's may write any table of its own.
         if (files.length > 0) connection.listenNoMore(this.#database.names());

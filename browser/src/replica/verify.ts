@@ -75,12 +75,15 @@ export class Verifier {
   }
 
   async #verify(deep: boolean): Promise<VerifyReport> {
-    const checked = await this.#turn(() => {
-      this.#database.connection.transaction(() => seal(this.#database, this.#host));
-      const found: Checked = deep ? this.#deepCheck() : { rows: 0, damaged: [], hidden: new Map() };
-      this.#showAgain(found.hidden);
-      return found;
-    });
+    const checked = await this.#turn(() =>
+      this.#database.atWork(() => {
+        this.#database.connection.transaction(() => seal(this.#database, this.#host));
+        const none: Checked = { rows: 0, damaged: [], hidden: new Map() };
+        const found = deep ? this.#deepCheck() : none;
+        this.#showAgain(found.hidden);
+        return found;
+      }),
+    );
     let wanted = [...checked.damaged];
     let queries: RangeQuery[] = [];
     let [repaired, rounds] = [0, 0];
@@ -100,18 +103,20 @@ export class Verifier {
         continue;
       }
       repaired += asked.length;
-      const fresh = await this.#turn(() => {
-        for (const found of answer.ranges) {
-          const narrower = this.#compare(found);
-          queries.push(...narrower.ranges);
-          wanted.push(...narrower.rows);
-        }
-        if (queries.length > 0 || wanted.length > 0) return null;
-        const differing = answer.applied.differing.filter((scope) => !suspects.has(scope));
-        // The sum itself may be what is wrong.
-        if (differing.length > 0) this.#db.transaction(() => this.#sumUp(differing));
-        return differing;
-      });
+      const fresh = await this.#turn(() =>
+        this.#database.atWork(() => {
+          for (const found of answer.ranges) {
+            const narrower = this.#compare(found);
+            queries.push(...narrower.ranges);
+            wanted.push(...narrower.rows);
+          }
+          if (queries.length > 0 || wanted.length > 0) return null;
+          const differing = answer.applied.differing.filter((scope) => !suspects.has(scope));
+          // The sum itself may be what is wrong.
+          if (differing.length > 0) this.#db.transaction(() => this.#sumUp(differing));
+          return differing;
+        }),
+      );
       if (fresh === null) continue;
       if (fresh.length === 0) break;
       for (const scope of fresh) suspects.add(scope);
@@ -190,6 +195,7 @@ export class Verifier {
     [...bare].sort(byCodePoint).forEach(damage);
     const rows = this.#db.execute(sql.all_rows);
     for (const row of rows) {
+      this.#database.working();
       const key = rowKey(table, row);
       if (changed.has(key) || fresh.has(key)) continue;
       if (!bare.has(key) && !sound(table, scopeKeys, key, row, known)) damage(key);

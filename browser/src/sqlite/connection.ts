@@ -18,7 +18,7 @@ import {
   messageOf,
 } from "../core/errors.js";
 import type { Row } from "../core/keys.js";
-import { STATEMENTS_MAX } from "../core/limits.js";
+import { STATEMENTS_MAX, WORK_TOLD_STEPS } from "../core/limits.js";
 import type { Value } from "../core/values.js";
 
 const [INTEGER, FLOAT, TEXT, BLOB] = [1, 2, 3, 4];
@@ -54,22 +54,31 @@ export interface Inspected {
   readonly tables: readonly string[];
 }
 
+/** What a connection has to know of the disk below it. */
+export interface Disk {
+  /** Whether the last write failed because it is full. */
+  readonly noRoomLeft: () => boolean;
+  /** Tell of each write. */
+  readonly tellOfWrites: (to: (() => void) | null) => void;
+}
+
+const MEMORY: Disk = { noRoomLeft: () => false, tellOfWrites: () => undefined };
+
 const CHANGES_SCHEMA = /^\s*(?:create|drop|alter)\b/i;
 
 export class Connection {
   readonly #sqlite: Sqlite3Static;
   readonly #db: Database;
-  readonly #noRoomLeft: () => boolean;
+  readonly #disk: Disk;
   readonly #statements = new Map<string, PreparedStatement>();
   readonly #inspected = new Map<string, Inspected>();
   #read: Set<string> | null = null;
   #changed = new Set<string>();
 
-  /** `noRoomLeft`: whether the last write to the disk failed because it is full. */
-  constructor(sqlite: Sqlite3Static, db: Database, noRoomLeft: () => boolean = () => false) {
+  constructor(sqlite: Sqlite3Static, db: Database, disk: Disk = MEMORY) {
     this.#sqlite = sqlite;
     this.#db = db;
-    this.#noRoomLeft = noRoomLeft;
+    this.#disk = disk;
     this.listen();
   }
 
@@ -87,6 +96,22 @@ export class Connection {
   listenNoMore(changing: Iterable<string>): void {
     for (const table of changing) this.#changed.add(table);
     this.#sqlite.capi.sqlite3_update_hook(this.#db, NO_HOOK, 0);
+  }
+
+  /** Tell again and again that statements get on, from the middle of them; null: nobody any more. */
+  tellOfWork(to: (() => void) | null): void {
+    const handler = (): 0 => {
+      to?.();
+      return 0;
+    };
+    const none = NOBODY as unknown as typeof handler;
+    this.#sqlite.capi.sqlite3_progress_handler(
+      this.#db,
+      WORK_TOLD_STEPS,
+      to === null ? none : handler,
+      0,
+    );
+    this.#disk.tellOfWrites(to);
   }
 
   /** Run one statement; all of its rows. */
@@ -238,6 +263,7 @@ export class Connection {
   }
 
   close(): void {
+    this.tellOfWork(null);
     for (const statement of this.#statements.values()) statement.finalize();
     this.#statements.clear();
     this.#db.close();
@@ -348,7 +374,7 @@ export class Connection {
     if (primary === 19) return new ConstraintFailed(message, "check");
     if (primary === 13) return new DatabaseFull(message);
     // The OPFS VFS answers a write beyond the quota with an I/O error like any other.
-    if (primary === 10 && this.#noRoomLeft())
+    if (primary === 10 && this.#disk.noRoomLeft())
       return new DatabaseFull("there is no room left for this page's data");
     if (primary === 11 || primary === 26) return new DatabaseCorrupt(message);
     return new DatabaseError(message);

@@ -9,6 +9,9 @@
 type Verb = "write" | "truncate" | "flush";
 type Handle = Record<Verb, (...given: unknown[]) => unknown>;
 
+const nobody = (): void => undefined;
+
+let wrote = nobody;
 let full = false;
 let times = 0;
 let listening = false;
@@ -21,6 +24,11 @@ export function noRoomLeft(): boolean {
 /** How often a write has found no room. */
 export function timesNoRoom(): number {
   return times;
+}
+
+/** Tell of each write, from the middle of whatever makes it; null: nobody any more. */
+export function tellOfWrites(to: (() => void) | null): void {
+  wrote = to ?? nobody;
 }
 
 /** Note from now on how writes end; what they answer and throw stays as it is. */
@@ -43,6 +51,7 @@ export function listenToDisk(): void {
         throw error;
       } finally {
         if (full) times += 1;
+        wrote();
       }
     };
   }

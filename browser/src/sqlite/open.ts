@@ -11,7 +11,7 @@ import init, { type Sqlite3Static } from "@sqlite.org/sqlite-wasm";
 import { DatabaseError, messageOf, ReplicaError } from "../core/errors.js";
 import { LOG_BYTES_KEPT, PAGE_CACHE_KIB } from "../core/limits.js";
 import { Connection } from "./connection.js";
-import { listenToDisk, noRoomLeft } from "./disk.js";
+import { listenToDisk, noRoomLeft, tellOfWrites } from "./disk.js";
 import { type Keep, MemoryKeep } from "./keep.js";
 import { OpfsKeep } from "./opfsKeep.js";
 
@@ -80,7 +80,7 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
       // A worker that leads for the second time has the pool already, without its handles.
       if (pool.isPaused()) await pool.unpauseVfs();
       const db = new pool.OpfsSAHPoolDb("/replica.db");
-      const connection = new Connection(module, db, noRoomLeft);
+      const connection = new Connection(module, db, { noRoomLeft, tellOfWrites });
       const close = (): void => {
         connection.close();
         pool.pauseVfs();

@@ -77,11 +77,11 @@ export class Candidate {
     const { name } = this.#candidacy;
     const leader = randomHex(HOST, 8);
     this.#say({ type: "electing" });
-    const replica = await this.#open();
+    const announce = (): void => this.#say({ type: "leader", leader });
+    const replica = await this.#open(announce);
     const requests = new BroadcastChannel(channels.leader(name, leader));
     const office = new Office(replica, (client, gone) => this.#page(client, gone, stolen));
     requests.onmessage = (event: MessageEvent<Request>) => void office.handle(event.data);
-    const announce = (): void => this.#say({ type: "leader", leader });
     this.#all.onmessage = (event: MessageEvent<News>) => {
       if (event.data.type === "who") announce();
     };
@@ -100,7 +100,7 @@ export class Candidate {
     await replica.close();
   }
 
-  async #open(): Promise<Replica> {
+  async #open(onWorking: () => void): Promise<Replica> {
     const { name, server, token, program, session } = this.#candidacy;
     const transport =
       server === null
@@ -114,6 +114,7 @@ export class Candidate {
         transport,
         server: server ?? "",
         session: session ?? SESSION_CONFIG,
+        onWorking,
       });
     try {
       return open(program);

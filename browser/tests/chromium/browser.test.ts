@@ -12,6 +12,7 @@ import { HERE, PythonDevice, Server } from "../support/processes.js";
 declare global {
   // Functions in a page have names there that they have not here.
   var seen: unknown[];
+  var elections: number;
   var differing: typeof import("../vectors/answers.js").differing;
 }
 
@@ -213,6 +214,38 @@ describe("the replica in Chromium", () => {
     await python.sync();
     expect(await python.query(COUNT)).toEqual([[7]]);
   }, 90_000);
+
+  test("a leader that is busy for long is not taken for one that hangs", async () => {
+    const [one, two] = [await tab(), await tab()];
+    // More than a leader may be silent for.
+    const steps = await one.evaluate(async () => {
+      const [count, begin] = [3_000_000, performance.now()];
+      await replica.query(
+        `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count}) ` +
+          "SELECT count(*) FROM n",
+      );
+      return Math.ceil((count * 20_000) / (performance.now() - begin));
+    });
+    await write(one, "CREATE TABLE kept (n INTEGER)");
+    await write(
+      one,
+      "CREATE TRIGGER kept_slowly AFTER INSERT ON stock WHEN NEW.sku = 'slow' BEGIN " +
+        "INSERT INTO kept SELECT count(*) FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL " +
+        `SELECT i + 1 FROM n WHERE i < ${steps}) SELECT i FROM n); END`,
+    );
+    await two.evaluate(() => {
+      globalThis.elections = 0;
+      new BroadcastChannel("holdfast:shop").onmessage = ({ data }: MessageEvent) => {
+        if ((data as { type: string }).type === "electing") globalThis.elections += 1;
+      };
+    });
+    await python.write("INSERT INTO stock (sku, on_hand) VALUES ('slow', 1)");
+    await python.sync();
+    const slow = "SELECT on_hand FROM stock WHERE sku = 'slow'";
+    await until(two, async (sql) => (await replica.query(sql)).rows.length === 1, slow);
+    expect(await query(two, "SELECT n FROM kept")).toEqual([[steps]]);
+    expect(await two.evaluate(() => elections)).toBe(0);
+  }, 120_000);
 
   test("a transaction asks and decides in between; a tab that leaves it open loses it alone", async () => {
     const [one, two] = [await tab(), await tab()];

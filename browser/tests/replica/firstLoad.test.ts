@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { Offline } from "../../src/core/errors.js";
+import { SESSION_CONFIG, type SessionConfig } from "../../src/core/sessionEvents.js";
 import { HOST } from "../../src/replica/host.js";
 import { Replica } from "../../src/replica/replica.js";
 import type { Loading } from "../../src/replica/status.js";
@@ -56,6 +57,7 @@ function around(keep: Keep, other: Partial<Keep>): Keep {
 async function device(
   keptIn: (keep: Keep) => Keep = (keep) => keep,
   onClose: () => void = () => undefined,
+  session: SessionConfig = SESSION_CONFIG,
 ): Promise<Device> {
   const transport = new HttpTransport({ server: proxy.url, token: () => "token-a", host: HOST });
   const opened = await openMemory();
@@ -68,6 +70,7 @@ async function device(
     opened: { ...opened, keep, close },
     program: await transport.program(),
     transport,
+    session,
   });
   open.push(replica);
   const seen: Loading[] = [];
@@ -268,6 +271,22 @@ describe("a first load as a file", () => {
     expect([proxy.exchanges, proxy.ranges]).toEqual([made, [""]]);
     await goesOn(ours.replica);
     expect(proxy.ranges).toEqual(["", "bytes=100000-"]);
+    await isWhole(ours);
+  });
+
+  test("a pause that is over before the load has ended costs no time", async () => {
+    proxy.holdAfter = 100_000;
+    const never = { baseMs: 3_600_000, capMs: 3_600_000, spreadMs: 1, retryAfterMsMax: null };
+    const ours = await device(undefined, undefined, { ...SESSION_CONFIG, backoff: never });
+    await ours.replica.write([{ sql: BEFORE }]);
+    await ours.replica.start();
+    await until(() => proxy.held.files === 1);
+    await until(async () => (await arrived(ours.keep)) === 100_000);
+    await Promise.all([ours.replica.pause(), ours.replica.resume()]);
+    proxy.release();
+    await until(async () => (await ours.replica.status()).state === "online");
+    expect(proxy.ranges).toEqual(["", "bytes=100000-"]);
+    await ours.replica.pause();
     await isWhole(ours);
   });
 
