@@ -171,6 +171,19 @@ export const barcodes = (id: string): Question => ({
   params: [id],
 });
 
+/** A product with its barcodes; null when it is not there any more. */
+export async function withCodes(
+  id: string,
+): Promise<{ readonly product: Product; readonly codes: readonly string[] } | null> {
+  const [found, codes] = await Promise.all([
+    replica().query(one(id).sql, [id]),
+    replica().query(barcodes(id).sql, [id]),
+  ]);
+  const [row] = found.rows;
+  if (row === undefined) return null;
+  return { product: readProduct(row), codes: codes.rows.map((code) => text(code[0])) };
+}
+
 /** The product with exactly this barcode, or else with this SKU. */
 export async function byCode(
   code: string,

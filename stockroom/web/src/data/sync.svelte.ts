@@ -75,6 +75,8 @@ class SyncState {
   status = $state.raw<Status | null>(null);
   conflicts = $state.raw<readonly Conflict[]>([]);
   refused = $state.raw<readonly Refused[]>([]);
+  /** Before, that there is nothing in the inbox only means that nobody has looked. */
+  inboxRead = $state(false);
 
   /** Changes made here that the server has not confirmed. */
   get unsent(): number {
@@ -124,6 +126,7 @@ export function follow(): void {
       .then(([conflicts, refused]) => {
         sync.conflicts = conflicts;
         sync.refused = refused;
+        sync.inboxRead = true;
       })
       .catch((error: unknown) => console.error(error));
   });

@@ -7,12 +7,12 @@
 import { formatPrice, parsePrice, plainPrice } from "../data/money.js";
 import { language, t } from "../i18n/index.js";
 
-const MONEY = ["price", "cost"];
+export const MONEY: ReadonlySet<string> = new Set(["price", "cost"]);
 
 export function shown(column: string, value: unknown, currency: string): string {
   if (value === null || value === undefined || value === "") return t("conflict.empty");
   if (typeof value === "object") return t("conflict.row");
-  if (MONEY.includes(column)) return formatPrice(Number(value), currency, language);
+  if (MONEY.has(column)) return formatPrice(Number(value), currency, language);
   if (typeof value === "boolean") return t(value ? "conflict.yes" : "conflict.no");
   return String(value);
 }
@@ -20,7 +20,7 @@ export function shown(column: string, value: unknown, currency: string): string 
 /** As it is typed over. */
 export function typedOver(column: string, value: unknown, currency: string): string {
   if (value === null || value === undefined) return "";
-  return MONEY.includes(column) ? plainPrice(Number(value), currency) : String(value);
+  return MONEY.has(column) ? plainPrice(Number(value), currency) : String(value);
 }
 
 /** In wire form; undefined for what does not fit. */
@@ -30,7 +30,7 @@ export function fromTyped(
   currency: string,
 ): string | null | undefined {
   const text = typed.trim();
-  if (MONEY.includes(column)) {
+  if (MONEY.has(column)) {
     if (text === "" && column === "cost") return null;
     const minor = parsePrice(text, currency);
     return minor === null ? undefined : String(minor);

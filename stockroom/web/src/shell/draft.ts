@@ -1,8 +1,9 @@
 /**
  * Work that is typed and not yet saved: kept over reloads, updates and lost tabs.
  *
- * Knows: where drafts are kept. Must not know: what is in them. A draft is this browser's alone. What
- * somebody sees on a shelf is true for a while only: such a draft is `brief`, and ends with its tab.
+ * Knows: where drafts are kept, and that tabs share them. Must not know: what is in them. A draft is this
+ * browser's alone. What somebody sees on a shelf is true for a while only: such a draft is `brief`, and
+ * ends with its tab.
  */
 
 const PREFIX = "stockroom.draft.";
@@ -33,6 +34,23 @@ export function keepDraft(name: string, draft: unknown, options: DraftOptions = 
 
 export function dropDraft(name: string, options: DraftOptions = {}): void {
   placeOf(options).removeItem(PREFIX + name);
+}
+
+/** Told whenever another tab has kept or dropped this draft; the answer ends it. */
+export function onDraftElsewhere(name: string, told: () => void): () => void {
+  const heard = ({ storageArea, key }: StorageEvent): void => {
+    if (storageArea === localStorage && (key === null || key === PREFIX + name)) told();
+  };
+  addEventListener("storage", heard);
+  return () => removeEventListener("storage", heard);
+}
+
+/** Drop the drafts whose names begin so, but for those that are still about something. */
+export function dropDraftsBut(beginning: string, kept: ReadonlySet<string>): void {
+  for (const key of Object.keys(localStorage)) {
+    const name = key.slice(PREFIX.length);
+    if (key.startsWith(PREFIX + beginning) && !kept.has(name)) dropDraft(name);
+  }
 }
 
 export function dropAllDrafts(): void {

@@ -1,0 +1,252 @@
+/**
+ * The form of a product: what is typed, what it is based on, and what becomes of it.
+ *
+ * Knows: drafts, other tabs' too, and the rules of a save. Must not know: how the fields are laid out. One
+ * product has one form, however many tabs show it: what is typed in one of them shows in the others, and
+ * saving in one settles it for all.
+ */
+
+import { UsageError } from "@holdfast/browser";
+
+import { Live, text } from "../data/live.svelte.js";
+import { parsePrice } from "../data/money.js";
+import * as products from "../data/products.js";
+import { t } from "../i18n/index.js";
+import { whyNot } from "../i18n/trouble.js";
+import { dropDraft, keepDraft, onDraftElsewhere, readDraft } from "../shell/draft.js";
+import * as drafts from "./productDraft.js";
+
+/** What a new product comes with, from a scan or a search; one that is stored comes with nothing. */
+export interface Brought {
+  readonly barcode: string | null;
+  readonly name: string | null;
+}
+
+type Said = Readonly<Record<string, string>>;
+
+/** New products that begin with something are different ones; each has its own form. */
+function nameOf(id: string, { barcode, name }: Brought): string {
+  if (id !== "") return `product.${id}`;
+  if (barcode !== null) return `product.new.code.${barcode}`;
+  return name === null ? "product.new" : `product.new.name.${name}`;
+}
+
+export class ProductEditing {
+  readonly id: string;
+  readonly draftName: string;
+  typed = $state<drafts.Typed>({ ...drafts.BLANK });
+  newCode = $state("");
+  loaded = $state(false);
+  busy = $state(false);
+  /** That a draft was found, and that the form was settled in another tab. */
+  restored = $state(false);
+  settled = $state(false);
+  codeProblem = $state("");
+  problem = $state("");
+  #tried = $state(false);
+  /** What the changes are based on; null for a product that is new. */
+  #base = $state.raw<products.Product | null>(null);
+  /** The form before anything was typed. */
+  #start = $state.raw<drafts.Typed>(drafts.BLANK);
+  /** By field: that somebody else has changed it. */
+  #moved = $state.raw<Said>({});
+  /** The form as it came, untouched here: nothing that is to be kept. */
+  #came = "";
+  readonly #brought: Brought;
+  readonly #holder: Live<string>;
+
+  /** Made while a component is set up, for its life. An empty `id`: a new product. */
+  constructor(id: string, brought: Brought) {
+    this.id = id;
+    this.#brought = brought;
+    this.draftName = nameOf(id, brought);
+    this.#holder = new Live(
+      () =>
+        this.#sku === ""
+          ? null
+          : { sql: "SELECT name FROM product WHERE sku = ? AND id <> ?", params: [this.#sku, id] },
+      ([row]) => text(row?.[0]),
+    );
+    $effect(() => {
+      const now = JSON.stringify(this.typed);
+      if (!this.loaded || this.busy || now === this.#came) return;
+      this.#came = "";
+      this.settled = false;
+      const draft = drafts.draftOf(this.typed, this.#start, this.#base);
+      if (draft === null) dropDraft(this.draftName);
+      else keepDraft(this.draftName, draft);
+    });
+    $effect(() => onDraftElsewhere(this.draftName, () => void this.#follow()));
+  }
+
+  /** False: there is no such product any more. */
+  async load(): Promise<boolean> {
+    const stored = this.id === "" ? null : await products.withCodes(this.id);
+    if (stored === null && this.id !== "") return false;
+    // Read when all else is there: what another tab types from now on, this one follows.
+    const draft = drafts.readable(readDraft(this.draftName));
+    if (draft === null) this.giveUp(); // one that cannot be read is none
+    if (stored !== null) {
+      this.#base = draft === null ? stored.product : drafts.baseOf(draft, stored.product);
+      this.#start = drafts.typedOf(this.#base, stored.codes);
+    }
+    this.#show(draft);
+    this.restored = draft !== null;
+    this.loaded = true;
+    return true;
+  }
+
+  #show(draft: drafts.Draft | null): void {
+    this.typed = draft === null ? this.#untouched() : drafts.lay(draft, this.#start);
+    this.#came = JSON.stringify(this.typed);
+  }
+
+  #untouched(): drafts.Typed {
+    const { name, barcode } = this.#brought;
+    const codes = barcode === null ? [...this.#start.codes] : [barcode];
+    return { ...this.#start, ...(name === null ? {} : { name }), codes };
+  }
+
+  /** Another tab has typed, or settled it: this one shows the same. */
+  async #follow(): Promise<void> {
+    if (!this.loaded || this.busy) return;
+    const draft = drafts.readable(readDraft(this.draftName));
+    this.#moved = {};
+    this.problem = "";
+    if (draft === null) {
+      await this.load();
+      this.settled = true;
+      return;
+    }
+    if (this.#base !== null) {
+      this.#base = drafts.baseOf(draft, this.#base);
+      this.#start = drafts.typedOf(this.#base, this.#start.codes);
+    }
+    this.settled = false;
+    this.#show(draft);
+  }
+
+  async startOver(): Promise<void> {
+    this.giveUp();
+    this.#tried = false;
+    this.#moved = {};
+    this.problem = "";
+    await this.load();
+  }
+
+  giveUp(): void {
+    dropDraft(this.draftName);
+  }
+
+  get #sku(): string {
+    return this.typed.sku.trim();
+  }
+
+  get #currency(): string {
+    return this.typed.currency.trim().toUpperCase();
+  }
+
+  get #price(): number | null {
+    return parsePrice(this.typed.price === "" ? "0" : this.typed.price, this.#currency);
+  }
+
+  get #cost(): number | null {
+    return this.typed.cost.trim() === "" ? null : parsePrice(this.typed.cost, this.#currency);
+  }
+
+  readonly #problems = $derived.by((): Said => {
+    const { name, cost } = this.typed;
+    const holder = this.#holder.value ?? "";
+    return {
+      name: name.trim() === "" ? t("form.needName") : "",
+      sku: this.#sku === "" ? t("form.needSku") : holder && t("form.skuTaken", { name: holder }),
+      price: this.#price === null ? t("form.badPrice") : "",
+      cost: cost.trim() !== "" && this.#cost === null ? t("form.badPrice") : "",
+      currency: /^[A-Z]{3}$/.test(this.#currency) ? "" : t("form.badCurrency"),
+    };
+  });
+
+  /** What is said beside a field. What is missing is said once a save was tried, what is wrong at once. */
+  says(name: keyof products.Fields): string {
+    const isMissing = this.typed[name] === "";
+    const problem = this.#tried || !isMissing ? (this.#problems[name] ?? "") : "";
+    return problem || (this.#moved[name] ?? "");
+  }
+
+  async addCode(given: string): Promise<void> {
+    const code = given.trim();
+    if (code === "" || this.typed.codes.includes(code)) {
+      this.newCode = "";
+      return;
+    }
+    const taken = await products.holderOfCode(code, this.id);
+    this.codeProblem = taken === null ? "" : t("form.codeTaken", { name: taken });
+    if (taken !== null) return;
+    this.typed.codes.push(code);
+    this.newCode = "";
+  }
+
+  removeCode(code: string): void {
+    this.typed.codes = this.typed.codes.filter((one) => one !== code);
+  }
+
+  /** The id of the saved product; null where something is to be looked at first. */
+  async save(): Promise<string | null> {
+    this.#tried = true;
+    if (this.newCode.trim() !== "") await this.addCode(this.newCode);
+    const price = this.#price;
+    const isWrong = Object.values(this.#problems).some((one) => one !== "");
+    if (this.codeProblem !== "" || price === null || isWrong) return null;
+    this.busy = true;
+    this.problem = "";
+    this.#moved = {};
+    try {
+      const made = await this.#write(price);
+      this.giveUp();
+      return made;
+    } catch (error) {
+      this.busy = false;
+      await this.#explain(error);
+      return null;
+    }
+  }
+
+  async #write(price: number): Promise<string> {
+    const { typed } = this;
+    const asked: products.Fields = {
+      name: typed.name.trim(), sku: this.#sku, description: typed.description.trim(), shelf: typed.shelf.trim(),
+      notes: typed.notes.trim(), price, cost: this.#cost, currency: this.#currency,
+      unit: typed.unit.trim() || "piece", archived: typed.archived,
+    }; // prettier-ignore
+    if (this.#base === null) return await products.add(asked, typed.codes);
+    const { codes } = this.#start;
+    await products.edit(this.#base, drafts.valuesOf(asked, typed, this.#start, this.#base), {
+      added: typed.codes.filter((code) => !codes.includes(code)),
+      removed: codes.filter((code) => !typed.codes.includes(code)),
+    });
+    return this.id;
+  }
+
+  async #explain(error: unknown): Promise<void> {
+    if (error instanceof products.EditedMeanwhile) this.#askAgain(error);
+    else if (error instanceof UsageError && error.code === "barcode_exists") {
+      const holder = await products.holderOfCode(error.message, this.id);
+      this.codeProblem = t("form.codeTaken", { name: holder ?? "" });
+    } else this.problem = whyNot(error);
+  }
+
+  /** The next save is a decision: it is based on what stands there now, and that has been told. */
+  #askAgain({ now, columns }: products.EditedMeanwhile): void {
+    const theirs = drafts.typedOf(now, this.#start.codes);
+    const words = (name: keyof products.Fields): string => {
+      const value = String(theirs[name]);
+      const key = this.typed[name] === this.#start[name] ? "form.movedUnder" : "form.movedTo";
+      return value === "" ? t(`${key}ToNothing`) : t(key, { value });
+    };
+    this.#moved = Object.fromEntries(columns.map((name) => [name, words(name)]));
+    this.problem = t("form.meanwhile");
+    this.typed = drafts.layTouched(this.typed, this.#start, now);
+    this.#base = now;
+    this.#start = theirs;
+  }
+}
