@@ -3,8 +3,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { expect_, until } from "../support/browser.js";
-import { serversOwn, type Stand } from "../support/stand.js";
-import { PASSWORD, Person, type Way, World } from "../support/world.js";
+import { serversOwn } from "../support/stand.js";
+import { PASSWORD, type Person, World } from "../support/world.js";
 
 let world: World;
 beforeAll(async () => {
@@ -12,29 +12,14 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-/** Somebody with a new browser, who has not signed in yet, and who stands before their server. */
-async function newcomer(name: string): Promise<{ person: Person; stand: Stand }> {
-  const context = await world.browser.newContext({ viewport: { width: 390, height: 844 } });
-  const way: Way = await world.way({ stand: true });
-  const person = new Person(name, context, await context.newPage(), way);
-  await person.page.goto(person.cable.url);
-  return { person, stand: person.stand };
-}
-
 async function enterPassword({ page }: Person): Promise<void> {
   await page.getByLabel("Password").fill(PASSWORD);
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }
 
-async function start({ page }: Person): Promise<void> {
-  await page.getByText("Ready to work without connection").waitFor();
-  await page.getByRole("button", { name: "Start" }).click();
-  await page.getByRole("searchbox").waitFor();
-}
-
 test("a first load that has lost its sign-in asks for it, and goes on", async () => {
-  const { person, stand } = await newcomer("dilan");
-  const { page } = person;
+  const person = await world.newcomer("dilan", { stand: true });
+  const { page, stand } = person;
   stand.answerFor((path, headers) =>
     path.startsWith("/v1/exchange") ? serversOwn(503, "database_full", headers) : null,
   );
@@ -58,14 +43,14 @@ test("a first load that has lost its sign-in asks for it, and goes on", async ()
   await page.getByRole("heading", { name: "Sign in again" }).waitFor();
   expect(await page.getByLabel("Name", { exact: true }).inputValue()).toBe("dilan");
   await enterPassword(person);
-  await start(person);
+  await person.start();
   await person.chip(/All saved to server/);
   await person.agrees();
 });
 
 test("no server for the first program: it is said so, and tried again", async () => {
-  const { person, stand } = await newcomer("ada");
-  const { page } = person;
+  const person = await world.newcomer("ada", { stand: true });
+  const { page, stand } = person;
   let asked = 0;
   stand.answerFor((path, headers) => {
     if (!path.startsWith("/v1/program")) return null;

@@ -20,6 +20,7 @@ test("killed with SIGKILL right after each word of it, the work is there and goe
   const start = async (): Promise<Person> =>
     new Person("dilan", browser.context, await browser.context.newPage(), way);
   let dilan = await start();
+  await dilan.page.goto(way.cable.url);
   await dilan.signIn();
   await dilan.installed();
   await dilan.addProduct("SALT-1", "Sea salt", "2.10");

@@ -1,94 +1,200 @@
-/** Every screen, in both themes: no barrier that axe knows of; and text is never markup. */
-
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+/** Every screen and card, on phone and desktop, in both themes: no barrier; and text is never markup. */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { type Person, World } from "../support/world.js";
-
-interface Finding {
-  readonly id: string;
-  readonly nodes: readonly string[];
-}
+import { Barriers } from "../support/barriers.js";
+import { expect_ } from "../support/browser.js";
+import { PASSWORD, type Person, World } from "../support/world.js";
 
 const NASTY = '<img src=x onerror="window.hacked=1">';
+const LONG =
+  "Stoneware serving bowl with lid, extra large, reactive glaze in moss and sand, oven-safe to 220 degrees";
 let world: World;
 let ada: Person;
+let barriers: Barriers;
 let product = "";
 
 beforeAll(async () => {
   world = await World.make();
-  ada = await world.person("ada", { store: "Harbour Street" });
-  await ada.addProduct("NASTY", NASTY, "1.00");
-  product = new URL(ada.page.url()).hash.split("/")[2] ?? "";
-  await ada.receive("NASTY", 3, "<b>DN</b>");
+  ada = await world.newcomer("ada");
+  barriers = new Barriers(ada.page);
 });
 afterAll(() => world.close());
 
-async function barriers(person: Person): Promise<Finding[]> {
-  const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-  // The page's own policy lets no foreign script in; the debugger may.
-  await person.page.evaluate(await readFile(axe, "utf8"));
-  return await person.page.evaluate(async () => {
-    const run = (globalThis as unknown as { axe: { run(): Promise<{ violations: unknown[] }> } })
-      .axe;
-    const found = (await run.run()).violations as { id: string; nodes: { html: string }[] }[];
-    return found.map(({ id, nodes }) => ({
-      id,
-      nodes: nodes.map(({ html }) => html.slice(0, 160)),
-    }));
-  });
+/** Each of these was looked at, each look in both sizes and themes; and nothing was found. */
+function expectNone(...states: readonly string[]): void {
+  expect(barriers.found).toEqual({});
+  for (const state of states)
+    expect(barriers.looks.filter((look) => look.startsWith(`${state}, `))).toHaveLength(4);
 }
 
-test.each(["light", "dark"] as const)("no barriers, %s", async (scheme) => {
-  await ada.page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
-  const screens: readonly (readonly [string, string])[] = [
-    ["stock", "Stock"],
-    [`product/${product}`, NASTY],
-    [`product/${product}/edit`, "Edit product"],
-    [`product/${product}/adjust`, "Adjust stock"],
-    ["product/new", "New product"],
-    ["receive", "Receive a shipment"],
-    ["scan", "Scan"],
-    ["sync/waiting", "Sync centre"],
-    ["sync/needs", "Sync centre"],
-    ["sync/history", "Sync centre"],
-    ["sync/device", "Sync centre"],
-  ];
-  const found: Record<string, Finding[]> = {};
-  for (const [path, title] of screens) {
-    await ada.to(path);
-    await ada.page
-      .getByRole("heading", { name: title, exact: true })
-      .first()
-      .waitFor({ state: "attached" });
-    const here = await barriers(ada);
-    if (here.length > 0) found[path] = here;
+async function visit(path: string, title: string): Promise<void> {
+  await ada.to(path);
+  await ada.page
+    .getByRole("heading", { name: title, exact: true })
+    .first()
+    .waitFor({ state: "attached" });
+}
+
+test("no barriers before the first screen", async () => {
+  const { page } = ada;
+  await barriers.look("sign-in");
+  await page.getByRole("button", { name: "One-time code" }).click();
+  await barriers.look("sign-in by code");
+  await page.getByRole("button", { name: "Name and password" }).click();
+  await page.getByLabel("Name", { exact: true }).fill("ada");
+  await page.getByLabel("Password").fill("not this one");
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await expect_(page.getByRole("alert"), /That is not right/);
+  await barriers.look("sign-in refused");
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.getByText("Ready to work without connection").waitFor();
+  await barriers.look("first load");
+  await ada.start("Harbour Street");
+  expectNone("sign-in", "sign-in by code", "sign-in refused", "first load");
+});
+
+test("no barriers at work", async () => {
+  const { page } = ada;
+  await ada.addProduct("NASTY", NASTY, "1.00");
+  product = new URL(page.url()).hash.split("/")[2] ?? "";
+  await barriers.look("product that never moved");
+  await ada.receive("NASTY", 3, "<b>DN</b>");
+  await barriers.look("received");
+  await ada.addProduct("BOWL-1", LONG, "1234567.00");
+  await ada.receive("BOWL-1", 999_999, "A delivery note with a long name, 2026-11-26/17");
+  await ada.adjustTo("BOWL-1", 0);
+  await barriers.look("product with a long name");
+
+  await visit("stock", "Stock");
+  await barriers.look("stock");
+  await page.getByRole("searchbox").fill("zzzz");
+  await page.getByText("Nothing found").waitFor();
+  await barriers.look("nothing found");
+  await page.getByRole("button", { name: "Clear the search" }).click();
+  await visit(`product/${product}/adjust`, "Adjust stock");
+  await page.getByLabel("What you see on the shelf").fill("many");
+  await barriers.look("adjusting to no number");
+  await page.getByLabel("What you see on the shelf").fill("1");
+  await barriers.look("adjusting");
+  await page.getByLabel("What you see on the shelf").fill("");
+  await visit(`product/${product}/edit`, "Edit product");
+  await barriers.look("edit");
+  await visit("product/new?barcode=4000000000013", "New product");
+  await page.getByRole("button", { name: "Remove barcode 4000000000013" }).waitFor();
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText("Give it a name").waitFor();
+  await barriers.look("new, and not all there");
+  await page.getByRole("button", { name: "Cancel" }).click();
+
+  await visit("receive", "Receive a shipment");
+  await barriers.look("nothing received");
+  const find = page.getByLabel("Scan, or search for a product");
+  for (const sku of ["NASTY", "BOWL-1"]) {
+    await find.fill(sku);
+    await page.getByRole("button", { name: sku }).first().click();
   }
-  expect(found).toEqual({});
+  await find.fill("4000000000099");
+  await find.press("Enter");
+  await page.getByText("No product has the code").waitFor();
+  await find.fill("bowl");
+  await page.getByRole("button", { name: "BOWL-1" }).waitFor();
+  await barriers.look("receiving");
+  await find.fill("");
+  await page.getByRole("button", { name: "Clear" }).click();
+
+  await visit("scan", "Scan");
+  await barriers.look("nothing scanned");
+  for (const code of ["BOWL-1", "4000000000099"]) {
+    await page.getByLabel("Code").fill(code);
+    await page.getByRole("button", { name: "Look up" }).click();
+  }
+  await page.getByText("No product has the code").waitFor();
+  await barriers.look("scanned");
+  await page.getByRole("button", { name: "Clear" }).click();
+
+  for (const tab of ["waiting", "needs", "history", "device"]) {
+    await visit(`sync/${tab}`, "Sync centre");
+    await barriers.look(`sync, ${tab}`);
+  }
+  await ada.chip(/All saved to server/);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByText("Sign out and remove the data?").waitFor();
+  await barriers.look("signing out");
+  expectNone(
+    "stock",
+    "edit",
+    "receiving",
+    "scanned",
+    "sync, history",
+    "sync, device",
+    "signing out",
+  );
+});
+
+test("no barriers in the cards of what needs somebody", async () => {
+  const { page } = ada;
+  const dilan = await world.person("dilan");
+  for (const sku of ["BELL-1", "BELL-2"]) await ada.addProduct(sku, `Bell ${sku}`, "4.00");
+  await ada.chip(/All saved to server/);
+  ada.cable.pull();
+  await ada.edit("BELL-1", { Price: "4.50" });
+  await ada.edit("BELL-2", { SKU: "BELL-3" });
+  await dilan.edit("BELL-1", { Price: "5.00" });
+  await dilan.addProduct("BELL-3", "Hand bell", "6.00");
+  await dilan.chip(/All saved to server/);
+  await dilan.context.close();
+  await ada.backOnline();
+  await ada.chip(/2 need you/);
+
+  await visit("sync/needs", "Sync centre");
+  const [conflict, refused] = [page.locator("[data-conflict]"), page.locator("[data-refused]")];
+  await conflict.waitFor();
+  await refused.waitFor();
+  await barriers.look("cards as they come");
+  await conflict.getByLabel("Or type another").fill("4.75");
+  await refused.getByLabel("Another SKU").fill("BELL-1");
+  await barriers.look("cards, typed");
+  await conflict.getByLabel("Or type another").fill("cheap");
+  await conflict.getByRole("button", { name: "Use it" }).click();
+  await conflict.getByText("This value does not fit").waitFor();
+  await refused.getByRole("button", { name: "Use it" }).click();
+  await refused.getByText("has this SKU already").last().waitFor();
+  await barriers.look("cards, wrong");
+  await refused.getByRole("button", { name: "Discard…" }).click();
+  await refused.getByText("Discard for good?").waitFor();
+  await barriers.look("cards, discarding");
+  await refused.getByRole("button", { name: "Yes, discard" }).click();
+  await conflict.getByRole("button", { name: "Keep €5.00" }).click();
+  await page.getByText("Nothing needs you").waitFor();
+  await ada.chip(/All saved to server/);
+  expectNone("cards as they come", "cards, typed", "cards, wrong", "cards, discarding");
 });
 
 test("no barriers in what is told of trouble", async () => {
   ada.cable.pull();
   await ada.receive("NASTY", 1);
   await ada.chip(/Working without connection: 1 change kept/);
-  await ada.to("sync");
+  await ada.to("sync/waiting");
   await ada.page.locator("[data-connection=away]").waitFor();
-  expect(await barriers(ada)).toEqual([]);
+  await barriers.look("no connection");
   const disk = await ada.context.newCDPSession(ada.page);
   await disk.send("Storage.overrideQuotaForOrigin", { origin: ada.cable.url, quotaSize: 1 });
   await ada.to(`product/${product}/adjust`);
   await ada.page.getByLabel("What you see on the shelf").fill("9");
   await ada.page.getByRole("button", { name: /^Record/ }).click();
   await ada.page.getByRole("alert").getByText("no room left").waitFor();
-  expect(await barriers(ada)).toEqual([]);
+  await barriers.look("full device");
   await disk.send("Storage.overrideQuotaForOrigin", { origin: ada.cable.url });
   await ada.backOnline();
   await ada.chip(/All saved to server/);
+  expectNone("no connection", "full device");
 });
 
 test("text from anywhere is text", async () => {
+  await visit("stock", "Stock");
+  await ada.page.getByRole("searchbox").fill("");
   for (const path of [`product/${product}`, "stock", "sync/history"]) {
     await ada.to(path);
     await ada.page.getByText(NASTY).first().waitFor();

@@ -100,9 +100,16 @@ export class World {
 
   /** A browser profile of its own at the end of a cable of its own. */
   async person(name: string, options: PersonOptions = {}): Promise<Person> {
+    const person = await this.newcomer(name, options);
+    await person.signIn(options.store);
+    return person;
+  }
+
+  /** Somebody with a new browser, who has not signed in yet. */
+  async newcomer(name: string, options: PersonOptions = {}): Promise<Person> {
     const context = await this.browser.newContext({ viewport: { width: 390, height: 844 } });
     const person = new Person(name, context, await context.newPage(), await this.way(options));
-    await person.signIn(options.store);
+    await person.page.goto(person.cable.url);
     return person;
   }
 
@@ -186,10 +193,15 @@ export class Person {
 
   async signIn(store = ""): Promise<void> {
     const { page } = this;
-    await page.goto(this.cable.url);
     await page.getByLabel("Name", { exact: true }).fill(this.name);
     await page.getByLabel("Password").fill(PASSWORD);
     await page.getByRole("button", { name: "Sign in", exact: true }).click();
+    await this.start(store);
+  }
+
+  /** From what the first load says when it is over to the list. */
+  async start(store = ""): Promise<void> {
+    const { page } = this;
     await page.getByText("Ready to work without connection").waitFor();
     if (store !== "") await page.getByLabel(store).check();
     await page.getByRole("button", { name: "Start" }).click();
