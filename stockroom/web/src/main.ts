@@ -6,6 +6,8 @@ import "./styles/base.css";
 import { mount } from "svelte";
 
 import App from "./App.svelte";
+// The browser makes its offer early, before any screen could listen.
+import "./shell/install.svelte.js";
 import { applyTheme } from "./shell/theme.js";
 
 applyTheme();
