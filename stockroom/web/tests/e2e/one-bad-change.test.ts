@@ -73,11 +73,16 @@ test("499 land and 1 is explained, can be mended, and holds nobody up", async ()
   await card.getByRole("button", { name: "Try again" }).click();
   await page.getByText("Something else has this value already. Nothing was changed.").waitFor();
   await card.getByLabel("Another SKU").fill("BOX-4");
+  await page.reload();
+  await card.waitFor();
+  expect(await card.getByLabel("Another SKU").inputValue()).toBe("BOX-4");
   await card.getByRole("button", { name: "Use it" }).click();
   await dilan.chip(/All saved to server/);
   await ada.open("BOX-4");
   await expect_(ada.page.getByRole("heading", { level: 1 }), /Large box/);
   await dilan.to("sync/needs");
   await page.getByText("Nothing needs you").waitFor();
+  const kept = await page.evaluate(() => Object.keys(localStorage));
+  expect(kept.filter((name) => /draft/.test(name))).toEqual([]);
   await dilan.agrees();
 });

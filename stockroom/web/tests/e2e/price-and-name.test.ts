@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { expect_ } from "../support/browser.js";
+import { expect_, until } from "../support/browser.js";
 import { type Person, World } from "../support/world.js";
 
 let world: World;
@@ -19,6 +19,9 @@ afterAll(() => world.close());
 
 const stored = (): Promise<unknown[][]> =>
   world.server("SELECT name, price FROM product WHERE sku = 'SOAP-1'");
+
+const drafts = (person: Person): Promise<string[]> =>
+  person.page.evaluate(() => Object.keys(localStorage).filter((name) => /draft/.test(name)));
 
 test("a price on one device and a name on another are both kept, and nobody is asked", async () => {
   await dilan.open("SOAP-1");
@@ -55,14 +58,27 @@ test("a price on both is asked about, with both values, who and when; offline, o
     expect(words).toContain("this device");
     expect(words).not.toMatch(/[0-9a-f]{8}/);
   }
+  await dilan.page.getByLabel("Or type another").fill("2.65");
+  expect(await drafts(dilan)).toHaveLength(1);
   // Who did not write it decides, with a value of neither, and without a connection.
   ada.cable.pull();
   await ada.page.getByLabel("Or type another").fill("2.90");
+  await ada.installed();
+  await ada.page.reload();
+  await until("what was typed is there", async () => {
+    const typed = ada.page.getByLabel("Or type another");
+    return (await typed.count()) === 1 && (await typed.inputValue()) === "2.90";
+  });
   await ada.page.getByRole("button", { name: "Use it" }).click();
   await ada.chip(/Working without connection: 1 change kept on this device/);
+  await ada.page.getByText("Nothing needs you").waitFor();
+  expect(await drafts(ada)).toEqual([]);
   ada.cable.plug();
   await ada.chip(/All saved to server/);
   await dilan.chip(/All saved to server/);
+  // What somebody typed into a card that another has settled is about nothing any more.
+  await dilan.page.getByText("Nothing needs you").waitFor();
+  expect(await drafts(dilan)).toEqual([]);
   for (const person of [ada, dilan]) {
     await person.open("SOAP-1");
     await person.page.getByText("€2.90").first().waitFor();

@@ -16,6 +16,7 @@ const ENTRY = path.resolve(import.meta.dirname, "../../../../browser/src/index.t
 
 declare global {
   var tab: TabReplica;
+  var letGo: () => Promise<void>;
 }
 
 async function bundle(): Promise<string> {
@@ -46,4 +47,28 @@ export async function openTab(page: Page): Promise<void> {
     const worker = (): Worker => ({ postMessage: () => undefined, onerror: null }) as never;
     globalThis.tab = await holdfast.openReplica({ name, server: location.origin, worker });
   });
+}
+
+/**
+ * In the middle of a transaction of that tab: until the answer is called, nothing of the device's replica
+ * is read or written by anybody.
+ */
+export async function holdReplica(page: Page): Promise<() => Promise<void>> {
+  await page.evaluate(async () => {
+    await new Promise<void>((holds) => {
+      let isOver = false;
+      const held = tab.transaction(async (tx) => {
+        // A transaction that says nothing for long would be undone.
+        for (; !isOver; await new Promise((look) => setTimeout(look, 50))) {
+          await tx.execute("SELECT 1");
+          holds();
+        }
+      });
+      globalThis.letGo = () => {
+        isOver = true;
+        return held;
+      };
+    });
+  });
+  return () => page.evaluate(() => letGo());
 }
