@@ -10,6 +10,10 @@ import { openReplica, type TabReplica } from "@holdfast/browser";
 import { keep, recall } from "./memory.js";
 
 const MEMORY = "stockroom.device";
+/** Replicas that were signed out and whose files may still be here. */
+const OWED = "stockroom.forgotten";
+const REMOVE_TRIES_MAX = 40;
+const REMOVE_PAUSE_MS = 50;
 
 /** What says that this browser is a device: nothing secret, and nothing that cannot be told again. */
 export interface Enrolled {
@@ -22,6 +26,7 @@ export interface Enrolled {
 }
 
 let current: TabReplica | null = null;
+let currentName = "";
 let known: Enrolled | null = null;
 
 /** What was remembered, as this page last read it. */
@@ -56,11 +61,26 @@ async function fromLocalStorage(): Promise<Enrolled | null> {
   return found;
 }
 
-/** Throws `ReplicaError` where the browser cannot keep data, or the `SyncError` tree at first. */
-export async function openDevice(one: Enrolled): Promise<TabReplica> {
-  current ??= await openReplica({ name: one.replica, server: location.origin });
+/**
+ * `ended`: called when another tab has signed out; nothing that is done here would be sent any more.
+ * Throws `ReplicaError` where the browser cannot keep data, or the `SyncError` tree at first.
+ */
+export async function openDevice(one: Enrolled, ended: () => void): Promise<TabReplica> {
+  if (current !== null) return current;
+  current = await openReplica({ name: one.replica, server: location.origin });
+  currentName = one.replica;
+  endings(one.replica).onmessage = () => {
+    if (current === null) return; // it is this tab that has
+    current.close();
+    current = null;
+    ended();
+  };
   return current;
 }
+
+/** Whether what is open is the replica of this device: another tab may have become another one. */
+export const isOpen = (one: Enrolled | null): boolean =>
+  current !== null && one !== null && one.replica === currentName;
 
 /** The open replica. */
 export function replica(): TabReplica {
@@ -68,20 +88,42 @@ export function replica(): TabReplica {
   return current;
 }
 
-/** Close it and remove its file: only for a device that has nothing of its own any more. */
+const endings = (name: string): BroadcastChannel => new BroadcastChannel(`stockroom.ended.${name}`);
+
+/** Close it in all tabs and remove its file: only for a device that has nothing of its own any more. */
 export async function forget(one: Enrolled): Promise<void> {
+  // First: whatever ends this tab from here on, the file is owed, and removed at the next start.
+  await keep(OWED, [...(await owed()), one.replica]);
+  await remember(null);
   current?.close();
   current = null;
-  await remember(null);
+  const channel = endings(one.replica);
+  channel.postMessage("signed out");
+  channel.close();
+  await removeOwed(REMOVE_TRIES_MAX);
+}
+
+/** Remove what was signed out; a tab that sleeps may hold it still. */
+export async function removeOwed(tries = 1): Promise<void> {
+  const left: string[] = [];
+  for (const name of await owed()) if (!(await isRemoved(name, tries))) left.push(name);
+  await keep(OWED, left.length === 0 ? null : left);
+}
+
+const owed = async (): Promise<readonly string[]> =>
+  ((await recall(OWED)) as readonly string[] | undefined) ?? [];
+
+async function isRemoved(name: string, tries: number): Promise<boolean> {
   const folder = await navigator.storage.getDirectory();
-  for (let attempt = 0; attempt < 40; attempt += 1) {
+  for (let attempt = 1; ; attempt += 1) {
     try {
-      await folder.removeEntry(`.holdfast-${one.replica}`, { recursive: true });
-      return;
+      await folder.removeEntry(`.holdfast-${name}`, { recursive: true });
+      return true;
     } catch (error) {
-      if (error instanceof DOMException && error.name === "NotFoundError") return;
+      if (error instanceof DOMException && error.name === "NotFoundError") return true;
+      if (attempt >= tries) return false;
       // Another worker is still letting go of the file.
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((resolve) => setTimeout(resolve, REMOVE_PAUSE_MS));
     }
   }
 }

@@ -15,6 +15,7 @@ import {
   type Status,
 } from "@holdfast/browser";
 
+import { EnrolError } from "../data/enrol.js";
 import { formatTime, t, tOr } from "./index.js";
 
 /** What a person would call it. */
@@ -38,6 +39,13 @@ const BY_CODE: Readonly<Record<string, Trouble>> = {
   bad_value: "device",
   sync_elsewhere: "device",
   unknown: "device",
+};
+
+/** Why a device could not sign out. */
+const BY_ENROLMENT: Readonly<Record<string, Trouble>> = {
+  unreachable: "away",
+  not_our_server: "portal",
+  server_trouble: "server",
 };
 
 const PARKED: Readonly<Partial<Record<State, "signIn" | "upgrade" | "attention">>> = {
@@ -79,6 +87,8 @@ export function whenAgain(status: Status, nowUs: number): string {
 
 /** Why something that was asked for was not done, in the words that the status has for the same. */
 export function whyNot(error: unknown): string {
+  const trouble = error instanceof EnrolError ? BY_ENROLMENT[error.code] : undefined;
+  if (trouble !== undefined) return t(`trouble.why.${trouble}`);
   if (!(error instanceof HoldfastError))
     return t("app.failed", { message: error instanceof Error ? error.message : String(error) });
   const parked = parkedBy(stateAfter(error));

@@ -41,3 +41,9 @@ export function go(path: string): void {
 export function goInstead(path: string): void {
   location.replace(`#${path}`);
 }
+
+/** Load the app again, at its beginning; no screen that is open now sees the new address. */
+export function beginAnew(): void {
+  history.replaceState(null, "", "#/stock");
+  location.reload();
+}
