@@ -64,9 +64,11 @@ export interface Entry {
   readonly balance: number;
 }
 
+/** `movement`: the id of the movement it becomes, so that one list is received once. */
 export interface Line {
   readonly product: string;
   readonly quantity: number;
+  readonly movement: string;
 }
 
 const COLUMNS =
@@ -148,8 +150,7 @@ export async function receive(
 ): Promise<string[]> {
   const statements: Statement[] = [];
   const ids: string[] = [];
-  for (const { product, quantity } of lines) {
-    const id = replica().newId();
+  for (const { product, quantity, movement: id } of lines) {
     ids.push(id);
     statements.push(await movement({ id, store, product, quantity, kind: "receive", ...about }));
   }

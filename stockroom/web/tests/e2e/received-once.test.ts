@@ -1,0 +1,63 @@
+/** A list that was received is not offered to be received once more, whatever ended in between. */
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { Person, World } from "../support/world.js";
+
+const KEPT = "stockroom.draft.receive";
+
+let world: World;
+let dilan: Person;
+beforeAll(async () => {
+  world = await World.make();
+  dilan = await world.person("dilan");
+});
+afterAll(() => world.close());
+
+async function listed(person: Person, sku: string): Promise<void> {
+  await person.to("receive");
+  await person.page.getByLabel("Scan, or search for a product").fill(sku);
+  await person.page.getByRole("button", { name: sku }).first().click();
+  await person.page.getByRole("button", { name: "Receive 1 unit" }).waitFor();
+}
+
+const empty = (person: Person): Promise<void> =>
+  person.page.getByText("Scan the first item").waitFor();
+
+test("a tab that ended right after the commit has left its list behind", async () => {
+  await dilan.addProduct("ONCE-1", "Tin", "1.00");
+  await listed(dilan, "ONCE-1");
+  const kept = await dilan.page.evaluate((name) => localStorage.getItem(name), KEPT);
+  await dilan.page.getByRole("button", { name: "Receive 1 unit" }).click();
+  await dilan.page.getByText(/saved on this device/).waitFor();
+  await empty(dilan);
+  // As it was found when the tab had gone before it heard that all is saved.
+  await dilan.to("stock");
+  await dilan.page.evaluate(([name, list]) => localStorage.setItem(name, list ?? ""), [
+    KEPT,
+    kept,
+  ] as const);
+  await dilan.page.reload();
+  await dilan.to("receive");
+  await empty(dilan);
+  await dilan.open("ONCE-1");
+  await dilan.onHand(1);
+});
+
+test("two tabs have the same list: it is received in one of them", async () => {
+  await dilan.addProduct("ONCE-2", "Large tin", "1.00");
+  await listed(dilan, "ONCE-2");
+  const page = await dilan.context.newPage();
+  const other = new Person("dilan", dilan.context, page, dilan.way);
+  await page.goto(`${dilan.cable.url}/#/receive`);
+  await page.getByRole("button", { name: "Receive 1 unit" }).click();
+  await page.getByText(/saved on this device/).waitFor();
+  await empty(dilan);
+  await other.open("ONCE-2");
+  await other.onHand(1);
+  await other.chip(/All saved to server/);
+  const received =
+    "SELECT count(*) FROM movement AS m JOIN product AS p ON p.id = m.product_id WHERE p.sku LIKE 'ONCE-%'";
+  expect(await world.server(received)).toEqual([[2]]);
+  expect([...dilan.errors, ...other.errors]).toEqual([]);
+});
