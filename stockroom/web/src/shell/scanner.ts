@@ -51,9 +51,13 @@ function codeIn(burst: string): string | null {
 type Listener = (code: string) => void;
 const listeners: Listener[] = [];
 
-/** The newest listener gets the codes; the answer ends it. */
-export function onScan(listener: Listener): () => void {
-  listeners.push(listener);
+/**
+ * The newest listener gets the codes; the answer ends it. `under`: only while there is no other. Who is
+ * set up first says nothing: on a page that is loaded, the frame's effects run after its screen's.
+ */
+export function onScan(listener: Listener, { under = false } = {}): () => void {
+  if (under) listeners.unshift(listener);
+  else listeners.push(listener);
   return () => {
     const at = listeners.indexOf(listener);
     if (at >= 0) listeners.splice(at, 1);

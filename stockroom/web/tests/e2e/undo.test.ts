@@ -83,4 +83,13 @@ test("a scanned code opens its product, and an unknown one a new product with th
   await page.getByText("1 ×").waitFor();
   await page.reload();
   await page.getByText("1 ×").waitFor();
+  // And the screen that was loaded again takes the next scans, too.
+  await ada.scan("~4012345678901#");
+  await page.getByText("2 ×").waitFor();
+  await ada.to("receive");
+  await page.getByLabel("Delivery note").waitFor();
+  await page.reload();
+  await page.getByText("What came in").or(page.getByText("Receive 2 units")).first().waitFor();
+  await ada.scan("~4012345678901#");
+  await page.getByRole("button", { name: "Receive 3 units" }).waitFor();
 });
