@@ -20,6 +20,13 @@ const BADGES: Question = {
     "UNION ALL SELECT tbl, key, 'attention' FROM holdfast_inbox",
 };
 
+/** All that is shown of the inbox: the sides of an open conflict, and its authors, change meanwhile. */
+const INBOX: Question = {
+  sql:
+    "SELECT i.kind, i.id, i.tbl, i.key, i.at, c.kind, c.base, c.mine, c.theirs, c.user, c.their_user, c.their_at " +
+    "FROM holdfast_inbox AS i LEFT JOIN holdfast_conflict AS c ON i.kind = 'conflict' AND c.id = i.id",
+};
+
 const RANK: Readonly<Record<Badge, number>> = { sent: 1, pending: 2, attention: 3 };
 
 function badgeMap(rows: readonly AppRow[]): ReadonlyMap<string, Badge> {
@@ -101,7 +108,7 @@ export function follow(): void {
   badges = new Live(() => BADGES, badgeMap);
   // The inbox is looked into again whenever the database says that it has changed.
   const inbox = new Live(
-    () => ({ sql: "SELECT kind, id, tbl, key, at FROM holdfast_inbox" }),
+    () => INBOX,
     (rows) => rows,
   );
   $effect(() => {

@@ -85,3 +85,21 @@ test("a price on both is asked about, with both values, who and when; offline, o
   }
   expect(await stored()).toEqual([["Lavender soap", 290]]);
 });
+
+test("a card that is open shows the price in use as it changes, and what it shows is what is kept", async () => {
+  dilan.cable.pull();
+  await dilan.edit("SOAP-1", { Price: "2.70" });
+  await ada.edit("SOAP-1", { Price: "3.10" });
+  await ada.chip(/All saved to server/);
+  dilan.cable.plug();
+  await dilan.to("sync/needs");
+  const card = dilan.page.locator("[data-conflict=price]");
+  await expect_(card, /In use now\s*€3\.10/);
+  await ada.edit("SOAP-1", { Price: "3.30" });
+  await expect_(card, /In use now\s*€3\.30/);
+  await card.getByRole("button", { name: "Keep €3.30" }).click();
+  await dilan.chip(/All saved to server/);
+  await ada.chip(/All saved to server/);
+  expect(await stored()).toEqual([["Lavender soap", 330]]);
+  await dilan.agrees();
+});
