@@ -43,7 +43,7 @@ test("499 land and 1 is explained, can be mended, and holds nobody up", async ()
   await openTab(page);
   await receiveAgain(page, "B-1", 249);
   // The one that cannot be: meanwhile somebody else gives this SKU to another product.
-  await dilan.edit("BOX-2", { SKU: "BOX-3" });
+  await dilan.edit("BOX-2", { SKU: "BOX-3", Price: "2.20", Currency: "GBP" });
   await receiveAgain(page, "B-1", GOOD - 250);
   await dilan.chip(/: 500 changes kept on this device/);
   await ada.addProduct("BOX-3", "Huge box", "3.00");
@@ -67,6 +67,7 @@ test("499 land and 1 is explained, can be mended, and holds nobody up", async ()
   await expect_(card, /Large box/);
   const words = (await card.textContent()) ?? "";
   expect(words).toMatch(/BOX-3\s*was BOX-2/);
+  expect(words).toMatch(/£2\.20\s*was €2\.00/);
   expect(words).not.toMatch(/unique|constraint|[0-9a-f]{8}-[0-9a-f]{4}/i);
 
   // Trying again is no use as long as the reason is there, and says so; another SKU goes through.
