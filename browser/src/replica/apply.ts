@@ -114,7 +114,7 @@ export class Applier implements TruthWriter {
       }
     for (const line of filed) {
       this.#filedNews(line, decided);
-      yield this.#result.rows;
+      yield importer.took(line.type === "rows" ? line.rows.length : line.keys.length);
     }
     for (const line of lines) this.#news(line, decided);
     importer.settle();

@@ -148,17 +148,19 @@ export class Importer {
         if (this.#members.part(copy.scope, table, key)) this.#truth.leave(table, key);
     copy.sortByUnique();
     yield* this.#sumUp(copy, false);
+    const before = this.#rows;
     yield* this.#copied(copy, false);
     for (const rows of copy.written()) {
       this.#write(table, rows);
-      yield this.#told(rows.length);
+      yield this.took(rows.length);
     }
+    yield this.took(copy.rows - (this.#rows - before)); // there was nothing to do for the rest
     for (const sql of this.#program.json.load_end) this.#db.execute(sql);
     return false;
   }
 
   *#copied(copy: Copy, all: boolean): Generator<number, void> {
-    for (const rows of copy.copy(all)) yield this.#told(rows);
+    for (const rows of copy.copy(all)) yield this.took(rows);
   }
 
   #write(table: Table, rows: readonly Truth[]): void {
@@ -178,7 +180,8 @@ export class Importer {
     }
   }
 
-  #told(rows: number): number {
+  /** So many more rows of files are in: each is counted once, however it came in. How many are. */
+  took(rows: number): number {
     this.#rows += rows;
     return this.#rows;
   }
@@ -186,6 +189,8 @@ export class Importer {
 
 /** The statements that copy one table of one file. */
 class Copy {
+  /** How many rows of the file have been gone through to be copied. */
+  rows = 0;
   readonly #db: Connection;
   readonly #sql: LoadProgram;
   readonly table: Table;
@@ -222,9 +227,11 @@ class Copy {
       : this.#sql.copy_rest;
     for (const [first, last, rows] of this.#steps()) {
       this.#db.execute(rowsSql, [first, last]);
+      const copied = all ? rows : this.#db.changes();
+      this.rows += rows;
       this.#db.execute(revsSql, [first, last]);
       this.#db.execute(membersSql, [first, last, this.scope]);
-      yield rows;
+      yield copied;
     }
   }
 

@@ -186,7 +186,8 @@ export class Load {
     const rows = building.reduce((sum, build) => sum + build.rows, 0);
     const total = building.reduce((sum, build) => sum + build.total, 0);
     const scopes = new Set(building.flatMap((build) => build.scopes));
-    this.#tell("building", rows, total, [...scopes].sort(byCodePoint));
+    // What it is made of may have grown since it was counted.
+    this.#tell("building", Math.min(rows, total), total, [...scopes].sort(byCodePoint));
     const nowMs = this.#parts.monotonicMs();
     if (rows !== this.#grown.rows) this.#grown = { rows, atMs: nowMs };
     if (nowMs - this.#grown.atMs > FILE_BUILD_PATIENCE_MS) this.#wanted = false;

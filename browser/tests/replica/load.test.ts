@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 
 import { Digest, rowHash } from "../../src/core/digest.js";
 import { toHex } from "../../src/core/values.js";
-import type { Head, Position, Rows } from "../../src/protocol/messages.generated.js";
+import type { Gone, Head, Position, Rows } from "../../src/protocol/messages.generated.js";
 import { type Applied, Applier } from "../../src/replica/apply.js";
 import { LocalDatabase } from "../../src/replica/database.js";
 import { HOST } from "../../src/replica/host.js";
@@ -95,6 +95,8 @@ async function apply(
   files: readonly SnapshotFile[],
   lines: readonly Truth[],
   reached: Readonly<Record<string, readonly Code[]>>,
+  filed: readonly (Rows | Gone)[] = [],
+  told: number[] = [],
 ): Promise<Applied> {
   const head: Head = {
     ...{ type: "head", protocol: 1, epoch: "e", device: "d", user: "u", echo: "", time: 0 },
@@ -121,8 +123,12 @@ async function apply(
         news,
         { type: "checkpoint", scopes, lines: 2 },
         attached,
+        filed,
       ),
-    () => Promise.resolve(),
+    (rows) => {
+      told.push(rows);
+      return Promise.resolve();
+    },
   );
   detach(opened.connection, attached);
   return done;
@@ -181,6 +187,41 @@ describe("importing files", () => {
       ["older", 3n],
       ["same", 4n],
     ]);
+    opened.close();
+  });
+
+  test("each row of a file is counted once, however it comes in", async () => {
+    const [database, opened] = await device();
+    const same: Truth = { rev: 4, row: ["same", "1", "1", "a"] };
+    const newer: Truth = { rev: 9, row: ["newer", "1", "1", "b"] };
+    const older: Truth = { rev: 2, row: ["older", "1", "1", "c"] };
+    const first = [same, newer, older];
+    await apply(database, opened, [], first, { "left/1": first.map(({ row }) => row) });
+    const stale: Truth = { rev: 8, row: ["newer", "1", "1", "stale"] };
+    const renewed: Truth = { rev: 3, row: ["older", "1", "1", "d"] };
+    const taker: Truth = { rev: 1, row: ["taker", "1", "1", "c"] };
+    const fresh = ["f1", "f2", "f3"].map((id): Truth => ({ rev: 1, row: [id, "1", "1", id] }));
+    const file = await snapshot(opened, "left/1", [same, stale, renewed, taker, ...fresh]);
+    const kept: Code = ["y", "1", "1", "y"];
+    const filed = [
+      {
+        type: "rows",
+        table: "code",
+        rows: [
+          [1, "x", "1", "1", "x"],
+          [1, ...kept],
+        ],
+      },
+      { type: "gone", table: "code", keys: ["x"] },
+    ] satisfies (Rows | Gone)[];
+    const now = [same, newer, renewed, taker, ...fresh].map(({ row }) => row);
+    const told: number[] = [];
+    const reached = { "left/1": [...now, kept] };
+    const { differing } = await apply(database, opened, [file], [newer], reached, filed, told);
+    expect(differing).toEqual([]);
+    expect(told).toEqual(told.toSorted((one, other) => one - other));
+    expect(new Set(told).size).toBeGreaterThan(2);
+    expect(told.at(-1)).toBe(file.rows + 3);
     opened.close();
   });
 

@@ -89,7 +89,7 @@ class Applier:
         checkpoint: Checkpoint,
         *,
         files: Sequence[tuple[SnapshotFile, str]] = (),
-        filed: Iterable[Line] = (),
+        filed: Iterable[Rows | Gone] = (),
         on_rows: Callable[[int], None] = lambda _rows: None,
     ) -> Applied:
         """Take in a whole answer, and before its lines the files it builds on, by their names in
@@ -111,8 +111,9 @@ class Applier:
             for file, alias in files:
                 if file.scope in head.scopes:  # it may have been taken away meanwhile
                     self._result.rows += importer.run(file, alias)
-            for line in filed:
-                self._filed_news(line, decided)
+            for part in filed:
+                self._filed_news(part, decided)
+                importer.took(len(part.rows if isinstance(part, Rows) else part.keys))
             for line in lines:
                 self._news(line, decided)
             importer.settle()
@@ -172,7 +173,7 @@ class Applier:
 
     # --- news -------------------------------------------------------------------------------
 
-    def _filed_news(self, line: Line, decided: frozenset[int]) -> None:
+    def _filed_news(self, line: Rows | Gone, decided: frozenset[int]) -> None:
         """A line of a file that cannot be used is the file's fault: the rows are to come in the
         answer."""
         try:

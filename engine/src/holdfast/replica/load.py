@@ -150,10 +150,12 @@ class Importer:
                 self._truth.leave(table, key)
         copy.sort_by_unique()
         self._sum_up(copy, all_rows=False)
+        before = self._rows
         copy.copy(self._told, all_rows=False)
         for rows in copy.written():
             self._write(table, rows)
             self._told(len(rows))
+        self.took(copy.rows - (self._rows - before))  # there was nothing to do for the rest
         for sql in self._program.load_end:
             self._db.execute(sql)
         return False
@@ -172,6 +174,10 @@ class Importer:
 
     def _told(self, rows: int) -> None:
         failpoint("import.mid")
+        self.took(rows)
+
+    def took(self, rows: int) -> None:
+        """So many more rows of files are in: each is counted once, however it came in."""
         self._rows += rows
         self._on_rows(self._rows)
 
@@ -197,6 +203,7 @@ class _Copy:
         self._steps = file.steps[table.name]
         self.table = table
         self.scope = file.scope
+        self.rows = sum(rows for _, _, rows in self._steps)
 
     def finds_nothing(self) -> bool:
         """Whether the replica has no row of this table, neither shown nor known."""
@@ -219,13 +226,14 @@ class _Copy:
             self._db.execute(str(sql))
 
     def copy(self, told: Callable[[int], None], *, all_rows: bool = True) -> None:
-        """Copy the rows that meet nothing, in the order of their keys."""
+        """Copy the rows that meet nothing, in the order of their keys; ``told`` how many."""
         rows_sql, revs_sql, members_sql = self._sql.copy if all_rows else self._sql.copy_rest
         for first, last, rows in self._steps:
             self._db.execute(rows_sql, (first, last))
+            copied = rows if all_rows else self._db.changes()
             self._db.execute(revs_sql, (first, last))
             self._db.execute(members_sql, (first, last, self.scope))
-            told(rows)
+            told(copied)
 
     # --- rows that meet something ---------------------------------------------------------------
 

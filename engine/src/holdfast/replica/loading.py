@@ -185,7 +185,8 @@ class Load:
         rows = sum(build.rows for build in files.building)
         total = sum(build.total for build in files.building)
         scopes = {scope for build in files.building for scope in build.scopes}
-        self._tell("building", rows, total, tuple(sorted(scopes)))
+        # What it is made of may have grown since it was counted.
+        self._tell("building", min(rows, total), total, tuple(sorted(scopes)))
         now_ms = self._monotonic_ms()
         if rows != self._grown[0]:
             self._grown = (rows, now_ms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from replica_lab import START_US, device
@@ -35,10 +36,12 @@ SCHEMA = Schema(
 KEYS = {"store/1": b"1" * 32, "store/2": b"2" * 32}
 
 
-def snapshot(path: Path, scope: str, row: tuple[str, str, str]) -> SnapshotFile:
-    """A file of one row."""
-    hashed = row_hash(KEYS[scope], "code", row[0], row)
-    digest = Digest().add(hashed)
+Code = tuple[str, str, str]
+
+
+def snapshot(path: Path, scope: str, *rows: tuple[int, Code]) -> SnapshotFile:
+    """A file of rows, each with its revision."""
+    digest = Digest()
     with contextlib.closing(sqlite3.connect(path)) as db:
         for table in SCHEMA.all_tables:
             columns = "".join(f", {quote(column.name)}" for column in table.columns)
@@ -46,23 +49,29 @@ def snapshot(path: Path, scope: str, row: tuple[str, str, str]) -> SnapshotFile:
                 f"CREATE TABLE {quote(table.name)} "
                 f"(holdfast_key, holdfast_rev, holdfast_hash{columns})"
             )
-        db.execute("INSERT INTO code VALUES (?, 1, ?, ?, ?, ?)", (row[0], hashed, *row))
+        for rev, row in rows:
+            hashed = row_hash(KEYS[scope], "code", row[0], row)
+            digest = digest.add(hashed)
+            db.execute("INSERT INTO code VALUES (?, ?, ?, ?, ?, ?)", (row[0], rev, hashed, *row))
         db.commit()
-    steps = {table.name: [(1, 1, 1)] if table.name == "code" else [] for table in SCHEMA.all_tables}
-    return SnapshotFile(path, scope, Position(1, 1, digest.hex, "s"), 1, steps)
+    count = len(rows)
+    steps = {table.name: [] for table in SCHEMA.all_tables} | {"code": [(1, count, count)]}
+    return SnapshotFile(path, scope, Position(1, count, digest.hex, "s"), count, steps)
 
 
-def position(scope: str, row: tuple[str, str, str]) -> Position:
-    hashed = row_hash(KEYS[scope], "code", row[0], row)
-    return Position(2, 1, Digest().add(hashed).hex, "s")
+def position(scope: str, *rows: Code) -> Position:
+    digest = Digest()
+    for row in rows:
+        digest = digest.add(row_hash(KEYS[scope], "code", row[0], row))
+    return Position(2, len(rows), digest.hex, "s")
 
 
 def test_a_row_that_made_room_for_a_stale_one_comes_back(tmp_path: Path) -> None:
     taker, giver = ("p", "1", "u"), ("x", "2", "u")  # x gave its code up before p took it
     later = ("x", "2", "v")
     files = [
-        snapshot(tmp_path / "1", "store/1", taker),
-        snapshot(tmp_path / "2", "store/2", giver),
+        snapshot(tmp_path / "1", "store/1", (1, taker)),
+        snapshot(tmp_path / "2", "store/2", (1, giver)),
     ]
     head = Head(
         protocol=1, epoch="e", device="d", user="u", echo="", time=0, schema="",
@@ -86,6 +95,47 @@ def test_a_row_that_made_room_for_a_stale_one_comes_back(tmp_path: Path) -> None
                 )
             assert lab.rows("SELECT * FROM code ORDER BY id") == [taker, later]
             assert applied.differing == []
+
+
+def test_each_row_of_a_file_is_counted_once(tmp_path: Path) -> None:
+    """However it comes in: copied, in place of an older one, known already, or as a line."""
+    held = [(4, ("same", "1", "a")), (9, ("newer", "1", "b")), (2, ("older", "1", "c"))]
+    moved = [(3, ("older", "1", "d")), (1, ("taker", "1", "c"))]
+    fresh = [(1, (f"fresh{number}", "1", f"f{number}")) for number in range(3)]
+    file = snapshot(
+        tmp_path / "1", "store/1", held[0], (8, ("newer", "1", "stale")), *moved, *fresh
+    )
+    filed = [Rows("code", [[1, "x", "1", "x"], [1, "y", "1", "y"]]), Gone("code", ["x"])]
+    head = Head(
+        protocol=1, epoch="e", device="d", user="u", echo="", time=0, schema="",
+        scopes={"store/1": ScopeGrant(KEYS["store/1"].hex())},
+    )  # fmt: skip
+    told: list[int] = []
+    with device(schema=SCHEMA) as lab, attached(lab.db.sync, [file]) as aliases:
+
+        def take(rows: list[tuple[int, Code]], now: list[Code], **files: Any) -> list[str]:
+            with transaction(lab.db.sync):
+                lines = [Rows("code", [[rev, *row] for rev, row in rows])]
+                final = Checkpoint({"store/1": position("store/1", *now)}, 2)
+                return (
+                    Applier(
+                        lab.db.sync, SCHEMA, lab.db.program,
+                        now_us=START_US, random_bytes=lab.random_bytes,
+                    )
+                    .apply(head, lines, final, **files)
+                    .differing
+                )  # fmt: skip
+
+        take(held, [row for _, row in held])
+        rows = [row for _, row in (*held[:2], *moved, *fresh)]
+        assert not take(
+            held[1:2], [*rows, ("y", "1", "y")],
+            files=[(file, *aliases)], filed=filed, on_rows=told.append,
+        )  # fmt: skip
+        assert lab.rows("SELECT count(*) FROM code") == [(8,)]
+    assert told == sorted(told), "it went back"
+    assert len(set(told)) > 2, "nothing is told on the way"
+    assert told[-1] == file.rows + 3
 
 
 @pytest.mark.parametrize(
