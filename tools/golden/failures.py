@@ -13,8 +13,8 @@ CODES = (
     *("unreachable", "broken_answer", "timeout", "not_our_server", "interrupted"),
     *("protocol_version", "schema_mismatch", "nonce_mismatch", "epoch_mismatch", "wrong_device"),
     *("number_reused", "number_gap", "server_behind", "seal_invalid", "sync_elsewhere"),
-    *("sign_in", "busy", "too_many_streams", "too_many_tries", "no_progress", "file_not_kept"),
-    *("database_full", "database_busy", "of the future"),
+    *("sign_in", "busy", "too_many_streams", "too_many_tries", "no_progress"),
+    *("disk_full", "file_not_kept", "database_full", "database_busy", "of the future"),
 )
 OPEN = ("HoldfastError", "SyncError", "Offline", "ServerTrouble", "SignInNeeded", "UpgradeNeeded",
         "AttentionNeeded", "DatabaseError", "ReplicaError", "UsageError", "BadValue")  # fmt: skip

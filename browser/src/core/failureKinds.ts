@@ -29,6 +29,8 @@ const KIND_BY_CODE: Readonly<Record<string, FailureKind>> = {
   server_behind: "seal_mismatch",
   seal_invalid: "seal_mismatch",
   sync_elsewhere: "local",
+  disk_full: "local",
+  file_not_kept: "local",
 };
 
 /** A server with these does well, and has too much to do. */

@@ -9,6 +9,7 @@ import {
   Offline,
   ServerTrouble,
   SignInNeeded,
+  SyncError,
   UpgradeNeeded,
 } from "../../src/core/errors.js";
 import { failureKind, stateAfter } from "../../src/core/failureKinds.js";
@@ -25,6 +26,8 @@ test.each([
   [trouble("too_many_tries", 429), "too_many_requests", "waiting"],
   [trouble("server_trouble", 429), "too_many_requests", "waiting"],
   [new DatabaseFull("no room"), "local", "waiting"],
+  [new SyncError("no room", "disk_full"), "local", "waiting"],
+  [new SyncError("no place", "file_not_kept"), "local", "waiting"],
   [new Offline("", "not_our_server"), "not_our_server", "offline"],
   [new Offline(""), "network", "offline"],
   [new SignInNeeded("", "sign_in"), "unauthenticated", "needs_sign_in"],

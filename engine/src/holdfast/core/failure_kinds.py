@@ -32,6 +32,8 @@ _KIND_BY_CODE: Final = {
     "server_behind": FailureKind.SEAL_MISMATCH,
     "seal_invalid": FailureKind.SEAL_MISMATCH,
     "sync_elsewhere": FailureKind.LOCAL,
+    "disk_full": FailureKind.LOCAL,
+    "file_not_kept": FailureKind.LOCAL,
 }
 _BUSY_CODES: Final = frozenset({"busy", "too_many_streams", "too_many_tries"})
 """A server with these does well, and has too much to do."""

@@ -77,7 +77,7 @@ class Shelf:
                     path.unlink()
             free = shutil.disk_usage(self._folder).free
         except OSError as error:
-            raise _not_kept(error) from None
+            raise not_kept(error) from None
         need = 0
         for offer in offers:
             there = sum(_size(path) for path in (self.part(offer), self.unpacked(offer)))
@@ -288,10 +288,11 @@ def _room(shelf: Shelf, offer: FileOffer) -> Iterator[None]:
         for path in (shelf.part(offer), shelf.unpacked(offer)):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        raise _not_kept(error) from None
+        raise not_kept(error) from None
 
 
-def _not_kept(error: OSError) -> SyncError:
+def not_kept(error: OSError) -> SyncError:
+    """What keeps a file from being here, as an error with a stable code."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SyncError("no room for a file of the server", code="disk_full")
     return SyncError(f"a file of the server cannot be kept: {error}", code="file_not_kept")

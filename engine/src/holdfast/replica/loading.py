@@ -34,7 +34,7 @@ from holdfast.core.limits import (
 from holdfast.protocol.codec import decode_line
 from holdfast.protocol.compression import ENCODINGS
 from holdfast.protocol.messages import FileOffer, Files, Gone, Head, Position, Rows
-from holdfast.replica.files import Fetcher, FileTransport, Shelf
+from holdfast.replica.files import Fetcher, FileTransport, Shelf, not_kept
 from holdfast.replica.snapshot import SnapshotFile, SnapshotReader
 from holdfast.schema.model import Schema
 from holdfast.sqlite import Driver
@@ -135,18 +135,29 @@ class Load:
             if not new:
                 self._wait(files)
 
+    def check_kept(self) -> None:
+        """What has been fetched is still there: others may tidy up where it lies.
+
+        Raises ``SyncError`` (``file_not_kept``).
+        """
+        try:
+            for path in (*(file.path for file in self.snapshots), *self._catchups):
+                path.stat()
+        except OSError as error:
+            raise not_kept(error) from None
+
     def lines(self) -> Iterator[Rows | Gone]:
-        """The lines of catch-up files. Raises ``FileRefused`` at one that is none."""
+        """The lines of catch-up files. Raises ``FileRefused`` at one that is none, or ``SyncError``
+        (``file_not_kept``)."""
         for path in self._catchups:
-            with path.open("rb") as file:
-                while raw := file.readline(RESPONSE_LINE_BYTES_MAX + 1):
-                    try:
-                        line = decode_line(raw)
-                    except ProtocolError as error:
-                        raise FileRefused(error.message) from None
-                    if not isinstance(line, (Rows, Gone)):
-                        raise FileRefused("a line out of place")
-                    yield line
+            for raw in _raw_lines(path):
+                try:
+                    line = decode_line(raw)
+                except ProtocolError as error:
+                    raise FileRefused(error.message) from None
+                if not isinstance(line, (Rows, Gone)):
+                    raise FileRefused("a line out of place")
+                yield line
 
     def importing(self, rows: int) -> None:
         """So many rows are imported. Ends the work, with ``Offline``, when it is to stop."""
@@ -206,6 +217,15 @@ class Load:
     def _tell(self, stage: str, done: int, total: int, scopes: tuple[str, ...]) -> None:
         self._check_stopped()
         self._told(Loading(stage=stage, done=done, total=total, scopes=scopes))
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while raw := file.readline(RESPONSE_LINE_BYTES_MAX + 1):
+                yield raw
+    except OSError as error:
+        raise not_kept(error) from None
 
 
 def _check_positions(head: Head, offer: FileOffer) -> None:

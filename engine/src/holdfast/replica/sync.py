@@ -167,6 +167,7 @@ class Exchanger:
                 load.missed |= _missed(answer.head)
                 load.take(answer.head, files)
                 return None
+            load.check_kept()
             with attached(self._db, load.snapshots) as aliases:
                 result = self._store(answer, request.nonce, load, aliases)
         except FileRefused as error:

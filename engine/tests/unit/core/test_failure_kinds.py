@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from holdfast.core.connectivity import FailureKind
-from holdfast.core.errors import DatabaseFull, HoldfastError, Offline, ServerTrouble, SignInNeeded
+from holdfast.core.errors import (
+    DatabaseFull,
+    HoldfastError,
+    Offline,
+    ServerTrouble,
+    SignInNeeded,
+    SyncError,
+)
 from holdfast.core.failure_kinds import failure_kind
 
 
@@ -20,6 +27,8 @@ from holdfast.core.failure_kinds import failure_kind
         (ServerTrouble("", code="too_many_tries", status=429), FailureKind.TOO_MANY_REQUESTS),
         (ServerTrouble("", status=429), FailureKind.TOO_MANY_REQUESTS),
         (DatabaseFull("no room"), FailureKind.LOCAL),
+        (SyncError("no room", code="disk_full"), FailureKind.LOCAL),
+        (SyncError("no place", code="file_not_kept"), FailureKind.LOCAL),
         (Offline("", code="not_our_server"), FailureKind.NOT_OUR_SERVER),
         (Offline(""), FailureKind.NETWORK),
         (SignInNeeded("", code="sign_in"), FailureKind.UNAUTHENTICATED),
