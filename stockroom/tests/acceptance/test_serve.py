@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -81,25 +82,48 @@ def test_the_demo_is_filled_once_and_everybody_sees_their_store(tmp_path: Path) 
     assert first[0] > 5_000
 
 
-def test_a_large_demo_shows_how_far_it_is_and_can_be_interrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("word", "number"),
+    [("Making up", signal.SIGINT), ("Writing it", signal.SIGTERM), ("Taking it in", signal.SIGINT)],
+)
+def test_a_large_demo_shows_how_far_it_is_and_can_be_interrupted(
+    tmp_path: Path, word: str, number: signal.Signals
+) -> None:
+    """At any step it ends with 0, and the next start makes the whole demo of what it finds."""
     size = ["--demo-products", "9000", "--demo-movements", "9000"]
     command = [sys.executable, "-m", "stockroom.cli", "serve", "--demo", "--port", "0", *size]
-    with subprocess.Popen(
-        [*command, "--database", str(tmp_path / "shop.db")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "FORCE_COLOR": "1", "TERM": "xterm"},
-    ) as serve:  # fmt: skip
+    # As a shell starts what it puts into the background.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        serve = subprocess.Popen(
+            [*command, "--database", str(tmp_path / "shop.db")],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "FORCE_COLOR": "1", "TERM": "xterm"},
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with serve:
         assert serve.stderr is not None
         said = ""
-        while "Writing it" not in said and (piece := serve.stderr.read(1)):
+        while word not in said and (piece := serve.stderr.read(1)):
             said += piece
-        serve.terminate()
+        serve.send_signal(number)
         out, rest = serve.communicate(timeout=60)
-    assert serve.returncode == 130, said + rest
+    assert serve.returncode == 0, said + rest
     assert "what was not whole is not there" in rest
+    assert "Traceback" not in rest
     assert "ready" not in out
+    count = "SELECT (SELECT count(*) FROM product), (SELECT count(*) FROM movement)"
     with closing(sqlite3.connect(tmp_path / "shop.db")) as db:
-        assert db.execute("SELECT count(*) FROM product").fetchone() == (0,)
+        found = db.execute(count).fetchone()
+    assert found == ((9000, 9000) if word == "Taking it in" else (0, 0))
+
+    with serving(tmp_path, "--demo", *size) as server:
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as db:
+            assert db.execute(count).fetchone() == (9000, 9000)
+            taken_in = "SELECT count(*) FROM holdfast_row WHERE tbl = 'movement'"
+            assert db.execute(taken_in).fetchone() == (9000,)
+        assert server.terminate() == 0
 
 
 def test_pages_and_their_headers(tmp_path: Path) -> None:

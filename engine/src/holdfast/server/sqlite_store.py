@@ -80,7 +80,7 @@ class SqliteStore:
             self._program = compile_program(schema)
             self._fingerprint = schema.fingerprint
             self._identity = self._prepare(schema, random_bytes)
-            self._data_version = self._read_data_version()
+            self._data_version = -1  # what was written before we were here is to be looked at, too
         except BaseException:
             self._db.close()
             raise

@@ -1,17 +1,15 @@
-"""The bar that is shown while a demo is made; Ctrl-C or SIGTERM ends it in order, with 130.
+"""The bar that is shown while a demo is made.
 
-Knows: Rich and signals. Must not know: what a demo is made of.
+Knows: Rich. Must not know: what a demo is made of, or how a command is interrupted.
 A small demo is there before anybody would read a bar: it appears after half a second, and only on a
 terminal.
 """
 
 from __future__ import annotations
 
-import signal
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stockroom.cli import output
@@ -30,21 +28,15 @@ class Filling:
         self._began = time.monotonic()
         self._bar: Progress | None = None
         self._step: Step | None = None
-        self._before = signal.getsignal(signal.SIGTERM)
 
     def __enter__(self) -> Self:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
         if self._bar is not None:
             if kind is None:
                 self._finish()
             self._bar.stop()
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            output.errors.print("Interrupted; what was not whole is not there.")
-            raise typer.Exit(130)
 
     def told(self, step: Step, done: int, of: int | None) -> None:
         """How far a step is."""

@@ -15,6 +15,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.core.limits import CODE_MINUTES
 from stockroom.cli import output
 from stockroom.cli.filling import Filling
+from stockroom.cli.interrupt import ended_in_order
 from stockroom.demo import GOODS_MAX, Size
 
 if TYPE_CHECKING:  # the server is a large import, for this command alone
@@ -47,21 +48,24 @@ def serve_command(
     """Serve the shop: the web app, and sync for every device. Prints `ready URL`.
 
     The very first start adds an admin and prints a one-time code to enrol the first device with.
+    SIGTERM and SIGINT end it, at any moment, with 0.
     """
-    from holdfast.cli.server_host import logs_to_stderr
-    from stockroom.server.filling import fill
-    from stockroom.server.run import WEB_FOLDER, Options, run
-
     size = _size(demo=demo, products=demo_products, movements=demo_movements)
-    options = Options(database=database, host=host, port=port, demo=demo, web=web or WEB_FOLDER)
-    try:
-        logs_to_stderr(log_level)
-        if size is not None:
-            with Filling() as filling:
-                fill(database, size, filling.told)
-        run(options, ready=_tell)
-    except HoldfastError as error:
-        output.fail(error, as_json=False)
+    # To be told to stop is how it ends, ready or not.
+    with ended_in_order(code=0, said="Interrupted; what was not whole is not there."):
+        from holdfast.cli.server_host import logs_to_stderr
+        from stockroom.server.filling import fill
+        from stockroom.server.run import WEB_FOLDER, Options, run
+
+        options = Options(database=database, host=host, port=port, demo=demo, web=web or WEB_FOLDER)
+        try:
+            logs_to_stderr(log_level)
+            if size is not None:
+                with Filling() as filling:
+                    fill(database, size, filling.told)
+            run(options, ready=_tell)
+        except HoldfastError as error:
+            output.fail(error, as_json=False)
 
 
 def _size(*, demo: bool, products: int | None, movements: int | None) -> Size | None:

@@ -2,7 +2,7 @@
 
 Knows: the steps and how far each is. Must not know: how that is shown.
 What is interrupted while it is written has never been; what is interrupted while it is taken in is
-taken in by the server's next start.
+taken in by the next start, before the doors open.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ def fill(database: str, size: Size, told: Told) -> None:
         raise UsageError("the demo is for a SQLite file", code="bad_option")
     path = Path(database)
     with open_server(schema, path, rules=rules, maintain=False) as server:
-        if not is_empty(path):
-            return
-        movements = size.movements
-        today = datetime.now(UTC).date()
-        demo = make_demo(
-            seed=DEMO_SEED, ends=today, size=size, told=lambda n: told("make", n, movements)
-        )
-        count = demo.size
-        load(demo, path, lambda n: told("write", n, count))
-        del demo  # a large one would lie in memory beside what the server makes of it
-        told("take_in", 0, None)
+        if is_empty(path):
+            _write(path, size, told)
+            told("take_in", 0, None)
         server.service.poll_foreign_writes()
+
+
+def _write(path: Path, size: Size, told: Told) -> None:
+    movements = size.movements
+    today = datetime.now(UTC).date()
+    demo = make_demo(
+        seed=DEMO_SEED, ends=today, size=size, told=lambda n: told("make", n, movements)
+    )
+    count = demo.size
+    load(demo, path, lambda n: told("write", n, count))
