@@ -124,10 +124,14 @@ class Redirecting(MemoryTransport):
     def _files(self, request: ExchangeRequest, head: Head) -> Files | None:
         new = sorted(head.scopes.keys() - request.checkpoint.keys())
         offers = [self.depot.snapshot(scope) for scope in new if self.dice.random() < 0.9]
+        if not self.step["rounds"]:
+            # As to a device that was away for longer than removals are remembered.
+            held = sorted(head.scopes.keys() & request.checkpoint.keys())
+            offers += [self.depot.snapshot(scope) for scope in held if self.dice.random() < 0.12]
         reconciles = any(grant.reconcile for grant in head.scopes.values())
         if not offers and not reconciles and self.dice.random() < 0.3:
-            held = request.checkpoint
-            since = {name: held[name].version if name in held else 0 for name in head.scopes}
+            known = request.checkpoint
+            since = {name: known[name].version if name in known else 0 for name in head.scopes}
             made = self.depot.catchup(since)
             offers = [] if made is None else [made]
         return Files(offers=offers) if offers else None
@@ -172,9 +176,10 @@ def _record(seed: int) -> dict[str, Any]:
             begun += 1
             actor, wire, work = actors[begun <= _EARLIER or dice.random() < 0.5]
             now[0] += dice.randint(1_000, 5_000_000)
-            if wire is recorded and dice.random() < 0.6:
+            if wire is recorded and dice.random() < 0.3:
                 read = tuple(scope for scope in SCOPES if dice.random() < 0.6) or ("catalog",)
-                wire._principal = replace(wire._principal, read=read)
+                # Who may write a scope may read it.
+                wire._principal = replace(wire._principal, read=read, write=read)
             step = some_step(dice, actor, work, now[0] + 250_000)
             if step["do"] == "exchange":
                 step = {"do": "exchange", "now": step["now"]}
