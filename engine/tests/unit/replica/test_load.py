@@ -97,6 +97,41 @@ def test_a_row_that_made_room_for_a_stale_one_comes_back(tmp_path: Path) -> None
             assert applied.differing == []
 
 
+@pytest.mark.parametrize("forgets", [False, True])
+def test_rows_that_the_file_does_not_have_leave_and_rows_that_nobody_knows_are_written(
+    tmp_path: Path, *, forgets: bool
+) -> None:
+    before, heir = ("a", "1", "u"), ("b", "1", "u")
+    if forgets:  # the replica shows a row, and knows nothing of it any more
+        heir = ("a", "1", "v")
+    file = snapshot(tmp_path / "1", "store/1", (1, heir))
+    head = Head(
+        protocol=1, epoch="e", device="d", user="u", echo="", time=0, schema="",
+        scopes={"store/1": ScopeGrant(KEYS["store/1"].hex())},
+    )  # fmt: skip
+
+    with device(schema=SCHEMA) as lab, attached(lab.db.sync, [file]) as aliases:
+
+        def apply(row: tuple[str, str, str], lines: list[Rows | Gone], files: Any) -> Any:
+            final = Checkpoint({"store/1": position("store/1", row)}, 1)
+            with transaction(lab.db.sync):
+                return Applier(
+                    lab.db.sync, SCHEMA, lab.db.program,
+                    now_us=START_US, random_bytes=lab.random_bytes,
+                ).apply(head, lines, final, files=files)  # fmt: skip
+
+        apply(before, [Rows("code", [[1, *before]])], [])
+        if forgets:
+            with transaction(lab.db.sync):
+                for sql in ("DELETE FROM holdfast_row", "DELETE FROM holdfast_member"):
+                    lab.db.sync.execute(sql)
+                lab.db.sync.execute("UPDATE holdfast_scope SET count = 0, digest = ?", ["0" * 32])
+        applied = apply(heir, [], list(zip([file], aliases, strict=True)))
+        assert applied.differing == []
+        assert lab.rows("SELECT * FROM code") == [heir]
+        assert lab.rows("SELECT key FROM holdfast_row") == [heir[:1]]
+
+
 def test_each_row_of_a_file_is_counted_once(tmp_path: Path) -> None:
     """However it comes in: copied, in place of an older one, known already, or as a line."""
     held = [(4, ("same", "1", "a")), (9, ("newer", "1", "b")), (2, ("older", "1", "c"))]
