@@ -41,7 +41,7 @@ test("no barriers before the first screen", async () => {
   await barriers.look("sign-in");
   await page.getByRole("button", { name: "One-time code" }).click();
   await barriers.look("sign-in by code");
-  await page.getByRole("button", { name: "Name and password" }).click();
+  await page.getByRole("button", { name: "Password" }).click();
   await page.getByLabel("Name", { exact: true }).fill("ada");
   await page.getByLabel("Password").fill("not this one");
   await page.getByRole("button", { name: "Sign in", exact: true }).click();

@@ -14,6 +14,8 @@ import { type Page, until } from "./browser.js";
 const SIZES = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } };
 const THEMES = ["light", "dark"] as const;
 const TOUCH_PX_MIN = 44;
+/** Letters that people may have as large as this. */
+const LETTERS_MAX = "200%";
 /** Of a list of like things the first ones tell enough. */
 const TOLD_MAX = 4;
 
@@ -71,9 +73,11 @@ export class Barriers {
       await this.#page.evaluate(await readFile(AXE, "utf8"));
     const findings = await this.#page.evaluate(known, isOnlyColours ? OF_COLOURS : null);
     if (isOnlyColours) return findings;
-    const wide = await this.#page.evaluate(tooWide);
+    const wide = await this.#page.evaluate(tooWide, "");
     const small = isTouched ? await this.#page.evaluate(tooSmall, TOUCH_PX_MIN) : [];
+    const large = isTouched ? await this.#page.evaluate(tooWide, LETTERS_MAX) : [];
     if (wide.length > 0) findings.push({ id: "wider than the screen", nodes: wide });
+    if (large.length > 0) findings.push({ id: "wider with large letters", nodes: large });
     if (small.length > 0) findings.push({ id: "too small for a finger", nodes: small });
     return findings;
   }
@@ -99,11 +103,14 @@ async function known(only: readonly string[] | null): Promise<Finding[]> {
   }));
 }
 
-function tooWide(): string[] {
-  const scrolled = [document.documentElement, ...document.querySelectorAll("main, .detail, .view")];
-  return scrolled
+function tooWide(letters: string): string[] {
+  const root = document.documentElement;
+  root.style.fontSize = letters;
+  const found = [root, ...document.querySelectorAll("main, .detail, .view")]
     .filter((one) => one.scrollWidth > one.clientWidth)
     .map((one) => `${one.className || one.tagName}: ${one.scrollWidth} > ${one.clientWidth}`);
+  root.style.fontSize = "";
+  return found;
 }
 
 /** A control in a label is as large as its label. */

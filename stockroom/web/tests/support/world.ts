@@ -283,7 +283,7 @@ export class Person {
     await page.getByLabel("Scan, or search for a product").fill(sku);
     await page.getByRole("button", { name: sku }).first().click();
     await page.getByRole("spinbutton").first().fill(String(quantity));
-    await page.getByRole("button", { name: /^Receive \d+ unit/ }).click();
+    await page.getByRole("button", { name: /^Receive [\d,]+ unit/ }).click();
     await page.getByText(/saved on this device/).waitFor();
   }
 
