@@ -216,9 +216,14 @@ export async function holderOfCode(code: string, except: string): Promise<string
   return rows[0] === undefined ? null : text(rows[0][0]);
 }
 
-/** Add a product; its id. Throws `UsageError`: `sku_exists`, `barcode_exists`. */
-export async function add(fields: Fields, codes: readonly string[]): Promise<string> {
-  const derived = await productId(fields.sku);
+/** Add a product, under an id it had before if there is one; its id. Throws `UsageError`: `sku_exists`,
+ * `barcode_exists`. */
+export async function add(
+  fields: Fields,
+  codes: readonly string[],
+  before: string | null = null,
+): Promise<string> {
+  const derived = before ?? (await productId(fields.sku));
   return await replica().transaction(async (tx) => {
     const known = await tx.execute("SELECT id, sku FROM product WHERE sku = ? OR id = ?", [
       fields.sku,

@@ -87,3 +87,42 @@ test("499 land and 1 is explained, can be mended, and holds nobody up", async ()
   expect(kept.filter((name) => /draft/.test(name))).toEqual([]);
   await dilan.agrees();
 });
+
+test("a new product whose SKU is taken gets another one, and what was received of it goes with it", async () => {
+  const ada = await world.person("ada", { store: "Harbour Street" });
+  const dilan = await world.person("dilan");
+  const { page } = dilan;
+  dilan.cable.pull();
+  await dilan.to("product/new");
+  await page.getByLabel("Name", { exact: true }).fill("Wooden peg");
+  await page.getByLabel("SKU", { exact: true }).fill("PEG-2");
+  await page.getByLabel("Price", { exact: true }).fill("0.40");
+  await page.getByLabel("Barcode", { exact: true }).fill("4000000000099");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { name: "Wooden peg", level: 1 }).waitFor();
+  await dilan.receive("PEG-2", 5, "P-1");
+  await dilan.adjustTo("PEG-2", 4);
+  await ada.addProduct("PEG-1", "Plastic peg", "0.20");
+  await ada.edit("PEG-1", { SKU: "PEG-2" });
+  await ada.chip(/All saved to server/);
+  await dilan.backOnline();
+  await dilan.chip(/^ *3 need you/);
+
+  // What waits for it cannot go alone, and says so in plain words.
+  await dilan.to("sync/needs");
+  const held = page.locator("[data-refused]").filter({ hasText: "Waits for a refused change" });
+  await held.first().getByRole("button", { name: "Try again" }).click();
+  await page.getByText("It refers to something that is not there any more").waitFor();
+  const card = page.locator("[data-refused]").filter({ hasText: "Another product has this SKU" });
+  await card.getByLabel("Another SKU").fill("PEG-3");
+  await card.getByRole("button", { name: "Use it" }).click();
+  await dilan.chip(/All saved to server/);
+  await page.getByText("Nothing needs you").waitFor();
+  const stored =
+    "SELECT p.name, p.price, b.code, sum(m.quantity) FROM product AS p JOIN movement AS m " +
+    "ON m.product_id = p.id LEFT JOIN barcode AS b ON b.product_id = p.id WHERE p.sku = 'PEG-3'";
+  expect(await world.server(stored)).toEqual([["Wooden peg", 40, "4000000000099", 4]]);
+  await ada.open("PEG-3");
+  await ada.onHand(4);
+  await dilan.agrees();
+});
