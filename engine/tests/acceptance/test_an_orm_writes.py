@@ -83,5 +83,5 @@ def test_on_the_servers_database(world) -> None:
         a.sync()
         return a.query("SELECT sku, price FROM stock ORDER BY sku") == [("mug", 900), ("pot", 1200)]
 
-    wait_until(arrived, 20, "what the back office wrote")
+    wait_until(arrived, what="what the back office wrote")
     world.check_equal(a)

@@ -38,7 +38,7 @@ def test_a_stream_that_opens_during_the_end_does_not_hold_it_up(world) -> None:
     transport = LateTransport(world.url, lambda: "token-a")
     with a.opened(transport=transport) as replica:
         replica.start()
-        wait_until(lambda: transport.asked, 20, "the stream is asked for")
+        wait_until(lambda: transport.asked, what="the stream is asked for")
         stopping = threading.Thread(target=replica.stop, daemon=True)
         stopping.start()
         stopping.join(10)

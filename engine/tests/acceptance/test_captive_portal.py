@@ -41,13 +41,13 @@ def test_background_sync_waits_behind_a_portal_and_goes_on_after_it(world, proxy
     proxy.captive_portal()
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
     runner = a.run(backoff_max=1)
-    wait_until(lambda: a.session().get("error_code") == "not_our_server", 20, "the portal")
+    wait_until(lambda: a.session().get("error_code") == "not_our_server", what="the portal")
     assert a.session()["state"] != "online"
     told = a.cli("status", "--json").document  # what the process in the background knows
     assert (told["error_kind"], told["error_code"]) == ("not_our_server", "not_our_server")
 
     proxy.captive_portal(False)
-    wait_until(lambda: world.rows("SELECT on_hand FROM stock") == [(10,)], 20, "the write")
-    wait_until(lambda: a.session().get("state") == "online", 10, "the state to say so")
+    wait_until(lambda: world.rows("SELECT on_hand FROM stock") == [(10,)], what="the write")
+    wait_until(lambda: a.session().get("state") == "online", what="the state to say so")
     assert runner.terminate() == 0
     world.check_equal(a)

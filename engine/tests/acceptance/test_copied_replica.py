@@ -52,7 +52,7 @@ def test_in_the_background_a_copy_needs_attention_and_stops_asking(world, proxy)
     original.sync()
     copy.shell("INSERT INTO stock (sku) VALUES ('nut')")
     runner = copy.run(backoff_max=0.5)
-    wait_until(lambda: copy.session().get("state") == "needs_attention", 20, "the verdict")
+    wait_until(lambda: copy.session().get("state") == "needs_attention", what="the verdict")
     asked = proxy.requests
     told = copy.cli("status", "--json").document
     assert (told["state"], told["error_code"]) == ("needs_attention", "nonce_mismatch")

@@ -109,7 +109,7 @@ def test_damage_to_what_a_person_sees_of_pending_work_is_mended(filled) -> None:
 def test_a_device_can_be_verified_while_it_syncs_in_the_background(filled) -> None:
     world, a, b = filled
     running = a.run()
-    wait_until(lambda: a.session().get("state") == "online", 20, "the background sync")
+    wait_until(lambda: a.session().get("state") == "online", what="the background sync")
     b.shell("UPDATE stock SET name = 'news' WHERE sku = 'p003'")
     b.sync()
     a.shell(UNSEEN.format("UPDATE stock SET name = 'damaged' WHERE sku = 'p007'"))

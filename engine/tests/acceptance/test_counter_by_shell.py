@@ -125,6 +125,6 @@ def _token(world, token: str):
 def test_run_ends_with_exit_code_zero_and_one_document(world) -> None:
     a = world.device("a", "token-a")
     started = a.run("--json")
-    wait_until(lambda: a.session().get("state") == "online", 10, "the background sync")
+    wait_until(lambda: a.session().get("state") == "online", what="the background sync")
     assert started.terminate() == 0
     assert a.query("SELECT count(*) FROM stock") == [(0,)]

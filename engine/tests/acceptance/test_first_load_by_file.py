@@ -180,8 +180,8 @@ def test_two_processes_on_one_replica(filled: Any) -> None:
     a.run()
     for _ in range(3):
         assert a.cli("sync").code == 0
-    wait_until(lambda: a.query("SELECT count(*) FROM stock") == [(ROWS,)], 30, "the rows")
-    wait_until(lambda: a.session().get("state") == "online", 30, "the end of it")
+    wait_until(lambda: a.query("SELECT count(*) FROM stock") == [(ROWS,)], what="the rows")
+    wait_until(lambda: a.session().get("state") == "online", what="the end of it")
     assert not folder(a).exists()
     filled.check_equal(a)
 
@@ -228,14 +228,14 @@ def test_pending_work_is_not_stalled_while_the_load_goes_forward(filled: Any) ->
             wait_until(
                 lambda: (loading.stage, loading.total, loading.done)
                 in replica._syncing._runner._state.reached,
-                20, "the session to hear of it",
+                what="the session to hear of it",
             )  # fmt: skip
             clock_ms[0] += patience_ms - 1
             steps.append(loading.stage)
 
         replica._syncing.exchanger().on_loading = told
         replica.start(options)
-        wait_until(lambda: statuses and statuses[-1]["state"] == "online", 60, "the sync")
+        wait_until(lambda: statuses and statuses[-1]["state"] == "online", what="the sync")
     assert {"downloading", "checking", "importing"} == set(steps)
     assert clock_ms[0] > 2 * patience_ms, "it took no time"
     assert not [status for status in statuses if status["stalled"]]

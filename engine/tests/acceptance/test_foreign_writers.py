@@ -78,13 +78,12 @@ def test_what_others_write_on_the_server_reaches_live_devices(world) -> None:
         device.sync()
         device.run(poll=3600)
     for device in (a, b):
-        wait_until(lambda device=device: device.session().get("state") == "online", 20, "a link")
+        wait_until(lambda device=device: device.session().get("state") == "online", what="a link")
     _write(world.database, *WRITES)
     for device in (a, b):
         wait_until(
             lambda device=device: device.query("SELECT * FROM stock ORDER BY 1") == EXPECTED,
-            20,
-            f"the back office's writes on {device.name}",
+            what=f"the back office's writes on {device.name}",
         )
     a.shell("UPDATE stock SET on_hand = on_hand - 1 WHERE sku = 'nut'")
     _write(world.database, "UPDATE stock SET on_hand = on_hand - 2 WHERE sku = 'nut'")
@@ -93,11 +92,10 @@ def test_what_others_write_on_the_server_reaches_live_devices(world) -> None:
             lambda device=device: (
                 device.query("SELECT on_hand FROM stock WHERE sku = 'nut'") == [(20,)]
             ),
-            20,
-            f"both differences on {device.name}",
+            what=f"both differences on {device.name}",
         )
     assert world.rows("SELECT on_hand FROM stock WHERE sku = 'nut'") == [(20,)]
-    wait_until(lambda: a.status()["pending"] + a.status()["sent"] == 0, 10, "a quiet device")
+    wait_until(lambda: a.status()["pending"] + a.status()["sent"] == 0, what="a quiet device")
     world.check_equal(a, b)
 
 

@@ -22,7 +22,7 @@ def test_a_write_reaches_the_other_device_by_live_events(world) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     runners = [device.run(poll=POLL_S) for device in (a, b)]
     for device in (a, b):
-        wait_until(lambda device=device: device.session().get("state") == "online", 20, "a link")
+        wait_until(lambda device=device: device.session().get("state") == "online", what="a link")
     took_ms = []
     for number in range(WRITES):
         a.shell(f"INSERT INTO stock (sku) VALUES ('p{number}')")

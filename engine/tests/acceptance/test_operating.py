@@ -94,7 +94,7 @@ def test_a_slow_push_is_acknowledged_after_the_signal(server: ServerProcess) -> 
         slow.sendall(head + body[: len(body) // 2])
         assert server._process is not None
         server._process.terminate()
-        wait_until(lambda: probe.get("/v1/ready").status_code == 503, 5, "not to be ready")
+        wait_until(lambda: probe.get("/v1/ready").status_code == 503, what="not to be ready")
         refused = probe.get("/v1/ready")
         assert refused.json()["error"]["code"] == "stopping"
         assert "retry-after" in refused.headers
@@ -124,7 +124,7 @@ def test_each_request_is_one_line_without_secrets(server: ServerProcess) -> None
         assert client.post("/v1/exchange", headers=headers, content=b"{").status_code == 400
     lines = wait_until(
         lambda: (found := [x for x in logged(server) if x["event"] == "request"])[4:] and found,
-        5, "five lines",
+        what="five lines",
     )  # fmt: skip
     assert (lines.pop(1)["id"]) == "e1-x"
     done = lines[0]
@@ -153,7 +153,7 @@ def test_metrics_on_a_listener_of_their_own(server: ServerProcess, tmp_path: Pat
         with replica.transaction() as db:
             db.execute("UPDATE stock SET price = -5 WHERE sku = 'mug'")
         replica.start()
-        wait_until(lambda: scrape(server)["holdfast_open_streams"] == 1, 10, "a stream")
+        wait_until(lambda: scrape(server)["holdfast_open_streams"] == 1, what="a stream")
     assert httpx2.get(f"{server.url}/metrics").status_code == 404
     found = scrape(server)
     ok = 'holdfast_requests_total{code="",route="/v1/exchange",status="200"}'

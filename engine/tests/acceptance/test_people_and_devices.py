@@ -188,14 +188,14 @@ def test_a_background_device_follows_what_the_operator_does(shop: Shop) -> None:
             db.execute(MUG)
         b.sync()
         a.start()
-        wait_until(lambda: a.status.state == "online" and a.query(SELECT_MUG) != [], 20, "a link")
+        wait_until(lambda: a.status.state == "online" and a.query(SELECT_MUG) != [], what="a link")
         # Rights that are taken leave with the rows, without anybody asking; given ones come.
         shop.operate("user", "set", "ann", "--no-write")
-        wait_until(lambda: a.query(SELECT_MUG) == [], 20, "the rows to leave")
+        wait_until(lambda: a.query(SELECT_MUG) == [], what="the rows to leave")
         shop.operate("user", "set", "ann", "--write", "main")
-        wait_until(lambda: a.query(SELECT_MUG) == [(100,)], 20, "the rows to come back")
+        wait_until(lambda: a.query(SELECT_MUG) == [(100,)], what="the rows to come back")
         shop.operate("revoke", "--user", "ann")
-        wait_until(lambda: a.status.state == "needs_sign_in", 20, "the verdict")
+        wait_until(lambda: a.status.state == "needs_sign_in", what="the verdict")
         sell(a)
         b.sync()
         assert on_hand(b) == 100
@@ -204,7 +204,9 @@ def test_a_background_device_follows_what_the_operator_does(shop: Shop) -> None:
             check=True, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert json.loads(done.stdout)["device"] == a.status.device
-        wait_until(lambda: a.status.state == "online" and not a.status.pending, 20, "sync to go on")
+        wait_until(
+            lambda: a.status.state == "online" and not a.status.pending, what="sync to go on"
+        )
         a.stop()
         b.sync()
         assert on_hand(b) == 99
@@ -335,9 +337,9 @@ def test_a_revocation_waits_for_the_push_or_the_push_sees_it(big_shop: Shop) -> 
             other.execute("SELECT FROM holdfast_scope FOR UPDATE")
             pushing = threading.Thread(target=push)
             pushing.start()
-            wait_until(lambda: _waiting(big_shop.database) == 1, 20, "the push to wait")
+            wait_until(lambda: _waiting(big_shop.database) == 1, what="the push to wait")
             revoking = subprocess.Popen(big_shop.command("revoke", device))
-            wait_until(lambda: _waiting(big_shop.database) == 2, 20, "the revocation to wait")
+            wait_until(lambda: _waiting(big_shop.database) == 2, what="the revocation to wait")
             assert revoking.poll() is None
             other.rollback()
         assert revoking.wait(60) == 0
@@ -359,7 +361,7 @@ def test_a_revocation_waits_for_the_push_or_the_push_sees_it(big_shop: Shop) -> 
             )
             pushing = threading.Thread(target=push)
             pushing.start()
-            wait_until(lambda: _waiting(big_shop.database) == 1, 20, "the push to wait")
+            wait_until(lambda: _waiting(big_shop.database) == 1, what="the push to wait")
             other.commit()
         pushing.join(60)
         assert [type(failure) for failure in failures] == [SignInNeeded]
@@ -375,7 +377,7 @@ def test_a_stream_on_another_server_ends_at_once(big_shop: Shop) -> None:
     first, second = big_shop.serve().url, big_shop.serve().url
     with big_shop.device("a", first) as a, big_shop.device("b", second, "bob") as b:
         b.start()
-        wait_until(lambda: b.status.state == "online", 20, "a link")
+        wait_until(lambda: b.status.state == "online", what="a link")
         assert b.transport is not None
         stream = b.transport.events()
         assert next(iter(stream)).kind == "hello"
@@ -397,7 +399,7 @@ def test_a_stream_on_another_server_ends_at_once(big_shop: Shop) -> None:
             writer.join(60)
             stream.close()
         assert set(kinds) <= {"moved", "heartbeat"}
-        wait_until(lambda: b.status.state == "needs_sign_in", 20, "the verdict")
+        wait_until(lambda: b.status.state == "needs_sign_in", what="the verdict")
         held = b.query("SELECT count(*) FROM stock")
         with a.transaction() as db:
             db.execute("INSERT INTO stock (sku) VALUES ('later')")

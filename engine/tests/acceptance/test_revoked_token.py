@@ -45,11 +45,11 @@ def test_work_waits_while_the_token_is_revoked(world) -> None:
 def test_a_live_stream_ends_with_its_token_and_goes_on_with_a_new_one(world) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     a.run(backoff_max=1, poll=1)
-    wait_until(lambda: a.session().get("state") == "online", 20, "a link")
+    wait_until(lambda: a.session().get("state") == "online", what="a link")
     everything = world.tokens.read_text()
     world.tokens.write_text(_without_a(everything))
     a.shell("INSERT INTO stock (sku) VALUES ('mine')")
-    wait_until(lambda: a.session().get("state") == "needs_sign_in", 20, "the verdict")
+    wait_until(lambda: a.session().get("state") == "needs_sign_in", what="the verdict")
     b.shell("INSERT INTO stock (sku) VALUES ('theirs')")
     b.sync()
     assert a.status()["pending"] + a.status()["sent"] == 1
@@ -58,7 +58,7 @@ def test_a_live_stream_ends_with_its_token_and_goes_on_with_a_new_one(world) -> 
     # A new token for the same device, in the device's own file: background sync takes it up.
     world.tokens.write_text(everything.replace("[token-a]", "[token-new]"))
     a.token_file.write_text("token-new\n")
-    wait_until(lambda: a.query("SELECT count(*) FROM stock") == [(2,)], 20, "the news")
-    wait_until(lambda: a.session().get("state") == "online", 10, "the state to say so")
+    wait_until(lambda: a.query("SELECT count(*) FROM stock") == [(2,)], what="the news")
+    wait_until(lambda: a.session().get("state") == "online", what="the state to say so")
     b.sync()
     world.check_equal(a, b)

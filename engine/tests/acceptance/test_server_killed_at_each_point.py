@@ -40,7 +40,7 @@ def test_every_write_is_applied_exactly_once(make_world, point: str) -> None:
             try:
                 replica.sync()
             except SyncError:
-                wait_until(lambda: not world.server.running, 5, "the server's death")
+                wait_until(lambda: not world.server.running, what="the server's death")
                 break
         else:
             pytest.fail(f"{point} was never passed {PASSES} times")

@@ -17,14 +17,14 @@ def test_a_server_that_comes_back_is_synced_without_a_command(world) -> None:
     a = world.device("a", "token-a")
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
     runner = a.run(backoff_max=2)
-    wait_until(lambda: world.rows("SELECT on_hand FROM stock") == [(10,)], 20, "the first sync")
-    wait_until(lambda: a.session().get("state") == "online", 10, "a quiet link")
+    wait_until(lambda: world.rows("SELECT on_hand FROM stock") == [(10,)], what="the first sync")
+    wait_until(lambda: a.session().get("state") == "online", what="a quiet link")
 
     world.server.kill()
     a.shell("UPDATE stock SET on_hand = on_hand - 1")
-    wait_until(lambda: a.session().get("state") in DOWN, 10, "the outage to be noticed")
+    wait_until(lambda: a.session().get("state") in DOWN, what="the outage to be noticed")
     a.shell("UPDATE stock SET on_hand = on_hand - 1")
-    told = wait_until(lambda: _with_retry_at(a), 10, "a time for the next attempt")
+    told = wait_until(lambda: _with_retry_at(a), what="a time for the next attempt")
     assert told["state"] in (*DOWN, "syncing")
     assert told["pending"] + told["sent"] >= 1
     assert told["syncing_elsewhere"] is True
@@ -34,7 +34,7 @@ def test_a_server_that_comes_back_is_synced_without_a_command(world) -> None:
     wait_until(
         lambda: world.rows("SELECT on_hand FROM stock") == [(8,)], BACK_WITHIN_S, "both writes"
     )
-    status = wait_until(lambda: _settled(a), 10, "the acknowledgement")
+    status = wait_until(lambda: _settled(a), what="the acknowledgement")
     assert status["state"] in ("online", "syncing")
     assert status["retry_at"] is None
     assert runner.terminate() == 0

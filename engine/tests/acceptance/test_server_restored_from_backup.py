@@ -51,7 +51,7 @@ def test_devices_stop_and_keep_their_rows_and_queues(world) -> None:
     # Local work goes on, and the background sync says what is the matter.
     a.shell("UPDATE stock SET on_hand = on_hand - 1")
     a.run(backoff_max=0.5)
-    wait_until(lambda: a.session().get("state") == "needs_attention", 20, "the verdict")
+    wait_until(lambda: a.session().get("state") == "needs_attention", what="the verdict")
     assert a.session()["error_code"] in STOP_CODES
     assert a.query("SELECT on_hand FROM stock WHERE sku = 'screw'") == [(7,)]
 

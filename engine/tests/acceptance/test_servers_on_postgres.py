@@ -54,7 +54,7 @@ def sync(replica: Replica) -> None:
         except SyncError:
             return False
 
-    wait_until(done, 20, "a sync that succeeds")
+    wait_until(done, what="a sync that succeeds")
 
 
 def test_killed_in_turn(servers: list[ServerProcess], tmp_path: Path) -> None:
@@ -99,13 +99,12 @@ def test_what_psql_writes_reaches_devices_of_both(
         a.start()
         b.start()
         for replica in (a, b):
-            wait_until(lambda r=replica: r.status.state == "online", 20, "both are online")
+            wait_until(lambda r=replica: r.status.state == "online", what="both are online")
         postgres_cluster.sql("UPDATE stock SET price = 900, on_hand = on_hand + 5", database)
         for replica in (a, b):
             wait_until(
                 lambda r=replica: r.query("SELECT price, on_hand FROM stock") == [(900, 105)],
-                20,
-                "the back office's write",
+                what="the back office's write",
             )
         a.stop()
         b.stop()

@@ -20,7 +20,7 @@ ON_SERVER = "SELECT on_hand FROM stock"
 def test_sync_beside_run_is_done_by_run(world) -> None:
     a = world.device("a", "token-a")
     runner = a.run()
-    wait_until(lambda: a.session().get("state") == "online", 20, "the background sync")
+    wait_until(lambda: a.session().get("state") == "online", what="the background sync")
     for expected in range(1, 4):
         a.shell(ADD_ONE)
         told = a.cli("sync", "--json")
@@ -35,11 +35,11 @@ def test_sync_beside_run_is_done_by_run(world) -> None:
 def test_sync_beside_run_says_soon_that_the_server_is_gone(world) -> None:
     a = world.device("a", "token-a")
     runner = a.run()
-    wait_until(lambda: a.session().get("state") == "online", 20, "the background sync")
+    wait_until(lambda: a.session().get("state") == "online", what="the background sync")
     world.server.kill()
     a.shell(ADD_ONE)
-    wait_until(lambda: a.session().get("error_code"), 20, "the background sync to notice")
-    told = a.cli("sync", "--json", timeout_s=30)
+    wait_until(lambda: a.session().get("error_code"), what="the background sync to notice")
+    told = a.cli("sync", "--json", timeout_s=60)
     assert told.code == 1
     assert told.document["error"]["code"] in {"unreachable", "broken_answer"}
     assert a.status()["pending"] + a.status()["sent"] == 1
@@ -51,7 +51,7 @@ def test_two_syncs_at_once_send_once(world, proxy) -> None:
     a.shell(ADD_ONE)
     proxy.delay_ms = 1500  # so that they do meet
     with ThreadPoolExecutor(2) as pool:
-        ended = list(pool.map(lambda _: a.cli("sync", "--json", timeout_s=30), range(2)))
+        ended = list(pool.map(lambda _: a.cli("sync", "--json", timeout_s=60), range(2)))
     assert [one.code for one in ended] == [0, 0], ended
     assert sorted(one.document["sent"] for one in ended) == [0, 1]
     assert world.rows(ON_SERVER) == [(1,)]
@@ -62,11 +62,11 @@ def test_two_syncs_at_once_send_once(world, proxy) -> None:
 def test_another_runner_takes_over_from_a_killed_one(world) -> None:
     a = world.device("a", "token-a")
     first = a.run()
-    wait_until(lambda: a.session().get("state") == "online", 20, "the first runner")
+    wait_until(lambda: a.session().get("state") == "online", what="the first runner")
     second = a.cli("run", "--json")
     assert (second.code, second.document["error"]["code"]) == (1, "sync_elsewhere")
     a.shell(ADD_ONE)
-    wait_until(lambda: world.rows(ON_SERVER) == [(1,)], 20, "the first write")
+    wait_until(lambda: world.rows(ON_SERVER) == [(1,)], what="the first write")
 
     first.kill()
     a.shell(ADD_ONE)
@@ -74,7 +74,7 @@ def test_another_runner_takes_over_from_a_killed_one(world) -> None:
     assert status["pending"] == 1
     assert status["state"] not in ("online", "syncing"), "the dead process speaks on"
     a.run()
-    wait_until(lambda: world.rows(ON_SERVER) == [(2,)], 20, "the second runner")
-    wait_until(lambda: a.status()["pending"] + a.status()["sent"] == 0, 10, "the acknowledgement")
+    wait_until(lambda: world.rows(ON_SERVER) == [(2,)], what="the second runner")
+    wait_until(lambda: a.status()["pending"] + a.status()["sent"] == 0, what="the acknowledgement")
     assert world.applied("device-a") == [1, 2]
     world.check_equal(a)

@@ -36,7 +36,7 @@ def free_port() -> int:
 
 def wait_until(
     condition: Callable[[], T],
-    timeout_s: float = 10.0,
+    timeout_s: float = 60.0,
     what: str = "the condition",
     *,
     poll_s: float = _POLL_S,
@@ -73,8 +73,8 @@ class ServerProcess:
         log_path: Path | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        ready_timeout_s: float = 30.0,
-        stop_timeout_s: float = 10.0,
+        ready_timeout_s: float = 60.0,
+        stop_timeout_s: float = 30.0,
     ) -> None:
         """Prepare without starting; `env` is added to this process's environment."""
         chosen = str(port if port is not None else free_port())

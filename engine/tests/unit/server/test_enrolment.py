@@ -486,8 +486,7 @@ def test_user_before_device_is_the_order_of_all(
                     "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
                     "AND datname = current_database()"
                 ),
-                30,
-                "the other one to wait for the user",
+                what="the other one to wait for the user",
             )
         writer.registry.registration(done.device)
 

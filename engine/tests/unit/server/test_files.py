@@ -33,7 +33,7 @@ def server(make_server: Callable[..., Any]) -> Any:
 
 def until(condition: Callable[[], Any]) -> Any:
     """What a condition gives, once it gives something."""
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 60
     while time.monotonic() < ends:
         if found := condition():
             return found
@@ -141,7 +141,7 @@ def apply_lines(peer: Any, lines: list[Any]) -> None:
 def sync(peer: Any) -> list[str]:
     """An exchange with files, to its end: the kinds of files that were taken."""
     taken = []
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 60
     while time.monotonic() < ends:
         lines = ask(peer)
         if not isinstance(lines[1], Files):

@@ -80,7 +80,7 @@ def test_what_fails_is_told_and_ends_nothing(server: Any) -> None:
         server.pass_time(61)
         return len(seen) >= 3
 
-    wait_until(often, 30, "three attempts")
+    wait_until(often, what="three attempts")
     made.close()
     assert not any(event.ok for event in seen if isinstance(event, JobRan))
 

@@ -66,7 +66,7 @@ class Server:
 
     def __enter__(self) -> Self:
         self.thread.start()
-        wait_until(lambda: self.server.started, 10, "the server")
+        wait_until(lambda: self.server.started, what="the server")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -316,8 +316,8 @@ def test_event_streams_pass_as_they_come_and_end_with_the_client(
     with client.stream("GET", "/events", headers={"accept": accept}) as response:
         lines = [line for line, _ in zip(response.iter_lines(), range(9), strict=False) if line]
         assert lines == ["data: 0", "data: 1", "data: 2", "data: 3", "data: 4"]
-    wait_until(lambda: server.streams_open == 0, 5, "the server to see the client leave")
-    wait_until(lambda: proxy.open_connections == 0, 5, "the proxy to see the client leave")
+    wait_until(lambda: server.streams_open == 0, what="the server to see the client leave")
+    wait_until(lambda: proxy.open_connections == 0, what="the proxy to see the client leave")
     assert sum(proxy.faults.values()) == 0
 
 
@@ -332,7 +332,7 @@ def test_cut_ends_streams_and_refuses_until_healed(
         assert proxy.open_connections == 0
         with pytest.raises(httpx2.TransportError):
             list(lines)
-    wait_until(lambda: server.streams_open == 0, 5, "the server to see the cut")
+    wait_until(lambda: server.streams_open == 0, what="the server to see the cut")
     for _ in range(3):
         with pytest.raises(httpx2.TransportError):
             client.get("/fixed")
@@ -549,6 +549,6 @@ def test_a_server_that_does_not_start_says_why() -> None:
 
 def test_wait_until_returns_the_answer_or_names_what_was_missing() -> None:
     answers = iter([0, 0, 5])
-    assert wait_until(lambda: next(answers), 5, "a number", poll_s=0) == 5
+    assert wait_until(lambda: next(answers), what="a number", poll_s=0) == 5
     with pytest.raises(TimeoutError, match=r"0\.05 s in vain for the moon"):
         wait_until(lambda: False, 0.05, "the moon")
