@@ -234,6 +234,7 @@ class People:
         return standing
 
     def _revoke(self, writer: Writer, device: str) -> None:
+        writer.registry.drop_codes_for(device)  # or one that waits would let it in again
         found = writer.registry.registration(device)
         if found is None:
             raise UsageError(f"there is no enrolled device {device!r}", code="unknown_device")

@@ -184,6 +184,13 @@ class PostgresRegistry:
     def drop_codes(self, *, expired: int) -> None:
         self._run("DELETE FROM holdfast_enrolment WHERE expires < $1", (expired,))
 
+    def drop_codes_for(self, device: str) -> None:
+        if "\0" not in device:
+            self._run(
+                "DELETE FROM holdfast_enrolment WHERE device = $1 AND attempt = ''::bytea",
+                (device,),
+            )
+
     def count_codes(self, user: str) -> int:
         rows = self._run(
             "SELECT count(*) FROM holdfast_enrolment WHERE \"user\" = $1 AND attempt = ''::bytea",

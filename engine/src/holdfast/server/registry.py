@@ -146,6 +146,9 @@ class RegistryWrites(RegistryReads, Protocol):
     def drop_codes(self, *, expired: int) -> None:
         """Forget the codes that expired before a moment."""
 
+    def drop_codes_for(self, device: str) -> None:
+        """Forget the codes that wait for a device; those that were used stay."""
+
     def count_codes(self, user: str) -> int:
         """How many codes of a user wait to be used."""
 

@@ -172,6 +172,11 @@ class SqliteRegistry:
     def drop_codes(self, *, expired: int) -> None:
         self._db.execute("DELETE FROM holdfast_enrolment WHERE expires < ?", (expired,))
 
+    def drop_codes_for(self, device: str) -> None:
+        self._db.execute(
+            "DELETE FROM holdfast_enrolment WHERE device = ? AND attempt = x''", (device,)
+        )
+
     def count_codes(self, user: str) -> int:
         ((count,),) = self._db.execute(
             "SELECT count(*) FROM holdfast_enrolment WHERE user = ? AND attempt = x''", (user,)

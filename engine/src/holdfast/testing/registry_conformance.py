@@ -155,6 +155,14 @@ class RegistryConformance:
             assert registry.code(code.hash) == replace(code, device="new", attempt=b"a")
             registry.drop_codes(expired=101)
             assert registry.code(code.hash) is None
+            used = Code(b"3", "ann", 100, "till", b"a")
+            for made in (used, Code(b"4", "ann", 100, "till"), Code(b"5", "ann", 100, "other")):
+                registry.put_code(made)
+            for device in ("till", "none", "till\0"):
+                registry.drop_codes_for(device)
+            assert registry.code(b"4") is None
+            assert registry.code(b"3") == used
+            assert registry.code(b"5") is not None
 
         _write(store, work)
 

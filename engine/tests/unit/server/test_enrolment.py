@@ -391,6 +391,20 @@ def test_a_device_that_was_revoked_gets_and_changes_nothing(office: Office) -> N
     assert len(office.query("SELECT * FROM product")) == 2
 
 
+def test_a_code_that_waits_for_a_device_does_not_outlive_its_revocation(office: Office) -> None:
+    done = office.enrol(office.code("bob"))
+    one, two = (office.people.invite("bob", device=done.device).code for _ in range(2))
+    other = office.enrol(office.code("bob"))
+    kept = office.people.invite("bob", device=other.device).code
+    office.people.revoke(done.device)
+    refused(lambda: office.enrol(one, device=done.device), "enrol_refused")
+    assert office.enrol(kept, device=other.device).device == other.device
+    office.people.revoke_user("bob")
+    refused(lambda: office.enrol(two, device=done.device), "enrol_refused")
+    again = office.people.invite("bob", device=done.device).code
+    assert office.enrol(again, device=done.device).device == done.device
+
+
 def test_rights_are_those_of_the_moment(office: Office) -> None:
     done = office.enrol(office.code("bob"))
     peer = office.peer(done.token)
