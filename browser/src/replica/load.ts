@@ -120,7 +120,7 @@ export class Importer {
   /** Bring back what had to make room and was not mentioned again. After the answer's rows. */
   settle(): void {
     for (const { table, key, row } of this.#displaced.values()) {
-      if (this.#truth.pending(table, key) || this.#truth.visible(table, key) !== null) continue;
+      if (this.#truth.visible(table, key) !== null) continue;
       const [held] = this.#db.execute("SELECT rev FROM holdfast_row WHERE tbl = ? AND key = ?", [
         table.name,
         key,

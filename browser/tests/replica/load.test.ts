@@ -109,9 +109,10 @@ describe("importing files", () => {
     const gone: Truth = { rev: 1, row: ["gone", "1", "9", "a"] };
     const moved: Truth = { rev: 1, row: ["moved", "1", "1", "b"] };
     const stays: Truth = { rev: 1, row: ["stays", "1", "1", "c"] };
-    const before = [gone.row, moved.row, stays.row];
+    const too: Truth = { rev: 1, row: ["too", "1", "9", "d"] };
+    const before = [gone.row, too.row, moved.row, stays.row];
     await apply(database, opened, {
-      lines: [rows(gone, moved, stays)],
+      lines: [rows(gone, too, moved, stays)],
       reached: { "left/1": before, "right/1": [moved.row, stays.row] },
     });
     // The file is of a moment at which one was removed, and the other one had another left side. What
@@ -124,7 +125,7 @@ describe("importing files", () => {
       lines: [rows(later)],
       reached: { "left/1": [stays.row, heir.row], "right/1": [later.row, stays.row] },
     });
-    expect(applied).toMatchObject({ differing: [], removed: 1 });
+    expect(applied).toMatchObject({ differing: [], removed: 2 });
     expect(new Set(opened.connection.execute("SELECT * FROM code"))).toEqual(
       new Set([later.row, stays.row, heir.row]),
     );
@@ -195,8 +196,13 @@ describe("importing files", () => {
     const reached = { "left/1": twice.map(({ row }) => row) };
     const files = [await snapshot(opened, "left/1", twice)];
     await expect(apply(database, opened, { files, reached })).rejects.toBeInstanceOf(FileRefused);
-    const filed = [{ type: "gone", table: "nowhere", keys: ["a"] } as const];
-    await expect(apply(database, opened, { filed, reached })).rejects.toBeInstanceOf(FileRefused);
+    for (const line of [
+      { type: "gone", table: "nowhere", keys: ["a"] },
+      { type: "rows", table: "code", rows: [[1, "a", "1", "1", null]] },
+    ] as const)
+      await expect(apply(database, opened, { filed: [line], reached })).rejects.toBeInstanceOf(
+        FileRefused,
+      );
     // Nothing of it is there, and the next attempt finds nothing in its way.
     expect(opened.connection.execute("SELECT * FROM code")).toEqual([]);
     const first = [await snapshot(opened, "left/1", twice.slice(0, 1))];
@@ -294,6 +300,49 @@ describe("applying answers", () => {
     const applied = await apply(database, opened, { outcomes: [ours, ours], lines, reached });
     expect(applied).toMatchObject({ applied: 1, differing: [] });
     expect(opened.connection.execute("SELECT count(*) FROM holdfast_tx")).toEqual([[0n]]);
+    opened.close();
+  });
+
+  test("a row of ours that had to make room comes back when there is room, also over a file", async () => {
+    const [database, opened] = await device();
+    const shown = (): unknown => opened.connection.execute("SELECT * FROM code ORDER BY id");
+    const mine = ["mine", "1", "1", "a"] as const;
+    opened.connection.execute("INSERT INTO code VALUES (?, ?, ?, ?)", mine);
+    const taker: Truth = { rev: 1, row: ["x", "1", "9", "a"] };
+    const reached = { "left/1": [taker.row] };
+    await apply(database, opened, { lines: [rows(taker)], reached });
+    expect(shown()).toEqual([taker.row]);
+    const gone = [{ type: "gone", table: "code", keys: ["x"] } as const];
+    await apply(database, opened, { lines: gone, reached: { "left/1": [] } });
+    expect(shown()).toEqual([mine]);
+    // Held again, while a file has a row of its name: what is ours stands on that, and keeps it in mind.
+    await apply(database, opened, { lines: [rows({ ...taker, rev: 2 })], reached });
+    const theirs: Truth = { rev: 1, row: ["mine", "2", "2", "b"] };
+    const file = await snapshot(opened, "left/2", [theirs]);
+    const both = { "left/1": [taker.row], "left/2": [theirs.row] };
+    const applied = await apply(database, opened, { files: [file], reached: both });
+    expect(applied.differing).toEqual([]);
+    expect(opened.connection.execute("SELECT key FROM holdfast_shadow_code")).toEqual([["mine"]]);
+    opened.close();
+  });
+
+  test("what was kept beside a row of ours goes when the row is the server's", async () => {
+    const [database, opened] = await device();
+    const first: Truth = { rev: 1, row: ["a", "1", "1", "first"] };
+    const second: Truth = { rev: 2, row: ["a", "1", "9", "first"] };
+    const made = ["a", "1", "9", "ours"] as const;
+    const shadows = (): unknown =>
+      opened.connection.execute("SELECT key FROM holdfast_shadow_code");
+    await apply(database, opened, { lines: [rows(first)], reached: { "left/1": [first.row] } });
+    opened.connection.execute("UPDATE code SET code = 'ours'");
+    await apply(database, opened, { lines: [rows(second)], reached: { "left/1": [second.row] } });
+    expect(shadows()).toEqual([["a"]]);
+    const [[number, id] = []] = opened.connection.execute("SELECT number, id FROM holdfast_tx");
+    const outcomes = [{ number: Number(number), id: String(id), outcome: "applied" } as const];
+    const lines = [{ type: "own", table: "code", keys: ["a"], revs: [3] } as const];
+    const reached = { "left/1": [made] };
+    expect((await apply(database, opened, { outcomes, lines, reached })).differing).toEqual([]);
+    expect(shadows()).toEqual([]);
     opened.close();
   });
 

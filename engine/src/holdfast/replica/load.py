@@ -125,7 +125,7 @@ class Importer:
         """Bring back what had to make room and was not mentioned again. After the answer's rows."""
         for (name, key), row in self._displaced.items():
             table = self._schema.by_name[name]
-            if self._truth.pending(table, key) or self._truth.visible(table, key) is not None:
+            if self._truth.visible(table, key) is not None:
                 continue
             held = self._db.execute(
                 "SELECT rev FROM holdfast_row WHERE tbl = ? AND key = ?", (name, key)
