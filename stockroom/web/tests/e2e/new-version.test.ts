@@ -5,6 +5,7 @@ import path from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { Barriers } from "../support/barriers.js";
 import { BUILT, Person, World } from "../support/world.js";
 
 let world: World;
@@ -67,6 +68,9 @@ test("it is offered while somebody types, and nothing typed or unsent is lost", 
   await deploy("two");
   await dilan.backOnline();
   await page.getByText("A new version is ready").waitFor();
+  const barriers = new Barriers(page);
+  await barriers.look("a new version over a form");
+  expect(barriers.found).toEqual({});
   // Offered only: what is on the screen is the old one still, untouched.
   expect(await page.locator("meta[name=deployed]").count()).toBe(0);
   expect(await page.getByLabel("Name", { exact: true }).inputValue()).toBe("Half a na");
