@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 
 import { type Browser, chromium as engine, type Locator } from "playwright-core";
 
-export type { Browser, BrowserContext, CDPSession, Page } from "playwright-core";
+export type { Browser, BrowserContext, CDPSession, Locator, Page } from "playwright-core";
 
 const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const PATIENCE_MS = 45_000;

@@ -36,8 +36,9 @@ export function serversOwn(status: number, code: string, headers: IncomingHttpHe
   };
 }
 
-/** What happens to an exchange: `lose` its answer, or `hold` it back; the server has done its part. */
-export type Fate = "pass" | "lose" | "hold";
+/** What happens to an exchange: `lose` its answer, `cut` it in half, or `hold` it back; the server has
+ * done its part. */
+export type Fate = "pass" | "lose" | "cut" | "hold";
 
 export class Stand {
   readonly #server: http.Server;
@@ -47,6 +48,7 @@ export class Stand {
   readonly #looking: (() => void)[] = [];
   #instead: Instead | null = null;
   #fastMs = 0;
+  #slowMs = 0;
   /** Exchanges that have met the fate they were to meet. */
   readonly met: Fate[] = [];
   /** Requests that were answered in the server's place. */
@@ -83,6 +85,16 @@ export class Stand {
     this.#fastMs = ms;
   }
 
+  /** What was to happen does not. */
+  forgetFates(): void {
+    this.#fates.length = 0;
+  }
+
+  /** Each request takes so long on the way. */
+  slowBy(ms: number): void {
+    this.#slowMs = ms;
+  }
+
   /** Resolves once so many exchanges have met a fate. */
   async metBy(count: number): Promise<void> {
     while (this.met.length < count) await new Promise<void>((look) => this.#looking.push(look));
@@ -113,6 +125,7 @@ export class Stand {
 
   async #forward(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await whole(request);
+    if (this.#slowMs > 0) await new Promise((late) => setTimeout(late, this.#slowMs));
     const bringing = path === "/v1/exchange" && brings(request, body);
     const way = { host: "127.0.0.1", port: this.#to(), path, method: request.method };
     const ahead = http.request({ ...way, headers: request.headers }, (answer) => {
@@ -128,11 +141,13 @@ export class Stand {
   #meet(answer: IncomingMessage, response: ServerResponse): void {
     const fate = this.#fates.shift() ?? "pass";
     if (fate === "pass") return pass(answer, response);
-    answer.resume();
     // The whole answer is here: the server has committed.
-    answer.on("end", () => {
+    void whole(answer).then((told) => {
       if (fate === "lose") response.destroy();
-      else this.#held.push(() => response.destroy());
+      else if (fate === "cut") {
+        response.writeHead(answer.statusCode ?? 502, answer.headers);
+        response.write(told.subarray(0, told.length / 2), () => response.destroy());
+      } else this.#held.push(() => response.destroy());
       this.met.push(fate);
       for (const look of this.#looking.splice(0)) look();
     });

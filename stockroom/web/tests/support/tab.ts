@@ -19,6 +19,8 @@ declare global {
   var letGo: () => Promise<void>;
 }
 
+let bundled: Promise<string> | null = null;
+
 async function bundle(): Promise<string> {
   const built = await build({
     configFile: false,
@@ -36,7 +38,8 @@ async function bundle(): Promise<string> {
 
 /** From now on `tab`, in the page, is the replica. */
 export async function openTab(page: Page): Promise<void> {
-  await page.evaluate(`${await bundle()}; globalThis.holdfast = holdfast`);
+  bundled ??= bundle();
+  await page.evaluate(`${await bundled}; globalThis.holdfast = holdfast`);
   await page.evaluate(async () => {
     const { held = [] } = await navigator.locks.query();
     const names = held.map(({ name }) => /^holdfast:([^:]+)$/.exec(name ?? "")?.[1]);

@@ -15,11 +15,12 @@ import { type Browser, type BrowserContext, chromium, expect_, type Page } from 
 import { Cable } from "./cable.js";
 import { Stand } from "./stand.js";
 
-const ROOT = path.resolve(import.meta.dirname, "../../../..");
-const PYTHON = process.env["STOCKROOM_PYTHON"] ?? path.join(ROOT, ".venv/bin/python");
+export const ROOT = path.resolve(import.meta.dirname, "../../../..");
+export const PYTHON = process.env["STOCKROOM_PYTHON"] ?? path.join(ROOT, ".venv/bin/python");
 /** The built app. */
 export const BUILT = path.join(ROOT, "stockroom/web/dist");
 const READY_MS = 60_000;
+const ANSWER_BYTES_MAX = 64_000_000;
 /** Enough to have stores, goods and something on the shelves; months of sales are for eyes. */
 const DEMO_MOVEMENTS = "600";
 export const PASSWORD = "stockroom demo";
@@ -143,11 +144,18 @@ export class World {
 
   /** What the server's own tables say. */
   async server(sql: string): Promise<unknown[][]> {
+    const [rows = []] = await this.tables(this.database, [sql]);
+    return rows;
+  }
+
+  /** What stands in a database of Python's: the rows of each question. */
+  async tables(database: string, questions: readonly string[]): Promise<unknown[][][]> {
     const read =
-      "import json, sqlite3, sys; " +
-      "print(json.dumps(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall()))";
-    const { stdout } = await promisify(execFile)(PYTHON, ["-c", read, this.database, sql]);
-    return JSON.parse(stdout) as unknown[][];
+      "import json, sqlite3, sys; db = sqlite3.connect(sys.argv[1]); " +
+      "print(json.dumps([db.execute(sql).fetchall() for sql in sys.argv[2:]]))";
+    const words = ["-c", read, database, ...questions];
+    const { stdout } = await promisify(execFile)(PYTHON, words, { maxBuffer: ANSWER_BYTES_MAX });
+    return JSON.parse(stdout) as unknown[][][];
   }
 
   get database(): string {
