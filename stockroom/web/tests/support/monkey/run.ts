@@ -100,8 +100,9 @@ export class Monkey {
     const hands: Hand[] = [];
     try {
       const till = new Till(world);
-      hands.push(await Hand.seat(world, "ada", null), await Hand.seat(world, "dilan", chromium));
-      await till.enrol();
+      const seats = [Hand.seat(world, "ada", null), Hand.seat(world, "dilan", chromium)];
+      const [seated] = await Promise.all([Promise.all(seats), till.enrol()]);
+      hands.push(...seated);
       await this.#begin(world, hands, till);
       for (let step = 1; step <= steps; step += 1) await this.#step(world, hands, till);
       await atRest(world, this.#scene, hands, till);
