@@ -36,7 +36,7 @@ test("a portal acknowledges nothing; the chip says what it may be, and all goes 
   await dilan.page.reload();
   await dilan.chip(/This network may want a sign-in: 1 change kept here/);
   expect(dilan.stand.answered).toBeGreaterThan(answered);
-  expect(await dilan.page.title()).toBe("Stockroom");
+  expect(await dilan.page.title()).toBe("Sync centre · Stockroom");
   const received = "SELECT quantity FROM movement WHERE document = 'DN-9'";
   expect(await world.server(received)).toEqual([]);
 
