@@ -130,7 +130,7 @@ for number, words in enumerate(json.loads(sys.argv[2])):
     base = world.path / "ran"
     done = subprocess.run(
         [sys.executable, "-c", fork, str(base), json.dumps(commands)],
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=280, check=True,
     )  # fmt: skip
     found = []
     for number, code in enumerate(done.stdout.split()):
