@@ -38,7 +38,8 @@ export class Hand {
     const way = await world.way({ stand: true });
     const context = chromium?.context ?? (await world.browser.newContext());
     const hand = new Hand(name, way, chromium, context);
-    await hand.openTab(false);
+    const { page } = await hand.openTab(false);
+    await page.goto(way.cable.url);
     await hand.#signIn();
     return hand;
   }
