@@ -2,8 +2,8 @@ import { defineConfig } from "vitest/config";
 
 const shared = {
   // A hang is a failure; tests wait on conditions, and nothing honest comes near this.
-  testTimeout: 60_000,
-  hookTimeout: 60_000,
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
 };
 
 export default defineConfig({

@@ -152,6 +152,8 @@ export class Load {
     const one = scopes.length === 1 || offer.kind === "catchup";
     if (scopes.length === 0 || !one || !scopes.every((name) => Object.hasOwn(head.scopes, name)))
       throw new FileRefused("a file brings positions of other scopes");
+    if (this.#offers.some(({ id }) => id === offer.id))
+      throw new FileRefused("a file is offered a second time");
     const fetcher = new Fetcher(
       keep,
       transport,

@@ -187,6 +187,16 @@ describe("a first load as a file", () => {
     await isWhole(ours);
   });
 
+  test("a file that is offered twice is refused, and the rows come in the answer", async () => {
+    const ours = await device();
+    await ours.replica.write([{ sql: BEFORE }]);
+    proxy.twice = true;
+    expect(await ours.replica.sync()).toMatchObject({ verified: true });
+    expect(proxy.ranges).toEqual([""]);
+    expect(ours.seen.map(({ stage }) => stage)).not.toContain("importing");
+    await isWhole(ours);
+  });
+
   test("a file that is gone is offered again", async () => {
     const ours = await device();
     await ours.replica.write([{ sql: BEFORE }]);

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 
-const UNTIL_MS_MAX = 30_000;
+const UNTIL_MS_MAX = 60_000;
 const LOOK_MS = 20;
 
 /**

@@ -20,36 +20,43 @@ export type Fate =
   /** It is not there any more. */
   | { readonly gone: true };
 
-/** Answer with another file, or with offers of it. */
+type Offers = readonly object[];
+
+/** Answer with another body. */
+function replace(found: IncomingMessage, answer: ServerResponse, body: Buffer | string): void {
+  const headers = { ...found.headers };
+  for (const name of ["content-length", "content-encoding"]) Reflect.deleteProperty(headers, name);
+  answer.writeHead(found.statusCode ?? 502, headers).end(body);
+}
+
+/** Answer with other offers of files. */
 async function forge(
   found: IncomingMessage,
   answer: ServerResponse,
-  packed: Buffer,
-  unpackedBytes: number | null,
+  others: (offers: Offers) => Offers,
 ): Promise<void> {
   const pieces: Buffer[] = [];
   for await (const piece of found) pieces.push(piece as Buffer);
-  const headers = { ...found.headers };
-  const encoding = headers["content-encoding"];
-  for (const name of ["content-length", "content-encoding"]) Reflect.deleteProperty(headers, name);
-  if (unpackedBytes === null) {
-    answer.writeHead(found.statusCode ?? 502, headers).end(packed);
-    return;
-  }
   const body = Buffer.concat(pieces);
+  const encoding = found.headers["content-encoding"];
+  const lines = (encoding === "gzip" ? gunzipSync(body) : body).toString().split("\n");
+  const forgedLines = lines.map((line) => {
+    const read = JSON.parse(line || "null") as { type: string; offers?: Offers } | null;
+    if (read?.type !== "files") return line;
+    return JSON.stringify({ ...read, offers: others(read.offers ?? []) });
+  });
+  replace(found, answer, forgedLines.join("\n"));
+}
+
+/** Offers of another file than the server's. */
+function offersOf(file: Buffer): (offers: Offers) => Offers {
+  const packed = gzipSync(file);
   const offered = {
     sha256: createHash("sha256").update(packed).digest("hex"),
     bytes: packed.length,
-    unpacked_bytes: unpackedBytes,
+    unpacked_bytes: file.length,
   };
-  const lines = (encoding === "gzip" ? gunzipSync(body) : body).toString().split("\n");
-  const forgedLines = lines.map((line) => {
-    const read = JSON.parse(line || "null") as { type: string; offers?: object[] } | null;
-    if (read?.type !== "files") return line;
-    const offers = read.offers?.map((offer) => ({ ...offer, ...offered }));
-    return JSON.stringify({ ...read, offers });
-  });
-  answer.writeHead(found.statusCode ?? 502, headers).end(forgedLines.join("\n"));
+  return (offers) => offers.map((offer) => ({ ...offer, ...offered }));
 }
 
 export class FileProxy {
@@ -59,6 +66,8 @@ export class FileProxy {
   fates: Fate[] = [];
   /** What files are instead, before they are packed; their offers are of it, too. */
   forged: Buffer | null = null;
+  /** Whether each file is offered twice. */
+  twice = false;
   /** How many exchanges have begun. */
   exchanges = 0;
   /** `range` of each request for a file; empty for all of it. */
@@ -125,7 +134,8 @@ export class FileProxy {
     }
     const { method, url: path } = asked;
     const headers = { ...asked.headers };
-    if (this.forged !== null) headers["accept-encoding"] = "gzip";
+    const { forged, twice } = this;
+    if (forged !== null || twice) headers["accept-encoding"] = "gzip";
     const up = request({
       port: this.#port,
       host: "127.0.0.1",
@@ -137,13 +147,18 @@ export class FileProxy {
     up.on("error", () => answer.destroy());
     answer.on("close", () => up.destroy());
     up.on("response", (found) => {
-      if (this.forged !== null && (isFile || asked.url === "/v1/exchange")) {
-        void forge(found, answer, gzipSync(this.forged), isFile ? null : this.forged.length);
-        return;
+      if (path === "/v1/exchange" && forged !== null) {
+        void forge(found, answer, offersOf(forged));
+      } else if (path === "/v1/exchange" && twice) {
+        void forge(found, answer, (offers) => [...offers, ...offers]);
+      } else if (isFile && forged !== null) {
+        found.resume();
+        replace(found, answer, gzipSync(forged));
+      } else {
+        answer.writeHead(found.statusCode ?? 502, found.headers);
+        if (isFile) void this.#file(found, answer, fate);
+        else found.pipe(answer);
       }
-      answer.writeHead(found.statusCode ?? 502, found.headers);
-      if (isFile) void this.#file(found, answer, fate);
-      else found.pipe(answer);
     });
     up.end(Buffer.concat(body));
   }

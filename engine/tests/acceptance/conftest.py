@@ -87,7 +87,7 @@ def shell(path: Path, sql: str) -> str:
         else [sys.executable, "-c", PYTHON_SHELL, str(path)]
     )
     done = subprocess.run(
-        command, input=f"{sql};\n", capture_output=True, text=True, timeout=30, check=False
+        command, input=f"{sql};\n", capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -111,12 +111,12 @@ class Background:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
 
     def terminate(self) -> int:
         """SIGTERM; the exit code."""
         self.process.terminate()
-        return self.process.wait(timeout=15)
+        return self.process.wait(timeout=60)
 
 
 @dataclass

@@ -54,7 +54,7 @@ class Peer:
     """A device that may send anything."""
 
     def __init__(self, url: str, token: str) -> None:
-        self.http = httpx2.Client(base_url=url, timeout=20, trust_env=False)
+        self.http = httpx2.Client(base_url=url, timeout=60, trust_env=False)
         self.http.headers["authorization"] = f"Bearer {token}"
         self.schema = self.http.get("/v1/session").json()["schema"]
         self.nonce = ""

@@ -58,7 +58,7 @@ def test_a_local_write_is_there_whole_or_not_at_all(world, point: str) -> None:
     a.sync()
     killed = subprocess.run(
         [sys.executable, "-c", WRITER, str(a.file)],
-        env={**os.environ, "HOLDFAST_FAILPOINT": f"{point}:1"}, check=False, timeout=30,
+        env={**os.environ, "HOLDFAST_FAILPOINT": f"{point}:1"}, check=False, timeout=60,
     )  # fmt: skip
     assert killed.returncode == -9
     written = point == "local.after_commit"

@@ -106,7 +106,7 @@ def ask(server: ServerProcess) -> tuple[Head, Files] | None:
     try:
         answer = httpx2.post(
             f"{server.url}/v1/exchange", content=encode_request(request), headers=headers,
-            trust_env=False, timeout=30,
+            trust_env=False, timeout=60,
         )  # fmt: skip
     except httpx2.TransportError:
         return None

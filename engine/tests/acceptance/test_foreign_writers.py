@@ -49,7 +49,7 @@ db.commit()
 
 def _write(path, *statements: str) -> None:
     """One transaction of Python's own sqlite3, in another process."""
-    subprocess.run([sys.executable, "-c", FOREIGN, str(path), *statements], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", FOREIGN, str(path), *statements], check=True, timeout=60)
 
 
 def test_what_others_write_on_a_replica_reaches_everybody(world) -> None:

@@ -83,7 +83,7 @@ def test_a_slow_push_is_acknowledged_after_the_signal(server: ServerProcess) -> 
     port = int(server.url.rpartition(":")[2])
     with (
         httpx2.Client(base_url=server.url) as probe,
-        socket.create_connection(("127.0.0.1", port), timeout=30) as slow,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as slow,
         httpx2.stream(
             "GET", f"{server.url}/v1/events", headers={"Authorization": "Bearer token-a"}
         ) as events,
@@ -105,7 +105,7 @@ def test_a_slow_push_is_acknowledged_after_the_signal(server: ServerProcess) -> 
         answer = slow.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 200"), answer
     assert b'"outcome":"applied"' in answer and b'"type":"checkpoint"' in answer
-    assert server._process.wait(timeout=30) == 0
+    assert server._process.wait(timeout=60) == 0
     assert not [line for line in logged(server) if line["level"] == "error"]
 
 

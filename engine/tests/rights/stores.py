@@ -230,7 +230,7 @@ class Stores:
         self, name: str, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """A request made by hand: status, headers and body."""
-        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=30)
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60)
         headers = {"authorization": f"Bearer {name}", "holdfast-echo": "e"}
         if body is not None:
             headers["content-type"] = "application/json"

@@ -40,7 +40,7 @@ def told(folder: Path) -> str:
 
 
 def client(server: ServerProcess) -> httpx2.Client:
-    return httpx2.Client(base_url=server.url, trust_env=False, timeout=30)
+    return httpx2.Client(base_url=server.url, trust_env=False, timeout=60)
 
 
 def test_the_first_start_lets_an_admin_in_and_the_next_says_nothing(tmp_path: Path) -> None:

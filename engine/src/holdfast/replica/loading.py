@@ -168,6 +168,8 @@ class Load:
 
     def _fetch(self, head: Head, offer: FileOffer) -> None:
         _check_positions(head, offer)
+        if any(offer.id == known.id for known in self._offers):
+            raise FileRefused("a file is offered a second time")
         scopes = tuple(sorted(offer.positions))
         fetcher = Fetcher(
             self._shelf,

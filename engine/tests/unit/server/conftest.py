@@ -381,7 +381,7 @@ class Server:
                 db.execute(script)
             return
         code = (
-            "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=30); "
+            "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=60); "
             "db.execute('PRAGMA foreign_keys = on'); db.executescript(sys.argv[2]); db.close()"
         )
         subprocess.run([sys.executable, "-c", code, str(self.path), script], check=True)

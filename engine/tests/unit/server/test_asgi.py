@@ -166,7 +166,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     )
     thread.start()
     assert ready.wait(30)
-    with httpx2.Client(base_url=urls[0], trust_env=False, timeout=30) as client:
+    with httpx2.Client(base_url=urls[0], trust_env=False, timeout=60) as client:
         yield Running(urls[0], service, hub, tokens, client)
         tokens.write_text(TOKENS)
         opened = client.build_request(
@@ -264,7 +264,7 @@ def test_a_large_answer_is_streamed_and_compressed_if_accepted(
     if encoding is not None:
         body = unpack_bounded([body], encoding)
     assert len(body.splitlines()) == 3002
-    server.service.closed.acquire(timeout=20)
+    server.service.closed.acquire(timeout=60)
 
 
 @pytest.mark.parametrize("encoding", [*ENCODINGS, None])
@@ -301,7 +301,7 @@ def test_a_slow_reader_holds_the_database_only_for_a_while(server: Running, enco
     with server.client.stream(
         "POST", "/v1/exchange", content=GOOD, headers=sent | {"accept-encoding": encoding}
     ) as response:
-        assert server.service.closed.acquire(timeout=20)
+        assert server.service.closed.acquire(timeout=60)
         body = b"".join(response.iter_raw())
     name: Any = encoding
     if encoding != "identity":
@@ -320,20 +320,20 @@ def test_a_slow_reader_of_too_much_is_cut_off(
     else:
         monkeypatch.setitem(Lines.let_go.__kwdefaults__, "bytes_max", 100_000)
     with slow_reader(server) as raw:
-        assert server.service.closed.acquire(timeout=20)
+        assert server.service.closed.acquire(timeout=60)
         assert not received(raw).endswith(b"0\r\n\r\n")
     assert server.get("/v1/health?nonce=n").status_code == 200
 
 
 def test_a_slow_reader_that_goes_away_leaves_nothing(server: Running) -> None:
     slow_reader(server).close()
-    assert server.service.closed.acquire(timeout=20)
+    assert server.service.closed.acquire(timeout=60)
 
 
 def test_a_failure_behind_a_slow_reader_breaks_its_answer(server: Running) -> None:
     server.service.raises_at_row = 19_000
     with slow_reader(server) as raw:
-        assert server.service.closed.acquire(timeout=20)
+        assert server.service.closed.acquire(timeout=60)
         assert not received(raw).endswith(b"0\r\n\r\n")
 
 
@@ -628,7 +628,7 @@ def test_an_answer_that_breaks_off_is_not_ended_properly(
     for encoding in ("identity", "gzip"):
         with pytest.raises(httpx2.RemoteProtocolError):
             server.post(GOOD, accept_encoding=encoding)
-        assert server.service.closed.acquire(timeout=20)
+        assert server.service.closed.acquire(timeout=60)
     assert "on fire" in caplog.text
 
 
@@ -638,7 +638,7 @@ def test_a_client_that_goes_away_releases_the_snapshot(server: Running) -> None:
         raw.sendall(head(f"content-length: {len(GOOD)}") + GOOD)
         assert b"200 OK" in raw.recv(4096)
         assert not server.service.closed.acquire(blocking=False)
-    assert server.service.closed.acquire(timeout=20)
+    assert server.service.closed.acquire(timeout=60)
 
 
 def test_too_many_at_once_are_told_to_come_back(server: Running) -> None:

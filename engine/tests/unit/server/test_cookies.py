@@ -44,7 +44,7 @@ def browser(tmp_path: Path) -> Iterator[httpx2.Client]:
         )
         thread.start()
         assert ready.wait(30)
-        with httpx2.Client(base_url=urls[0], trust_env=False, timeout=30) as client:
+        with httpx2.Client(base_url=urls[0], trust_env=False, timeout=60) as client:
             yield client
         stopper.stop()
         thread.join(15)

@@ -43,7 +43,7 @@ class Site:
         build.keep(self.file, source)
         build.close()
         self.path, _ = link(server.store.seal_secret, self.file.id, now_us=server.now)
-        self.client = httpx2.Client(base_url=url, timeout=20)
+        self.client = httpx2.Client(base_url=url, timeout=60)
 
     def get(self, path: str = "", **headers: str) -> httpx2.Response:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}

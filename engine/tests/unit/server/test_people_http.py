@@ -80,7 +80,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         assert ready.wait(30)
         server.people.add_user("ann", read=["main"], password="correct horse")
         server.people.add_user("chief", roles=["admin"])
-        with httpx2.Client(base_url=urls[0], trust_env=False, timeout=30) as client:
+        with httpx2.Client(base_url=urls[0], trust_env=False, timeout=60) as client:
             yield Shop(server, client)
         stopper.stop()
         thread.join(15)

@@ -457,7 +457,7 @@ def test_many_clients_at_once_account_for_every_request(server: Server) -> None:
 
     def work(url: str) -> int:
         good = 0
-        with httpx2.Client(base_url=url, trust_env=False, timeout=20) as client:
+        with httpx2.Client(base_url=url, trust_env=False, timeout=60) as client:
             for _ in range(60):
                 with contextlib.suppress(httpx2.TransportError):
                     good += client.post("/v1/exchange", content=b"x").status_code == 200
@@ -529,7 +529,7 @@ def test_in_its_own_process_it_obeys_its_stdin(server: Server) -> None:
         assert not tell("melt")["ok"]
         assert not tell("script melt")["ok"]
         process.stdin.close()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def test_a_server_that_does_not_start_says_why() -> None:
