@@ -171,24 +171,21 @@ export async function adjust(
   return id;
 }
 
-/** Write the reversal of an entry; undone on two devices at once, it is undone once. */
-export async function undo(entry: string): Promise<void> {
-  const id = await reversalId(entry);
-  const { person, device } = actor();
-  await replica().write([
-    {
-      sql:
-        `INSERT INTO movement (${COLUMNS}) SELECT ?, product_id, location_id, store_id, -quantity, ` +
-        "'reversal', '', document, ?, ?, ?, '', id FROM movement WHERE id = ? " +
-        "AND NOT EXISTS (SELECT 1 FROM movement WHERE id = ?)",
-      params: [id, person, device, replica().deviceNowUs(), entry, id],
-    },
-  ]);
+/** Write the reversals of entries, all or none; what is undone on two devices at once is undone once. */
+export async function undo(entries: readonly string[]): Promise<void> {
+  await replica().write(await Promise.all(entries.map(reversal)));
 }
 
-/** Undo several entries in one go. */
-export async function undoAll(entries: readonly string[]): Promise<void> {
-  for (const entry of entries) await undo(entry);
+async function reversal(entry: string): Promise<Statement> {
+  const id = await reversalId(entry);
+  const { person, device } = actor();
+  return {
+    sql:
+      `INSERT INTO movement (${COLUMNS}) SELECT ?, product_id, location_id, store_id, -quantity, ` +
+      "'reversal', '', document, ?, ?, ?, '', id FROM movement WHERE id = ? " +
+      "AND NOT EXISTS (SELECT 1 FROM movement WHERE id = ?)",
+    params: [id, person, device, replica().deviceNowUs(), entry, id],
+  };
 }
 
 function actor(): { readonly person: string; readonly device: string } {

@@ -29,8 +29,22 @@ class Toasts {
     clearTimeout(this.#timer);
     this.current = one;
     this.#since = performance.now();
+    this.#endLater();
+  }
+
+  /** While it has the pointer or the focus, it stays. */
+  hold(): void {
+    clearTimeout(this.#timer);
+  }
+
+  release(): void {
+    clearTimeout(this.#timer);
+    this.#endLater();
+  }
+
+  #endLater(): void {
     // What failed stays until somebody has seen it.
-    if (!one.bad) this.#timer = setTimeout(() => this.hide(), SHOWN_MS);
+    if (this.current?.bad === false) this.#timer = setTimeout(() => this.hide(), SHOWN_MS);
   }
 
   hide(): void {
@@ -47,4 +61,17 @@ export function say(text: string, action: Toast["action"] = null): void {
 
 export function sayBad(text: string): void {
   toasts.show({ text, bad: true, action: null });
+}
+
+/** Put to what shows it: whoever reads or reaches for it has all the time they need. */
+export function held(node: HTMLElement): () => void {
+  const ending = new AbortController();
+  const { signal } = ending;
+  for (const event of ["pointerenter", "focusin"])
+    node.addEventListener(event, () => toasts.hold(), { signal });
+  const letGo = (): void => {
+    if (!node.matches(":hover, :focus-within")) toasts.release();
+  };
+  for (const event of ["pointerleave", "focusout"]) node.addEventListener(event, letGo, { signal });
+  return () => ending.abort();
 }
