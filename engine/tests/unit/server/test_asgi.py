@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import logging
@@ -758,9 +759,13 @@ def test_a_signal_ends_the_process_in_order(tmp_path: Path, number: signal.Signa
     tokens = tmp_path / "tokens.toml"
     tokens.write_text(TOKENS)
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM), __file__, str(tokens)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+        contextlib.ExitStack() as ending,
+    ):
+        ending.callback(process.kill)
         assert process.stdout is not None
         assert process.stderr is not None
         url = process.stdout.readline().strip()
@@ -773,7 +778,7 @@ def test_a_signal_ends_the_process_in_order(tmp_path: Path, number: signal.Signa
             assert b"hello" in next(pieces)
             process.send_signal(number)
             assert b"".join(pieces) == b""  # ended, and properly
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stdout.read() == "ended\n"
         assert process.stderr.read() == ""
 

@@ -503,9 +503,13 @@ def test_in_its_own_process_it_obeys_its_stdin(server: Server) -> None:
     command = [word for word in PROXY_COMMAND if word not in ("--port", "{port}")]
     command += ["--upstream", f"127.0.0.1:{server.port}", "--control"]
     env = {**os.environ, **package_env()}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-    ) as process:
+    with (
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+        ) as process,
+        contextlib.ExitStack() as ending,
+    ):
+        ending.callback(process.kill)
         assert process.stdin is not None
         assert process.stdout is not None
         url = process.stdout.readline().removeprefix("ready ").strip()

@@ -1,8 +1,8 @@
 """The bar that is shown while a demo is made.
 
 Knows: Rich. Must not know: what a demo is made of, or how a command is interrupted.
-A small demo is there before anybody would read a bar: it appears after half a second, and only on a
-terminal.
+A small demo is there before anybody would read a bar: it appears after half a second, or at once
+for a large one, and only on a terminal.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ _QUIET_S: Final = 0.5
 class Filling:
     """Shows progress for as long as it is entered."""
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
+    def __init__(self, *, at_once: bool = False) -> None:
+        """``at_once``: for a demo of which it is known that it takes a while."""
+        self._shows_from = time.monotonic() + (0 if at_once else _QUIET_S)
         self._bar: Progress | None = None
         self._step: Step | None = None
 
@@ -41,7 +42,7 @@ class Filling:
     def told(self, step: Step, done: int, of: int | None) -> None:
         """How far a step is."""
         if self._bar is None:
-            if not output.errors.is_terminal or time.monotonic() - self._began < _QUIET_S:
+            if not output.errors.is_terminal or time.monotonic() < self._shows_from:
                 return
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -55,6 +56,7 @@ class Filling:
             self._finish()
             self._step = step
             self._bar.add_task(_WORDS[step], total=of)
+            self._bar.refresh()
         self._bar.update(self._bar.task_ids[-1], completed=done)
 
     def _finish(self) -> None:

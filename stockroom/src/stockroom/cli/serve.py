@@ -61,7 +61,8 @@ def serve_command(
         try:
             logs_to_stderr(log_level)
             if size is not None:
-                with Filling() as filling:
+                is_large = demo_products is not None or demo_movements is not None
+                with Filling(at_once=is_large) as filling:
                     fill(database, size, filling.told)
             run(options, ready=_tell)
         except HoldfastError as error:

@@ -39,6 +39,7 @@ def fill(database: str, size: Size, told: Told) -> None:
 
 def _write(path: Path, size: Size, told: Told) -> None:
     movements = size.movements
+    told("make", 0, movements)
     today = datetime.now(UTC).date()
     demo = make_demo(
         seed=DEMO_SEED, ends=today, size=size, told=lambda n: told("make", n, movements)
