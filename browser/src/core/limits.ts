@@ -39,6 +39,8 @@ export const FILES_AT_ONCE_MAX = 8;
  * each request has its deadline, this is also the least rate. */
 export const FILE_GAIN_BYTES_MIN = 256 * KIB;
 export const FILE_ROUNDS_MAX = 32;
+/** Places that loads have reached, which a session remembers: each has stages, and several files. */
+export const LOAD_PLACES_MAX = 8;
 export const FILE_BUILD_PATIENCE_MS = 600_000;
 export const FILE_AGAIN_MS = 100;
 export const FILE_WAIT_MS_MAX = 30_000;

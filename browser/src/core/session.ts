@@ -19,6 +19,7 @@ import {
   takeRetry,
 } from "./backoff.js";
 import { classify, type Signal, signalOf, type State, transition } from "./connectivity.js";
+import { LOAD_PLACES_MAX } from "./limits.js";
 import {
   type Effect,
   type Event,
@@ -85,9 +86,6 @@ export interface Reached {
   readonly total: number;
   readonly done: number;
 }
-
-/** Places of loads that are remembered: a load goes through stages, and may have several files. */
-const REACHED_MAX = 8;
 
 /** The state of a session that has not been started yet. */
 export function newSession(config: SessionConfig = SESSION_CONFIG): SessionState {
@@ -285,7 +283,7 @@ function advanced(
   const isHere = (place: Reached): boolean => place.stage === stage && place.total === total;
   if (done <= (state.reached.find(isHere)?.done ?? 0)) return state;
   const others = state.reached.filter((place) => !isHere(place));
-  const reached = [...others, { stage, total, done }].slice(-REACHED_MAX);
+  const reached = [...others, { stage, total, done }].slice(-LOAD_PLACES_MAX);
   return { ...state, reached, progressAtMs: nowMs };
 }
 

@@ -98,6 +98,8 @@ FILE_GAIN_BYTES_MIN = 256 * KIB
 each request has its deadline, this is also the least rate."""
 FILE_ROUNDS_MAX = 32
 """How often an exchange is repeated for files that were not there any more; then for rows."""
+LOAD_PLACES_MAX = 8
+"""Places that loads have reached, which a session remembers: each has stages, and several files."""
 FILE_BUILD_PATIENCE_MS = 600_000
 """How long a device waits for a file that grows no further; then it asks for rows."""
 FILE_AGAIN_MS = 100

@@ -26,6 +26,7 @@ from typing import Final
 
 from holdfast.core.backoff import RetryBudget
 from holdfast.core.connectivity import Signal, State, Verdict, classify, signal_of, transition
+from holdfast.core.limits import LOAD_PLACES_MAX
 from holdfast.core.session_events import (
     HEARTBEATS_MISSED,
     Advanced,
@@ -118,8 +119,6 @@ _PARKED: Final = frozenset(
 )
 """States that touch no network and wait for a person."""
 _STREAMLESS: Final = _PARKED | {State.OFFLINE, State.NEEDS_UPGRADE}
-_REACHED_MAX: Final = 8
-"""Places of loads that are remembered: a load goes through stages, and may have several files."""
 _RETRYING: Final = frozenset({State.OFFLINE, State.WAITING, State.NEEDS_UPGRADE})
 
 
@@ -329,7 +328,7 @@ def _advanced(state: SessionState, event: Advanced, now_ms: int) -> SessionState
     if event.done <= before:
         return state
     others = tuple(item for item in state.reached if item[:2] != place)
-    reached = (*others, (*place, event.done))[-_REACHED_MAX:]
+    reached = (*others, (*place, event.done))[-LOAD_PLACES_MAX:]
     return replace(state, reached=reached, progress_at_ms=now_ms)
 
 
