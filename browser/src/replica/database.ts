@@ -50,7 +50,10 @@ export class LocalDatabase {
   /** To be called again and again by long work of ours: it gets on. */
   readonly working: () => void;
 
-  /** Open what is there, or make it. `working`: told from the middle of long work that it gets on. Throws `ReplicaError`: `no_replica` without file and program. */
+  /**
+   * Open what is there, or make it. `working`: told from the middle of long work that it gets on.
+   * Throws `ReplicaError`: `no_replica` without file and program.
+   */
   constructor(
     connection: Connection,
     program: ReplicaProgram | null,
