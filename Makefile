@@ -141,8 +141,8 @@ tour: setup ## The eight steps, one after another, on this machine
 # --- check --------------------------------------------------------------------------------------
 
 .PHONY: test test-fast lint format bench
-test: setup web ## Every test, all tiers
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+test: setup web ## Every test, all tiers; what fails runs once more, alone, at the end
+	$(BIN)/python tools/run_tests.py -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-fast: setup ## Unit, property and conformance tests, in under a minute
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not acceptance and not slow' $(PYTEST_ARGS)
