@@ -231,20 +231,27 @@ def transaction(connection: Connection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        _roll_back(connection)
         raise
+
+
+def _roll_back(connection: Connection) -> None:
+    """Some errors have done so already."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 @contextmanager
 def reading(connection: Connection) -> Iterator[None]:
-    """A consistent read; writers are not kept waiting."""
+    """A consistent read; writers are not kept waiting. Inside a transaction it is that one's."""
+    if connection.in_transaction:
+        yield
+        return
     connection.execute("BEGIN")
     try:
         yield
     finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        _roll_back(connection)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import msgspec
 from holdfast.core.errors import BadValue, ConstraintFailed, UsageError
 from holdfast.core.keys import key_values
 from holdfast.core.values import Value, check, from_wire, to_wire
-from holdfast.replica.database import LocalDatabase, read_state, savepoint
+from holdfast.replica.database import LocalDatabase, read_state, reading, savepoint
 from holdfast.replica.outbox import change_message
 from holdfast.replica.overlay import Note, Overlay, assemble, data_of, fold
 from holdfast.schema.model import Column, Table
@@ -192,6 +192,10 @@ class Inbox:
 
     def refused(self) -> list[Refused]:
         """Refused and held transactions, in order."""
+        with reading(self._db):
+            return self._refused()
+
+    def _refused(self) -> list[Refused]:
         device, user = read_state(self._db, "device", "user")
         result = []
         for number, state, code, message, field, held_by, at in self._db.execute(

@@ -146,7 +146,7 @@ class Replica:
         """The truth of this moment, without the network."""
         with self._local.turn:
             self._local.seal_long()
-            return read_status(self._database, self._syncing.known())
+            return read_status(self._database, self._syncing.known)
 
     def row_status(self, table: str, key: str) -> str:
         """``synced``, ``pending``, ``sent``, ``held``, ``refused`` or ``conflict``; ``unknown``

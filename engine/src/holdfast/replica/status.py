@@ -1,15 +1,18 @@
 """What can truthfully be said of a replica at this moment: counted from its tables, never cached.
 
 Knows: the replica's tables. Must not know: how to sync.
+Upholds I29: all that is told at once is of one snapshot. A transaction that is sealed while
+somebody counts is in the log or in the outbox, and never in neither.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.replica.database import LocalDatabase, count, read_state
+from holdfast.replica.database import LocalDatabase, count, read_state, reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +69,28 @@ def _anything_logged(database: LocalDatabase) -> bool:
 
 def has_work(database: LocalDatabase) -> bool:
     """Whether anything waits to be sent or answered."""
-    return bool(
-        count(database.app, "holdfast_tx", "state IN ('pending', 'sent')")
-        or _anything_logged(database)
-    )
+    with reading(database.app):
+        return bool(
+            count(database.app, "holdfast_tx", "state IN ('pending', 'sent')")
+            or _anything_logged(database)
+        )
 
 
 def has_unsent(database: LocalDatabase) -> bool:
     """Whether anything was written that has not been sent yet."""
-    return bool(
-        count(database.app, "holdfast_tx", "state = 'pending'") or _anything_logged(database)
-    )
+    with reading(database.app):
+        return bool(
+            count(database.app, "holdfast_tx", "state = 'pending'") or _anything_logged(database)
+        )
 
 
-def read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
-    """The status now; ``session`` is what is known of the connection."""
+def read_status(database: LocalDatabase, known: Callable[[], dict[str, Any]]) -> Status:
+    """The status now; ``known`` tells what is known of the connection, from the same snapshot."""
+    with reading(database.app):
+        return _read_status(database, known())
+
+
+def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
     db = database.app
     states = {
         str(state): int(str(number))
