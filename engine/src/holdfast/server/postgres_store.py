@@ -41,7 +41,7 @@ from holdfast.server.scripts import missing
 from holdfast.server.store import Expected, OnCommit, T, TryAgain, Writer, is_additive
 from holdfast.sql.names import quote
 from holdfast.sql.postgres import Program, compile_program
-from holdfast.sql.postgres_capture import functions, triggers
+from holdfast.sql.postgres_capture import SETTINGS, functions, triggers
 from holdfast.sql.postgres_tables import column_sql, create_keys, create_table
 from holdfast.sqlite.failpoints import failpoint
 
@@ -400,18 +400,15 @@ def _set_triggers(db: Connection, schema: Schema) -> bool:
             "AND c.relnamespace = current_schema()::regnamespace AND t.tgname LIKE 'holdfast%'"
         ).fetchall()
     }
-    texts = {
-        body
-        for (body,) in db.execute(
-            "SELECT prosrc FROM pg_proc WHERE pronamespace = current_schema()::regnamespace "
-            "AND proname LIKE 'holdfast%'"
-        ).fetchall()
-    }
     changed = False
+    ((namespace,),) = db.execute("SELECT current_schema()").fetchall()
+    made = _functions(db)
     for table in schema.all_tables:
-        for sql in functions(table, schema.fingerprint):
-            if sql.split("$holdfast$")[1] not in texts:
-                db.execute(sql)
+        for function in functions(table, schema.fingerprint, namespace):
+            wanted = (function.body, function.definer, SETTINGS[function.definer], False)
+            if made.get(function.name) != wanted:
+                for sql in function.make:
+                    db.execute(sql)
                 changed = True
         for name, sql in triggers(table).items():
             if not found.get((table.name, name)):
@@ -419,3 +416,16 @@ def _set_triggers(db: Connection, schema: Schema) -> bool:
                 db.execute(sql)
                 changed = True
     return changed
+
+
+def _functions(db: Connection) -> dict[str, tuple[str, bool, tuple[str, ...], bool]]:
+    """Body, rights and settings of our functions, and whether everybody may execute them."""
+    return {
+        name: (body, definer, tuple(sorted(settings or ())), public)
+        for name, body, definer, settings, public in db.execute(
+            "SELECT proname, prosrc, prosecdef, proconfig, "
+            "has_function_privilege('public', oid, 'EXECUTE') FROM pg_proc "
+            "WHERE pronamespace = current_schema()::regnamespace AND proname LIKE 'holdfast%' "
+            "AND pronargs = 0"
+        ).fetchall()
+    }

@@ -8,9 +8,17 @@ happens. The engine's own transactions set ``holdfast.applying``, and are passed
 Notes are appended, never folded: several sessions may write at once and must not wait for each
 other. The number of a note tells the order of writes of one row, because it is taken while the
 writer holds the row's lock.
+
+Whoever may write a synced table runs these functions with the rights of the server's role. So a
+function finds nothing by a name that its caller could give to something else: tables are named
+with their schema, everything else is looked up in ``pg_catalog``, and ``pg_temp``, which would come
+first if it were left out, comes last. Nobody else may execute them, or they could be put on a
+table whose column types bring casts of their own.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from holdfast.schema.model import Table
 from holdfast.sql.names import quote
@@ -19,10 +27,25 @@ from holdfast.sql.postgres_tables import key_sql, literal, short_name
 _QUIET = "current_setting('holdfast.applying', true) IS DISTINCT FROM 'on'"
 # Whoever may write the table may note it. A writer's session may print bytes and floats in ways
 # that cannot be read back exactly.
-_EXACT = (
-    "SECURITY DEFINER "
-    "SET bytea_output = 'hex' SET extra_float_digits = 1 SET search_path FROM CURRENT"
-)
+_EXACT = "SECURITY DEFINER SET bytea_output TO 'hex' SET extra_float_digits TO '1'"
+_PATH = "SET search_path TO pg_catalog, pg_temp"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A trigger function: its name, its body, and what makes and closes it."""
+
+    name: str
+    body: str
+    definer: bool
+    make: tuple[str, ...]
+
+
+SETTINGS = {
+    True: ("bytea_output=hex", "extra_float_digits=1", "search_path=pg_catalog, pg_temp"),
+    False: ("search_path=pg_catalog, pg_temp",),
+}
+"""The settings of a function as ``pg_proc.proconfig`` has them, in order, by ``definer``."""
 
 
 def note_function(table: Table) -> str:
@@ -33,32 +56,54 @@ def key_function(table: Table) -> str:
     return short_name(f"holdfast_key_{table.name}")
 
 
-def functions(table: Table, fingerprint: str) -> list[str]:
-    """The trigger functions of a table. They carry the schema's fingerprint."""
-    into = "INSERT INTO holdfast_dirty (tbl, key, was, old)"
+def functions(table: Table, fingerprint: str, namespace: str) -> list[Function]:
+    """The trigger functions of a table. They carry the schema's fingerprint.
+
+    ``namespace``: the schema of the database that the tables are in.
+    """
+    into = f"INSERT INTO {quote(namespace)}.holdfast_dirty (tbl, key, was, old)"
     name = literal(table.name)
+    place = f"{quote(namespace)}.{quote(table.name)}"
     old = f"SELECT {name}, {key_sql(table, 'o.')}, true, row_to_json(o)::text"
     new = f"SELECT {name}, {key_sql(table, 'n.')}, false, NULL"
     note = (
-        f"CREATE OR REPLACE FUNCTION {quote(note_function(table))}() RETURNS trigger "
-        f"LANGUAGE plpgsql {_EXACT} AS $holdfast$ -- holdfast {fingerprint}\n"
+        f" -- holdfast {fingerprint}\n"
         "BEGIN\n"
         f"  IF TG_OP = 'INSERT' THEN {into} {new} FROM new_rows AS n;\n"
-        f"  ELSIF TG_OP = 'TRUNCATE' THEN {into} {old} FROM {quote(table.name)} AS o;\n"
+        f"  ELSIF TG_OP = 'TRUNCATE' THEN {into} {old} FROM {place} AS o;\n"
         f"  ELSE {into} {old} FROM old_rows AS o;\n"
         "  END IF;\n"
         "  RETURN NULL;\n"
-        "END $holdfast$"
+        "END "
     )
     fixed = (
-        f"CREATE OR REPLACE FUNCTION {quote(key_function(table))}() RETURNS trigger "
-        f"LANGUAGE plpgsql AS $holdfast$ -- holdfast {fingerprint}\n"
+        f" -- holdfast {fingerprint}\n"
         "BEGIN\n"
         f"  RAISE EXCEPTION 'holdfast: the key of {table.name} never changes' "
         "USING ERRCODE = 'integrity_constraint_violation';\n"
-        "END $holdfast$"
+        "END "
     )
-    return [note, fixed]
+    return [
+        _function(namespace, note_function(table), note, definer=True),
+        _function(namespace, key_function(table), fixed, definer=False),
+    ]
+
+
+def _function(namespace: str, name: str, body: str, *, definer: bool) -> Function:
+    place = f"{quote(namespace)}.{quote(name)}()"
+    return Function(
+        name,
+        body,
+        definer,
+        (
+            (
+                f"CREATE OR REPLACE FUNCTION {place} RETURNS trigger LANGUAGE plpgsql "
+                f"{_EXACT if definer else 'SECURITY INVOKER'} {_PATH} AS $holdfast${body}$holdfast$"
+            ),
+            # Asked for when a trigger is made, not when it fires.
+            f"REVOKE ALL ON FUNCTION {place} FROM PUBLIC",
+        ),
+    )
 
 
 def triggers(table: Table) -> dict[str, str]:
