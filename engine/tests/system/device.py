@@ -38,6 +38,7 @@ from holdfast.replica.answer import Answer, receive
 from holdfast.replica.host import Host
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
+from holdfast.server.budgets import Budgets
 from holdfast.server.principal import Principal
 from holdfast.sqlite import Connection
 
@@ -71,6 +72,7 @@ class Options:
     purges: bool = True
     skews: tuple[int, ...] = (0, 0, 0, 0)
     drivers: tuple[str, ...] = ("apsw", "apsw", "apsw", "apsw")
+    budgets: Budgets | None = None
     line: Any = None
     """Makes the line of a device; None: ``Line``."""
 

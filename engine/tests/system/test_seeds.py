@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run import examples, run
 
+from holdfast.server.budgets import Budgets
+
 pytestmark = pytest.mark.slow
 
 SEEDS = (*range(24), 40, 49)
@@ -50,6 +52,8 @@ SOMETIMES = (
     "journal server",
     "journal smallest",
     "local constraint",
+    "outcomes so far",
+    "push in bites",
     "refused forbidden",
     "refused foreign_key",
     "refused row_gone",
@@ -80,6 +84,9 @@ def options(seed: int) -> Options:
         revocations=seed % 4 != 1,
         direct=seed % 6 != 5,
         purges=seed % 3 != 2,
+        budgets=Budgets(bite_changes=1 + seed % 3, push_changes_max=4 if seed % 8 == 6 else 99)
+        if seed % 2 == 0
+        else None,
         drivers=("apsw", "stdlib", "apsw", "stdlib") if seed % 5 == 0 else ("apsw",) * 4,
     )
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from bazaar import (
     RULES,
     SCHEMA,
@@ -84,6 +85,7 @@ class World:
         self.ledger = Ledger()
         self.late: list[tuple[Device, bytes, Any]] = []
         self.committed = 0
+        self.commits = 0
         self.trace: list[str] = []
         self.server_tokens: set[str] = set()
         self.journal_before: Counter[str] = Counter()
@@ -107,6 +109,7 @@ class World:
         self.service = Service(
             SCHEMA, self.store, rules=RULES, now_us=lambda: self.now,
             random_bytes=self._random_bytes, on_commit=self._on_commit,
+            budgets=self.options.budgets,
         )  # fmt: skip
 
     def _random_bytes(self, count: int) -> bytes:
@@ -141,6 +144,7 @@ class World:
 
     def _on_commit(self, versions: Any) -> None:
         before, self.latest = self.latest, self._dump_server()
+        self.commits += 1
         self._note_changes(before)
         for scope, version in versions.items():
             self.committed += 1
@@ -186,7 +190,7 @@ class World:
         """One request reaches the server; its answer as lines, checked for what it gives away."""
         message = decode_request(body, kind)
         event = Event("exchange", self.now, device.principal)
-        before = self.committed
+        before = self.commits
         try:
             if isinstance(message, ExchangeRequest):
                 event.request = message
@@ -195,7 +199,7 @@ class World:
                 assert isinstance(message, VerifyRequest)
                 answer = self.service.verify(device.principal, message, echo=echo)
         except ProtocolError:
-            if self.committed > before:  # it took in direct writes before it looked closer
+            if self.commits > before:  # it took in direct writes before it looked closer
                 self.ledger.events.append(Event("poll", self.now))
             raise
         self.ledger.events.append(event)
@@ -207,12 +211,22 @@ class World:
             for line in answer:
                 raw = encode_line(line)
                 lines.append(raw)
+                if isinstance(line, Head) and event.request is not None:
+                    event.request = self._decided_only(event.request, line)
+                    self.count["push in bites"] += self.commits > before + 1
                 if allowed is None:
                     allowed = own | tokens([row for _, _, row in self.readable(device.principal)])
                 leaked = tokens(raw) - allowed
                 assert not leaked, f"I23: {device.name} was told {leaked}"
                 self._check_line(device, line)
         return lines
+
+    def _decided_only(self, request: ExchangeRequest, head: Head) -> ExchangeRequest:
+        """I9: what an answer tells of is the beginning of what was sent, in order."""
+        told = [outcome.number for outcome in head.outcomes]
+        assert told == [t.number for t in request.transactions[: len(told)]], "I9"
+        self.count["outcomes so far"] += len(told) < len(request.transactions)
+        return msgspec.structs.replace(request, transactions=request.transactions[: len(told)])
 
     def _check_line(self, device: Device, line: Any) -> None:
         told: list[tuple[str, str]] = []

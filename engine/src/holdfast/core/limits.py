@@ -24,6 +24,12 @@ PUSH_TRANSACTIONS_MAX = 1000
 PUSH_CHANGES_MAX = 10_000
 """Soft: a batch is closed when it has reached this; one larger transaction travels alone."""
 PUSH_BYTES_SOFT = 4 * MIB
+PUSH_BITE_CHANGES = 1_000
+"""Changes that the server decides in one commit, about 0.1 s; then others have their turn. A larger
+transaction is a bite of its own."""
+PUSH_WORK_CHANGES_MAX = 20_000
+"""Changes that the server decides for one request, those decided twice counted twice; the answer
+tells the outcomes so far, and the device sends the rest with its next exchange."""
 TRANSACTION_CHANGES_MAX = 50_000
 TRANSACTION_BYTES_MAX = 16 * MIB
 """One transaction as it travels; a larger one is refused (``too_large``) and kept on the device."""

@@ -5,9 +5,9 @@ Knows: the order of things. Must not know: HTTP, SQL, or what the parts do. A pu
 (numbers and outcomes), ``decide`` (rights, merging, rules, constraints), ``merge_batch`` (rows) and
 ``feed`` (versions and digests); its answer through ``standing`` (what may be read), ``offers``
 (files instead of rows), ``pull`` (the rows) and ``compose`` (head and checkpoint).
-Whatever can be wrong with a request is found before the first line of the answer. A push is
-committed before the answer is read, in one consistent snapshot that reaches the heads of all scopes
-the device may read.
+Whatever can be wrong with a request is found before the first line of the answer. A push, or as
+much of it as one request may be, is committed before the answer is read, in one consistent snapshot
+that reaches the heads of all scopes the device may read.
 
 Upholds I3, I10, I11, I16, I23, I24, I26, I31.
 """
@@ -24,12 +24,11 @@ from holdfast.server import observe
 from holdfast.server.checks import below_floor, check_checkpoint, check_request, since
 from holdfast.server.compose import Composer
 from holdfast.server.direct_writes import DirectWrites
-from holdfast.server.exchange_commit import ExchangeCommit, told
+from holdfast.server.exchange_commit import Decisions, ExchangeCommit, told
 from holdfast.server.observe import Observer
 from holdfast.server.offers import Offers
 from holdfast.server.principal import Principal
-from holdfast.server.pull import NO_ROWS, Answer, OwnRows, news
-from holdfast.server.push import Pushed
+from holdfast.server.pull import NO_ROWS, Answer, news
 from holdfast.server.standing import Rights, named, readable
 from holdfast.server.store import Expected, Snapshot, Store
 from holdfast.sqlite.failpoints import failpoint
@@ -68,7 +67,7 @@ class Exchanges:
         check_request(request, principal=principal, schema=self._schema, epoch=self._store.epoch)
         arrival_us = self._now_us()
         expected = _expected(principal, request)
-        snapshot, pushed = self._read_only(principal, request, arrival_us, expected), Pushed()
+        snapshot, pushed = self._read_only(principal, request, arrival_us, expected), Decisions()
         done = snapshot is None
         if snapshot is None:
             pushed = self._commit.make(principal, request, arrival_us)
@@ -90,7 +89,7 @@ class Exchanges:
             if files is not None:
                 snapshot.close()
                 return iter([head, files, Checkpoint({}, 2)])
-            own = OwnRows(pushed.own, pushed.versions) if request.brief else NO_ROWS
+            own = pushed.own_rows() if request.brief else NO_ROWS
             body = news(snapshot, self._schema, positions, own)
             lines = self._composer.lines(snapshot, head, scopes, [body])
         except BaseException:

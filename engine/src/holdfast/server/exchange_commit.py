@@ -1,31 +1,43 @@
-"""Everything that an exchange writes, in one commit: its push, and what is known of its device.
+"""Everything that an exchange writes: its push, bite by bite, and what is known of its device.
 
 Knows: what has to be true and stored together. Must not know: how transactions are decided
 (``push``), or what the answer will say.
+A push is committed in bites, and between two of them others have their turn at the writer. Each
+bite is whole: outcomes with their effects, and the number the device has reached. A request that
+is more work than it may be gets the outcomes so far; its device sends the rest with its next
+exchange, as it does with what comes after a batch.
 
-Upholds I3, I6, I7, I10 (nothing is told before it is committed) and I26 (rights as of the commit).
+Upholds I3, I6, I7, I9 (bites are decided in order), I10 (nothing is told before it is committed),
+I26 (rights as of each commit) and I31.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.core.clock import choose_offset
-from holdfast.protocol.messages import ExchangeRequest, Offset
+from holdfast.core.errors import ProtocolError
+from holdfast.protocol.messages import ExchangeRequest, Offset, Outcome, Transaction
 from holdfast.server import observe
+from holdfast.server.budgets import Budgets
 from holdfast.server.checks import check_checkpoint, check_nonces
+from holdfast.server.constraints import Place
 from holdfast.server.decide import Engine, Sender
 from holdfast.server.direct_writes import DirectWrites, Moved
 from holdfast.server.feed import ensure_scopes
 from holdfast.server.observe import Observer
-from holdfast.server.principal import Principal
-from holdfast.server.push import Pushed, push
+from holdfast.server.principal import Principal, turn_of
+from holdfast.server.pull import OwnRows
+from holdfast.server.push import Pace, Pushed, push
 from holdfast.server.standing import Rights, named
 from holdfast.server.store import Device, Store, Writer
 from holdfast.sqlite.failpoints import failpoint
+
+log = logging.getLogger(__name__)
 
 
 class ExchangeCommit:
@@ -41,7 +53,9 @@ class ExchangeCommit:
         random_bytes: Callable[[int], bytes],
         moved: Moved,
         observer: Observer,
+        budgets: Budgets,
     ) -> None:
+        self._budgets = budgets
         self._store = store
         self._engine = engine
         self._rights = rights
@@ -50,54 +64,120 @@ class ExchangeCommit:
         self._moved = moved
         self._observer = observer
 
-    def make(self, asking: Principal, request: ExchangeRequest, arrival_us: int) -> Pushed:
+    def make(self, asking: Principal, request: ExchangeRequest, arrival_us: int) -> Decisions:
         """Raises ``ProtocolError``; then nothing was written."""
+        done = Decisions()
+        rest: Sequence[Transaction] = request.transactions
+        pace = Pace()
+        while True:
+            try:
+                pushed = self._bite(asking, request, rest, pace, arrival_us, first=not done.bites)
+            except ProtocolError as error:
+                if not done.bites:
+                    raise
+                # What was decided is decided and is told; who asks again hears what is wrong.
+                log.info("a push ends between two bites: %s", error.message)
+                break
+            done.take(pushed)
+            pace, rest = pushed.pace, rest[len(pushed.outcomes) :]
+            if not rest or done.work >= self._budgets.push_changes_max:
+                break
+        return done
+
+    def _bite(
+        self,
+        asking: Principal,
+        request: ExchangeRequest,
+        transactions: Sequence[Transaction],
+        pace: Pace,
+        arrival_us: int,
+        *,
+        first: bool,
+    ) -> Pushed:
+        """One commit. Raises ``ProtocolError``; then it has written nothing."""
         ingested = 0
 
         def work(writer: Writer) -> Pushed:
             nonlocal ingested
             principal = self._rights.still(writer, asking)
-            check_checkpoint(writer, self._store, request.checkpoint, principal)
+            if first:
+                check_checkpoint(writer, self._store, request.checkpoint, principal)
             known = writer.device(principal.device)
             device = known or Device(principal.device, principal.user)
-            check_nonces(device, request.nonce)
-            ensure_scopes(writer, named(principal), self._random_bytes)
-            offset_us = _offset(request, known, arrival_us)
+            if first:
+                check_nonces(device, request.nonce)
+                ensure_scopes(writer, named(principal), self._random_bytes)
+            elif device.nonce != request.nonce.to:
+                raise ProtocolError("the device has made another exchange meanwhile", code="busy")
+            offset_us = _offset(request, known, arrival_us) if first else device.offset_us
             direct = self._direct.ingest(writer, arrival_us)
             ingested = len(direct)
             pushed = push(
                 writer,
                 self._engine,
                 Sender(principal, principal.device, offset_us, arrival_us),
-                request.transactions,
+                transactions,
                 high=device.high,
                 touched=direct,
+                pace=pace,
+                bite_changes=self._budgets.bite_changes,
             )
-            confirmed = min(request.confirmed, pushed.high)
-            if confirmed > device.confirmed:
-                writer.forget_answers(principal.device, confirmed)
-            writer.put_device(
-                replace(
+            if first:
+                confirmed = min(request.confirmed, pushed.high)
+                if confirmed > device.confirmed:
+                    writer.forget_answers(principal.device, confirmed)
+                device = replace(
                     device,
                     user=principal.user,
                     nonce=request.nonce.to,
-                    high=pushed.high,
                     confirmed=max(device.confirmed, confirmed),
                     last_seen=arrival_us,
                     offset_us=offset_us,
                     **told(request),
                 )
-            )
+            writer.put_device(replace(device, high=pushed.high))
             failpoint("push.before_commit")
             return pushed
 
-        pushed = self._store.transact(work)
+        pushed = self._store.transact(work, turn=turn_of(asking))
         self._moved(pushed.versions)
         if pushed.fresh:
             self._observer(_decided(pushed))
         if ingested:
             self._observer(observe.Ingested(rows=ingested))
         return pushed
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What all bites of a push did together.
+
+    ``own``: revisions, by table and key, of rows that are what the device has made of them;
+    ``versions``: those that its commits gave to each scope.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    own: dict[Place, int] = field(default_factory=dict)
+    versions: dict[str, set[int]] = field(default_factory=dict)
+    work: int = 0
+    bites: int = 0
+
+    def take(self, pushed: Pushed) -> None:
+        """Take in what the next bite did."""
+        self.outcomes += pushed.outcomes
+        for place, rev in pushed.own.items():
+            if rev and place not in self.own:
+                self.own[place] = rev
+            else:  # its device knows what one bite has made of it, not what two have
+                self.own[place] = 0
+        for scope, version in pushed.versions.items():
+            self.versions.setdefault(scope, set()).add(version)
+        self.work += pushed.work
+        self.bites += 1
+
+    def own_rows(self) -> OwnRows:
+        """What the device need only be told the revisions of."""
+        return OwnRows({place: rev for place, rev in self.own.items() if rev}, self.versions)
 
 
 def told(request: ExchangeRequest) -> dict[str, Any]:

@@ -241,7 +241,7 @@ class PostgresStore:
         _rollback(db)
         self._readers.putconn(db)
 
-    def transact(self, work: Callable[[Writer], T]) -> T:
+    def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:  # noqa: ARG002 - many write at once
         wanted: frozenset[str] = frozenset()
         careful = False
         for attempt in range(DATABASE_ATTEMPTS_MAX):

@@ -42,3 +42,8 @@ class Principal:
     def readable(self, scopes: Iterable[str]) -> tuple[str, ...]:
         """The given scopes that may be read, sorted."""
         return tuple(sorted(scope for scope in scopes if self.may_read(scope)))
+
+
+def turn_of(principal: Principal) -> str:
+    """Whose turn it is when this principal works: those of different devices are fair."""
+    return f"{principal.user}\n{principal.device}"

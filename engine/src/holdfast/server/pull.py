@@ -10,7 +10,7 @@ Upholds I10, I11, I16, I23 (only rows of readable scopes, removals included), I2
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,7 @@ class OwnRows:
     that their scopes got with them. Of those that are still so it is told no more."""
 
     revs: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    versions: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, Collection[int]] = field(default_factory=dict)
 
 
 NO_ROWS = OwnRows()
@@ -76,13 +76,13 @@ class _Puller:
     def _scope_lines(self, scope: str) -> Iterator[Rows | Own | Gone]:
         since = self._since[scope]
         own: dict[str, list[str]] = defaultdict(list)
-        pushed = self._own.versions.get(scope)
+        pushed = self._own.versions.get(scope, ())
         changed: dict[str, list[str]] = defaultdict(list)
         removed: dict[str, list[str]] = defaultdict(list)
         for moved in self._snapshot.moved(scope, since):
             if moved.table not in self._schema.by_name:
                 continue
-            if moved.version == pushed and (moved.table, moved.key) in self._own.revs:
+            if moved.version in pushed and (moved.table, moved.key) in self._own.revs:
                 keys = own[moved.table]
                 keys.append(moved.key)
                 if len(keys) >= ROWS_PER_LINE:

@@ -1,9 +1,9 @@
 """Push: a device's transactions, decided in order and applied exactly once.
 
 Knows: numbers, outcomes, rights, merging and rules. Must not know: HTTP or SQL.
-A batch is merged in memory and written with a few statements. When the database objects, it is
-decided in halves, down to the one transaction that costs only itself. Everything happens inside the
-caller's write transaction: outcomes are stored with their effects.
+A bite of a batch is merged in memory and written with a few statements. When the database objects,
+its transactions are decided a few at a time, down to the one that costs only itself (``Pace``).
+Everything happens inside the caller's write transaction: outcomes are stored with their effects.
 
 Upholds I3, I7, I8, I9, I13, I16, I20, I21, I22, I26, I27, I28.
 """
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from holdfast.core.errors import ConstraintFailed, ProtocolError, Refuse
+from holdfast.core.limits import PUSH_BITE_CHANGES, PUSH_TRANSACTIONS_MAX
 from holdfast.protocol.messages import Outcome, Transaction
 from holdfast.schema.model import CONFLICT_TABLE
 from holdfast.server.access import Access
@@ -30,12 +31,40 @@ from holdfast.sqlite.failpoints import failpoint
 _read_outcome = msgspec.json.Decoder(Outcome).decode
 _write_outcome = msgspec.json.Encoder().encode
 
+_SLOWER = 8
+"""What the number of transactions decided at once is divided by when the database objects."""
+_WELL = 4
+"""So many successes in a row double it: what a failure wastes is at most half of what went well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many transactions are decided at once, and how often in a row that went well.
+
+    A batch that fails everywhere costs what its transactions cost one by one, and the first
+    attempts: about twice the work, however the failures lie.
+    """
+
+    size: int = PUSH_TRANSACTIONS_MAX
+    well: int = 0
+
+    def slower(self, tried: int) -> Pace:
+        """After a failure of so many."""
+        return Pace(max(1, tried // _SLOWER))
+
+    def faster(self) -> Pace:
+        """After a success."""
+        if self.well + 1 < _WELL:
+            return Pace(self.size, self.well + 1)
+        return Pace(min(self.size * 2, PUSH_TRANSACTIONS_MAX))
+
 
 @dataclass(slots=True)
 class Pushed:
     """What a push did: an outcome for each transaction asked about, and the new versions.
 
-    ``own``: revisions, by table and key, of rows that are what the device has made of them.
+    ``own``: revisions, by table and key, of rows that are what the device has made of them; 0 for
+    rows that were touched, but are not.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
@@ -46,6 +75,10 @@ class Pushed:
     conflicts: int = 0
     """How many were opened."""
     own: dict[Place, int] = field(default_factory=dict)
+    pace: Pace = Pace()
+    """How the next bite begins."""
+    work: int = 0
+    """Changes that were decided; those that were decided twice count twice."""
 
 
 def push(
@@ -56,16 +89,19 @@ def push(
     *,
     high: int,
     touched: Sequence[Touched] = (),
+    pace: Pace | None = None,
+    bite_changes: int = PUSH_BITE_CHANGES,
 ) -> Pushed:
-    """Decide transactions and publish what changed.
+    """Decide the first of these transactions and publish what changed.
 
-    ``high``: the last number the server has decided for this device. ``touched``: what was ingested
-    in the same commit. Raises ``ProtocolError`` (``number_reused``, ``number_gap``), and then
-    nothing may be committed.
+    As many are decided as fill a bite of ``bite_changes``; their outcomes tell how many that are,
+    the rest is for the next commit. ``high``: the last number the server has decided for this
+    device. ``touched``: what was ingested in the same commit. Raises ``ProtocolError``
+    (``number_reused``, ``number_gap``), and then nothing may be committed.
     """
     known = _check_numbers(writer, sender.device, transactions, high)
-    fresh = [t for t in transactions if t.number > high]
-    desk = _Desk(writer, engine, sender)
+    fresh = bite([t for t in transactions if t.number > high], bite_changes)
+    desk = _Desk(writer, engine, sender, pace or Pace())
     desk.take_touched(touched)
     decided = desk.decide(fresh)
     versions = publish(writer, desk.touched.values(), engine.random_bytes)
@@ -85,8 +121,22 @@ def push(
         item.table is CONFLICT_TABLE and not item.before for item in desk.touched.values()
     )
     high = fresh[-1].number if fresh else high
-    own = {place: item.own for place, item in desk.touched.items() if item.own}
-    return Pushed(told, versions, high, len(decided), conflicts, own)
+    own = {place: item.own for place, item in desk.touched.items()}
+    return Pushed(told, versions, high, len(decided), conflicts, own, desk.pace, desk.work)
+
+
+def bite(transactions: Sequence[Transaction], changes: int) -> Sequence[Transaction]:
+    """The first transactions, until they have so many changes: at least one, if there is one."""
+    for index, transaction in enumerate(transactions):
+        changes -= weight(transaction)
+        if changes <= 0:
+            return transactions[: index + 1]
+    return transactions
+
+
+def weight(transaction: Transaction) -> int:
+    """What deciding it costs, in changes; one without any is not for nothing."""
+    return max(1, len(transaction.changes))
 
 
 def _check_numbers(
@@ -162,7 +212,9 @@ def _record(item: Decided, outcome: Outcome) -> Recorded:
 class _Desk:
     """Where one push is decided."""
 
-    def __init__(self, writer: Writer, engine: Engine, sender: Sender) -> None:
+    def __init__(self, writer: Writer, engine: Engine, sender: Sender, pace: Pace) -> None:
+        self.pace = pace
+        self.work = 0
         self._writer = writer
         self._engine = engine
         self._sender = sender
@@ -184,26 +236,33 @@ class _Desk:
             )
 
     def decide(self, transactions: Sequence[Transaction]) -> list[Decided]:
-        """Decide transactions in order; a batch that fails is decided in halves."""
-        if not transactions:
-            return []
+        """Decide transactions in order, as many at once as the database lets."""
+        decided: list[Decided] = []
+        while len(decided) < len(transactions):
+            group = transactions[len(decided) : len(decided) + self.pace.size]
+            self.work += sum(weight(transaction) for transaction in group)
+            try:
+                decided += self._together(group)
+            except ConstraintFailed as failure:
+                self.pace = self.pace.slower(len(group))
+                if len(group) == 1:
+                    (transaction,) = group
+                    self._stopped[transaction.number] = True
+                    decided.append(Decided(transaction, "refused", _refusal(failure)))
+            else:
+                self.pace = self.pace.faster()
+        return decided
+
+    def _together(self, transactions: Sequence[Transaction]) -> list[Decided]:
+        """Raises ``ConstraintFailed``; then nothing of them was done."""
         stopped = dict(self._stopped)
-        try:
-            with self._writer.savepoint():
-                batch = Batch(
-                    self._writer, self._engine.schema, self._engine.random_bytes,
-                    access=self.access,
-                )  # fmt: skip
-                run = Run(batch, self._engine, self._sender, self.access, stopped)
-                decided = run.decide(transactions)
-                touched = batch.flush()
-        except ConstraintFailed as failure:
-            if len(transactions) == 1:
-                (transaction,) = transactions
-                self._stopped[transaction.number] = True
-                return [Decided(transaction, "refused", _refusal(failure))]
-            half = len(transactions) // 2
-            return [*self.decide(transactions[:half]), *self.decide(transactions[half:])]
+        with self._writer.savepoint():
+            batch = Batch(
+                self._writer, self._engine.schema, self._engine.random_bytes, access=self.access
+            )
+            run = Run(batch, self._engine, self._sender, self.access, stopped)
+            decided = run.decide(transactions)
+            touched = batch.flush()
         self._stopped = stopped
         self.take_touched(touched)
         self.journal += run.journal

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.schema.model import Schema
+from holdfast.server.budgets import Budgets
 from holdfast.server.compare import Comparisons
 from holdfast.server.compose import Composer
 from holdfast.server.decide import Engine
@@ -47,6 +48,7 @@ class Service:
         standing: Standing | None = None,
         files: FilePolicy | None = None,
         observer: Observer = nobody,
+        budgets: Budgets | None = None,
     ) -> None:
         """``now_us``: the server's clock, microseconds since 1970, UTC. ``standing``: asked inside
         each transaction what the one who asks may do now (``StandingAuthenticator.standing``)."""
@@ -73,6 +75,7 @@ class Service:
             commit=ExchangeCommit(
                 store, Engine(schema, tuple(rules), random_bytes), rights, direct,
                 random_bytes=random_bytes, moved=self._moved, observer=observer,
+                budgets=budgets or Budgets(),
             ),
             offers=Offers(
                 schema, store, self._builder,

@@ -33,6 +33,7 @@ from holdfast.server.scripts import missing
 from holdfast.server.sqlite_snapshot import SqliteSnapshot, compile_program
 from holdfast.server.sqlite_writer import SqliteWriter
 from holdfast.server.store import Expected, OnCommit, T, Writer, is_additive
+from holdfast.server.turns import Turns
 from holdfast.sql.capture import FoldedNotes, triggers
 from holdfast.sql.names import change_table, quote
 from holdfast.sql.server import create_user_table
@@ -69,7 +70,7 @@ class SqliteStore:
         """
         self._path = path
         self._driver = sqlite or driver()
-        self._lock = threading.Lock()
+        self._lock = Turns()
         self._idle: list[Connection] = []
         self._idle_lock = threading.Lock()
         self._closed = False
@@ -233,8 +234,8 @@ class SqliteStore:
                 return
         connection.close()
 
-    def transact(self, work: Callable[[Writer], T]) -> T:
-        with self._write() as writer:
+    def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:
+        with self._write(turn) as writer:
             return work(writer)
 
     def relay(self, publish: OnCommit) -> OnCommit:
@@ -242,8 +243,9 @@ class SqliteStore:
         return publish
 
     @contextmanager
-    def _write(self) -> Iterator[SqliteWriter]:
-        with self._lock:
+    def _write(self, turn: str) -> Iterator[SqliteWriter]:
+        self._lock.acquire(turn)
+        try:
             db = self._db
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -260,6 +262,8 @@ class SqliteStore:
                     db.execute("ROLLBACK")
                 raise
             failpoint("store.after_commit")
+        finally:
+            self._lock.release()
 
     def _check_generation(self, stored: Value) -> None:
         """Raises ``SchemaMoved`` when the database was made to grow since it was opened."""
@@ -275,7 +279,7 @@ class SqliteStore:
         """One writer never meets another."""
 
     def check_ready(self) -> None:
-        if not self._lock.acquire(timeout=READY_WAIT_MS / 1000):
+        if not self._lock.acquire(timeout_s=READY_WAIT_MS / 1000):
             return  # whoever holds it is writing
         try:
             self._db.execute("BEGIN IMMEDIATE")

@@ -356,11 +356,12 @@ class Store(Protocol):
         ``expected`` changes nothing but the number of trips to a database that is elsewhere.
         """
 
-    def transact(self, work: Callable[[Writer], T]) -> T:
+    def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:
         """Run ``work`` in one write transaction: durable when it returns, undone when it raises.
 
         ``work`` may be run more than once, each time from the start, until it is committed; it must
-        leave nothing behind but what it does with the writer. Raises what ``work`` raises, and
+        leave nothing behind but what it does with the writer. ``turn``: whose work it is; where
+        only one can write at a time, those who wait take turns. Raises what ``work`` raises, and
         ``DatabaseError``.
         """
 

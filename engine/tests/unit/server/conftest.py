@@ -38,6 +38,7 @@ from holdfast.protocol.messages import (
     VerifyRequest,
 )
 from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
+from holdfast.server.budgets import Budgets
 from holdfast.server.principal import Principal
 from holdfast.server.service import Service
 from holdfast.server.stores import open_store
@@ -207,11 +208,11 @@ class Peer:
         lines = list(self.server.service.exchange(self.principal, request, echo="e"))
         outcomes = self.apply(lines)
         self.nonce = request.nonce.to
-        self.pending = []
+        self.pending = self.pending[len(outcomes) :]
         if outcomes:
             self.confirmed = max(o.number for o in outcomes)
             self.outcomes.update((o.number, o) for o in outcomes)
-        return outcomes
+        return outcomes + (self.sync() if self.pending else [])
 
     def verify(
         self, ranges: list[RangeQuery] | None = None, rows: list[RowQuery] | None = None
@@ -305,12 +306,15 @@ class Server:
     def __init__(
         self,
         path: Path | str,
+        *,
         schema: Schema = SCHEMA,
         rules: Any = (),
         seed: int = 1,
         files: Any = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.files = files
+        self.budgets = budgets
         self.path = path
         self.postgres = str(path).startswith("postgresql://")
         self.schema = schema
@@ -325,11 +329,11 @@ class Server:
         self.store = open_store(self.schema, self.path, random_bytes=self.random)
         transact = self.store.transact
         # A store that begins a transaction again draws the same random bytes again.
-        self.store.transact = lambda work: transact(self._seeded(work))  # type: ignore[method-assign]
+        self.store.transact = lambda work, *, turn="": transact(self._seeded(work), turn=turn)  # type: ignore[method-assign]
         self.service = Service(
             self.schema, self.store, rules=self.rules, now_us=self.tick,
             random_bytes=self.random, on_commit=lambda moved: self.moved.append(dict(moved)),
-            files=self.files,
+            files=self.files, budgets=self.budgets,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -503,15 +507,15 @@ def scratch_server(
 @pytest.fixture(scope="session")
 def pair_of_servers(
     postgres_cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[], contextlib.AbstractContextManager[tuple[Server, Server]]]:
+) -> Callable[..., contextlib.AbstractContextManager[tuple[Server, Server]]]:
     """Two servers with the same random bytes, on SQLite and on PostgreSQL."""
 
     @contextlib.contextmanager
-    def pair() -> Iterator[tuple[Server, Server]]:
+    def pair(**options: Any) -> Iterator[tuple[Server, Server]]:
         with contextlib.ExitStack() as stack:
-            one = Server(tmp_path_factory.mktemp("pair") / "server.db")
+            one = Server(tmp_path_factory.mktemp("pair") / "server.db", **options)
             stack.callback(one.close)
-            other = Server(stack.enter_context(scratch_schema(postgres_cluster)))
+            other = Server(stack.enter_context(scratch_schema(postgres_cluster)), **options)
             stack.callback(other.close)
             yield one, other
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.keys import key_text
+from holdfast.server.budgets import Budgets
 
 IDS = ("a", "B", "a/%é", "日本")
 STORES = ("1", "2")
@@ -64,6 +65,10 @@ STEP = st.one_of(
     st.tuples(st.just("direct"), DIRECT),
     st.tuples(st.just("settle"), st.sampled_from(TEXTS)),
 )
+BUDGETS = st.sampled_from(
+    [Budgets(), Budgets(bite_changes=2), Budgets(bite_changes=1, push_changes_max=3)]
+)
+"""A push in one bite, in several, and more than one request may be."""
 HISTORY = st.lists(st.tuples(st.integers(0, 2), STEP), min_size=5, max_size=50)
 
 
@@ -161,9 +166,11 @@ def repr_of(row: tuple[Any, ...]) -> str:
 
 
 @settings(max_examples=40, deadline=None)
-@given(history=HISTORY)
-def test_both_stores_decide_alike(pair_of_servers: Any, history: list[Any]) -> None:
-    with pair_of_servers() as (sqlite, postgres):
+@given(history=HISTORY, budgets=BUDGETS)
+def test_both_stores_decide_alike(
+    pair_of_servers: Any, history: list[Any], budgets: Budgets
+) -> None:
+    with pair_of_servers(budgets=budgets) as (sqlite, postgres):
         told = play(sqlite, history), play(postgres, history)
         for one, other in zip(*told, strict=True):
             assert one == other
