@@ -34,7 +34,7 @@ const KIND_BY_CODE: Readonly<Record<string, FailureKind>> = {
 };
 
 /** A server with these does well, and has too much to do. */
-const BUSY_CODES = new Set(["busy", "too_many_streams", "too_many_tries"]);
+const BUSY_CODES = new Set(["busy", "too_many_requests", "too_many_streams", "too_many_tries"]);
 const TOO_MANY_REQUESTS = 429;
 
 /** What kind of failure an error is. */

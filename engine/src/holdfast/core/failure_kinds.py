@@ -35,7 +35,7 @@ _KIND_BY_CODE: Final = {
     "disk_full": FailureKind.LOCAL,
     "file_not_kept": FailureKind.LOCAL,
 }
-_BUSY_CODES: Final = frozenset({"busy", "too_many_streams", "too_many_tries"})
+_BUSY_CODES: Final = frozenset({"busy", "too_many_requests", "too_many_streams", "too_many_tries"})
 """A server with these does well, and has too much to do."""
 _TOO_MANY_REQUESTS: Final = 429
 

@@ -168,6 +168,14 @@ JOURNAL_PAGE_MAX = 1000
 REQUESTS_WAITING_MAX = 2_048
 """Of a server process: when a shop's two thousand devices hear of one change, they all come at
 once; to wait for a second costs less than to be sent away and come again."""
+SERVER_THREADS = 8
+"""That a server process works in for devices; beyond a few, they only wait for each other."""
+THREADS_PER_DEVICE_MAX = 2
+"""Of them, for one device: an exchange, and something beside it."""
+WAITING_PER_DEVICE_MAX = 16
+"""Requests of one device that may wait for a thread; more are sent away (``too_many_requests``)."""
+DOOR_THREADS = 2
+"""In which a server process looks up who is asking."""
 SEEN_INTERVAL_MS = 60_000
 """How often the server writes down that it has seen a device that only asks for news."""
 SERVER_KEEP_ALIVE_S = 75

@@ -2,7 +2,8 @@
 
 Knows: routes, headers, statuses. Must not know: a database, merging, or how tokens are checked.
 Every answer carries the request's echo and is not to be stored; every answer that is not 2xx is
-JSON with a stable code. The service runs in worker threads: so many, and with so long a queue.
+JSON with a stable code. The service runs in worker threads: so many, with so long a queue, in which
+devices take turns.
 """
 
 from __future__ import annotations
@@ -10,8 +11,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+)
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -28,9 +36,11 @@ from holdfast.core.limits import (
     ANSWER_HOLD_MS,
     ANSWER_SPOOLS_MAX,
     CLOCK_LEEWAY_MS,
+    DOOR_THREADS,
     EVENT_HEARTBEAT_MS,
     JOURNAL_PAGE_MAX,
     REQUESTS_WAITING_MAX,
+    SERVER_THREADS,
     WIRE_INTEGER_MAX,
 )
 from holdfast.protocol.codec import RequestT, decode_request
@@ -40,17 +50,18 @@ from holdfast.protocol.version import CONTENT_TYPE, ECHO_HEADER, PROTOCOL
 from holdfast.server.access_log import AccessLog, Notes, notes_of
 from holdfast.server.answer import Lines, Streamed, error_response, json_response, line_headers
 from holdfast.server.api import Authenticator, ExchangeService
+from holdfast.server.budgets import Budgets
 from holdfast.server.events import Hub, Subscription
 from holdfast.server.file_answer import Downloads
 from holdfast.server.observe import Observer, guarded, nobody
 from holdfast.server.people_http import Door
-from holdfast.server.principal import Principal
+from holdfast.server.principal import Principal, turn_of
 from holdfast.server.request import Body, answer_encoding, body_encoding, checked_echo, echo_of
+from holdfast.server.threads import Threads
 from holdfast.sql.replica import compile_replica
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -59,21 +70,24 @@ def asgi(
     authenticate: Authenticator,
     *,
     hub: Hub,
-    threads: int = 8,
+    threads: int = SERVER_THREADS,
     queue_max: int = REQUESTS_WAITING_MAX,
     heartbeat_ms: float = EVENT_HEARTBEAT_MS,
     answer_hold_ms: float = ANSWER_HOLD_MS,
+    budgets: Budgets | None = None,
     door: Door | None = None,
     observer: Observer = nobody,
 ) -> Starlette:
     """The app. ``hub``: where the service publishes (``on_commit=hub.publish``) what has moved.
 
     ``threads``: how many requests are worked on at the same time; ``queue_max``: how many more may
-    wait before the rest are told to come back later. ``answer_hold_ms``: how long one who reads
-    slowly may hold the database. ``door``: where devices enrol. The app does not close the service.
-    It closes the hub when its lifespan ends; mounted in another app, do that at shutdown, or open
-    event streams will hold it up. ``observer`` hears of each request. ``app.state.waiting()``: how
-    many requests wait for a thread; ``app.state.stop()``: from now on it says that it is not ready.
+    wait before the rest are told to come back later. ``budgets``: how many threads and places in
+    the queue one device may have; devices that wait take turns. ``answer_hold_ms``: how long one
+    who reads slowly may hold the database. ``door``: where devices enrol. The app does not close
+    the service. It closes the hub when its lifespan ends; mounted in another app, do that at
+    shutdown, or open event streams will hold it up. ``observer`` hears of each request.
+    ``app.state.waiting()``: how many requests wait for a thread; ``app.state.stop()``: from now on
+    it says that it is not ready.
     """
     shell = _Shell(
         service,
@@ -83,6 +97,7 @@ def asgi(
         queue_max=queue_max,
         heartbeat_ms=heartbeat_ms,
         answer_hold_ms=answer_hold_ms,
+        budgets=budgets or Budgets(),
     )
 
     @contextlib.asynccontextmanager
@@ -151,11 +166,15 @@ class _Shell:
         queue_max: int,
         heartbeat_ms: float,
         answer_hold_ms: float,
+        budgets: Budgets,
     ) -> None:
         self._service = service
         self._authenticate = authenticate
         self._hub = hub
-        self._limiter = anyio.CapacityLimiter(threads)
+        self._threads = Threads(threads, per_owner=budgets.threads_per_device_max)
+        self._door = Threads(DOOR_THREADS, per_owner=1)
+        """For those of whom it is not known yet who they are."""
+        self._waiting_per_device_max = budgets.waiting_per_device_max
         self._queue_max = queue_max
         self._heartbeat_ms = heartbeat_ms
         self._answer_hold_ms = answer_hold_ms
@@ -167,7 +186,7 @@ class _Shell:
 
     def waiting(self) -> int:
         """Requests that wait for a thread."""
-        return self._limiter.statistics().tasks_waiting
+        return self._threads.waiting() + self._door.waiting()
 
     def stop(self) -> None:
         """Not ready any more; what comes is still answered."""
@@ -198,14 +217,22 @@ class _Shell:
 
         return answer
 
-    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+    async def _ask_who(self, headers: Mapping[str, str]) -> Principal:
+        """Whoever shows the same takes turns with others, also before it is known who that is."""
+        shown = headers.get("authorization") or headers.get("cookie", "")
+        return await self._door.run(shown, self._authenticate, headers)
 
     async def _principal(self, request: Request) -> Principal:
         """Sheds load before any work; then asks who it is."""
         if self.waiting() >= self._queue_max:
             raise ProtocolError("the server is busy", code="busy", status=503)
-        principal = await self._run(self._authenticate, request.headers)
+        principal = await self._ask_who(request.headers)
+        if self._threads.waiting(turn_of(principal)) >= self._waiting_per_device_max:
+            raise ProtocolError(
+                f"{self._waiting_per_device_max} requests of this device wait already; come again"
+                " when some of them are answered",
+                code="too_many_requests", status=429,
+            )  # fmt: skip
         notes = notes_of(request.scope)
         notes.device, notes.user = principal.device, principal.user
         if not principal.device:
@@ -240,34 +267,35 @@ class _Shell:
             notes.transactions = len(getattr(message, "transactions", ()))
             return Lines(serve(principal, message, echo=echo), encoding=encoding)
 
-        lines = await self._run(begin)
+        turn = turn_of(principal)
+        lines = await self._threads.run(turn, begin)
         headers = line_headers(lines.encoding, packed=packed)
         notes.rows = lines.rows
         if lines.whole:
             return Response(lines.take(), headers=headers)
         return Streamed(
-            self._batches(lines, notes),
+            self._batches(lines, notes, turn),
             headers=headers,
             hold_ms=self._answer_hold_ms,
-            let_go=functools.partial(self._let_go, lines),
+            let_go=functools.partial(self._let_go, lines, turn),
             on_end=functools.partial(self._slow.discard, lines),
         )
 
-    async def _let_go(self, lines: Lines) -> None:
+    async def _let_go(self, lines: Lines, turn: str) -> None:
         """A slow reader must not hold the database."""
         if len(self._slow) >= ANSWER_SPOOLS_MAX:
             raise DatabaseFull("too many answers are being read slowly")
         self._slow.add(lines)
-        await self._run(lines.let_go)
+        await self._threads.run(turn, lines.let_go)
 
-    async def _batches(self, lines: Lines, notes: Notes) -> AsyncGenerator[bytes]:
+    async def _batches(self, lines: Lines, notes: Notes, turn: str) -> AsyncGenerator[bytes]:
         try:
-            while batch := await self._run(lines.take):
+            while batch := await self._threads.run(turn, lines.take):
                 yield batch
         finally:
             notes.rows = lines.rows
             with anyio.CancelScope(shield=True):
-                await self._run(lines.close)
+                await self._threads.run(turn, lines.close)
 
     async def ready(self, _request: Request, _body: Body, _echo: str) -> Response:
         """Whether a proxy may send requests here: the database can be written, and nobody has asked
@@ -321,7 +349,8 @@ class _Shell:
         """Automatic decisions, newest first; ``before`` reads on."""
         principal = await self._principal(request)
         asked = request.query_params
-        entries = await self._run(
+        entries = await self._threads.run(
+            turn_of(principal),
             functools.partial(
                 self._service.journal,
                 principal,
@@ -329,7 +358,7 @@ class _Shell:
                 key=asked.get("key", ""),
                 before=_whole(asked.get("before", "0"), WIRE_INTEGER_MAX),
                 limit=_whole(asked.get("limit", "100"), JOURNAL_PAGE_MAX),
-            )
+            ),
         )
         return json_response(msgspec.json.encode({"entries": entries}))
 
@@ -338,9 +367,9 @@ class _Shell:
         subscription = self._hub.subscribe(principal)  # before the heads, so that none is missed
         try:
             # What was revoked before the hub knew of the stream is seen here, the rest is told.
-            principal = await self._run(self._authenticate, request.headers)
+            principal = await self._ask_who(request.headers)
             subscription.follow(principal)
-            heads = await self._run(self._service.heads, principal)
+            heads = await self._threads.run(turn_of(principal), self._service.heads, principal)
         except BaseException:
             subscription.close()
             raise
@@ -371,7 +400,7 @@ class _Shell:
             leeway_us = CLOCK_LEEWAY_MS * 1000
             return self._service.now_us() <= principal.until_us + leeway_us
         try:
-            return await self._run(self._authenticate, request.headers) == principal
+            return await self._ask_who(request.headers) == principal
         except ProtocolError:
             return False
 

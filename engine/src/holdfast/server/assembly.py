@@ -21,6 +21,7 @@ from holdfast.core.limits import DEEP_CHECK_EVERY_MS, RETENTION_EVERY_MS
 from holdfast.schema.model import Schema
 from holdfast.server.api import Authenticator, StandingAuthenticator
 from holdfast.server.asgi import asgi
+from holdfast.server.budgets import Budgets
 from holdfast.server.enrolment import Enrolment
 from holdfast.server.events import Hub
 from holdfast.server.maintenance import Job, Maintenance, Proceed
@@ -96,6 +97,7 @@ def open_server(
     proxies: Collection[str] = (),
     files: FilePolicy | None = None,
     retention: Retention | None = None,
+    budgets: Budgets | None = None,
     observer: Observer = nobody,
     maintain: bool = True,
 ) -> Server:
@@ -105,9 +107,9 @@ def open_server(
     the registry in that database, with devices that enrol; then ``sign_in`` is asked for whoever
     shows no device token. ``proxies``: addresses of reverse proxies, whose word on where a request
     comes from is believed. ``files``: from when on rows come as files. ``retention``: for how long
-    what is not data is kept. ``observer`` hears what happens. ``maintain``: False for a look at the
-    database that leaves its upkeep to others. Raises ``SchemaError`` (``schema_mismatch``) or
-    ``DatabaseError``.
+    what is not data is kept. ``budgets``: how much one request, and one device, may ask for at
+    once. ``observer`` hears what happens. ``maintain``: False for a look at the database that
+    leaves its upkeep to others. Raises ``SchemaError`` (``schema_mismatch``) or ``DatabaseError``.
     """
     hub = Hub()
     observer = guarded(observer)
@@ -123,6 +125,7 @@ def open_server(
             store,
             rules=rules,
             files=files,
+            budgets=budgets,
             now_us=_now_us,
             random_bytes=secrets.token_bytes,
             on_commit=tell,
@@ -150,7 +153,7 @@ def open_server(
         )
         door = Door(authenticate, enrolment, people, proxies)
     rights = None if judged is None else RightsWatch(hub, _judge(store, judged))
-    app = asgi(service, authenticate, hub=hub, door=door, observer=observer)
+    app = asgi(service, authenticate, hub=hub, budgets=budgets, door=door, observer=observer)
     return Server(service, hub, app, people, store, maintenance, rights)
 
 

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.core.limits import PUSH_BITE_CHANGES, PUSH_WORK_CHANGES_MAX
+from holdfast.core.limits import (
+    PUSH_BITE_CHANGES,
+    PUSH_WORK_CHANGES_MAX,
+    THREADS_PER_DEVICE_MAX,
+    WAITING_PER_DEVICE_MAX,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """What is over a budget is not refused: the answer says how to go on."""
+    """What is over a budget waits, or its answer says how to go on."""
 
+    threads_per_device_max: int = THREADS_PER_DEVICE_MAX
+    waiting_per_device_max: int = WAITING_PER_DEVICE_MAX
     bite_changes: int = PUSH_BITE_CHANGES
     push_changes_max: int = PUSH_WORK_CHANGES_MAX

@@ -2,7 +2,8 @@
 
 Knows: scopes, versions, principals. Must not know: HTTP, or the database.
 A slow subscriber costs one dictionary of its scopes, however much happens (I31); what a principal
-may not read is never put into its subscription (I23).
+may not read is never put into its subscription (I23). A commit costs what those cost who may read
+its scopes, however many others listen.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import asyncio
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import EVENT_STREAMS_PER_DEVICE_MAX
-from holdfast.server.principal import Principal
+from holdfast.server.principal import Grants, Principal
 from holdfast.server.registry import RIGHTS
 
 _REVIEWED_AT_ONCE = 2000
@@ -80,6 +81,7 @@ class Subscription:
             self.principal = principal
             self._news = {s: at for s, at in self._news.items() if principal.may_read(s)}
             self._follows = True
+        self._hub.moved(self)
         self._call(self._wake.set)
 
     def close(self) -> None:
@@ -121,7 +123,12 @@ class Hub:
     def __init__(self, *, streams_per_device_max: int = EVENT_STREAMS_PER_DEVICE_MAX) -> None:
         self._streams_per_device_max = streams_per_device_max
         self._lock = threading.Lock()
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: dict[Subscription, Grants] = {}
+        """All of them, with the rights by which they are in the two that follow."""
+        self._by_scope: dict[str, set[Subscription]] = {}
+        """Of those whose rights name scopes: who may read each."""
+        self._by_prefix: dict[str, set[Subscription]] = {}
+        """The same for prefixes of scopes."""
         self._per_device: Counter[tuple[str, str]] = Counter()
         self._closed = False
         self.on_rights: Callable[[], None] | None = None
@@ -144,8 +151,33 @@ class Hub:
                     status=429,
                 )
             self._per_device[owner] += 1
-            self._subscriptions.add(subscription)
+            self._enter(subscription)
         return subscription
+
+    def _enter(self, subscription: Subscription) -> None:
+        grants = self._subscriptions[subscription] = subscription.principal.readable_scopes
+        for index, names in self._places(grants):
+            for name in names:
+                index.setdefault(name, set()).add(subscription)
+
+    def _leave(self, subscription: Subscription) -> None:
+        for index, names in self._places(self._subscriptions.pop(subscription)):
+            for name in names:
+                index[name].discard(subscription)
+                if not index[name]:
+                    del index[name]
+
+    def _places(
+        self, grants: Grants
+    ) -> tuple[tuple[dict[str, set[Subscription]], Iterable[str]], ...]:
+        return (self._by_scope, grants.exact), (self._by_prefix, grants.prefixes)
+
+    def moved(self, subscription: Subscription) -> None:
+        """Called by a subscription whose principal may do something else now."""
+        with self._lock:
+            if subscription in self._subscriptions:
+                self._leave(subscription)
+                self._enter(subscription)
 
     def publish(self, moved: Mapping[str, int]) -> None:
         """Tell that scopes have new versions. From any thread; never waits for a subscriber."""
@@ -156,9 +188,19 @@ class Hub:
         if not moved:
             return
         with self._lock:
-            subscriptions = tuple(self._subscriptions)
+            subscriptions = self._readers(moved)
         for subscription in subscriptions:
             subscription.offer(moved)
+
+    def _readers(self, moved: Iterable[str]) -> set[Subscription]:
+        """Who may read one of these scopes: nobody else is asked."""
+        found: set[Subscription] = set()
+        for scope in moved:
+            found |= self._by_scope.get(scope, set())
+            if self._by_prefix:
+                for end in range(len(scope) + 1):
+                    found |= self._by_prefix.get(scope[:end], set())
+        return found
 
     def review(self, judge: Callable[[Sequence[Principal]], Sequence[Principal | None]]) -> None:
         """Have the registered principals of all open streams judged, and end or change theirs."""
@@ -177,7 +219,7 @@ class Hub:
         owner = (subscription.principal.user, subscription.principal.device)
         with self._lock:
             if subscription in self._subscriptions:
-                self._subscriptions.remove(subscription)
+                self._leave(subscription)
                 self._per_device[owner] -= 1
                 if not self._per_device[owner]:
                     del self._per_device[owner]

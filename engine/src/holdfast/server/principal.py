@@ -14,6 +14,21 @@ def matches(pattern: str, scope: str) -> bool:
     return scope.startswith(pattern[:-1]) if pattern.endswith("*") else scope == pattern
 
 
+class Grants:
+    """Patterns, sorted out once: a scope is looked for among thousands of names at one blow."""
+
+    __slots__ = ("exact", "prefixes")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        patterns = tuple(patterns)
+        self.exact = frozenset(p for p in patterns if not p.endswith("*"))
+        self.prefixes = tuple({p[:-1]: None for p in patterns if p.endswith("*")})
+
+    def have(self, scope: str) -> bool:
+        """Whether one of the patterns names a scope."""
+        return scope in self.exact or scope.startswith(self.prefixes)
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A user on a device. ``read`` and ``write`` are scope names, or prefixes ending with ``*``.
@@ -32,12 +47,19 @@ class Principal:
     registered: bool = False
     until_us: int = field(default=0, compare=False)
     token: bytes = field(default=b"", compare=False, repr=False)
+    readable_scopes: Grants = field(init=False, compare=False, repr=False)
+    writable_scopes: Grants = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writable_scopes", Grants(self.write))
+        both = Grants((*self.read, *self.write)) if self.read else self.writable_scopes
+        object.__setattr__(self, "readable_scopes", both)
 
     def may_read(self, scope: str) -> bool:
-        return any(matches(pattern, scope) for pattern in (*self.read, *self.write))
+        return self.readable_scopes.have(scope)
 
     def may_write(self, scope: str) -> bool:
-        return any(matches(pattern, scope) for pattern in self.write)
+        return self.writable_scopes.have(scope)
 
     def readable(self, scopes: Iterable[str]) -> tuple[str, ...]:
         """The given scopes that may be read, sorted."""

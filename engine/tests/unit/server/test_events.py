@@ -124,3 +124,51 @@ def test_a_stream_whose_loop_has_ended_does_no_harm() -> None:
     run(leave_open())
     hub.publish({"catalog": 1})
     hub.close()
+
+
+class Asked(Principal):
+    """A principal that counts how often it is asked what it may read."""
+
+    asked = 0
+
+    def may_read(self, scope: str) -> bool:
+        type(self).asked += 1
+        return super().may_read(scope)
+
+
+def test_a_commit_asks_only_the_streams_that_may_read_its_scopes() -> None:
+    async def work() -> None:
+        hub = Hub()
+        streams = [
+            hub.subscribe(Asked("u", f"d{n}", read=(f"store/{n}", f"area/{n}/*")))
+            for n in range(200)
+        ]
+        Asked.asked = 0
+        hub.publish({"store/7": 1, "area/9/x": 2, "nobody": 3})
+        assert await streams[7].next() == {"store/7": 1}
+        assert await streams[9].next() == {"area/9/x": 2}
+        assert Asked.asked <= 6
+        for stream in streams:
+            stream.close()
+        assert not hub._by_scope
+        assert not hub._by_prefix
+
+    run(work())
+
+
+def test_a_stream_whose_rights_change_is_found_by_the_new_ones() -> None:
+    async def work() -> None:
+        hub = Hub()
+        with hub.subscribe(ANN) as stream:
+            stream.follow(BOB)
+            assert await stream.next() == {}
+            hub.publish({"catalog": 1})
+            hub.publish({"store/77": 2})
+            assert await stream.next() == {"store/77": 2}
+            stream.follow(ANN)
+            hub.publish({"catalog": 3, "store/77": 4, "store/12": 5})
+            assert await stream.next() == {"catalog": 3, "store/12": 5}
+        assert not hub._by_scope
+        assert not hub._by_prefix
+
+    run(work())
