@@ -28,7 +28,7 @@ from holdfast.server.checks import check_checkpoint, check_nonces
 from holdfast.server.constraints import Place
 from holdfast.server.decide import Engine, Sender
 from holdfast.server.direct_writes import DirectWrites, Moved
-from holdfast.server.feed import ensure_scopes
+from holdfast.server.feed import make_scopes, missing_scopes
 from holdfast.server.observe import Observer
 from holdfast.server.principal import Principal, turn_of
 from holdfast.server.pull import OwnRows
@@ -38,6 +38,14 @@ from holdfast.server.store import Device, Store, Writer
 from holdfast.sqlite.failpoints import failpoint
 
 log = logging.getLogger(__name__)
+
+
+class _NewScopes(Exception):
+    """A device is here whose scopes are not all there yet."""
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__(names)
+        self.names = names
 
 
 class ExchangeCommit:
@@ -106,7 +114,9 @@ class ExchangeCommit:
             device = known or Device(principal.device, principal.user)
             if first:
                 check_nonces(device, request.nonce)
-                ensure_scopes(writer, named(principal), self._random_bytes)
+                missing = missing_scopes(writer, named(principal))
+                if missing:
+                    raise _NewScopes(missing)
             elif device.nonce != request.nonce.to:
                 raise ProtocolError("the device has made another exchange meanwhile", code="busy")
             offset_us = _offset(request, known, arrival_us) if first else device.offset_us
@@ -139,13 +149,21 @@ class ExchangeCommit:
             failpoint("push.before_commit")
             return pushed
 
-        pushed = self._store.transact(work, turn=turn_of(asking))
+        try:
+            pushed = self._store.transact(work, turn=turn_of(asking))
+        except _NewScopes as new:
+            # In a commit of their own, which locks nothing else: others may be at it, too.
+            self._make_scopes(new.names)
+            return self._bite(asking, request, transactions, pace, arrival_us, first=first)
         self._moved(pushed.versions)
         if pushed.fresh:
             self._observer(_decided(pushed))
         if ingested:
             self._observer(observe.Ingested(rows=ingested))
         return pushed
+
+    def _make_scopes(self, names: set[str]) -> None:
+        self._store.transact(lambda writer: make_scopes(writer, names, self._random_bytes))
 
 
 @dataclass(slots=True)

@@ -70,14 +70,10 @@ def make_scopes(
     return found
 
 
-def ensure_scopes(
-    writer: Writer, names: Iterable[str], random_bytes: Callable[[int], bytes]
-) -> None:
-    """Make the scopes that do not exist yet; the others are neither read nor locked."""
+def missing_scopes(writer: Writer, names: Iterable[str]) -> set[str]:
+    """The scopes that do not exist yet; the others are neither read nor locked."""
     wanted = sorted(set(names))
-    missing = set(wanted) - writer.known_scopes(wanted)
-    if missing:
-        make_scopes(writer, missing, random_bytes)
+    return set(wanted) - writer.known_scopes(wanted)
 
 
 def publish(

@@ -26,7 +26,7 @@ from holdfast.core.rows import (
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.conflicts import follow
-from holdfast.server.feed import Touched
+from holdfast.server.feed import Touched, scopes_of
 from holdfast.server.merge_batch import SERVER, Batch, difference
 from holdfast.server.store import Note, Row, Stored, Writer
 
@@ -54,7 +54,18 @@ def ingest(
     if not found:
         return []
     follow(batch, now_us=now_us)
+    writer.hold(_places(batch))  # before a record is written: scopes come first, as in a push
     return batch.flush()
+
+
+def _places(batch: Batch) -> set[str]:
+    """The scopes of what was changed, before and after."""
+    return {
+        scope
+        for table, _key, before, now in batch.touched()
+        for row in (before, now)
+        for scope in scopes_of(table, row.image if row.values is None else row.values)
+    }
 
 
 def _take(batch: Batch, table: Table, notes: list[Note], now_us: int) -> None:

@@ -292,7 +292,7 @@ class Batch:
                 own = entry.own and not table.has_corrected and table is not CONFLICT_TABLE
                 rev = current.rev if own and len(after) == 1 and before in ((), after) else 0
                 touched.append(Touched(table, key, before, after, current.values, rev))
-        for name, items in records.items():
+        for name, items in sorted(records.items()):
             self.writer.put_records(self.schema.by_name[name], items)
         return touched
 

@@ -25,7 +25,8 @@ from holdfast.core.errors import (
 from holdfast.server.store import TryAgain
 from holdfast.sql.postgres import Program
 
-_AGAIN = frozenset({"55P03", "23503", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
+_LOCKED = "55P03"
+_AGAIN = frozenset({_LOCKED, "23503", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 """Lock time-out, a parent that has just gone, shutdown, idle and transaction time-outs. Class 40
 (serialization, deadlock) and class 08 (the connection) besides."""
 _BUSY = frozenset({"53200", "53300", "53400", "57014"})
@@ -47,7 +48,7 @@ def translate(error: psycopg.Error, program: Program | None) -> DatabaseError:
     state = error.sqlstate or ""
     words = str(error).strip() or type(error).__name__
     if state in _AGAIN or state.startswith(("08", "40")):
-        return TryAgain(words)
+        return TryAgain(words, locked=state == _LOCKED)
     if not state:  # the connection, or the pool
         if isinstance(error, psycopg.OperationalError):
             return TryAgain(words)

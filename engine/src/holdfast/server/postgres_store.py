@@ -244,7 +244,10 @@ class PostgresStore:
     def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:  # noqa: ARG002 - many write at once
         wanted: frozenset[str] = frozenset()
         careful = False
-        for attempt in range(DATABASE_ATTEMPTS_MAX):
+        until = time.monotonic() + DATABASE_WAIT_MS / 1000
+        attempt, locked = -1, False
+        while attempt < DATABASE_ATTEMPTS_MAX - 1 or (locked and time.monotonic() < until):
+            attempt += 1
             with self._borrowed(self._writers) as db:
                 try:
                     return self._attempt(db, work, wanted, careful=careful)
@@ -253,7 +256,7 @@ class PostgresStore:
                     if not error.scopes - wanted:
                         careful = attempt > 0
                     wanted |= error.scopes
-                    last = error
+                    last, locked = error, error.locked
                     self._observer(Retried(reason="lost" if db.closed else "conflict"))
                 finally:
                     _rollback(db)

@@ -14,6 +14,12 @@ READ COMMITTED, and everything that was read holds until the commit, because:
 - a direct write that came in between has left a note, which is looked for last. The next attempt
   locks the rows as it reads them.
 
+Locks are taken in one order, so that no two writers wait for each other: the device, the notes of
+direct writes (one takes them at a time), the scopes by name, and then rows, which only programs
+that write directly can hold as well. What would have to be waited for out of order is not waited
+for: everything is begun again. So are several rows of which a direct write holds one; it may want
+the others.
+
 Upholds I7, I11, I14, I16, I22.
 """
 
@@ -30,6 +36,7 @@ import psycopg
 from psycopg.abc import QueryNoTemplate
 
 from holdfast.core.errors import ConstraintFailed, DatabaseError
+from holdfast.core.keys import row_key
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.server.postgres_errors import translated
@@ -64,6 +71,10 @@ from holdfast.sql.postgres import (
 )
 
 _pack = msgspec.msgpack.Encoder().encode
+
+_TAKE_ALONE = (
+    "SELECT pg_advisory_xact_lock(hashtextextended('holdfast notes ' || current_schema(), 0))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +163,15 @@ class PostgresWriter(PostgresReads):
             return super()._run(sql, params)
         later = self._forget_later()
         with translated(self._program):
-            with self._db.pipeline():
-                sent = [self._db.execute(item.sql, item.params or None) for item in later]
-                cursor = self._db.execute(sql, params or None)
+            try:
+                with self._db.pipeline():
+                    sent = [self._db.execute(item.sql, item.params or None) for item in later]
+                    cursor = self._db.execute(sql, params or None)
+            except psycopg.Error:
+                # What came after the statement that failed was not prepared, against the driver's
+                # belief.
+                self._db._prepared.clear()  # noqa: SLF001 - nothing public does it
+                raise
             for item, done in zip(later, sent, strict=True):
                 if item.rows not in (None, done.rowcount):
                     raise TryAgain(item.why, scopes=self._held)
@@ -258,7 +275,6 @@ class PostgresWriter(PostgresReads):
         if not rows:  # nothing to lock yet: its first exchanges queue up on its name
             self._run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (device,))
             rows = self._run(sql, (device,))
-        self._lock_wanted()
         return Device(*rows[0]) if rows else None
 
     def put_device(self, device: Device) -> None:
@@ -350,6 +366,13 @@ class PostgresWriter(PostgresReads):
 
     def write(self, table: Table, *, first_gone: Sequence[str], rows: Sequence[Row]) -> None:
         statements = self._program.tables[table.name]
+        first_gone = sorted(first_gone)
+        rows = sorted(rows, key=lambda row: row_key(table, row))
+        if len(first_gone) + len(rows) > 1:  # who waits for one row holds none that others want
+            if first_gone:
+                self._defer(statements.lock_whole, statements.key_arrays(first_gone))
+            if rows:
+                self._defer(statements.lock, statements.keys_of(rows))
         if first_gone:
             self._defer(statements.delete, statements.key_arrays(first_gone))
         if rows:
@@ -360,6 +383,7 @@ class PostgresWriter(PostgresReads):
         if not records:
             return
         known = self._revs.setdefault(table.name, {})
+        records = sorted(records, key=lambda record: record.key)
         # `prior` is the revision that was read (0: none); the row is written only if it stands.
         self._defer(
             "INSERT INTO holdfast_row AS r (tbl, key, rev, stamps, image, prior) SELECT $1, * FROM "
@@ -415,15 +439,17 @@ class PostgresWriter(PostgresReads):
 
         Those of all tables at once: each look goes through all of them.
         """
-        self._lock_wanted()
         if self._taken is None:
             self._taken, self._notes = defaultdict(list), False
+            assert not self._held, "notes are taken before scopes are locked"
+            self._run(_TAKE_ALONE)
             for name, *note in self._run(
                 "DELETE FROM holdfast_dirty WHERE tbl = ANY ($1::text[]) "
                 "RETURNING tbl, number, key, was, old",
                 (text_array([t.name for t in self._program.schema.all_tables]),),
             ):
                 self._taken[name].append(note)
+            self._lock_wanted()
         return fold(table, self._taken.pop(table.name, ()))
 
     def has_notes(self) -> bool:

@@ -179,12 +179,14 @@ class TryAgain(DatabaseBusy):
     """Another writer came in between, or the connection was lost: everything is undone.
 
     Raised inside ``Store.transact``, which runs the work again with ``scopes`` locked first. What
-    catches other errors of the database must let this one pass.
+    catches other errors of the database must let this one pass. ``locked``: somebody holds what was
+    wanted, and will let go of it.
     """
 
-    def __init__(self, message: str, *, scopes: Iterable[str] = ()) -> None:
+    def __init__(self, message: str, *, scopes: Iterable[str] = (), locked: bool = False) -> None:
         super().__init__(message)
         self.scopes = frozenset(scopes)
+        self.locked = locked
 
 
 class Snapshot(Protocol):

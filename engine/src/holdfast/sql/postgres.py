@@ -82,7 +82,9 @@ class TableSql:
     exists: str
     """Key texts of the given keys that exist."""
     lock: str
-    """Locks the rows with given keys against direct writes, in order."""
+    """Locks the rows with given keys against direct writes, or fails when one holds one now."""
+    lock_whole: str
+    """The same, also against rows that refer to them, for rows that are to go."""
     scan: str
     """Key text and values of all rows."""
     upsert: str
@@ -94,6 +96,11 @@ class TableSql:
         columns = self.table.key_columns
         parts = zip(*(key_values(self.table, key) for key in keys), strict=True)
         return [column_array(c, part) for c, part in zip(columns, parts, strict=True)]
+
+    def keys_of(self, rows: Sequence[Sequence[Value]]) -> list[str]:
+        """The same for whole rows."""
+        places = zip(self.table.key_columns, self.table.key_positions, strict=True)
+        return [column_array(column, [row[at] for row in rows]) for column, at in places]
 
     def row_arrays(self, rows: Sequence[Sequence[Value]]) -> list[str]:
         """The parameters that stand for whole rows."""
@@ -135,6 +142,7 @@ def table_sql(table: Table) -> TableSql:
         f"{quote(c)} = excluded.{quote(c)}" for c in table.column_names if c not in fixed
     )
     action = f"DO UPDATE SET {targets}" if targets else "DO NOTHING"
+    lock = f"SELECT FROM {wanted} JOIN {name} AS t ON {on} ORDER BY {names(table.key, 't.')}"
     return TableSql(
         table=table,
         select_rev=f"SELECT {key}, r.rev, {values} FROM {wanted}, {row}, "
@@ -145,8 +153,8 @@ def table_sql(table: Table) -> TableSql:
         f"LEFT JOIN {row} ON true "
         f"WHERE r.rev IS NOT NULL OR {first} IS NOT NULL",
         exists=f"SELECT {key} FROM {wanted}, {row}",
-        lock=f"SELECT FROM {wanted} JOIN {name} AS t ON {on} ORDER BY {names(table.key, 't.')} "
-        "FOR NO KEY UPDATE OF t",
+        lock=f"{lock} FOR NO KEY UPDATE OF t NOWAIT",
+        lock_whole=f"{lock} FOR UPDATE OF t NOWAIT",
         scan=f"SELECT {key}, {values} FROM {name} AS t",
         upsert=f"INSERT INTO {name} ({names(table.column_names)}) "
         f"SELECT * FROM {_arrays(table.columns)} ON CONFLICT ({names(table.key)}) {action}",
