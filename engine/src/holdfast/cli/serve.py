@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,6 +34,10 @@ def serve(
         list[str] | None,
         typer.Option(help="A reverse proxy's address: believe its X-Forwarded-For."),
     ] = None,
+    driver: Annotated[
+        Literal["apsw", "stdlib"],
+        typer.Option(help="SQLite's library: stdlib when the rules use the file through an ORM."),
+    ] = "apsw",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     metrics: Annotated[
         str | None,
@@ -62,6 +66,7 @@ def serve(
             port=port,
             rules=rules,
             proxies=tuple(proxy or ()),
+            driver=driver,
             metrics=metrics,
             drain_s=drain,
             keep_days=(keep_removals, keep_numbers, keep_journal),

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
@@ -44,6 +44,7 @@ class HostOptions:
     metrics: str | None
     drain_s: float
     keep_days: tuple[int, int, int]
+    driver: Literal["apsw", "stdlib"] = "apsw"
 
 
 def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions) -> None:
@@ -61,6 +62,7 @@ def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions
         proxies=options.proxies,
         retention=retention,
         observer=metrics or nobody,
+        driver_name=options.driver,
     ) as server:
         collect_rarely()
         with contextlib.ExitStack() as stack:

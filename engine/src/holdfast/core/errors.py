@@ -72,6 +72,13 @@ class DatabaseReadOnly(DatabaseError):
     code = "database_read_only"
 
 
+class DatabaseMoved(DatabaseError):
+    """The file, or its log, was moved, replaced or deleted while it was open. The message says
+    where what had been committed stands; stop what uses the file, and open it again."""
+
+    code = "database_moved"
+
+
 class SchemaMoved(DatabaseError):
     """Another process has opened the database with another schema; this one has to be replaced."""
 

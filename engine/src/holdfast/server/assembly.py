@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from starlette.applications import Starlette
 
@@ -100,6 +100,7 @@ def open_server(
     budgets: Budgets | None = None,
     observer: Observer = nobody,
     maintain: bool = True,
+    driver_name: Literal["apsw", "stdlib"] = "apsw",
 ) -> Server:
     """Open or make the server's database and put an app over it.
 
@@ -109,11 +110,13 @@ def open_server(
     comes from is believed. ``files``: from when on rows come as files. ``retention``: for how long
     what is not data is kept. ``budgets``: how much one request, and one device, may ask for at
     once. ``observer`` hears what happens. ``maintain``: False for a look at the database that
-    leaves its upkeep to others. Raises ``SchemaError`` (``schema_mismatch``) or ``DatabaseError``.
+    leaves its upkeep to others. ``driver_name``: the SQLite library; ``stdlib`` when this process
+    opens the same file through Python's own, as ORMs do. Raises ``SchemaError``
+    (``schema_mismatch``) or ``DatabaseError``.
     """
     hub = Hub()
     observer = guarded(observer)
-    store = open_store(schema, database, random_bytes=secrets.token_bytes)
+    store = open_store(schema, database, random_bytes=secrets.token_bytes, driver_name=driver_name)
     store.observe(observer)
     if authenticate is None:
         authenticate = RegistryAuth(store, now_us=_now_us, sign_in=sign_in)

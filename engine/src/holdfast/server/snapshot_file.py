@@ -55,13 +55,9 @@ def write_snapshot(
     of the scope's digest, ``DatabaseFull`` above ``bytes_max``, and ``DatabaseError``. What is at
     ``path`` then is of no use.
     """
-    with contextlib.closing(driver().connect(str(path), OpenOptions(synchronous="OFF"))) as db:
-        # A crash leaves a file that nobody looks at: no journal is needed to undo it.
-        for pragma in (
-            f"page_size = {_PAGE_BYTES}",
-            "journal_mode = OFF",
-            "locking_mode = EXCLUSIVE",
-        ):
+    options = OpenOptions(synchronous="OFF", scratch=True)  # nobody looks at what a crash leaves
+    with contextlib.closing(driver().connect(str(path), options)) as db:
+        for pragma in (f"page_size = {_PAGE_BYTES}", "locking_mode = EXCLUSIVE"):
             db.execute(f"PRAGMA {pragma}")
         db.execute(f"PRAGMA max_page_count = {max(8, bytes_max // _PAGE_BYTES)}")
         db.execute("BEGIN")

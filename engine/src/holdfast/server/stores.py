@@ -7,26 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from holdfast.core.errors import UsageError
 from holdfast.schema.model import Schema
 from holdfast.server.sqlite_store import SqliteStore
 from holdfast.server.store import Store
+from holdfast.sqlite import driver
 
 _POSTGRES = ("postgresql://", "postgres://")
 
 
 def open_store(
-    schema: Schema, database: str | Path, *, random_bytes: Callable[[int], bytes]
+    schema: Schema,
+    database: str | Path,
+    *,
+    random_bytes: Callable[[int], bytes],
+    driver_name: Literal["apsw", "stdlib"] = "apsw",
 ) -> Store:
     """Open or make a server's database: a file of SQLite, or ``postgresql://...``.
 
-    Raises ``SchemaError`` (``schema_mismatch``), ``DatabaseError``, or ``UsageError``
-    (``no_driver``) when what PostgreSQL needs is not installed.
+    ``driver_name``: the SQLite library; without meaning for PostgreSQL. Raises ``SchemaError``
+    (``schema_mismatch``), ``DatabaseError``, or ``UsageError`` (``no_driver``) when what PostgreSQL
+    needs is not installed.
     """
     name = str(database)
     if not name.startswith(_POSTGRES):
-        return SqliteStore(name, schema, random_bytes=random_bytes)
+        return SqliteStore(name, schema, random_bytes=random_bytes, sqlite=driver(driver_name))
     try:
         from holdfast.server.postgres_store import PostgresStore
     except ImportError as error:

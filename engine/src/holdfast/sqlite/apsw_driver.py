@@ -13,7 +13,8 @@ from holdfast.core import errors
 from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
 from holdfast.core.values import Value
 from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
-from holdfast.sqlite.files import claim, release
+from holdfast.sqlite.files import OpenFile, claim
+from holdfast.sqlite.standing import commits
 
 
 def translate(error: Exception) -> errors.DatabaseError:
@@ -55,33 +56,60 @@ class ApswConnection:
         if options.create and not options.read_only:
             flags |= apsw.SQLITE_OPEN_CREATE
         creates = bool(flags & apsw.SQLITE_OPEN_CREATE)
-        self._claim = claim(path, ApswDriver.name, create=creates)
         self._open = True
+        self._file: OpenFile | None = None
+        claimed = claim(path, ApswDriver.name, create=creates)
+        if claimed is None:
+            self._open_file(path, flags, options)
+            return
+        with claimed.turn:
+            try:
+                logged = self._open_file(path, flags, options)
+            except BaseException:
+                claimed.leave(ApswDriver.name, lambda: None)
+                raise
+            self._file = claimed
+            if logged and not options.read_only:
+                claimed.watch(self._db.filename, logged=True, guarded=True)
+
+    def _open_file(self, path: str, flags: int, options: OpenOptions) -> bool:
+        """Whether the file has a write-ahead log, which is open then."""
         try:
             self._db = apsw.Connection(path, flags=flags)
         except _TRANSLATED as error:
-            release(self._claim, ApswDriver.name)
             raise translate(error) from error
         try:
             self._db.set_busy_timeout(options.busy_timeout_ms)
             if options.value_bytes_max is not None:
                 self._db.limit(apsw.SQLITE_LIMIT_LENGTH, options.value_bytes_max)
-            if not options.read_only:
-                self._db.pragma("journal_mode", "wal")
+            mode = None if options.read_only else "off" if options.scratch else "wal"
+            logged = mode is not None and self._db.pragma("journal_mode", mode) == "wal"
             self._db.pragma("synchronous", options.synchronous)
             self._db.pragma("cache_size", -PAGE_CACHE_KIB)
             self._db.pragma("wal_autocheckpoint", WAL_CHECKPOINT_PAGES)
             self._db.pragma("foreign_keys", "on" if options.foreign_keys else "off")
             self._db.pragma("secure_delete", "on" if options.secure_delete else "off")
+            if logged:
+                self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # opens the log
         except _TRANSLATED as error:
-            self.close()
+            self._db.close()
             raise translate(error) from error
+        return logged
 
-    def execute(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+    def _raw(self, sql: str, params: Sequence[Value]) -> list[Row]:
         try:
             return self._db.execute(sql, params).fetchall()
         except _TRANSLATED as error:
             raise translate(error) from error
+
+    def execute(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        file = self._file
+        if file is None or not commits(sql, in_transaction=self._db.in_transaction):
+            return self._raw(sql, params)
+        file.check(self._raw, committed=False)
+        rows = self._raw(sql, params)
+        file.check(self._raw, committed=True)
+        return rows
 
     def iterate(self, sql: str, params: Sequence[Value] = ()) -> Iterator[Row]:
         try:
@@ -90,11 +118,16 @@ class ApswConnection:
             raise translate(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        file = None if self._db.in_transaction else self._file
+        if file is not None:
+            file.check(self._raw, committed=False)
         try:
             for _ in self._db.executemany(sql, rows):
                 pass
         except _TRANSLATED as error:
             raise translate(error) from error
+        if file is not None:
+            file.check(self._raw, committed=True)
 
     def script(self, sql: str) -> None:
         self.execute(sql)
@@ -123,10 +156,16 @@ class ApswConnection:
         return self._db.in_transaction
 
     def close(self) -> None:
-        if self._open:
-            self._open = False
+        if not self._open:
+            return
+        self._open = False
+        file, self._file = self._file, None
+        if file is None:
             self._db.close()
-            release(self._claim, ApswDriver.name)
+            return
+        if file.lost:  # what lies beside the file now is somebody else's log
+            self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        file.leave(ApswDriver.name, self._db.close)
 
 
 class ApswDriver:

@@ -45,6 +45,8 @@ class OpenOptions:
     secure_delete: bool = False
     """Whether what is deleted is overwritten in the file."""
     value_bytes_max: int | None = None
+    scratch: bool = False
+    """A file of one connection which is of no use after a crash: it has no log and no journal."""
 
 
 class Connection(Protocol):

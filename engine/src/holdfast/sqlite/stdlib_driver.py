@@ -7,15 +7,18 @@ and two connections; on such a version this driver uses the rollback journal, wh
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from holdfast.core import errors
 from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
 from holdfast.core.values import Value
 from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
-from holdfast.sqlite.files import claim, release
+from holdfast.sqlite.files import OpenFile, claim
+from holdfast.sqlite.standing import commits
 
 WAL_SAFE_SINCE = (3, 51, 3)
 """First release with the fix of the WAL-reset bug; see https://sqlite.org/wal.html."""
@@ -58,40 +61,73 @@ class StdlibConnection:
         mode = "ro" if options.read_only else "rwc" if options.create else "rw"
         root = "//" if path.startswith("/") else ""
         uri = f"file:{root}" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        self._claim = claim(path, StdlibDriver.name, create=mode == "rwc")
         self._open = True
+        self._file: OpenFile | None = None
+        self._logged = False
+        claimed = claim(path, StdlibDriver.name, create=mode == "rwc")
+        if claimed is None:
+            self._open_file(f"{uri}?mode={mode}", options)
+            return
+        with claimed.turn:
+            try:
+                self._logged = self._open_file(f"{uri}?mode={mode}", options)
+            except BaseException:
+                claimed.leave(StdlibDriver.name, lambda: None)
+                raise
+            self._file = claimed
+            if not options.read_only:
+                ((_, _, real),) = self._db.execute("PRAGMA database_list").fetchall()
+                # No guard: closing its descriptor would take an ORM's locks along.
+                claimed.watch(real, logged=self._logged, guarded=False)
+
+    def _open_file(self, uri: str, options: OpenOptions) -> bool:
+        """Whether the file has a write-ahead log, which is open then."""
         try:
             self._db = sqlite3.connect(
-                f"{uri}?mode={mode}",
+                uri,
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
                 timeout=options.busy_timeout_ms / 1000,
             )
         except _TRANSLATED as error:
-            release(self._claim, StdlibDriver.name)
             raise translate(error) from error
+        logged = not (options.read_only or options.scratch) and (
+            sqlite3.sqlite_version_info >= WAL_SAFE_SINCE
+        )
         try:
             if options.value_bytes_max is not None:
                 self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, options.value_bytes_max)
             if not options.read_only:
-                wal = sqlite3.sqlite_version_info >= WAL_SAFE_SINCE
-                self._db.execute(f"PRAGMA journal_mode = {'wal' if wal else 'delete'}").fetchall()
+                mode = "wal" if logged else "off" if options.scratch else "delete"
+                self._db.execute(f"PRAGMA journal_mode = {mode}").fetchall()
             self._db.execute(f"PRAGMA synchronous = {options.synchronous}")
             self._db.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
             self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}").fetchall()
             self._db.execute(f"PRAGMA foreign_keys = {'on' if options.foreign_keys else 'off'}")
             secure = "on" if options.secure_delete else "off"
             self._db.execute(f"PRAGMA secure_delete = {secure}").fetchall()
+            if logged:
+                self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # opens the log
         except _TRANSLATED as error:
-            self.close()
+            self._db.close()
             raise translate(error) from error
+        return logged
 
-    def execute(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+    def _raw(self, sql: str, params: Sequence[Value]) -> list[Row]:
         try:
             return self._db.execute(sql, tuple(params)).fetchall()
         except _TRANSLATED as error:
             raise translate(error) from error
+
+    def execute(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        file = self._file
+        if file is None or not commits(sql, in_transaction=self._db.in_transaction):
+            return self._raw(sql, params)
+        file.check(self._raw, committed=False)
+        rows = self._raw(sql, params)
+        file.check(self._raw, committed=True)
+        return rows
 
     def iterate(self, sql: str, params: Sequence[Value] = ()) -> Iterator[Row]:
         try:
@@ -100,10 +136,15 @@ class StdlibConnection:
             raise translate(error) from error
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        file = None if self._db.in_transaction else self._file
+        if file is not None:
+            file.check(self._raw, committed=False)
         try:
             self._db.executemany(sql, rows)
         except _TRANSLATED as error:
             raise translate(error) from error
+        if file is not None:
+            file.check(self._raw, committed=True)
 
     def script(self, sql: str) -> None:
         # Not ``executescript``: it commits an open transaction first.
@@ -131,10 +172,21 @@ class StdlibConnection:
         return self._db.in_transaction
 
     def close(self) -> None:
-        if self._open:
-            self._open = False
+        if not self._open:
+            return
+        self._open = False
+        file, self._file = self._file, None
+        if file is None:
             self._db.close()
-            release(self._claim, StdlibDriver.name)
+            return
+        if file.lost and self._logged:  # what lies beside the file now is somebody else's log
+            if sys.version_info >= (3, 12):
+                self._db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+            else:  # nothing keeps it from tidying up but never being closed
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._db))
+                file.leave(StdlibDriver.name, lambda: None)
+                return
+        file.leave(StdlibDriver.name, self._db.close)
 
 
 class StdlibDriver:
