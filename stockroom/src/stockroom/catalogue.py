@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from holdfast.core.errors import UsageError
-from stockroom import ids
+from holdfast.core.values import Value
+from stockroom import ids, words
+from stockroom.codes import canonical, doubt
 from stockroom.money import format_price
 
 if TYPE_CHECKING:
     from holdfast import Replica
+
+
+class Writer(Protocol):
+    """What a function needs of an open transaction."""
+
+    def execute(self, sql: str, params: tuple[Value, ...] = ..., /) -> list[tuple[Value, ...]]: ...
+
 
 Field = str | int | None
 EDITABLE: Final = (
@@ -74,7 +83,7 @@ def _product(row: tuple[object, ...]) -> Product:
 
 
 def get_product(replica: Replica, sku: str) -> Product:
-    """The product with exactly this SKU, or else with this barcode.
+    """The product with exactly this SKU, or else with this barcode, in whatever form.
 
     Raises `UsageError` with the code `no_product`.
     """
@@ -85,9 +94,10 @@ def get_product(replica: Replica, sku: str) -> Product:
 
 
 def product_or_none(replica: Replica, sku: str) -> Product | None:
-    """The product with exactly this SKU, or else with this barcode, or None."""
+    """The product with exactly this SKU, or else with this barcode, in whatever form, or None."""
     rows = replica.query(f"{_SELECT} WHERE p.sku = ?", (sku,)) or replica.query(
-        f"{_SELECT} JOIN barcode AS b ON b.product_id = p.id WHERE b.code = ?", (sku,)
+        f"{_SELECT} JOIN barcode AS b ON b.product_id = p.id WHERE b.code IN (?, ?)",
+        (sku, canonical(sku)),
     )
     return _product(rows[0]) if rows else None
 
@@ -105,17 +115,21 @@ def add_product(
     notes: str = "",
     unit: str = "piece",
     barcodes: Iterable[str] = (),
+    as_is: bool = False,
 ) -> Product:
     """Add a product; `price` and `cost` in minor units.
 
-    Raises `UsageError`: `sku_exists`, `barcode_exists`, `bad_sku`.
+    Barcodes are kept in their one form (`codes.canonical`); what may be a mistake is refused,
+    unless it is meant `as_is`. Raises `UsageError`: `sku_exists`, `barcode_exists`, `bad_sku`,
+    `bad_barcode`.
     """
     if not sku or not name:
         raise UsageError("a product needs a SKU and a name", code="bad_sku")
+    codes = _checked(tuple(barcodes), as_is=as_is)
     with replica.transaction() as db:
         if db.execute("SELECT 1 FROM product WHERE sku = ?", (sku,)):
             raise UsageError(f"there is a product with the SKU {sku!r} already", code="sku_exists")
-        derived = ids.product_id(sku)
+        derived = ids.product_id(sku, name)
         # The product that was first called so has another SKU by now; this one is a new thing.
         taken = db.execute("SELECT 1 FROM product WHERE id = ?", (derived,))
         product_id = ids.new_id(replica.now_us()) if taken else derived
@@ -124,12 +138,8 @@ def add_product(
             "unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (product_id, sku, name, description, shelf, notes, price, cost, currency, unit),
         )
-        for code in barcodes:
-            if db.execute("SELECT 1 FROM barcode WHERE code = ?", (code,)):
-                raise UsageError(
-                    f"the barcode {code} names a product already", code="barcode_exists"
-                )
-            db.execute("INSERT INTO barcode (code, product_id) VALUES (?, ?)", (code, product_id))
+        for code in codes:
+            _add_code(db, code, product_id)
     return get_product(replica, sku)
 
 
@@ -139,12 +149,14 @@ def edit_product(
     changes: Mapping[str, Field],
     *,
     barcodes: Iterable[str] = (),
+    as_is: bool = False,
 ) -> Product:
-    """Change columns of a product (see `EDITABLE`) and add barcodes.
+    """Change columns of a product (see `EDITABLE`) and add barcodes (as `add_product` does).
 
     Only columns whose value differs are written: what was not changed cannot conflict. Raises
-    `UsageError`: `no_product`, `no_field`, `sku_exists`, `barcode_exists`.
+    `UsageError`: `no_product`, `no_field`, `sku_exists`, `barcode_exists`, `bad_barcode`.
     """
+    codes = _checked(tuple(barcodes), as_is=as_is)
     unknown = set(changes) - set(EDITABLE)
     if unknown:
         raise UsageError(f"a product has no {', '.join(sorted(unknown))}", code="no_field")
@@ -161,14 +173,8 @@ def edit_product(
                 raise UsageError(f"there is a product with the SKU {value!r}", code="sku_exists")
             if before[name] != value:
                 db.execute(f"UPDATE product SET {name} = ? WHERE id = ?", (value, product.id))
-        for code in barcodes:
-            holder = db.execute("SELECT product_id FROM barcode WHERE code = ?", (code,))
-            if holder and holder[0][0] != product.id:
-                raise UsageError(f"the barcode {code} names another product", code="barcode_exists")
-            if not holder:
-                db.execute(
-                    "INSERT INTO barcode (code, product_id) VALUES (?, ?)", (code, product.id)
-                )
+        for code in codes:
+            _add_code(db, code, product.id)
     (row,) = replica.query(f"{_SELECT} WHERE p.id = ?", (product.id,))
     return _product(row)
 
@@ -182,33 +188,71 @@ def list_products(
     return [_product(row) for row in rows]
 
 
-def find_products(replica: Replica, text: str, *, limit: int = 50) -> list[Product]:
-    """Products by barcode, SKU or words of their name, the best match first.
+_FOUND_MAX: Final = 200
+"""So many of each sort are looked at, each in its own order."""
+_AFTER: Final = "?3 || char(1114111)"
+"""Text that sorts behind everything that begins with `?3`: for a range of an index."""
 
-    All words must occur, in any order; letters of ASCII match in either case.
+
+def _some(sql: str) -> str:
+    return f"SELECT * FROM ({sql} LIMIT {_FOUND_MAX})"
+
+
+def _by_words(rank: int) -> str:
+    return _some(
+        f"SELECT w.product_id AS product, {rank} AS rank FROM product_search AS f "
+        "JOIN product_words AS w ON w.n = f.rowid WHERE f.words MATCH ?2"
+    )
+
+
+def _ranked(*wanted: str) -> str:
+    return (
+        f"{_SELECT} JOIN (SELECT product, min(rank) AS rank "
+        f"FROM ({' UNION ALL '.join(wanted)}) GROUP BY product) AS w ON p.id = w.product "
+        "ORDER BY w.rank > 0, p.archived, w.rank, p.name COLLATE NOCASE, p.sku LIMIT ?1"
+    )
+
+
+_SEARCH: Final = _ranked(
+    "SELECT product_id AS product, 0 AS rank FROM barcode WHERE code IN (?3, ?4)",
+    "SELECT id, 0 FROM product WHERE sku IN (?3, upper(?3))",
+    _some(
+        f"SELECT id, 1 FROM product WHERE sku >= upper(?3) AND sku < upper({_AFTER}) ORDER BY sku"
+    ),
+    _some(
+        f"SELECT product_id, 1 FROM barcode WHERE code >= ?3 AND code < {_AFTER} "
+        "AND length(?3) > 1 ORDER BY code"
+    ),
+    _some(
+        "SELECT id, 2 FROM product WHERE archived = 0 AND name >= ?3 COLLATE NOCASE "
+        f"AND name < {_AFTER} COLLATE NOCASE ORDER BY name COLLATE NOCASE"
+    ),
+    _by_words(3),
+)
+_SIMILAR: Final = _ranked(
+    _by_words(1),
+    _some("SELECT product_id, 2 FROM barcode WHERE length(?3) > 3 AND code LIKE '%' || ?3"),
+)
+_NOTHING: Final = '""'
+"""Matches nothing: a phrase that no name has."""
+
+
+def find_products(replica: Replica, text: str, *, limit: int = 50) -> list[Product]:
+    """Products by what is typed, the best first: what the app's search finds, by the same rules.
+
+    A whole barcode (in any form) or SKU, their beginnings, the beginning of a name, names with all
+    these words in any order, without regard to accents or case. Where nothing is called so: what
+    comes near, and the last digits of a barcode.
     """
-    words = text.split()
-    if not words:
+    typed = text.strip()
+    if not (beginnings := words.beginnings(typed)):
         return []
-    columns = ("p.name", "p.sku", "p.description")
-    matches = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns)
-    condition = " AND ".join(f"({matches})" for _ in words)
-    patterns = [pattern for word in words for pattern in [f"%{_escaped(word)}%"] * 3]
-    code = text.strip()
-    rank = (
-        "CASE WHEN p.sku = ? THEN 1 WHEN p.sku LIKE ? ESCAPE '\\' THEN 2 "
-        "WHEN p.name LIKE ? ESCAPE '\\' THEN 3 ELSE 4 END"
-    )
-    start = f"{_escaped(code)}%"
-    by_barcode = replica.query(
-        f"{_SELECT} JOIN barcode AS b ON b.product_id = p.id WHERE b.code = ?", (code,)
-    )
-    rows = replica.query(
-        f"{_SELECT} WHERE {condition} ORDER BY p.archived, {rank}, p.sku LIMIT ?",
-        (*patterns, code, start, start, limit),
-    )
-    known = {row[0] for row in by_barcode}
-    return [_product(row) for row in (*by_barcode, *(r for r in rows if r[0] not in known))][:limit]
+    found = replica.query(_SEARCH, (limit, beginnings, typed, canonical(typed)))
+    if not found:
+        known = words.vocabulary(str(w) for (w,) in replica.query("SELECT word FROM search_word"))
+        digits = typed if typed.isascii() and typed.isdigit() else ""
+        found = replica.query(_SIMILAR, (limit, words.meant(typed, known) or _NOTHING, digits))
+    return [_product(row) for row in found]
 
 
 def barcodes_of(replica: Replica, product_id: str) -> list[str]:
@@ -219,7 +263,28 @@ def barcodes_of(replica: Replica, product_id: str) -> list[str]:
     return [str(code) for (code,) in rows]
 
 
-def _escaped(text: str) -> str:
-    for sign in ("\\", "%", "_"):
-        text = text.replace(sign, "\\" + sign)
-    return text
+_DOUBTS: Final = {
+    "bad_check_digit": "its last digit does not fit the others",
+    "shortened": "a spreadsheet has shortened it",
+}
+
+
+def _checked(barcodes: tuple[str, ...], *, as_is: bool) -> list[str]:
+    """The codes in their one form, each once."""
+    for code in barcodes if not as_is else ():
+        if (found := doubt(code)) is not None:
+            raise UsageError(
+                f"{code!r} is hardly a barcode: {_DOUBTS[found]}; scan it again, or say that it is "
+                "meant as it is",
+                code="bad_barcode",
+            )
+    return [code for code in dict.fromkeys(map(canonical, barcodes)) if code]
+
+
+def _add_code(db: Writer, code: str, product_id: str) -> None:
+    """Let a code name a product, unless it does already."""
+    holder = db.execute("SELECT product_id FROM barcode WHERE code = ?", (code,))
+    if holder and holder[0][0] != product_id:
+        raise UsageError(f"the barcode {code} names another product", code="barcode_exists")
+    if not holder:
+        db.execute("INSERT INTO barcode (code, product_id) VALUES (?, ?)", (code, product_id))

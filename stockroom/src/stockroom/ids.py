@@ -3,14 +3,16 @@
 Knows: which rows are the same thing when two devices make them offline. Must not know: a clock or a
 source of randomness; both are handed in.
 
-A product is derived from its SKU, compared exactly (case and spaces included), so that two devices
-that add it offline insert one row. So is a store's first location, and the reversal of a movement:
-undone on two devices at once, it is undone once.
+A product is derived from its SKU, compared exactly (case and spaces included), and its name: two
+devices that add it offline insert one row, and a SKU that is used again for another thing is
+another row. A store's first location is derived too, and the reversal of a movement: undone on two
+devices at once, it is undone once.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from typing import Final
 
@@ -25,11 +27,19 @@ def _derived(kind: str, name: str) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{kind}\x00{name}"))
 
 
-def product_id(sku: str) -> str:
-    """The id of the product with this SKU. Raises `ValueError` for an empty SKU."""
+_BLANKS: Final = re.compile(r"[ \t]+")
+_LOWER: Final = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+
+def product_id(sku: str, name: str) -> str:
+    """The id of the product that is added with this SKU and name.
+
+    Blanks and the case of ASCII letters make no other name. Raises `ValueError` for an empty SKU.
+    """
     if not sku:
         raise ValueError("a SKU is never empty")
-    return _derived("product", sku)
+    folded = _BLANKS.sub(" ", name).strip(" ").translate(_LOWER)
+    return _derived("product", f"{sku}\x00{folded}")
 
 
 def first_location_id(store_id: str) -> str:

@@ -1,25 +1,39 @@
 """Prices as people type and read them, and as they are stored: integer minor units.
 
-Knows: how many digits a currency has. Must not know: exchange rates, taxes or rounding policies.
+Knows: how many digits a currency has (ISO 4217, from a kept table; the web app's is made from it by
+`tools/currency_digits.py`). Must not know: exchange rates, taxes or rounding policies.
 """
 
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from functools import cache
 from typing import Final
+
+from iso4217 import Currency
 
 from holdfast.core.errors import UsageError
 
 PRICE_MAX: Final = 1_000_000_000_000
 """Minor units; larger is a typing error."""
 
-_DIGITS: Final = {"JPY": 0, "KRW": 0, "ISK": 0, "BHD": 3, "KWD": 3, "TND": 3}
-"""Digits after the point, where they are not two (ISO 4217)."""
+DIGITS_IF_UNKNOWN: Final = 2
 
 
+@cache
 def digits(currency: str) -> int:
-    """Digits after the point of a currency's amounts."""
-    return _DIGITS.get(currency, 2)
+    """Digits after the point of a currency's amounts; two where ISO 4217 does not say."""
+    try:
+        exponent: int | None = Currency(currency).exponent
+    except ValueError:
+        exponent = None
+    return DIGITS_IF_UNKNOWN if exponent is None else exponent
+
+
+def unusual_digits() -> dict[str, int]:
+    """The currencies whose digits are not two, by their codes, in order."""
+    found = {one.code: digits(one.code) for one in Currency}
+    return {code: places for code, places in sorted(found.items()) if places != DIGITS_IF_UNKNOWN}
 
 
 def parse_price(text: str, *, currency: str) -> int:

@@ -59,6 +59,11 @@ def _text(name: str, *, manual: bool = False, default: str | None = "") -> Colum
     return Column(name, merge="manual" if manual else "latest", default=default)
 
 
+def _first(name: str) -> Column:
+    """A text of which the first writing stands."""
+    return Column(name, merge="server", default="")
+
+
 def _name(column: str = "name") -> Check:
     return Check(column=column, kind="not_empty")
 
@@ -159,6 +164,8 @@ _REORDER_RULE = Table(
     foreign_keys=(ForeignKey(columns=("product_id",), table="product"),),
 )
 
+# Two devices that write the same movement, one undo made on both, meet in one row: what it says of
+# who, when and why is what the first of them has written.
 _MOVEMENT = Table(
     name="movement",
     key=("id",),
@@ -169,12 +176,12 @@ _MOVEMENT = Table(
         Column("store_id"),
         Column("quantity", "integer"),
         Column("kind"),
-        _text("reason"),
-        _text("document"),
-        _text("person"),
-        _text("device"),
-        Column("occurred_at", "timestamp", corrected=True),
-        _text("note"),
+        _first("reason"),
+        _first("document"),
+        _first("person"),
+        _first("device"),
+        Column("occurred_at", "timestamp", corrected=True, merge="server"),
+        _first("note"),
         Column("reverses", "uuid", nullable=True),
     ),
     scopes=STORE,

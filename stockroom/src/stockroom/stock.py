@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from holdfast.core.errors import UsageError
 from holdfast.core.values import Value
 from stockroom import ids
-from stockroom.catalogue import Product, get_product
+from stockroom.catalogue import Product, Writer, get_product
 from stockroom.schema import KINDS, QUANTITY_MAX, STORE_ID_LENGTH_MAX
 
 if TYPE_CHECKING:
@@ -39,12 +39,6 @@ _COLUMNS: Final = (
 INSERT_MOVEMENT: Final = (
     f"INSERT INTO movement ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
-
-
-class Writer(Protocol):
-    """What a function needs of an open transaction."""
-
-    def execute(self, sql: str, params: tuple[Value, ...] = ..., /) -> list[tuple[Value, ...]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,12 +24,14 @@ user = "Ana"
 device = "tablet"
 read = ["catalog", "store/1"]
 write = ["catalog", "store/1"]
+roles = ["manager"]
 
 [token-b]
 user = "Ben"
 device = "phone"
 read = ["catalog", "store/*"]
 write = ["catalog", "store/*"]
+roles = ["manager"]
 """
 
 

@@ -22,7 +22,7 @@ from stockroom.stock import INSERT_MOVEMENT
 
 PROGRAM = compile_replica(schema).tables["movement"]
 MOVEMENT_IDS = [ids.reversal_id(str(n)) for n in range(8)]
-PRODUCTS = [ids.product_id(str(n)) for n in range(2)]
+PRODUCTS = [ids.product_id(str(n), "") for n in range(2)]
 STORES = ["1", "2"]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from holdfast import Replica
-from stockroom import catalogue
+from stockroom import catalogue, words
 from stockroom.schema import schema
 
 
@@ -86,3 +87,43 @@ def test_every_word_of_a_name_is_learned_whatever_it_has_in_it(
     assert learned(replica) == words
     add(replica, "B", name)
     assert learned(replica) == words
+
+
+WORDS = json.loads((Path(__file__).parents[1] / "cases/words.json").read_text())
+
+
+def test_words_are_understood_as_in_the_app() -> None:
+    known = words.vocabulary(WORDS["names"])
+    assert known == WORDS["vocabulary"]
+    for case in WORDS["typed"]:
+        typed = case["typed"]
+        assert words.beginnings(typed) == case["beginnings"], typed
+        assert words.meant(typed, known) == case["meant"], typed
+
+
+def test_what_the_app_finds_is_found(replica: Replica) -> None:
+    for sku, name in (
+        ("MUG-1", "Enamel mug, crème"), ("MUG-2", "Blue mug"), ("BIRD", "Kingfisher"),
+        ("MU", "Lamp"), ("X-9", "Mug tree"),
+    ):  # fmt: skip
+        add(replica, sku, name)
+    catalogue.edit_product(replica, "X-9", {}, barcodes=["2000000000015"])
+    catalogue.edit_product(replica, "MUG-2", {"archived": 1})
+
+    def find(typed: str) -> list[str]:
+        return [product.sku for product in catalogue.find_products(replica, typed)]
+
+    assert find("mu") == [
+        "MU",
+        "MUG-1",
+        "X-9",
+        "MUG-2",
+    ]  # a whole code, beginnings, names, archived
+    assert find("creme MUG") == ["MUG-1"]
+    assert find("kingfihser") == ["BIRD"]
+    assert find("ngfish") == ["BIRD"]
+    assert find("2000000000015") == ["X-9"]
+    assert find("00015") == ["X-9"]
+    assert find("qqqqqq") == []
+    assert find(" - ") == []
+    assert catalogue.find_products(replica, "mug", limit=1) != []

@@ -26,6 +26,7 @@ Sku = Annotated[str | None, typer.Argument(metavar="SKU", help="SKU.")]
 SkuOption = Annotated[str | None, typer.Option("--sku", help="The same, as an option.")]
 Text = Annotated[str | None, typer.Option()]
 Barcodes = Annotated[list[str] | None, typer.Option("--barcode", help="May be given repeatedly.")]
+AsIs = Annotated[bool, typer.Option("--as-is", help="Barcodes are meant so, check digit or not.")]
 
 
 def product_data(replica: Replica, product: Product) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def add(
         int | None, typer.Option("--quantity", "-q", help="Receive so many at once.")
     ] = None,
     barcode: Barcodes = None,
+    as_is: AsIs = False,
     description: Annotated[str, typer.Option()] = "",
     shelf: Annotated[str, typer.Option()] = "",
     notes: Annotated[str, typer.Option()] = "",
@@ -71,6 +73,7 @@ def add(
             notes=notes,
             unit=unit,
             barcodes=barcode or (),
+            as_is=as_is,
         )
         if quantity is not None:
             stock.receive(device.replica, device.place, product.sku, quantity, actor=device.actor)
@@ -97,6 +100,7 @@ def edit(
     unit: Text = None,
     archived: Annotated[bool | None, typer.Option("--archive/--unarchive")] = None,
     barcode: Barcodes = None,
+    as_is: AsIs = False,
 ) -> None:
     """Change what is given, and nothing else."""
     with opened(context.obj) as device:
@@ -118,7 +122,7 @@ def edit(
         if not changes and not barcode:
             raise UsageError("nothing to change was given", code="nothing_given")
         edited = catalogue.edit_product(
-            device.replica, product.sku, changes, barcodes=barcode or ()
+            device.replica, product.sku, changes, barcodes=barcode or (), as_is=as_is
         )
         data = {"product": product_data(device.replica, edited)}
         device.answer(

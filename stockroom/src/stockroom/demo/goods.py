@@ -157,7 +157,7 @@ def make_goods(rng: random.Random, count: int | None = None) -> list[Good]:
         sku = f"{family.code}-{number:03d}"
         goods.append(
             Good(
-                id=ids.product_id(sku),
+                id=ids.product_id(sku, name),
                 sku=sku,
                 name=name,
                 category=family.category,

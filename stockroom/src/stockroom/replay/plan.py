@@ -53,6 +53,7 @@ class DevicePlan(msgspec.Struct, frozen=True):
 
     number: int
     name: str
+    person: str
     store_id: str
     database: str
     token_file: str

@@ -222,9 +222,10 @@ class _Run:
         tokens, plans = [], []
         for number, work in enumerate(self.plan.work):
             name, token = f"device-{number}", f"replay-token-{number}"
+            person = f"replay-{number}"
             scopes = msgspec.json.encode(self.scopes(number)).decode()
             tokens.append(
-                f'[{token}]\nuser = "replay-{number}"\ndevice = "{name}"\n'
+                f'[{token}]\nuser = "{person}"\ndevice = "{name}"\n'
                 f"read = {scopes}\nwrite = {scopes}\n"
             )
             (folder / f"{name}.token").write_text(token + "\n")
@@ -233,6 +234,7 @@ class _Run:
                 DevicePlan(
                     number=number,
                     name=name,
+                    person=person,
                     store_id=store_of(number, self.plan.stores),
                     database=str(self.device_path(number)),
                     token_file=str(folder / f"{name}.token"),

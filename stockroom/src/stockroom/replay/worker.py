@@ -24,10 +24,11 @@ import msgspec
 from holdfast import Replica
 from holdfast.core.errors import HoldfastError, Offline, ServerTrouble
 from stockroom import ids
+from stockroom.catalogue import Writer
 from stockroom.replay.plan import DevicePlan, Product, Work, WorkerPlan, read_work
 from stockroom.replay.source import CURRENCY
 from stockroom.schema import schema
-from stockroom.stock import INSERT_MOVEMENT, Movement, Place, Writer, write_place
+from stockroom.stock import INSERT_MOVEMENT, Movement, Place, write_place
 
 INVOICES_PER_SYNC_MAX: Final = 3
 ATTEMPTS_MAX: Final = 20
@@ -137,9 +138,9 @@ class Device:
         return status.pending == 0 and status.sent == 0
 
     def _meet(self, db: Writer, sku: str) -> str:
-        product_id = ids.product_id(sku)
+        product = self.products[sku]
+        product_id = ids.product_id(sku, product.name)
         if not db.execute("SELECT 1 FROM product WHERE id = ?", (product_id,)):
-            product = self.products[sku]
             db.execute(
                 "INSERT INTO product (id, sku, name, description, price, currency) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
@@ -157,6 +158,7 @@ class Device:
             quantity=sale.quantity,
             kind=sale.kind,
             document=work.invoice,
+            person=self.plan.person,
             device=self.plan.name,
             occurred_at=sale.occurred_at,
             note=sale.note,

@@ -36,6 +36,7 @@ class Person:
 DEMO: Final = (
     Person(name="ada", role=ADMIN, stores=("*",)),
     Person(name="ben", role="manager", stores=("2",)),
+    Person(name="mira", role="manager", stores=("1",)),
     Person(name="dilan", role="employee", stores=("1",)),
 )
 """The people of the demo; each signs in with `DEMO_PASSWORD`."""

@@ -43,12 +43,14 @@ user = "Ana"
 device = "tablet"
 read = ["catalog", "store/1"]
 write = ["catalog", "store/1"]
+roles = ["manager"]
 
 [tour-token-ben]
 user = "Ben"
 device = "phone"
 read = ["catalog", "store/1"]
 write = ["catalog", "store/1"]
+roles = ["manager"]
 """
 
 

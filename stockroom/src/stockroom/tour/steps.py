@@ -9,7 +9,6 @@ from typing import Final
 
 from holdfast.core.errors import Offline, UsageError
 from stockroom.catalogue import add_product, get_product
-from stockroom.ids import product_id
 from stockroom.stock import on_hand, opening, receive
 from stockroom.tour.checks import Checks
 from stockroom.tour.stage import BACKGROUND, STORE, Stage, TourDevice
@@ -95,10 +94,12 @@ def change_tracking(stage: Stage, checks: Checks) -> None:
     )
     for sku, *_ in SHIPMENT:
         checks.equal(
-            ana.replica.row_status("product", product_id(sku)), "pending", f"{sku} is pending"
+            ana.replica.row_status("product", get_product(ana.replica, sku).id),
+            "pending",
+            f"{sku} is pending",
         )
     checks.equal(
-        ana.replica.row_status("product", product_id("MUG-01")),
+        ana.replica.row_status("product", get_product(ana.replica, "MUG-01").id),
         "synced",
         "The mug, which nobody touched, is synced",
     )
@@ -167,10 +168,12 @@ def synchronization(stage: Stage, checks: Checks) -> None:
     checks.that(report.received_rows >= 7, f"Ben's phone fetches {report.received_rows} rows")
     for sku, _, _, quantity in SHIPMENT:
         checks.equal(
-            on_hand(ben.replica, product_id(sku), store_id=STORE),
+            on_hand(ben.replica, get_product(ben.replica, sku).id, store_id=STORE),
             quantity,
             f"Ben sees {quantity} of {sku}",
         )
     checks.equal(
-        ana.replica.row_status("product", product_id("KETTLE-3")), "synced", "Ana's rows are synced"
+        ana.replica.row_status("product", get_product(ana.replica, "KETTLE-3").id),
+        "synced",
+        "Ana's rows are synced",
     )

@@ -9,7 +9,6 @@ from typing import Final
 
 from holdfast.testing import wait_until
 from stockroom.catalogue import Field, add_product, edit_product, get_product
-from stockroom.ids import product_id
 from stockroom.on_hand import check_stock
 from stockroom.stock import adjust, on_hand, receive
 from stockroom.tour.checks import PATIENCE_S, Checks
@@ -47,7 +46,7 @@ def _let_clocks_differ(*devices: TourDevice) -> None:
 def conflict_resolution(stage: Stage, checks: Checks) -> None:
     """Both work on the same mug, both offline."""
     ana, ben = stage.ana, stage.ben
-    mug = product_id(_MUG)
+    mug = get_product(ana.replica, _MUG).id
     for device in (ana, ben):
         device.cable.cut()
         checks.that(is_offline(device), f"{device.actor.person} is offline")
@@ -117,12 +116,13 @@ def acknowledgement(stage: Stage, checks: Checks) -> None:
     add_product(ben.replica, sku="TEA-50", name="Black tea", price=590)
     add_product(ben.replica, sku="MUG-02", name="Red mug", price=850)
     ben.replica.sync()
+    tea_id, mug_id = (get_product(ana.replica, sku).id for sku in ("TEA-44", _MUG))
     _edit(ana, "TEA-44", sku="TEA-50")
     _edit(ana, _MUG, sku="MUG-02")
     good = receive(ana.replica, ana.place, "CANDLE-5", 6, actor=ana.actor).movement.id
     ana.replica.sync()
     refused = {item.key: item for item in ana.replica.refused()}
-    tea, mug = refused.get(product_id("TEA-44")), refused.get(product_id(_MUG))
+    tea, mug = refused.get(tea_id), refused.get(mug_id)
     assert tea is not None, f"the tea's change is not among the refused: {refused}"
     assert mug is not None, f"the mug's change is not among the refused: {refused}"
     checks.equal(
@@ -137,7 +137,7 @@ def acknowledgement(stage: Stage, checks: Checks) -> None:
     )
     checks.equal(
         get_product(ana.replica, "TEA-44").id,
-        product_id("TEA-44"),
+        tea_id,
         "Her tea shows the server's truth again, and her change waits in the inbox",
     )
     _edit(ben, "TEA-50", sku="TEA-51")
@@ -148,7 +148,7 @@ def acknowledgement(stage: Stage, checks: Checks) -> None:
     ben.replica.sync()
     checks.equal(
         get_product(ben.replica, "TEA-50").id,
-        product_id("TEA-44"),
+        tea_id,
         "Ben frees the number, Ana retries: applied",
     )
     ana.replica.discard(mug.id)
@@ -203,7 +203,7 @@ def consistency_check(stage: Stage, checks: Checks) -> None:
     report = ana.replica.verify()
     checks.equal(
         (report.ok, report.damaged, report.repaired),
-        (True, (("product", product_id("LAMP-07")),), 1),
+        (True, (("product", get_product(ana.replica, "LAMP-07").id),), 1),
         f"Verification finds that one row of {report.rows_checked} and fetches it again",
     )
     checks.equal(get_product(ana.replica, "LAMP-07").price, 2490, "The lamp costs 24.90 again")
@@ -218,7 +218,8 @@ def consistency_check(stage: Stage, checks: Checks) -> None:
 def errors_and_retry(stage: Stage, checks: Checks) -> None:
     """Lost answers, a portal, a killed server: retried with back-off, everything arrives once."""
     ana, ben = stage.ana, stage.ben
-    before = on_hand(ana.replica, product_id("RUG-02"), store_id=STORE)
+    rug = get_product(ana.replica, "RUG-02").id
+    before = on_hand(ana.replica, rug, store_id=STORE)
     faults = sum(ana.cable.faults.values())
     ana.cable.scripted(["drop_before", "drop_after", "truncate", "reset"])
     ana.replica.start(BACKGROUND)
@@ -260,7 +261,7 @@ def errors_and_retry(stage: Stage, checks: Checks) -> None:
     )
     ben.replica.sync()
     checks.equal(
-        [on_hand(d.replica, product_id("RUG-02"), store_id=STORE) for d in (ana, ben)],
+        [on_hand(d.replica, rug, store_id=STORE) for d in (ana, ben)],
         [before + _RUSH_LINES] * 2,
         "Both devices count the same",
     )

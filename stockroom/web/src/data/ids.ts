@@ -20,6 +20,15 @@ async function derived(kind: string, name: string): Promise<string> {
   return hex.replace(/(.{8})(.{4})(.{4})(.{4})(.{12})/, "$1-$2-$3-$4-$5");
 }
 
-export const productId = (sku: string): Promise<string> => derived("product", sku);
+/** Blanks and the case of ASCII letters make no other name. */
+const folded = (name: string): string =>
+  name
+    .replace(/[ \t]+/g, " ")
+    .replace(/^ +| +$/g, "")
+    .replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+
+/** Of the product that is added with this SKU and name. */
+export const productId = (sku: string, name: string): Promise<string> =>
+  derived("product", `${sku}\0${folded(name)}`);
 export const firstLocationId = (store: string): Promise<string> => derived("location", store);
 export const reversalId = (movement: string): Promise<string> => derived("reversal", movement);

@@ -4,12 +4,12 @@
  * Knows: how many digits a currency has. Must not know: exchange rates or taxes.
  */
 
+import { UNUSUAL_DIGITS } from "./currencies.generated.js";
+
 /** Minor units; larger is a typing error. */
 const PRICE_MAX = 1_000_000_000_000;
-/** Digits after the point, where they are not two (ISO 4217). */
-const DIGITS: Readonly<Record<string, number>> = { JPY: 0, KRW: 0, ISK: 0, BHD: 3, KWD: 3, TND: 3 };
-
-export const digits = (currency: string): number => DIGITS[currency] ?? 2;
+/** Digits after the point: two where ISO 4217 does not say otherwise. `Intl` knows other ones of some. */
+export const digits = (currency: string): number => UNUSUAL_DIGITS[currency] ?? 2;
 
 /** Minor units of an amount such as `12.50` or `12,50`; null for what is none. */
 export function parsePrice(typed: string, currency: string): number | null {
@@ -33,9 +33,13 @@ export function plainPrice(minor: number, currency: string): string {
 /** As the reader's language writes it. */
 export function formatPrice(minor: number, currency: string, language: string): string {
   try {
-    return new Intl.NumberFormat(language, { style: "currency", currency }).format(
-      minor / 10 ** digits(currency),
-    );
+    const places = digits(currency);
+    return new Intl.NumberFormat(language, {
+      style: "currency",
+      currency,
+      minimumFractionDigits: places,
+      maximumFractionDigits: places,
+    }).format(minor / 10 ** places);
   } catch {
     return `${plainPrice(minor, currency)} ${currency}`;
   }

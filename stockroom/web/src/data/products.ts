@@ -7,6 +7,7 @@
 
 import { type AppRow, type AppValue, UsageError } from "@holdfast/browser";
 
+import { canonical } from "./codes.js";
 import { productId } from "./ids.js";
 import { type Question, text, whole } from "./live.svelte.js";
 import { replica } from "./replica.js";
@@ -101,7 +102,7 @@ const BY_WORDS = (rank: number): string =>
   );
 
 const SEARCH = ranked([
-  "SELECT product_id AS product, 0 AS rank FROM barcode WHERE code = ?3",
+  "SELECT product_id AS product, 0 AS rank FROM barcode WHERE code IN (?3, ?4)",
   "SELECT id, 0 FROM product WHERE sku IN (?3, upper(?3))",
   some(`SELECT id, 1 FROM product WHERE sku >= upper(?3) AND sku < upper(${AFTER}) ORDER BY sku`),
   some(
@@ -120,7 +121,9 @@ const SEARCH = ranked([
  */
 export function search(store: string, typed: string): Question | null {
   const words = beginnings(typed);
-  return words === "" ? null : { sql: SEARCH, params: [store, words, typed.trim()] };
+  return words === ""
+    ? null
+    : { sql: SEARCH, params: [store, words, typed.trim(), canonical(typed)] };
 }
 
 const SIMILAR = ranked([
@@ -184,14 +187,14 @@ export async function withCodes(
   return { product: readProduct(row), codes: codes.rows.map((code) => text(code[0])) };
 }
 
-/** The product with exactly this barcode, or else with this SKU. */
+/** The product with this barcode, in whatever form, or else with exactly this SKU. */
 export async function byCode(
   code: string,
 ): Promise<{ id: string; name: string; sku: string } | null> {
   const { rows } = await replica().query(
     "SELECT p.id, p.name, p.sku FROM barcode AS b JOIN product AS p ON p.id = b.product_id " +
-      "WHERE b.code = ?1 UNION ALL SELECT id, name, sku FROM product WHERE sku = ?1 LIMIT 1",
-    [code],
+      "WHERE b.code IN (?2, ?1) UNION ALL SELECT id, name, sku FROM product WHERE sku = ?1 LIMIT 1",
+    [code, canonical(code)],
   );
   const row = rows[0];
   return row === undefined ? null : { id: text(row[0]), name: text(row[1]), sku: text(row[2]) };
@@ -210,8 +213,8 @@ export async function holderOfSku(sku: string, except: string): Promise<string |
 export async function holderOfCode(code: string, except: string): Promise<string | null> {
   const { rows } = await replica().query(
     "SELECT p.name FROM barcode AS b JOIN product AS p ON p.id = b.product_id " +
-      "WHERE b.code = ? AND p.id <> ?",
-    [code, except],
+      "WHERE b.code IN (?, ?) AND p.id <> ?",
+    [code, canonical(code), except],
   );
   return rows[0] === undefined ? null : text(rows[0][0]);
 }
@@ -223,7 +226,7 @@ export async function add(
   codes: readonly string[],
   before: string | null = null,
 ): Promise<string> {
-  const derived = before ?? (await productId(fields.sku));
+  const derived = before ?? (await productId(fields.sku, fields.name));
   return await replica().transaction(async (tx) => {
     const known = await tx.execute("SELECT id, sku FROM product WHERE sku = ? OR id = ?", [
       fields.sku,
@@ -313,7 +316,8 @@ interface Writer {
   execute(sql: string, params?: AppRow): Promise<{ readonly rows: readonly AppRow[] }>;
 }
 
-async function addCode(tx: Writer, product: string, code: string): Promise<void> {
+async function addCode(tx: Writer, product: string, given: string): Promise<void> {
+  const code = canonical(given);
   const holder = await tx.execute("SELECT product_id FROM barcode WHERE code = ?", [code]);
   const [row] = holder.rows;
   if (row !== undefined && row[0] !== product) throw new UsageError(code, "barcode_exists");

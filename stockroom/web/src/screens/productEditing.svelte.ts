@@ -8,6 +8,7 @@
 
 import { UsageError } from "@holdfast/browser";
 
+import { canonical, doubt } from "../data/codes.js";
 import { Live, text } from "../data/live.svelte.js";
 import { parsePrice } from "../data/money.js";
 import * as products from "../data/products.js";
@@ -44,6 +45,8 @@ export class ProductEditing {
   codeProblem = $state("");
   problem = $state("");
   #tried = $state(false);
+  /** The code that was asked about last. */
+  #doubted = "";
   /** What the changes are based on; null for a product that is new. */
   #base = $state.raw<products.Product | null>(null);
   /** The form before anything was typed. */
@@ -103,7 +106,7 @@ export class ProductEditing {
 
   #untouched(): drafts.Typed {
     const { name, barcode } = this.#brought;
-    const codes = barcode === null ? [...this.#start.codes] : [barcode];
+    const codes = barcode === null ? [...this.#start.codes] : [canonical(barcode)];
     return { ...this.#start, ...(name === null ? {} : { name }), codes };
   }
 
@@ -173,12 +176,23 @@ export class ProductEditing {
     return problem || (this.#moved[name] ?? "");
   }
 
+  /** What may be a mistake is asked about once: the same again is meant so. */
   async addCode(given: string): Promise<void> {
-    const code = given.trim();
+    const code = canonical(given);
     if (code === "" || this.typed.codes.includes(code)) {
       this.newCode = "";
       return;
     }
+    const found = doubt(given);
+    if (found !== null && this.#doubted !== code) {
+      this.#doubted = code;
+      this.newCode = given.trim();
+      this.codeProblem = t(found === "shortened" ? "form.codeShortened" : "form.codeDoubtful", {
+        code,
+      });
+      return;
+    }
+    this.#doubted = "";
     const taken = await products.holderOfCode(code, this.id);
     this.codeProblem = taken === null ? "" : t("form.codeTaken", { name: taken });
     if (taken !== null) return;

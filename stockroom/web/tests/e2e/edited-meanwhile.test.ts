@@ -7,12 +7,12 @@ import { type Person, World } from "../support/world.js";
 
 let world: World;
 let ada: Person;
-let dilan: Person;
+let mira: Person;
 beforeAll(async () => {
   world = await World.make();
   ada = await world.person("ada", { store: "Harbour Street" });
-  dilan = await world.person("dilan");
-  await dilan.installed();
+  mira = await world.person("mira");
+  await mira.installed();
 });
 afterAll(() => world.close());
 
@@ -63,28 +63,28 @@ test("a draft keeps what its person changed, and leaves everybody else's work al
   await ada.page.getByRole("button", { name: "Save" }).click();
   await ada.chip(/All saved to server/);
 
-  await arrives(dilan, "LAMP-1", /4000000000013/);
-  await openForm(dilan, "LAMP-1");
-  await field(dilan, "Shelf").fill("B7");
-  await addCode(dilan, "4000000000020");
-  await dilan.page.getByRole("button", { name: "Remove barcode 4000000000013" }).click();
+  await arrives(mira, "LAMP-1", /4000000000013/);
+  await openForm(mira, "LAMP-1");
+  await field(mira, "Shelf").fill("B7");
+  await addCode(mira, "4000000000020");
+  await mira.page.getByRole("button", { name: "Remove barcode 4000000000013" }).click();
 
   await openForm(ada, "LAMP-1");
   await field(ada, "Price").fill("5.00");
   await addCode(ada, "4000000000037");
   await ada.page.getByRole("button", { name: "Save" }).click();
   await ada.chip(/All saved to server/);
-  await arrives(dilan, "LAMP-1", /€5\.00/);
+  await arrives(mira, "LAMP-1", /€5\.00/);
 
-  await dilan.page.reload();
-  await dilan.page.getByText("Picked up where you left off").waitFor();
-  expect(await value(dilan, "Shelf")).toBe("B7");
+  await mira.page.reload();
+  await mira.page.getByText("Picked up where you left off").waitFor();
+  expect(await value(mira, "Shelf")).toBe("B7");
   // Theirs is shown, too.
-  expect(await value(dilan, "Price")).toBe("5.00");
-  await dilan.page.getByRole("button", { name: "Remove barcode 4000000000037" }).waitFor();
-  await dilan.page.getByRole("button", { name: "Save" }).click();
-  await dilan.page.locator("[data-on-hand]").waitFor();
-  await dilan.chip(/All saved to server/);
+  expect(await value(mira, "Price")).toBe("5.00");
+  await mira.page.getByRole("button", { name: "Remove barcode 4000000000037" }).waitFor();
+  await mira.page.getByRole("button", { name: "Save" }).click();
+  await mira.page.locator("[data-on-hand]").waitFor();
+  await mira.chip(/All saved to server/);
   expect(await stored("LAMP-1")).toEqual([[500, "B7"]]);
   expect(await codes("LAMP-1")).toEqual([["4000000000020"], ["4000000000037"]]);
 });
@@ -92,56 +92,56 @@ test("a draft keeps what its person changed, and leaves everybody else's work al
 test("a draft of a value that somebody has changed meanwhile is not written over it untold", async () => {
   await ada.addProduct("LAMP-2", "Desk lamp", "4.00");
   await ada.chip(/All saved to server/);
-  await openForm(dilan, "LAMP-2");
-  await field(dilan, "Price").fill("4.50");
+  await openForm(mira, "LAMP-2");
+  await field(mira, "Price").fill("4.50");
   await ada.edit("LAMP-2", { Price: "5.00" });
   await ada.chip(/All saved to server/);
-  await arrives(dilan, "LAMP-2", /€5\.00/);
+  await arrives(mira, "LAMP-2", /€5\.00/);
 
-  await dilan.page.reload();
-  await dilan.page.getByText("Picked up where you left off").waitFor();
-  expect(await value(dilan, "Price")).toBe("4.50");
-  await dilan.page.getByRole("button", { name: "Save" }).click();
-  await dilan.page.getByText("Somebody has changed this to 5.00 meanwhile").waitFor();
+  await mira.page.reload();
+  await mira.page.getByText("Picked up where you left off").waitFor();
+  expect(await value(mira, "Price")).toBe("4.50");
+  await mira.page.getByRole("button", { name: "Save" }).click();
+  await mira.page.getByText("Somebody has changed this to 5.00 meanwhile").waitFor();
   // Whoever starts over has theirs, and nothing to save.
-  await dilan.page.getByRole("button", { name: "Start over" }).click();
-  await until("the price is theirs", async () => (await value(dilan, "Price")) === "5.00");
-  expect(await dilan.page.getByText("Somebody has changed").count()).toBe(0);
-  await dilan.page.getByRole("button", { name: "Save" }).click();
-  await dilan.page.locator("[data-on-hand]").waitFor();
-  await dilan.chip(/All saved to server/);
+  await mira.page.getByRole("button", { name: "Start over" }).click();
+  await until("the price is theirs", async () => (await value(mira, "Price")) === "5.00");
+  expect(await mira.page.getByText("Somebody has changed").count()).toBe(0);
+  await mira.page.getByRole("button", { name: "Save" }).click();
+  await mira.page.locator("[data-on-hand]").waitFor();
+  await mira.chip(/All saved to server/);
   expect(await stored("LAMP-2")).toEqual([[500, ""]]);
 });
 
 test("an open form tells of the price that came in, and a second Save is a decision", async () => {
   await ada.addProduct("LAMP-3", "Night lamp", "4.00");
   await ada.chip(/All saved to server/);
-  await openForm(dilan, "LAMP-3");
-  await field(dilan, "Price").fill("4.50");
-  await field(dilan, "Shelf").fill("C1");
+  await openForm(mira, "LAMP-3");
+  await field(mira, "Price").fill("4.50");
+  await field(mira, "Shelf").fill("C1");
   await ada.edit("LAMP-3", { Price: "5.00", Unit: "box" });
   await ada.chip(/All saved to server/);
-  await arrives(dilan, "LAMP-3", /€5\.00/);
+  await arrives(mira, "LAMP-3", /€5\.00/);
 
-  await dilan.page.getByRole("button", { name: "Save" }).click();
+  await mira.page.getByRole("button", { name: "Save" }).click();
   const told = "Somebody has changed this to 5.00 meanwhile. Save again to use yours.";
-  await dilan.page.getByText(told).waitFor();
-  expect(await saidBeside(dilan, "Price")).toBe(told);
-  expect(await field(dilan, "Price").getAttribute("aria-invalid")).toBe("true");
-  await expect_(dilan.page.getByRole("alert"), /somebody has changed this product meanwhile/);
+  await mira.page.getByText(told).waitFor();
+  expect(await saidBeside(mira, "Price")).toBe(told);
+  expect(await field(mira, "Price").getAttribute("aria-invalid")).toBe("true");
+  await expect_(mira.page.getByRole("alert"), /somebody has changed this product meanwhile/);
   // Both are there to be seen; what was not touched here is theirs; and nothing is written, the shelf neither.
-  expect(await value(dilan, "Price")).toBe("4.50");
-  expect(await value(dilan, "Unit")).toBe("box");
-  await dilan.chip(/All saved to server/);
+  expect(await value(mira, "Price")).toBe("4.50");
+  expect(await value(mira, "Unit")).toBe("box");
+  await mira.chip(/All saved to server/);
   expect(await stored("LAMP-3")).toEqual([[500, ""]]);
 
-  await dilan.page.getByRole("button", { name: "Save" }).click();
-  await dilan.page.locator("[data-on-hand]").waitFor();
-  await dilan.chip(/All saved to server/);
+  await mira.page.getByRole("button", { name: "Save" }).click();
+  await mira.page.locator("[data-on-hand]").waitFor();
+  await mira.chip(/All saved to server/);
   expect(await stored("LAMP-3")).toEqual([[450, "C1"]]);
   await ada.open("LAMP-3");
   await ada.page.getByText("€4.50").first().waitFor();
-  for (const person of [ada, dilan]) {
+  for (const person of [ada, mira]) {
     // Nobody is asked about it once more.
     await person.chip(/All saved to server/);
     await person.agrees();
@@ -151,24 +151,24 @@ test("an open form tells of the price that came in, and a second Save is a decis
 test("an amount is one of its currency: who changes the one is told of the other", async () => {
   await ada.addProduct("LAMP-5", "Wall lamp", "4.00");
   await ada.chip(/All saved to server/);
-  await openForm(dilan, "LAMP-5");
-  await field(dilan, "Price").fill("4.50");
+  await openForm(mira, "LAMP-5");
+  await field(mira, "Price").fill("4.50");
   await ada.edit("LAMP-5", { Currency: "USD" });
   await ada.chip(/All saved to server/);
-  await arrives(dilan, "LAMP-5", /\$4\.00/);
+  await arrives(mira, "LAMP-5", /\$4\.00/);
 
   // A draft knows as much as an open form.
-  await dilan.page.reload();
-  await dilan.page.getByText("Picked up where you left off").waitFor();
-  await dilan.page.getByRole("button", { name: "Save" }).click();
-  await dilan.page.getByText("Somebody has changed this to USD meanwhile").waitFor();
-  expect(await saidBeside(dilan, "Currency")).toMatch(/if your change still fits/);
-  expect(await value(dilan, "Currency")).toBe("USD");
-  expect(await value(dilan, "Price")).toBe("4.50");
+  await mira.page.reload();
+  await mira.page.getByText("Picked up where you left off").waitFor();
+  await mira.page.getByRole("button", { name: "Save" }).click();
+  await mira.page.getByText("Somebody has changed this to USD meanwhile").waitFor();
+  expect(await saidBeside(mira, "Currency")).toMatch(/if your change still fits/);
+  expect(await value(mira, "Currency")).toBe("USD");
+  expect(await value(mira, "Price")).toBe("4.50");
   expect(await stored("LAMP-5")).toEqual([[400, ""]]);
-  await dilan.page.getByRole("button", { name: "Save" }).click();
-  await dilan.page.locator("[data-on-hand]").waitFor();
-  await dilan.chip(/All saved to server/);
+  await mira.page.getByRole("button", { name: "Save" }).click();
+  await mira.page.locator("[data-on-hand]").waitFor();
+  await mira.chip(/All saved to server/);
   expect(await world.server("SELECT price, currency FROM product WHERE sku = 'LAMP-5'")).toEqual([
     [450, "USD"],
   ]);
@@ -177,19 +177,19 @@ test("an amount is one of its currency: who changes the one is told of the other
 test("what earlier versions kept as a draft writes nothing over anybody's work", async () => {
   await ada.addProduct("LAMP-4", "Old lamp", "4.00");
   await ada.chip(/All saved to server/);
-  await openForm(dilan, "LAMP-4");
-  await dilan.page.evaluate(() => {
+  await openForm(mira, "LAMP-4");
+  await mira.page.evaluate(() => {
     const [, id = ""] = /product\/([^/]+)\/edit/.exec(location.hash) ?? [];
     const whole = { name: "Old lamp", sku: "LAMP-4", price: "1.00", cost: "", currency: "EUR" };
     const rest = { unit: "piece", shelf: "", description: "", notes: "", archived: false };
     const draft = JSON.stringify({ ...whole, ...rest, codes: [] });
     localStorage.setItem(`stockroom.draft.product.${id}`, draft);
   });
-  await dilan.page.reload();
-  await until("it is as it is stored", async () => (await value(dilan, "Price")) === "4.00");
-  expect(await dilan.page.getByText("Picked up where you left off").count()).toBe(0);
+  await mira.page.reload();
+  await until("it is as it is stored", async () => (await value(mira, "Price")) === "4.00");
+  expect(await mira.page.getByText("Picked up where you left off").count()).toBe(0);
   await until("the old draft is gone", () =>
-    dilan.page.evaluate(() =>
+    mira.page.evaluate(() =>
       Object.keys(localStorage).every((name) => !name.startsWith("stockroom.draft.product")),
     ),
   );

@@ -32,25 +32,25 @@ async function receiveAgain(page: Page, document: string, count: number): Promis
 
 test("499 land and 1 is explained, can be mended, and holds nobody up", async () => {
   const ada = await world.person("ada", { store: "Harbour Street" });
-  const dilan = await world.person("dilan");
-  const { page } = dilan;
-  await dilan.addProduct("BOX-1", "Small box", "1.00");
-  await dilan.addProduct("BOX-2", "Large box", "2.00");
-  await dilan.chip(/All saved to server/);
+  const mira = await world.person("mira");
+  const { page } = mira;
+  await mira.addProduct("BOX-1", "Small box", "1.00");
+  await mira.addProduct("BOX-2", "Large box", "2.00");
+  await mira.chip(/All saved to server/);
 
-  dilan.cable.pull();
-  await dilan.receive("BOX-1", 1, "B-1");
+  mira.cable.pull();
+  await mira.receive("BOX-1", 1, "B-1");
   await openTab(page);
   await receiveAgain(page, "B-1", 249);
   // The one that cannot be: meanwhile somebody else gives this SKU to another product.
-  await dilan.edit("BOX-2", { SKU: "BOX-3", Price: "2.20", Currency: "GBP" });
+  await mira.edit("BOX-2", { SKU: "BOX-3", Price: "2.20", Currency: "GBP" });
   await receiveAgain(page, "B-1", GOOD - 250);
-  await dilan.chip(/: 500 changes kept on this device/);
+  await mira.chip(/: 500 changes kept on this device/);
   await ada.addProduct("BOX-3", "Huge box", "3.00");
   await ada.chip(/All saved to server/);
 
-  await dilan.backOnline();
-  await dilan.chip(/^ *1 needs you/);
+  await mira.backOnline();
+  await mira.chip(/^ *1 needs you/);
   await ada.open("BOX-1");
   await ada.onHand(GOOD);
   expect(
@@ -61,7 +61,7 @@ test("499 land and 1 is explained, can be mended, and holds nobody up", async ()
   ).toEqual([[GOOD, GOOD]]);
 
   // It says what is wrong in words, with both values, and how to go on.
-  await dilan.to("sync/needs");
+  await mira.to("sync/needs");
   const card = page.locator("[data-refused]");
   await expect_(card, /Another product has this SKU already/);
   await expect_(card, /Large box/);
@@ -78,45 +78,45 @@ test("499 land and 1 is explained, can be mended, and holds nobody up", async ()
   await card.waitFor();
   expect(await card.getByLabel("Another SKU").inputValue()).toBe("BOX-4");
   await card.getByRole("button", { name: "Use it" }).click();
-  await dilan.chip(/All saved to server/);
+  await mira.chip(/All saved to server/);
   await ada.open("BOX-4");
   await expect_(ada.page.getByRole("heading", { level: 1 }), /Large box/);
-  await dilan.to("sync/needs");
+  await mira.to("sync/needs");
   await page.getByText("Nothing needs you").waitFor();
   const kept = await page.evaluate(() => Object.keys(localStorage));
   expect(kept.filter((name) => /draft/.test(name))).toEqual([]);
-  await dilan.agrees();
+  await mira.agrees();
 });
 
 test("a new product whose SKU is taken gets another one, and what was received of it goes with it", async () => {
   const ada = await world.person("ada", { store: "Harbour Street" });
-  const dilan = await world.person("dilan");
-  const { page } = dilan;
-  dilan.cable.pull();
-  await dilan.to("product/new");
+  const mira = await world.person("mira");
+  const { page } = mira;
+  mira.cable.pull();
+  await mira.to("product/new");
   await page.getByLabel("Name", { exact: true }).fill("Wooden peg");
   await page.getByLabel("SKU", { exact: true }).fill("PEG-2");
   await page.getByLabel("Price", { exact: true }).fill("0.40");
   await page.getByLabel("Barcode", { exact: true }).fill("4000000000099");
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByRole("heading", { name: "Wooden peg", level: 1 }).waitFor();
-  await dilan.receive("PEG-2", 5, "P-1");
-  await dilan.adjustTo("PEG-2", 4);
+  await mira.receive("PEG-2", 5, "P-1");
+  await mira.adjustTo("PEG-2", 4);
   await ada.addProduct("PEG-1", "Plastic peg", "0.20");
   await ada.edit("PEG-1", { SKU: "PEG-2" });
   await ada.chip(/All saved to server/);
-  await dilan.backOnline();
-  await dilan.chip(/^ *3 need you/);
+  await mira.backOnline();
+  await mira.chip(/^ *3 need you/);
 
   // What waits for it cannot go alone, and says so in plain words.
-  await dilan.to("sync/needs");
+  await mira.to("sync/needs");
   const held = page.locator("[data-refused]").filter({ hasText: "Waits for a refused change" });
   await held.first().getByRole("button", { name: "Try again" }).click();
   await page.getByText("It refers to something that is not there any more").waitFor();
   const card = page.locator("[data-refused]").filter({ hasText: "Another product has this SKU" });
   await card.getByLabel("Another SKU").fill("PEG-3");
   await card.getByRole("button", { name: "Use it" }).click();
-  await dilan.chip(/All saved to server/);
+  await mira.chip(/All saved to server/);
   await page.getByText("Nothing needs you").waitFor();
   const stored =
     "SELECT p.name, p.price, b.code, sum(m.quantity) FROM product AS p JOIN movement AS m " +
@@ -124,5 +124,5 @@ test("a new product whose SKU is taken gets another one, and what was received o
   expect(await world.server(stored)).toEqual([["Wooden peg", 40, "4000000000099", 4]]);
   await ada.open("PEG-3");
   await ada.onHand(4);
-  await dilan.agrees();
+  await mira.agrees();
 });

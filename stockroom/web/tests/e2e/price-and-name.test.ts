@@ -7,11 +7,11 @@ import { type Person, World } from "../support/world.js";
 
 let world: World;
 let ada: Person;
-let dilan: Person;
+let mira: Person;
 beforeAll(async () => {
   world = await World.make();
   ada = await world.person("ada", { store: "Harbour Street" });
-  dilan = await world.person("dilan");
+  mira = await world.person("mira");
   await ada.addProduct("SOAP-1", "Soap", "2.00");
   await ada.chip(/All saved to server/);
 });
@@ -24,14 +24,14 @@ const drafts = (person: Person): Promise<string[]> =>
   person.page.evaluate(() => Object.keys(localStorage).filter((name) => /draft/.test(name)));
 
 test("a price on one device and a name on another are both kept, and nobody is asked", async () => {
-  await dilan.open("SOAP-1");
-  dilan.cable.pull();
-  await dilan.edit("SOAP-1", { Name: "Lavender soap" });
+  await mira.open("SOAP-1");
+  mira.cable.pull();
+  await mira.edit("SOAP-1", { Name: "Lavender soap" });
   await ada.edit("SOAP-1", { Price: "2.40" });
   await ada.chip(/All saved to server/);
-  dilan.cable.plug();
-  await dilan.chip(/All saved to server/);
-  for (const person of [ada, dilan]) {
+  mira.cable.plug();
+  await mira.chip(/All saved to server/);
+  for (const person of [ada, mira]) {
     await person.open("SOAP-1");
     await expect_(person.page.getByRole("heading", { level: 1 }), /Lavender soap/);
     await person.page.getByText("€2.40").first().waitFor();
@@ -40,26 +40,26 @@ test("a price on one device and a name on another are both kept, and nobody is a
 });
 
 test("a price on both is asked about, with both values, who and when; offline, on any device", async () => {
-  dilan.cable.pull();
-  await dilan.edit("SOAP-1", { Price: "2.70" });
+  mira.cable.pull();
+  await mira.edit("SOAP-1", { Price: "2.70" });
   await ada.edit("SOAP-1", { Price: "3.10" });
   await ada.chip(/All saved to server/);
-  dilan.cable.plug();
-  for (const person of [ada, dilan]) {
+  mira.cable.plug();
+  for (const person of [ada, mira]) {
     await person.chip(/1 needs you/);
     await person.to("sync/needs");
     const card = person.page.locator("[data-conflict=price]");
     await expect_(card, /Lavender soap/);
     const words = (await card.textContent()) ?? "";
-    for (const part of ["€2.70", "€3.10", "It was €2.40", "ada", "dilan"])
+    for (const part of ["€2.70", "€3.10", "It was €2.40", "ada", "mira"])
       expect(words).toContain(part);
     // Both authors have their time.
     expect(words.match(/\d{2}:\d{2}/g)).toHaveLength(2);
     expect(words).toContain("this device");
     expect(words).not.toMatch(/[0-9a-f]{8}/);
   }
-  await dilan.page.getByLabel("Or type another").fill("2.65");
-  expect(await drafts(dilan)).toHaveLength(1);
+  await mira.page.getByLabel("Or type another").fill("2.65");
+  expect(await drafts(mira)).toHaveLength(1);
   // Who did not write it decides, with a value of neither, and without a connection.
   ada.cable.pull();
   await ada.page.getByLabel("Or type another").fill("2.90");
@@ -75,11 +75,11 @@ test("a price on both is asked about, with both values, who and when; offline, o
   expect(await drafts(ada)).toEqual([]);
   ada.cable.plug();
   await ada.chip(/All saved to server/);
-  await dilan.chip(/All saved to server/);
+  await mira.chip(/All saved to server/);
   // What somebody typed into a card that another has settled is about nothing any more.
-  await dilan.page.getByText("Nothing needs you").waitFor();
-  expect(await drafts(dilan)).toEqual([]);
-  for (const person of [ada, dilan]) {
+  await mira.page.getByText("Nothing needs you").waitFor();
+  expect(await drafts(mira)).toEqual([]);
+  for (const person of [ada, mira]) {
     await person.open("SOAP-1");
     await person.page.getByText("€2.90").first().waitFor();
   }
@@ -87,19 +87,19 @@ test("a price on both is asked about, with both values, who and when; offline, o
 });
 
 test("a card that is open shows the price in use as it changes, and what it shows is what is kept", async () => {
-  dilan.cable.pull();
-  await dilan.edit("SOAP-1", { Price: "2.70" });
+  mira.cable.pull();
+  await mira.edit("SOAP-1", { Price: "2.70" });
   await ada.edit("SOAP-1", { Price: "3.10" });
   await ada.chip(/All saved to server/);
-  dilan.cable.plug();
-  await dilan.to("sync/needs");
-  const card = dilan.page.locator("[data-conflict=price]");
+  mira.cable.plug();
+  await mira.to("sync/needs");
+  const card = mira.page.locator("[data-conflict=price]");
   await expect_(card, /In use now\s*€3\.10/);
   await ada.edit("SOAP-1", { Price: "3.30" });
   await expect_(card, /In use now\s*€3\.30/);
   await card.getByRole("button", { name: "Keep €3.30" }).click();
-  await dilan.chip(/All saved to server/);
+  await mira.chip(/All saved to server/);
   await ada.chip(/All saved to server/);
   expect(await stored()).toEqual([["Lavender soap", 330]]);
-  await dilan.agrees();
+  await mira.agrees();
 });

@@ -135,16 +135,16 @@ test("no barriers at work", async () => {
 
 test("no barriers in the cards of what needs somebody", async () => {
   const { page } = ada;
-  const dilan = await world.person("dilan");
+  const mira = await world.person("mira");
   for (const sku of ["BELL-1", "BELL-2"]) await ada.addProduct(sku, `Bell ${sku}`, "4.00");
   await ada.chip(/All saved to server/);
   ada.cable.pull();
   await ada.edit("BELL-1", { Price: "4.50" });
   await ada.edit("BELL-2", { SKU: "BELL-3" });
-  await dilan.edit("BELL-1", { Price: "5.00" });
-  await dilan.addProduct("BELL-3", "Hand bell", "6.00");
-  await dilan.chip(/All saved to server/);
-  await dilan.context.close();
+  await mira.edit("BELL-1", { Price: "5.00" });
+  await mira.addProduct("BELL-3", "Hand bell", "6.00");
+  await mira.chip(/All saved to server/);
+  await mira.context.close();
   await ada.backOnline();
   await ada.chip(/2 need you/);
 

@@ -16,24 +16,24 @@ afterAll(() => world.close());
 
 test("three devices, one cable pulled, one price changed twice, and everything agrees", async () => {
   const ada = await world.person("ada", { store: "Harbour Street" });
-  const dilan = await world.person("dilan");
+  const mira = await world.person("mira");
   await world.enrolDevice("office.db", "ada", "1");
   await ada.addProduct("TEA-1", "Green tea", "4.00");
   await ada.receive("TEA-1", 10);
   await ada.chip(/All saved to server/);
-  await dilan.open("TEA-1");
-  await dilan.onHand(10);
+  await mira.open("TEA-1");
+  await mira.onHand(10);
 
   // The connection drops while Dilan works; the work goes on.
-  dilan.cable.pull();
-  await dilan.adjustTo("TEA-1", 7);
-  await dilan.edit("TEA-1", { Price: "4.50" });
-  await dilan.addProduct("TEA-2", "Black tea", "3.20");
-  await dilan.receive("TEA-2", 24, "DN-7");
-  await dilan.chip(/Working without connection: 4 changes kept on this device/);
-  await dilan.open("TEA-1");
-  await dilan.onHand(7);
-  await expect_(dilan.page.getByText(/not sent yet/), /incl\. −3 not sent yet/);
+  mira.cable.pull();
+  await mira.adjustTo("TEA-1", 7);
+  await mira.edit("TEA-1", { Price: "4.50" });
+  await mira.addProduct("TEA-2", "Black tea", "3.20");
+  await mira.receive("TEA-2", 24, "DN-7");
+  await mira.chip(/Working without connection: 4 changes kept on this device/);
+  await mira.open("TEA-1");
+  await mira.onHand(7);
+  await expect_(mira.page.getByText(/not sent yet/), /incl\. −3 not sent yet/);
 
   // Somebody else changes the same things meanwhile.
   await ada.adjustTo("TEA-1", 8);
@@ -46,26 +46,26 @@ test("three devices, one cable pulled, one price changed twice, and everything a
   await ada.onHand(7);
 
   // It returns: the app notices by itself, quantities add up, the price waits for a person.
-  dilan.cable.plug();
-  await dilan.chip(/1 needs you/);
-  await dilan.onHand(4);
+  mira.cable.plug();
+  await mira.chip(/1 needs you/);
+  await mira.onHand(4);
   await ada.onHand(4);
   await ada.open("TEA-2");
   await ada.onHand(24);
 
-  await dilan.to("sync/needs");
-  const card = dilan.page.locator("[data-conflict=price]");
+  await mira.to("sync/needs");
+  const card = mira.page.locator("[data-conflict=price]");
   await expect_(card, /Green tea/);
   const words = (await card.textContent()) ?? "";
-  for (const part of ["€4.50", "€5.00", "It was €4.00", "ada", "dilan"])
+  for (const part of ["€4.50", "€5.00", "It was €4.00", "ada", "mira"])
     expect(words).toContain(part);
   await card.getByRole("button", { name: "Keep €4.50" }).click();
-  await dilan.chip(/All saved to server/);
+  await mira.chip(/All saved to server/);
   await ada.open("TEA-1");
   await expect_(ada.page.getByText("€4.50").first(), /€4\.50/);
 
   // All compare with the server, down to the stored rows.
-  await dilan.agrees();
+  await mira.agrees();
   await ada.agrees();
   const synced = await world.device("office.db", "sync");
   expect(synced["verified"]).toBe(true);

@@ -10,10 +10,10 @@ let one: Person;
 let other: Person;
 beforeAll(async () => {
   world = await World.make();
-  one = await world.person("dilan");
+  one = await world.person("mira");
   await one.addProduct("BAG-1", "Bag", "4.00");
   await one.chip(/All saved to server/);
-  other = new Person("dilan", one.context, await one.context.newPage(), one.way);
+  other = new Person("mira", one.context, await one.context.newPage(), one.way);
   await other.page.goto(other.cable.url);
   await other.page.getByRole("searchbox").waitFor();
 });
@@ -71,7 +71,7 @@ test("a new product is added once; one that begins with another code is another 
   await field(one, "Name").fill("Basket");
   await field(one, "SKU").fill("BAG-2");
   await shows(other, "SKU", "BAG-2");
-  const third = new Person("dilan", one.context, await one.context.newPage(), one.way);
+  const third = new Person("mira", one.context, await one.context.newPage(), one.way);
   await third.page.goto(`${third.cable.url}/#/product/new?barcode=4000000000013`);
   await field(third, "Name").fill("Box");
   await shows(one, "Name", "Basket");

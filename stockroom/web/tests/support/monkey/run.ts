@@ -100,7 +100,7 @@ export class Monkey {
     const hands: Hand[] = [];
     try {
       const till = new Till(world);
-      const seats = [Hand.seat(world, "ada", null), Hand.seat(world, "dilan", chromium)];
+      const seats = [Hand.seat(world, "ada", null), Hand.seat(world, "mira", chromium)];
       const [seated] = await Promise.all([Promise.all(seats), till.enrol()]);
       hands.push(...seated);
       await this.#begin(world, hands, till);

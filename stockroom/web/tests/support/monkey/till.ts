@@ -24,7 +24,7 @@ export class Till {
   }
 
   async enrol(): Promise<void> {
-    await this.#world.enrolDevice(this.db, "dilan", "1");
+    await this.#world.enrolDevice(this.db, "mira", "1");
   }
 
   async work(scene: Scene): Promise<string> {

@@ -1,0 +1,39 @@
+"""Rules of the server: what a transaction must not do, whoever sends it.
+
+In: one transaction, merged but not committed (`RuleContext`), and who sends it. Out: nothing, or a
+refusal with a code and a sentence for a person. `ledger` guards movements, `roles` says who may
+change what, `codes` keeps one form of each article number. What an app shows or hides protects
+nothing: a device belongs to whoever holds it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from stockroom.rules.codes import codes_have_one_form
+from stockroom.rules.ledger import (
+    movements_are_only_added,
+    movements_are_signed,
+    movements_fit_their_store,
+    reversals_are_exact_opposites,
+)
+from stockroom.rules.roles import (
+    answers_are_signed,
+    only_managers_change_stores,
+    only_managers_change_the_catalogue,
+)
+
+if TYPE_CHECKING:
+    from holdfast.server.rules import Rule
+
+rules: Final[tuple[Rule, ...]] = (
+    movements_are_only_added,
+    movements_fit_their_store,
+    reversals_are_exact_opposites,
+    only_managers_change_the_catalogue,
+    only_managers_change_stores,
+    codes_have_one_form,
+    answers_are_signed,
+    movements_are_signed,
+)
+"""All rules, in the order in which they run: `holdfast serve --rules stockroom.rules:rules`."""

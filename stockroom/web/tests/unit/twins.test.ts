@@ -1,0 +1,63 @@
+/** What Python's Stockroom has too, held to the same cases: article numbers, ids, words of a search. */
+
+import { readFileSync } from "node:fs";
+import path from "node:path";
+
+import { expect, test } from "vitest";
+
+import { canonical, doubt } from "../../src/data/codes.js";
+import { productId } from "../../src/data/ids.js";
+import { formatPrice, parsePrice } from "../../src/data/money.js";
+import { beginnings, meant, vocabulary } from "../../src/data/words.js";
+
+const CASES = path.resolve(import.meta.dirname, "../../../tests/cases");
+const read = (name: string): unknown => JSON.parse(readFileSync(path.join(CASES, name), "utf8"));
+
+interface Code {
+  readonly text: string;
+  readonly canonical: string;
+  readonly doubt: string | null;
+}
+
+test.each(read("codes.json") as Code[])("the code $text", (one) => {
+  expect(canonical(one.text)).toBe(one.canonical);
+  expect(canonical(one.canonical)).toBe(one.canonical);
+  expect(doubt(one.text)).toBe(one.doubt);
+});
+
+test.each(read("product_ids.json") as { sku: string; name: string; id: string }[])(
+  "the product $sku, $name",
+  async ({ sku, name, id }) => {
+    expect(await productId(sku, name)).toBe(id);
+  },
+);
+
+const WORDS = read("words.json") as {
+  readonly names: readonly string[];
+  readonly vocabulary: readonly string[];
+  readonly typed: { typed: string; beginnings: string; meant: string | null }[];
+};
+
+test("names fall into the same words", () => {
+  expect(vocabulary(WORDS.names)).toEqual(WORDS.vocabulary);
+});
+
+test.each(WORDS.typed)("typed: $typed", (one) => {
+  expect(beginnings(one.typed)).toBe(one.beginnings);
+  expect(meant(one.typed, WORDS.vocabulary)).toBe(one.meant);
+});
+
+test.each([
+  ["1.255", "JOD", 1255],
+  ["990", "CLP", 990],
+  ["990.50", "CLP", null],
+  ["12.5", "IQD", 12500],
+  ["1.5", "EUR", 150],
+])("%s %s", (typed, currency, minor) => {
+  expect(parsePrice(typed, currency)).toBe(minor);
+});
+
+test("an amount has the digits of its currency, whatever the browser's own table says", () => {
+  expect(formatPrice(12_345, "IQD", "en")).toMatch(/12\.345$/);
+  expect(formatPrice(990, "CLP", "en")).toMatch(/990$/);
+});
