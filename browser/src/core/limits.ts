@@ -19,6 +19,8 @@ export const SCOPES_MAX = 1000;
 export const VERIFY_RANGES_MAX = 256;
 export const VERIFY_ROWS_MAX = 4096;
 export const VERIFY_ROUNDS_MAX = 24;
+/** Round trips that only go on with what a server has not looked at before. */
+export const VERIFY_CONTINUED_MAX = 10_000;
 
 // What comes down
 /** Lower than a server's or a Python replica's: an answer is kept in memory until it is whole. */

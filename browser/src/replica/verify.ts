@@ -10,7 +10,12 @@
 import { Digest, rowHash } from "../core/digest.js";
 import { BadValue, SyncError } from "../core/errors.js";
 import { byCodePoint, type Row, rowKey, rowScopes } from "../core/keys.js";
-import { VERIFY_RANGES_MAX, VERIFY_ROUNDS_MAX, VERIFY_ROWS_MAX } from "../core/limits.js";
+import {
+  VERIFY_CONTINUED_MAX,
+  VERIFY_RANGES_MAX,
+  VERIFY_ROUNDS_MAX,
+  VERIFY_ROWS_MAX,
+} from "../core/limits.js";
 import type { Table } from "../core/schema.js";
 import { same, toHex, type Value } from "../core/values.js";
 import type { RangeAnswer, RangeQuery, RowQuery } from "../protocol/messages.generated.js";
@@ -86,10 +91,10 @@ export class Verifier {
     );
     let wanted = [...checked.damaged];
     let queries: RangeQuery[] = [];
-    let [repaired, rounds] = [0, 0];
+    let [repaired, rounds, continued] = [0, 0, 0];
     for (const keys of checked.hidden.values()) repaired += keys.size;
     const suspects = new Set<string>();
-    while (rounds < VERIFY_ROUNDS_MAX) {
+    while (rounds - continued < VERIFY_ROUNDS_MAX) {
       const asked = wanted.splice(0, VERIFY_ROWS_MAX);
       const now = queries.splice(0, VERIFY_RANGES_MAX);
       rounds += 1;
@@ -103,6 +108,9 @@ export class Verifier {
         continue;
       }
       repaired += asked.length;
+      const rest = unseen(now, answer.ranges);
+      queries = [...rest, ...queries];
+      if (rest.length > 0 && continued < VERIFY_CONTINUED_MAX) continued += 1;
       const fresh = await this.#turn(() =>
         this.#database.atWork(() => {
           for (const found of answer.ranges) {
@@ -346,6 +354,22 @@ function sound(
 function equal(left: Row | null, right: Row | null): boolean {
   if (left === null || right === null) return left === right;
   return left.every((value, at) => same(value, right[at] ?? null));
+}
+
+/** What of the ranges the server has not looked at: it did as much as one request may cost. */
+export function unseen(
+  asked: readonly RangeQuery[],
+  answers: readonly RangeAnswer[],
+): RangeQuery[] {
+  const place = (range: { scope: string; start?: string }): string =>
+    JSON.stringify([range.scope, range.start ?? ""]);
+  const ends = new Map(answers.map((answer) => [place(answer), answer.end ?? null]));
+  return asked.flatMap((query): RangeQuery[] => {
+    const end = ends.get(place(query));
+    if (end === undefined) return [query];
+    const whole = end === null || end === (query.end ?? null);
+    return whole ? [] : [{ ...query, start: end }];
+  });
 }
 
 /** A position as table and key; table names have no slash. */

@@ -24,8 +24,8 @@ PUSH_TRANSACTIONS_MAX = 1000
 PUSH_CHANGES_MAX = 10_000
 """Soft: a batch is closed when it has reached this; one larger transaction travels alone."""
 PUSH_BYTES_SOFT = 4 * MIB
-PUSH_BITE_CHANGES = 1_000
-"""Changes that the server decides in one commit, about 0.1 s; then others have their turn. A larger
+PUSH_BITE_CHANGES = 500
+"""Changes that the server decides in one commit, some 50 ms; then others have their turn. A larger
 transaction is a bite of its own."""
 PUSH_WORK_CHANGES_MAX = 20_000
 """Changes that the server decides for one request, those decided twice counted twice; the answer
@@ -37,8 +37,13 @@ SCOPES_MAX = 1000
 VERIFY_RANGES_MAX = 256
 VERIFY_ROWS_MAX = 4096
 VERIFY_LEAF_ROWS_MAX = 64
+VERIFY_SCAN_ROWS_MAX = 100_000
+"""Rows that the server looks at for the ranges of one request, about 0.2 s; the rest is asked for
+with the next one."""
 VERIFY_CHILDREN = 16
 VERIFY_ROUNDS_MAX = 24
+VERIFY_CONTINUED_MAX = 10_000
+"""Round trips that only go on with what a server has not looked at before."""
 
 # What comes down
 RESPONSE_BYTES_MAX = 4096 * MIB

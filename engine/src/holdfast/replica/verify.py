@@ -16,7 +16,12 @@ from dataclasses import dataclass, field
 from holdfast.core.digest import Digest, row_hash
 from holdfast.core.errors import BadValue, SyncError
 from holdfast.core.keys import row_key, row_scopes
-from holdfast.core.limits import VERIFY_RANGES_MAX, VERIFY_ROUNDS_MAX, VERIFY_ROWS_MAX
+from holdfast.core.limits import (
+    VERIFY_CONTINUED_MAX,
+    VERIFY_RANGES_MAX,
+    VERIFY_ROUNDS_MAX,
+    VERIFY_ROWS_MAX,
+)
 from holdfast.protocol.messages import RangeAnswer, RangeQuery, RowQuery
 from holdfast.replica.database import LocalDatabase, applying, reading, transaction
 from holdfast.replica.overlay import Overlay
@@ -82,10 +87,10 @@ class Verifier:
         checked, damaged, hidden = self._deep_check(progress) if deep else (0, [], {})
         wanted = damaged[:]
         queries: list[RangeQuery] = []
-        repaired, rounds = self._show_again(hidden), 0
+        repaired, rounds, continued = self._show_again(hidden), 0, 0
         suspects: set[str] = set()
         answer = Exchanged()
-        while rounds < VERIFY_ROUNDS_MAX:
+        while rounds - continued < VERIFY_ROUNDS_MAX:
             asked, wanted = wanted[:VERIFY_ROWS_MAX], wanted[VERIFY_ROWS_MAX:]
             now, queries = queries[:VERIFY_RANGES_MAX], queries[VERIFY_RANGES_MAX:]
             rounds += 1
@@ -98,6 +103,9 @@ class Verifier:
                 continue
             repaired += len(asked)
             progress("comparing", rounds, 0)
+            unseen = _unseen(now, answer.ranges)
+            queries = unseen + queries
+            continued += bool(unseen) and continued < VERIFY_CONTINUED_MAX
             with transaction(self._db):
                 for found in answer.ranges:
                     narrower, rows = self._compare(found)
@@ -299,6 +307,19 @@ class Verifier:
         rows = [row for row in theirs.keys() | mine_rows.keys()
                 if theirs.get(row) != mine_rows.get(row)]  # fmt: skip
         return [], sorted(rows)
+
+
+def _unseen(asked: list[RangeQuery], answers: list[RangeAnswer]) -> list[RangeQuery]:
+    """What of the ranges the server has not looked at: it did as much as one request may cost."""
+    ends = {(answer.scope, answer.start): answer.end for answer in answers}
+    unseen = []
+    for query in asked:
+        place = query.scope, query.start
+        if place not in ends:
+            unseen.append(query)
+        elif (end := ends[place]) is not None and end != query.end:
+            unseen.append(RangeQuery(query.scope, end, query.end))
+    return unseen
 
 
 def _split(position: str) -> list[str]:

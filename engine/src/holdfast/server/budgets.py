@@ -12,6 +12,7 @@ from holdfast.core.limits import (
     PUSH_BITE_CHANGES,
     PUSH_WORK_CHANGES_MAX,
     THREADS_PER_DEVICE_MAX,
+    VERIFY_SCAN_ROWS_MAX,
     WAITING_PER_DEVICE_MAX,
 )
 
@@ -24,3 +25,4 @@ class Budgets:
     waiting_per_device_max: int = WAITING_PER_DEVICE_MAX
     bite_changes: int = PUSH_BITE_CHANGES
     push_changes_max: int = PUSH_WORK_CHANGES_MAX
+    verify_rows_max: int = VERIFY_SCAN_ROWS_MAX

@@ -8,11 +8,12 @@ Upholds I23, I26, I31 and the server's half of I36.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from holdfast.protocol.messages import Line, RangeAnswer, VerifyRequest
+from holdfast.protocol.messages import Line, VerifyRequest
 from holdfast.schema.model import Schema
 from holdfast.server import observe
+from holdfast.server.budgets import Budgets
 from holdfast.server.checks import below_floor, check_checkpoint, check_request, since
 from holdfast.server.compose import Composer
 from holdfast.server.direct_writes import DirectWrites
@@ -20,8 +21,12 @@ from holdfast.server.observe import Observer
 from holdfast.server.principal import Principal
 from holdfast.server.pull import Answer, news
 from holdfast.server.standing import Rights, readable
-from holdfast.server.store import Scope, Snapshot, Store
-from holdfast.server.verify import answer_range, answer_rows, check_row_queries
+from holdfast.server.store import Store
+from holdfast.server.verify import (
+    answer_ranges,
+    answer_rows,
+    check_row_queries,
+)
 
 
 class Comparisons:
@@ -36,7 +41,9 @@ class Comparisons:
         direct: DirectWrites,
         composer: Composer,
         observer: Observer,
+        budgets: Budgets,
     ) -> None:
+        self._budgets = budgets
         self._schema = schema
         self._store = store
         self._rights = rights
@@ -63,7 +70,13 @@ class Comparisons:
             )
             bodies: list[Iterator[Line]] = [
                 news(snapshot, self._schema, positions),
-                self._ranges(snapshot, request, scopes),
+                answer_ranges(
+                    snapshot,
+                    self._schema,
+                    request.ranges,
+                    scopes,
+                    rows_max=self._budgets.verify_rows_max,
+                ),
                 answer_rows(snapshot, self._schema, request.rows, scopes),
             ]
             lines = self._composer.lines(snapshot, head, scopes, bodies)
@@ -71,9 +84,3 @@ class Comparisons:
             snapshot.close()
             raise
         return Answer(snapshot, lines)
-
-    def _ranges(
-        self, snapshot: Snapshot, request: VerifyRequest, scopes: Mapping[str, Scope]
-    ) -> Iterator[RangeAnswer]:
-        for query in request.ranges:
-            yield answer_range(snapshot, self._schema, query, scopes)

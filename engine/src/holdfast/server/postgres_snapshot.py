@@ -167,16 +167,35 @@ class PostgresReads:
         return {(scope, key): version for scope, key, version in rows}
 
     def live(
-        self, scope: str, start: tuple[str, str], end: tuple[str, str] | None
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        *,
+        limit: int | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[str, str, bytes]]:
         where, params = _range(scope, start, end)
-        yield from self._stream(
-            f"SELECT tbl, key, hash FROM holdfast_feed WHERE {where} ORDER BY tbl, key", params
-        )
+        sql = f"SELECT tbl, key, hash FROM holdfast_feed WHERE {where} ORDER BY tbl, key"
+        if skip:
+            sql += f" OFFSET {skip:d}"
+        if limit is None:
+            yield from self._stream(sql, params)
+        else:
+            yield from self._run(f"{sql} LIMIT {limit:d}", params)
 
-    def count(self, scope: str, start: tuple[str, str], end: tuple[str, str] | None) -> int:
+    def count(
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        limit: int | None = None,
+    ) -> int:
         where, params = _range(scope, start, end)
-        return int(self._run(f"SELECT count(*) FROM holdfast_feed WHERE {where}", params)[0][0])
+        some = f"SELECT FROM holdfast_feed WHERE {where}"
+        if limit is not None:
+            some += f" LIMIT {limit:d}"
+        return int(self._run(f"SELECT count(*) FROM ({some}) AS found", params)[0][0])
 
     def rows(self, table: Table, keys: Sequence[str]) -> Iterator[tuple[str, int, Row]]:
         statements = self._program.tables[table.name]

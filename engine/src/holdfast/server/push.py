@@ -101,7 +101,7 @@ def push(
     """
     known = _check_numbers(writer, sender.device, transactions, high)
     fresh = bite([t for t in transactions if t.number > high], bite_changes)
-    desk = _Desk(writer, engine, sender, pace or Pace())
+    desk = _Desk(writer, engine, sender, pace or Pace(), work_max=bite_changes)
     desk.take_touched(touched)
     decided = desk.decide(fresh)
     versions = publish(writer, desk.touched.values(), engine.random_bytes)
@@ -120,7 +120,7 @@ def push(
     conflicts = sum(
         item.table is CONFLICT_TABLE and not item.before for item in desk.touched.values()
     )
-    high = fresh[-1].number if fresh else high
+    high = decided[-1].transaction.number if decided else high
     own = {place: item.own for place, item in desk.touched.items()}
     return Pushed(told, versions, high, len(decided), conflicts, own, desk.pace, desk.work)
 
@@ -212,9 +212,12 @@ def _record(item: Decided, outcome: Outcome) -> Recorded:
 class _Desk:
     """Where one push is decided."""
 
-    def __init__(self, writer: Writer, engine: Engine, sender: Sender, pace: Pace) -> None:
+    def __init__(
+        self, writer: Writer, engine: Engine, sender: Sender, pace: Pace, *, work_max: int
+    ) -> None:
         self.pace = pace
         self.work = 0
+        self._work_max = work_max
         self._writer = writer
         self._engine = engine
         self._sender = sender
@@ -236,9 +239,12 @@ class _Desk:
             )
 
     def decide(self, transactions: Sequence[Transaction]) -> list[Decided]:
-        """Decide transactions in order, as many at once as the database lets."""
+        """Decide transactions in order, as many at once as the database lets; not all of them,
+        when what failed was as much work as all."""
         decided: list[Decided] = []
         while len(decided) < len(transactions):
+            if decided and self.work >= self._work_max:
+                break
             group = transactions[len(decided) : len(decided) + self.pace.size]
             self.work += sum(weight(transaction) for transaction in group)
             try:

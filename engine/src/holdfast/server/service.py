@@ -86,8 +86,9 @@ class Service:
             observer=observer,
         )  # fmt: skip
         self._comparisons = Comparisons(
-            schema, store, rights=rights, direct=direct, composer=composer, observer=observer
-        )
+            schema, store, rights=rights, direct=direct, composer=composer, observer=observer,
+            budgets=budgets or Budgets(),
+        )  # fmt: skip
         self._builder.tidy()
         self._rows.catch_up()
 

@@ -148,18 +148,37 @@ class SqliteReads:
         return found
 
     def live(
-        self, scope: str, start: tuple[str, str], end: tuple[str, str] | None
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        *,
+        limit: int | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[str, str, bytes]]:
         where, params = _range(scope, start, end)
         for table, key, digest in self._db.iterate(
-            f"SELECT tbl, key, hash FROM holdfast_feed WHERE {where} ORDER BY tbl, key", params
+            f"SELECT tbl, key, hash FROM holdfast_feed WHERE {where} ORDER BY tbl, key "
+            "LIMIT ? OFFSET ?",
+            (*params, -1 if limit is None else limit, skip),
         ):
             assert isinstance(table, str) and isinstance(key, str) and isinstance(digest, bytes)
             yield table, key, digest
 
-    def count(self, scope: str, start: tuple[str, str], end: tuple[str, str] | None) -> int:
+    def count(
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        limit: int | None = None,
+    ) -> int:
         where, params = _range(scope, start, end)
-        return _int(self._db.execute(f"SELECT count(*) FROM holdfast_feed WHERE {where}", params))
+        some = f"SELECT 1 FROM holdfast_feed WHERE {where} LIMIT ?"
+        return _int(
+            self._db.execute(
+                f"SELECT count(*) FROM ({some})", (*params, -1 if limit is None else limit)
+            )
+        )
 
     def rows(self, table: Table, keys: Sequence[str]) -> Iterator[tuple[str, int, Row]]:
         for key, rev, *row in self._by_keys(table, lambda sql: sql.select_rev, keys):

@@ -223,11 +223,25 @@ class Snapshot(Protocol):
         """Versions of live feed entries by (scope, key)."""
 
     def live(
-        self, scope: str, start: tuple[str, str], end: tuple[str, str] | None
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        *,
+        limit: int | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[str, str, bytes]]:
-        """Table, key and hash of a scope's rows in a range, ordered by table and key."""
+        """Table, key and hash of a scope's rows in a range, ordered by table and key; at most
+        ``limit``, without the first ones."""
 
-    def count(self, scope: str, start: tuple[str, str], end: tuple[str, str] | None) -> int: ...
+    def count(
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        limit: int | None = None,
+    ) -> int:
+        """How many rows of a scope are in a range; at most ``limit``."""
 
     def rows(self, table: Table, keys: Sequence[str]) -> Iterator[tuple[str, int, Row]]:
         """Key text, revision and values of rows, as they are read; absent rows are left out."""

@@ -2,7 +2,9 @@
 
 Knows: live feed entries of readable scopes. Must not know: what the device holds.
 A range's rows are ordered by table and key, as bytes; a position is written ``table/key``. What is
-absent and what may not be read get the same answer.
+absent and what may not be read get the same answer. A request has a budget of rows that are looked
+at: ranges that find it spent are not answered, and one that spends it is answered as far as it got;
+the device asks for the rest with its next request.
 
 Upholds I23, I36.
 """
@@ -37,13 +39,46 @@ def _position(text: str) -> tuple[str, str]:
     return table, key
 
 
-def answer_range(
-    snapshot: Snapshot, schema: Schema, query: RangeQuery, readable: Collection[str]
+def answer_ranges(
+    snapshot: Snapshot,
+    schema: Schema,
+    queries: Sequence[RangeQuery],
+    readable: Collection[str],
+    *,
+    rows_max: int,
+) -> Iterator[RangeAnswer]:
+    """The digest of each range with its rows, or with its parts when there are many; until
+    ``rows_max`` rows were looked at, or twice as many as there are in the scopes asked about."""
+    asked = {query.scope for query in queries}.intersection(readable)
+    there = sum(scope.digest.count for scope in snapshot.scopes(asked).values())
+    left = min(rows_max, 2 * there + len(queries))
+    for query in queries:
+        if left <= 0:
+            return
+        answer = _answer_range(snapshot, schema, query, readable, left)
+        left -= max(1, answer.count)
+        yield answer
+
+
+def _end(query: RangeQuery) -> tuple[str, str] | None:
+    return None if query.end is None else _position(query.end)
+
+
+def _answer_range(
+    snapshot: Snapshot,
+    schema: Schema,
+    query: RangeQuery,
+    readable: Collection[str],
+    rows_max: int,
 ) -> RangeAnswer:
-    """The digest of a range with its rows, or with its parts when there are many."""
-    start = _position(query.start)
-    end = None if query.end is None else _position(query.end)
-    count = snapshot.count(query.scope, start, end) if query.scope in readable else 0
+    start, end = _position(query.start), _end(query)
+    count = 0
+    if query.scope in readable:
+        count = snapshot.count(query.scope, start, end, rows_max + 1)
+    if count > rows_max:
+        (first,) = snapshot.live(query.scope, start, end, limit=1, skip=rows_max)
+        query = RangeQuery(query.scope, query.start, f"{first[0]}/{first[1]}")
+        end, count = first[:2], rows_max
     if count == 0:
         return RangeAnswer(query.scope, query.start, query.end, 0, Digest().hex)
     if count <= VERIFY_LEAF_ROWS_MAX:

@@ -10,7 +10,7 @@ import pytest
 from holdfast.core.errors import DatabaseBusy
 from holdfast.protocol.messages import Nonces, Own, Rows
 from holdfast.server.budgets import Budgets
-from holdfast.server.exchange_commit import ExchangeCommit
+from holdfast.server.exchange_commit import Decisions, ExchangeCommit
 from holdfast.server.push import Pace
 
 SMALL = Budgets(bite_changes=2)
@@ -84,6 +84,28 @@ def test_failures_cost_little_more_than_what_they_are(
     assert sum(o.outcome == "refused" for o in one.outcomes.values()) == len(bad)
 
 
+def test_a_commit_is_no_more_work_than_a_bite_and_what_failed_first(
+    make_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server(budgets=Budgets(bite_changes=10))
+    taken(server, 60)
+    one = server.peer()
+    for index in range(60):
+        one.insert("product", f"p{index}", sku=f"{'taken' if index % 2 else 'free'}{index}")
+    works = []
+    take = Decisions.take
+
+    def watched(decisions: Decisions, pushed: Any) -> None:
+        works.append(pushed.work)
+        take(decisions, pushed)
+
+    monkeypatch.setattr(Decisions, "take", watched)
+    one.sync()
+    assert max(works) <= 20
+    assert sum(works) <= 160
+    assert sum(o.outcome == "refused" for o in one.outcomes.values()) == 30
+
+
 def test_others_write_between_two_bites(make_server: Any) -> None:
     server = make_server(budgets=SMALL)
     one, two = server.peer("d1"), server.peer("d2")
@@ -102,7 +124,7 @@ def test_others_write_between_two_bites(make_server: Any) -> None:
         "applied", "applied", "applied", "refused", "applied", "applied",
     ]  # fmt: skip
     assert [o.versions for o in outcomes if o.versions] == [
-        {"catalog": 1}, {"catalog": 1}, {"catalog": 3}, {"catalog": 4}, {"catalog": 4},
+        {"catalog": 1}, {"catalog": 1}, {"catalog": 3}, {"catalog": 4}, {"catalog": 5},
     ]  # fmt: skip
     two.sync()
     assert one.rows == two.rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ from holdfast.core.digest import Digest
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import VERIFY_CHILDREN, VERIFY_LEAF_ROWS_MAX
 from holdfast.protocol.messages import Gone, RangeAnswer, RangeQuery, RowQuery, Rows
+from holdfast.server.budgets import Budgets
 
 
 def fill(server: Any, count: int) -> Any:
@@ -138,3 +140,79 @@ def test_a_deep_check_finds_what_no_trigger_saw(server: Any) -> None:
     one.delete("product", "q")
     assert [o.outcome for o in one.sync()] == ["applied"] * 2
     server.check()
+
+
+def whole_of(peer: Any, scope: str) -> list[Any]:
+    """Ask for a scope until all of it was looked at; the answers."""
+    left, found = [RangeQuery(scope)], []
+    while left:
+        answers = ranges(peer, *left)
+        assert answers, "the server looks at something each time"
+        found += answers
+        ends = {answer.start: answer.end for answer in answers}
+        left = [
+            query if query.start not in ends else RangeQuery(scope, ends[query.start], query.end)
+            for query in left
+            if query.start not in ends or ends[query.start] != query.end
+        ]
+    return found
+
+
+def test_a_range_above_the_budget_is_answered_as_far_as_it_got(make_server: Any) -> None:
+    server = make_server(budgets=Budgets(verify_rows_max=70))
+    one = fill(server, 300)
+    found = whole_of(one, "catalog")
+    assert [answer.count for answer in found] == [70, 70, 70, 70, 20]
+    assert all(a.end == b.start for a, b in pairwise(found))
+    assert found[-1].end is None
+    total = sum(int(answer.digest, 16) for answer in found) % (1 << 128)
+    assert f"{total:032x}" == one.checkpoint["catalog"].digest
+    assert all(sum(part.count for part in answer.parts) == answer.count for answer in found[:4])
+
+
+def test_ranges_that_find_the_budget_spent_are_not_answered(make_server: Any) -> None:
+    server = make_server(budgets=Budgets(verify_rows_max=10))
+    one = fill(server, 30)
+    found = ranges(one, RangeQuery("store/1"), RangeQuery("catalog"))
+    assert [(answer.scope, answer.count) for answer in found] == [("store/1", 10)]
+    found = ranges(one, RangeQuery("nowhere"), RangeQuery("catalog"))
+    assert [(answer.scope, answer.count) for answer in found] == [("nowhere", 0), ("catalog", 9)]
+
+
+@pytest.mark.parametrize(
+    "queries",
+    [
+        [RangeQuery("catalog")] * 256,
+        [RangeQuery("catalog", f"product/o{n}") for n in range(256)],
+        [RangeQuery("catalog", "", f"product/q{n}") for n in range(256)],
+        [RangeQuery("catalog")] * 100 + [RangeQuery("store/1")] * 100,
+    ],
+)
+def test_asking_again_and_again_makes_no_more_work(
+    server: Any, monkeypatch: pytest.MonkeyPatch, queries: list[RangeQuery]
+) -> None:
+    one = fill(server, 100)
+    seen = 0
+    with contextlib.closing(server.store.read()) as snapshot:
+        reader = type(snapshot)
+    live = reader.live
+
+    def counted(snapshot: Any, *where: Any, **limits: Any) -> Any:
+        nonlocal seen
+        for row in live(snapshot, *where, **limits):
+            seen += 1
+            yield row
+
+    monkeypatch.setattr(reader, "live", counted)
+    answers = ranges(one, *queries)
+    assert answers
+    assert seen <= 2 * (110 + len(queries))
+
+
+def test_a_range_within_another_is_answered_too(server: Any) -> None:
+    one = fill(server, 30)
+    found = ranges(
+        one, RangeQuery("catalog", "product/p2"), RangeQuery("catalog"),
+        RangeQuery("catalog", "product/p2", "product/p1"), RangeQuery("store/1"),
+    )  # fmt: skip
+    assert [answer.count for answer in found] == [18, 30, 0, 10]
