@@ -135,3 +135,11 @@ def _array(value: Value) -> list[str]:
     if not all(isinstance(name, str) and name for name in names):
         raise BadValue("scopes must be a JSON array of names")
     return names
+
+
+def is_key(table: Table, text: str) -> bool:
+    """Whether a text is the canonical text of a key that a row of the table can have."""
+    try:
+        return key_text(table, check_key(table, key_values(table, text))) == text
+    except (BadValue, ValueError):
+        return False

@@ -121,6 +121,12 @@ FILE_SPACE_SHARE = 3
 IMPORT_ROWS_PER_STEP = 25_000
 """Rows that one statement imports; after each, progress is told."""
 
+# Quotas of a server, unless it says otherwise
+SCOPE_ROWS_MAX = 20_000_000
+"""Rows that a scope may hold; what would add more is refused (``quota_rows``)."""
+ROW_BYTES_MAX = 8 * MIB
+"""All values of a row together; a larger one is refused (``quota_row_bytes``)."""
+
 # Names and values
 IDENTIFIER_LENGTH_MAX = 60
 TABLES_MAX = 200
@@ -170,6 +176,8 @@ CHECK_BITE_ROWS = 2000
 RETENTION_BITE_ROWS = 2000
 """Rows forgotten in one transaction: few enough that a push hardly waits."""
 JOURNAL_PAGE_MAX = 1000
+JOURNAL_PAGES_MAX = 10
+"""Pages of 200 entries that are looked at for one request; the answer says where to go on."""
 REQUESTS_WAITING_MAX = 2_048
 """Of a server process: when a shop's two thousand devices hear of one change, they all come at
 once; to wait for a second costs less than to be sent away and come again."""

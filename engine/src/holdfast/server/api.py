@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.schema.model import Schema
 from holdfast.server.files import StoredFile
+from holdfast.server.journal import JournalPage
 from holdfast.server.principal import Principal
 from holdfast.server.store import Snapshot
 
@@ -78,9 +79,9 @@ class ExchangeService(Protocol):
         """The scopes that may be read, with their newest versions."""
         ...
 
-    def journal(
+    def journal_page(
         self, principal: Principal, *, table: str, key: str, before: int, limit: int
-    ) -> Sequence[object]:
+    ) -> JournalPage:
         """Automatic decisions about rows that may be read, newest first; encodable as JSON."""
         ...
 

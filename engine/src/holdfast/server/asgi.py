@@ -19,6 +19,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
+from dataclasses import asdict
 from typing import Any
 
 import anyio
@@ -346,13 +347,13 @@ class _Shell:
         return json_response(msgspec.json.encode(compile_replica(self._service.schema)))
 
     async def journal(self, request: Request, _body: Body, _echo: str) -> Response:
-        """Automatic decisions, newest first; ``before`` reads on."""
+        """Automatic decisions, newest first; ``before`` with the answer's ``next`` reads on."""
         principal = await self._principal(request)
         asked = request.query_params
-        entries = await self._threads.run(
+        page = await self._threads.run(
             turn_of(principal),
             functools.partial(
-                self._service.journal,
+                self._service.journal_page,
                 principal,
                 table=asked.get("table", ""),
                 key=asked.get("key", ""),
@@ -360,7 +361,11 @@ class _Shell:
                 limit=_whole(asked.get("limit", "100"), JOURNAL_PAGE_MAX),
             ),
         )
-        return json_response(msgspec.json.encode({"entries": entries}))
+        entries = [
+            {name: value for name, value in asdict(entry).items() if name != "scopes"}
+            for entry in page.entries
+        ]
+        return json_response(msgspec.json.encode({"entries": entries, "next": page.next}))
 
     async def events(self, request: Request, _body: Body, _echo: str) -> Response:
         principal = await self._principal(request)

@@ -6,7 +6,7 @@ Upholds I31: the time that others wait is bounded by configuration, not by a pee
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from holdfast.core.limits import (
     PUSH_BITE_CHANGES,
@@ -15,12 +15,15 @@ from holdfast.core.limits import (
     VERIFY_SCAN_ROWS_MAX,
     WAITING_PER_DEVICE_MAX,
 )
+from holdfast.server.quotas import Quotas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """What is over a budget waits, or its answer says how to go on."""
+    """What is over a budget waits, or its answer says how to go on; what is over a quota is
+    refused."""
 
+    quotas: Quotas = field(default_factory=Quotas)
     threads_per_device_max: int = THREADS_PER_DEVICE_MAX
     waiting_per_device_max: int = WAITING_PER_DEVICE_MAX
     bite_changes: int = PUSH_BITE_CHANGES

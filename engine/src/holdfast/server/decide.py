@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from holdfast.core import values
@@ -31,6 +31,7 @@ from holdfast.server.feed import scopes_of
 from holdfast.server.incoming import read_changes
 from holdfast.server.merge_batch import Batch
 from holdfast.server.principal import Principal
+from holdfast.server.quotas import Account, Quotas
 from holdfast.server.rules import Rule, run_rules
 from holdfast.server.settle import Plan, check_settling, plan_settlements
 from holdfast.server.store import JournalEntry, Row
@@ -53,6 +54,7 @@ class Engine:
     schema: Schema
     rules: Sequence[Rule]
     random_bytes: Callable[[int], bytes]
+    quotas: Quotas = field(default_factory=Quotas)
 
 
 @dataclass(slots=True)
@@ -76,7 +78,10 @@ class Run:
         sender: Sender,
         access: Access,
         stopped: dict[int, bool],
+        *,
+        account: Account,
     ) -> None:
+        self._account = account
         self._batch = batch
         self._engine = engine
         self._sender = sender
@@ -185,6 +190,7 @@ class Run:
             )  # fmt: skip
             self._batch.check()
         follow(self._batch, now_us=now_us)
+        self._account.take(self._batch.touched())
         return frozenset(self._scopes())
 
     def _settlements(self, changes: list[RowChange], author: Author) -> Plan:
@@ -237,8 +243,12 @@ class Run:
         return Author(self._sender.device, self._sender.principal.user, at_us, transaction.number)
 
     def _note(self, decisions: Sequence[Decision], now_us: int) -> None:
-        schema = self._engine.schema
-        self.journal += [journal_entry(schema, decision, now_us) for decision in decisions]
+        for decision in decisions:
+            table = self._engine.schema.by_name[decision.table]
+            row = self._batch.get(table, decision.key)
+            entry = journal_entry(self._engine.schema, decision, now_us)
+            scopes = scopes_of(table, row.image if row.values is None else row.values)
+            self.journal.append(replace(entry, scopes=frozenset(scopes)))
 
 
 def _after(change: RowChange, before: Row | None) -> list[Value]:

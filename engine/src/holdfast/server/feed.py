@@ -81,10 +81,13 @@ def publish(
 ) -> dict[str, int]:
     """Write feed entries, digests and heads for a commit; the new version of each scope."""
     places: dict[str, dict[str, list[Touched]]] = defaultdict(lambda: defaultdict(list))
+    moves: list[tuple[str, str, str]] = []
     for item in touched:
         left, entered = item.before, item.after
         for name in entered if left in ((), entered) else {*left, *entered}:
             places[name][item.table.name].append(item)
+        if left and left != entered:
+            moves += [(item.table.name, item.key, name) for name in entered if name not in left]
     states = make_scopes(writer, places, random_bytes)
     moved: list[Scope] = []
     entries: list[FeedEntry] = []
@@ -110,4 +113,5 @@ def publish(
         moved.append(replace(scope, head=version, digest=digest))
     writer.put_feed(entries)
     writer.put_scopes(moved)
+    writer.follow_journal(moves)
     return {scope.name: scope.head for scope in moved}

@@ -2,7 +2,9 @@
 
 Knows: journal entries and who may read the rows they are about. Must not know: how they came to be.
 Entries are numbered across all scopes, so their numbers are told in disguise: gaps between them
-would tell how much is decided about rows that the reader may not see.
+would tell how much is decided about rows that the reader may not see. For the same reason only
+entries of scopes that may be read are looked at: neither the answer nor the time it takes depends
+on others.
 
 Upholds I18 (the loser is on record) and I23.
 """
@@ -11,18 +13,29 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from holdfast.core.keys import is_key
+from holdfast.core.limits import JOURNAL_PAGES_MAX
 from holdfast.schema.model import Schema, Table
 from holdfast.server.feed import scopes_of
 from holdfast.server.principal import Principal
+from holdfast.server.standing import readable
 from holdfast.server.store import JournalEntry, Row, Snapshot
 
 PAGE_ENTRIES = 200
 _HALF_BITS = 26
 _HALF = (1 << _HALF_BITS) - 1
 _ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPage:
+    """Entries, newest first. ``next``: what to read on before; 0 at the end."""
+
+    entries: list[JournalEntry]
+    next: int
 
 
 def read_journal(
@@ -35,22 +48,61 @@ def read_journal(
     before: int,
     limit: int,
     secret: bytes,
-) -> list[JournalEntry]:
-    """Up to ``limit`` entries about rows that may be read, newest first.
+    pages_max: int = JOURNAL_PAGES_MAX,
+) -> JournalPage:
+    """Up to ``limit`` entries about rows that may be read.
 
-    ``before``: the number, as told, of the last entry that is known; 0 for none. ``secret``: what
-    numbers are disguised with.
+    What is looked at is what there is in the scopes that may be read, and of that so many pages:
+    there may be fewer entries than asked for, and yet more to come. ``before``: the number, as
+    told, of the last entry that is known, or ``next``; 0 for none. ``secret``: what numbers are
+    disguised with.
     """
     found: list[JournalEntry] = []
-    before = _undisguised(before, secret) if before else 0
-    while len(found) < limit:
-        page = snapshot.journal(table=table, key=key, before=before, limit=PAGE_ENTRIES)
-        readable = _readable(snapshot, schema, principal, page)
-        found += [entry for entry in page if readable.get((entry.table, entry.key))]
-        if len(page) < PAGE_ENTRIES:
-            break
-        before = page[-1].number
-    return [replace(entry, number=_disguised(entry.number, secret)) for entry in found[:limit]]
+    last = _undisguised(before, secret) if before else 0
+    look = _row_reader(snapshot, schema, principal, table, key) if key else None
+    scopes = sorted(readable(snapshot, principal))
+    for _ in range(pages_max):
+        want = min(PAGE_ENTRIES, limit + 1)
+        if look is not None:
+            page = look(last, want)
+        else:
+            page = snapshot.journal(table=table, key="", before=last, limit=want, scopes=scopes)
+        may = _readable(snapshot, schema, principal, page)
+        for entry in page:
+            if len(found) == limit:
+                return _page(found, last, secret)
+            last = entry.number
+            if may.get((entry.table, entry.key)):
+                found.append(entry)
+        if len(page) < want:
+            return _page(found, 0, secret)
+    return _page(found, last, secret)
+
+
+def _page(found: list[JournalEntry], last: int, secret: bytes) -> JournalPage:
+    told = [replace(entry, number=_disguised(entry.number, secret)) for entry in found]
+    return JournalPage(told, _disguised(last, secret) if last else 0)
+
+
+def _row_reader(
+    snapshot: Snapshot, schema: Schema, principal: Principal, table: str, key: str
+) -> Callable[[int, int], list[JournalEntry]]:
+    """Reads entries about the rows of one key, as far as they may be read: of others, not even how
+    many there are can be told by the time it takes."""
+    tables = [one for one in schema.all_tables if table in ("", one.name) and is_key(one, key)]
+    rows = [JournalEntry(0, one.name, key, "", "") for one in tables]
+    may = _readable(snapshot, schema, principal, rows)
+    mine = [one.name for one in tables if may.get((one.name, key))]
+
+    def read(before: int, limit: int) -> list[JournalEntry]:
+        entries = [
+            entry
+            for name in mine
+            for entry in snapshot.journal(table=name, key=key, before=before, limit=limit)
+        ]
+        return sorted(entries, key=lambda entry: -entry.number)[:limit]
+
+    return read
 
 
 # A number of 52 bits is exchanged for another one: four rounds of a Feistel network.

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.abc import QueryNoTemplate
 
 from holdfast.core.digest import Digest
-from holdfast.core.limits import MIB, ROWS_PER_LINE
+from holdfast.core.limits import INTEGER_MAX, MIB, ROWS_PER_LINE
 from holdfast.core.values import Value
 from holdfast.schema.model import Table
 from holdfast.server.postgres_errors import translated
@@ -285,8 +285,27 @@ class PostgresReads:
             notes=count("holdfast_dirty"),
         )
 
-    def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
+    def journal(
+        self,
+        *,
+        table: str,
+        key: str,
+        before: int,
+        limit: int,
+        scopes: Sequence[str] | None = None,
+    ) -> list[JournalEntry]:
         where, params = ["true"], list[object]()
+        if scopes is not None:
+            params += [text_array(list(scopes)), before or INTEGER_MAX, limit]
+            of_table = ""
+            if table and "\0" not in table:
+                params.append(table)
+                of_table = "AND tbl = $4 "
+            where.append(
+                "number IN (SELECT p.number FROM unnest($1::text[]) AS s(scope) CROSS JOIN LATERAL "
+                "(SELECT number FROM holdfast_journal_scope WHERE scope = s.scope "
+                f"{of_table}AND number < $2 ORDER BY number DESC LIMIT $3) AS p)"
+            )
         for condition, value in (("tbl =", table), ("key =", key), ("number <", before)):
             if value:
                 if isinstance(value, str) and "\0" in value:

@@ -77,6 +77,12 @@ _TAKE_ALONE = (
 )
 
 
+def _columns(rows: Sequence[tuple[str, str, str]]) -> tuple[object, object, object]:
+    """Rows of three texts as arrays, one a column."""
+    tables, keys, scopes = ([row[place] for row in rows] for place in range(3))
+    return text_array(tables), text_array(keys), text_array(scopes)
+
+
 @dataclass(frozen=True, slots=True)
 class _Later:
     """A statement that goes with the next one."""
@@ -463,8 +469,12 @@ class PostgresWriter(PostgresReads):
     def add_journal(self, entries: Sequence[JournalEntry]) -> None:
         if entries:
             self._defer(
-                "INSERT INTO holdfast_journal (at, tbl, key, col, kind, entry) SELECT * FROM "
-                "unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[])",
+                "WITH added AS (INSERT INTO holdfast_journal (at, tbl, key, col, kind, entry) "
+                "SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], "
+                "$5::text[], $6::bytea[]) RETURNING number, tbl, key) "
+                "INSERT INTO holdfast_journal_scope (scope, number, tbl) "
+                "SELECT s.scope, a.number, a.tbl FROM added AS a JOIN "
+                "unnest($7::text[], $8::text[], $9::text[]) AS s(tbl, key, scope) USING (tbl, key)",
                 (
                     number_array([e.at for e in entries]),
                     text_array([e.table for e in entries]),
@@ -472,7 +482,18 @@ class PostgresWriter(PostgresReads):
                     text_array([e.column for e in entries]),
                     text_array([e.kind for e in entries]),
                     bytes_array([msgspec.json.encode(e.entry) for e in entries]),
+                    *_columns(sorted({(e.table, e.key, s) for e in entries for s in e.scopes})),
                 ),
+            )
+
+    def follow_journal(self, moves: Sequence[tuple[str, str, str]]) -> None:
+        if moves:
+            self._defer(
+                "INSERT INTO holdfast_journal_scope (scope, number, tbl) "
+                "SELECT s.scope, j.number, j.tbl FROM "
+                "unnest($1::text[], $2::text[], $3::text[]) AS s(tbl, key, scope) "
+                "JOIN holdfast_journal AS j USING (tbl, key) ON CONFLICT DO NOTHING",
+                _columns(moves),
             )
 
     @property

@@ -25,6 +25,7 @@ from holdfast.server.decide import Decided, Engine, Run, Sender
 from holdfast.server.feed import Touched, publish
 from holdfast.server.incoming import body_hash
 from holdfast.server.merge_batch import Batch
+from holdfast.server.quotas import Account
 from holdfast.server.store import JournalEntry, Recorded, Writer
 from holdfast.sqlite.failpoints import failpoint
 
@@ -104,9 +105,9 @@ def push(
     desk = _Desk(writer, engine, sender, pace or Pace(), work_max=bite_changes)
     desk.take_touched(touched)
     decided = desk.decide(fresh)
+    writer.add_journal(desk.journal)
     versions = publish(writer, desk.touched.values(), engine.random_bytes)
     failpoint("push.after_write")
-    writer.add_journal(desk.journal)
     outcomes: list[Outcome] = [known[t.number] for t in transactions if t.number <= high]
     records: list[Recorded] = []
     for item in decided:
@@ -222,6 +223,7 @@ class _Desk:
         self._engine = engine
         self._sender = sender
         self.access = Access(sender.principal)
+        self._account = Account(writer, engine.quotas)
         self._stopped: dict[int, bool] = {}
         self.touched: dict[Place, Touched] = {}
         self.journal: list[JournalEntry] = []
@@ -247,9 +249,11 @@ class _Desk:
                 break
             group = transactions[len(decided) : len(decided) + self.pace.size]
             self.work += sum(weight(transaction) for transaction in group)
+            mark = self._account.mark()
             try:
                 decided += self._together(group)
             except ConstraintFailed as failure:
+                self._account.restore(mark)
                 self.pace = self.pace.slower(len(group))
                 if len(group) == 1:
                     (transaction,) = group
@@ -266,7 +270,9 @@ class _Desk:
             batch = Batch(
                 self._writer, self._engine.schema, self._engine.random_bytes, access=self.access
             )
-            run = Run(batch, self._engine, self._sender, self.access, stopped)
+            run = Run(
+                batch, self._engine, self._sender, self.access, stopped, account=self._account
+            )
             decided = run.decide(transactions)
             touched = batch.flush()
         self._stopped = stopped

@@ -22,7 +22,7 @@ from holdfast.server.exchange_commit import ExchangeCommit
 from holdfast.server.file_builder import Builder
 from holdfast.server.file_links import is_good, no_such_file
 from holdfast.server.files import StoredFile
-from holdfast.server.journal import read_journal
+from holdfast.server.journal import JournalPage, read_journal
 from holdfast.server.observe import Observer, guarded, nobody
 from holdfast.server.offers import FilePolicy, Offers
 from holdfast.server.principal import Principal
@@ -57,6 +57,7 @@ class Service:
         self._now_us = now_us
         self._on_commit = on_commit
         observer = guarded(observer)
+        budgets = budgets or Budgets()
         self._rights = rights = Rights(standing)
         self._direct = direct = DirectWrites(
             schema, store, now_us=now_us, random_bytes=random_bytes, moved=self._moved,
@@ -73,9 +74,9 @@ class Service:
             rights=rights,
             direct=direct,
             commit=ExchangeCommit(
-                store, Engine(schema, tuple(rules), random_bytes), rights, direct,
+                store, Engine(schema, tuple(rules), random_bytes, budgets.quotas), rights, direct,
                 random_bytes=random_bytes, moved=self._moved, observer=observer,
-                budgets=budgets or Budgets(),
+                budgets=budgets,
             ),
             offers=Offers(
                 schema, store, self._builder,
@@ -87,7 +88,7 @@ class Service:
         )  # fmt: skip
         self._comparisons = Comparisons(
             schema, store, rights=rights, direct=direct, composer=composer, observer=observer,
-            budgets=budgets or Budgets(),
+            budgets=budgets,
         )  # fmt: skip
         self._builder.tidy()
         self._rows.catch_up()
@@ -147,6 +148,20 @@ class Service:
 
         ``before``: only entries older than the one of this number, to read on.
         """
+        found: list[JournalEntry] = []
+        while True:
+            page = self.journal_page(
+                principal, table=table, key=key, before=before, limit=limit - len(found)
+            )
+            found += page.entries
+            before = page.next
+            if not before or len(found) >= limit:
+                return found
+
+    def journal_page(
+        self, principal: Principal, *, table: str, key: str, before: int, limit: int
+    ) -> JournalPage:
+        """The same, as much of it as one request may cost; ``next`` says where to go on."""
         with contextlib.closing(self._store.read()) as snapshot:
             principal = self._rights.still(snapshot, principal)
             return read_journal(

@@ -13,6 +13,7 @@ import msgspec
 
 from holdfast.core.digest import Digest
 from holdfast.core.keys import key_values
+from holdfast.core.limits import INTEGER_MAX
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.sqlite_registry import SqliteRegistry
@@ -264,8 +265,25 @@ class SqliteReads:
             notes=notes,
         )
 
-    def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
+    def journal(
+        self,
+        *,
+        table: str,
+        key: str,
+        before: int,
+        limit: int,
+        scopes: Sequence[str] | None = None,
+    ) -> list[JournalEntry]:
         where, params = ["1"], list[Value]()
+        if scopes is not None:
+            of_table = "AND tbl = ?2 " if table else ""
+            where.append(
+                "number IN (SELECT p.number FROM json_each(?1) AS s "
+                "CROSS JOIN holdfast_journal_scope AS p ON p.scope = s.value AND p.number IN ("
+                f"SELECT number FROM holdfast_journal_scope WHERE scope = s.value {of_table}"
+                "AND number < ?3 ORDER BY number DESC LIMIT ?4))"
+            )
+            params += [json_text(list(scopes)), table, before or INTEGER_MAX, limit]
         for condition, value in (("tbl = ?", table), ("key = ?", key), ("number < ?", before)):
             if value:
                 where.append(condition)

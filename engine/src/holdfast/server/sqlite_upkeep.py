@@ -121,6 +121,11 @@ class SqliteUpkeep:
         )  # fmt: skip
 
     def forget_journal(self, before: int, limit: int) -> int:
+        self._change(
+            "DELETE FROM holdfast_journal_scope WHERE number IN (SELECT number "
+            "FROM holdfast_journal WHERE at < ? ORDER BY at LIMIT ?)",
+            before, limit,
+        )  # fmt: skip
         return self._change(
             "DELETE FROM holdfast_journal WHERE number IN (SELECT number FROM holdfast_journal "
             "WHERE at < ? ORDER BY at LIMIT ?)",

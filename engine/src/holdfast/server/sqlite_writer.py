@@ -197,13 +197,29 @@ class SqliteWriter(SqliteReads):
     # Journal, rules, savepoints
 
     def add_journal(self, entries: Sequence[JournalEntry]) -> None:
+        if not entries:
+            return
+        ((last,),) = self._db.execute("SELECT coalesce(max(number), 0) FROM holdfast_journal")
+        assert isinstance(last, int)
+        numbered = list(enumerate(entries, start=last + 1))
         self._db.executemany(
-            "INSERT INTO holdfast_journal (at, tbl, key, col, kind, entry) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO holdfast_journal (number, at, tbl, key, col, kind, entry) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                (e.at, e.table, e.key, e.column, e.kind, msgspec.json.encode(e.entry))
-                for e in entries
+                (number, e.at, e.table, e.key, e.column, e.kind, msgspec.json.encode(e.entry))
+                for number, e in numbered
             ],
+        )
+        self._db.executemany(
+            "INSERT INTO holdfast_journal_scope (scope, number, tbl) VALUES (?, ?, ?)",
+            [(scope, number, e.table) for number, e in numbered for scope in sorted(e.scopes)],
+        )
+
+    def follow_journal(self, moves: Sequence[tuple[str, str, str]]) -> None:
+        self._db.executemany(
+            "INSERT OR IGNORE INTO holdfast_journal_scope (scope, number, tbl) "
+            "SELECT ?3, number, tbl FROM holdfast_journal WHERE tbl = ?1 AND key = ?2",
+            moves,
         )
 
     @property

@@ -140,6 +140,8 @@ class JournalEntry:
     kind: str
     entry: Mapping[str, Any] = field(default_factory=dict)
     number: int = 0
+    scopes: frozenset[str] = frozenset()
+    """Where its row is. Not read back: rows move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +271,19 @@ class Snapshot(Protocol):
     def stats(self) -> Stats:
         """What is stored, counted; not cheap."""
 
-    def journal(self, *, table: str, key: str, before: int, limit: int) -> list[JournalEntry]:
-        """Entries with a lower number than ``before`` (0: all), newest first."""
+    def journal(
+        self,
+        *,
+        table: str,
+        key: str,
+        before: int,
+        limit: int,
+        scopes: Sequence[str] | None = None,
+    ) -> list[JournalEntry]:
+        """Entries with a lower number than ``before`` (0: all), newest first.
+
+        ``scopes``: only of rows that are, or have been, in these; others cost nothing.
+        """
 
     def close(self) -> None: ...
 
@@ -335,6 +348,9 @@ class Writer(Snapshot, Protocol):
     def forget_notes(self, table: Table) -> None: ...
 
     def add_journal(self, entries: Sequence[JournalEntry]) -> None: ...
+
+    def follow_journal(self, moves: Sequence[tuple[str, str, str]]) -> None:
+        """Rows (table, key) are in another scope now: their entries are found there, too."""
 
     @property
     def upkeep(self) -> Upkeep:

@@ -15,8 +15,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from holdfast.core.digest import Digest
-from holdfast.core.errors import BadValue, ProtocolError
-from holdfast.core.keys import check_key, key_text, key_values
+from holdfast.core.errors import ProtocolError
+from holdfast.core.keys import is_key
 from holdfast.core.limits import ROWS_PER_LINE, VERIFY_CHILDREN, VERIFY_LEAF_ROWS_MAX
 from holdfast.protocol.messages import (
     Gone,
@@ -26,7 +26,7 @@ from holdfast.protocol.messages import (
     RowQuery,
     Rows,
 )
-from holdfast.schema.model import Schema, Table
+from holdfast.schema.model import Schema
 from holdfast.server.feed import scopes_of
 from holdfast.server.pull import wire_row
 from holdfast.server.store import Snapshot
@@ -140,14 +140,6 @@ def _split(
     )
 
 
-def _is_key(table: Table, text: str) -> bool:
-    """Whether a text is the canonical text of a key that a row of the table can have."""
-    try:
-        return key_text(table, check_key(table, key_values(table, text))) == text
-    except (BadValue, ValueError):
-        return False
-
-
 def check_row_queries(schema: Schema, queries: Sequence[RowQuery]) -> None:
     """Raises ``ProtocolError`` when a query names no table."""
     for query in queries:
@@ -166,7 +158,7 @@ def answer_rows(
         table = schema.by_name[name]
         rows = []
         left = dict(keys)
-        known = [key for key in keys if _is_key(table, key)]
+        known = [key for key in keys if is_key(table, key)]
         for key, rev, row in snapshot.rows(table, known):
             if key in left and any(scope in readable for scope in scopes_of(table, row)):
                 del left[key]

@@ -12,6 +12,7 @@ import httpx2
 from holdfast.server.asgi import asgi
 from holdfast.server.budgets import Budgets
 from holdfast.server.events import Hub
+from holdfast.server.journal import JournalPage
 from holdfast.server.principal import Principal
 
 
@@ -22,11 +23,11 @@ class Service:
         self.gate = threading.Event()
         self.begun: list[str] = []
 
-    def journal(self, principal: Principal, **_asked: Any) -> list[object]:
+    def journal_page(self, principal: Principal, **_asked: Any) -> JournalPage:
         self.begun.append(principal.device)
         if principal.device == "greedy":
             assert self.gate.wait(30)
-        return []
+        return JournalPage([], 0)
 
 
 def authenticate(headers: Mapping[str, str]) -> Principal:
