@@ -36,6 +36,8 @@ _SLOWER = 8
 """What the number of transactions decided at once is divided by when the database objects."""
 _WELL = 4
 """So many successes in a row double it: what a failure wastes is at most half of what went well."""
+_BITE_WORK = 3
+"""A commit in which transactions failed ends with so many times the work of one where none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def push(
     """
     known = _check_numbers(writer, sender.device, transactions, high)
     fresh = bite([t for t in transactions if t.number > high], bite_changes)
-    desk = _Desk(writer, engine, sender, pace or Pace(), work_max=bite_changes)
+    work_max = bite_changes * _BITE_WORK
+    desk = _Desk(writer, engine, sender, pace or Pace(), work_max=work_max)
     desk.take_touched(touched)
     decided = desk.decide(fresh)
     writer.add_journal(desk.journal)
