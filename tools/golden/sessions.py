@@ -19,6 +19,7 @@ from holdfast.core.connectivity import (
     signal_of,
     transition,
 )
+from holdfast.core.ways_out import way_out
 
 EVENTS: dict[str, type[Any]] = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(): kind
@@ -40,9 +41,13 @@ def _connectivity_inputs() -> Iterator[Case]:
             yield f"{state} {signal}", {"state": state.value, "signal": signal.value}
     for kind in KINDS:
         yield f"failure {kind}", {"failure": kind}
+        for code in ("", "wrong_device", "database_full", "disk_full", "sync_silent"):
+            yield f"way out {kind} {code}".strip(), {"way_out": kind, "code": code}
 
 
 def _connectivity_answer(given: dict[str, Any]) -> Any:
+    if "way_out" in given:
+        return way_out(given["way_out"], given["code"])
     if "failure" in given:
         return [classify(given["failure"]).value, signal_of(given["failure"]).value]
     return transition(State(given["state"]), Signal(given["signal"])).value
@@ -50,7 +55,8 @@ def _connectivity_answer(given: dict[str, Any]) -> Any:
 
 CONNECTIVITY = Family(
     name="connectivity",
-    about="The next state for every state and signal; verdict and signal of every kind of failure.",
+    about="The next state for every state and signal; verdict and signal of every kind of failure, "
+    "and the way out of it.",
     inputs=_connectivity_inputs,
     answer=_connectivity_answer,
 )

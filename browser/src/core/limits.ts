@@ -87,6 +87,10 @@ export const RETRY_AFTER_MS_MAX = 24 * 3600 * 1000;
  * than a frame. */
 export const TELL_AFTER_MS = 10;
 
+/** Background sync that has gone on for so long since it failed in an unforeseen way has recovered: the
+ * back-off begins anew. */
+export const SYNC_REVIVED_MS = 60_000;
+
 // Tabs
 /** A tab's request to the leader is asked again of the next leader after this silence. */
 export const LEADER_SILENCE_MS = 12_000;

@@ -6,7 +6,6 @@
  */
 
 import { HoldfastError, UsageError } from "../core/errors.js";
-import { failureKind, stateAfter } from "../core/failureKinds.js";
 import { uuid7 } from "../core/ids.js";
 import { TRANSACTION_IDLE_MS } from "../core/limits.js";
 import { SESSION_CONFIG, type SessionConfig } from "../core/sessionEvents.js";
@@ -22,7 +21,16 @@ import type { ReplicaProgram } from "./program.js";
 import { Pulse } from "./pulse.js";
 import { Runner } from "./runner.js";
 import { seal, sealLong } from "./seal.js";
-import { hasWork, type Status, UNKNOWN } from "./status.js";
+import {
+  atRest,
+  carriedOver,
+  failed,
+  isStuck,
+  succeeded,
+  toKeep,
+  withoutTime,
+} from "./standing.js";
+import { hasWork, type Known, type Status } from "./status.js";
 import { type SyncReport, syncToEnd } from "./syncing.js";
 import { Telling } from "./telling.js";
 import type { Transport } from "./transport.js";
@@ -45,6 +53,8 @@ export interface ReplicaOptions {
 
 /** What is remembered beside the data when a person wants to stay offline. */
 const PAUSED = "paused";
+/** What is remembered of a failure that no success has followed yet. */
+const STANDING = "standing";
 
 export class Replica {
   readonly #options: ReplicaOptions;
@@ -58,6 +68,7 @@ export class Replica {
   readonly #exchanger: Exchanger | null;
   readonly #verifier: Verifier | null;
   #runner: Runner | null = null;
+  #known: Known;
   #closed = false;
 
   /** Open a replica, or make one. Throws `ReplicaError`, `SchemaError` or `DatabaseError`; opening
@@ -91,6 +102,8 @@ export class Replica {
       server: options.server ?? "",
       turn: (work) => this.#turns.take(work),
     });
+    this.#known = atRest(this.#database.recall(STANDING));
+    this.#telling.say(this.#known);
     this.#exchanger =
       transport && new Exchanger(this.#database, options.opened.keep, transport, this.#host, turn);
     if (this.#exchanger !== null) {
@@ -246,27 +259,28 @@ export class Replica {
     const { exchanger, verifier } = this.#network();
     try {
       const report = await syncToEnd(exchanger, verifier, () => this.#telling.changed());
-      if (this.#runner === null) this.#telling.say({ ...UNKNOWN, state: "online" });
+      if (this.#runner === null) this.#say(succeeded(this.#host.nowUs()));
       this.#runner?.send({ type: "synced" });
       return report;
     } catch (error) {
-      if (this.#runner === null && error instanceof HoldfastError)
-        this.#telling.say({
-          ...UNKNOWN,
-          state: stateAfter(error),
-          errorKind: failureKind(error),
-          errorCode: error.code,
-          errorMessage: error.message,
-        });
+      this.#failed(error);
       throw error;
     }
   }
 
   /** Check the stored rows, compare with the server, repair what differs. */
   async verify(deep = true): Promise<VerifyReport> {
-    const report = await this.#network().verifier.verify(deep);
-    this.#telling.changed();
-    return report;
+    const { verifier } = this.#network();
+    try {
+      const report = await verifier.verify(deep);
+      // It sends nothing, so that the replica is a copy is not over by it.
+      if (this.#runner === null && !isStuck(this.#known)) this.#say(succeeded(this.#host.nowUs()));
+      this.#telling.changed();
+      return report;
+    } catch (error) {
+      this.#failed(error);
+      throw error;
+    }
   }
 
   /** Sync in the background, until `stop` or `close`. */
@@ -279,7 +293,7 @@ export class Replica {
       transport: this.#options.transport,
       host: this.#host,
       config: this.#options.session ?? SESSION_CONFIG,
-      onStatus: (known) => this.#telling.say(known),
+      onStatus: (known) => this.#say(carriedOver(this.#known, known)),
       onStored: () => this.#telling.changed(),
     });
     const [paused, work] = await this.#take(() => [
@@ -346,6 +360,23 @@ export class Replica {
   }
 
   // --- inside ------------------------------------------------------------------------------------
+
+  /** A person's own sync or verification has failed; background sync finds out by itself. */
+  #failed(error: unknown): void {
+    if (this.#runner === null && error instanceof HoldfastError)
+      this.#say(failed(error, this.#host.nowUs()));
+  }
+
+  /** Something else is known of the connection: told, and remembered for whoever leads next. */
+  #say(known: Known): void {
+    const [before, now] = [toKeep(this.#known), toKeep(known)];
+    this.#known = known;
+    this.#telling.say(known);
+    if (this.#closed || withoutTime(before) === withoutTime(now)) return;
+    this.#take(() => this.#database.remember(STANDING, now)).catch((error: unknown) => {
+      console.warn("how the replica stands could not be stored", error); // a full disk, or it closes
+    });
+  }
 
   #take<T>(work: () => T | Promise<T>): Promise<T> {
     return this.#turns.take(() => {

@@ -5,13 +5,16 @@
  * Upholds I29 (nothing pending goes unnoticed) and the truthful status.
  */
 
-import { knownKind } from "../core/connectivity.js";
 import { failureKind } from "../core/failureKinds.js";
+import { delayMs } from "../core/backoff.js";
 import { HoldfastError, messageOf, Offline, SyncError } from "../core/errors.js";
+import { SYNC_REVIVED_MS } from "../core/limits.js";
 import { newSession, type SessionState, status as statusOf, step } from "../core/session.js";
 import type { Event, Failed, SessionConfig, SessionStatus } from "../core/sessionEvents.js";
 import type { Exchanger } from "./exchange.js";
 import type { Host } from "./host.js";
+import { aside } from "./liveQueries.js";
+import { failure } from "./standing.js";
 import type { Known } from "./status.js";
 import { type Exchanged, progressed } from "./store.js";
 import type { Transport } from "./transport.js";
@@ -38,6 +41,12 @@ export class Runner {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #stream: AbortController | null = null;
   readonly #working = new Set<Promise<void>>();
+  /** Set while it waits to begin anew after an unforeseen failure. */
+  #resting: ReturnType<typeof setTimeout> | undefined;
+  #deaths = 0;
+  #revivedAtMs = 0;
+  /** Stands for the session: results of one before it count for nothing. */
+  #session: object = {};
 
   constructor(parts: RunnerParts) {
     this.#parts = parts;
@@ -52,8 +61,22 @@ export class Runner {
     return this.#knownOf(statusOf(this.#state));
   }
 
-  /** Take in one event and carry out what follows. */
+  /** Take in one event and carry out what follows. Whatever goes wrong in an unforeseen way is printed
+   * and told, and the session begins anew after a back-off: nothing ends it but `stop`. */
   send(event: Event): void {
+    if (this.#resting !== undefined) {
+      // What is under way belongs to a session that is over; what a person wants is done first.
+      if (event.type !== "stop" && event.type !== "pause") return;
+      this.#wake();
+    }
+    try {
+      this.#send(event);
+    } catch (error) {
+      this.#rest(error);
+    }
+  }
+
+  #send(event: Event): void {
     const { host } = this.#parts;
     const [next, effects] = step(this.#state, event, host.monotonicMs(), host.random01());
     if (next.connection === "stopped" && this.#state.connection === "stopped") return;
@@ -83,6 +106,42 @@ export class Runner {
       }
   }
 
+  #rest(error: unknown): void {
+    console.error("background sync failed in an unforeseen way; it begins anew", error);
+    const { config, host } = this.#parts;
+    clearTimeout(this.#timer);
+    this.#closeStream();
+    const now = host.monotonicMs();
+    this.#deaths = now - this.#revivedAtMs >= SYNC_REVIVED_MS ? 1 : this.#deaths + 1;
+    const waitMs = delayMs(config.backoff, this.#deaths, host.random01());
+    const words = `background sync failed in an unforeseen way: ${messageOf(error)}`;
+    this.#resting = setTimeout(() => this.#begin(), waitMs);
+    aside(() =>
+      this.#parts.onStatus({
+        ...this.known,
+        state: "waiting",
+        stalled: this.#deaths > 1,
+        stalledReason: "internal",
+        retryAt: Math.round(host.nowUs() + waitMs * 1000),
+        ...failure("unknown", "internal", words),
+      }),
+    );
+  }
+
+  /** A new session: what is still under way answers nobody. */
+  #wake(): void {
+    clearTimeout(this.#resting);
+    this.#resting = undefined;
+    this.#revivedAtMs = this.#parts.host.monotonicMs();
+    this.#session = {};
+    this.#state = newSession(this.#parts.config);
+  }
+
+  #begin(): void {
+    this.#wake();
+    this.send({ type: "started", pending: 1 }); // it is not known: look
+  }
+
   /** Stop for good; resolves when nothing is under way any more. The caller closes the transport. */
   async stop(): Promise<void> {
     this.send({ type: "stop" });
@@ -102,6 +161,7 @@ export class Runner {
   }
 
   async #exchange(): Promise<void> {
+    const tell = this.#teller();
     try {
       const done = await this.#exchanged();
       this.#parts.onStored(); // now: what follows may fail
@@ -109,13 +169,13 @@ export class Runner {
         await this.#parts.verifier.verify(false);
         this.#parts.onStored();
       }
-      this.send({
+      tell({
         type: "exchange_ok",
         pending: done.left,
         progressed: progressed(done) || done.left === 0,
       });
     } catch (error) {
-      this.send({ type: "exchange_failed", ...failedBy(error) });
+      tell({ type: "exchange_failed", ...failedBy(error) });
     }
   }
 
@@ -132,12 +192,21 @@ export class Runner {
   }
 
   async #probe(): Promise<void> {
+    const tell = this.#teller();
     try {
       await this.#parts.transport.health();
-      this.send({ type: "probe_ok" });
+      tell({ type: "probe_ok" });
     } catch (error) {
-      this.send({ type: "probe_failed", ...failedBy(error) });
+      tell({ type: "probe_failed", ...failedBy(error) });
     }
+  }
+
+  /** Takes in the result of what this session has begun. */
+  #teller(): (event: Event) => void {
+    const session = this.#session;
+    return (event) => {
+      if (session === this.#session) this.send(event);
+    };
   }
 
   #listen(): void {
@@ -176,9 +245,13 @@ export class Runner {
       attempt: status.attempt,
       stalled: status.stalled,
       stalledReason: status.stalledReason,
-      errorKind: status.lastError === null ? null : knownKind(status.lastError.kind),
-      errorCode: status.lastError?.code ?? null,
-      errorMessage: status.lastError?.message ?? null,
+      errorKind: null,
+      errorCode: null,
+      errorMessage: null,
+      wayOut: null,
+      asOf: host.nowUs(),
+      ...(status.lastError !== null &&
+        failure(status.lastError.kind, status.lastError.code, status.lastError.message)),
     };
   }
 }

@@ -20,6 +20,11 @@ export interface Known {
   readonly errorKind: FailureKind | null;
   readonly errorCode: string | null;
   readonly errorMessage: string | null;
+  /** What a person can do about that failure, in a sentence. */
+  readonly wayOut: string | null;
+  /** When `state` and the failure were so, microseconds since 1970: now, while background sync runs; null:
+   * nothing is known yet. */
+  readonly asOf: number | null;
 }
 
 export const UNKNOWN: Known = {
@@ -31,6 +36,8 @@ export const UNKNOWN: Known = {
   errorKind: null,
   errorCode: null,
   errorMessage: null,
+  wayOut: null,
+  asOf: null,
 };
 
 /** How far a first load or a large catch-up is. `stage`: `building` (the server makes a file; rows),

@@ -131,7 +131,7 @@ export class Telling {
     const { state, errorCode } = this.#known;
     if (state === "paused")
       return errorCode === "interrupted"
-        ? { ...this.#known, errorCode: null, errorMessage: null }
+        ? { ...this.#known, errorKind: null, errorCode: null, errorMessage: null, wayOut: null }
         : this.#known;
     return this.#loading === null ? this.#known : { ...this.#known, state: "syncing" };
   }

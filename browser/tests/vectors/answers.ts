@@ -37,6 +37,7 @@ import {
   toHex,
   toWire,
 } from "../../src/core/values.js";
+import { wayOut } from "../../src/core/waysOut.js";
 import type { ReplicaProgram } from "../../src/replica/program.js";
 import { answerReplica } from "./replica.js";
 import { tagged, untagged } from "./tags.js";
@@ -179,6 +180,7 @@ function backoff(given: Given): unknown {
 }
 
 function connectivity(given: Given): unknown {
+  if ("way_out" in given) return wayOut(given.way_out as string, given.code as string);
   if ("failure" in given) return [classify(given.failure), signalOf(given.failure)];
   return transition(given.state as State, given.signal as Signal);
 }

@@ -63,8 +63,6 @@ def test_another_runner_takes_over_from_a_killed_one(world) -> None:
     a = world.device("a", "token-a")
     first = a.run()
     wait_until(lambda: a.session().get("state") == "online", what="the first runner")
-    second = a.cli("run", "--json")
-    assert (second.code, second.document["error"]["code"]) == (1, "sync_elsewhere")
     a.shell(ADD_ONE)
     wait_until(lambda: world.rows(ON_SERVER) == [(1,)], what="the first write")
 
@@ -78,3 +76,28 @@ def test_another_runner_takes_over_from_a_killed_one(world) -> None:
     wait_until(lambda: a.status()["pending"] + a.status()["sent"] == 0, what="the acknowledgement")
     assert world.applied("device-a") == [1, 2]
     world.check_equal(a)
+
+
+def test_a_second_runner_waits_its_turn(world) -> None:
+    a = world.device("a", "token-a")
+    first = a.run()
+    wait_until(lambda: a.session().get("state") == "online", what="the first runner")
+    second = a.run()
+    log = a.file.with_suffix(".run-1.log")
+    wait_until(lambda: str(first.process.pid) in log.read_text(), what="the second to say so")
+    first.kill()
+    a.shell(ADD_ONE)
+    wait_until(lambda: world.rows(ON_SERVER) == [(1,)], what="the second runner")
+    assert second.terminate() == 0
+    assert world.applied("device-a") == [1]
+
+
+def test_a_runner_that_waits_its_turn_ends_when_it_is_told(world) -> None:
+    a = world.device("a", "token-a")
+    first = a.run()
+    wait_until(lambda: a.session().get("state") == "online", what="the first runner")
+    second = a.run()
+    log = a.file.with_suffix(".run-1.log")
+    wait_until(lambda: "waiting" in log.read_text(), what="the second to wait")
+    assert second.terminate() == 0
+    assert first.terminate() == 0

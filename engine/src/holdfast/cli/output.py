@@ -7,9 +7,10 @@ Exit codes: 0 ok, 1 a check failed or the work could not be done, 2 wrong use.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -17,13 +18,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from holdfast.cli.ending import interruptible
 from holdfast.core.errors import (
     BadValue,
+    DatabaseError,
     HoldfastError,
     ReplicaError,
     SchemaError,
+    SyncError,
     UsageError,
 )
+from holdfast.core.failure_kinds import failure_kind
+from holdfast.core.ways_out import way_out
 
 CHECK_FAILED = 1
 WRONG_USE = 2
@@ -53,17 +59,26 @@ def moment(us: int | None) -> str:
 def fail(error: HoldfastError, *, as_json: bool) -> NoReturn:
     """Show an error and end with the exit code that fits it."""
     if as_json:
-        document({"ok": False, "error": {"code": error.code, "message": error.message}})
+        told = {"code": error.code, "message": error.message}
+        if isinstance(error, SyncError | DatabaseError):
+            told["way_out"] = way_out(failure_kind(error).value, error.code)
+        document({"ok": False, "error": told})
     err.print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
+    if isinstance(error, SyncError | DatabaseError):
+        err.print(way_out(failure_kind(error).value, error.code), markup=False, highlight=False)
     wrong_use = isinstance(error, (UsageError, BadValue, SchemaError, ReplicaError))
     raise typer.Exit(WRONG_USE if wrong_use else CHECK_FAILED)
 
 
 @contextmanager
 def reported(*, as_json: bool) -> Iterator[None]:
-    """Turn errors of ours into messages and exit codes."""
+    """Turn errors of ours into messages and exit codes. Ctrl-C ends it soon, whatever it waits
+    for."""
+    # Where the shell has it ignored (in the background), it stays so.
+    known = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:
-        yield
+        with interruptible((signal.SIGINT,)) if known else nullcontext():
+            yield
     except HoldfastError as error:
         fail(error, as_json=as_json)
     except KeyboardInterrupt:

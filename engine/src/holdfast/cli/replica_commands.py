@@ -7,8 +7,6 @@ client, and a third of the time that a server would take to start.
 from __future__ import annotations
 
 import dataclasses
-import signal
-import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli.ending import quiet_streams, told_to_end
 from holdfast.cli.output import document, fail, moment, out, progress_bar, reported
 from holdfast.cli.watch import Watch
 from holdfast.core.backoff import Backoff
@@ -27,12 +26,13 @@ from holdfast.core.errors import (
     SyncError,
     UsageError,
 )
-from holdfast.core.failure_kinds import failure_kind, state_after
 from holdfast.core.session import SessionConfig
 from holdfast.schema.load import load_schema
 
 if TYPE_CHECKING:
     from holdfast.replica.replica import Replica
+    from holdfast.replica.runner import RunnerOptions
+    from holdfast.replica.status import Status
     from holdfast.replica.verify import Progress
 
 File = Annotated[Path, typer.Argument(help="The replica's file.", show_default=False)]
@@ -43,6 +43,8 @@ _ASK_TIMEOUT_S = 60.0
 _ASK_PATIENCE_S = 3.0
 """How long the background process gets to try again before its last error counts."""
 _WAIT_S_MAX = 86_400
+_TURN_S = 0.3
+"""Between looks whether another process has ended its sync."""
 
 
 class Side(StrEnum):
@@ -112,8 +114,7 @@ def status(
     with reported(as_json=as_json), open_existing(file) as replica:
         now = replica.status
         if not replica.syncs_elsewhere():
-            found = _probe(replica) if probe else {"state": "unknown"}
-            now = dataclasses.replace(now, **found)
+            now = _looked(replica, now) if probe else _unlooked(now)
         if as_json:
             document(now.to_dict() | {"syncing_elsewhere": replica.syncs_elsewhere()})
             return
@@ -123,6 +124,8 @@ def status(
                 f"last failure: {now.error_kind} ({now.error_code}): {now.error_message}",
                 markup=False, highlight=False,
             )  # fmt: skip
+            out.print(now.way_out or "", markup=False, highlight=False)
+            out.print(f"as of {moment(now.as_of)}", highlight=False)
         out.print(
             f"pending {now.pending} ({now.pending_changes} rows)  sent {now.sent}  "
             f"held {now.held}  refused {now.refused}  conflicts {now.conflicts}"
@@ -134,18 +137,40 @@ def status(
             out.print(f"this device's clock is off by {-now.clock_offset_ms / 1000:.0f} s")
 
 
-def _probe(replica: Replica) -> dict[str, Any]:
-    """Whether the server is there now, and why not, when no process keeps that up to date."""
+def _looked(replica: Replica, known: Status) -> Status:
+    """Whether the server is there now, when no process keeps that up to date. It does not say that
+    the device may sync: a failure that was not the network's stays until a sync succeeds."""
+    from holdfast.replica import standing
+
+    now_us = time.time_ns() // 1000
     if replica.transport is None:
-        return {"state": "offline"}
+        return dataclasses.replace(known, state="offline", as_of=now_us)
+    kept = {"error_kind": known.error_kind}
+    if known.error_kind is not None and not standing.is_answered(kept):
+        if standing.is_parked(kept):
+            return known
+        state = known.state
+    else:
+        state = "online"
     try:
         replica.transport.health("probe")
     except SyncError as error:
-        return {
-            "state": state_after(error).value, "error_kind": failure_kind(error).value,
-            "error_code": error.code, "error_message": error.message,
-        }  # fmt: skip
-    return {"state": "online"}
+        found = standing.failed(error, now_us)
+        return dataclasses.replace(
+            known, state=found["state"], as_of=now_us, error_kind=found["error_kind"],
+            error_code=error.code, error_message=error.message, way_out=found["way_out"],
+        )  # fmt: skip
+    if state != "online":
+        return known
+    return dataclasses.replace(
+        known, state=state, as_of=now_us, error_kind=None, error_code=None, error_message=None,
+        way_out=None,
+    )  # fmt: skip
+
+
+def _unlooked(known: Status) -> Status:
+    """Without a look at the server: what the last one left, or nothing."""
+    return known if known.error_code is not None else dataclasses.replace(known, state="unknown")
 
 
 def sync(file: File, as_json: Json = False) -> None:
@@ -181,7 +206,8 @@ def _sync_here_or_there(replica: Replica, progress: Progress) -> dict[str, Any]:
         if done():
             return {"by": "the process that runs in the background"}
         now = replica.status
-        if now.error_code is not None and time.monotonic() > asked_at + _ASK_PATIENCE_S:
+        stands = now.error_code is not None and now.state not in ("starting", "syncing")
+        if stands and time.monotonic() > asked_at + _ASK_PATIENCE_S:
             raise Offline(
                 f"the background process cannot sync now: {now.error_message}", code=now.error_code
             )
@@ -303,7 +329,8 @@ def run(
     poll: Annotated[float, typer.Option(help="Seconds between looks without live events.")] = 15,
     as_json: Json = False,
 ) -> None:
-    """Sync in the background until SIGTERM or SIGINT; each new status is a line on stderr."""
+    """Sync in the background until SIGTERM or SIGINT; each new status is a line on stderr. While
+    another process syncs the replica, it waits its turn."""
     from holdfast.replica.runner import RunnerOptions
 
     with reported(as_json=as_json), open_existing(file) as replica:
@@ -311,19 +338,32 @@ def run(
             raise UsageError(
                 f"--backoff-max and --poll take 0.1 to {_WAIT_S_MAX} seconds", code="bad_choice"
             )
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
         cap_ms = int(backoff_max * 1000)
         config = SessionConfig(
             backoff=Backoff(base_ms=min(1000, cap_ms), cap_ms=cap_ms), poll_ms=int(poll * 1000)
         )
-        with Watch(as_json=as_json) as watch:
-            replica.start(RunnerOptions(session=config, on_status=watch.show))
-            stop.wait()
+        with told_to_end() as ending, Watch(as_json=as_json) as watch:
+            options = RunnerOptions(session=config, on_status=watch.show)
+            while not _started(replica, options, watch) and not ending.wait(_TURN_S):
+                pass
+            ending.wait()
             replica.stop()
-        if as_json:
-            document({"ok": True, **replica.status.to_dict()})
+            if as_json:
+                document({"ok": True, **replica.status.to_dict()})
+            replica.close()
+            quiet_streams()
+
+
+def _started(replica: Replica, options: RunnerOptions, watch: Watch) -> bool:
+    """Begin, unless another process syncs the replica: it has its turn first."""
+    try:
+        replica.start(options)
+    except SyncError as error:
+        if error.code != "sync_elsewhere":
+            raise
+        watch.show({"state": f"waiting: {error.message}"})
+        return False
+    return True
 
 
 def program(

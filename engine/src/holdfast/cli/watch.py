@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,22 +23,33 @@ class Watch:
         self._bar = ExitStack()
         self._update: Callable[[str, int, int], None] | None = None
         self._line = ""
+        self._gone = False
         self._lock = threading.Lock()
 
     def show(self, session: dict[str, Any]) -> None:
         """A new status: a line when it says something new."""
         with self._lock:
-            loading = session.get("loading")
-            if loading is None:
-                self._end_bar()
-            elif err.is_terminal:
-                self._advance(loading)
-            stage = f"  {loading['stage']} {', '.join(loading['scopes'])}" if loading else ""
-            error = f"  ({session['error_code']})" if session.get("error_code") else ""
-            line = f"{session['state']}{stage}{error}"
-            if line != self._line or loading is None:
-                self._line = line
-                err.print(f"{moment(time.time_ns() // 1000)}  {line}", highlight=False)
+            if self._gone:
+                return
+            try:
+                self._show(session)
+            except (OSError, ValueError, SystemExit):  # rich ends the process for a closed pipe
+                self._gone = True  # nobody reads it any more; that is no reason not to sync
+
+    def _show(self, session: dict[str, Any]) -> None:
+        loading = session.get("loading")
+        if loading is None:
+            self._end_bar()
+        elif err.is_terminal:
+            self._advance(loading)
+        stage = f"  {loading['stage']} {', '.join(loading['scopes'])}" if loading else ""
+        error = f"  ({session['error_code']})" if session.get("error_code") else ""
+        line = f"{session['state']}{stage}{error}"
+        if line != self._line or loading is None:
+            self._line = line
+            err.print(f"{moment(time.time_ns() // 1000)}  {line}", highlight=False)
+            if session["state"].startswith("needs_") and session.get("way_out"):
+                err.print(f"    {session['way_out']}", highlight=False, markup=False)
 
     def _advance(self, loading: dict[str, Any]) -> None:
         if self._update is None:
@@ -58,5 +69,5 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._lock:
+        with self._lock, suppress(OSError, ValueError, SystemExit):
             self._end_bar()

@@ -154,6 +154,18 @@ EVENT_HEARTBEAT_MS = 10_000
 EVENT_STREAMS_PER_DEVICE_MAX = 4
 FOREIGN_WRITE_POLL_MS = 200
 BUSY_TIMEOUT_MS = 30_000
+BUSY_SLICE_MS_MAX = 100
+"""How long a wait for a lock goes on without asking whether it is still wanted."""
+SYNC_BEAT_MS = 5_000
+"""How often the process that syncs a replica gives a sign of life."""
+SYNC_SILENT_MS = 60_000
+"""After so long without one it is said to stand still."""
+SYNC_REVIVED_MS = 60_000
+"""Background sync that has gone on for so long since it failed in an unforeseen way has recovered:
+the back-off begins anew."""
+END_GRACE_MS = 4_000
+"""From a signal to the end of a command, whatever it waits for; what is not done is undone, as
+after a kill."""
 RETRY_AFTER_MS_MAX = 24 * 3600 * 1000
 JOURNAL_RETENTION_DAYS = 30
 REMOVALS_RETENTION_DAYS = 180

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -52,6 +52,8 @@ class LocalDatabase:
             raise ReplicaError(f"there is no replica at {path}", code="no_replica")
         self.path = path
         self._driver = driver
+        self.given_up: Callable[[], bool] = _never
+        """Whether sync, which waits for a lock, is told to end."""
         options = OpenOptions(
             synchronous=synchronous, busy_timeout_ms=busy_timeout_ms, secure_delete=True
         )
@@ -68,6 +70,7 @@ class LocalDatabase:
                     foreign_keys=False,
                     secure_delete=True,
                     value_bytes_max=RESPONSE_LINE_BYTES_MAX,
+                    stopped=self._is_given_up,
                 ),
             )
         except BaseException:
@@ -170,6 +173,10 @@ class LocalDatabase:
         """Columns of the state row, read on the app's connection."""
         return read_state(self.app, *columns)
 
+    def sync_state(self, column: str) -> Value:
+        """A column of the state row, read on the connection for sync."""
+        return read_state(self.sync, column)[0]
+
     @property
     def driver(self) -> Driver:
         """The SQLite library that has the file open; no other one may, in this process."""
@@ -196,13 +203,21 @@ class LocalDatabase:
                 self.app.execute(sql)
             write_state(self.app, capture=capture_digest(self.program.triggers))
 
-    def watch(self) -> Connection:
-        """One more connection, for the thread that watches for writes of others."""
-        return self._driver.connect(self.path, OpenOptions(foreign_keys=False))
+    def _is_given_up(self) -> bool:
+        return self.given_up()
+
+    def watch(self, stopped: Callable[[], bool] | None = None) -> Connection:
+        """One more connection, for the thread that watches for writes of others. ``stopped``: asked
+        whether a wait for a lock is to be given up."""
+        return self._driver.connect(self.path, OpenOptions(foreign_keys=False, stopped=stopped))
 
     def close(self) -> None:
         self.sync.close()
         self.app.close()
+
+
+def _never() -> bool:
+    return False
 
 
 def capture_digest(triggers: dict[str, str]) -> str:

@@ -1,13 +1,25 @@
 """One process syncs a replica at a time; any may write (I35).
 
 Knows: a lock file beside the replica. The lock is the operating system's, so it ends with its
-process however that ends; a suspended process keeps it, and its nonce with it.
+process however that ends; a suspended process keeps it, and its nonce with it. The file also says
+who has the lock, and when they last gave a sign of life.
+
+A child that is forked while the lock is held has it no more: what it inherits is closed in it, and
+what the parent lets go of is free, whatever copies of it live on in others.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
+import weakref
+from contextlib import suppress
+from pathlib import Path
+
+_TRIES = 5
+_PAUSE_S = 0.02
+"""Between tries: others look for a moment whether the lock is taken."""
 
 
 class SyncLock:
@@ -16,30 +28,83 @@ class SyncLock:
     def __init__(self, path: str) -> None:
         self._path = f"{path}-synclock"
         self._descriptor: int | None = None
+        _locks.add(self)
 
     def acquire(self) -> bool:
         """Take the lock if no other process (or replica object) has it; True when it is ours."""
         if self._descriptor is not None:
             return True
         descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        for left in reversed(range(_TRIES)):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if left:
+                    time.sleep(_PAUSE_S)
+        else:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
+        with suppress(OSError):  # a full disk: then nobody knows who it is
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         return True
 
-    def release(self) -> None:
+    def beat(self) -> None:
+        """Give a sign of life. Takes no room on the disk."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+            with suppress(OSError):
+                os.utime(self._descriptor)
+
+    def release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # also for copies that a child has
+            os.close(descriptor)
+
+    def forget(self) -> None:
+        """In a forked child: the lock stays the parent's."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def held_elsewhere(self) -> bool:
         """Whether another process syncs this replica now."""
         if self._descriptor is not None:
             return False
-        if self.acquire():
-            self.release()
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
             return False
-        return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def holder(self) -> tuple[int | None, int | None]:
+        """The process that has the lock or had it last, and its last sign of life (µs since
+        1970)."""
+        try:
+            file = Path(self._path)
+            text, heard_ns = file.read_text(), file.stat().st_mtime_ns
+        except (OSError, UnicodeError):
+            return None, None
+        text = text.strip()
+        return int(text) if text.isascii() and text.isdigit() else None, heard_ns // 1000
+
+
+_locks: weakref.WeakSet[SyncLock] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for lock in list(_locks):
+        lock.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -6,13 +6,16 @@ and report back as events. Writes of other connections are noticed by ``PRAGMA d
 device is not sent to the server by the news of its own push: what the stream tells counts when the
 replica does not have it yet.
 
+Nothing ends a thread but ``stop``: what was not foreseen is logged and told, and the session begins
+anew after a back-off. Events of the session before it are nobody's then.
+
 Upholds I29 (nothing pending goes unnoticed) and the truthful status in ``holdfast_state.session``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import json
 import logging
 import os
 import queue
@@ -23,10 +26,12 @@ from typing import Any
 
 from holdfast.core import errors
 from holdfast.core import session as core
-from holdfast.core.connectivity import State, known_kind
+from holdfast.core.connectivity import FailureKind, State, known_kind
 from holdfast.core.failure_kinds import failure_kind
-from holdfast.core.limits import FOREIGN_WRITE_POLL_MS
-from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
+from holdfast.core.limits import FOREIGN_WRITE_POLL_MS, SYNC_BEAT_MS, SYNC_REVIVED_MS
+from holdfast.replica import standing
+from holdfast.replica.database import LocalDatabase, read_state
+from holdfast.replica.guards import outlived
 from holdfast.replica.host import Host
 from holdfast.replica.loading import Loading
 from holdfast.replica.sync import Exchanger, checkpoint
@@ -47,9 +52,13 @@ class _Told:
     scopes: dict[str, int]
 
 
+_Events = queue.Queue["core.Event | _Told"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
-    """``session``: times of the session. ``on_status``: called with each new status."""
+    """``session``: times of the session. ``on_status``: called with each new status, by a thread of
+    background sync; what it raises is logged."""
 
     session: core.SessionConfig = field(default_factory=core.SessionConfig)
     on_status: Callable[[dict[str, Any]], None] | None = None
@@ -67,27 +76,34 @@ class Runner:
         *,
         has_work: Callable[[], bool],
         has_unsent: Callable[[], bool],
+        beat: Callable[[], None],
         options: RunnerOptions,
     ) -> None:
+        """``beat``: called every so often, as a sign of life."""
         self._database = database
         self._exchanger = exchanger
         self._transport = transport
         self._host = host
         self._has_work = has_work
         self._has_unsent = has_unsent
+        self._pid = os.getpid()
+        self._beat = beat
+        self._beat_at_ms = 0
         self._options = options
-        self._events: queue.Queue[core.Event | _Told] = queue.Queue()
-        self._thread = threading.Thread(target=self._run, name="holdfast-session", daemon=True)
+        self._on_status = outlived("a status callback", options.on_status or _nobody)
+        self._events: _Events = queue.Queue()
+        self._stopping = False
+        self._deaths = 0
+        """Unforeseen failures of the session that have followed each other."""
         self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._requester = threading.Thread(
-            target=self._request, name="holdfast-request", daemon=True
-        )
+        self._thread = self._new_thread(self._run, "session")
+        self._requester = self._new_thread(self._request, "request")
         self._listeners: list[threading.Thread] = []
         self._told: dict[str, int] = {}
         """Versions told by the stream that are still to be compared with the replica's."""
         self._stream: EventStream | None = None
         self._stream_lock = threading.Lock()
-        self._watch: Connection = database.watch()
+        self._watch: Connection = database.watch(lambda: self._stopping)
         self._state = core.new_session(options.session)
         self._wake_at_ms: int | None = None
         self._asked = 0
@@ -98,7 +114,16 @@ class Runner:
         self._token = transport.fingerprint()
         self._untold = False
         """Whether the file has an older status than ``session``."""
-        self.session: dict[str, Any] = {"state": State.STARTING.value}
+        (text,) = read_state(self._watch, "session")
+        self.session: standing.Standing = {
+            "state": State.STARTING.value,
+            "at": host.now_us(),
+            **standing.of_failure(standing.read(text)),
+        }
+
+    @staticmethod
+    def _new_thread(work: Callable[..., None], name: str, *arguments: object) -> threading.Thread:
+        return threading.Thread(target=work, args=arguments, name=f"holdfast-{name}", daemon=True)
 
     # --- from other threads ---------------------------------------------------------------------
 
@@ -106,8 +131,29 @@ class Runner:
         self._requester.start()
         self._thread.start()
 
+    def standing(self) -> standing.Standing:
+        """How the replica stands now; the truth also when the session's thread is no more."""
+        alive = self._thread.is_alive() or self._stopping or self._thread.ident is None
+        if not alive:
+            return {**self.session, **_died("its thread has ended"), "state": State.STOPPED.value}
+        return {**self.session, "at": self._host.now_us()}
+
+    def _revive(self) -> None:
+        """Threads that have ended although nobody told them to; not in a forked child, whose
+        parent has the replica."""
+        if self._stopping or self._thread.ident is None or os.getpid() != self._pid:
+            return
+        if not self._requester.is_alive():
+            self._requester = self._new_thread(self._request, "request")
+            self._requester.start()
+        if not self._thread.is_alive():
+            log.error("the thread of background sync has ended; there is a new one")
+            self._thread = self._new_thread(self._run, "session")
+            self._thread.start()
+
     def local_write(self) -> None:
         """A local transaction was committed."""
+        self._revive()
         self._events.put(core.LocalWrite())
 
     def synced(self) -> None:
@@ -116,10 +162,13 @@ class Runner:
 
     def hint(self) -> None:
         """Look for the server at once."""
+        self._revive()
         self._events.put(core.PlatformHint())
         self._events.put(core.ServerMoved())
 
     def stop(self) -> None:
+        """End it. A wait for a lock, or for the network, is given up."""
+        self._stopping = True
         self._events.put(core.Stop())
         self._thread.join()
         self._requests.put(None)
@@ -130,18 +179,55 @@ class Runner:
                 self._exchanger.interrupt()
                 self._close_stream()
                 worker.join(_STOP_POLL_S)
+        self._exchanger.go_on()
         self._watch.close()
 
     # --- the session's thread -------------------------------------------------------------------
 
     def _run(self) -> None:
+        while True:
+            began_ms = self._host.monotonic_ms()
+            try:
+                self._session()
+                return
+            except BaseException as error:
+                if self._stopping:
+                    log.warning("background sync ended in an unforeseen way: %r", error)
+                    return
+                lived_ms = self._host.monotonic_ms() - began_ms
+                self._deaths = 1 if lived_ms >= SYNC_REVIVED_MS else self._deaths + 1
+                log.exception("background sync failed in an unforeseen way; it begins anew")
+                self._rest(repr(error))
+
+    def _rest(self, why: str) -> None:
+        """Say that it failed, wait as after any failure, and be ready to begin anew."""
+        wait_ms = self._options.session.backoff.delay_ms(self._deaths, self._host.random01())
+        self.session = {
+            **self.session, **_died(why),
+            "state": State.WAITING.value, "stalled": self._deaths > 1, "stalled_reason": "internal",
+            "at": self._host.now_us(), "retry_at": self._host.now_us() + wait_ms * 1000,
+        }  # fmt: skip
+        self._on_status(self.session)
+        self._untold = True
+        ends_ms = self._host.monotonic_ms() + wait_ms
+        outlived("telling of it", self._tell)()
+        outlived("closing the live stream", self._close_stream)()
+        while not self._stopping and (left_ms := ends_ms - self._host.monotonic_ms()) > 0:
+            with contextlib.suppress(queue.Empty):
+                self._events.get(timeout=left_ms / 1000)
+        self._events = queue.Queue()  # what is still under way answers nobody
+        self._state = core.new_session(self._options.session)
+        self._wake_at_ms, self._told, self._advanced = None, {}, None
+
+    def _session(self) -> None:
         seen = self._data_version()
         self._step(core.Started(pending=int(self._has_work())))
-        while self._state.connection is not State.STOPPED:
+        while not self._stopping and self._state.connection is not State.STOPPED:
             try:
                 event = self._events.get(timeout=self._patience_s())
             except queue.Empty:
                 event = None
+            self._give_sign()
             if event is not None:
                 self._take(event)
                 continue
@@ -155,8 +241,15 @@ class Runner:
             if self._wake_at_ms is not None and self._host.monotonic_ms() >= self._wake_at_ms:
                 self._wake_at_ms = None
                 self._step(core.Tick())
+        self._step(core.Stop())
         self._tell()
         self._close_stream()
+
+    def _give_sign(self) -> None:
+        now_ms = self._host.monotonic_ms()
+        if now_ms >= self._beat_at_ms:
+            self._beat_at_ms = now_ms + SYNC_BEAT_MS
+            self._beat()
 
     def _take(self, event: core.Event | _Told) -> None:
         """An event of another thread. What was told while an exchange is under way waits for its
@@ -216,8 +309,7 @@ class Runner:
         }  # fmt: skip
         self._untold = True
         self._tell()
-        if self._options.on_status is not None:
-            self._options.on_status(self.session)
+        self._on_status(self.session)
 
     def _watch_token(self) -> None:
         if self._state.connection is State.NEEDS_SIGN_IN:
@@ -233,9 +325,10 @@ class Runner:
         for effect in effects:
             match effect:
                 case core.StartExchange():
-                    self._requests.put(functools.partial(self._exchange, self._asked))
+                    work = functools.partial(self._exchange, self._events, self._asked)
+                    self._requests.put(work)
                 case core.StartProbe():
-                    self._requests.put(self._probe)
+                    self._requests.put(functools.partial(self._probe, self._events))
                 case core.OpenStream():
                     self._close_stream()
                     self._open_stream()
@@ -250,32 +343,34 @@ class Runner:
 
     def _open_stream(self) -> None:
         self._listeners = [listener for listener in self._listeners if listener.is_alive()]
-        listener = threading.Thread(target=self._listen, name="holdfast-stream", daemon=True)
-        self._listeners.append(listener)
+        listener = self._new_thread(self._listen, "stream", self._events)
         listener.start()
+        self._listeners.append(listener)
 
     def _report(self, status: core.Status) -> None:
         retry_at = None
         if status.retry_at_ms is not None:
             left_ms = max(0, status.retry_at_ms - self._host.monotonic_ms())
             retry_at = self._host.now_us() + left_ms * 1000
-        error = status.last_error
+        # What another session has failed with is so until a success follows.
+        kept = {} if status.state is State.ONLINE else self.session
+        failure: dict[str, Any] = standing.NO_FAILURE | standing.of_failure(kept)
+        if (error := status.last_error) is not None:
+            failure = standing.failure(known_kind(error.kind), error.code, error.message)
         self.session = {
             "state": status.state.value,
+            "at": self._host.now_us(),
             "retry_at": retry_at,
             "attempt": status.attempt,
             "stalled": status.stalled,
             "stalled_reason": status.stalled_reason,
-            "error_kind": known_kind(error.kind).value if error else None,
-            "error_code": error.code if error else None,
-            "error_message": error.message if error else None,
+            **failure,
             "pid": os.getpid(),
             "served": self._served,
             "loading": None if self._loading is None else self._loading.to_dict(),
         }
         self._untold = True
-        if self._options.on_status is not None:
-            self._options.on_status(self.session)
+        self._on_status(self.session)
 
     def _tell(self) -> None:
         """Let other processes see the status, once it has lasted a moment: most exchanges are over
@@ -285,11 +380,7 @@ class Runner:
         if not self._untold or (loading is not None and loading.stage == "importing"):
             return
         self._untold = False
-        try:
-            with transaction(self._watch):
-                write_state(self._watch, session=json.dumps(self.session))
-        except errors.DatabaseError as error:
-            log.warning("the status could not be stored: %s", error)
+        standing.keep(self._watch, self.session)
 
     # --- the other threads ----------------------------------------------------------------------
 
@@ -299,7 +390,7 @@ class Runner:
         while (work := self._requests.get()) is not None:
             work()
 
-    def _exchange(self, asked: int) -> None:
+    def _exchange(self, events: _Events, asked: int) -> None:
         try:
             done = self._exchanger.exchange()
             if done.applied.differing and not done.left:
@@ -309,72 +400,74 @@ class Runner:
                     "scopes %s differed from the server's; %d rows were repaired",
                     ", ".join(report.mismatched), report.repaired,
                 )  # fmt: skip
-        except errors.HoldfastError as error:
-            self._events.put(
-                core.ExchangeFailed(
-                    kind=failure_kind(error),
-                    retry_after_ms=getattr(error, "retry_after_ms", None),
-                    code=error.code,
-                    message=error.message,
-                )
-            )
-        except Exception as error:
-            log.exception("an exchange failed in an unexpected way")
-            self._events.put(core.ExchangeFailed(kind="unknown", message=repr(error)))
+        except BaseException as error:  # noqa: BLE001 - each exchange has a result
+            events.put(core.ExchangeFailed(**_why("an exchange", error)))
         else:
             self._served = max(self._served, asked)
-            self._events.put(
+            events.put(
                 core.ExchangeOk(pending=done.left, progressed=done.progressed or not done.left)
             )
 
-    def _probe(self) -> None:
+    def _probe(self, events: _Events) -> None:
         try:
             self._transport.health(self._host.random_bytes(8).hex())
-        except errors.HoldfastError as error:
-            self._events.put(
-                core.ProbeFailed(
-                    kind=failure_kind(error),
-                    retry_after_ms=getattr(error, "retry_after_ms", None),
-                    code=error.code,
-                    message=error.message,
-                )
-            )
-        except Exception as error:
-            log.exception("a probe failed in an unexpected way")
-            self._events.put(core.ProbeFailed(kind="unknown", message=repr(error)))
+        except BaseException as error:  # noqa: BLE001 - each probe has a result
+            events.put(core.ProbeFailed(**_why("a probe", error)))
         else:
-            self._events.put(core.ProbeOk())
+            events.put(core.ProbeOk())
 
-    def _listen(self) -> None:
+    def _listen(self, events: _Events) -> None:
+        """Read the live stream to its end, whatever that is; its end is told, unless another one
+        has taken its place."""
+        stream: EventStream | None = None
+        mine = True
         try:
             stream = self._transport.events()
-        except errors.HoldfastError as error:
-            log.debug("no live stream: %s", error)
-            self._events.put(core.StreamDown())
-            return
-        with self._stream_lock:
-            self._stream = stream
-        try:
+            with self._stream_lock:
+                self._stream = stream
             for event in stream:
                 if event.kind == "hello":
-                    self._events.put(core.StreamUp())
+                    events.put(core.StreamUp())
                 elif event.kind == "moved":
-                    self._events.put(_Told(event.scopes))
+                    events.put(_Told(event.scopes))
                 else:
-                    self._events.put(core.Heartbeat())
+                    events.put(core.Heartbeat())
         except errors.HoldfastError as error:
             log.debug("the live stream ended: %s", error)
+        except BaseException:
+            log.exception("the live stream failed in an unforeseen way")
         finally:
-            with self._stream_lock:
-                mine = self._stream is stream
-                if mine:
-                    self._stream = None
-            stream.close()
+            if stream is not None:
+                with self._stream_lock:
+                    mine = self._stream is stream
+                    if mine:
+                        self._stream = None
+                outlived("closing a live stream", stream.close)()
             if mine:
-                self._events.put(core.StreamDown())
+                events.put(core.StreamDown())
 
     def _close_stream(self) -> None:
         with self._stream_lock:
             stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
+
+
+def _nobody(_session: dict[str, Any]) -> None:
+    return
+
+
+def _died(why: str) -> dict[str, str]:
+    message = f"background sync failed in an unforeseen way: {why}"
+    return standing.failure(FailureKind.UNKNOWN, "internal", message)
+
+
+def _why(what: str, error: BaseException) -> dict[str, Any]:
+    """What failed an exchange or a probe, as its event says it."""
+    if not isinstance(error, errors.HoldfastError):
+        log.error("%s failed in an unforeseen way", what, exc_info=error)
+        return {"kind": "unknown", "message": repr(error)}
+    return {
+        "kind": failure_kind(error), "retry_after_ms": getattr(error, "retry_after_ms", None),
+        "code": error.code, "message": error.message,
+    }  # fmt: skip

@@ -38,11 +38,16 @@ class Status:
     oldest_pending_at: int | None
     mismatches: int
     error_kind: str | None
-    """What kind of failure the last attempt ended with (``FailureKind``), until one succeeds: the
-    same code may be the server's or the device's own."""
+    """What kind of failure the last attempt ended with (``FailureKind``), whichever process made
+    it, until one succeeds: the same code may be the server's or the device's own."""
     error_code: str | None
     error_message: str | None
     stalled: bool
+    way_out: str | None = None
+    """What a person can do about that failure, in a sentence."""
+    as_of: int | None = None
+    """When ``state`` and the failure were so: now, while this process syncs; the last sign of life
+    of another one that does; else when it was found out. None: nothing is known yet."""
     loading: dict[str, Any] | None = None
     """A first load or a large catch-up under way: ``stage`` (``building`` on the server,
     ``downloading``, ``checking``, ``importing``), ``done`` of ``total`` (bytes while downloading,
@@ -126,5 +131,7 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         error_code=session.get("error_code"),
         error_message=session.get("error_message"),
         stalled=bool(session.get("stalled", False)),
+        way_out=session.get("way_out"),
+        as_of=session.get("at") or None,
         loading=session.get("loading"),
     )

@@ -108,6 +108,7 @@ class Exchanger:
         self._samples: deque[OffsetSample] = deque(maxlen=_SAMPLES_MAX)
         self._shelf = Shelf(database.path)
         self._stopped = threading.Event()
+        database.given_up = self._stopped.is_set
         self._told: tuple[Report, int] | None = None
         """What the server was told last, and the moment that was stored with its answer."""
         self._noted_us: int | None = None
@@ -184,8 +185,13 @@ class Exchanger:
         return result
 
     def interrupt(self) -> None:
-        """End what is under way with files, from any thread; what begins later goes ahead."""
+        """End what is under way with files, and waits for a lock, from any thread; what begins
+        later goes ahead."""
         self._stopped.set()
+
+    def go_on(self) -> None:
+        """Whoever interrupted has what they wanted."""
+        self._stopped.clear()
 
     def _note_loading(self, loading: Loading | None) -> None:
         self.loading = loading

@@ -1,23 +1,26 @@
 """Who syncs a replica, and what is known of it: this object once or in the background, or another
 process.
 
-Knows: the lock, the background runner, a whole sync, and the state each of them leaves. Must not
-know: what is exchanged, or when something is due (``core.session``).
+Knows: the lock, the background runner, a whole sync, and the state each of them leaves (one truth,
+``standing``). Must not know: what is exchanged, or when something is due (``core.session``).
 
 Upholds I35 (nobody syncs without the lock) and the truthful half of I29.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from holdfast.core.errors import SyncError, UsageError
-from holdfast.core.failure_kinds import failure_kind, state_after
+from holdfast.core.connectivity import FailureKind, State
+from holdfast.core.errors import DatabaseError, SyncError, UsageError
+from holdfast.core.limits import SYNC_SILENT_MS
+from holdfast.replica import standing
 from holdfast.replica.connect import Tend
 from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
+from holdfast.replica.guards import endured
 from holdfast.replica.host import Host
 from holdfast.replica.local import LocalWork
 from holdfast.replica.lock import SyncLock
@@ -48,7 +51,8 @@ class Syncing:
         self._lock = SyncLock(database.path)
         self._exchanger = Exchanger(database, transport, host, tend=tend) if transport else None
         self._runner: Runner | None = None
-        self._session: dict[str, Any] = {"state": "starting"}
+        self._session: standing.Standing = {"state": "starting", "at": 0}
+        """What this object knows itself; what the file says may be newer."""
 
     def exchanger(self) -> Exchanger:
         """What makes exchanges. Raises ``UsageError`` (``no_server``)."""
@@ -65,29 +69,55 @@ class Syncing:
         """Exchange until nothing is pending. Raises the ``SyncError`` tree."""
         exchanger = self.exchanger()
         if self._runner is None and not self._lock.acquire():
-            raise SyncError("another process syncs this replica", code="sync_elsewhere")
+            raise self._taken()
         try:
-            report = sync_once(self._database, exchanger, progress)
-            self._session = {"state": "online"}
+            with self._told(exchanger):
+                report = sync_once(self._database, exchanger, _endured(progress))
             if self._runner:
                 self._runner.synced()
             return report
-        except SyncError as error:
-            self._session = {
-                "state": state_after(error).value, "error_kind": failure_kind(error).value,
-                "error_code": error.code, "error_message": error.message,
-            }  # fmt: skip
-            raise
         finally:
             if self._runner is None:
                 self._lock.release()
 
     def verify(self, *, deep: bool, progress: Progress | None) -> VerifyReport:
         """Check and compare; it sends nothing, so another process may sync meanwhile."""
-        verifier = Verifier(self._database, self.exchanger())
-        if progress is None:
-            return verifier.verify(deep=deep)
-        return verifier.verify(deep=deep, progress=progress)
+        exchanger = self.exchanger()
+        verifier = Verifier(self._database, exchanger)
+        shown = _endured(progress)
+        with self._told(exchanger, sends=False):
+            if shown is None:
+                return verifier.verify(deep=deep)
+            return verifier.verify(deep=deep, progress=shown)
+
+    @contextmanager
+    def _told(self, exchanger: Exchanger, *, sends: bool = True) -> Iterator[None]:
+        """What comes of it is what ``status`` says from then on. What sends nothing proves only
+        that the server lets the device in: that the replica is a copy stays true."""
+        try:
+            yield
+        except (SyncError, DatabaseError) as error:
+            if error.code != "sync_elsewhere":
+                self._keep(exchanger, standing.failed(error, self._host.now_us()))
+            raise
+        kept = standing.read(self._database.sync_state("session"))
+        over = sends or not standing.is_parked(kept) or kept["state"] == State.NEEDS_SIGN_IN
+        if over:
+            done = standing.succeeded(self._host.now_us())
+            if standing.of_failure(kept):
+                self._keep(exchanger, done)
+            self._session = done
+
+    def _keep(self, exchanger: Exchanger, now: standing.Standing) -> None:
+        self._session = now
+        if self._runner is None:  # which keeps what is so by itself
+            with exchanger.exclusive():
+                standing.keep(self._database.sync, now)
+
+    def _taken(self) -> SyncError:
+        holder, _ = self._lock.holder()
+        by = "another process" if holder in (None, os.getpid()) else f"process {holder}"
+        return SyncError(f"{by} syncs this replica", code="sync_elsewhere")
 
     # --- in the background ----------------------------------------------------------------------
 
@@ -98,7 +128,7 @@ class Syncing:
         exchanger = self.exchanger()
         assert self.transport is not None
         if not self._lock.acquire():
-            raise SyncError("another process syncs this replica", code="sync_elsewhere")
+            raise self._taken()
         self._runner = Runner(
             self._database,
             exchanger,
@@ -106,6 +136,7 @@ class Syncing:
             self._host,
             has_work=lambda: self._local.ask(has_work),
             has_unsent=lambda: self._local.ask(has_unsent),
+            beat=self._lock.beat,
             options=options,
         )
         self._runner.start()
@@ -151,26 +182,51 @@ class Syncing:
 
         def done() -> bool:
             (text,) = self._local.state("session")
-            return int(json.loads(str(text)).get("served", 0)) >= number
+            return int(standing.read(text).get("served", 0)) >= number
 
         return done
 
     # --- what is known --------------------------------------------------------------------------
 
     def known(self) -> dict[str, Any]:
-        """What can be said of the connection now, whoever keeps it. In the turn of local work."""
+        """What can be said of the connection now, whoever keeps it, and as of when. In the turn of
+        local work."""
         loading = None if self._exchanger is None else self._exchanger.loading
         if loading is not None:
-            session = self._session if self._runner is None else self._runner.session
-            return session | {"state": "syncing", "loading": loading.to_dict()}
+            session = self._session if self._runner is None else self._runner.standing()
+            return session | {
+                "state": "syncing", "loading": loading.to_dict(), "at": self._host.now_us()
+            }  # fmt: skip
         if self._runner is not None:
-            return self._runner.session
+            return self._runner.standing()
+        (text,) = self._database.state("session")
+        kept = standing.read(text)
         if self._lock.held_elsewhere():
-            (text,) = self._database.state("session")
-            session = dict(json.loads(str(text)))
-            # A process that syncs once stores no session; what an ended one left is not the truth.
-            return session if _is_alive(session.get("pid")) else {"state": "syncing"}
-        return self._session
+            return self._known_elsewhere(kept)
+        mine, theirs = self._session.get("at") or 0, kept.get("at") or 0
+        if theirs <= mine and (theirs < mine or not standing.of_failure(kept)):
+            return self._session | standing.at_rest(self._session)
+        return standing.at_rest(kept) or {"state": State.STARTING.value}
+
+    def _known_elsewhere(self, kept: standing.Standing) -> dict[str, Any]:
+        """What the process that syncs has said, as of its last sign of life. One that syncs once
+        says nothing before its end; what an ended one has left of its state is not the truth."""
+        holder, heard = self._lock.holder()
+        pid = kept.get("pid")
+        if not _is_alive(pid) or (holder is not None and holder != pid):
+            return {"state": State.SYNCING.value, "at": heard, **standing.of_failure(kept)}
+        at = max(kept.get("at") or 0, heard or 0)
+        silent_ms = (self._host.now_us() - at) // 1000
+        if silent_ms < SYNC_SILENT_MS:
+            return kept | {"at": at}
+        message = f"process {pid} syncs this replica, and has not been heard of since"
+        silent = standing.failure(FailureKind.LOCAL, "sync_silent", message)
+        why = {"stalled": True, "stalled_reason": "sync_silent"}
+        return kept | {"at": at} | why | (standing.of_failure(kept) or silent)
+
+
+def _endured(progress: Progress | None) -> Progress | None:
+    return None if progress is None else endured("a progress callback", progress)
 
 
 def _is_alive(pid: object) -> bool:

@@ -14,6 +14,7 @@ from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
 from holdfast.core.values import Value
 from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
 from holdfast.sqlite.files import OpenFile, claim
+from holdfast.sqlite.patience import Patience
 from holdfast.sqlite.standing import commits
 
 
@@ -79,7 +80,7 @@ class ApswConnection:
         except _TRANSLATED as error:
             raise translate(error) from error
         try:
-            self._db.set_busy_timeout(options.busy_timeout_ms)
+            self._db.set_busy_handler(Patience(options.busy_timeout_ms, options.stopped).wait)
             if options.value_bytes_max is not None:
                 self._db.limit(apsw.SQLITE_LIMIT_LENGTH, options.value_bytes_max)
             mode = None if options.read_only else "off" if options.scratch else "wal"

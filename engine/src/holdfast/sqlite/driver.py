@@ -7,7 +7,7 @@ Errors of the library come as the ``DatabaseError`` tree of ``core.errors``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -45,6 +45,8 @@ class OpenOptions:
     secure_delete: bool = False
     """Whether what is deleted is overwritten in the file."""
     value_bytes_max: int | None = None
+    stopped: Callable[[], bool] | None = None
+    """Asked all the time while another connection has the lock: True gives up at once."""
     scratch: bool = False
     """A file of one connection which is of no use after a crash: it has no log and no journal."""
 

@@ -8,16 +8,18 @@ and two connections; on such a version this driver uses the rollback journal, wh
 from __future__ import annotations
 
 import ctypes
+import itertools
 import re
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from holdfast.core import errors
-from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
+from holdfast.core.limits import BUSY_SLICE_MS_MAX, PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
 from holdfast.core.values import Value
 from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
 from holdfast.sqlite.files import OpenFile, claim
+from holdfast.sqlite.patience import Patience
 from holdfast.sqlite.standing import commits
 
 WAL_SAFE_SINCE = (3, 51, 3)
@@ -88,8 +90,9 @@ class StdlibConnection:
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
-                timeout=options.busy_timeout_ms / 1000,
+                timeout=BUSY_SLICE_MS_MAX / 1000,
             )
+            self._patience = Patience(options.busy_timeout_ms, options.stopped)
         except _TRANSLATED as error:
             raise translate(error) from error
         logged = not (options.read_only or options.scratch) and (
@@ -100,23 +103,39 @@ class StdlibConnection:
                 self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, options.value_bytes_max)
             if not options.read_only:
                 mode = "wal" if logged else "off" if options.scratch else "delete"
-                self._db.execute(f"PRAGMA journal_mode = {mode}").fetchall()
-            self._db.execute(f"PRAGMA synchronous = {options.synchronous}")
-            self._db.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
-            self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}").fetchall()
-            self._db.execute(f"PRAGMA foreign_keys = {'on' if options.foreign_keys else 'off'}")
+                self._run(f"PRAGMA journal_mode = {mode}").fetchall()
+            self._run(f"PRAGMA synchronous = {options.synchronous}")
+            self._run(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
+            self._run(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}").fetchall()
+            self._run(f"PRAGMA foreign_keys = {'on' if options.foreign_keys else 'off'}")
             secure = "on" if options.secure_delete else "off"
-            self._db.execute(f"PRAGMA secure_delete = {secure}").fetchall()
+            self._run(f"PRAGMA secure_delete = {secure}").fetchall()
             if logged:
-                self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # opens the log
+                self._run("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # opens the log
         except _TRANSLATED as error:
             self._db.close()
             raise translate(error) from error
         return logged
 
+    def _run(self, sql: str, params: Sequence[Value] = ()) -> sqlite3.Cursor:
+        """Run a statement; while another connection has the lock, again, slice by slice.
+
+        A statement that met a lock has changed nothing, in a transaction too.
+        """
+        for tries in itertools.count():
+            try:
+                return self._db.execute(sql, tuple(params))
+            except sqlite3.OperationalError as error:
+                code = getattr(error, "sqlite_errorcode", 0)
+                busy = code & 0xFF == sqlite3.SQLITE_BUSY
+                old = code == sqlite3.SQLITE_BUSY_SNAPSHOT  # no patience makes it new
+                if not busy or old or not self._patience.wait(tries):
+                    raise
+        raise AssertionError
+
     def _raw(self, sql: str, params: Sequence[Value]) -> list[Row]:
         try:
-            return self._db.execute(sql, tuple(params)).fetchall()
+            return self._run(sql, params).fetchall()
         except _TRANSLATED as error:
             raise translate(error) from error
 
@@ -131,7 +150,7 @@ class StdlibConnection:
 
     def iterate(self, sql: str, params: Sequence[Value] = ()) -> Iterator[Row]:
         try:
-            yield from self._db.execute(sql, tuple(params))
+            yield from self._run(sql, params)
         except _TRANSLATED as error:
             raise translate(error) from error
 
@@ -159,7 +178,7 @@ class StdlibConnection:
 
     def columns(self, sql: str, params: Sequence[Value] = ()) -> tuple[tuple[str, ...], list[Row]]:
         try:
-            cursor = self._db.execute(sql, tuple(params))
+            cursor = self._run(sql, params)
             return tuple(item[0] for item in cursor.description or ()), cursor.fetchall()
         except _TRANSLATED as error:
             raise translate(error) from error

@@ -1,0 +1,132 @@
+"""How a command ends when it is told to: soon, always, and however often it is told.
+
+Knows: signals of the process. Must not know: what the command does.
+
+A signal may be delivered to any thread, so that the main one sleeps on; and a handler that takes a
+lock may meet the one it has interrupted. So handlers here set a flag or raise, and no more; the
+operating system's own handler writes a byte to a pipe, whichever thread it runs in; and a thread of
+ours reads it. It wakes the main thread until that has noticed, and ends the process when it is not
+done in time: what a replica or a server was doing is undone then, as after a kill (I1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Final
+
+from holdfast.core.limits import END_GRACE_MS
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_WAKE_S: Final = 0.1
+_SLICE_S: Final = 0.2
+_OVER: Final = b"\0"
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+class Ending:
+    """Whether the process has been told to end."""
+
+    def __init__(self) -> None:
+        self.told = False
+        """Whether a signal has come, and the main thread knows."""
+        self._reads, self._writes = os.pipe()
+        os.set_blocking(self._writes, False)
+        self._main = threading.main_thread().ident
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="holdfast-ending", daemon=True)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait, in the main thread, until a signal has come; False when none has in that time."""
+        ends = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self.told:
+            left = _SLICE_S if ends is None else ends - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, _SLICE_S))
+        return True
+
+    @contextlib.contextmanager
+    def watching(self, handlers: dict[signal.Signals, Handler]) -> Iterator[None]:
+        """Take over these signals. In the main thread only."""
+        before_fd = signal.set_wakeup_fd(self._writes, warn_on_full_buffer=False)
+        before = {number: signal.signal(number, now) for number, now in handlers.items()}
+        self._thread.start()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before_fd)
+            self._over.set()
+            with contextlib.suppress(BlockingIOError):  # then there is something to read anyway
+                os.write(self._writes, _OVER)
+            self._thread.join()
+            os.close(self._reads)
+            os.close(self._writes)
+
+    def _watch(self) -> None:
+        number = os.read(self._reads, 1)[0]
+        ends = time.monotonic() + END_GRACE_MS / 1000
+        while not self._over.wait(_WAKE_S):
+            if not self.told and self._main is not None:
+                signal.pthread_kill(self._main, number)
+            if time.monotonic() >= ends:
+                end_now(128 + number)
+
+
+def end_now(code: int) -> None:
+    """End the process as it stands: what is not committed is undone, as after a kill."""
+    with contextlib.suppress(Exception):
+        os.write(2, b"ended without waiting for what was under way; nothing committed is lost\n")
+    os._exit(code)
+
+
+@contextlib.contextmanager
+def told_to_end() -> Iterator[Ending]:
+    """For a command that runs until it is told to end: it asks, or waits, for it."""
+    ending = Ending()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        ending.told = True
+
+    with ending.watching(dict.fromkeys(SIGNALS, note)):
+        yield ending
+
+
+@contextlib.contextmanager
+def interruptible(signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]:
+    """For a command that ends by itself: the first of these signals raises ``KeyboardInterrupt`` in
+    the main thread, whatever that waits for; later ones are heard and change nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ending = Ending()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if not ending.told:
+            ending.told = True
+            raise KeyboardInterrupt
+
+    with ending.watching(dict.fromkeys(signals, interrupt)):
+        yield
+
+
+def quiet_streams() -> None:
+    """What is still to be written to a stdout or stderr that has gone goes nowhere, so that the end
+    of the process does not fail for it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
