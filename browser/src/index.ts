@@ -26,6 +26,7 @@ export type { FailureKind, State } from "./core/connectivity.js";
 export { SESSION_CONFIG, type SessionConfig } from "./core/sessionEvents.js";
 export type { AppRow, AppValue, QueryResult } from "./replica/appValues.js";
 export { failureKind, stateAfter } from "./core/failureKinds.js";
+export type { Freed, Kept } from "./replica/freeing.js";
 export { HOST, type Host } from "./replica/host.js";
 export type { Conflict, Refused, RefusedChange, Resolution } from "./replica/inbox.js";
 export type { Statement, Transaction } from "./replica/localWork.js";

@@ -18,12 +18,19 @@ export interface Column {
   readonly defaultValue: Value;
 }
 
+/** Columns that name a row of another table, by its key. */
+export interface ForeignKey {
+  readonly columns: readonly string[];
+  readonly table: string;
+}
+
 export interface Table {
   readonly name: string;
   readonly key: readonly string[];
   readonly columns: readonly Column[];
   readonly scopes: readonly string[];
   readonly unique: readonly (readonly string[])[];
+  readonly foreignKeys: readonly ForeignKey[];
   readonly keyColumns: readonly Column[];
   /** The columns that are not part of the key, in declared order. */
   readonly dataColumns: readonly Column[];
@@ -80,6 +87,7 @@ export function tableOf(json: TableJson): Table {
     columns,
     scopes: json.scopes,
     unique: json.unique ?? [],
+    foreignKeys: json.foreign_keys ?? [],
     keyColumns: keyPositions.map((position) => columns[position] as Column),
     dataColumns: pick(dataPositions),
     byName,

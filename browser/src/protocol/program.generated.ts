@@ -108,7 +108,8 @@ export interface TableProgram {
   readonly groups: string;
   readonly renumber: string;
   readonly chained: string;
-  readonly parents: readonly string[];
+  readonly made: readonly string[];
+  readonly released: readonly string[];
   readonly freed: readonly string[];
   readonly set_bases: string;
   readonly changes: string;

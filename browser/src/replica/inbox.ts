@@ -12,6 +12,7 @@ import type { Column, Table } from "../core/schema.js";
 import { check, fromWire, toWire, type Value, type Wire } from "../core/values.js";
 import { type Connection, whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
+import type { Kept } from "./freeing.js";
 import { changeMessage } from "./outbox.js";
 import { assemble, dataOf, fold, type Note, noteOf, Overlay } from "./overlay.js";
 
@@ -136,7 +137,7 @@ export class Inbox {
         field: String(field),
         heldBy: whole(heldBy),
         at: whole(at),
-        changes: this.#notes(whole(number)).map(([table, note]) => this.#describe(table, note)),
+        changes: this.notes(whole(number)).map(([table, note]) => this.#describe(table, note)),
       }));
   }
 
@@ -152,23 +153,39 @@ export class Inbox {
     return whole(found[0]);
   }
 
-  /** Held transactions that build on this one, directly or not, in order. */
-  dependants(number: number): number[] {
-    const waiting = new Set([number]);
-    for (const [other, after] of this.#db.execute(
-      "SELECT number, after FROM holdfast_tx WHERE state = 'held' AND number > ? ORDER BY number",
-      [BigInt(number)],
-    ))
-      if ((JSON.parse(String(after)) as number[]).some((one) => waiting.has(one)))
-        waiting.add(whole(other));
-    waiting.delete(number);
-    return [...waiting];
+  /** What is refused or held. */
+  numbers(): Set<number> {
+    return new Set(
+      this.#db
+        .execute("SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held')")
+        .map(([number]) => whole(number)),
+    );
+  }
+
+  /** Held transactions, in order, what they rest on, and the code they wait with. */
+  held(): { readonly number: number; readonly after: readonly number[]; readonly code: string }[] {
+    return this.#db
+      .execute("SELECT number, after, code FROM holdfast_tx WHERE state = 'held' ORDER BY number")
+      .map(([number, after, code]) => ({
+        number: whole(number),
+        after: JSON.parse(String(after)) as number[],
+        code: String(code),
+      }));
+  }
+
+  /** Say why a held transaction stays; what it was held by is named until another is. */
+  noteHeld({ number, code, message, heldBy }: Kept): void {
+    this.#db.execute(
+      "UPDATE holdfast_tx SET code = ?1, message = ?2, " +
+        "held_by = CASE WHEN ?3 THEN ?3 ELSE held_by END WHERE number = ?4",
+      [code, message, BigInt(heldBy), BigInt(number)],
+    );
   }
 
   /** Make the changes of a refused transaction once more, on the rows as they are now. */
   writeAgain(number: number): void {
-    const rows = this.#notes(number).map(([table, note]) => {
-      const overlay = this.#overlay(table);
+    const rows = this.notes(number).map(([table, note]) => {
+      const overlay = this.overlay(table);
       const row = overlay.visible(note.key);
       const data = fold(table, row === null ? null : dataOf(table, row), note);
       const again: Row | null = data === null ? null : assemble(table, note.key, data);
@@ -192,7 +209,8 @@ export class Inbox {
     this.#db.execute("DELETE FROM holdfast_tx WHERE number = ?", [BigInt(number)]);
   }
 
-  #notes(number: number): [Table, Note][] {
+  /** The noted changes of a transaction, with their tables. */
+  notes(number: number): [Table, Note][] {
     return this.#database.program.tables.flatMap((table) =>
       this.#db
         .execute(this.#database.program.statements(table).changes, [BigInt(number), BigInt(number)])
@@ -200,7 +218,7 @@ export class Inbox {
     );
   }
 
-  #overlay(table: Table): Overlay {
+  overlay(table: Table): Overlay {
     return new Overlay(this.#db, table, this.#database.program.statements(table));
   }
 
@@ -208,7 +226,7 @@ export class Inbox {
     const bare = { table: table.name, key: note.key, old: {}, new: {}, current: {} };
     try {
       const message = changeMessage(table, note);
-      const [fresh, row] = [message.new ?? {}, this.#overlay(table).visible(note.key)];
+      const [fresh, row] = [message.new ?? {}, this.overlay(table).visible(note.key)];
       const current = Object.fromEntries(
         Object.keys(row === null ? {} : fresh).map((name) => [name, shownWire(table, row, name)]),
       );

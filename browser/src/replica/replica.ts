@@ -13,6 +13,7 @@ import type { Opened } from "../sqlite/open.js";
 import type { AppRow, QueryResult } from "./appValues.js";
 import { LocalDatabase } from "./database.js";
 import { Exchanger } from "./exchange.js";
+import { type Freed, Freeing } from "./freeing.js";
 import { HOST, type Host } from "./host.js";
 import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox.js";
 import { type Listener, LiveQueries } from "./liveQueries.js";
@@ -62,6 +63,7 @@ export class Replica {
   readonly #database: LocalDatabase;
   readonly #turns = new Turns();
   readonly #inbox: Inbox;
+  readonly #freeing: Freeing;
   readonly #live: LiveQueries;
   readonly #local: LocalWork;
   readonly #telling: Telling;
@@ -82,6 +84,9 @@ export class Replica {
       new Pulse(this.#host.monotonicMs, options.onWorking ?? (() => undefined)).beat,
     );
     this.#inbox = new Inbox(this.#database);
+    this.#freeing = new Freeing(this.#database, this.#inbox, (replaces) =>
+      seal(this.#database, this.#host, replaces),
+    );
     this.#live = new LiveQueries(options.opened.connection);
     const { transport } = options;
     const turn: Turn = (work) => this.#take(work);
@@ -231,24 +236,46 @@ export class Replica {
   async retry(item: string, once?: string): Promise<number[]> {
     const [result] = await this.#local.commit(() => {
       const number = this.#inbox.waiting(item);
-      const made: number[] = [];
-      for (const again of [number, ...this.#inbox.dependants(number)]) {
-        this.#inbox.writeAgain(again);
-        const sealed = seal(this.#database, this.#host, again);
-        this.#inbox.forget(again);
-        if (sealed !== null) made.push(sealed);
-      }
-      return [{ columns: ["number"], rows: made.map((one) => [one]) }];
+      this.#inbox.writeAgain(number);
+      const sealed = seal(this.#database, this.#host, number);
+      this.#inbox.forget(number);
+      const { made } = this.#freeing.after(number);
+      const numbers = sealed === null ? made : [sealed, ...made];
+      return [{ columns: ["number"], rows: numbers.map((one) => [one]) }];
     }, once);
     return (result?.rows ?? []).map(([number]) => Number(number));
   }
 
-  /** Give a refused or held transaction up. Throws `UsageError` (`no_refused`). */
-  async discard(item: string, once?: string): Promise<void> {
-    await this.#local.commit(() => {
-      this.#inbox.forget(this.#inbox.waiting(item));
-      return [];
+  /** Give a refused or held transaction up; what was held because of it goes on by itself, where it
+   * can. Throws `UsageError` (`no_refused`). */
+  async discard(item: string, once?: string): Promise<Freed> {
+    const [result] = await this.#local.commit(() => {
+      const freed = JSON.stringify(this.#giveUp(item));
+      return [{ columns: ["freed"], rows: [[freed]] }];
     }, once);
+    return JSON.parse(String(result?.rows[0]?.[0])) as Freed;
+  }
+
+  /** What `discard` would let go on, and what would stay in the inbox and why; nothing is changed. */
+  ifDiscarded(item: string): Promise<Freed> {
+    return this.#take(() => {
+      const asked = new OnlyAsked();
+      try {
+        this.#database.connection.transaction(() => {
+          asked.freed = this.#giveUp(item);
+          throw asked;
+        });
+      } catch (error) {
+        if (error !== asked) throw error;
+      }
+      return asked.freed;
+    });
+  }
+
+  #giveUp(item: string): Freed {
+    const number = this.#inbox.waiting(item);
+    this.#inbox.forget(number);
+    return this.#freeing.after(number);
   }
 
   // --- the network -------------------------------------------------------------------------------
@@ -395,4 +422,9 @@ export class Replica {
       throw new UsageError("this replica has no server: open it with one", "no_server");
     return { exchanger: this.#exchanger, verifier: this.#verifier };
   }
+}
+
+/** Undoes a transaction that was made to see what it does. */
+class OnlyAsked extends Error {
+  freed: Freed = { numbers: [], kept: [], made: [] };
 }

@@ -13,14 +13,12 @@ import { DatabaseError } from "../core/errors.js";
 import { transactionId } from "../core/ids.js";
 import { LOG_NOTES_MAX, LOG_NOTES_SHOWN } from "../core/limits.js";
 import type { Table } from "../core/schema.js";
-import { same, toHex, type Value } from "../core/values.js";
+import { toHex, type Value } from "../core/values.js";
 import { type Connection, whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
+import { sealedNow } from "./dependence.js";
 import type { Host } from "./host.js";
 import type { TableProgram } from "./program.js";
-
-/** Of a group: the earlier ones that it builds on. */
-type After = Map<number, Set<number>>;
 
 /** End the open group, if anything was noted in it; a long log is sealed. */
 export function mark(database: LocalDatabase, host: Host): void {
@@ -97,7 +95,7 @@ export function seal(database: LocalDatabase, host: Host, replaces = 0): number 
     );
   });
   if (made !== numbers.size) throw new DatabaseError("the log's groups and its notes do not agree");
-  for (const [number, earlier] of afterOf(database, tables, first))
+  for (const [number, earlier] of sealedNow(database, tables, first))
     connection.execute("UPDATE holdfast_tx SET after = ? WHERE number = ?", [
       JSON.stringify([...earlier].sort((a, b) => a - b)),
       BigInt(number),
@@ -156,67 +154,4 @@ function numbered(
       if (number !== group)
         connection.execute(program.statements(table).renumber, [BigInt(number), BigInt(group)]);
   return numbers;
-}
-
-/** What each new group builds on: the same row, a foreign key, or a unique value freed. */
-function afterOf(database: LocalDatabase, tables: readonly Table[], first: number): After {
-  const { connection, program } = database;
-  const after: After = new Map();
-  const [unsettled] = connection.execute(
-    "SELECT count(*) FROM " +
-      "(SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 2)",
-  );
-  if (unsettled?.[0] === 1n) return after; // the new one alone
-  for (const table of tables) {
-    const sql = program.statements(table);
-    inherit(connection, table, sql, first, after);
-    for (const statement of [...sql.parents, ...sql.freed])
-      for (const [group, earlier] of connection.execute(statement, [BigInt(first)]))
-        note(after, whole(group), whole(earlier));
-  }
-  return after;
-}
-
-function note(after: After, group: number, earlier: number): void {
-  const known = after.get(group);
-  if (known === undefined) after.set(group, new Set([earlier]));
-  else known.add(earlier);
-}
-
-/**
- * Columns with an earlier unsettled change inherit its base: the revision the person saw. The last
- * group that changed a row stands for those before it, which it names itself.
- */
-function inherit(
-  connection: Connection,
-  table: Table,
-  sql: TableProgram,
-  first: number,
-  after: After,
-): void {
-  const width = table.dataColumns.length;
-  let inherited = new Map<string, number>();
-  let lastKey: string | null = null;
-  let last = 0;
-  const rows: [string, bigint, string][] = [];
-  for (const row of connection.execute(sql.chained, [BigInt(first)])) {
-    const [rev, found, foundKey, was, now, base, bases, ...values] = row;
-    const [tx, key] = [whole(found), String(foundKey)];
-    if (key !== lastKey) [inherited, lastKey, last] = [new Map<string, number>(), key, 0];
-    const written = (typeof bases === "string" ? JSON.parse(bases) : {}) as Record<string, number>;
-    let own: ReadonlyMap<string, number> = new Map(Object.entries(written));
-    let ground = base;
-    if (tx >= first && last > 0) {
-      ground = rev;
-      own = new Map(inherited);
-      rows.push([JSON.stringify(Object.fromEntries(inherited)), BigInt(tx), key]);
-      note(after, tx, last);
-    }
-    last = tx;
-    table.dataColumns.forEach(({ name }, at) => {
-      if (was !== now || !same(values[at] ?? null, values[width + at] ?? null))
-        inherited.set(name, own.get(name) ?? whole(ground));
-    });
-  }
-  connection.executeMany(sql.set_bases, rows);
 }

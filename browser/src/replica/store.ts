@@ -14,9 +14,12 @@ import type { Answer } from "./answer.js";
 import { type Applied, Applier } from "./apply.js";
 import { checkpointOf, differing } from "./checkpoint.js";
 import type { LocalDatabase } from "./database.js";
+import { Freeing } from "./freeing.js";
 import type { Host } from "./host.js";
+import { Inbox } from "./inbox.js";
 import { attach, type AttachedFile, detach } from "./load.js";
 import { catchupLines, type Load } from "./loading.js";
+import { seal } from "./seal.js";
 import { breathe, type Turn } from "./turns.js";
 
 const SAMPLES_MAX = 8;
@@ -126,6 +129,11 @@ export class AnswerStore {
     const filed = catchupLines(catchups);
     const applied = yield* applier.apply(head, lines, checkpoint, files, filed);
     this.#note(answer, applied.differing, expected, nonces);
+    // What was held by a transaction that a person has settled meanwhile goes on.
+    const inbox = new Inbox(this.#database);
+    new Freeing(this.#database, inbox, (replaces) =>
+      seal(this.#database, this.#host, replaces),
+    ).afterNews();
     const left = this.#database.count("holdfast_tx", "state IN ('pending', 'sent')");
     return { sent, left, applied, ranges, expected };
   }

@@ -96,6 +96,8 @@ export class Office {
         return await replica.retry(args[0] as string, once);
       case "discard":
         return await replica.discard(args[0] as string, once);
+      case "ifDiscarded":
+        return await replica.ifDiscarded(args[0] as string);
       case "subscribe":
         return await this.#subscribe(page, args[0] as number, args[1] as string, args[2] as AppRow);
       case "watchStatus":

@@ -12,6 +12,7 @@ import type { SessionConfig } from "../core/sessionEvents.js";
 import { uuid7 } from "../core/ids.js";
 import type { AppRow, QueryResult } from "../replica/appValues.js";
 import { sameResult } from "../replica/appValues.js";
+import type { Freed } from "../replica/freeing.js";
 import { HOST, randomHex } from "../replica/host.js";
 import type { Conflict, Refused, Resolution } from "../replica/inbox.js";
 import type { Statement, Transaction } from "../replica/localWork.js";
@@ -228,8 +229,12 @@ export class TabReplica {
     return this.#ask("retry", [item], true) as Promise<number[]>;
   }
 
-  async discard(item: string): Promise<void> {
-    await this.#ask("discard", [item], true);
+  discard(item: string): Promise<Freed> {
+    return this.#ask("discard", [item], true) as Promise<Freed>;
+  }
+
+  ifDiscarded(item: string): Promise<Freed> {
+    return this.#ask("ifDiscarded", [item], true) as Promise<Freed>;
   }
 
   // --- the network -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any
 
 from bazaar import TABLES, TOKEN, Row, scopes, tokens
 from device import Device
+from waits import each_wait_has_its_reason, freed_in_time
 from world import World
 from world import server_outcomes as remembered
 
@@ -47,6 +48,8 @@ def at_rest(world: World) -> None:
     counters_add_up(world, applied)
     losers_are_on_record(world, applied)
     only_dependants_wait(world, applied)
+    each_wait_has_its_reason(world)
+    freed_in_time(world)
     server_digests(world)
     assert world.service.deep_check() == 0, "the server's own deep check found a difference"
 
@@ -298,12 +301,18 @@ def losers_are_on_record(
     """I18: whatever was taken is there, was replaced by somebody who saw it, or is on record."""
     written: dict[str, tuple[str, int]] = {}
     seen: set[str] = set(world.ledger.overwritten)
-    for place, (_, outcome, _) in applied.items():
-        if outcome == "applied":
-            for change in world.ledger.sent[place].changes:
-                if change.table != "holdfast_conflict":
-                    written.update(dict.fromkeys(tokens(change.new), place))
-                seen |= tokens(change.old)
+    under: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for place, (_, outcome, _) in sorted(applied.items()):
+        for change in world.ledger.sent[place].changes:
+            row = place[0], change.table, str(change.key)
+            if outcome != "applied":  # who deletes the row then has seen what this one saw
+                under[row] |= tokens(change.old)
+                continue
+            if change.table != "holdfast_conflict":
+                written.update(dict.fromkeys(tokens(change.new), place))
+            seen |= tokens(change.old)
+            if change.op == "delete":
+                seen |= under[row]
     record = tokens(world.latest)
     for (entry,) in world.server_rows("SELECT entry FROM holdfast_journal"):
         record |= tokens(entry)

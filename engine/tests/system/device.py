@@ -23,6 +23,7 @@ from bazaar import (
     scopes,
     tokens,
 )
+from waits import rests_on_row
 
 from holdfast.core.errors import (
     Offline,
@@ -245,13 +246,17 @@ class Device:
             )
             for change in later.changes:
                 bases: dict[str, int] = {}
+                on, needed = builds_on[later.number], set[int]()
                 for earlier in fresh[:position]:
                     for first in earlier.changes:
                         if (first.table, first.key) == (change.table, change.key):
-                            on = builds_on[later.number]
-                            assert earlier.number in on, f"I9: {later} on {earlier}"
+                            if first.op != "update":
+                                needed = set()
+                            if rests_on_row(change, first):
+                                needed.add(earlier.number)
                             bases |= {n: first.bases.get(n, first.base) for n in says_of(first)}
                             self.world.count["work on pending work"] += 1
+                assert needed <= on, f"I9: {later} on {needed}"
                 for name in says_of(change) & bases.keys():
                     assert change.bases.get(name, change.base) == bases[name], f"I18: {change}"
 

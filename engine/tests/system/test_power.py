@@ -15,7 +15,7 @@ from test_clocks import skews_change_nothing
 from holdfast.core import merge, policies
 from holdfast.core.errors import HoldfastError, Offline
 from holdfast.core.rows import ServerRow
-from holdfast.replica import apply, members, seal, sync
+from holdfast.replica import apply, dependence, members, sync
 from holdfast.replica.database import transaction
 from holdfast.server import (
     compare,
@@ -217,7 +217,12 @@ def lost_scopes_stay(patch: Patch) -> None:
 
 @plant
 def an_edit_of_pending_work_claims_to_have_seen_the_news(patch: Patch) -> None:
-    patch.setattr(seal, "_inherit", lambda *_: set())
+    real = dependence.on_own_row
+
+    def forgetful(*where: Any, without: Any, bases: Any) -> Any:
+        return real(*where, without=without, bases=[])
+
+    patch.setattr(dependence, "on_own_row", forgetful)
 
 
 @plant

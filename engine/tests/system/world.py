@@ -330,6 +330,7 @@ class World:
                 assert device.dump() == before, "I15: a sync that failed changed what is seen"
             return
         self.count["synced"] += 1
+        self._note_freed(device)
         self._note_held(device)
         self.count["held"] += report.held
         for item in device.replica.refused():
@@ -470,13 +471,34 @@ class World:
         waiting = device.replica.refused()
         if not waiting:
             return
-        device.replica.discard(device.work.dice.choice(waiting).id)
+        item = device.work.dice.choice(waiting).id
+        foreseen = device.replica.if_discarded(item)
+        assert device.replica.discard(item) == foreseen
+        self.count["freed by a discard"] += len(foreseen.numbers)
+        self.count["kept at a discard"] += len(foreseen.kept)
         self._note_dropped(device, {item.number for item in waiting})
         self.count["discarded"] += 1
 
     def _note_dropped(self, device: Device, waiting: set[int]) -> None:
         for number in waiting - device.transactions().keys():
             self.ledger.dropped.add((device.name, number))
+
+    def _note_freed(self, device: Device) -> None:
+        """What was held and has gone on by itself: all that it waited for had left before."""
+        waiting = device.transactions().keys()
+        outcomes = server_outcomes(self.server_rows)
+        for (name, number), (_, outcome, _) in sorted(outcomes.items()):
+            place = name, number
+            if name == device.name and outcome == "held" and number not in waiting:
+                if place in self.ledger.dropped:
+                    continue
+                causes = [
+                    (name, n) for n in self.ledger.sent[place].after
+                    if outcomes.get((name, n), ("", "applied"))[1] != "applied"
+                ]  # fmt: skip
+                assert all(cause in self.ledger.dropped for cause in causes), f"I4: {place}"
+                self.ledger.dropped.add(place)
+                self.count["went on by itself"] += 1
 
     def reopen_server(self, _device: Device) -> None:
         self.service.close()

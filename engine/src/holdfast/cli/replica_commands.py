@@ -307,11 +307,25 @@ def retry(file: File, item: Item, as_json: Json = False) -> None:
         _settled(replica, item, "retried", as_json=as_json, numbers=numbers)
 
 
-def discard(file: File, item: Item, as_json: Json = False) -> None:
-    """Give a refused or held change up."""
+def discard(
+    file: File,
+    item: Item,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would happen to what waits for it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Give a refused or held change up; what was held because of it goes on where it can."""
     with reported(as_json=as_json), open_existing(file) as replica:
-        replica.discard(item)
-        _settled(replica, item, "discarded", as_json=as_json)
+        freed = replica.if_discarded(item) if dry_run else replica.discard(item)
+        what = "would discard" if dry_run else "discarded"
+        _settled(replica, item, what, as_json=as_json, goes_on=list(freed.numbers),
+                 kept=[dataclasses.asdict(one) for one in freed.kept])  # fmt: skip
+        if not as_json:
+            for number in freed.numbers:
+                out.print(f"    {number} goes on")
+            for one in freed.kept:
+                out.print(f"    {one.number} stays: {one.message}")
 
 
 def _settled(replica: Replica, item: str, what: str, *, as_json: bool, **more: Any) -> None:

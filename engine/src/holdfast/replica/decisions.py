@@ -7,8 +7,9 @@ Upholds I28 and, with the inbox, the local half of I4.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
+from holdfast.replica.freeing import Freed, Freeing
 from holdfast.replica.inbox import Conflict, Inbox, Refused
 from holdfast.replica.local import LocalWork
 
@@ -19,6 +20,7 @@ class Decisions:
     def __init__(self, local: LocalWork, inbox: Inbox) -> None:
         self._local = local
         self._inbox = inbox
+        self._freeing = Freeing(inbox, self._seal)
 
     def row_status(self, table: str, key: str) -> str:
         """How one row stands, "unknown" when no such row is known."""
@@ -46,18 +48,43 @@ class Decisions:
 
     def retry(self, item: str) -> list[int]:
         """Make a refused transaction again, then those held with it; the new numbers."""
-        made: list[int] = []
         with self._local.transaction():
             number = self._inbox.waiting(item)
-            for again in (number, *self._inbox.dependants(number)):
-                self._inbox.write_again(again)
-                sealed = self._local.seal_within(replaces=again)
-                self._inbox.forget(again)
-                if sealed is not None:
-                    made.append(sealed)
-        return made
+            self._inbox.write_again(number)
+            sealed = self._seal(number)
+            self._inbox.forget(number)
+            freed = self._freeing.after(number)
+            return [*([] if sealed is None else [sealed]), *freed.made]
 
-    def discard(self, item: str) -> None:
-        """Give a refused or held transaction up."""
+    def discard(self, item: str) -> Freed:
+        """Give a refused or held transaction up; what waited for it goes on."""
         with self._local.transaction():
-            self._inbox.forget(self._inbox.waiting(item))
+            return self._given_up(item)
+
+    def if_discarded(self, item: str) -> Freed:
+        """What ``discard`` would do, of which nothing is done."""
+        try:
+            with self._local.transaction():
+                _OnlyAsked.tell(self._given_up(item))
+        except _OnlyAsked as answer:
+            return answer.freed
+
+    def _given_up(self, item: str) -> Freed:
+        number = self._inbox.waiting(item)
+        self._inbox.forget(number)
+        return self._freeing.after(number)
+
+    def _seal(self, number: int) -> int | None:
+        return self._local.seal_within(replaces=number)
+
+
+class _OnlyAsked(Exception):
+    """Undoes a transaction that was made to see what it does."""
+
+    def __init__(self, freed: Freed) -> None:
+        super().__init__()
+        self.freed = freed
+
+    @classmethod
+    def tell(cls, freed: Freed) -> NoReturn:
+        raise cls(freed)

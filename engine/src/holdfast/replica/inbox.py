@@ -20,7 +20,7 @@ from holdfast.core.values import Value, check, from_wire, to_wire
 from holdfast.replica.database import LocalDatabase, read_state, reading, savepoint
 from holdfast.replica.outbox import change_message
 from holdfast.replica.overlay import Note, Overlay, assemble, data_of, fold
-from holdfast.schema.model import Column, Table
+from holdfast.schema.model import Column, Schema, Table
 from holdfast.sql.names import key_match, quote
 from holdfast.sqlite import Connection, Row
 
@@ -73,6 +73,18 @@ class Refused:
     changes: tuple[dict[str, Any], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A held transaction that cannot go on: ``code`` is ``held`` (something else that it rests on
+    still waits: ``held_by``), ``no_row`` (a row that it changes or refers to is not there) or
+    ``constraint``."""
+
+    number: int
+    code: str
+    message: str
+    held_by: int = 0
+
+
 def _shown(column: Column, value: Value) -> Any:
     """A stored value as people read it in JSON."""
     return plain(column, to_wire(column.type, value))
@@ -107,12 +119,20 @@ class Inbox:
     """Conflicts and refusals of one replica. Writing calls run inside ``write()``, the replica's
     own local transaction."""
 
-    def __init__(self, database: LocalDatabase) -> None:
+    def __init__(self, database: LocalDatabase, connection: Connection | None = None) -> None:
+        """``connection``: where it works; the app's own when none is given."""
         self._database = database
+        self._connection = connection
 
     @property
-    def _db(self) -> Connection:
-        return self._database.app
+    def connection(self) -> Connection:
+        return self._connection or self._database.app
+
+    @property
+    def schema(self) -> Schema:
+        return self._database.schema
+
+    _db = connection
 
     def conflicts(self) -> list[Conflict]:
         """Open conflicts of all rows this replica may see, oldest first."""
@@ -202,7 +222,7 @@ class Inbox:
             "SELECT number, state, code, message, field, held_by, at FROM holdfast_tx "
             "WHERE state IN ('refused', 'held') ORDER BY number"
         ):
-            changes = [self._describe(table, row) for table, row in self._notes(int(str(number)))]
+            changes = [self._describe(table, row) for table, row in self.notes(int(str(number)))]
             first: dict[str, Any] = changes[0] if changes else {"table": "", "key": ""}
             new = first.get("new", {})
             column = str(field) if field in new else next(iter(new), "")
@@ -218,7 +238,8 @@ class Inbox:
             )  # fmt: skip
         return result
 
-    def _notes(self, number: int) -> list[tuple[Table, Row]]:
+    def notes(self, number: int) -> list[tuple[Table, Row]]:
+        """The noted changes of a transaction, with their tables."""
         return [
             (self._database.schema.by_name[name], row)
             for name, statements in self._database.program.tables.items()
@@ -230,8 +251,7 @@ class Inbox:
             message = change_message(table, row)
         except BadValue as error:
             return {"table": table.name, "key": str(row[1]), "op": "", "error": error.message}
-        overlay = Overlay(self._db, table, self._database.program.tables[table.name])
-        current = overlay.visible(str(row[1]))
+        current = self.overlay(table).visible(str(row[1]))
         return {
             "table": table.name,
             "key": str(row[1]),
@@ -254,26 +274,39 @@ class Inbox:
             raise UsageError(f"no refused change has the id {item}", code="no_refused")
         return int(str(found[0][0]))
 
-    def dependants(self, number: int) -> list[int]:
-        """Held transactions that build on this one, directly or not, in order."""
-        waiting = {number}
-        result: list[int] = []
-        for other, after in self._db.execute(
-            "SELECT number, after FROM holdfast_tx WHERE state = 'held' AND number > ? "
-            "ORDER BY number",
-            (number,),
-        ):
-            if waiting & set(json.loads(str(after))):
-                waiting.add(int(str(other)))
-                result.append(int(str(other)))
-        return result
+    def numbers(self) -> set[int]:
+        """What is refused or held."""
+        found = self._db.execute(
+            "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held')"
+        )
+        return {int(str(number)) for (number,) in found}
+
+    def held(self) -> list[tuple[int, list[int], str]]:
+        """Held transactions, in order: number, what they rest on, and the code they wait with."""
+        return [
+            (int(str(number)), json.loads(str(after)), str(code))
+            for number, after, code in self._db.execute(
+                "SELECT number, after, code FROM holdfast_tx WHERE state = 'held' ORDER BY number"
+            )
+        ]
+
+    def note_held(self, kept: Kept) -> None:
+        """Say why a held transaction stays; what it was held by is named until another is."""
+        self._db.execute(
+            "UPDATE holdfast_tx SET code = ?1, message = ?2, "
+            "held_by = CASE WHEN ?3 THEN ?3 ELSE held_by END WHERE number = ?4",
+            (kept.code, kept.message, kept.held_by, kept.number),
+        )
+
+    def overlay(self, table: Table) -> Overlay:
+        return Overlay(self._db, table, self._database.program.tables[table.name])
 
     def write_again(self, number: int) -> None:
         """Make the changes of a refused transaction once more, on the rows as they are now."""
         rows: list[tuple[Overlay, str, Row | None]] = []
-        for table, found in self._notes(number):
+        for table, found in self.notes(number):
             note = Note.of(table, found)
-            overlay = Overlay(self._db, table, self._database.program.tables[table.name])
+            overlay = self.overlay(table)
             row = overlay.visible(note.key)
             data = fold(table, data_of(table, row) if row else None, note)
             rows.append(

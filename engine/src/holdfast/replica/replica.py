@@ -21,6 +21,7 @@ from holdfast.replica.credentials import CredentialsFile
 from holdfast.replica.database import LocalDatabase
 from holdfast.replica.decisions import Decisions
 from holdfast.replica.enrolment import Enrolment, Proof, enrol_open
+from holdfast.replica.freeing import Freed
 from holdfast.replica.host import Host
 from holdfast.replica.inbox import Conflict, Inbox, Refused
 from holdfast.replica.local import LocalWork, Transaction
@@ -179,9 +180,15 @@ class Replica:
         returns the new numbers. Raises ``UsageError`` or ``ConstraintFailed``: nothing changed."""
         return self._decisions.retry(item)
 
-    def discard(self, item: str) -> None:
-        """Give a refused or held transaction up. Raises ``UsageError`` (``no_refused``)."""
-        self._decisions.discard(item)
+    def discard(self, item: str) -> Freed:
+        """Give a refused or held transaction up; what was held because of it goes on by itself,
+        where it can. Raises ``UsageError`` (``no_refused``)."""
+        return self._decisions.discard(item)
+
+    def if_discarded(self, item: str) -> Freed:
+        """What ``discard`` would let go on, and what would stay in the inbox and why; nothing is
+        changed. Raises ``UsageError`` (``no_refused``)."""
+        return self._decisions.if_discarded(item)
 
     # --- the network ----------------------------------------------------------------------------
 

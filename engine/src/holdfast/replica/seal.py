@@ -13,7 +13,6 @@ Upholds I2, I4 (every sealed transaction has a number and an id), I9.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable
 
 from holdfast.core.clock import next_stamp
@@ -21,14 +20,12 @@ from holdfast.core.errors import DatabaseError
 from holdfast.core.ids import transaction_id
 from holdfast.core.values import Value
 from holdfast.replica.database import read_state, write_state
+from holdfast.replica.dependence import Notes, sealed_now
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.replica import ReplicaProgram, TableProgram
 from holdfast.sqlite import Connection
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
-
-After = dict[int, set[int]]
-"""Of a group: the earlier ones that it builds on."""
 
 
 def mark(connection: Connection, program: ReplicaProgram, *, now_us: int) -> int:
@@ -88,11 +85,12 @@ def seal(
         "VALUES (?, ?, 'pending', ?, ?, ?)",
         heads,
     )
+    notes = Notes(connection, schema, program)
     connection.executemany(
         "UPDATE holdfast_tx SET after = ? WHERE number = ?",
         [
             (_compact(sorted(earlier)), number)
-            for number, earlier in _after(connection, program, tables, first).items()
+            for number, earlier in sealed_now(notes, tables, first).items()
         ],
     )
     write_state(connection, open_tx=first + len(heads), stamp_us=stamp_us)
@@ -144,62 +142,3 @@ def _number(
         for table in tables:  # downwards, in order: a number is free before it is taken
             connection.executemany(program.tables[table.name].renumber, moved)
     return numbers
-
-
-def _after(
-    connection: Connection, program: ReplicaProgram, tables: list[Table], first: int
-) -> After:
-    """What each new group builds on: the same row, a foreign key, or a unique value freed."""
-    ((unsettled,),) = connection.execute(
-        "SELECT count(*) FROM "
-        "(SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 2)"
-    )
-    after: After = defaultdict(set)
-    if unsettled == 1:  # the new one alone
-        return after
-    for table in tables:
-        statements = program.tables[table.name]
-        _inherit(connection, table, statements, first, after)
-        for sql in (*statements.parents, *statements.freed):
-            for group, earlier in connection.execute(sql, (first,)):
-                after[int(str(group))].add(int(str(earlier)))
-    return after
-
-
-def _inherit(
-    connection: Connection, table: Table, statements: TableProgram, first: int, after: After
-) -> None:
-    """Columns with an earlier unsettled change inherit its base.
-
-    The base of a change is the revision the person saw. What they saw was their own unsettled
-    change, which itself was based on an older revision. The last group that changed a row stands
-    for those before it, which it names itself: so a row changed n times does not cost n names.
-    """
-    width = len(table.data_columns)
-    names = [column.name for column in table.data_columns]
-    texts: dict[tuple[tuple[str, int], ...], str] = {}  # most rows of a group inherit the same
-    rows: list[tuple[str, int, str]] = []
-    inherited: dict[str, int] = {}
-    last_key, last = "", 0
-    for rev, tx, key, was, now, base, bases, *values in connection.iterate(
-        statements.chained, (first,)
-    ):
-        assert isinstance(tx, int) and isinstance(key, str)
-        if key != last_key:
-            inherited, last_key, last = {}, key, 0
-        own = json.loads(bases) if isinstance(bases, str) else {}
-        ground = base
-        if tx >= first and last:
-            ground, own = rev, dict(inherited)
-            items = tuple(inherited.items())
-            text = texts.get(items)
-            if text is None:
-                text = texts[items] = _compact(inherited)
-            rows.append((text, tx, key))
-            after[tx].add(last)
-        last = tx
-        assert isinstance(ground, int)
-        for name, before, now_is in zip(names, values[:width], values[width:], strict=True):
-            if was != now or before != now_is or type(before) is not type(now_is):
-                inherited[name] = own.get(name, ground)
-    connection.executemany(statements.set_bases, rows)

@@ -43,7 +43,9 @@ from holdfast.protocol.version import PROTOCOL
 from holdfast.replica.apply import Applied, Applier
 from holdfast.replica.database import LocalDatabase, count, read_state, transaction, write_state
 from holdfast.replica.files import Shelf
+from holdfast.replica.freeing import Freeing
 from holdfast.replica.host import Host
+from holdfast.replica.inbox import Inbox
 from holdfast.replica.load import attached
 from holdfast.replica.loading import Load, Loading, Told
 from holdfast.replica.outbox import next_batch
@@ -227,15 +229,25 @@ class Exchanger:
         with self._mutex, transaction(self._db):
             self.seal_within(self._host.now_us())
 
-    def seal_within(self, now_us: int | None = None) -> None:
-        """The same inside a write transaction of the sync connection."""
-        seal(
+    def seal_within(self, now_us: int | None = None, *, replaces: int = 0) -> int | None:
+        """The same inside a write transaction of the sync connection; the number of the open
+        group. ``replaces``: the transaction that it makes again."""
+        return seal(
             self._db,
             self._schema,
             self._database.program,
             now_us=self._host.now_us() if now_us is None else now_us,
             random_bytes=self._host.random_bytes,
+            replaces=replaces,
         )
+
+    def _free(self) -> None:
+        """Let go on what was held by a transaction that a person has settled meanwhile."""
+
+        def sealed(number: int) -> int | None:
+            return self.seal_within(replaces=number)
+
+        Freeing(Inbox(self._database, self._db), sealed).after_news()
 
     def _echo(self) -> str:
         """64 random bits, in as few letters as the protocol lets."""
@@ -355,6 +367,7 @@ class Exchanger:
                     on_rows=load.importing,
                 )
             self._note(head, answer, result, nonces)
+            self._free()
             result.left = count(self._db, "holdfast_tx", "state IN ('pending', 'sent')")
             failpoint("apply.before_commit")
         failpoint("apply.after_commit")

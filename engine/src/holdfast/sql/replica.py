@@ -13,7 +13,7 @@ import msgspec
 
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import ForeignKey, Schema, Table
-from holdfast.sql import log
+from holdfast.sql import dependence, log
 from holdfast.sql.capture import triggers
 from holdfast.sql.changes import (
     create_change_table,
@@ -138,14 +138,16 @@ class TableProgram(msgspec.Struct, frozen=True):
     renumber: str
     """Give a group another number: the new one, the old one."""
     chained: str
-    """All unsettled changes, by key and in order, of the rows that the groups from ? on changed and
+    """All noted changes, by key and in order, of the rows that the groups from ? on changed and
     that have earlier changes; the row's revision, then columns as in ``changes``."""
-    parents: tuple[str, ...]
-    """For each foreign key: pairs of a group from ? on, and an earlier unsettled one that inserts a
-    parent of it."""
+    made: tuple[str, ...]
+    """For each foreign key: pairs of changes, of which one makes a reference to what the other
+    inserts (``sql.dependence``)."""
+    released: tuple[str, ...]
+    """For each foreign key: pairs of changes, of which one deletes a row of the parent's table that
+    the other no longer refers to."""
     freed: tuple[str, ...]
-    """For each unique key: pairs of a group from ? on, and an earlier unsettled one that freed a
-    value it takes."""
+    """For each unique key: pairs of changes, of which one takes a value that the other gave up."""
     set_bases: str
     changes: str
     """Changes of groups from ? to ?: tx, key, was, now, base, bases, old values, new values."""
@@ -225,66 +227,6 @@ def _change_columns(table: Table, prefix: str = "") -> str:
     return names((*fixed, *old_names(table), *new_names(table)), prefix)
 
 
-def _escaped(table: Table, name: str) -> bool:
-    """Whether ``_note_text`` gives a part of a composite key, with its escapes."""
-    return name in table.key and len(table.key) > 1
-
-
-def _note_text(table: Table, name: str) -> str:
-    """The text, as keys have it, of a column of the row that the note ``c`` is about."""
-    if _escaped(table, name):
-        # The parts of a key are parted by "/", and by no other "/": so it is an array, nearly.
-        array = """'[' || replace(json_quote(c.key), '/', '","') || ']'"""
-        return f"json_extract({array}, '$[{table.key.index(name)}]')"
-    if name in table.key:
-        return "c.key"
-    value = f"c.{quote('n_' + name)}"
-    storage = STORAGE[table.by_name[name].type]
-    if storage == "BLOB":
-        return f"lower(hex({value}))"
-    return value if storage == "TEXT" else f"CAST({value} AS TEXT)"
-
-
-def _parent_groups(schema: Schema, table: Table, key: ForeignKey) -> str:
-    """Pairs of a group from ? on, and an earlier unsettled one that inserts a parent row of it."""
-    parent = schema.by_name[key.table]
-    composite = len(parent.key) > 1
-    parts = []
-    for name in key.columns:
-        text = _note_text(table, name)
-        if not composite:
-            parts.append(
-                f"replace(replace({text}, '%2F', '/'), '%25', '%')"
-                if _escaped(table, name)
-                else text
-            )
-        else:
-            parts.append(
-                text
-                if _escaped(table, name)
-                else f"replace(replace({text}, '%', '%25'), '/', '%2F')"
-            )
-    expression = " || '/' || ".join(parts)
-    return (
-        f"SELECT DISTINCT c.tx, p.tx FROM {change_table(table)} AS c "
-        f"JOIN {change_table(parent)} AS p ON p.key = {expression} AND p.tx < c.tx "
-        f"JOIN holdfast_tx AS x ON x.number = p.tx AND x.state IN {_UNSETTLED} "
-        "WHERE c.tx >= ? AND c.now = 1 AND p.was = 0 AND p.now = 1"
-    )
-
-
-def _freed_groups(table: Table, columns: tuple[str, ...]) -> str | None:
-    if any(name in table.key for name in columns):
-        return None
-    change = change_table(table)
-    match = " AND ".join(f"p.{quote('o_' + n)} = c.{quote('n_' + n)}" for n in columns)
-    return (
-        f"SELECT DISTINCT c.tx, p.tx FROM {change} AS c JOIN {change} AS p ON {match} "
-        f"JOIN holdfast_tx AS x ON x.number = p.tx AND x.state IN {_UNSETTLED} "
-        "WHERE c.tx >= ? AND c.now = 1 AND p.was = 1 AND p.tx < c.tx AND p.key <> c.key"
-    )
-
-
 def _select_rows(table: Table) -> str:
     if len(table.key) > 1 or STORAGE[table.key_columns[0].type] == "BLOB":
         return ""
@@ -303,8 +245,8 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
     updates = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in data)
     insert = f"INSERT INTO {own} ({columns}) VALUES ({marks(len(table.columns))})"
     unsettled = f"JOIN holdfast_tx AS x ON x.number = c.tx AND x.state IN {_UNSETTLED}"
-    parents = (_parent_groups(schema, table, key) for key in table.foreign_keys)
-    freed = (_freed_groups(table, unique) for unique in table.unique)
+    references = [(schema.by_name[key.table], table, key) for key in table.foreign_keys]
+    freed = (dependence.freed(table, unique) for unique in table.unique)
     return TableProgram(
         name=table.name,
         select_row=f"SELECT {columns} FROM {own} WHERE {key_match(table)}",
@@ -330,10 +272,11 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         renumber=f"UPDATE {change} SET tx = ? WHERE tx = ?",
         chained="SELECT coalesce((SELECT rev FROM holdfast_row AS r "
         f"WHERE r.tbl = '{table.name}' AND r.key = c.key), 0), {_change_columns(table, 'c.')} "
-        f"FROM {change} AS c {unsettled} WHERE c.key IN (SELECT n.key FROM {change} AS n "
+        f"FROM {change} AS c WHERE c.key IN (SELECT n.key FROM {change} AS n "
         f"WHERE n.tx >= ? AND EXISTS (SELECT 1 FROM {change} AS p "
         "WHERE p.key = n.key AND p.tx < n.tx)) ORDER BY c.key, c.tx",
-        parents=tuple(parents),
+        made=tuple(dependence.made(*one) for one in references),
+        released=tuple(dependence.released(*one) for one in references),
         freed=tuple(sql for sql in freed if sql),
         set_bases=f"UPDATE {change} SET bases = ?, base = coalesce((SELECT rev FROM holdfast_row "
         f"WHERE tbl = '{table.name}' AND key = {change}.key), 0) WHERE tx = ? AND key = ?",

@@ -16,8 +16,8 @@ from holdfast.core.values import to_wire
 from holdfast.protocol.messages import Checkpoint, Head, Line, Outcome, Position, Rows, ScopeGrant
 from holdfast.replica.apply import Applier
 from holdfast.replica.database import LocalDatabase, transaction, write_state
+from holdfast.replica.freeing import Freed
 from holdfast.replica.host import Host
-from holdfast.replica.inbox import Inbox
 from holdfast.replica.outbox import change_message, next_batch
 from holdfast.replica.replica import Replica
 from holdfast.replica.seal import seal
@@ -153,9 +153,10 @@ def refused(shop: Shop) -> None:
         "INSERT INTO tag VALUES ('a', 't')",
     )
     shop.write(
-        "UPDATE item SET qty = qty - 2 WHERE id = 'a'", "UPDATE item SET name = 'n' WHERE id = 'b'"
+        "UPDATE item SET qty = qty - 2, name = 'mine too' WHERE id = 'a'",
+        "UPDATE item SET name = 'n' WHERE id = 'b'",
     )
-    shop.write("UPDATE item SET qty = qty - 4 WHERE id = 'b'")
+    shop.write("UPDATE item SET qty = qty - 4, name = 'm' WHERE id = 'b'")
     shop.write("INSERT INTO num (id, code) VALUES (1, 'p')")
     assert shop.tables()["item"]["a"][4] == 7
     shop.answer(
@@ -343,12 +344,14 @@ def test_the_order_of_changes_in_an_answer_does_not_matter(shop):
     assert shop.replica.query("SELECT confirmed FROM holdfast_state") == [(4,)]
 
 
-def test_dependants_are_those_that_build_on_it_directly_or_not(shop):
+def test_what_waits_goes_on_with_what_it_waits_for_directly_or_not(shop):
     refused(shop)
-    inbox = Inbox(shop.replica._database)
-    assert inbox.dependants(1) == [2, 3]
-    assert inbox.dependants(2) == [3]
-    assert inbox.dependants(3) == inbox.dependants(4) == inbox.dependants(99) == []
+    assert shop.replica.if_discarded("1").numbers == (2, 3)
+    assert shop.replica.if_discarded("2").numbers == (3,)
+    assert shop.replica.if_discarded("3") == shop.replica.if_discarded("4") == Freed()
+    with pytest.raises(UsageError):
+        shop.replica.if_discarded("99")
+    assert shop.numbers() == {1: "refused", 2: "held", 3: "held", 4: "refused"}
 
 
 def test_retry_makes_it_again_with_all_that_was_held_with_it(shop):
@@ -363,10 +366,12 @@ def test_retry_makes_it_again_with_all_that_was_held_with_it(shop):
         (3,),
     ]
     tables = shop.tables()["item"]
-    assert (tables["a"][3], tables["a"][4]) == ("mine", 97)
-    assert (tables["b"][3], tables["b"][4]) == ("n", 16)
+    assert (tables["a"][3], tables["a"][4]) == ("mine too", 97)
+    assert (tables["b"][3], tables["b"][4]) == ("m", 16)
     assert [change.new for change in shop.sent(5)] == [{"name": "mine", "qty": "-1"}, {}]
-    assert [change.new for change in shop.sent(6)] == [{"qty": "-2"}, {"name": "n"}]
+    assert [change.new for change in shop.sent(6)] == [
+        {"name": "mine too", "qty": "-2"}, {"name": "n"},
+    ]  # fmt: skip
     after = json.loads(
         str(shop.replica.query("SELECT after FROM holdfast_tx WHERE number = 7")[0][0])
     )
@@ -414,17 +419,26 @@ def test_retry_of_a_swap(shop):
     ]  # fmt: skip
 
 
-def test_discard_forgets_one_and_nothing_else(shop):
+def test_discard_gives_one_up_and_lets_go_on_what_waited(shop):
+    refused(shop)
+    foreseen = shop.replica.if_discarded("1")
+    freed = shop.replica.discard("1")
+    assert freed == foreseen == Freed(numbers=(2, 3), made=(5, 6))
+    assert shop.numbers() == {4: "refused", 5: "pending", 6: "pending"}
+    tables = shop.tables()["item"]
+    assert (tables["a"][3], tables["a"][4]) == ("mine too", 8)
+    assert (tables["b"][3], tables["b"][4]) == ("m", 16)
+    assert shop.replica.query("SELECT count(*) FROM holdfast_change_tag") == [(0,)]
+    assert shop.replica.query("SELECT replaces FROM holdfast_tx WHERE number > 4") == [(2,), (3,)]
+
+
+def test_discard_from_the_end_gives_all_up(shop):
     refused(shop)
     tables = shop.tables()
-    shop.replica.discard("1")
-    assert shop.numbers() == {2: "held", 3: "held", 4: "refused"}
-    assert shop.tables() == tables
-    assert shop.replica.query("SELECT count(*) FROM holdfast_change_tag") == [(0,)]
-    shop.replica.discard("3")
-    shop.replica.discard("2")
-    shop.replica.discard("4")
+    for item in "3214":
+        assert shop.replica.discard(item).numbers == ()
     assert shop.replica.refused() == []
+    assert shop.tables() == tables
     assert shop.replica.row_status("item", "a") == "synced"
     assert shop.replica.row_status("num", "1") == "unknown"
 
