@@ -468,8 +468,8 @@ def test_a_body_that_ends_early_changes_nothing(world, peer: Peer) -> None:
     for head in heads:
         with socket.create_connection(("127.0.0.1", world.port), timeout=10) as connection:
             connection.sendall(
-                b"POST /v1/exchange HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-x\r\n"
-                b"Content-Type: application/json\r\n" + head
+                b"POST /v1/exchange HTTP/1.1\r\nHost: localhost\r\n"
+                b"Authorization: Bearer token-x\r\nContent-Type: application/json\r\n" + head
             )
             connection.shutdown(socket.SHUT_WR)
             told = b"".join(iter(lambda: connection.recv(4096), b""))

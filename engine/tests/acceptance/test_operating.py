@@ -77,7 +77,7 @@ def scrape(server: ServerProcess) -> dict[str, float]:
 def test_a_slow_push_is_acknowledged_after_the_signal(server: ServerProcess) -> None:
     body = push_body()
     head = (
-        f"POST /v1/exchange HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-a\r\n"
+        f"POST /v1/exchange HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer token-a\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode()
     port = int(server.url.rpartition(":")[2])

@@ -32,7 +32,20 @@ def serve(
     rules: Annotated[str | None, typer.Option(help="module:attribute, a list of rules.")] = None,
     proxy: Annotated[
         list[str] | None,
-        typer.Option(help="A reverse proxy's address: believe its X-Forwarded-For."),
+        typer.Option(help="A reverse proxy's address or network: believe its X-Forwarded-..."),
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name it answers to beside --host and localhost; * for any."),
+    ] = None,
+    public_url: Annotated[
+        str, typer.Option(help="What browsers and devices call it, behind a proxy.")
+    ] = "",
+    connections: Annotated[
+        int | None, typer.Option(help="At the same time; as many as open files allow.", min=1)
+    ] = None,
+    connections_per_address: Annotated[
+        int | None, typer.Option(help="Of these, of one address; half without it.", min=1)
     ] = None,
     driver: Annotated[
         Literal["apsw", "stdlib"],
@@ -65,7 +78,8 @@ def serve(
             host=host,
             port=port,
             rules=rules,
-            proxies=tuple(proxy or ()),
+            front=server_host.front_options(proxy, allowed_host, public_url),
+            limits=server_host.limits(connections, connections_per_address),
             driver=driver,
             metrics=metrics,
             drain_s=drain,

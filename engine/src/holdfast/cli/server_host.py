@@ -10,7 +10,7 @@ import importlib
 import logging
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,6 +21,8 @@ from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.schema.model import Schema
 from holdfast.server.assembly import open_server
 from holdfast.server.auth import TokenFile
+from holdfast.server.front import FrontOptions
+from holdfast.server.gate import Limits
 from holdfast.server.observe import nobody
 from holdfast.server.principal import Principal
 from holdfast.server.retention import Forgotten, Retention
@@ -40,7 +42,8 @@ class HostOptions:
     host: str
     port: int
     rules: str | None
-    proxies: tuple[str, ...]
+    front: FrontOptions
+    limits: Limits
     metrics: str | None
     drain_s: float
     keep_days: tuple[int, int, int]
@@ -59,7 +62,7 @@ def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions
         database,
         authenticate,
         rules=_rules(options.rules),
-        proxies=options.proxies,
+        proxies=options.front.proxies,
         retention=retention,
         observer=metrics or nobody,
         driver_name=options.driver,
@@ -70,7 +73,29 @@ def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions
                 metrics.watch(server)
                 url = stack.enter_context(metrics.served(*_address(options.metrics)))
                 _say(f"metrics {url}")
-            serve(server.app, options.host, options.port, _ready, drain_s=options.drain_s)
+            serve(
+                server.app,
+                options.host,
+                options.port,
+                _ready,
+                drain_s=options.drain_s,
+                front=options.front,
+                limits=options.limits,
+            )
+
+
+def front_options(
+    proxies: Sequence[str] | None, hosts: Sequence[str] | None, public_url: str
+) -> FrontOptions:
+    """As a command line gives them."""
+    return FrontOptions(
+        proxies=tuple(proxies or ()), hosts=tuple(hosts or ()), public_url=public_url
+    )
+
+
+def limits(connections: int | None, per_address: int | None) -> Limits:
+    """As a command line gives them."""
+    return Limits(connections=connections, per_address=per_address)
 
 
 def _metrics() -> Metrics:

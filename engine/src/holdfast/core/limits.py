@@ -45,6 +45,41 @@ VERIFY_ROUNDS_MAX = 24
 VERIFY_CONTINUED_MAX = 10_000
 """Round trips that only go on with what a server has not looked at before."""
 
+# Before a request's body
+HEAD_BYTES_MAX = 16 * KIB
+"""Request line and headers together; nginx takes twice that, our own clients send below 1 KiB."""
+HEADERS_MAX = 100
+HEAD_TIMEOUT_MS = 20_000
+"""From the start of a connection, or the first byte of a later request, to its last header."""
+ADDRESS_REQUESTS_BURST = 10_000
+"""Requests of one address in a row; then one each ``ADDRESS_REQUEST_EVERY_MS``. A whole shop is
+often one address, and all of it comes at once when one thing has changed."""
+ADDRESS_REQUEST_EVERY_MS = 2
+DEVICE_REQUESTS_BURST = 2_000
+DEVICE_REQUEST_EVERY_MS = 10
+DEVICE_REQUESTS_AT_ONCE_MAX = 16
+"""Of one device, beside its event streams; ours have at most a handful."""
+DEVICES_PER_USER_MAX = 1_000
+"""Devices of one user that may sync; those revoked do not count."""
+PIPELINED_REQUESTS_MAX = 16
+"""Requests of one connection that wait for the answer before them."""
+SMALL_BODY_DEADLINE_MS = 20_000
+"""For a body that anybody may send: enrolling, refreshing, signing out."""
+STALLED_READER_MS = 60_000
+"""How long a connection may take nothing of an answer."""
+CONNECTIONS_MAX = 8_192
+"""Of a process, where its limit of open files allows: two thousand devices have two each."""
+CONNECTIONS_PER_ADDRESS_SHARE = 2
+"""One address gets one in so many of them: a whole shop is often one address."""
+DESCRIPTORS_KEPT_MIN = 64
+DESCRIPTORS_KEPT_SHARE = 4
+"""Of the open files a process may have, one in so many is kept for the database and files."""
+DESCRIPTORS_SPARE = 8
+"""So many are left when a connection is refused for the want of them."""
+REFUSALS_LINGERING_MAX = 32
+"""Connections that are being told why they are refused; further ones are only closed."""
+REFUSAL_LINGER_MS = 1_000
+
 # What comes down
 RESPONSE_BYTES_MAX = 4096 * MIB
 RESPONSE_LINE_BYTES_MAX = 64 * MIB
@@ -254,12 +289,23 @@ ENROL_BODY_BYTES_MAX = 16 * KIB
 ENROL_THREADS = 2
 ENROL_QUEUE_MAX = 32
 """Requests to enrol that may wait for a thread; the rest is asked to come again."""
+ENROL_KNOCKS_BURST = 200
+"""Requests to enrol of one address in a row, right or wrong; then one each
+``ENROL_KNOCK_EVERY_MS``."""
+ENROL_KNOCK_EVERY_MS = 300
 ENROL_TRIES_BURST = 20
-"""Of one address in a row; then one each ``ENROL_TRY_EVERY_MS``."""
+"""Failures of one address in a row; then one each ``ENROL_TRY_EVERY_MS``."""
 ENROL_TRY_EVERY_MS = 3_000
 ENROL_NAME_TRIES_BURST = 10
-"""For one user or code in a row, from wherever; then one each ``ENROL_NAME_TRY_EVERY_MS``."""
+"""Failures for one user from one address, or for one code, in a row; then one each
+``ENROL_NAME_TRY_EVERY_MS``."""
 ENROL_NAME_TRY_EVERY_MS = 30_000
+ENROL_ANYWHERE_TRIES_BURST = 500
+"""For one user from all addresses together that it has never signed in from: far above what a
+person does, far below what guessing needs."""
+ENROL_ANYWHERE_TRY_EVERY_MS = 60_000
+ENROL_KNOWN_ADDRESSES_MAX = 20_000
+"""Pairs of a user and an address it has signed in from, which a process remembers."""
 REFRESH_RETRY_MS = 600_000
 """How long a device waits with asking for a new token once it has asked."""
 REFRESH_TRIES_BURST = 10

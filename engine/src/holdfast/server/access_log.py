@@ -116,7 +116,13 @@ class _Watched:
             rows=self._notes.rows,
             received_bytes=self._received,
             sent_bytes=self._sent,
+            address=_address(self._scope),
         )
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _one_id(given: Sequence[str]) -> str:

@@ -54,6 +54,7 @@ from holdfast.server.api import Authenticator, ExchangeService
 from holdfast.server.budgets import Budgets
 from holdfast.server.events import Hub, Subscription
 from holdfast.server.file_answer import Downloads
+from holdfast.server.front import ApiHeaders
 from holdfast.server.observe import Observer, guarded, nobody
 from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal, turn_of
@@ -120,7 +121,7 @@ def asgi(
             Route("/v1/health", shell.answered(shell.health), methods=["GET"]),
             *([] if door is None else door.routes(shell.answered)),
         ],
-        middleware=[Middleware(AccessLog, observer=guarded(observer))],
+        middleware=[Middleware(ApiHeaders), Middleware(AccessLog, observer=guarded(observer))],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )

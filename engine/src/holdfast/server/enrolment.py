@@ -2,8 +2,8 @@
 
 Knows: codes, passwords, tokens, and the registry. Must not know: HTTP's wire, or command lines.
 Whatever was wrong (a code that never was, is used or over; a user that is unknown, disabled or
-without a password; a wrong password), the answer is the same after the same work. Tries are counted
-by address and by name or code; nothing that is tried here touches a token that somebody holds.
+without a password; a wrong password), the answer is the same after the same work. Failures are
+counted (``attempts``); nothing that is tried here touches a token that somebody holds.
 
 An answer may be lost: whoever tries again with the same attempt, or refreshes again with the same
 token, gets a new token in place of the one that was never used.
@@ -23,10 +23,7 @@ from holdfast.core.ids import uuid7
 from holdfast.core.limits import (
     CODE_MINUTES,
     DEVICE_NAME_LENGTH_MAX,
-    ENROL_NAME_TRIES_BURST,
-    ENROL_NAME_TRY_EVERY_MS,
-    ENROL_TRIES_BURST,
-    ENROL_TRY_EVERY_MS,
+    DEVICES_PER_USER_MAX,
     REFRESH_TRIES_BURST,
     REFRESH_TRY_EVERY_MS,
     TOKEN_DAYS,
@@ -35,9 +32,10 @@ from holdfast.core.limits import (
 )
 from holdfast.protocol.enrolment import Enrolled, EnrolRequest
 from holdfast.server import passwords
+from holdfast.server.attempts import Attempts
 from holdfast.server.people import checked_user, is_name
 from holdfast.server.principal import Principal
-from holdfast.server.rates import Rates, address_key
+from holdfast.server.rates import Rates
 from holdfast.server.registry import RIGHTS, Code, Registration, RegistryWrites, Token, User
 from holdfast.server.registry_auth import is_over, not_known
 from holdfast.server.store import OnCommit, Store, T, Writer
@@ -56,32 +54,36 @@ class Enrolment:
         now_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
         on_commit: OnCommit = lambda _moved: None,
+        devices_max: int = DEVICES_PER_USER_MAX,
     ) -> None:
-        """``on_commit``: told the new generation of rights when a token that may be in use is
-        forgotten, so that streams it has opened end."""
+        """``devices_max``: of one user. ``on_commit``: told the new generation of rights when a
+        token that may be in use is forgotten, so that streams it has opened end."""
         self._store = store
         self._on_commit = on_commit
+        self._devices_max = devices_max
         self._now_us = now_us
         self._random_bytes = random_bytes
         passwords.prepare()
-        self._by_address = Rates(burst=ENROL_TRIES_BURST, every_ms=ENROL_TRY_EVERY_MS)
-        self._by_name = Rates(burst=ENROL_NAME_TRIES_BURST, every_ms=ENROL_NAME_TRY_EVERY_MS)
+        self._attempts = Attempts()
         self._by_device = Rates(burst=REFRESH_TRIES_BURST, every_ms=REFRESH_TRY_EVERY_MS)
 
     def admit(self, address: str) -> None:
-        """Count a try to enrol, before anything is read. Raises ``ProtocolError`` 429."""
-        self._by_address.take(address_key(address))
+        """Count a request to enrol, before anything is read. Raises ``ProtocolError`` 429."""
+        self._attempts.knock(address)
 
     # Enrolling
 
-    def with_code(self, request: EnrolRequest) -> Enrolled:
+    def with_code(self, request: EnrolRequest, address: str = "") -> Enrolled:
         """Enrol with a one-time code. Raises ``ProtocolError``: 401 ``enrol_refused``, 403
-        ``wrong_device``, 429."""
+        ``wrong_device``, ``device_revoked``, ``too_many_devices``, 429."""
         try:
             digest = secret_hash("code", normal_code(request.code))
         except BadValue:
             digest = secret_hash("no code", request.code)
-        self._by_name.take(digest)
+        with self._attempts.of_code(digest, address):
+            return self._with_code(request, digest)
+
+    def _with_code(self, request: EnrolRequest, digest: bytes) -> Enrolled:
         text = new_token(self._random_bytes)
         fresh = uuid7(self._now_us(), self._random_bytes)
         attempt = secret_hash("attempt", request.attempt or fresh)
@@ -98,17 +100,24 @@ class Enrolment:
                 )
             if code.device and request.device != code.device:
                 raise _wrong_device()
-            device = self._register(writer, user, request, fresh)
+            device = self._register(writer, user, request, fresh, lifts=code.device != "")
             registry.put_code(replace(code, device=device, attempt=attempt))
             return self._issue(registry, device, user, text)
 
         return self._changed(work)
 
-    def with_password(self, request: EnrolRequest) -> Enrolled:
+    def with_password(self, request: EnrolRequest, address: str = "") -> Enrolled:
         """Enrol as a user. Raises as ``with_code``."""
-        self._by_name.take(request.user)
         with contextlib.closing(self._store.read()) as snapshot:
             found = snapshot.registry.user(request.user)
+            own = {}
+            if found is not None and request.device and "\0" not in request.device:
+                own = snapshot.registry.standing([request.device])
+        known = request.device if own.get(request.device) == found else ""
+        with self._attempts.of_name(request.user, address, device=known):
+            return self._with_password(request, found)
+
+    def _with_password(self, request: EnrolRequest, found: User | None) -> Enrolled:
         stored = None if found is None or found.disabled else found.password
         if not passwords.is_right(stored, request.password):
             raise _refused()
@@ -125,7 +134,6 @@ class Enrolment:
         """Enrol as whom the app's own sign-in knows. A user whom the registry does not know yet is
         added with the rights that the principal has. Raises as ``with_code``, and 400 ``bad_name``
         for one that cannot be added."""
-        self._by_name.take(f"signed in as {principal.user}")
         if principal.device and request.device != principal.device:
             raise _wrong_device()
         first = User(
@@ -184,11 +192,21 @@ class Enrolment:
             raise _refused()
         return self._issue(registry, code.device, user, text)
 
-    def _register(self, writer: Writer, user: User, request: EnrolRequest, fresh: str) -> str:
-        """The device that the replica is, or a new one; it stands again if it was revoked."""
+    def _register(
+        self,
+        writer: Writer,
+        user: User,
+        request: EnrolRequest,
+        fresh: str,
+        *,
+        lifts: bool = False,
+    ) -> str:
+        """The device that the replica is, or a new one. ``lifts``: it may stand again although it
+        was revoked; somebody who may say so has made a code for it."""
         registry = writer.registry
         name = request.name if is_name(request.name, DEVICE_NAME_LENGTH_MAX) else ""
         if not request.device:
+            self._check_room(registry, user)
             registry.put_registration(Registration(fresh, user.name, name, self._now_us()))
             return fresh
         found = registry.registration(request.device)
@@ -196,11 +214,27 @@ class Enrolment:
             synced = None if "\0" in request.device else writer.device(request.device)
             if synced is None or synced.user != user.name:
                 raise _wrong_device()  # not to be told from another user's
+            self._check_room(registry, user)
             found = Registration(request.device, user.name, name, self._now_us())
         if found.user != user.name:
             raise _wrong_device()
+        if found.revoked and not lifts:
+            raise ProtocolError(
+                "this device was revoked; an administrator lets it in again with a code that is "
+                "made for it",
+                code="device_revoked",
+                status=403,
+            )
         registry.put_registration(replace(found, name=name or found.name, revoked=0))
         return found.device
+
+    def _check_room(self, registry: RegistryWrites, user: User) -> None:
+        if registry.count_devices(user.name) >= self._devices_max:
+            raise ProtocolError(
+                f"{user.name!r} has {self._devices_max} devices; revoke one that is not used",
+                code="too_many_devices",
+                status=403,
+            )
 
     def _issue(self, registry: RegistryWrites, device: str, user: User, text: str) -> Enrolled:
         """The only token of a device from now on."""

@@ -33,6 +33,8 @@ class Requested:
     rows: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
+    address: str = ""
+    """Who asked: the nearest address that is no proxy of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ few threads of its own: whoever knocks never keeps a device from syncing (I31).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,6 +27,7 @@ from holdfast.core.limits import (
     ENROL_QUEUE_MAX,
     ENROL_THREADS,
     PEOPLE_PAGE_MAX,
+    SMALL_BODY_DEADLINE_MS,
 )
 from holdfast.protocol.codec import SmallT, decode_small
 from holdfast.protocol.enrolment import (
@@ -41,9 +43,12 @@ from holdfast.server.auth import bearer_token
 from holdfast.server.enrolment import Enrolment
 from holdfast.server.people import People
 from holdfast.server.principal import Principal
+from holdfast.server.proxies import Proxies
 from holdfast.server.registry_auth import RegistryAuth, not_known
 from holdfast.server.request import Body, body_encoding
 from holdfast.server.store import Snapshot
+
+log = logging.getLogger("holdfast.server.sign_in")
 
 T = TypeVar("T")
 Endpoint = Callable[[Request, Body, str], Awaitable[Response]]
@@ -78,6 +83,7 @@ class _Desk:
     def __init__(self, door: Door) -> None:
         self._door = door
         self._limiter = anyio.CapacityLimiter(ENROL_THREADS)
+        self._proxies = Proxies(door.proxies)
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         if self._limiter.statistics().tasks_waiting >= ENROL_QUEUE_MAX:
@@ -86,17 +92,22 @@ class _Desk:
 
     async def enrol(self, request: Request, body: Body, _echo: str) -> Response:
         enrolment = self._door.enrolment
-        enrolment.admit(address_of(request, self._door.proxies))
+        address = address_of(request, self._proxies)
+        enrolment.admit(address)
         asked = await _read(request, body, EnrolRequest)
         by_name = bool(asked.user or asked.password)
         if bool(asked.code) and by_name:
             raise ProtocolError("either a code, or a user and password")
-        if asked.code:
-            done = await self._run(enrolment.with_code, asked)
-        elif by_name:
-            done = await self._run(enrolment.with_password, asked)
-        else:
-            done = await self._run(self._signed_in, request.headers, asked)
+        try:
+            if asked.code:
+                done = await self._run(enrolment.with_code, asked, address)
+            elif by_name:
+                done = await self._run(enrolment.with_password, asked, address)
+            else:
+                done = await self._run(self._signed_in, request.headers, asked)
+        except ProtocolError as error:
+            _tell_refused(error, address, asked)
+            raise
         return json_response(msgspec.json.encode(done))
 
     def _signed_in(self, headers: Mapping[str, str], asked: EnrolRequest) -> Enrolled:
@@ -196,20 +207,32 @@ async def _read(request: Request, body: Body, kind: type[SmallT]) -> SmallT:
     """A small, plain body."""
     if body_encoding(request.headers) is not None:
         raise ProtocolError("this body is small and plain", code="bad_encoding", status=415)
-    pieces = await body.read(compressed=False, bytes_max=ENROL_BODY_BYTES_MAX)
+    pieces = await body.read(
+        compressed=False, bytes_max=ENROL_BODY_BYTES_MAX, deadline_ms=SMALL_BODY_DEADLINE_MS
+    )
     return decode_small(b"".join(pieces), kind)
 
 
-def address_of(request: Request, proxies: Collection[str]) -> str:
+def address_of(request: Request, proxies: Proxies) -> str:
     """Who is asking: the nearest address that is no proxy of ours."""
-    address = request.client.host if request.client is not None else ""
-    if address not in proxies:
-        return address
-    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
-    for text in reversed(forwarded):
-        if text.strip() and text.strip() not in proxies:
-            return text.strip()[:64]
-    return address
+    peer = request.client.host if request.client is not None else ""
+    return proxies.origin(peer, request.headers.getlist("x-forwarded-for"))
+
+
+def _tell_refused(error: ProtocolError, address: str, asked: EnrolRequest) -> None:
+    """For whoever watches for guessing: who tried to be whom, from where. Never what was tried."""
+    if error.status not in (401, 403, 429):
+        return
+    how = "code" if asked.code else "password" if asked.password else "sign_in"
+    told = {
+        "address": address,
+        "user": asked.user[:DEVICE_NAME_LENGTH_MAX],
+        "device": asked.device[:DEVICE_NAME_LENGTH_MAX],
+        "how": how,
+        "code": error.code,
+    }
+    level = logging.INFO if error.status == 429 else logging.WARNING
+    log.log(level, "sign_in_refused", extra=told)
 
 
 def _json(content: dict[str, Any]) -> Response:

@@ -198,6 +198,12 @@ class PostgresRegistry:
         )
         return int(rows[0][0])
 
+    def count_devices(self, user: str) -> int:
+        rows = self._run(
+            'SELECT count(*) FROM holdfast_registration WHERE "user" = $1 AND revoked = 0', (user,)
+        )
+        return int(rows[0][0])
+
 
 def _before_nul(text: str) -> str:
     """A position in the order of names that PostgreSQL can hold."""

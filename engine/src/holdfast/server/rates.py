@@ -10,6 +10,7 @@ Upholds I31.
 from __future__ import annotations
 
 import ipaddress
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -30,35 +31,45 @@ class Rates:
         self,
         *,
         burst: int,
-        every_ms: int,
+        every_ms: float,
         keys_max: int = RATE_KEYS_MAX,
+        what: str = "tries",
+        code: str = "too_many_tries",
         monotonic_ms: Callable[[], int] = _monotonic_ms,
     ) -> None:
         self._slack_ms = (burst - 1) * every_ms
         self._every_ms = every_ms
         self._keys_max = keys_max
+        self._what, self._code = what, code
         self._monotonic_ms = monotonic_ms
         self._lock = threading.Lock()
-        self._free_at_ms: OrderedDict[str | bytes, int] = OrderedDict()
+        self._free_at_ms: OrderedDict[str | bytes, float] = OrderedDict()
         """When all that was taken would be paid back."""
 
     def take(self, key: str | bytes) -> None:
-        """One more. Raises ``ProtocolError`` 429 (``too_many_tries``), with when to come again."""
+        """One more. Raises ``ProtocolError`` 429 (``code``), with when to come again."""
         with self._lock:
             now_ms = self._monotonic_ms()
             free_at_ms = max(now_ms, self._free_at_ms.get(key, now_ms))
             wait_ms = free_at_ms - now_ms - self._slack_ms
             if wait_ms > 0:
                 raise ProtocolError(
-                    "too many tries; come again later",
-                    code="too_many_tries",
+                    f"too many {self._what}; come again later",
+                    code=self._code,
                     status=429,
-                    retry_after_s=-(-wait_ms // 1000),
+                    retry_after_s=math.ceil(wait_ms / 1000),
                 )
             self._free_at_ms[key] = free_at_ms + self._every_ms
             self._free_at_ms.move_to_end(key)
             if len(self._free_at_ms) > self._keys_max:
                 self._free_at_ms.popitem(last=False)
+
+    def give_back(self, key: str | bytes) -> None:
+        """One that was taken counts no more."""
+        with self._lock:
+            free_at_ms = self._free_at_ms.get(key)
+            if free_at_ms is not None:
+                self._free_at_ms[key] = free_at_ms - self._every_ms
 
     def __len__(self) -> int:
         return len(self._free_at_ms)

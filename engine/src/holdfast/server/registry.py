@@ -152,5 +152,8 @@ class RegistryWrites(RegistryReads, Protocol):
     def count_codes(self, user: str) -> int:
         """How many codes of a user wait to be used."""
 
+    def count_devices(self, user: str) -> int:
+        """How many devices of a user stand: registered, and not revoked."""
+
     def move_generation(self) -> int:
         """The next generation of rights. Called last, for it is held until the commit."""

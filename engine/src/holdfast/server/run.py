@@ -23,6 +23,8 @@ from starlette.types import ASGIApp
 from holdfast.core.errors import UsageError
 from holdfast.core.limits import SERVER_GRACE_S, SERVER_KEEP_ALIVE_S
 from holdfast.server.events import Hub
+from holdfast.server.front import Front, FrontOptions
+from holdfast.server.gate import Gate, Limits
 
 
 class _Server(uvicorn.Server):
@@ -115,6 +117,8 @@ def serve(
     on_stop: Callable[[], None] | None = None,
     stopper: Stopper | None = None,
     drain_s: float = 0,
+    front: FrontOptions | None = None,
+    limits: Limits | None = None,
 ) -> None:
     """Serve ``app`` until SIGTERM or SIGINT, then return.
 
@@ -125,15 +129,19 @@ def serve(
     ``port`` 0 takes a free one; ``on_ready`` gets the URL when connections are accepted.
     ``on_stop`` is called when the end begins and must end event streams; by default the hub in
     ``app.state.hub`` is closed. ``stopper`` is for a server in a thread of its own.
-    Raises ``UsageError`` (``cannot_listen``).
+    ``front``: names, proxies; ``limits``: of connections, and of what they say before a body.
+    Raises ``UsageError`` (``cannot_listen``, ``bad_choice``).
     """
+    front = front or FrontOptions()
+    gate = Gate(limits, proxies=front.proxies)
+    served = Front(app, host, front)
     listener = _listen(host, port)
     hub = getattr(getattr(app, "state", None), "hub", None)
     stop = on_stop or (hub.close if isinstance(hub, Hub) else _nothing)
     config = uvicorn.Config(
-        app,
+        served,
         loop="asyncio" if sys.platform == "win32" else "uvloop",
-        http="httptools",
+        http=gate.protocol,  # type: ignore[arg-type]  # any maker of protocols will do
         ws="none",
         lifespan="on",
         log_config=None,

@@ -183,6 +183,12 @@ class SqliteRegistry:
         )
         return cast("int", count)
 
+    def count_devices(self, user: str) -> int:
+        ((count,),) = self._db.execute(
+            "SELECT count(*) FROM holdfast_registration WHERE user = ? AND revoked = 0", (user,)
+        )
+        return cast("int", count)
+
 
 def names_text(names: tuple[str, ...]) -> str:
     """A list of names as it is stored."""

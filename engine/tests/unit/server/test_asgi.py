@@ -351,7 +351,7 @@ def test_a_compressed_request_is_understood(server: Running, encoding: Encoding)
 def test_connections_are_kept(server: Running) -> None:
     with socket.create_connection(server.address) as raw:
         for _ in range(3):
-            raw.sendall(b"GET /v1/health?nonce=n HTTP/1.1\r\nhost: h\r\n\r\n")
+            raw.sendall(b"GET /v1/health?nonce=n HTTP/1.1\r\nhost: localhost\r\n\r\n")
             answer = b""
             while not answer.endswith(b"}"):
                 piece = raw.recv(65_536)
@@ -507,7 +507,12 @@ def test_a_body_at_the_limit_is_read(server: Running) -> None:
 
 
 def head(*fields: str) -> bytes:
-    given = ("host: h", "content-type: application/json", "authorization: Bearer token-a", *fields)
+    given = (
+        "host: localhost",
+        "content-type: application/json",
+        "authorization: Bearer token-a",
+        *fields,
+    )
     return ("POST /v1/exchange HTTP/1.1\r\n" + "\r\n".join(given) + "\r\n\r\n").encode()
 
 
@@ -673,7 +678,7 @@ class Stream:
         self.raw = socket.create_connection(server.address)
         self.raw.settimeout(20)
         self.raw.sendall(
-            b"GET /v1/events HTTP/1.1\r\nhost: h\r\nholdfast-echo: e\r\n"
+            b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\nholdfast-echo: e\r\n"
             b"authorization: Bearer %s\r\n\r\n" % token.encode()
         )
         self.data = b""

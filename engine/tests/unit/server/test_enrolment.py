@@ -16,6 +16,7 @@ from holdfast.core.limits import (
     CLOCK_LEEWAY_MS,
     CODE_MINUTES,
     CODES_PER_USER_MAX,
+    ENROL_KNOCKS_BURST,
     ENROL_NAME_TRIES_BURST,
     ENROL_TRIES_BURST,
     REFRESH_TRIES_BURST,
@@ -23,6 +24,7 @@ from holdfast.core.limits import (
     TOKEN_GRACE_DAYS,
 )
 from holdfast.protocol.enrolment import Enrolled, EnrolRequest
+from holdfast.server.attempts import Attempts
 from holdfast.server.enrolment import Enrolment
 from holdfast.server.people import People
 from holdfast.server.principal import Principal
@@ -57,12 +59,12 @@ class Office:
     def code(self, user: str = "ann", **options: Any) -> str:
         return self.people.invite(user, **options).code
 
-    def enrol(self, code: str, **fields: Any) -> Enrolled:
-        return self.enrolment.with_code(EnrolRequest(protocol=1, code=code, **fields))
+    def enrol(self, code: str, *, address: str = "", **fields: Any) -> Enrolled:
+        return self.enrolment.with_code(EnrolRequest(protocol=1, code=code, **fields), address)
 
-    def sign_in(self, user: str, password: str, **fields: Any) -> Enrolled:
+    def sign_in(self, user: str, password: str, *, address: str = "", **fields: Any) -> Enrolled:
         asked = EnrolRequest(protocol=1, user=user, password=password, **fields)
-        return self.enrolment.with_password(asked)
+        return self.enrolment.with_password(asked, address)
 
     def who(self, token: str) -> Principal:
         return self.auth({"authorization": f"Bearer {token}"})
@@ -345,20 +347,24 @@ def test_who_stands_no_more_refreshes_nothing(office: Office) -> None:
 
 
 def test_tries_are_counted_by_address_name_and_device(office: Office) -> None:
-    for _ in range(ENROL_TRIES_BURST):
+    for _ in range(ENROL_KNOCKS_BURST):
         office.enrolment.admit("192.0.2.1")
     refused(lambda: office.enrolment.admit("192.0.2.1"), "too_many_tries", 429)
     office.enrolment.admit("192.0.2.2")
 
     code = office.code()
     done = office.enrol(code)
-    for _ in range(ENROL_NAME_TRIES_BURST - 1):
+    for _ in range(ENROL_NAME_TRIES_BURST):
         refused(lambda: office.enrol(code))
     refused(lambda: office.enrol(code), "too_many_tries", 429)
 
-    for _ in range(ENROL_NAME_TRIES_BURST):
-        refused(lambda: office.sign_in("ann", "guess"))
-    refused(lambda: office.sign_in("ann", "guess"), "too_many_tries", 429)
+    for number in range(ENROL_TRIES_BURST):
+        refused(lambda n=number: office.enrol(f"wrong {n}", address="192.0.2.3"))
+    for wrong in (
+        lambda: office.enrol("wrong", address="192.0.2.3"),
+        lambda: office.sign_in("another", "guess", address="192.0.2.3"),
+    ):
+        refused(wrong, "too_many_tries", 429)
     assert office.lets_in(done.token), "wrong tries lock out who has a token"
     office.enrol(office.code())
 
@@ -367,6 +373,59 @@ def test_tries_are_counted_by_address_name_and_device(office: Office) -> None:
         office.enrolment.refresh(token)
     refused(lambda: office.enrolment.refresh(token), "too_many_tries", 429)
     assert office.lets_in(token)
+
+
+def test_strangers_lock_nobody_out(office: Office) -> None:
+    """Failures count where they were made; what is right costs nothing."""
+    for _ in range(ENROL_NAME_TRIES_BURST):
+        refused(lambda: office.sign_in("bob", "guess", address="192.0.2.9"))
+    wrong = lambda: office.sign_in("bob", "guess", address="192.0.2.9")  # noqa: E731
+    refused(wrong, "too_many_tries", 429)
+    right = lambda **where: office.sign_in("bob", "correct horse", **where)  # noqa: E731
+    refused(lambda: right(address="192.0.2.9"), "too_many_tries", 429)
+    for _ in range(ENROL_NAME_TRIES_BURST + 2):
+        done = right(address="192.0.2.7")
+    # On a device of his own he is no stranger, not even beside the stranger; somebody else's
+    # device, or one that was revoked, is nobody's word.
+    assert right(address="192.0.2.9", device=done.device).device == done.device
+    anns = office.enrol(office.code())
+    office.people.revoke(done.device)
+    for device in (anns.device, done.device, "none", "a\0b"):
+        refused(lambda d=device: right(address="192.0.2.9", device=d), "too_many_tries", 429)
+
+
+def test_many_hands_are_counted_together_and_keep_out_strangers_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("holdfast.server.attempts.ENROL_ANYWHERE_TRIES_BURST", 30)
+    attempts = Attempts()
+
+    def fails(address: str, name: str = "bob", device: str = "") -> int:
+        with pytest.raises(ProtocolError) as caught, attempts.of_name(name, address, device=device):
+            raise ProtocolError("no", code="enrol_refused", status=401)
+        return caught.value.status
+
+    with attempts.of_name("bob", "192.0.2.1"):
+        pass
+    assert [fails(f"198.51.100.{n}") for n in range(30)] == [401] * 30
+    assert fails("203.0.113.1") == 429
+    assert fails("203.0.113.1", name="ann") == 401
+    with attempts.of_name("bob", "192.0.2.1"):
+        pass  # from where he has signed in before
+    with attempts.of_name("bob", "203.0.113.1", device="till-1"):
+        pass  # on what is his
+    assert [fails("192.0.2.1") for _ in range(11)] == [401] * 10 + [429]
+
+
+def test_a_user_has_so_many_devices(office: Office) -> None:
+    office.enrolment._devices_max = 2
+    first = office.enrol(office.code())
+    office.enrol(office.code())
+    refused(lambda: office.enrol(office.code()), "too_many_devices", 403)
+    assert office.enrol(office.code(), device=first.device).device == first.device
+    office.sign_in("bob", "correct horse")
+    office.people.revoke(first.device)
+    office.enrol(office.code())
 
 
 # --- rights, in the transaction that uses them ----------------------------------------------------
@@ -385,7 +444,16 @@ def test_a_device_that_was_revoked_gets_and_changes_nothing(office: Office) -> N
         refused(attempt, "sign_in")
     after = office.query("SELECT * FROM product"), office.query("SELECT * FROM holdfast_device")
     assert after == before
-    again = office.enrol(office.code("bob"), device=done.device)
+    for way in (
+        lambda: office.enrol(office.code("bob"), device=done.device),
+        lambda: office.sign_in("bob", "correct horse", device=done.device),
+        lambda: office.enrolment.signed_in(
+            Principal("bob", "", write=("*",)), EnrolRequest(protocol=1, device=done.device)
+        ),
+    ):
+        refused(way, "device_revoked", 403)
+    assert office.sign_in("bob", "correct horse").device != done.device
+    again = office.enrol(office.code("bob", device=done.device), device=done.device)
     peer.principal = office.who(again.token)
     peer.sync()
     assert len(office.query("SELECT * FROM product")) == 2

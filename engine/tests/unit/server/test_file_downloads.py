@@ -179,7 +179,7 @@ def test_a_file_that_is_removed_on_the_way_breaks_off(site: Site, monkeypatch: A
 def raw_request(site: Site) -> socket.socket:
     address = urlsplit(site.url)
     raw = socket.create_connection((str(address.hostname), int(address.port or 0)))
-    raw.sendall(f"GET {site.path} HTTP/1.1\r\nhost: h\r\n\r\n".encode())
+    raw.sendall(f"GET {site.path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
     assert raw.recv(12) == b"HTTP/1.1 200"
     return raw
 

@@ -140,7 +140,7 @@ def client(proxy: FaultProxy) -> Iterator[httpx2.Client]:
 def raw_get(proxy: FaultProxy, path: str) -> tuple[bytes, bool]:
     """What a bare socket receives until the end, and whether the end was a reset."""
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as sock:
-        sock.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+        sock.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
         received = b""
         try:
             while piece := sock.recv(65536):
@@ -186,7 +186,7 @@ def test_an_early_refusal_of_a_large_request_arrives(client: httpx2.Client) -> N
 def test_expect_continue(proxy: FaultProxy) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as sock:
         sock.sendall(
-            b"POST /v1/exchange HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+            b"POST /v1/exchange HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
             b"Connection: close\r\nContent-Length: 3\r\n\r\n"
         )
         assert sock.recv(1000).startswith(b"HTTP/1.1 100 ")

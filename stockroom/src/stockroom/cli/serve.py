@@ -43,6 +43,23 @@ def serve_command(
     web: Annotated[
         Path | None, typer.Option(help="The built web app; that of the checkout without it.")
     ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="A reverse proxy's address or network: believe its X-Forwarded-..."),
+    ] = None,
+    public_url: Annotated[
+        str, typer.Option(help="What people call the shop, such as https://shop.example.com.")
+    ] = "",
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name it answers to beside --host and localhost; * for any."),
+    ] = None,
+    connections: Annotated[
+        int | None, typer.Option(help="At the same time; as many as open files allow.", min=1)
+    ] = None,
+    connections_per_address: Annotated[
+        int | None, typer.Option(help="Of these, of one address; half without it.", min=1)
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
     """Serve the shop: the web app, and sync for every device. Prints `ready URL`.
@@ -53,11 +70,19 @@ def serve_command(
     size = _size(demo=demo, products=demo_products, movements=demo_movements)
     # To be told to stop is how it ends, ready or not.
     with ended_in_order(code=0, said="Interrupted; what was not whole is not there."):
-        from holdfast.cli.server_host import logs_to_stderr
+        from holdfast.cli.server_host import front_options, limits, logs_to_stderr
         from stockroom.server.filling import fill
         from stockroom.server.run import WEB_FOLDER, Options, run
 
-        options = Options(database=database, host=host, port=port, demo=demo, web=web or WEB_FOLDER)
+        options = Options(
+            database=database,
+            host=host,
+            port=port,
+            demo=demo,
+            web=web or WEB_FOLDER,
+            front=front_options(proxy, allowed_host, public_url),
+            limits=limits(connections, connections_per_address),
+        )
         try:
             logs_to_stderr(log_level)
             if size is not None:

@@ -6,7 +6,7 @@ Knows: how the two are put together, and what the first start does. Must not kno
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.server.assembly import Server, open_server
 from holdfast.server.cookies import TokenCookies
+from holdfast.server.front import FrontOptions
+from holdfast.server.gate import Limits
 from holdfast.server.run import collect_rarely
 from holdfast.server.run import serve as serve_app
 from stockroom.rules import rules
@@ -34,6 +36,8 @@ class Options:
     port: int = 0
     demo: bool = False
     web: Path = WEB_FOLDER
+    front: FrontOptions = field(default_factory=FrontOptions)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,8 @@ class Welcome:
 
 def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
     """Serve until SIGTERM or SIGINT. Raises `UsageError`, `DatabaseError` or `SchemaError`."""
-    with open_server(schema, options.database, rules=rules) as server:
+    proxies = options.front.proxies
+    with open_server(schema, options.database, rules=rules, proxies=proxies) as server:
         code, sign_in = _first_people(server, demo=options.demo)
         web = WebApp(options.web)
 
@@ -57,7 +62,15 @@ def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
 
         collect_rarely()
         app = App(TokenCookies(server.app), web)
-        serve_app(app, options.host, options.port, tell, on_stop=server.hub.close)
+        serve_app(
+            app,
+            options.host,
+            options.port,
+            tell,
+            on_stop=server.hub.close,
+            front=options.front,
+            limits=options.limits,
+        )
 
 
 class App:

@@ -32,6 +32,7 @@ HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "permissions-policy": "camera=(self), geolocation=(), microphone=()",
     "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
 }
 _HASHED: Final = re.compile(r"-[A-Za-z0-9_-]{8,}\.[a-z0-9.]+$")
 _FOREVER: Final = "public, max-age=31536000, immutable"
