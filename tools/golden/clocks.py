@@ -90,7 +90,14 @@ CONFIGS: tuple[dict[str, Any], ...] = (
 DATE_MS = 784_111_777_000  # RFC 9110: Sun, 06 Nov 1994 08:49:37 GMT
 RETRY_AFTERS = ("0", "120", " 7 ", "999999999999999999", "", "-1", "1.5", "soon", "\u0661",
                 "Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 2094 08:49:37 GMT",
-                "Sun, 99 Nov 1994 08:49:37 GMT")  # fmt: skip
+                "Sun, 99 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
+                "Sun Nov  6 08:49:37 1994", "Sun, 06 Nov 1994 08:49:37 -0000",
+                "Sun, 06 Nov 1994 08:49:37", "06 Nov 1994 03:49:37 -0500",
+                "Sun, 06 Nov 1994 08:49:60 GMT", "Sun, 06 Nov 1994 08:49:37 EST",
+                "Sun, 31 Nov 1994 08:49:37 GMT", "Mon, 29 Feb 2100 00:00:00 GMT",
+                "Sunday, 06-Nov-44 08:49:37 GMT", "Sunday, 06-Nov-45 08:49:37 GMT",
+                "1994-11-06T08:49:37Z", "November 6, 1994 08:49:37", "6/11/1994",
+                "Nov 6")  # fmt: skip
 
 
 def _backoff_inputs() -> Iterator[Case]:

@@ -79,8 +79,40 @@ export function parseRetryAfter(value: string, nowMs: number): number | null {
     return written.length > 12
       ? RETRY_AFTER_YEAR_MS
       : Math.min(Number(written) * 1000, RETRY_AFTER_YEAR_MS);
-  if (!/[A-Za-z]{3}/.test(written)) return null; // Date.parse takes much that is no HTTP date
-  const momentMs = Date.parse(written);
-  if (Number.isNaN(momentMs)) return null;
-  return Math.min(Math.max(momentMs - nowMs, 0), RETRY_AFTER_YEAR_MS);
+  const momentMs = httpDateMs(written, nowMs);
+  return momentMs === null ? null : Math.min(Math.max(momentMs - nowMs, 0), RETRY_AFTER_YEAR_MS);
+}
+
+const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const DATE =
+  /^(?:[A-Za-z]{3,9}, ?)?(?<day>[0-9]{1,2})[ -](?<month>[A-Za-z]{3})[ -](?<year>[0-9]{4}|[0-9]{2}) (?<hour>[0-9]{2}):(?<minute>[0-9]{2}):(?<second>[0-9]{2})(?: (?<zone>GMT|UTC|UT|Z|[+-][0-9]{4}))?$/;
+const ASCTIME =
+  /^[A-Za-z]{3} (?<month>[A-Za-z]{3}) {1,2}(?<day>[0-9]{1,2}) (?<hour>[0-9]{2}):(?<minute>[0-9]{2}):(?<second>[0-9]{2}) (?<year>[0-9]{4})$/;
+
+/** A moment as HTTP writes it (RFC 9110: any of its three forms); a zone left out is GMT. */
+function httpDateMs(written: string, nowMs: number): number | null {
+  const found = (DATE.exec(written) ?? ASCTIME.exec(written))?.groups;
+  if (found === undefined) return null;
+  const number = (name: string) => Number(found[name]);
+  const month = MONTHS.indexOf((found["month"] ?? "").toLowerCase());
+  let year = number("year");
+  if (found["year"]?.length === 2) {
+    const thisYear = new Date(nowMs).getUTCFullYear(); // never more than fifty years ahead
+    year += thisYear - (thisYear % 100);
+    if (year > thisYear + 50) year -= 100;
+  }
+  const [hour, minute] = [number("hour"), number("minute")];
+  const day = number("day");
+  if (month < 0 || year < 1 || hour > 23 || minute > 59) return null;
+  const moment = new Date(0);
+  moment.setUTCFullYear(year, month, day);
+  if (moment.getUTCMonth() !== month || moment.getUTCDate() !== day) return null;
+  moment.setUTCHours(hour, minute, Math.min(number("second"), 59), 0);
+  const zone = found["zone"] ?? "GMT";
+  const aheadMs = /^[+-]/.test(zone)
+    ? (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(3))) *
+      60_000 *
+      (zone.startsWith("-") ? -1 : 1)
+    : 0;
+  return moment.getTime() - aheadMs;
 }

@@ -169,3 +169,69 @@ def test_wrong_use(run: Run, tmp_path: Path) -> None:
     ran = run("serve", "--database", other)
     assert ran.code == 1
     assert "Traceback" not in ran.err
+
+
+def sign_in(server: ServerProcess, password: str, **fields: str) -> int:
+    with client(server) as browser:
+        asked = {"protocol": 1, "user": "ada", "password": password, **fields}
+        return browser.post("/v1/enrol", json=asked).status_code
+
+
+def test_a_demo_that_is_over_lets_nobody_in(tmp_path: Path) -> None:
+    with serving(tmp_path, "--demo") as server, client(server) as browser:
+        asked = {"protocol": 1, "user": "ada", "password": "stockroom demo"}
+        token = browser.post("/v1/enrol", json=asked).json()["token"]
+    with serving(tmp_path) as server, client(server) as browser:
+        assert sign_in(server, "stockroom demo") == 401
+        bearer = {"authorization": f"Bearer {token}"}
+        assert browser.get("/v1/session", headers=bearer).status_code == 401
+        assert "ada, ben, dilan" in server.log_path.read_text()
+        assert re.findall(r"/#/enrol/(\S+)", told(tmp_path)), "somebody has to come in"
+    with serving(tmp_path, "--demo") as server:
+        assert sign_in(server, "stockroom demo") == 200
+
+
+def test_a_demo_that_others_can_reach_has_a_password_of_its_own(tmp_path: Path) -> None:
+    with serving(tmp_path, "--demo", "--host", "0.0.0.0") as server:
+        assert "can be reached by others" in server.log_path.read_text()
+        (password,) = re.findall(r"with the password: (\S+)", told(tmp_path))
+        url = server.url.replace("0.0.0.0", "127.0.0.1")
+        with httpx2.Client(base_url=url, trust_env=False, timeout=60) as browser:
+            asked = {"protocol": 1, "user": "ada", "password": "stockroom demo"}
+            assert browser.post("/v1/enrol", json=asked).status_code == 401
+            asked["password"] = password
+            assert browser.post("/v1/enrol", json=asked).status_code == 200
+
+
+def test_a_shop_is_no_demo(tmp_path: Path, run: Run) -> None:
+    with serving(tmp_path):
+        pass
+    ran = run("serve", "--demo", "--database", tmp_path / "shop.db", "--port", "0")
+    assert (ran.code, "not_a_demo" in ran.err) == (2, True), ran.err
+
+
+def test_strangers_cost_nothing_and_names_are_ours(tmp_path: Path) -> None:
+    with serving(
+        tmp_path, "--proxy", "127.0.0.1", "--public-url", "https://shop.example"
+    ) as server:
+        with client(server) as browser:
+            for cookie in ("\\a" * 30_000, "a=b;" * 15_000):
+                headers = {"cookie": f'holdfast_token="{cookie}"'}
+                assert browser.get("/v1/health", headers=headers).status_code == 431
+            headers = {"cookie": 'holdfast_token="' + "\\a" * 7000 + '"'}
+            assert browser.get("/v1/health", headers=headers).status_code == 200
+            for path in ("/", "/v1/health"):
+                evil = browser.get(path, headers={"host": "evil.example"})
+                assert evil.json()["error"]["code"] == "wrong_host"
+            seen = browser.post(
+                "/v1/enrol",
+                json={"protocol": 1, "user": "ada", "password": "a guess"},
+                headers={
+                    "x-forwarded-for": "203.0.113.7", "host": "stockroom",
+                    "origin": "https://shop.example", "holdfast-token": "cookie",
+                },
+            )  # fmt: skip
+            assert seen.status_code == 401
+            assert seen.headers["strict-transport-security"]
+        lines = [line for line in server.log_path.read_text().splitlines() if "sign_in" in line]
+        assert any('"203.0.113.7"' in line and '"ada"' in line for line in lines), lines

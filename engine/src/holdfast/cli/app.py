@@ -16,6 +16,7 @@ app = typer.Typer(
 for command in (
     replica_commands.init,
     enrol_command.enrol,
+    enrol_command.password,
     replica_commands.status,
     replica_commands.sync,
     replica_commands.verify,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -11,6 +12,24 @@ from holdfast.cli.people_commands import PasswordStdin, read_password
 from holdfast.cli.replica_commands import File, Json
 from holdfast.core.errors import UsageError
 from holdfast.schema.load import load_schema
+
+
+def password(file: File, *, as_json: Json = False) -> None:
+    """Change your own password: the one until now and the new one are asked for, or are the first
+    two lines of stdin. Your other devices are signed out."""
+    from holdfast.replica.enrolment import change_password
+
+    with reported(as_json=as_json):
+        if sys.stdin.isatty():
+            old = str(typer.prompt("Password until now", hide_input=True, err=True))
+            new = read_password(False, twice=True)
+        else:
+            old, new = (sys.stdin.readline().rstrip("\r\n") for _ in range(2))
+        change_password(file, password=old, new=new)
+    if as_json:
+        document({"ok": True})
+    else:
+        out.print("your password is changed; your other devices are signed out", highlight=False)
 
 
 def enrol(

@@ -151,15 +151,19 @@ def user_password(
     database: Database,
     password_stdin: PasswordStdin = False,
     remove: Annotated[bool, typer.Option("--remove", help="No password any more.")] = False,
+    keep_devices: Annotated[
+        bool, typer.Option("--keep-devices", help="Do not sign out the user's devices.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Set a user's password: asked for, or from stdin or HOLDFAST_PASSWORD."""
+    """Set a user's password: asked for, or from stdin or HOLDFAST_PASSWORD. The user's devices are
+    signed out; what waits on them stays there."""
     from holdfast.cli import people_host
 
     with reported(as_json=as_json):
         password = None if remove else read_password(password_stdin, twice=True)
         with people_host.people(load_schema(schema), database, existing=True) as people:
-            people.set_password(name, password)
+            people.set_password(name, password, keep_devices=keep_devices)
     if as_json:
         document({"ok": True, "name": name, "password": password is not None})
     else:

@@ -8,13 +8,27 @@ a budget, whatever triggers them).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 RETRY_AFTER_MS_MAX: Final = 365 * 86_400_000
 """What `parse_retry_after` returns at most: a year. `Backoff` caps it much lower."""
+
+_MONTHS: Final = (
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+)  # fmt: skip
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME: Final = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+_DATE: Final = re.compile(
+    "(?:[A-Za-z]{3,9}, ?)?(?P<day>[0-9]{1,2})[ -](?P<month>[A-Za-z]{3})[ -]"
+    f"(?P<year>[0-9]{{4}}|[0-9]{{2}}) {_TIME}(?: (?P<zone>GMT|UTC|UT|Z|[+-][0-9]{{4}}))?"
+)
+_ASCTIME: Final = re.compile(
+    "[A-Za-z]{3} (?P<month>[A-Za-z]{3}) {1,2}(?P<day>[0-9]{1,2}) "
+    f"{_TIME} (?P<year>[0-9]{{4}})"
+)
 
 _DOUBLINGS_MAX: Final = 40  # far above any cap; keeps the shift small after years of outage
 _FLOOR_PART: Final = 10  # a wait is never shorter than a tenth of the base, or jitter may spin
@@ -106,19 +120,37 @@ class RetryBudget:
 def parse_retry_after(value: str, *, now_ms: int) -> int | None:
     """How long a Retry-After header asks to wait, in ms; None if it makes no sense.
 
-    `value` is a number of seconds or an HTTP date. `now_ms` (since 1970, UTC) is what a date is
-    measured against: take the `Date` header of the same response where there is one, for the
-    device's own clock may be wrong. A date in the past is 0; nothing exceeds a year.
+    `value` is a number of seconds or an HTTP date (RFC 9110: any of its three forms; a zone that is
+    left out is GMT, whatever the machine's). `now_ms` (since 1970, UTC) is what a date is measured
+    against: take the `Date` header of the same response where there is one, for the device's own
+    clock may be wrong. A date in the past is 0; nothing exceeds a year.
     """
     text = value.strip()
     if text.isascii() and text.isdigit():
         # A digit string of any length is legal; only its first digits are worth converting.
         return RETRY_AFTER_MS_MAX if len(text) > 12 else min(int(text) * 1000, RETRY_AFTER_MS_MAX)
-    try:
-        moment = parsedate_to_datetime(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        moment_ms = int(moment.timestamp() * 1000)
-    except (ValueError, TypeError, IndexError, OverflowError):
+    moment_ms = _http_date_ms(text, now_ms=now_ms)
+    return None if moment_ms is None else min(max(moment_ms - now_ms, 0), RETRY_AFTER_MS_MAX)
+
+
+def _http_date_ms(text: str, *, now_ms: int) -> int | None:
+    found = _DATE.fullmatch(text) or _ASCTIME.fullmatch(text)
+    if found is None or found["month"].lower() not in _MONTHS:
         return None
-    return min(max(moment_ms - now_ms, 0), RETRY_AFTER_MS_MAX)
+    year = int(found["year"])
+    if len(found["year"]) == 2:  # never more than fifty years ahead
+        this_year = (_EPOCH + timedelta(milliseconds=now_ms)).year
+        year += this_year - this_year % 100
+        year -= 100 if year > this_year + 50 else 0
+    zone = found.groupdict().get("zone") or "GMT"
+    ahead_s = 0
+    if zone[0] in "+-":
+        ahead_s = (int(zone[1:3]) * 60 + int(zone[3:])) * 60 * (-1 if zone[0] == "-" else 1)
+    try:
+        moment = datetime(
+            year, _MONTHS.index(found["month"].lower()) + 1, int(found["day"]),
+            int(found["hour"]), int(found["minute"]), min(int(found["second"]), 59), tzinfo=UTC,
+        )  # fmt: skip
+    except ValueError:
+        return None
+    return (moment - _EPOCH) // timedelta(milliseconds=1) - ahead_s * 1000

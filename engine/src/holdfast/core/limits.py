@@ -56,9 +56,8 @@ ADDRESS_REQUESTS_BURST = 10_000
 often one address, and all of it comes at once when one thing has changed."""
 ADDRESS_REQUEST_EVERY_MS = 2
 DEVICE_REQUESTS_BURST = 2_000
-DEVICE_REQUEST_EVERY_MS = 10
-DEVICE_REQUESTS_AT_ONCE_MAX = 16
-"""Of one device, beside its event streams; ours have at most a handful."""
+"""Requests of one device in a row; then one each ``DEVICE_REQUEST_EVERY_MS``."""
+DEVICE_REQUEST_EVERY_MS = 5
 DEVICES_PER_USER_MAX = 1_000
 """Devices of one user that may sync; those revoked do not count."""
 PIPELINED_REQUESTS_MAX = 16
@@ -278,7 +277,10 @@ CODE_MINUTES = 10
 CODE_MINUTES_MAX = 24 * 60
 CODES_PER_USER_MAX = 20
 """Codes of a user that wait to be used."""
-PASSWORD_LENGTH_MIN = 8
+PASSWORD_LENGTH_MIN = 12
+PASSWORD_DISTINCT_MIN = 5
+PASSWORD_OWN_MIN = 6
+"""Different letters and digits that are left of a password without what is guessed first."""
 PASSWORD_LENGTH_MAX = 1024
 PASSWORD_MEMORY_KIB = 32 * 1024
 """Of each check; with three passes about 70 ms of one core."""

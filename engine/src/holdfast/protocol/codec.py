@@ -16,6 +16,7 @@ from holdfast.core.limits import RESPONSE_LINE_BYTES_MAX
 from holdfast.protocol.enrolment import (
     EnrolRequest,
     InviteRequest,
+    PasswordRequest,
     RefreshRequest,
     RevokeRequest,
     SignOutRequest,
@@ -28,7 +29,13 @@ Request = ExchangeRequest | VerifyRequest
 RequestT = TypeVar("RequestT", ExchangeRequest, VerifyRequest)
 
 SmallT = TypeVar(
-    "SmallT", EnrolRequest, RefreshRequest, InviteRequest, RevokeRequest, SignOutRequest
+    "SmallT",
+    EnrolRequest,
+    RefreshRequest,
+    InviteRequest,
+    PasswordRequest,
+    RevokeRequest,
+    SignOutRequest,
 )
 
 _DECODERS: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {
@@ -39,6 +46,7 @@ _DECODERS: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {
         EnrolRequest,
         RefreshRequest,
         InviteRequest,
+        PasswordRequest,
         RevokeRequest,
         SignOutRequest,
     )

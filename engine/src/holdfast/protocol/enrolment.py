@@ -44,6 +44,17 @@ class RefreshRequest(_Message, frozen=True, kw_only=True):
     protocol: int
 
 
+class PasswordRequest(_Message, frozen=True, kw_only=True):
+    """``POST /v1/password``, by a person: the ``password`` until now, and the ``new`` one."""
+
+    protocol: int
+    password: Annotated[str, Meta(max_length=PASSWORD_LENGTH_MAX)]
+    new: Annotated[str, Meta(max_length=PASSWORD_LENGTH_MAX)]
+
+    def __repr__(self) -> str:
+        return "PasswordRequest()"
+
+
 class SignOutRequest(_Message, frozen=True, kw_only=True):
     """``POST /v1/sign-out``: the device's tokens are forgotten; its work is the device's affair."""
 

@@ -27,8 +27,11 @@ from holdfast.core.limits import (
 
 Count = Annotated[int, Meta(ge=0, le=WIRE_INTEGER_MAX)]
 Micros = Annotated[int, Meta(ge=-WIRE_INTEGER_MAX, le=WIRE_INTEGER_MAX)]
-Name = Annotated[str, Meta(max_length=DEVICE_NAME_LENGTH_MAX)]
-ScopeName = Annotated[str, Meta(min_length=1, max_length=SCOPE_NAME_LENGTH_MAX)]
+_NO_NUL = r"^[^\x00]*$"
+"""What is stored as text: PostgreSQL has no NUL in it."""
+Name = Annotated[str, Meta(max_length=DEVICE_NAME_LENGTH_MAX, pattern=_NO_NUL)]
+ScopeName = Annotated[str, Meta(min_length=1, max_length=SCOPE_NAME_LENGTH_MAX, pattern=_NO_NUL)]
+Stored = Annotated[str, Meta(pattern=_NO_NUL)]
 Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
 Token = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")]
 
@@ -71,7 +74,7 @@ class Transaction(_Message, frozen=True, gc=False):
     changes: Annotated[list[Change], Meta(max_length=TRANSACTION_CHANGES_MAX)]
     after: list[Count] = []
     replaces: Count = 0
-    void: str = ""
+    void: Stored = ""
 
 
 class Nonces(_Message, frozen=True):
@@ -112,7 +115,7 @@ class Report(_Message, frozen=True):
 
     waiting: Count = 0
     oldest: Micros | None = None
-    client: Annotated[str, Meta(max_length=CLIENT_VERSION_LENGTH_MAX)] = ""
+    client: Annotated[str, Meta(max_length=CLIENT_VERSION_LENGTH_MAX, pattern=_NO_NUL)] = ""
 
 
 class ExchangeRequest(_Request, frozen=True, kw_only=True):
@@ -138,13 +141,13 @@ class RangeQuery(_Message, frozen=True):
     ``table/key``."""
 
     scope: ScopeName
-    start: str = ""
-    end: str | None = None
+    start: Stored = ""
+    end: Stored | None = None
 
 
 class RowQuery(_Message, frozen=True):
-    table: str
-    key: str
+    table: Stored
+    key: Stored
     """The key's canonical text."""
 
 

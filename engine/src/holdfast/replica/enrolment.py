@@ -25,7 +25,7 @@ from holdfast.core.limits import (
     REFRESH_RETRY_MS,
     RESPONSE_MEMORY_BYTES_MAX,
 )
-from holdfast.protocol.enrolment import Enrolled, EnrolRequest, RefreshRequest
+from holdfast.protocol.enrolment import Enrolled, EnrolRequest, PasswordRequest, RefreshRequest
 from holdfast.protocol.version import PROTOCOL
 from holdfast.replica.credentials import Credentials, CredentialsFile
 from holdfast.replica.database import LocalDatabase, transaction, write_state
@@ -228,6 +228,25 @@ def _schema_of(url: str, token: str) -> Schema:
     finally:
         transport.close()
     return Schema.from_json(body.decode())
+
+
+def change_password(file: str | Path, *, password: str, new: str) -> None:
+    """Change the password of the person whose device this is; their other devices are signed out.
+
+    Raises ``SignInNeeded``, ``SyncError`` (``wrong_password``, ``bad_password``, ...), ``Offline``.
+    """
+    found = CredentialsFile(str(file)).read()
+    if found is None or not found.token:
+        raise SignInNeeded("this device is not enrolled; use: holdfast enrol", code="sign_in")
+    transport = HttpTransport(found.server, lambda: found.token)
+    try:
+        transport.ask(
+            "POST", "/v1/password",
+            PasswordRequest(protocol=PROTOCOL, password=password, new=new),
+            headers={"authorization": f"Bearer {found.token}"},
+        )  # fmt: skip
+    finally:
+        transport.close()
 
 
 def _credentials(url: str, given: Enrolled) -> Credentials:

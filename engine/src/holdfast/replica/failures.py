@@ -7,9 +7,9 @@ the way (a captive portal, a proxy), and is retried. No failure ends in dropping
 
 from __future__ import annotations
 
-import email.utils
 from typing import Final
 
+from holdfast.core.backoff import parse_retry_after
 from holdfast.core.errors import (
     AttentionNeeded,
     Offline,
@@ -96,13 +96,6 @@ def media_type(content_type: str) -> str:
 
 
 def retry_after_ms(value: str, *, now_us: int) -> int | None:
-    """A Retry-After header, seconds or a date, within its limit; None when it says nothing."""
-    value = value.strip()[:64]
-    if value.isascii() and value.isdecimal():
-        return min(int(value) * 1000, RETRY_AFTER_MS_MAX)
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-        wait_ms = int(at.timestamp() * 1000) - now_us // 1000
-    except (ValueError, TypeError, OverflowError, OSError):
-        return None
-    return max(0, min(wait_ms, RETRY_AFTER_MS_MAX))
+    """A Retry-After header within the limit of what is waited; None when it says nothing."""
+    asked_ms = parse_retry_after(value[:64], now_ms=now_us // 1000)
+    return None if asked_ms is None else min(asked_ms, RETRY_AFTER_MS_MAX)

@@ -40,7 +40,7 @@ from holdfast.core.limits import (
 )
 from holdfast.protocol.codec import Request, encode_request
 from holdfast.protocol.compression import ENCODINGS, Encoding, pack_bytes
-from holdfast.protocol.enrolment import EnrolRequest, RefreshRequest
+from holdfast.protocol.enrolment import EnrolRequest, PasswordRequest, RefreshRequest
 from holdfast.protocol.messages import ExchangeRequest, VerifyRequest
 from holdfast.protocol.version import CONTENT_TYPE, ECHO_HEADER
 from holdfast.replica.answer import Answer, receive
@@ -223,7 +223,7 @@ class HttpTransport:
         self,
         method: Literal["GET", "POST"],
         path: str,
-        message: EnrolRequest | RefreshRequest | None = None,
+        message: EnrolRequest | PasswordRequest | RefreshRequest | None = None,
         *,
         headers: Mapping[str, str],
         bytes_max: int = SMALL_BYTES_MAX,

@@ -15,11 +15,12 @@ from holdfast.server.journal import JournalPage
 from holdfast.server.principal import Principal
 from holdfast.server.store import Snapshot
 
-Authenticator = Callable[[Mapping[str, str]], Principal]
+Authenticator = Callable[[Mapping[str, str]], Principal | None]
 """Takes a request's headers (names in lower case), gives who is asking.
 
-Called in a worker thread, before a body is read. Raises ``ProtocolError`` with status 401 and code
-``sign_in`` for a missing, unknown or revoked token.
+Called in a worker thread, before a body is read; so it is a plain function. For a missing, unknown
+or revoked token it raises ``ProtocolError`` with status 401 and code ``sign_in``; ``None``, or a
+``LookupError`` such as a dict's ``KeyError``, says the same.
 """
 
 
@@ -32,7 +33,7 @@ class StandingAuthenticator(Protocol):
     for one by one.
     """
 
-    def __call__(self, headers: Mapping[str, str]) -> Principal: ...
+    def __call__(self, headers: Mapping[str, str]) -> Principal | None: ...
 
     def standing(
         self, reads: Snapshot, principals: Sequence[Principal]

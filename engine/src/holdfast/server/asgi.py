@@ -51,6 +51,7 @@ from holdfast.protocol.version import CONTENT_TYPE, ECHO_HEADER, PROTOCOL
 from holdfast.server.access_log import AccessLog, Notes, notes_of
 from holdfast.server.answer import Lines, Streamed, error_response, json_response, line_headers
 from holdfast.server.api import Authenticator, ExchangeService
+from holdfast.server.auth import plain, who
 from holdfast.server.budgets import Budgets
 from holdfast.server.events import Hub, Subscription
 from holdfast.server.file_answer import Downloads
@@ -58,6 +59,7 @@ from holdfast.server.front import ApiHeaders
 from holdfast.server.observe import Observer, guarded, nobody
 from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal, turn_of
+from holdfast.server.rates import Rates
 from holdfast.server.request import Body, answer_encoding, body_encoding, checked_echo, echo_of
 from holdfast.server.threads import Threads
 from holdfast.sql.replica import compile_replica
@@ -171,7 +173,12 @@ class _Shell:
         budgets: Budgets,
     ) -> None:
         self._service = service
+        plain(authenticate)
         self._authenticate = authenticate
+        self._rates = Rates(
+            burst=budgets.device_requests_burst, every_ms=budgets.device_request_every_ms,
+            what="requests of this device", code="too_many_requests",
+        )  # fmt: skip
         self._hub = hub
         self._threads = Threads(threads, per_owner=budgets.threads_per_device_max)
         self._door = Threads(DOOR_THREADS, per_owner=1)
@@ -222,7 +229,7 @@ class _Shell:
     async def _ask_who(self, headers: Mapping[str, str]) -> Principal:
         """Whoever shows the same takes turns with others, also before it is known who that is."""
         shown = headers.get("authorization") or headers.get("cookie", "")
-        return await self._door.run(shown, self._authenticate, headers)
+        return await self._door.run(shown, who, self._authenticate, headers)
 
     async def _principal(self, request: Request) -> Principal:
         """Sheds load before any work; then asks who it is."""
@@ -239,6 +246,7 @@ class _Shell:
         notes.device, notes.user = principal.device, principal.user
         if not principal.device:
             raise ProtocolError("no device is enrolled here yet", code="enrol_first", status=403)
+        self._rates.take(principal.device)
         return principal
 
     async def exchange(self, request: Request, body: Body, echo: str) -> Response:

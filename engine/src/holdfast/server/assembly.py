@@ -21,6 +21,7 @@ from holdfast.core.limits import DEEP_CHECK_EVERY_MS, RETENTION_EVERY_MS
 from holdfast.schema.model import Schema
 from holdfast.server.api import Authenticator, StandingAuthenticator
 from holdfast.server.asgi import asgi
+from holdfast.server.auth import plain
 from holdfast.server.budgets import Budgets
 from holdfast.server.enrolment import Enrolment
 from holdfast.server.events import Hub
@@ -30,6 +31,7 @@ from holdfast.server.offers import FilePolicy
 from holdfast.server.people import People
 from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal
+from holdfast.server.proxies import Proxies
 from holdfast.server.registry_auth import RegistryAuth
 from holdfast.server.retention import Retention
 from holdfast.server.rights_watch import Judge, RightsWatch
@@ -114,6 +116,10 @@ def open_server(
     opens the same file through Python's own, as ORMs do. Raises ``SchemaError``
     (``schema_mismatch``) or ``DatabaseError``.
     """
+    for given in (authenticate, sign_in):
+        if given is not None:
+            plain(given)
+    Proxies(proxies)  # nothing is opened for options that make no sense
     hub = Hub()
     observer = guarded(observer)
     store = open_store(schema, database, random_bytes=secrets.token_bytes, driver_name=driver_name)

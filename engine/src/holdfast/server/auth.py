@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import inspect
 import logging
 import secrets
 import threading
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.core.limits import DEVICE_NAME_LENGTH_MAX, SCOPE_NAME_LENGTH_MAX, SCOPES_MAX
+from holdfast.server.api import Authenticator
 from holdfast.server.principal import Principal
 
 _SETTLED_NS = 2_000_000_000
@@ -42,6 +44,35 @@ def bearer_token(headers: Mapping[str, str]) -> str:
     """The token of the Authorization header; empty when there is none."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def plain(authenticate: Callable[..., object]) -> None:
+    """Raise ``UsageError`` (``bad_authenticate``) for what cannot be called in a worker thread."""
+    call = type(authenticate).__call__  # of an object that can be called
+    if inspect.iscoroutinefunction(authenticate) or inspect.iscoroutinefunction(call):
+        raise UsageError(
+            "authenticate is called in a thread of its own: make it a plain function, not async",
+            code="bad_authenticate",
+        )
+
+
+def who(authenticate: Authenticator, headers: Mapping[str, str]) -> Principal:
+    """What an authenticator says. None, or a look-up that finds nothing, is nobody.
+
+    Raises ``ProtocolError`` 401 (``sign_in``), ``TypeError`` for what is no principal.
+    """
+    try:
+        found: object = authenticate(headers)
+    except LookupError as error:
+        log.info("nobody is known by these headers: %s in authenticate", type(error).__name__)
+        found = None
+    if found is None:
+        raise ProtocolError("the device token is not known", code="sign_in", status=401)
+    if not isinstance(found, Principal):
+        if inspect.iscoroutine(found):
+            found.close()
+        raise TypeError(f"authenticate gave a {type(found).__name__}, not a Principal")
+    return found
 
 
 class TokenFile:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from holdfast.core.limits import (
+    DEVICE_REQUEST_EVERY_MS,
+    DEVICE_REQUESTS_BURST,
     PUSH_BITE_CHANGES,
     PUSH_WORK_CHANGES_MAX,
     THREADS_PER_DEVICE_MAX,
@@ -29,3 +31,5 @@ class Budgets:
     bite_changes: int = PUSH_BITE_CHANGES
     push_changes_max: int = PUSH_WORK_CHANGES_MAX
     verify_rows_max: int = VERIFY_SCAN_ROWS_MAX
+    device_requests_burst: int = DEVICE_REQUESTS_BURST
+    device_request_every_ms: float = DEVICE_REQUEST_EVERY_MS

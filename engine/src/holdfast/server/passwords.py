@@ -11,26 +11,21 @@ import threading
 
 import argon2
 
-from holdfast.core.errors import ProtocolError, UsageError
+from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import (
     PASSWORD_CHECKS_MAX,
-    PASSWORD_LENGTH_MAX,
-    PASSWORD_LENGTH_MIN,
     PASSWORD_MEMORY_KIB,
     PASSWORD_WAIT_MS,
 )
+from holdfast.server.password_rules import check
 
 _HASHER = argon2.PasswordHasher(time_cost=3, memory_cost=PASSWORD_MEMORY_KIB, parallelism=1)
 _turns = threading.BoundedSemaphore(PASSWORD_CHECKS_MAX)
 
 
-def hashed(password: str) -> str:
-    """What is stored of a password. Raises ``UsageError`` (``bad_password``)."""
-    if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
-        raise UsageError(
-            f"a password has {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters",
-            code="bad_password",
-        )
+def hashed(password: str, *, name: str = "") -> str:
+    """What is stored of a password of ``name``. Raises ``UsageError`` (``bad_password``)."""
+    check(password, name=name)
     return _HASHER.hash(password.encode("utf-8", "surrogatepass"))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from holdfast.core.codes import new_code, normal_code, secret_hash
-from holdfast.core.errors import UsageError
+from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.core.limits import (
     CODE_MINUTES,
     CODE_MINUTES_MAX,
@@ -27,6 +27,7 @@ from holdfast.core.limits import (
     SCOPES_MAX,
 )
 from holdfast.server import passwords
+from holdfast.server.principal import Principal
 from holdfast.server.registry import RIGHTS, Code, DeviceReport, User
 from holdfast.server.store import OnCommit, Snapshot, Store, T, Writer
 
@@ -73,7 +74,7 @@ class People:
         password: str | None = None,
     ) -> User:
         """Add a user. Raises ``UsageError``: ``exists``, ``bad_name``, ``bad_password``."""
-        hashed = None if password is None else passwords.hashed(password)
+        hashed = None if password is None else passwords.hashed(password, name=name)
         user = checked_user(
             User(name, tuple(read), tuple(write), tuple(roles), hashed, created=self._now_us())
         )
@@ -116,15 +117,60 @@ class People:
 
         return self._changed(work)
 
-    def set_password(self, name: str, password: str | None) -> None:
-        """Set a password, or take it away. Raises ``UsageError``: ``unknown_user``,
-        ``bad_password``."""
-        hashed = None if password is None else passwords.hashed(password)
+    def set_password(
+        self, name: str, password: str | None, *, keep_devices: bool = False, keep: str = ""
+    ) -> None:
+        """Set a password, or take it away. The user's devices are signed out, for one of them may
+        be why; ``keep_devices``: none is, ``keep``: this one is not. What waits on them stays.
+
+        Raises ``UsageError``: ``unknown_user``, ``bad_password``.
+        """
+        hashed = None if password is None else passwords.hashed(password, name=name)
 
         def work(writer: Writer) -> None:
             writer.registry.put_user(replace(_known(writer, name), password=hashed))
+            if not keep_devices:
+                self._sign_out(writer, name, keep)
 
-        self._store.transact(work)
+        self._changed(work)
+
+    def change_password(self, principal: Principal, password: str, fresh: str) -> None:
+        """A person's own change, from a device that stays signed in; the others are signed out.
+
+        ``password``: the one until now. Raises ``UsageError`` (``bad_password``),
+        ``ProtocolError``: 403 ``wrong_password``, 401 ``sign_in``, 429 ``too_many_tries``.
+        """
+        hashed = passwords.hashed(fresh, name=principal.user)
+        with contextlib.closing(self._store.read()) as snapshot:
+            user = snapshot.registry.user(principal.user)
+        stored = None if user is None or user.disabled else user.password
+        if not passwords.is_right(stored, password):
+            raise ProtocolError("this is not your password", code="wrong_password", status=403)
+
+        def work(writer: Writer) -> None:
+            found = _known(writer, principal.user)
+            if found.password != stored or principal.device not in writer.registry.standing(
+                [principal.device]
+            ):
+                raise ProtocolError("sign in again", code="sign_in", status=401)
+            writer.registry.put_user(replace(found, password=hashed))
+            self._sign_out(writer, principal.user, principal.device)
+
+        self._changed(work)
+
+    @staticmethod
+    def _sign_out(writer: Writer, name: str, keep: str) -> None:
+        """All devices of a user but one, and codes that would let one in."""
+        after = ""
+        while True:
+            page = writer.registry.devices(user=name, after=after, limit=PEOPLE_PAGE_MAX)
+            for found in page:
+                if found.registered and found.device != keep:
+                    writer.registry.registration(found.device)  # held, as by all who change tokens
+                    writer.registry.drop_tokens(found.device)
+            if len(page) < PEOPLE_PAGE_MAX:
+                return
+            after = page[-1].device
 
     def users(self) -> Iterator[User]:
         """All users in order of their names, read page by page."""

@@ -24,6 +24,8 @@ from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.core.limits import (
     DEVICE_NAME_LENGTH_MAX,
     ENROL_BODY_BYTES_MAX,
+    ENROL_NAME_TRIES_BURST,
+    ENROL_NAME_TRY_EVERY_MS,
     ENROL_QUEUE_MAX,
     ENROL_THREADS,
     PEOPLE_PAGE_MAX,
@@ -34,6 +36,7 @@ from holdfast.protocol.enrolment import (
     Enrolled,
     EnrolRequest,
     InviteRequest,
+    PasswordRequest,
     RefreshRequest,
     RevokeRequest,
     SignOutRequest,
@@ -44,6 +47,7 @@ from holdfast.server.enrolment import Enrolment
 from holdfast.server.people import People
 from holdfast.server.principal import Principal
 from holdfast.server.proxies import Proxies
+from holdfast.server.rates import Rates
 from holdfast.server.registry_auth import RegistryAuth, not_known
 from holdfast.server.request import Body, body_encoding
 from holdfast.server.store import Snapshot
@@ -73,6 +77,7 @@ class Door:
             Route("/v1/enrol", answered(desk.enrol), methods=["POST"]),
             Route("/v1/token", answered(desk.refresh), methods=["POST"]),
             Route("/v1/sign-out", answered(desk.sign_out), methods=["POST"]),
+            Route("/v1/password", answered(desk.password), methods=["POST"]),
             Route("/v1/enrolments", answered(desk.invite), methods=["POST"]),
             Route("/v1/devices", answered(desk.devices), methods=["GET"]),
             Route("/v1/devices/{device:path}/revoke", answered(desk.revoke), methods=["POST"]),
@@ -84,6 +89,7 @@ class _Desk:
         self._door = door
         self._limiter = anyio.CapacityLimiter(ENROL_THREADS)
         self._proxies = Proxies(door.proxies)
+        self._changes = Rates(burst=ENROL_NAME_TRIES_BURST, every_ms=ENROL_NAME_TRY_EVERY_MS)
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         if self._limiter.statistics().tasks_waiting >= ENROL_QUEUE_MAX:
@@ -131,6 +137,19 @@ class _Desk:
         await _read(request, body, SignOutRequest)
         await self._run(self._door.enrolment.sign_out, token)
         return _json({"signed_out": True})
+
+    async def password(self, request: Request, body: Body, _echo: str) -> Response:
+        """A person changes their own; all their other devices are signed out."""
+        principal = await self._run(self._door.authenticate, request.headers)
+        if not principal.registered:
+            raise ProtocolError("no device is enrolled here yet", code="enrol_first", status=403)
+        asked = await _read(request, body, PasswordRequest)
+        self._changes.take(principal.user)
+        await self._run(
+            partial(self._managed, self._door.people.change_password, principal),
+            asked.password, asked.new,
+        )  # fmt: skip
+        return _json({"changed": True})
 
     async def invite(self, request: Request, body: Body, _echo: str) -> Response:
         principal = await self._admin(request)

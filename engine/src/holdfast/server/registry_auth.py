@@ -18,7 +18,7 @@ from holdfast.core.codes import is_token, secret_hash
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import CLOCK_LEEWAY_MS
 from holdfast.server.api import Authenticator
-from holdfast.server.auth import bearer_token
+from holdfast.server.auth import bearer_token, who
 from holdfast.server.principal import Principal
 from holdfast.server.registry import Token, User
 from holdfast.server.store import Snapshot, Store, Writer
@@ -42,7 +42,7 @@ class RegistryAuth:
         text = bearer_token(headers)
         if not is_token(text):
             if self._sign_in is not None:
-                return self._sign_in(headers)
+                return who(self._sign_in, headers)
             raise not_known()
         digest = secret_hash("token", text)
         with contextlib.closing(self._store.read()) as snapshot:

@@ -5,6 +5,8 @@ Knows: the names of databases. Must not know: what is in them.
 
 from __future__ import annotations
 
+import logging
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,8 @@ from holdfast.schema.model import Schema
 from holdfast.server.sqlite_store import SqliteStore
 from holdfast.server.store import Store
 from holdfast.sqlite import driver
+
+log = logging.getLogger("holdfast.server")
 
 _POSTGRES = ("postgresql://", "postgres://")
 
@@ -33,6 +37,7 @@ def open_store(
     """
     name = str(database)
     if not name.startswith(_POSTGRES):
+        _keep_private(Path(name))
         return SqliteStore(name, schema, random_bytes=random_bytes, sqlite=driver(driver_name))
     try:
         from holdfast.server.postgres_store import PostgresStore
@@ -41,3 +46,22 @@ def open_store(
             f"PostgreSQL needs the extra holdfast[postgres]: {error}", code="no_driver"
         ) from None
     return PostgresStore(name, schema, random_bytes=random_bytes)
+
+
+def _keep_private(path: Path) -> None:
+    """Hashes of passwords and tokens are in it, and the secret that seals checkpoints: for its
+    owner alone. SQLite gives the files beside it the same mode."""
+    for name in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
+        try:
+            mode = name.stat().st_mode
+            if not stat.S_ISREG(mode) or not mode & 0o077:
+                continue
+            name.chmod(stat.S_IMODE(mode) & 0o700)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            log.warning("database_readable_by_others", extra={"file": str(name), "why": str(error)})
+        else:
+            log.warning(
+                "database_made_private", extra={"file": str(name), "was": f"{mode & 0o777:o}"}
+            )

@@ -118,7 +118,7 @@ def claim(path: str, library: str, *, create: bool = True) -> OpenFile | None:
         identity = identity_of(path)
         if identity is None and create:
             with contextlib.suppress(OSError):  # the library will report it in its own words
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o644))
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             identity = identity_of(path)
         if identity is None:
             return None

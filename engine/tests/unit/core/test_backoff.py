@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from holdfast.core.backoff import (
     RetryBudget,
     parse_retry_after,
 )
+from holdfast.replica.failures import retry_after_ms
 
 randoms = st.floats(min_value=0, max_value=1, exclude_max=True)
 backoffs = st.builds(
@@ -123,6 +126,22 @@ NOW_MS = 1_445_412_420_000  # Wed, 21 Oct 2015 07:27:00 GMT
         ("9" * 5_000, RETRY_AFTER_MS_MAX),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 60_000),
         ("Wed, 21 Oct 2015 07:28:00 -0000", 60_000),
+        ("Wed, 21 Oct 2015 07:28:00 +0000", 60_000),
+        ("Wed, 21 Oct 2015 07:28:00", 60_000),
+        ("21 Oct 2015 07:28:00 UTC", 60_000),
+        ("Wed, 21 Oct 2015 03:28:00 -0400", 60_000),
+        ("Wed, 21 Oct 2015 09:28:00 +0200", 60_000),
+        ("Wednesday, 21-Oct-15 07:28:00 GMT", 60_000),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 0),
+        ("Wed Oct 21 07:28:00 2015", 60_000),
+        ("Wed Nov  4 07:27:00 2015", 14 * 86_400_000),
+        ("Wed, 21 Oct 2015 07:28:60 GMT", 119_000),
+        ("Wed, 21 Oct 2015 07:28:00 EST", None),
+        ("Wed, 31 Nov 2015 07:28:00 GMT", None),
+        ("Wed, 21 Foo 2015 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2015 25:28:00 GMT", None),
+        ("2015-10-21T07:28:00Z", None),
+        ("October 21, 2015 07:28:00", None),
         ("Wed, 21 Oct 2015 07:00:00 GMT", 0),
         ("Wed, 21 Oct 9999 07:00:00 GMT", RETRY_AFTER_MS_MAX),
         ("soon", None),
@@ -134,6 +153,20 @@ NOW_MS = 1_445_412_420_000  # Wed, 21 Oct 2015 07:27:00 GMT
 )
 def test_retry_after_is_read_as_seconds_or_date(value: str, expected: int | None) -> None:
     assert parse_retry_after(value, now_ms=NOW_MS) == expected
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "UTC"])
+def test_the_machines_zone_says_nothing(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for written in ("GMT", "-0000", "+0000", "UTC", ""):
+            value = f"Wed, 21 Oct 2015 07:28:00 {written}".strip()
+            assert parse_retry_after(value, now_ms=NOW_MS) == 60_000
+            assert retry_after_ms(value, now_us=NOW_MS * 1000) == 60_000
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(value=st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ .*"))

@@ -258,10 +258,10 @@ def test_who_is_not_let_in_learns_nothing(office: Office) -> None:
              ("eve", "correct horse"), ("b\0b", "x"), ("bob", "\ud800"), ("", "x")]  # fmt: skip
     words = {refused(lambda t=t: office.sign_in(*t)) for t in tries}  # type: ignore[misc]
     assert len(words) == 1
-    office.people.set_password("bob", "another one")
+    office.people.set_password("bob", "another one entirely")
     refused(lambda: office.sign_in("bob", "correct horse"))
     office.people.set_password("bob", None)
-    refused(lambda: office.sign_in("bob", "another one"))
+    refused(lambda: office.sign_in("bob", "another one entirely"))
     with pytest.raises(UsageError) as caught:
         office.people.set_password("bob", "short")
     assert caught.value.code == "bad_password"
@@ -426,6 +426,39 @@ def test_a_user_has_so_many_devices(office: Office) -> None:
     office.sign_in("bob", "correct horse")
     office.people.revoke(first.device)
     office.enrol(office.code())
+
+
+def test_a_new_password_signs_devices_out(office: Office) -> None:
+    one, two = (office.sign_in("bob", "correct horse") for _ in range(2))
+    anns = office.enrol(office.code())
+    office.people.set_password("bob", "violet tractor", keep_devices=True)
+    assert office.lets_in(one.token) and office.lets_in(two.token)
+    office.people.set_password("bob", "lamp tractor violet")
+    assert not office.lets_in(one.token) and not office.lets_in(two.token)
+    assert office.lets_in(anns.token)
+    assert office.moved[-1]  # open streams hear of it
+    again = office.sign_in("bob", "lamp tractor violet", device=one.device)
+    assert again.device == one.device
+
+
+def test_a_person_changes_their_own_password(office: Office) -> None:
+    one, two = (office.sign_in("bob", "correct horse") for _ in range(2))
+    me = office.who(one.token)
+    change = office.people.change_password
+    refused(lambda: change(me, "not it", "violet tractor"), "wrong_password", 403)
+    with pytest.raises(UsageError) as weak:
+        change(me, "correct horse", "bob bob bob bob")
+    assert weak.value.code == "bad_password"
+    assert office.lets_in(two.token)
+    change(me, "correct horse", "violet tractor")
+    assert office.lets_in(one.token), "the device it was changed on"
+    assert not office.lets_in(two.token)
+    refused(lambda: office.sign_in("bob", "correct horse"))
+    office.sign_in("bob", "violet tractor", device=two.device)
+    anns = office.who(office.enrol(office.code()).token)
+    refused(lambda: change(anns, "", "violet tractor"), "wrong_password", 403)
+    office.people.revoke(one.device)
+    refused(lambda: change(me, "violet tractor", "lamp and tractor"), "sign_in", 401)
 
 
 # --- rights, in the transaction that uses them ----------------------------------------------------

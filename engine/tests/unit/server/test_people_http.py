@@ -160,7 +160,7 @@ def test_the_apps_own_sign_in(shop: Shop) -> None:
         (b'{"protocol": 1, "code": "A", "code": "B"}', 400, "bad_json"),
         (b'{"protocol": 1, "code": "' + b"A" * 65 + b'"}', 400, "bad_message"),
         (b'{"protocol": 1, "attempt": "../x"}', 400, "bad_message"),
-        (b'{"protocol": 1, "user": "\\u0000", "password": "x"}', 401, "enrol_refused"),
+        (b'{"protocol": 1, "user": "\\u0000", "password": "x"}', 400, "bad_message"),
         (b'{"protocol": 1, "user": "ann", "password": ""}', 401, "enrol_refused"),
         (b'{"protocol": 1, "code": "EXR9-EKTG-AY3T"}', 401, "enrol_refused"),
         (b" " * (ENROL_BODY_BYTES_MAX + 1), 413, "too_large"),
@@ -192,6 +192,31 @@ def test_whoever_knocks_too_often_waits_and_nobody_else(shop: Shop) -> None:
     forged = {"x-forwarded-for": "198.51.100.7"}
     again = shop.client.post("/v1/enrol", json={"protocol": 1, "code": "x"}, headers=forged)
     check(again, 429, "too_many_tries")
+
+
+def test_a_person_changes_their_own_password(shop: Shop) -> None:
+    signed_in = {"protocol": 1, "user": "ann", "password": "correct horse"}
+    one, two = (shop.client.post("/v1/enrol", json=signed_in).json() for _ in range(2))
+    change = {"password": "correct horse", "new": "violet tractor"}
+    check(shop.client.post("/v1/password", json={"protocol": 1, **change}), 401, "sign_in")
+    wrong = shop.post("/v1/password", one["token"], password="guess", new="violet tractor")
+    check(wrong, 403, "wrong_password")
+    weak = shop.post("/v1/password", one["token"], password="correct horse", new="ann ann ann ann")
+    check(weak, 400, "bad_password")
+    assert shop.get("/v1/session", two["token"]).status_code == 200
+    assert shop.post("/v1/password", one["token"], **change).json() == {"changed": True}
+    assert shop.get("/v1/session", one["token"]).status_code == 200
+    assert shop.get("/v1/session", two["token"]).status_code == 401
+
+
+def test_refused_sign_ins_are_in_the_log(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    guess = {"protocol": 1, "user": "ann", "password": "a guess", "device": "till-9"}
+    check(shop.client.post("/v1/enrol", json=guess), 401, "enrol_refused")
+    (told,) = [r for r in caplog.records if r.getMessage() == "sign_in_refused"]
+    seen = vars(told)
+    assert (seen["address"], seen["user"], seen["device"]) == ("127.0.0.1", "ann", "till-9")
+    assert (seen["how"], seen["code"]) == ("password", "enrol_refused")
+    assert "a guess" not in repr(seen)
 
 
 def test_admins_only(shop: Shop) -> None:

@@ -103,6 +103,8 @@ def _size(*, demo: bool, products: int | None, movements: int | None) -> Size | 
 
 
 def _tell(welcome: Welcome) -> None:
+    for warning in welcome.warnings:
+        output.errors.print(warning, highlight=False, soft_wrap=True)
     if welcome.sign_in is not None:
         name, password = welcome.sign_in
         output.say(f"Sign in as {name} with the password: {password}")

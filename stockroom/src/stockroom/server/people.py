@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from holdfast.core.errors import UsageError
 from holdfast.server.people import People
 
 ADMIN: Final = "admin"
+DEMO_MARK: Final = "demo"
+"""A role of the demo's people, by which they are known when the demo is over."""
 DEMO_PASSWORD: Final = "stockroom demo"  # noqa: S105 - told to whoever starts the demo
 
 
@@ -42,19 +45,57 @@ DEMO: Final = (
 """The people of the demo; each signs in with `DEMO_PASSWORD`."""
 
 
-def add(people: People, person: Person, *, password: str | None = None) -> None:
-    """Add a person. Raises `UsageError` (`exists`)."""
+def add(
+    people: People, person: Person, *, password: str | None = None, marks: tuple[str, ...] = ()
+) -> None:
+    """Add a person. `marks`: roles beside theirs. Raises `UsageError` (`exists`)."""
     people.add_user(
-        person.name, read=person.read, write=person.write, roles=(person.role,), password=password
+        person.name,
+        read=person.read,
+        write=person.write,
+        roles=(person.role, *marks),
+        password=password,
     )
+
+
+def open_demo(people: People, *, password: str) -> None:
+    """The demo's people may sign in with a password that whoever starts the demo is told.
+
+    Raises `UsageError` (`not_a_demo`) where a shop's own people are already: nobody gets a key to a
+    shop by a demo.
+    """
+    known = {user.name: user for user in people.users()}
+    if known and not any(DEMO_MARK in user.roles for user in known.values()):
+        raise UsageError(
+            "this database is a shop's, not a demo's: start it without --demo, or name another "
+            "file for the demo (--database)",
+            code="not_a_demo",
+        )
+    for person in DEMO:
+        user = known.get(person.name)
+        if user is None:
+            add(people, person, password=password, marks=(DEMO_MARK,))
+        elif DEMO_MARK in user.roles:
+            people.set_password(person.name, password, keep_devices=True)
+            if user.disabled:
+                people.set_user(person.name, disabled=False)
+
+
+def end_demo(people: People) -> list[str]:
+    """Without the demo nobody gets in by its people; their names, if any could."""
+    ended = [u.name for u in people.users() if DEMO_MARK in u.roles and not u.disabled]
+    for name in ended:
+        people.set_user(name, disabled=True)
+        people.set_password(name, None)
+    return ended
 
 
 def first_admin(people: People) -> str | None:
     """On the very first start: add an admin; a one-time code with which a device enrols.
 
-    None when somebody is there already.
+    None when somebody is there already; a demo's people are nobody.
     """
-    if next(iter(people.users()), None) is not None:
+    if any(DEMO_MARK not in user.roles for user in people.users()):
         return None
     add(people, Person(name=ADMIN, role=ADMIN, stores=("*",)))
     return people.invite(ADMIN).code

@@ -5,6 +5,8 @@ Knows: how the two are put together, and what the first start does. Must not kno
 
 from __future__ import annotations
 
+import ipaddress
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,23 +44,25 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """What whoever starts a server is told. `code`: of the first admin, at the very first start."""
+    """What whoever starts a server is told. `code`: of the first admin, at the very first start;
+    `warnings`: sentences for a person."""
 
     url: str
     web: bool
     code: str | None = None
     sign_in: tuple[str, str] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
     """Serve until SIGTERM or SIGINT. Raises `UsageError`, `DatabaseError` or `SchemaError`."""
     proxies = options.front.proxies
     with open_server(schema, options.database, rules=rules, proxies=proxies) as server:
-        code, sign_in = _first_people(server, demo=options.demo)
+        code, sign_in, warnings = _first_people(server, options)
         web = WebApp(options.web)
 
         def tell(url: str) -> None:
-            ready(Welcome(url=url, web=web.is_built, code=code, sign_in=sign_in))
+            ready(Welcome(url=url, web=web.is_built, code=code, sign_in=sign_in, warnings=warnings))
 
         collect_rarely()
         app = App(TokenCookies(server.app), web)
@@ -85,12 +89,36 @@ class App:
         await (self._web if pages else self._api)(scope, receive, send)
 
 
-def _first_people(server: Server, *, demo: bool) -> tuple[str | None, tuple[str, str] | None]:
-    """The first admin's code; in a demo, the name and password of somebody who may do all."""
-    if not demo:
-        return people.first_admin(server.people), None
-    known = {user.name for user in server.people.users()}
-    for person in people.DEMO:
-        if person.name not in known:
-            people.add(server.people, person, password=people.DEMO_PASSWORD)
-    return None, (people.DEMO[0].name, people.DEMO_PASSWORD)
+def _first_people(
+    server: Server, options: Options
+) -> tuple[str | None, tuple[str, str] | None, tuple[str, ...]]:
+    """The first admin's code; in a demo, the name and password of somebody who may do all; what
+    whoever starts it has to know besides.
+
+    The demo's password is in its documentation: it opens what only this machine can reach.
+    """
+    warnings: tuple[str, ...] = ()
+    if not options.demo:
+        ended = people.end_demo(server.people)
+        if ended:
+            warnings = (f"This was a demo; its people ({', '.join(ended)}) are disabled now.",)
+        return people.first_admin(server.people), None, warnings
+    password = people.DEMO_PASSWORD
+    if not _is_loopback(options.host) or options.front.public_url or options.front.proxies:
+        password = secrets.token_urlsafe(12)
+        said = (
+            "The demo can be reached by others, and all of it by whoever has the password below; "
+            "it is another one at each start."
+        )
+        warnings = (said,)
+    people.open_demo(server.people, password=password)
+    return None, (people.DEMO[0].name, password), warnings
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
