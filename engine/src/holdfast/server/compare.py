@@ -8,9 +8,9 @@ Upholds I23, I26, I31 and the server's half of I36.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from holdfast.protocol.messages import Line, VerifyRequest
+from holdfast.protocol.messages import Line, RangeAnswer, VerifyRequest
 from holdfast.schema.model import Schema
 from holdfast.server import observe
 from holdfast.server.budgets import Budgets
@@ -21,11 +21,13 @@ from holdfast.server.observe import Observer
 from holdfast.server.principal import Principal
 from holdfast.server.pull import Answer, news
 from holdfast.server.standing import Rights, readable
-from holdfast.server.store import Store
+from holdfast.server.store import Scope, Snapshot, Store
 from holdfast.server.verify import (
-    answer_ranges,
+    answer_range,
     answer_rows,
     check_row_queries,
+    cut_range,
+    work_max,
 )
 
 
@@ -70,13 +72,7 @@ class Comparisons:
             )
             bodies: list[Iterator[Line]] = [
                 news(snapshot, self._schema, positions),
-                answer_ranges(
-                    snapshot,
-                    self._schema,
-                    request.ranges,
-                    scopes,
-                    rows_max=self._budgets.verify_rows_max,
-                ),
+                self._ranges(snapshot, request, scopes),
                 answer_rows(snapshot, self._schema, request.rows, scopes),
             ]
             lines = self._composer.lines(snapshot, head, scopes, bodies)
@@ -84,3 +80,16 @@ class Comparisons:
             snapshot.close()
             raise
         return Answer(snapshot, lines)
+
+    def _ranges(
+        self, snapshot: Snapshot, request: VerifyRequest, scopes: Mapping[str, Scope]
+    ) -> Iterator[RangeAnswer]:
+        """As many of the ranges as one request may cost; of the last one as much as that."""
+        left = work_max(snapshot, request.ranges, scopes, self._budgets.verify_rows_max)
+        for query in request.ranges:
+            if left <= 0:
+                return
+            cut = cut_range(snapshot, query, scopes, left)
+            answer = answer_range(snapshot, self._schema, cut, scopes)
+            left -= max(1, answer.count)
+            yield answer

@@ -39,46 +39,38 @@ def _position(text: str) -> tuple[str, str]:
     return table, key
 
 
-def answer_ranges(
-    snapshot: Snapshot,
-    schema: Schema,
-    queries: Sequence[RangeQuery],
-    readable: Collection[str],
-    *,
-    rows_max: int,
-) -> Iterator[RangeAnswer]:
-    """The digest of each range with its rows, or with its parts when there are many; until
-    ``rows_max`` rows were looked at, or twice as many as there are in the scopes asked about."""
+def work_max(
+    snapshot: Snapshot, queries: Sequence[RangeQuery], readable: Collection[str], most: int
+) -> int:
+    """How many rows are looked at for these ranges: none of them more than twice, on average."""
     asked = {query.scope for query in queries}.intersection(readable)
     there = sum(scope.digest.count for scope in snapshot.scopes(asked).values())
-    left = min(rows_max, 2 * there + len(queries))
-    for query in queries:
-        if left <= 0:
-            return
-        answer = _answer_range(snapshot, schema, query, readable, left)
-        left -= max(1, answer.count)
-        yield answer
+    return min(most, 2 * there + len(queries))
+
+
+def cut_range(
+    snapshot: Snapshot, query: RangeQuery, readable: Collection[str], rows_max: int
+) -> RangeQuery:
+    """The range, or as much from its start on as has ``rows_max`` rows."""
+    start, end = _position(query.start), _end(query)
+    if query.scope not in readable:
+        return query
+    if snapshot.count(query.scope, start, end, rows_max + 1) <= rows_max:
+        return query
+    ((table, key, _),) = snapshot.live(query.scope, start, end, limit=1, skip=rows_max)
+    return RangeQuery(query.scope, query.start, f"{table}/{key}")
 
 
 def _end(query: RangeQuery) -> tuple[str, str] | None:
     return None if query.end is None else _position(query.end)
 
 
-def _answer_range(
-    snapshot: Snapshot,
-    schema: Schema,
-    query: RangeQuery,
-    readable: Collection[str],
-    rows_max: int,
+def answer_range(
+    snapshot: Snapshot, schema: Schema, query: RangeQuery, readable: Collection[str]
 ) -> RangeAnswer:
+    """The digest of a range with its rows, or with its parts when there are many."""
     start, end = _position(query.start), _end(query)
-    count = 0
-    if query.scope in readable:
-        count = snapshot.count(query.scope, start, end, rows_max + 1)
-    if count > rows_max:
-        (first,) = snapshot.live(query.scope, start, end, limit=1, skip=rows_max)
-        query = RangeQuery(query.scope, query.start, f"{first[0]}/{first[1]}")
-        end, count = first[:2], rows_max
+    count = snapshot.count(query.scope, start, end) if query.scope in readable else 0
     if count == 0:
         return RangeAnswer(query.scope, query.start, query.end, 0, Digest().hex)
     if count <= VERIFY_LEAF_ROWS_MAX:
