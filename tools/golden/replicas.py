@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from golden import ROOT, Case, Family
+from golden import ROOT, Case, Family, whole
 from golden.values import tagged, untagged
 from holdfast.core.errors import HoldfastError, Offline
 from holdfast.core.values import encode
@@ -167,7 +167,10 @@ class Actor:
             lines += [f"{table.name} {encode(row).hex()}" for row in rows]
         states = self.replica.query("SELECT tbl, key, state FROM holdfast_row_status")
         lines += [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in states]
-        lines += [f"{item.number} {item.state} {item.code}" for item in self.replica.refused()]
+        lines += [
+            f"{item.number} {item.state} {item.code} {item.field} {item.held_by}"
+            for item in self.replica.refused()
+        ]
         text = "\n".join(sorted(lines))
         return hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
 
@@ -217,47 +220,78 @@ class Wire(MemoryTransport):
         return answer
 
 
+class Stage:
+    """A server and two devices; the first one is recorded."""
+
+    def __init__(self, folder: str, schema: Schema, rules: Any, random_bytes: Any) -> None:
+        from holdfast.server.principal import Principal
+        from holdfast.server.service import Service
+        from holdfast.server.sqlite_store import SqliteStore
+
+        self.now = START_US
+        self._store = SqliteStore(f"{folder}/server.db", schema, random_bytes=random_bytes)
+        service = Service(
+            schema, self._store, rules=rules, now_us=lambda: self.now, random_bytes=random_bytes
+        )
+        scopes = ("catalog", "store/1", "store/2", "tasks")
+        self.taken: list[Step] = []
+        self.actors: list[tuple[Actor, Wire]] = []
+        for name in ("one", "two"):
+            principal = Principal(device=name, user=name, read=scopes, write=scopes)
+            wire = Wire(service, principal, now_us=self.device_now)
+            (Path(folder) / name).mkdir()
+            self.actors.append((Actor(f"{folder}/{name}", schema, wire), wire))
+
+    def device_now(self) -> int:
+        return self.now + 250_000
+
+    def take(self, number: int, step: Step) -> None:
+        actor, wire = self.actors[number]
+        wire.step = step
+        error = actor.take(step)
+        if error is not None and step["do"] == "exchange" and "lines" not in step:
+            step["lost"] = True
+        if number == 0:
+            self.taken.append(step)
+
+    def close(self) -> None:
+        for actor, _ in self.actors:
+            actor.replica.close()
+        self._store.close()
+
+
 def _record(seed: int, steps: int) -> dict[str, Any]:
     sys.path.insert(0, str(ROOT / "engine" / "tests" / "system"))
     import bazaar
 
-    from holdfast.server.principal import Principal
-    from holdfast.server.service import Service
-    from holdfast.server.sqlite_store import SqliteStore
+    dice = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(folder, bazaar.SCHEMA, bazaar.RULES, dice.randbytes)
+        numbers = itertools.count(1)
+        works = [bazaar.Work(random.Random(f"{seed}{name}"), numbers) for name in ("one", "two")]
+        while len(stage.taken) < steps:
+            number = int(dice.random() < 0.4)
+            stage.now += dice.randint(1_000, 5_000_000)
+            actor, _ = stage.actors[number]
+            stage.take(number, some_step(dice, actor, works[number], stage.device_now()))
+        stage.close()
+    return {"schema": json.loads(bazaar.SCHEMA.to_json()), "steps": stage.taken}
+
+
+def _tell(story: list[tuple[int, str, whole.Written]], seed: int) -> dict[str, Any]:
+    import bazaar
 
     dice = random.Random(seed)
-    scopes = {"catalog", "tasks", "store/1", "store/2"}
     with tempfile.TemporaryDirectory() as folder:
-        now = [START_US]
-        store = SqliteStore(f"{folder}/server.db", bazaar.SCHEMA, random_bytes=dice.randbytes)
-        service = Service(
-            bazaar.SCHEMA, store, rules=bazaar.RULES, now_us=lambda: now[0],
-            random_bytes=dice.randbytes,
-        )  # fmt: skip
-        actors: list[tuple[Actor, Wire, bazaar.Work]] = []
-        numbers = itertools.count(1)
-        for name in ("one", "two"):
-            principal = Principal(device=name, user=name, read=sorted(scopes), write=sorted(scopes))
-            wire = Wire(service, principal, now_us=lambda: now[0] + 250_000)
-            (Path(folder) / name).mkdir()
-            actor = Actor(f"{folder}/{name}", bazaar.SCHEMA, wire)
-            actors.append((actor, wire, bazaar.Work(random.Random(f"{seed}{name}"), numbers)))
-        taken: list[Step] = []
-        while len(taken) < steps:
-            actor, wire, work = actors[dice.random() < 0.4]
-            now[0] += dice.randint(1_000, 5_000_000)
-            step = some_step(dice, actor, work, now[0] + 250_000)
-            wire.step = step
-            error = actor.take(step)
-            if error is not None and step["do"] == "exchange" and "lines" not in step:
-                step["lost"] = True
-            if actor is actors[0][0]:
-                taken.append(step)
-        for actor, _, _ in actors:
-            actor.replica.close()
-        store.close()
-    schema = json.loads(bazaar.SCHEMA.to_json())
-    return {"schema": schema, "steps": taken}
+        stage = Stage(folder, bazaar.SCHEMA, (), dice.randbytes)
+        for number, do, statements in story:
+            stage.now += 1_000_000
+            step: Step = {"do": do, "now": stage.device_now()}
+            if statements:
+                step["meanwhile" if do == "exchange" else "statements"] = statements
+            stage.take(number, step)
+        stage.close()
+    return {"schema": json.loads(bazaar.SCHEMA.to_json()), "steps": stage.taken}
 
 
 def some_step(dice: random.Random, actor: Actor, work: Any, now: int) -> Step:
@@ -286,6 +320,8 @@ def some_step(dice: random.Random, actor: Actor, work: Any, now: int) -> Step:
 def _inputs() -> Iterator[Case]:
     for seed in range(10):
         yield f"bazaar {seed}", _record(seed, 60)
+    for seed, story in enumerate(whole.stories()):
+        yield f"whole {seed}", _tell(story, seed)
 
 
 REPLICA = Family(

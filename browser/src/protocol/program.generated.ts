@@ -1,6 +1,6 @@
 // Made by `make protocol` from protocol/schema/program.json; do not edit.
 
-export const VERSION = 2;
+export const VERSION = 3;
 
 /** A constraint of the small declared set, on one column; NULL always passes. */
 export interface Check {
@@ -44,6 +44,13 @@ export interface LoadProgram {
   readonly sums: string;
   readonly sums_rest: string;
   readonly written: string;
+}
+
+/** A foreign key: `columns` refer to the key of `table`. */
+export interface Reference {
+  readonly columns: readonly string[];
+  readonly table: string;
+  readonly children: string;
 }
 
 /** Everything a host needs to run a replica of this schema. */
@@ -116,9 +123,10 @@ export interface TableProgram {
   readonly key_changes: string;
   readonly touched_keys: string;
   readonly unsettled_keys: string;
-  readonly set_held: string;
-  readonly held_keys: string;
+  readonly deleted_keys: string;
+  readonly aside_keys: string;
   readonly unplain_keys: string;
+  readonly references: readonly Reference[];
   readonly delete_group: string;
   readonly delete_acked: string;
   readonly select_shadow: string;

@@ -51,6 +51,9 @@ export class Applier implements TruthWriter {
   readonly #fresh = new Map<string, Set<string>>();
   readonly #again = new Map<string, Set<string>>();
   readonly #shadowed = new Map<string, Set<string>>();
+  /** By table: keys of rows that news removed, while anything is unsettled. */
+  readonly #removed = new Map<string, Set<string>>();
+  #hasWork = false;
   /** By table: keys of which some change is set aside, refused or held. */
   readonly #unplain = new Map<string, Set<string>>();
   readonly #acked = new Set<number>();
@@ -82,6 +85,7 @@ export class Applier implements TruthWriter {
     for (const { name } of this.#program.tables) {
       this.#fresh.set(name, new Set());
       this.#again.set(name, new Set());
+      this.#removed.set(name, new Set());
     }
   }
 
@@ -141,7 +145,7 @@ export class Applier implements TruthWriter {
       if (ids.get(outcome.number) !== outcome.id) continue;
       this.#db.execute(
         "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, " +
-          "decided_us = ? WHERE number = ?",
+          "decided_us = ?, aside = aside * (? = 'applied') WHERE number = ?",
         [
           outcome.outcome === "applied" ? "acked" : outcome.outcome,
           outcome.code ?? "",
@@ -149,6 +153,7 @@ export class Applier implements TruthWriter {
           outcome.field ?? "",
           BigInt(outcome.held_by ?? 0),
           BigInt(this.#nowUs),
+          outcome.outcome,
           BigInt(outcome.number),
         ],
       );
@@ -165,12 +170,13 @@ export class Applier implements TruthWriter {
     const unsettled =
       this.#db.execute("SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 1")
         .length > 0;
+    this.#hasWork = unsettled;
     for (const table of this.#program.tables) {
       const sql = this.#program.statements(table);
       const keys = (statement: string): Set<string> =>
         new Set(this.#db.execute(statement).map(([key]) => String(key)));
       this.#left.set(table.name, unsettled ? keys(sql.unsettled_keys) : new Set());
-      if (unsettled) this.#again.set(table.name, keys(sql.held_keys));
+      if (unsettled) this.#again.set(table.name, keys(sql.aside_keys));
       this.#shadowed.set(table.name, keys(sql.shadow_keys));
     }
   }
@@ -263,6 +269,7 @@ export class Applier implements TruthWriter {
     if (row !== null && table.unique.length > 0)
       for (const other of overlay.makeRoom(row))
         if (this.#left.get(table.name)?.has(other)) this.#again.get(table.name)?.add(other);
+    if (row === null && this.#hasWork) this.#removed.get(table.name)?.add(key);
     overlay.write(key, row);
   }
 
@@ -364,12 +371,8 @@ export class Applier implements TruthWriter {
   }
 
   #replay(decided: ReadonlySet<number>): void {
-    for (const [name, keys] of this.#again) {
-      const left = this.#left.get(name) ?? new Set();
-      const wanted = new Set([...keys].filter((key) => left.has(key)));
-      const overlay = this.#overlays.get(name);
-      if (wanted.size > 0 && overlay !== undefined) new Replay(overlay, left, decided).run(wanted);
-    }
+    if (this.#hasWork)
+      new Replay(this.#database, this.#overlays, decided).run(this.#again, this.#removed);
   }
 
   /** Acknowledged transactions whose checkpoint is applied leave the outbox. */

@@ -46,7 +46,9 @@ export interface RefusedChange {
   readonly error?: string;
 }
 
-/** A refused or held transaction that waits for a person. `heldBy`: what it waits for. */
+/** A refused or held transaction that waits for a person. `heldBy`: what it waits for. `setAside`:
+ * this device cannot show it on what the server has; it is sent all the same, and the server decides;
+ * `code`, `message` and `field` say what was in the way. */
 export interface Refused {
   readonly id: string;
   readonly number: number;
@@ -57,6 +59,7 @@ export interface Refused {
   readonly heldBy: number;
   readonly at: number;
   readonly changes: readonly RefusedChange[];
+  readonly setAside: boolean;
 }
 
 /** How to settle a conflict: keep a side, or set another value (wire form). */
@@ -121,17 +124,18 @@ export class Inbox {
 
   // --- refused transactions ----------------------------------------------------------------------
 
-  /** Refused and held transactions, in order. */
+  /** Refused, held and set aside transactions, in order. */
   refused(): Refused[] {
     return this.#db
       .execute(
-        "SELECT number, state, code, message, field, held_by, at FROM holdfast_tx " +
-          "WHERE state IN ('refused', 'held') ORDER BY number",
+        "SELECT number, state, aside, code, message, field, held_by, at FROM holdfast_tx " +
+          "WHERE state IN ('refused', 'held') OR aside > 0 ORDER BY number",
       )
-      .map(([number, state, code, message, field, heldBy, at]) => ({
+      .map(([number, state, aside, code, message, field, heldBy, at]) => ({
         id: String(number),
         number: whole(number),
-        state: String(state),
+        state: aside === 0n ? String(state) : "held",
+        setAside: aside !== 0n,
         code: String(code),
         message: String(message),
         field: String(field),
@@ -144,12 +148,17 @@ export class Inbox {
   /** The number of a refused or held transaction by its id. Throws `UsageError` (`no_refused`). */
   waiting(item: string): number {
     const [found] = this.#db.execute(
-      "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held') " +
+      "SELECT number, aside FROM holdfast_tx WHERE (state IN ('refused', 'held') OR aside > 0) " +
         "AND (CAST(number AS TEXT) = ?1 OR id = ?1)",
       [item],
     );
     if (found === undefined)
       throw new UsageError(`no refused change has the id ${item}`, "no_refused");
+    if (found[1] !== 0n)
+      throw new UsageError(
+        `change ${item} is set aside until the server has decided about it: sync first`,
+        "undecided",
+      );
     return whole(found[0]);
   }
 

@@ -2,8 +2,8 @@
  * The overlay: visible row = the server's row + unsettled changes replayed on it, in order.
  *
  * Knows: change notes and shadows. Must not know: messages or the network.
- * Upholds I15 and I32. Server truth never fails to apply; a local change whose replay breaks a
- * constraint is set aside (`held`), see `replay`.
+ * Upholds I15 and I32. Server truth never fails to apply; a transaction whose replay breaks a
+ * constraint is set aside whole, see `replay`.
  */
 
 import { ConstraintFailed } from "../core/errors.js";
@@ -12,7 +12,7 @@ import { INTEGER_MAX, INTEGER_MIN } from "../core/limits.js";
 import type { Table } from "../core/schema.js";
 import { same, type Value } from "../core/values.js";
 import { type Connection, whole } from "../sqlite/connection.js";
-import type { TableProgram } from "./program.js";
+import type { Reference, TableProgram } from "./program.js";
 
 /** A captured change of one row: `old` and `new` are the data columns' values. */
 export interface Note {
@@ -72,6 +72,37 @@ export function fold(table: Table, base: Row | null, note: Note): Row | null {
   });
 }
 
+/** A row with changes replayed on it; and the first of them that has nothing to stand on. */
+export interface Folded {
+  readonly data: Row | null;
+  readonly lost: Note | null;
+}
+
+/**
+ * Changes of one row (all that are unsettled, in order) replayed on it, without those of transactions
+ * that are hidden. A row that news removed is revived by a change of it: as it was before the first
+ * of them, so that nothing of a hidden one comes back with it. `stands`: whether it may be.
+ */
+export function foldAll(
+  table: Table,
+  base: Row | null,
+  notes: readonly Note[],
+  hidden: ReadonlySet<number>,
+  stands: (note: Note) => boolean = () => true,
+): Folded {
+  let data = base;
+  const first = notes[0];
+  for (const note of notes) {
+    if (hidden.has(note.tx)) continue;
+    if (data === null && note.was && note.now) {
+      if (first?.was !== true || !stands(note)) return { data: null, lost: note };
+      data = first.old;
+    }
+    data = fold(table, data, note);
+  }
+  return { data, lost: null };
+}
+
 function add(current: Value, wanted: Value, old: Value): Value {
   if (typeof current !== "bigint" || typeof wanted !== "bigint" || typeof old !== "bigint")
     return wanted;
@@ -89,6 +120,11 @@ export class Overlay {
     this.#db = db;
     this.table = table;
     this.#sql = sql;
+  }
+
+  /** The foreign keys that a replica enforces. */
+  get references(): readonly Reference[] {
+    return this.#sql.references;
   }
 
   /** The server's version of a row as last applied; `decided`: numbers being settled now. */
@@ -173,22 +209,31 @@ export class Overlay {
     return this.#db.execute(this.#sql.key_changes, [key]).map((row) => noteOf(this.table, row));
   }
 
-  /** Keys with changes that are set aside. */
-  heldKeys(): Set<string> {
-    return new Set(this.#db.execute(this.#sql.held_keys).map(([key]) => String(key)));
+  /** Keys that unsettled transactions delete, as far as they are shown. */
+  deletedKeys(): string[] {
+    return this.#db.execute(this.#sql.deleted_keys).map(([key]) => String(key));
   }
 
-  setHeld(note: Note, held: boolean): void {
-    this.#db.execute(this.#sql.set_held, [held ? 1n : 0n, BigInt(note.tx), note.key]);
+  /** Transactions from one number to another, with the keys that they change. */
+  touched(first: number, last: number): (readonly [number, string])[] {
+    return this.#db
+      .execute(this.#sql.touched_keys, [BigInt(first), BigInt(last)])
+      .map(([tx, key]) => [whole(tx), String(key)] as const);
+  }
+
+  /** Keys of the rows whose reference at this place is to that parent (its key's values). */
+  children(place: number, parent: Row): string[] {
+    const sql = this.#sql.references[place]?.children ?? "";
+    return this.#db.execute(sql, parent).map((key) => keyText(this.table, key));
   }
 
   /** Make the table hold this row, if constraints allow; else nothing has changed. */
-  fits(key: string, row: Row | null): boolean {
+  attempt(key: string, row: Row | null): ConstraintFailed | null {
     try {
       this.#db.savepoint("holdfast_replay", () => this.write(key, row));
-      return true;
+      return null;
     } catch (error) {
-      if (error instanceof ConstraintFailed) return false;
+      if (error instanceof ConstraintFailed) return error;
       throw error;
     }
   }

@@ -8,12 +8,13 @@
 import { HoldfastError, SchemaError } from "../core/errors.js";
 import { type Table, tableOf } from "../core/schema.js";
 import {
+  type Reference,
   type ReplicaProgram,
   type TableProgram,
   VERSION as PROGRAM_FORMAT,
 } from "../protocol/program.generated.js";
 
-export { PROGRAM_FORMAT, type ReplicaProgram, type TableProgram };
+export { PROGRAM_FORMAT, type Reference, type ReplicaProgram, type TableProgram };
 
 export interface Program {
   readonly json: ReplicaProgram;

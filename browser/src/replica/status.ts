@@ -50,11 +50,14 @@ export interface Loading {
 }
 
 /** `pending`: local transactions not yet sent; `sent`: not yet answered; `held`, `refused` and
- * `conflicts` wait for a person. Times are microseconds since 1970, UTC. */
+ * `conflicts` wait for a person. `setAside`: those of pending and sent that this device cannot show
+ * now, and shows as held: they count in `held`, too, and the server decides about them. Times are
+ * microseconds since 1970, UTC. */
 export interface Status extends Known {
   readonly pending: number;
   readonly sent: number;
   readonly held: number;
+  readonly setAside: number;
   readonly refused: number;
   readonly conflicts: number;
   readonly pendingChanges: number;
@@ -90,10 +93,12 @@ export function readStatus(
       .map(([state, count]) => [String(state), whole(count)]),
   );
   const [row] = connection.execute(
-    "SELECT (SELECT count(*) FROM holdfast_pending WHERE state <> 'held'), " +
+    "SELECT (SELECT count(*) FROM holdfast_pending AS p WHERE state <> 'held' OR EXISTS " +
+      "(SELECT 1 FROM holdfast_tx WHERE number = p.tx AND aside > 0)), " +
       "(SELECT min(at) FROM (SELECT at FROM holdfast_tx WHERE state IN ('pending', 'sent') " +
       "UNION ALL SELECT at FROM holdfast_log WHERE tbl = ''))",
   );
+  const setAside = database.count("holdfast_tx", "aside > 0");
   const [device = "", user = ""] = database.texts("device", "user");
   const [verified, offset, error, mismatches] = database.state(
     "verified_us",
@@ -106,7 +111,8 @@ export function readStatus(
     ...about,
     pending: (states.get("pending") ?? 0) + openGroups(database),
     sent: states.get("sent") ?? 0,
-    held: states.get("held") ?? 0,
+    held: (states.get("held") ?? 0) + setAside,
+    setAside,
     refused: states.get("refused") ?? 0,
     conflicts: database.count("holdfast_conflict", "state = 'open'"),
     pendingChanges: whole(row?.[0]),

@@ -23,6 +23,7 @@ import { type Connection, whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
 import type { Exchanger } from "./exchange.js";
 import type { Host } from "./host.js";
+import { Aside } from "./aside.js";
 import { Overlay } from "./overlay.js";
 import { Replay, shown } from "./replay.js";
 import { openKeys, seal } from "./seal.js";
@@ -209,10 +210,10 @@ export class Verifier {
       if (!bare.has(key) && !sound(table, scopeKeys, key, row, known)) damage(key);
       known.delete(key);
     }
-    const held = overlay.heldKeys();
+    const aside = new Aside(this.#database).before;
+    const hidden = new Set(aside.keys());
     const wrong = [...changed].filter(
-      (key) =>
-        !fresh.has(key) && !held.has(key) && !equal(overlay.visible(key), shown(overlay, key)),
+      (key) => !fresh.has(key) && !equal(overlay.visible(key), shown(overlay, key, hidden)),
     );
     if (wrong.length > 0) result.hidden.set(table.name, new Set(wrong));
     for (const key of known.keys()) {
@@ -248,13 +249,11 @@ export class Verifier {
     this.#database.syncTransaction(() => {
       seal(this.#database, this.#host);
       this.#database.applying(() => {
-        for (const [name, keys] of hidden) {
-          const table = this.#database.program.byName.get(name) as Table;
-          const sql = this.#database.program.statements(table);
-          const left = this.#keys(sql.unsettled_keys);
-          const wanted = new Set([...keys].filter((key) => left.has(key)));
-          new Replay(new Overlay(this.#db, table, sql), left, new Set()).run(wanted);
-        }
+        const { tables, statements } = this.#database.program;
+        const overlays = new Map(
+          tables.map((table) => [table.name, new Overlay(this.#db, table, statements(table))]),
+        );
+        new Replay(this.#database, overlays).run(hidden, new Map());
       });
     });
   }

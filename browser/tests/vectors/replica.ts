@@ -215,7 +215,7 @@ class Actor {
     for (const row of this.rows("SELECT tbl, key, state FROM holdfast_row_status"))
       lines.push(JSON.stringify(row));
     for (const item of await this.#replica.refused())
-      lines.push(`${item.number} ${item.state} ${item.code}`);
+      lines.push(`${item.number} ${item.state} ${item.code} ${item.field} ${item.heldBy}`);
     // In the order of Python's strings, which is that of UTF-8.
     const sorted = lines.map((line) => [line, toHex(utf8.encode(line))] as const);
     sorted.sort(([, a], [, b]) => (a < b ? -1 : a > b ? 1 : 0));

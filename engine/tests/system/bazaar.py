@@ -69,7 +69,11 @@ SCHEMA = Schema(
             scopes=("store/{store}",),
             unique=(("store", "sku"),),
             foreign_keys=(ForeignKey(("product",), "product"),),
-            checks=(Check("rank", "range", min=0, max=1000), Check("name", "length", max=40)),
+            checks=(
+                Check("rank", "range", min=0, max=1000),
+                Check("name", "length", max=40),
+                Check("stock", "range", min=-15),
+            ),
         ),
         Table(
             name="part",

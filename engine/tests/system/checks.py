@@ -64,18 +64,20 @@ def conservation(
 ) -> None:
     """I4, I6, I9, I28."""
     ledger = world.ledger
-    held = device.transactions()
+    held, aside = device.transactions(), device.set_aside()
     for number, (id_, state, held_by, replaces) in held.items():
         place = device.name, number
         assert ledger.ids.setdefault(place, id_) == id_, f"I8: {place} changed its id"
         known = applied.get(place)
         assert state in ("pending", "sent", "refused", "held"), f"{place} is {state} at rest"
+        if number in aside:
+            assert state in ("pending", "sent"), f"{place} is decided, and set aside"
         if state in ("refused", "held"):
             assert known is not None and known[:2] == (id_, state), f"I6: {place} {state} {known}"
         else:
             assert known is None or known[0] == id_, f"I4: {place} {known}"
         assert replaces == 0 or replaces < number
-        assert (held_by > 0) == (state == "held")
+        assert (held_by > 0) == (state == "held") or number in aside
     ((open_tx, applying),) = device.rows("SELECT open_tx, applying FROM holdfast_state")
     assert applying == 0
     for number in range(1, open_tx):
@@ -119,10 +121,9 @@ def holds_a_checkpoint(world: World, device: Device) -> None:
         for key in expected | seen[name].keys() | notes.keys():
             row = truth.get((name, key))
             mine = notes.get(key, [])
-            if any(note["held"] for note in mine):
-                continue
             for note in mine:
-                row = replayed(table, row, note)
+                if not note["aside"]:
+                    row = replayed(table, row, note, mine[0])
             assert same(seen[name].get(key), row), (
                 f"I14/I15: {device.name} {name} {key}: {seen[name].get(key)}, not {row}; {mine}"
             )
@@ -146,8 +147,8 @@ def unsettled(device: Device, table: Table) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     data = [column.name for column in table.data_columns]
     fields = ", ".join(f'c."o_{n}", c."n_{n}"' for n in data)
-    for key, was, now, held, *values in device.rows(
-        f"SELECT c.key, c.was, c.now, c.held{',' if data else ''} {fields} "
+    for key, was, now, aside, *values in device.rows(
+        f"SELECT c.key, c.was, c.now, x.aside{',' if data else ''} {fields} "
         f"FROM holdfast_change_{table.name} AS c JOIN holdfast_tx AS x ON x.number = c.tx "
         "WHERE x.state IN ('pending', 'sent') ORDER BY c.tx"
     ):
@@ -155,13 +156,19 @@ def unsettled(device: Device, table: Table) -> dict[str, list[dict[str, Any]]]:
             dict(zip(data, values[::2], strict=True)),
             dict(zip(data, values[1::2], strict=True)),
         )
-        found[key].append({"was": was, "now": now, "held": held, "old": old, "new": new})
+        found[key].append({"was": was, "now": now, "aside": aside, "old": old, "new": new})
     return found
 
 
-def replayed(table: Table, row: Row | None, note: dict[str, Any]) -> Row | None:
+def replayed(
+    table: Table, row: Row | None, note: dict[str, Any], first: dict[str, Any]
+) -> Row | None:
+    """``first``: the first unsettled change of the row; if the row is gone, one that changes it
+    brings it back as it was before."""
     if not note["now"]:
         return None
+    if row is None and note["was"]:
+        row = tuple(first["old"].get(column.name, ...) for column in table.columns)
     if row is None:
         row = (None,) * len(table.columns)
         keys = None
@@ -201,7 +208,7 @@ def server_is_sound(world: World) -> None:
             held = [values for values in held if None not in values]
             assert len(held) == len(set(held)), f"I22: {name} {unique}"
     for row in world.latest["item"].values():
-        assert 0 <= row[9] <= 1000 and len(row[4]) <= 40, "I22: checks"
+        assert 0 <= row[9] <= 1000 and len(row[4]) <= 40 and row[8] >= -15, "I22: checks"
 
 
 def row_hash(key: bytes, table: str, text: str, row: Row) -> int:

@@ -219,6 +219,12 @@ class Device:
             )
         }
 
+    def set_aside(self) -> set[int]:
+        """Numbers of the transactions that the device says it cannot show now."""
+        return {
+            int(number) for (number,) in self.rows("SELECT number FROM holdfast_tx WHERE aside > 0")
+        }
+
     def work_and_rows(self) -> object:
         """What no sync changes any more when the device is at rest."""
         return self.rows("SELECT * FROM holdfast_log"), self.transactions(), self.dump()

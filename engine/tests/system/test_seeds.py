@@ -68,7 +68,7 @@ SOMETIMES = (
     "row gone",
     "rows reconciled",
     "row moved between scopes",
-    "set aside at replay",
+    "set aside at replay: unique",
     "settled by a person",
     "verify",
     "work on pending work",

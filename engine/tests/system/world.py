@@ -431,9 +431,8 @@ class World:
         self.sync(second)
 
     def _note_held(self, device: Device) -> None:
-        for table in SCHEMA.tables:
-            if device.rows(f"SELECT 1 FROM holdfast_change_{table.name} WHERE held = 1"):
-                self.count["set aside at replay"] += 1
+        for (code,) in device.rows("SELECT DISTINCT code FROM holdfast_tx WHERE aside > 0"):
+            self.count[f"set aside at replay: {code}"] += 1
 
     def resolve(self, device: Device) -> bool:
         open_ = device.replica.conflicts()
@@ -456,7 +455,7 @@ class World:
         return True
 
     def retry(self, device: Device) -> None:
-        waiting = device.replica.refused()
+        waiting = [item for item in device.replica.refused() if not item.set_aside]
         if not waiting:
             return
         try:
@@ -468,7 +467,7 @@ class World:
         self._note_dropped(device, {item.number for item in waiting})
 
     def discard(self, device: Device) -> None:
-        waiting = device.replica.refused()
+        waiting = [item for item in device.replica.refused() if not item.set_aside]
         if not waiting:
             return
         item = device.work.dice.choice(waiting).id

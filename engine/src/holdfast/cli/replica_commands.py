@@ -281,7 +281,8 @@ def refused(file: File, as_json: Json = False) -> None:
             return
         for item in found:
             reason = item.message or (f"waits for {item.held_by}" if item.held_by else "")
-            out.print(f"[bold]{item.id}[/]  {item.state} {item.code}: {reason}")
+            state = "set aside" if item.set_aside else item.state
+            out.print(f"[bold]{item.id}[/]  {state} {item.code}: {reason}")
             for change in item.changes:
                 out.print(
                     f"    {change['op']} {change['table']} {change['key']}: {change.get('new')}"

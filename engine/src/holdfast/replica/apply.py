@@ -76,6 +76,8 @@ class Applier:
         self._left: dict[str, set[str]] = {}
         self._fresh: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
         self._again: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
+        self._removed: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
+        self._has_work = False
         self._shadowed: dict[str, set[str]] = {}
         self._deciding: dict[str, set[str]] = {}
         self._unplain: dict[str, set[str]] = {}
@@ -140,10 +142,10 @@ class Applier:
         ours = {o.number: o for o in outcomes if (o.number, o.id) in unsettled}
         self._db.executemany(
             "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, "
-            "decided_us = ? WHERE number = ?",
+            "decided_us = ?, aside = aside * (? = 'applied') WHERE number = ?",
             [
                 ("acked" if o.outcome == "applied" else o.outcome, o.code, o.message, o.field,
-                 o.held_by, self._now_us, o.number)
+                 o.held_by, self._now_us, o.outcome, o.number)
                 for o in ours.values()
             ],
         )  # fmt: skip
@@ -162,13 +164,14 @@ class Applier:
         unsettled = self._db.execute(
             "SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 1"
         )
+        self._has_work = bool(unsettled)
         for name, statements in self._program.tables.items():
             self._left[name] = set()
             if unsettled:
                 self._left[name] = {
                     str(key) for (key,) in self._db.execute(statements.unsettled_keys)
                 }
-                self._again[name] = {str(key) for (key,) in self._db.execute(statements.held_keys)}
+                self._again[name] = {str(key) for (key,) in self._db.execute(statements.aside_keys)}
             self._shadowed[name] = {str(key) for (key,) in self._db.execute(statements.shadow_keys)}
 
     # --- news -------------------------------------------------------------------------------
@@ -250,6 +253,8 @@ class Applier:
             for other in overlay.make_room(row):
                 if other in self._left[table.name]:
                     self._again[table.name].add(other)
+        if row is None and self._has_work:
+            self._removed[table.name].add(key)
         overlay.write(key, row)
 
     def _settle_shadow(self, table: Table, key: str, row: Row | None) -> None:
@@ -322,10 +327,8 @@ class Applier:
                 self._truth(overlay.table, key, truth)
 
     def _replay(self, decided: frozenset[int]) -> None:
-        for name, keys in self._again.items():
-            left = self._left[name]
-            if keys & left:
-                Replay(self._overlays[name], left, decided).run(keys & left)
+        if self._has_work:
+            Replay(self._db, self._overlays, decided).run(self._again, self._removed)
 
     def _forget(self) -> None:
         """Acknowledged transactions whose checkpoint is applied leave the outbox."""

@@ -156,7 +156,8 @@ class LocalDatabase:
                 " changes may have gone unnoticed, so the replica does not open",
                 code="capture_broken",
             )
-        if ours != self.program.triggers:
+        (format_,) = read_state(self.app, "format")
+        if ours != self.program.triggers or format_ != PROGRAM_FORMAT:
             self._renew(ours)
         synced = set(self.program.tables)
         for name, sql in found.items():
@@ -196,9 +197,9 @@ class LocalDatabase:
         with transaction(self.app):
             for name in old:
                 self.app.execute(f"DROP TRIGGER IF EXISTS {quote(name)}")
-            take_over(self.app, self.schema, self.program)
             for name in self.program.views:
                 self.app.execute(f"DROP VIEW IF EXISTS {quote(name)}")
+            take_over(self.app, self.schema, self.program)
             for sql in (*self.program.triggers.values(), *self.program.views.values()):
                 self.app.execute(sql)
             write_state(self.app, capture=capture_digest(self.program.triggers))

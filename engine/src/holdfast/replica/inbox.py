@@ -49,6 +49,8 @@ class Conflict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """A refused or held transaction that waits for a person. ``held_by``: what it waits for.
+    ``set_aside``: this device cannot show it on what the server has; it is sent all the same, and
+    the server decides; ``code``, ``message`` and ``field`` say what was in the way.
 
     ``column`` is the one the reason names, or the first; ``base``, ``mine`` and ``theirs`` are its
     value before, the one that was refused (a counter: the difference), and the one that stands.
@@ -71,6 +73,7 @@ class Refused:
     user: str
     device: str
     changes: tuple[dict[str, Any], ...]
+    set_aside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,16 +214,16 @@ class Inbox:
     # --- refused transactions -----------------------------------------------------------------
 
     def refused(self) -> list[Refused]:
-        """Refused and held transactions, in order."""
+        """Refused, held and set aside transactions, in order."""
         with reading(self._db):
             return self._refused()
 
     def _refused(self) -> list[Refused]:
         device, user = read_state(self._db, "device", "user")
         result = []
-        for number, state, code, message, field, held_by, at in self._db.execute(
-            "SELECT number, state, code, message, field, held_by, at FROM holdfast_tx "
-            "WHERE state IN ('refused', 'held') ORDER BY number"
+        for number, state, aside, code, message, field, held_by, at in self._db.execute(
+            "SELECT number, state, aside, code, message, field, held_by, at FROM holdfast_tx "
+            "WHERE state IN ('refused', 'held') OR aside > 0 ORDER BY number"
         ):
             changes = [self._describe(table, row) for table, row in self.notes(int(str(number)))]
             first: dict[str, Any] = changes[0] if changes else {"table": "", "key": ""}
@@ -228,7 +231,8 @@ class Inbox:
             column = str(field) if field in new else next(iter(new), "")
             result.append(
                 Refused(
-                    id=str(number), number=int(str(number)), state=str(state), code=str(code),
+                    id=str(number), number=int(str(number)),
+                    state="held" if aside else str(state), set_aside=bool(aside), code=str(code),
                     message=str(message), field=str(field), held_by=int(str(held_by)),
                     at=int(str(at)), table=first["table"], key=first["key"], column=column,
                     base=first.get("old", {}).get(column), mine=new.get(column),
@@ -266,12 +270,18 @@ class Inbox:
     def waiting(self, item: str) -> int:
         """The number of a refused or held transaction by its id. Raises ``UsageError``."""
         found = self._db.execute(
-            "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held') "
+            "SELECT number, aside FROM holdfast_tx "
+            "WHERE (state IN ('refused', 'held') OR aside > 0) "
             "AND (CAST(number AS TEXT) = ?1 OR id = ?1)",
             (item,),
         )
         if not found:
             raise UsageError(f"no refused change has the id {item}", code="no_refused")
+        if found[0][1]:
+            raise UsageError(
+                f"change {item} is set aside until the server has decided about it: sync first",
+                code="undecided",
+            )
         return int(str(found[0][0]))
 
     def numbers(self) -> set[int]:

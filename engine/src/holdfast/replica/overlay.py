@@ -2,14 +2,14 @@
 
 Knows: change notes and shadows. Must not know: messages or the network.
 Upholds I15 (a replica reads its own writes) and I32 (news leave pending work alone). Server truth
-never fails to apply; a local change whose replay breaks a constraint is set aside (``held``), see
+never fails to apply; a transaction whose replay breaks a constraint is set aside whole, see
 ``replica.replay``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.errors import ConstraintFailed
@@ -18,7 +18,7 @@ from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
 from holdfast.core.values import Value
 from holdfast.replica.database import savepoint
 from holdfast.schema.model import Table
-from holdfast.sql.replica import TableProgram
+from holdfast.sql.replica import Reference, TableProgram
 from holdfast.sqlite import Connection, Row
 
 
@@ -30,6 +30,7 @@ class Note:
     key: str
     was: bool
     now: bool
+    base: int
     old: Row
     new: Row
 
@@ -37,7 +38,7 @@ class Note:
     def of(cls, table: Table, row: Row) -> Note:
         width = len(table.data_columns)
         return cls(
-            int(str(row[0])), str(row[1]), bool(row[2]), bool(row[3]),
+            int(str(row[0])), str(row[1]), bool(row[2]), bool(row[3]), int(str(row[4])),
             row[6 : 6 + width], row[6 + width : 6 + 2 * width],
         )  # fmt: skip
 
@@ -78,6 +79,32 @@ def fold(table: Table, base: Row | None, note: Note) -> Row | None:
     return tuple(result)
 
 
+def fold_all(
+    table: Table,
+    base: Row | None,
+    notes: Sequence[Note],
+    hidden: Collection[int] = (),
+    *,
+    stands: Callable[[Note], bool] = lambda _note: True,
+) -> tuple[Row | None, Note | None]:
+    """Changes of one row (all that are unsettled, in order) replayed on it, without those of
+    transactions that are ``hidden``. With the row, the first change that has nothing to stand on.
+
+    A row that news removed is revived by a change of it: as it was before the first of them, so
+    that nothing of a hidden one comes back with it. ``stands``: whether it may be.
+    """
+    data = base
+    for note in notes:
+        if note.tx in hidden:
+            continue
+        if data is None and note.was and note.now:
+            if not notes[0].was or not stands(note):
+                return None, note
+            data = notes[0].old
+        data = fold(table, data, note)
+    return data, None
+
+
 def _add(current: Value, new: Value, old: Value) -> Value:
     if not (isinstance(current, int) and isinstance(new, int) and isinstance(old, int)):
         return new
@@ -91,6 +118,11 @@ class Overlay:
         self._db = connection
         self.table = table
         self._sql = statements
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The foreign keys that a replica enforces."""
+        return self._sql.references
 
     def truth(self, key: str, decided: frozenset[int]) -> Row | None:
         """The server's version of a row as last applied; ``decided``: numbers being settled now."""
@@ -172,19 +204,25 @@ class Overlay:
         """The unsettled changes of a row, in order."""
         return [Note.of(self.table, row) for row in self._db.execute(self._sql.key_changes, (key,))]
 
-    def held_keys(self) -> set[str]:
-        """Keys with changes that are set aside."""
-        return {str(key) for (key,) in self._db.execute(self._sql.held_keys)}
+    def deleted_keys(self) -> list[str]:
+        """Keys that unsettled transactions delete, as far as they are shown."""
+        return [str(key) for (key,) in self._db.execute(self._sql.deleted_keys)]
 
-    def set_held(self, note: Note, *, held: bool) -> None:
-        """Set a change aside, or not any more."""
-        self._db.execute(self._sql.set_held, (int(held), note.tx, note.key))
+    def touched(self, first: int, last: int) -> Iterator[tuple[int, str]]:
+        """Transactions from one number to another, with the keys that they change."""
+        for tx, key in self._db.execute(self._sql.touched_keys, (first, last)):
+            yield int(str(tx)), str(key)
 
-    def fits(self, key: str, row: Row | None) -> bool:
+    def children(self, place: int, parent: Row) -> list[str]:
+        """Keys of the rows whose reference at this place is to that parent (its key's values)."""
+        found = self._db.execute(self._sql.references[place].children, parent)
+        return [key_text(self.table, key) for key in found]
+
+    def attempt(self, key: str, row: Row | None) -> ConstraintFailed | None:
         """Make the table hold this row, if constraints allow; else nothing has changed."""
         try:
             with savepoint(self._db, "holdfast_replay"):
                 self.write(key, row)
-        except ConstraintFailed:
-            return False
-        return True
+        except ConstraintFailed as error:
+            return error
+        return None

@@ -1,140 +1,276 @@
-"""Replay: the unsettled changes of one table, made again on rows that hold server truth.
+"""Replay: the unsettled transactions, made again on rows that hold server truth.
 
-Knows: how changes are ordered, and which of them yields when two want one unique value. Must not
-know: messages or the network. Upholds I15 and I32, and that server truth never fails to apply.
+Knows: in which order, and which of them yields when not all can be shown. Must not know: messages
+or the network. Upholds I15, I16 and I32, and that server truth never fails to apply.
 
-A transaction is a set, so changes are first tried all together: a swap of unique values in one
-transaction, or a value that one change frees and another takes, works in any order of rows. When
-something does collide, all rows that have to do with it are taken up again, in the order of their
-transactions: truth stays, the row changed later yields. A row that yields falls back to its truth,
-and whatever holds the unique values of that truth falls back too; then each is tried once more,
-whole and change by change. What does not fit is ``held``, until the next replay.
+All changes of the rows that news have touched are first tried together. What was set aside before
+is tried with them, so it comes back by itself. A transaction is a set: a swap of unique values, or
+a value that one change frees and another takes, works in any order of rows.
+
+When a row does not fit (a check, a unique value, a foreign key), one of the transactions that have
+to do with it is set aside: the highest-numbered one, whole, in all tables, with what builds on it.
+So it goes on until all rows fit. Then each that was set aside is tried once more, the lowest number
+first: what had yielded to one that is not shown either comes back. Nobody ever sees a part of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from holdfast.replica.overlay import Note, Overlay, assemble, data_of, fold
-from holdfast.sqlite import Row
+from holdfast.core.errors import ConstraintFailed
+from holdfast.replica.aside import Aside, Reason, builds_on
+from holdfast.replica.overlay import Note, Overlay, assemble, data_of, fold_all
+from holdfast.replica.references import Orphan, Place, References
+from holdfast.sqlite import Connection, Row
 
 
-def shown(overlay: Overlay, key: str) -> Row | None:
-    """The row a person should see: truth and the changes on it, as far as none is held."""
+@dataclass(slots=True)
+class Standing:
+    """A row as replay sees it: the server's version, and the unsettled changes on it."""
+
+    truth: Row | None
+    notes: Sequence[Note]
+
+
+def shown(overlay: Overlay, key: str, hidden: Iterable[int]) -> Row | None:
+    """The row a person should see: truth and the changes on it that are not set aside."""
     truth = overlay.truth(key, frozenset())
     data = data_of(overlay.table, truth) if truth else None
-    for note in overlay.notes(key):
-        data = fold(overlay.table, data, note)
+    data, _ = fold_all(overlay.table, data, overlay.notes(key), set(hidden))
     return None if data is None else assemble(overlay.table, key, data)
 
 
 class Replay:
-    """The replay of one table's rows within one application of news.
+    """The replay within one application of news; ``decided``: transactions that it settles."""
 
-    ``left``: all keys with unsettled changes; ``decided``: transactions that are being settled now.
-    """
-
-    def __init__(self, overlay: Overlay, left: set[str], decided: frozenset[int]) -> None:
-        self._overlay = overlay
-        self._table = overlay.table
-        self._left = left
+    def __init__(
+        self,
+        connection: Connection,
+        overlays: Mapping[str, Overlay],
+        decided: frozenset[int] = frozenset(),
+    ) -> None:
+        self._db = connection
+        self._overlays = overlays
         self._decided = decided
-        self._truth: dict[str, Row | None] = {}
-        self._notes: dict[str, list[Note]] = {}
-        self._whole: dict[str, Row | None] = {}
+        self._aside = Aside(connection)
+        self._references = References(overlays)
+        self._standing: dict[Place, Standing] = {}
+        self._places: dict[int, list[Place]] | None = None
+        self._suspects: set[Place] = set()
 
-    def run(self, keys: set[str]) -> None:
-        """Replay these rows, and whatever turns out to collide with them."""
-        self._load(keys)
-        if all(self._overlay.fits(key, self._whole[key]) for key in self._ordered(keys)):
-            self._release(keys)
-            return
-        keys = self._connected(keys)
-        if self._table.unique:
-            for key in keys:
-                self._overlay.write(key, None)
-        fallen = self._fall(
-            [k for k in self._ordered(keys) if not self._overlay.fits(k, self._whole[k])]
-        )
-        self._rise(fallen)
-        for key in self._ordered(fallen):
-            self._one_by_one(key)
-        self._rise(fallen)
-        self._release(self._notes.keys() - fallen)
+    def run(self, again: Mapping[str, set[str]], removed: Mapping[str, set[str]]) -> None:
+        """Replay what was changed on the rows ``again``; ``removed``: rows that news removed."""
+        wanted = [(name, key) for name, keys in again.items() for key in keys]
+        places = {place for place in wanted if self._stand(place).notes}
+        self._suspects = places | self._references.bereaved(removed)
+        fits = all(self._fits(place) is None for place in self._ordered(places))
+        if not fits:
+            self._take_off(places)
+        if not fits or self._orphan() is not None:
+            self._settle(set() if fits else places)
+            self._rise()
+        if self._aside.before or self._aside.hidden:
+            self._aside.store()
 
-    def _load(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self._take(key, self._overlay.truth(key, self._decided), self._overlay.notes(key))
+    # --- rows -----------------------------------------------------------------------------------
 
-    def _take(self, key: str, truth: Row | None, notes: list[Note]) -> None:
-        data = data_of(self._table, truth) if truth else None
-        for note in notes:
-            data = fold(self._table, data, note)
-        self._truth[key], self._notes[key] = truth, notes
-        self._whole[key] = None if data is None else assemble(self._table, key, data)
+    def _stand(self, place: Place) -> Standing:
+        found = self._standing.get(place)
+        if found is None:
+            overlay = self._overlays[place[0]]
+            found = Standing(overlay.truth(place[1], self._decided), overlay.notes(place[1]))
+            self._standing[place] = found
+        return found
 
-    def _check_stale(self, key: str) -> None:
-        """A row whose unique values are by now those of a row without work of ours is gone: the
-        server has forgotten its removal while we were away."""
-        truth = self._truth[key]
-        if truth is not None and not self._left.issuperset(self._overlay.colliding(truth)):
-            self._take(key, None, self._notes[key])
+    def _ordered(self, places: Iterable[Place]) -> list[Place]:
+        """By the first transaction of a row."""
+        return sorted(places, key=lambda p: (self._stand(p).notes[0].tx, p))
 
-    def _ordered(self, keys: Iterable[str]) -> list[str]:
-        """By the first transaction of a row: on a collision the later one yields."""
-        return sorted(keys, key=lambda key: (self._notes[key][0].tx, key))
+    def _shown(self, place: Place) -> list[Note]:
+        """The changes of a row that are not set aside."""
+        return [note for note in self._stand(place).notes if note.tx not in self._aside.hidden]
 
-    def _connected(self, keys: set[str]) -> set[str]:
-        """The rows, and all with unsettled changes that hold a unique value which these want."""
-        known, new = set(keys), set(keys)
-        while new:
-            wanted = [row for key in new for row in (self._truth[key], self._whole[key]) if row]
-            found = {other for row in wanted for other in self._overlay.colliding(row)}
-            new = (found & self._left) - known
-            self._load(new)
-            known |= new
-        return known
+    def _target(self, place: Place) -> tuple[Row | None, Note | None]:
+        """What the table should hold; and a change that has nothing to stand on."""
+        table, at = self._overlays[place[0]].table, self._stand(place)
+        data = data_of(table, at.truth) if at.truth else None
+        result, lost = fold_all(table, data, at.notes, self._aside.hidden, stands=self._stands)
+        return None if result is None else assemble(table, place[1], result), lost
 
-    def _fall(self, failed: list[str]) -> set[str]:
-        """Put truth in place of what does not fit, and of what stands in the way of that truth."""
-        fallen: set[str] = set()
-        while failed:
-            key = failed.pop(0)
-            if key in fallen:
+    def _stands(self, note: Note) -> bool:
+        """Whether a change can revive its row: not when it builds on an insert that was refused."""
+        return note.base > 0 or self._aside.lost_ground(note.tx) is None
+
+    def _fits(self, place: Place) -> ConstraintFailed | Note | None:
+        """Make the table hold what it should, or say what is against it."""
+        row, lost = self._target(place)
+        return lost or self._overlays[place[0]].attempt(place[1], row)
+
+    def _take_off(self, places: Iterable[Place]) -> None:
+        """Free the unique values of these rows: they are written again."""
+        for name, key in places:
+            if self._overlays[name].table.unique:
+                self._overlays[name].write(key, None)
+
+    def _colliding(self, place: Place) -> list[Place]:
+        row, _ = self._target(place)
+        name = place[0]
+        return [] if row is None else [(name, key) for key in self._overlays[name].colliding(row)]
+
+    def _of(self, number: int) -> list[Place]:
+        """The rows that a transaction changes."""
+        if self._places is None:
+            self._places = {}
+            for name, overlay in self._overlays.items():
+                for tx, key in overlay.touched(*self._aside.span()):
+                    self._places.setdefault(tx, []).append((name, key))
+        return self._places.get(number, [])
+
+    # --- setting aside --------------------------------------------------------------------------
+
+    def _settle(self, left: set[Place]) -> None:
+        """Set transactions aside until every row fits. ``left``: rows to be written."""
+        while True:
+            left = self._write(left)
+            if left:
+                place = self._ordered(left)[0]
+                left |= self._yield(place)
                 continue
-            fallen.add(key)
-            self._check_stale(key)
-            truth = self._truth[key]
-            if truth is not None:
-                removed = self._overlay.make_room(truth)
-                self._load(other for other in removed if other not in self._notes)
-                failed += removed
-            self._overlay.write(key, truth)
-        return fallen
+            orphan = self._orphan()
+            if orphan is None:
+                return
+            culprit = max(self._culprits(orphan))
+            self._suspects |= {orphan.child, orphan.parent}
+            left = self._hide(culprit, self._because(orphan, culprit))
 
-    def _rise(self, fallen: set[str]) -> None:
-        """Bring back, whole, what fits after all; each that does may make room for another."""
+    def _write(self, left: set[Place]) -> set[Place]:
+        """Write rows, in turns, as long as any more of them fits; those that do not."""
+        while left:
+            failed: set[Place] = set()
+            drawn: set[Place] = set()
+            for place in self._ordered(left):
+                against = self._fits(place)
+                if against is None:
+                    self._suspects.add(place)
+                    continue
+                failed.add(place)
+                if isinstance(against, ConstraintFailed) and against.kind == "unique":
+                    drawn |= {
+                        p for p in self._colliding(place)
+                        if p not in self._standing and self._stand(p).notes
+                    }  # fmt: skip
+            self._take_off(drawn)
+            if not drawn and failed == left:
+                return failed
+            left = failed | drawn
+        return left
+
+    def _yield(self, place: Place) -> set[Place]:
+        """A row does not fit: set aside what yields; the rows to be written again."""
+        against = self._fits(place)
+        if isinstance(against, Note):
+            return self._hide(against.tx, self._nothing_to_stand_on(place, against))
+        if against is None:
+            return set()
+        others = self._colliding(place) if against.kind == "unique" else []
+        numbers = {note.tx for p in (place, *others) for note in self._shown(p)}
+        if numbers:
+            culprit = max(numbers)
+            return self._hide(culprit, self._why(place, against, others))
+        if not others:
+            raise against
+        # Its values are another row's by now: it is gone, and the server has forgotten its removal
+        # while we were away.
+        self._stand(place).truth = None
+        return set()
+
+    def _hide(self, number: int, reason: Reason) -> set[Place]:
+        hidden = self._aside.hide(number, reason)
+        places = {place for tx in hidden for place in self._of(tx)}
+        places = {place for place in places if self._stand(place).notes}
+        self._take_off(places)
+        return places
+
+    def _rise(self) -> None:
+        """Show again, whole, what fits after all; each that does may make room for another."""
         risen = True
         while risen:
-            risen = False
-            for key in self._ordered(fallen):
-                if self._overlay.fits(key, self._whole[key]):
-                    fallen.remove(key)
-                    risen = True
+            before = len(self._aside.hidden)
+            for number in sorted(self._aside.hidden):
+                self._shows(number)
+            risen = len(self._aside.hidden) < before
 
-    def _one_by_one(self, key: str) -> None:
-        truth = self._truth[key]
-        data = data_of(self._table, truth) if truth else None
-        for note in self._notes[key]:
-            changed = fold(self._table, data, note)
-            row = None if changed is None else assemble(self._table, key, changed)
-            fits = self._overlay.fits(key, row)
-            data = changed if fits else data
-            self._overlay.set_held(note, held=not fits)
+    def _shows(self, number: int) -> bool:
+        """Show a transaction if it can be; if not, it is known why."""
+        earlier = self._aside.stopped_by(number)
+        if earlier:
+            reason: Reason | None = builds_on(earlier)
+        else:
+            self._db.execute("SAVEPOINT holdfast_rise")
+            self._aside.hidden.discard(number)
+            reason = self._against(number)
+            if reason is not None:
+                self._db.execute("ROLLBACK TO holdfast_rise")
+            self._db.execute("RELEASE holdfast_rise")
+        if reason is not None:
+            self._aside.reasons[number] = reason
+            self._aside.hidden.add(number)
+        return reason is None
 
-    def _release(self, keys: Iterable[str]) -> None:
-        """Nothing of these rows is held (any more)."""
-        held = self._overlay.held_keys()
-        for key in held.intersection(keys):
-            for note in self._notes[key]:
-                self._overlay.set_held(note, held=False)
+    def _against(self, number: int) -> Reason | None:
+        """Write the rows of a transaction with it; what is against it."""
+        places = [place for place in self._of(number) if self._stand(place).notes]
+        self._take_off(places)
+        for place in self._ordered(places):
+            against = self._fits(place)
+            if isinstance(against, Note):
+                return self._nothing_to_stand_on(place, against)
+            if against is not None:
+                return self._why(place, against, self._colliding(place))
+        self._suspects = set(places)
+        orphan = self._orphan()
+        return None if orphan is None else self._because(orphan, number)
+
+    # --- references -----------------------------------------------------------------------------
+
+    def _orphan(self) -> Orphan | None:
+        """A row whose parent is not there, though some transaction could be set aside for it."""
+        for place in sorted(self._suspects):
+            for orphan in self._references.orphans(place):
+                if self._culprits(orphan):
+                    return orphan
+            self._suspects.discard(place)
+        return None
+
+    def _culprits(self, orphan: Orphan) -> set[int]:
+        """What shows the child, or hides the parent. What the server itself shows is nobody's."""
+        child, parent = self._stand(orphan.child), self._stand(orphan.parent)
+        found = {note.tx for note in self._shown(orphan.parent) if not note.now}
+        if not orphan.is_in(child.truth):
+            found |= {note.tx for note in self._shown(orphan.child)}
+        elif parent.truth is None:
+            return set()
+        return found
+
+    # --- reasons --------------------------------------------------------------------------------
+
+    def _nothing_to_stand_on(self, place: Place, note: Note) -> Reason:
+        refused = self._aside.lost_ground(note.tx) or 0
+        return Reason("row_gone", f"{place[0]} {place[1]} is not there", held_by=refused)
+
+    def _because(self, orphan: Orphan, number: int) -> Reason:
+        notes = self._stand(orphan.parent).notes
+        return orphan.reason(by_parent=any(note.tx == number for note in notes))
+
+    def _why(self, place: Place, error: ConstraintFailed, others: Sequence[Place]) -> Reason:
+        """Which constraint of which row is against it, and who has the value."""
+        table = self._overlays[place[0]].table
+        what = f"{place[0]} {place[1]}: {error.message}"
+        if others:
+            what += f" ({others[0][0]} {others[0][1]} has it)"
+        named = (
+            name for name in table.column_names
+            if f'"{name}"' in error.message or error.message.endswith((f".{name}", f": {name}"))
+        )  # fmt: skip
+        return Reason(error.kind, what, next(named, ""))

@@ -19,12 +19,15 @@ from holdfast.replica.database import LocalDatabase, count, read_state, reading
 class Status:
     """``pending``: local transactions not yet sent (what foreign connections wrote counts as one);
     ``sent``: sent, not yet answered; ``held`` and ``refused``: wait for a person, as do
-    ``conflicts``. Times are microseconds since 1970, UTC."""
+    ``conflicts``. ``set_aside``: those of pending and sent that this device cannot show now, and
+    shows as held: they count in ``held``, too, and the server decides about them. Times are
+    microseconds since 1970, UTC."""
 
     state: str
     pending: int
     sent: int
     held: int
+    set_aside: int
     refused: int
     conflicts: int
     verified_at: int | None
@@ -101,9 +104,11 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         str(state): int(str(number))
         for state, number in db.execute("SELECT state, count(*) FROM holdfast_tx GROUP BY state")
     }
+    set_aside = count(db, "holdfast_tx", "aside > 0")
     unsealed = open_groups(database)
     ((changes, oldest),) = db.execute(
-        "SELECT (SELECT count(*) FROM holdfast_pending WHERE state <> 'held'), "
+        "SELECT (SELECT count(*) FROM holdfast_pending AS p WHERE state <> 'held' OR EXISTS "
+        "(SELECT 1 FROM holdfast_tx WHERE number = p.tx AND aside > 0)), "
         "(SELECT min(at) FROM (SELECT at FROM holdfast_tx WHERE state IN ('pending', 'sent') "
         "UNION ALL SELECT at FROM holdfast_log WHERE tbl = ''))"
     )
@@ -114,7 +119,8 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         state=str(session.get("state", "starting")),
         pending=states.get("pending", 0) + unsealed,
         sent=states.get("sent", 0),
-        held=states.get("held", 0),
+        held=states.get("held", 0) + set_aside,
+        set_aside=set_aside,
         refused=states.get("refused", 0),
         conflicts=count(db, "holdfast_conflict", "state = 'open'"),
         verified_at=verified if isinstance(verified, int) else None,

@@ -23,6 +23,7 @@ from holdfast.core.limits import (
     VERIFY_ROWS_MAX,
 )
 from holdfast.protocol.messages import RangeAnswer, RangeQuery, RowQuery
+from holdfast.replica.aside import Aside
 from holdfast.replica.database import LocalDatabase, applying, reading, transaction
 from holdfast.replica.overlay import Overlay
 from holdfast.replica.replay import Replay, shown
@@ -163,6 +164,7 @@ class Verifier:
                 str(scope): bytes(key) if isinstance(key, bytes) else b""
                 for scope, key in self._db.execute("SELECT scope, hash_key FROM holdfast_scope")
             }
+            aside = Aside(self._db).before.keys()
             for table in self._database.schema.all_tables:
                 statements = self._database.program.tables[table.name]
                 overlay = Overlay(self._db, table, statements)
@@ -181,9 +183,8 @@ class Verifier:
                         known.pop(key, None)
                     if checked % 5000 == 0:
                         progress("checking rows", checked, 0)
-                held = overlay.held_keys()
                 wrong = {
-                    k for k in changed - fresh - held if overlay.visible(k) != shown(overlay, k)
+                    k for k in changed - fresh if overlay.visible(k) != shown(overlay, k, aside)
                 }
                 if wrong:
                     hidden[table.name] = wrong
@@ -210,11 +211,11 @@ class Verifier:
         return sum(len(keys) for keys in hidden.values())
 
     def _replay(self, hidden: dict[str, set[str]]) -> None:
-        for name, keys in hidden.items():
-            statements = self._database.program.tables[name]
-            overlay = Overlay(self._db, self._database.schema.by_name[name], statements)
-            left = {str(key) for (key,) in self._db.execute(statements.unsettled_keys)}
-            Replay(overlay, left, frozenset()).run(keys & left)
+        overlays = {
+            table.name: Overlay(self._db, table, self._database.program.tables[table.name])
+            for table in self._database.schema.all_tables
+        }
+        Replay(self._db, overlays).run(hidden, {})
 
     def _revised(self, table: str) -> set[str]:
         """Keys of which a revision is known: those of all members, or edits have no base."""

@@ -31,8 +31,8 @@ def create_change_table(table: Table) -> list[str]:
     return [
         (
             f"CREATE TABLE IF NOT EXISTS {name} (tx INTEGER NOT NULL, key TEXT NOT NULL, "
-            "was INTEGER NOT NULL, now INTEGER, base INTEGER NOT NULL DEFAULT 0, bases TEXT, "
-            f"held INTEGER NOT NULL DEFAULT 0{body}, UNIQUE (key, tx)) STRICT"
+            "was INTEGER NOT NULL, now INTEGER, base INTEGER NOT NULL DEFAULT 0, bases TEXT"
+            f"{body}, UNIQUE (key, tx)) STRICT"
         ),
         f"CREATE INDEX IF NOT EXISTS {quote(f'holdfast_by_tx_{table.name}')} ON {name} (tx)",
     ]

@@ -34,15 +34,19 @@ from holdfast.sql.names import (
 )
 from holdfast.sql.tables import create_indexes, create_table
 
-PROGRAM_FORMAT = 2
-"""2: capture writes a log; a file of format 1 is taken over at open."""
+PROGRAM_FORMAT = 3
+"""2: capture writes a log; 3: transactions are set aside whole. Older files are taken over."""
 
 _UNSETTLED = "('pending', 'sent')"
+_SEEN_STATE = f"CASE WHEN x.aside > 0 AND x.state IN {_UNSETTLED} THEN 'held' ELSE x.state END"
 
 # What every write reads or sets comes first in ``holdfast_state``, and its long texts last: SQLite
 # walks a row's pages up to the column it needs. ``holdfast_tx`` has no index on its state: what is
 # settled leaves the table, so a scan finds the unsettled at once, and each local commit writes one
-# page less.
+# page less. Its ``aside`` is 0 for what is shown; an unsettled transaction that is set aside has
+# there the number that the next one had at that moment: those from it on do not build on what they
+# could not see. Why it is set aside is in ``code``, ``message``, ``field`` and ``held_by``, until
+# the server decides.
 BOOKKEEPING = (
     """CREATE TABLE holdfast_state (
   id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -80,7 +84,8 @@ BOOKKEEPING = (
   message TEXT NOT NULL DEFAULT '',
   field TEXT NOT NULL DEFAULT '',
   held_by INTEGER NOT NULL DEFAULT 0,
-  decided_us INTEGER
+  decided_us INTEGER,
+  aside INTEGER NOT NULL DEFAULT 0
 ) STRICT""",
     """CREATE TABLE holdfast_row (
   tbl TEXT NOT NULL, key TEXT NOT NULL, rev INTEGER NOT NULL,
@@ -104,6 +109,15 @@ BOOKKEEPING = (
   told INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID""",
 )
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A foreign key: ``columns`` refer to the key of ``table``."""
+
+    columns: tuple[str, ...]
+    table: str
+    children: str
+    """Keys of the rows that refer to a parent (parameters: the parent's key)."""
 
 
 class TableProgram(msgspec.Struct, frozen=True):
@@ -152,15 +166,19 @@ class TableProgram(msgspec.Struct, frozen=True):
     changes: str
     """Changes of groups from ? to ?: tx, key, was, now, base, bases, old values, new values."""
     key_changes: str
-    """Unsettled changes of one key, in order; columns as in ``changes`` and then ``held``."""
+    """Unsettled changes of one key, in order; columns as in ``changes``."""
     touched_keys: str
     """Group and key of the changes of groups from ? to ?, in order."""
     unsettled_keys: str
-    set_held: str
-    held_keys: str
+    deleted_keys: str
+    """Keys that unsettled transactions, none of them set aside, delete."""
+    aside_keys: str
+    """Keys of unsettled transactions that are set aside."""
     unplain_keys: str
     """Keys of which some change is set aside, refused, or held: what the table shows is not the
     server's row with all noted changes."""
+    references: tuple[Reference, ...]
+    """The foreign keys that are enforced on a replica."""
     delete_group: str
     delete_acked: str
     select_shadow: str
@@ -286,11 +304,22 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         "WHERE c.key = ? ORDER BY c.tx",
         touched_keys=f"SELECT tx, key FROM {change} WHERE tx BETWEEN ? AND ? ORDER BY tx",
         unsettled_keys=f"SELECT c.key FROM {change} AS c {unsettled}",
-        set_held=f"UPDATE {change} SET held = ? WHERE tx = ? AND key = ?",
-        held_keys=f"SELECT c.key FROM {change} AS c {unsettled} WHERE c.held = 1",
-        unplain_keys=f"SELECT c.key FROM {change} AS c WHERE c.held = 1 UNION "
-        f"SELECT c.key FROM holdfast_tx AS x JOIN {change} AS c ON c.tx = x.number "
-        "WHERE x.state IN ('refused', 'held')",
+        deleted_keys=f"SELECT DISTINCT c.key FROM {change} AS c {unsettled} AND x.aside = 0 "
+        "WHERE c.now = 0",
+        aside_keys=f"SELECT DISTINCT c.key FROM holdfast_tx AS x JOIN {change} AS c "
+        f"ON c.tx = x.number WHERE x.aside > 0 AND x.state IN {_UNSETTLED}",
+        unplain_keys=f"SELECT DISTINCT c.key FROM holdfast_tx AS x JOIN {change} AS c "
+        "ON c.tx = x.number WHERE x.aside > 0 OR x.state IN ('refused', 'held')",
+        references=tuple(
+            Reference(
+                columns=foreign.columns,
+                table=foreign.table,
+                children=f"SELECT {names(table.key)} FROM {own} WHERE "
+                + " AND ".join(f"{quote(name)} = ?" for name in foreign.columns),
+            )
+            for foreign in table.foreign_keys
+            if enforced_on_replica(schema, table, foreign)
+        ),
         delete_group=f"DELETE FROM {change} WHERE tx = ?",
         delete_acked=f"DELETE FROM {change} WHERE tx IN "
         "(SELECT number FROM holdfast_tx WHERE state = 'acked')",
@@ -312,7 +341,7 @@ def _views(schema: Schema) -> dict[str, str]:
     )
     noted = " UNION ALL ".join(
         f"SELECT c.tx, {literal(table.name)} AS tbl, c.key, {kind} AS kind, "
-        "CASE WHEN c.held AND x.state IN ('pending', 'sent') THEN 'held' ELSE x.state END AS state "
+        f"{_SEEN_STATE} AS state "
         f"FROM {change_table(table)} AS c JOIN holdfast_tx AS x ON x.number = c.tx"
         for table in schema.all_tables
     )
@@ -336,9 +365,9 @@ def _views(schema: Schema) -> dict[str, str]:
         "holdfast_inbox": "CREATE VIEW holdfast_inbox AS "
         "SELECT 'conflict' AS kind, id, table_name AS tbl, row_key AS key, column_name AS field, "
         "'' AS code, '' AS message, at FROM holdfast_conflict WHERE state = 'open' "
-        "UNION ALL SELECT x.state, CAST(x.number AS TEXT), c.tbl, c.key, x.field, x.code, "
-        f"x.message, x.decided_us FROM holdfast_tx AS x LEFT JOIN ({noted}) AS c "
-        "ON c.tx = x.number WHERE x.state IN ('refused', 'held')",
+        f"UNION ALL SELECT {_SEEN_STATE}, CAST(x.number AS TEXT), c.tbl, c.key, x.field, x.code, "
+        f"x.message, coalesce(x.decided_us, x.at) FROM holdfast_tx AS x LEFT JOIN ({noted}) AS c "
+        "ON c.tx = x.number WHERE x.state IN ('refused', 'held') OR x.aside > 0",
     }
 
 

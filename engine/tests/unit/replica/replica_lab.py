@@ -243,10 +243,9 @@ def captured(connection: Connection, number: int | None, schema: Schema = SCHEMA
             f"SELECT * FROM {change_table(table)} WHERE tx = ?", (number,)
         ):
             columns = list(row)
-            _tx, key, was, now, _base, _bases, held = columns[:7]
-            assert held == 0
+            _tx, key, was, now, _base, _bases = columns[:6]
             assert now is not None
-            old, new = tuple(columns[7 : 7 + width]), tuple(columns[7 + width :])
+            old, new = tuple(columns[6 : 6 + width]), tuple(columns[6 + width :])
             result.setdefault(table.name, {})[str(key)] = (bool(was), bool(now), old, new)
     return result
 

@@ -18,6 +18,7 @@ from replica_lab import LIBRARIES, Device, captured, dump
 from holdfast.core.errors import DatabaseError, ReplicaError
 from holdfast.replica.database import transaction, write_state
 from holdfast.replica.outbox import next_batch
+from holdfast.sql.replica import PROGRAM_FORMAT
 
 OLD = (Path(__file__).parent / "data" / "replica_format_1.sql").read_text(encoding="utf-8")
 
@@ -63,11 +64,25 @@ def test_sealed_work_is_kept_as_it_was(library, tmp_path):
     with closing(sqlite3.connect(path)) as db:
         heads = db.execute("SELECT * FROM holdfast_tx").fetchall()
         notes = db.execute("SELECT * FROM holdfast_change_item WHERE tx < 4").fetchall()
+    held = 6  # a column that is not there any more
     assert len(heads) == 3
     with closing(opened(path, library)) as phone:
-        assert phone.rows("SELECT * FROM holdfast_tx") == heads
-        assert phone.rows("SELECT * FROM holdfast_change_item") == notes
-        assert phone.rows("SELECT format FROM holdfast_state") == [(2,)]
+        assert phone.rows("SELECT * FROM holdfast_tx") == [(*head, 0) for head in heads]
+        assert phone.rows("SELECT * FROM holdfast_change_item") == [
+            (*note[:held], *note[held + 1 :]) for note in notes
+        ]
+        assert phone.rows("SELECT format FROM holdfast_state") == [(PROGRAM_FORMAT,)]
+
+
+def test_a_change_that_was_set_aside_takes_its_transaction_along(library, tmp_path):
+    path = old_replica(
+        tmp_path, "UPDATE holdfast_change_item SET held = 1 WHERE tx = 1 AND key = 'a'"
+    )
+    with closing(opened(path, library)) as phone:
+        assert phone.rows("SELECT number FROM holdfast_tx WHERE aside > 0") == [(1,)]
+        assert phone.rows("SELECT key FROM holdfast_pending WHERE state = 'held'") == [
+            ("a",), ("n",),
+        ]  # fmt: skip
 
 
 def test_unsealed_work_is_sealed_by_what_the_tables_hold(library, tmp_path):
@@ -116,7 +131,7 @@ def test_a_key_that_is_no_text_stops_nothing(library, tmp_path):
 
 
 def test_an_older_engine_does_not_open_it_any_more(library, tmp_path):
-    path = old_replica(tmp_path, "UPDATE holdfast_state SET format = 3")
+    path = old_replica(tmp_path, f"UPDATE holdfast_state SET format = {PROGRAM_FORMAT + 1}")
     with pytest.raises(ReplicaError) as caught:
         opened(path, library)
     assert caught.value.code == "replica_format"
