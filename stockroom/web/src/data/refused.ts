@@ -52,12 +52,14 @@ const waitsFor = (other: Refused, item: Refused, product: string): boolean =>
     : other.code === "foreign_key" &&
       other.changes.some((change) => change.new["product_id"] === product);
 
-/** Again, and what builds on it; unless it has gone with another one already. */
+/** Again, and what builds on it; unless it has gone with another one already, or is still to be
+ * decided. */
 async function goOn(id: string): Promise<void> {
   try {
     await replica().retry(id);
   } catch (error) {
-    if (!(error instanceof UsageError) || error.code !== "no_refused") throw error;
+    if (!(error instanceof UsageError) || !["no_refused", "undecided"].includes(error.code))
+      throw error;
   }
 }
 
