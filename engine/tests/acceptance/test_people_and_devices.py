@@ -62,9 +62,9 @@ class Shop:
         assert isinstance(found, dict)
         return found
 
-    def code(self, user: str = "ann") -> str:
+    def code(self, user: str = "ann", *, device: str = "") -> str:
         with people(load_schema(str(SCHEMA)), self.database) as registry:
-            return registry.invite(user).code
+            return registry.invite(user, device=device).code
 
     def devices(self) -> list[dict[str, Any]]:
         return list(self.operate("devices")["devices"])
@@ -163,7 +163,10 @@ def test_a_device_lost_and_found(shop: Shop) -> None:
         b.sync()
         assert on_hand(b) == 97
 
-        used_up = str(shop.operate("enrol", "--user", "ann")["code"])
+        with pytest.raises(SyncError) as out:
+            a.enrol(code=shop.code())
+        assert out.value.code == "device_revoked"
+        used_up = str(shop.operate("enrol", "--user", "ann", "--device", device)["code"])
         with pytest.raises(AttentionNeeded) as caught:
             a.enrol(code=shop.code("bob"))
         assert caught.value.code == "wrong_device"
@@ -200,7 +203,7 @@ def test_a_background_device_follows_what_the_operator_does(shop: Shop) -> None:
         b.sync()
         assert on_hand(b) == 100
         done = subprocess.run(
-            [*HOLDFAST, "enrol", a.path, "--code", shop.code(), "--json"],
+            [*HOLDFAST, "enrol", a.path, "--code", shop.code(device=a.status.device), "--json"],
             check=True, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert json.loads(done.stdout)["device"] == a.status.device
