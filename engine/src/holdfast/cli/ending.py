@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -40,6 +41,7 @@ class Ending:
         self._reads, self._writes = os.pipe()
         os.set_blocking(self._writes, False)
         self._main = threading.main_thread().ident
+        self._handlers: dict[signal.Signals, Handler] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="holdfast-ending", daemon=True)
 
@@ -58,6 +60,7 @@ class Ending:
         """Take over these signals. In the main thread only."""
         before_fd = signal.set_wakeup_fd(self._writes, warn_on_full_buffer=False)
         before = {number: signal.signal(number, now) for number, now in handlers.items()}
+        self._handlers = handlers
         self._thread.start()
         try:
             yield
@@ -73,7 +76,14 @@ class Ending:
             os.close(self._writes)
 
     def _watch(self) -> None:
-        number = os.read(self._reads, 1)[0]
+        while True:
+            number = os.read(self._reads, 1)[0]
+            if self._over.is_set():
+                return
+            # A server that runs inside has handlers of its own meanwhile, and ends by them.
+            ours = self._handlers.get(signal.Signals(number))
+            if ours is not None and signal.getsignal(number) is ours:
+                break
         ends = time.monotonic() + END_GRACE_MS / 1000
         while not self._over.wait(_WAKE_S):
             if not self.told and self._main is not None:
@@ -86,7 +96,19 @@ def end_now(code: int) -> None:
     """End the process as it stands: what is not committed is undone, as after a kill."""
     with contextlib.suppress(Exception):
         os.write(2, b"ended without waiting for what was under way; nothing committed is lost\n")
+    for pid in _children():  # whoever was to end them does not come to it any more
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGTERM)
     os._exit(code)
+
+
+def _children() -> list[int]:
+    """Processes that this one has started and that still run (Linux only)."""
+    found: list[int] = []
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError, ValueError):
+            found += map(int, listed.read_text().split())
+    return found
 
 
 @contextlib.contextmanager

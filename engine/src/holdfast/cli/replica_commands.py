@@ -77,11 +77,12 @@ def init(
 ) -> None:
     """Make a replica. Works without the server; it is met at the first sync."""
     from holdfast.replica.connect import read_token
+    from holdfast.replica.making import is_free, make_whole
     from holdfast.replica.replica import Replica
     from holdfast.replica.transport import checked_url
 
     with reported(as_json=as_json):
-        if file.exists() and file.stat().st_size > 0:
+        if not is_free(file):
             raise UsageError(f"{file} exists already", code="exists")
         # All of it is looked at before the file is made: a wrong call leaves nothing behind.
         checked_url(server)
@@ -95,7 +96,11 @@ def init(
                 highlight=False, soft_wrap=True,
             )  # fmt: skip
         made = load_schema(schema)
-        with Replica.open(file, made, server=server, token_file=token_file) as replica:
+        make_whole(
+            file,
+            lambda draft: Replica.open(draft, made, server=server, token_file=token_file).close(),
+        )
+        with Replica.open(file) as replica:
             result: dict[str, Any] = {
                 "file": str(file), "schema": made.fingerprint, "server": server, "device": None,
                 "contact": "not yet",

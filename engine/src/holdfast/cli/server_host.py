@@ -81,6 +81,7 @@ def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions
                 drain_s=options.drain_s,
                 front=options.front,
                 limits=options.limits,
+                end_process=True,
             )
 
 

@@ -240,8 +240,13 @@ SEEN_INTERVAL_MS = 60_000
 SERVER_KEEP_ALIVE_S = 75
 """Longer than any client of ours keeps an idle connection, so that none is closed under a
 request."""
-SERVER_GRACE_S = 20
-"""What requests under way get when the server is told to stop."""
+SERVER_GRACE_S = 3
+"""What requests under way get when the server is told to stop; then they are cut off, and devices
+ask again."""
+BODY_GRACE_MS = 1_000
+"""What the rest of a request gets to arrive, when the server is told to stop."""
+HOST_LOOK_MS = 200
+"""How often a mounted server looks whether the process it is in has been told to stop."""
 
 # SQLite
 PAGE_CACHE_KIB = 16 * 1024

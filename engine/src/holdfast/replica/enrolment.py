@@ -31,6 +31,7 @@ from holdfast.replica.credentials import Credentials, CredentialsFile
 from holdfast.replica.database import LocalDatabase, transaction, write_state
 from holdfast.replica.failures import not_ours
 from holdfast.replica.host import Host
+from holdfast.replica.making import is_free
 from holdfast.replica.transport import HttpTransport, checked_url
 from holdfast.schema.model import Schema
 from holdfast.sqlite import driver
@@ -92,7 +93,7 @@ def enrol(
     """
     proof = Proof(code=code, user=user, password=password, sign_in=sign_in)
     file = CredentialsFile(path)
-    if Path(path).is_file() and Path(path).stat().st_size > 0:
+    if not is_free(Path(path)):
         database = _opened(path, schema)
         try:
             return enrol_open(database, file, proof, server=server, name=name, host=host)

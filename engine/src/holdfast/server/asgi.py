@@ -56,6 +56,7 @@ from holdfast.server.budgets import Budgets
 from holdfast.server.events import Hub, Subscription
 from holdfast.server.file_answer import Downloads
 from holdfast.server.front import ApiHeaders
+from holdfast.server.hosting import Hosting
 from holdfast.server.observe import Observer, guarded, nobody
 from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal, turn_of
@@ -88,8 +89,9 @@ def asgi(
     wait before the rest are told to come back later. ``budgets``: how many threads and places in
     the queue one device may have; devices that wait take turns. ``answer_hold_ms``: how long one
     who reads slowly may hold the database. ``door``: where devices enrol. The app does not close
-    the service. It closes the hub when its lifespan ends; mounted in another app, do that at
-    shutdown, or open event streams will hold it up. ``observer`` hears of each request.
+    the service. It closes the hub when its lifespan ends, and mounted in another app when the
+    uvicorn it runs on is told to stop; under another server close the hub yourself, or open event
+    streams will hold it up. ``observer`` hears of each request.
     ``app.state.waiting()``: how many requests wait for a thread; ``app.state.stop()``: from now on
     it says that it is not ready.
     """
@@ -180,6 +182,7 @@ class _Shell:
             what="requests of this device", code="too_many_requests",
         )  # fmt: skip
         self._hub = hub
+        self._hosting = Hosting(lambda: hub.closed, hub.close)
         self._threads = Threads(threads, per_owner=budgets.threads_per_device_max)
         self._door = Threads(DOOR_THREADS, per_owner=1)
         """For those of whom it is not known yet who they are."""
@@ -208,7 +211,7 @@ class _Shell:
 
         async def answer(request: Request) -> Response:
             echo = ""
-            body = Body(request.receive, request.headers)
+            body = Body(request.receive, request.headers, self._hosting)
             try:
                 try:
                     echo = echo_of(request.headers)
@@ -378,6 +381,7 @@ class _Shell:
 
     async def events(self, request: Request, _body: Body, _echo: str) -> Response:
         principal = await self._principal(request)
+        self._hosting.look()
         subscription = self._hub.subscribe(principal)  # before the heads, so that none is missed
         try:
             # What was revoked before the hub knew of the stream is seen here, the rest is told.

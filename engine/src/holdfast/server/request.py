@@ -24,6 +24,7 @@ from holdfast.core.limits import (
 )
 from holdfast.protocol.compression import ENCODINGS, Encoding
 from holdfast.protocol.version import ECHO_HEADER
+from holdfast.server.hosting import Hosting
 
 REQUEST_CONTENT_TYPE = "application/json"
 _ECHO = re.compile(r"[A-Za-z0-9_-]{0,64}")
@@ -90,8 +91,10 @@ def answer_encoding(headers: Headers, *, packed: Encoding | None = None) -> Enco
 class Body:
     """The body of one request, read once or thrown away."""
 
-    def __init__(self, receive: Receive, headers: Headers) -> None:
+    def __init__(self, receive: Receive, headers: Headers, hosting: Hosting | None = None) -> None:
+        """``hosting``: knows of the server's end, which no body is waited for."""
         self._receive = receive
+        self._hosting = hosting
         self._declared = headers.get("content-length", "")
         self.finished = False
         """Whether nothing of it is left to read."""
@@ -118,13 +121,17 @@ class Body:
         ends = time.monotonic() + deadline_ms / 1000
         while not self.finished:
             seconds = min(idle_ms / 1000, ends - time.monotonic())
-            try:
-                with anyio.fail_after(seconds):
+            piece = None
+            if self._hosting is None:
+                with anyio.move_on_after(seconds):
                     piece = await self._next()
-            except TimeoutError:
-                raise ProtocolError(
-                    "the body came too slowly", code="slow_body", status=408
-                ) from None
+            else:
+                with self._hosting.waiting(seconds):
+                    piece = await self._next()
+            if piece is None and self._hosting is not None and self._hosting.ended:
+                raise ProtocolError("the server is stopping", code="stopping", status=503)
+            if piece is None:
+                raise ProtocolError("the body came too slowly", code="slow_body", status=408)
             size += len(piece)
             if size > bytes_max:
                 raise _too_large(bytes_max)

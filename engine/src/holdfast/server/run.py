@@ -7,8 +7,10 @@ requests under way answered, then a normal return.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import gc
+import os
 import signal
 import socket
 import sys
@@ -21,7 +23,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from holdfast.core.errors import UsageError
-from holdfast.core.limits import SERVER_GRACE_S, SERVER_KEEP_ALIVE_S
+from holdfast.core.limits import END_GRACE_MS, SERVER_GRACE_S, SERVER_KEEP_ALIVE_S
 from holdfast.server.events import Hub
 from holdfast.server.front import Front, FrontOptions
 from holdfast.server.gate import Gate, Limits
@@ -38,8 +40,10 @@ class _Server(uvicorn.Server):
         on_stopping: Callable[[], None],
         on_stop: Callable[[], None],
         drain_s: float,
+        end_process: bool,
     ) -> None:
         super().__init__(config)
+        self._end_process = end_process
         self._on_started = on_started
         self._on_stopping = on_stopping
         self._on_stop = on_stop
@@ -80,6 +84,9 @@ class _Server(uvicorn.Server):
             return
         self._on_stopping()
         self._ends = time.monotonic() + self._drain_s
+        if self._end_process:
+            # Without a lock: the handler may have interrupted whoever has it.
+            _thread.start_new_thread(_end_late, (self._drain_s + END_GRACE_MS / 1000,))
 
 
 def collect_rarely() -> None:
@@ -119,6 +126,7 @@ def serve(
     drain_s: float = 0,
     front: FrontOptions | None = None,
     limits: Limits | None = None,
+    end_process: bool = False,
 ) -> None:
     """Serve ``app`` until SIGTERM or SIGINT, then return.
 
@@ -130,6 +138,8 @@ def serve(
     ``on_stop`` is called when the end begins and must end event streams; by default the hub in
     ``app.state.hub`` is closed. ``stopper`` is for a server in a thread of its own.
     ``front``: names, proxies; ``limits``: of connections, and of what they say before a body.
+    ``end_process``: for a process that does nothing else: whatever is still under way so long after
+    the signal is cut off by its end, as by a kill, and nothing that was acknowledged is lost.
     Raises ``UsageError`` (``cannot_listen``, ``bad_choice``).
     """
     front = front or FrontOptions()
@@ -157,6 +167,7 @@ def serve(
         on_started=lambda: on_ready(_url(host, listener)),
         on_stopping=getattr(getattr(app, "state", None), "stop", _nothing),
         drain_s=drain_s,
+        end_process=end_process,
         on_stop=stop,
     )
     if stopper is not None:
@@ -190,6 +201,11 @@ def _listen(host: str, port: int) -> socket.socket:
 def _url(host: str, listener: socket.socket) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _end_late(seconds: float) -> None:
+    time.sleep(seconds)
+    os._exit(0)
 
 
 def _nothing() -> None:

@@ -156,6 +156,15 @@ class ServerProcess:
             self._process.kill()
             self._process.wait(timeout=self._stop_timeout_s)
 
+    def signal(self, number: int) -> None:
+        """Send a signal to it."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for its end; the exit code. `subprocess.TimeoutExpired` when it does not come."""
+        return None if self._process is None else self._process.wait(timeout_s)
+
     def terminate(self) -> int | None:
         """SIGTERM and wait, SIGKILL after `stop_timeout_s`; the exit code, None before a start."""
         if self._process is None:

@@ -74,6 +74,7 @@ def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
             on_stop=server.hub.close,
             front=options.front,
             limits=options.limits,
+            end_process=True,
         )
 
 
