@@ -88,6 +88,14 @@ class LocalDatabase:
                     raise ReplicaError(f"{self.path} is not a replica", code="no_replica")
                 self._create(schema)
                 return schema
+        if self.app.execute(
+            "SELECT 1 FROM pragma_table_info('holdfast_state') WHERE name = 'seal_secret'"
+        ):
+            raise ReplicaError(
+                f"{self.path} is a server's database and no replica; nothing was changed. Give "
+                "the replica a file of its own",
+                code="no_replica",
+            )
         ((format_, fingerprint, text),) = self.app.execute(
             "SELECT format, fingerprint, schema FROM holdfast_state"
         )
@@ -111,7 +119,8 @@ class LocalDatabase:
     def _create(self, schema: Schema) -> None:
         program = compile_replica(schema)
         taken = {str(name) for (name,) in self.app.execute("SELECT name FROM sqlite_schema")}
-        clash = taken & {table.name for table in schema.all_tables}
+        ours = {table.name for table in schema.all_tables}
+        clash = {n for n in taken if n.lower() in ours or n.lower().startswith("holdfast_")}
         if clash:
             raise ReplicaError(
                 f"{self.path} already has the tables {', '.join(sorted(clash))}; a replica starts "

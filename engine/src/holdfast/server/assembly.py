@@ -128,6 +128,8 @@ def open_server(
         authenticate = RegistryAuth(store, now_us=_now_us, sign_in=sign_in)
     standing = authenticate.standing if isinstance(authenticate, StandingAuthenticator) else None
     try:
+        if maintain:
+            store.serve()
         tell = store.relay(hub.publish)
         service = Service(
             schema,

@@ -16,7 +16,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ from holdfast.server.postgres_snapshot import Connection, PostgresSnapshot
 from holdfast.server.postgres_writer import PostgresWriter
 from holdfast.server.scripts import missing
 from holdfast.server.store import Expected, OnCommit, T, TryAgain, Writer, is_additive
+from holdfast.server.taken_names import tables_exist
 from holdfast.sql.names import quote
 from holdfast.sql.postgres import Program, compile_program
 from holdfast.sql.postgres_capture import SETTINGS, functions, triggers
@@ -161,7 +162,9 @@ class PostgresStore:
         with db.transaction():
             db.execute(_LOCK_LAYOUT)
             db.execute("SET LOCAL holdfast.applying = 'on'; SET LOCAL lock_timeout = 0")
-            exists = db.execute("SELECT to_regclass('holdfast_state') IS NOT NULL").fetchall()[0][0]
+            exists = _is_ours(db)
+            if not exists:
+                _check_free(db, schema.all_tables, first=True)
             _migrate(db)
             if not exists:
                 self._create(db, schema, random_bytes)
@@ -204,7 +207,9 @@ class PostgresStore:
                 )
             if added:
                 changed.append(table.name)
-        _create_tables(db, [t for t in new.tables if t.name not in old.by_name])
+        made = [t for t in new.tables if t.name not in old.by_name]
+        _check_free(db, made, first=False)
+        _create_tables(db, made)
         db.execute(
             "UPDATE holdfast_state SET fingerprint = $1, schema = $2, stale = "
             "(SELECT coalesce(json_agg(name), '[]')::text FROM (SELECT * FROM "
@@ -308,6 +313,9 @@ class PostgresStore:
     def observe(self, observer: Observer) -> None:
         self._observer = observer
 
+    def serve(self) -> None:
+        """Any number of processes may."""
+
     def check_ready(self) -> None:
         with self._borrowed(self._writers) as db:
             try:
@@ -371,6 +379,44 @@ def _check_server(db: Connection) -> None:
         raise DatabaseError("the database must have the encoding UTF8", code="database")
     if db.execute("SELECT pg_is_in_recovery()").fetchall()[0][0]:
         raise DatabaseReadOnly("this PostgreSQL is a standby; the primary is needed")
+
+
+_TAKEN = (
+    "SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' WHEN 'i' THEN 'index' "
+    "WHEN 'S' THEN 'sequence' ELSE 'table' END, c.relname FROM pg_class AS c "
+    "WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind <> 'c' "
+    "UNION ALL SELECT 'type', t.typname FROM pg_type AS t "
+    "WHERE t.typnamespace = current_schema()::regnamespace AND t.typelem = 0 "
+    "AND NOT EXISTS (SELECT FROM pg_class WHERE oid = t.typrelid AND relkind <> 'c') "
+    "UNION ALL SELECT 'function', p.proname FROM pg_proc AS p "
+    "WHERE p.pronamespace = current_schema()::regnamespace AND p.proname LIKE 'holdfast%' "
+    "ORDER BY 2, 1"
+)
+
+
+def _is_ours(db: Connection) -> bool:
+    """Whether a server has made this schema of the database."""
+    ((found,),) = db.execute(
+        "SELECT EXISTS (SELECT FROM pg_attribute WHERE attname = 'seal_secret' AND attrelid = "
+        "to_regclass(quote_ident(current_schema()) || '.holdfast_state'))"
+    ).fetchall()
+    return bool(found)
+
+
+def _check_free(db: Connection, tables: Iterable[Table], *, first: bool) -> None:
+    """Raises ``SchemaError`` (``tables_exist``) when something has the name of a table that is to
+    be made; with ``first`` of something of the engine's own as well."""
+    ((namespace,),) = db.execute("SELECT current_schema()").fetchall()
+    if namespace is None:
+        raise SchemaError("the search_path names no schema that is there", code="tables_exist")
+    wanted = {table.name for table in tables}
+    taken = [
+        (kind, name)
+        for kind, name in db.execute(_TAKEN).fetchall()
+        if name in wanted or (first and name.startswith("holdfast_"))
+    ]
+    if taken:
+        raise tables_exist(f"the schema {namespace} of the database", taken)
 
 
 def _migrate(db: Connection) -> None:

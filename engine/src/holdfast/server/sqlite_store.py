@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +26,15 @@ from typing import cast
 from holdfast.core.errors import DatabaseError, SchemaError, SchemaMoved
 from holdfast.core.limits import READY_WAIT_MS
 from holdfast.core.values import Value
-from holdfast.schema.model import Schema
+from holdfast.schema.model import Schema, Table
 from holdfast.server.directory_files import DirectoryFiles
 from holdfast.server.observe import Observer
 from holdfast.server.scripts import missing
+from holdfast.server.serving import ServingLock
 from holdfast.server.sqlite_snapshot import SqliteSnapshot, compile_program
 from holdfast.server.sqlite_writer import SqliteWriter
 from holdfast.server.store import Expected, OnCommit, T, Writer, is_additive
+from holdfast.server.taken_names import not_a_server, tables_exist
 from holdfast.server.turns import Turns
 from holdfast.sql.capture import FoldedNotes, triggers
 from holdfast.sql.names import change_table, quote
@@ -66,7 +68,8 @@ class SqliteStore:
         """Open or make the database.
 
         Raises ``SchemaError`` (``schema_mismatch``) when it was made for a schema that ``schema``
-        does not merely add to, and ``DatabaseError``.
+        does not merely add to, ``tables_exist`` when somebody else has made tables of these names,
+        ``not_a_server`` for a replica's file, and ``DatabaseError``.
         """
         self._path = path
         self._driver = sqlite or driver()
@@ -74,6 +77,7 @@ class SqliteStore:
         self._idle: list[Connection] = []
         self._idle_lock = threading.Lock()
         self._closed = False
+        self._serving: ServingLock | None = None
         self._files = DirectoryFiles(Path(f"{path}-files"))
         options = OpenOptions(synchronous="FULL", foreign_keys=False)
         self._db = self._driver.connect(path, options)
@@ -119,6 +123,9 @@ class SqliteStore:
         db.execute("BEGIN IMMEDIATE")
         try:
             exists = _exists(db, "holdfast_state")
+            self._check_ours(exists=exists)
+            if not exists:
+                self._check_free(schema.all_tables, first=True)
             _migrate(db)
             if not exists:
                 self._create(schema, random_bytes)
@@ -136,6 +143,31 @@ class SqliteStore:
                 db.execute("ROLLBACK")
             raise
         return _Identity(epoch, secret)
+
+    def _check_ours(self, *, exists: bool) -> None:
+        """Raises ``SchemaError`` (``not_a_server``) for the file of a replica."""
+        if exists and not self._db.execute(
+            "SELECT 1 FROM pragma_table_info('holdfast_state') WHERE name = 'seal_secret'"
+        ):
+            raise not_a_server(self._path)
+
+    def _check_free(self, tables: Iterable[Table], *, first: bool) -> None:
+        """Raises ``SchemaError`` (``tables_exist``) when something has the name of a table that is
+        to be made; with ``first`` of a table of the engine's own as well."""
+        wanted = {table.name for table in tables}
+        taken = [
+            (str(kind), str(name))
+            for kind, name in self._db.execute("SELECT type, name FROM sqlite_schema ORDER BY name")
+            if str(name).lower() in wanted or str(name).lower().startswith("holdfast_")
+        ]
+        if not first:
+            taken = [(kind, name) for kind, name in taken if name.lower() in wanted]
+        if taken:
+            raise tables_exist(self._path, taken)
+
+    def serve(self) -> None:
+        if self._serving is None:
+            self._serving = ServingLock(self._path)
 
     def _create(self, schema: Schema, random_bytes: Callable[[int], bytes]) -> None:
         for table in schema.all_tables:
@@ -158,6 +190,7 @@ class SqliteStore:
                 code="schema_mismatch",
             )
         changed = []
+        self._check_free([t for t in new.tables if t.name not in old.by_name], first=False)
         for table in new.tables:
             before = old.by_name.get(table.name)
             if before is None:
@@ -310,6 +343,8 @@ class SqliteStore:
             connection.close()
         with self._lock:
             self._db.close()
+        if self._serving is not None:
+            self._serving.release()
 
 
 def _exists(db: Connection, table: str) -> bool:

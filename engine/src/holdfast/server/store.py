@@ -419,6 +419,12 @@ class Store(Protocol):
     def files(self) -> FileStore:
         """Where snapshot and catch-up files are kept."""
 
+    def serve(self) -> None:
+        """From now on this process serves the database, until ``close``.
+
+        Raises ``DatabaseError`` (``served_elsewhere``) where only one process can and another does.
+        """
+
     def close(self) -> None: ...
 
 
