@@ -20,6 +20,7 @@ from shell import FastDriver
 from world import World
 
 from holdfast.protocol.messages import Change, Nonces, Transaction
+from holdfast.server.direct_writes import concerned
 from holdfast.server.principal import Principal
 from holdfast.server.service import Service
 from holdfast.server.sqlite_store import SqliteStore
@@ -68,12 +69,17 @@ class Again:
                 self.service.purge()
                 self._note_conflicts()
             elif event.kind != "reopen":
-                self._poll()
+                self._take_in(event.principal)
                 if event.request is not None:
                     self._push(event)
 
-    def _poll(self) -> None:
-        self.service.poll_foreign_writes()
+    def _take_in(self, principal: Principal | None) -> None:
+        """Who asks takes in the direct writes that concern it; the watcher all."""
+        if principal is None:
+            self.service.poll_foreign_writes()
+        else:
+            direct = self.service._direct
+            direct.snapshot(of=concerned(principal)).close()
         self._note_conflicts()
 
     def _push(self, event: Event) -> None:

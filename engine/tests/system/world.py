@@ -200,7 +200,7 @@ class World:
                 answer = self.service.verify(device.principal, message, echo=echo)
         except ProtocolError:
             if self.commits > before:  # it took in direct writes before it looked closer
-                self.ledger.events.append(Event("poll", self.now))
+                self.ledger.events.append(Event("poll", self.now, device.principal))
             raise
         self.ledger.events.append(event)
         own = {t for (name, _), tx in self.ledger.sent.items() if name == device.name
@@ -646,6 +646,8 @@ class World:
         """The network heals; everybody syncs until it is quiet."""
         self.faults = False
         self.options.jumps = False
+        self.service.poll_foreign_writes()  # of scopes that nobody asks for, too
+        self.ledger.events.append(Event("poll", self.now))
         for _ in range(rounds):
             before = [device.work_and_rows() for device in self.devices]
             for device in self.devices:

@@ -219,6 +219,18 @@ GROW_WAIT_S = 3600
 """For another process that hashes the rows of tables that got columns."""
 CHECK_BITE_ROWS = 2000
 """Rows looked at in one snapshot of a deep check, or hashed anew in one transaction."""
+INGEST_BITE_ROWS = 1000
+"""Rows written directly that are taken in in one transaction: a push waits for one such bite."""
+INGEST_BETWEEN_BITES_MS = 5
+"""A moment for others, between two such bites."""
+INGEST_TURN_MS = 1_000
+"""How long the watcher takes in such rows before it looks around."""
+INGEST_PATIENCE_MS = 500
+"""How long a request takes in what concerns it; then its device is asked to come again."""
+INGEST_BACKGROUND_PATIENCE_MS = 600_000
+"""The same of who makes a file or checks all rows."""
+INGEST_COUNTED_MAX = 200_000
+"""Such rows that are counted to tell a device how far it is."""
 RETENTION_BITE_ROWS = 2000
 """Rows forgotten in one transaction: few enough that a push hardly waits."""
 JOURNAL_PAGE_MAX = 1000

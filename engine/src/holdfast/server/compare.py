@@ -16,7 +16,7 @@ from holdfast.server import observe
 from holdfast.server.budgets import Budgets
 from holdfast.server.checks import below_floor, check_checkpoint, check_request, since
 from holdfast.server.compose import Composer
-from holdfast.server.direct_writes import DirectWrites
+from holdfast.server.direct_writes import DirectWrites, concerned
 from holdfast.server.observe import Observer
 from holdfast.server.principal import Principal
 from holdfast.server.pull import Answer, news
@@ -57,9 +57,10 @@ class Comparisons:
         """Raises ``ProtocolError`` now; the lines hold a snapshot until their end or ``close``."""
         check_request(request, principal=principal, schema=self._schema, epoch=self._store.epoch)
         check_row_queries(self._schema, request.rows)
-        snapshot = self._direct.snapshot()
+        snapshot = self._direct.snapshot(of=concerned(principal))
         try:
             principal = self._rights.still(snapshot, principal)
+            self._direct.check(snapshot, concerned(principal))
             check_checkpoint(snapshot, self._store, request.checkpoint, principal)
             scopes = readable(snapshot, principal)
             positions = since(request.checkpoint, tuple(scopes))

@@ -14,16 +14,18 @@ Upholds I3, I10, I11, I16, I23, I24, I26, I31.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from holdfast.core.limits import SEEN_INTERVAL_MS
-from holdfast.protocol.messages import Checkpoint, ExchangeRequest, Line
+from holdfast.protocol.compression import ENCODINGS
+from holdfast.protocol.messages import Checkpoint, ExchangeRequest, FileBuild, Files, Line
 from holdfast.schema.model import Schema
 from holdfast.server import observe
 from holdfast.server.checks import below_floor, check_checkpoint, check_request, since
 from holdfast.server.compose import Composer
-from holdfast.server.direct_writes import DirectWrites
+from holdfast.server.direct_writes import BeingTakenIn, DirectWrites, concerned
 from holdfast.server.exchange_commit import Decisions, ExchangeCommit, told
 from holdfast.server.observe import Observer
 from holdfast.server.offers import Offers
@@ -67,14 +69,20 @@ class Exchanges:
         check_request(request, principal=principal, schema=self._schema, epoch=self._store.epoch)
         arrival_us = self._now_us()
         expected = _expected(principal, request)
-        snapshot, pushed = self._read_only(principal, request, arrival_us, expected), Decisions()
-        done = snapshot is None
-        if snapshot is None:
-            pushed = self._commit.make(principal, request, arrival_us)
-            failpoint("push.after_commit")
-            snapshot = self._direct.snapshot(replace(expected, device=""))
+        pushed, done = Decisions(), False
+        try:
+            snapshot = self._read_only(principal, request, arrival_us, expected)
+            if snapshot is None:
+                pushed, done = self._commit.make(principal, request, arrival_us), True
+                failpoint("push.after_commit")
+                snapshot = self._direct.snapshot(
+                    replace(expected, device=""), of=concerned(principal)
+                )
+        except BeingTakenIn as wait:
+            return self._meanwhile(principal, request, pushed, wait, echo=echo, done=done)
         try:
             principal = self._rights.still(snapshot, principal, done=done)
+            self._direct.check(snapshot, concerned(principal))  # its scopes may have changed
             scopes = readable(snapshot, principal)
             positions = since(request.checkpoint, tuple(scopes))
             missed = below_floor(positions, scopes)
@@ -97,6 +105,33 @@ class Exchanges:
             raise
         return Answer(snapshot, lines)
 
+    def _meanwhile(
+        self,
+        principal: Principal,
+        request: ExchangeRequest,
+        pushed: Decisions,
+        wait: BeingTakenIn,
+        *,
+        echo: str,
+        done: bool,
+    ) -> Iterator[Line]:
+        """What a device is told while a large direct write is taken in: outcomes, and how far it
+        is. Raises ``BeingTakenIn`` when it would not understand."""
+        if not set(request.files) & set(ENCODINGS):
+            raise wait
+        with contextlib.closing(self._store.read()) as snapshot:
+            principal = self._rights.still(snapshot, principal, done=done)
+            if not done:
+                check_checkpoint(snapshot, self._store, request.checkpoint, principal)
+            scopes = readable(snapshot, principal)
+            missed = below_floor(since(request.checkpoint, tuple(scopes)), scopes)
+            head = self._composer.head(
+                principal, scopes, request, echo=echo, outcomes=pushed.outcomes, missed=missed
+            )
+        build = FileBuild("catchup", sorted(scopes), wait.done, wait.total)
+        files = Files(offers=[], building=[build], retry_after_ms=wait.retry_after_ms)
+        return iter([head, files, Checkpoint({}, 2)])
+
     def _read_only(
         self,
         principal: Principal,
@@ -111,7 +146,7 @@ class Exchanges:
         """
         if request.transactions or request.nonce.to != request.nonce.since:
             return None
-        snapshot = self._direct.snapshot(expected)
+        snapshot = self._direct.snapshot(expected, of=concerned(principal))
         try:
             device = snapshot.device(principal.device)
             if (

@@ -27,7 +27,7 @@ from holdfast.server.budgets import Budgets
 from holdfast.server.checks import check_checkpoint, check_nonces
 from holdfast.server.constraints import Place
 from holdfast.server.decide import Engine, Sender
-from holdfast.server.direct_writes import DirectWrites, Moved
+from holdfast.server.direct_writes import DirectWrites, Moved, concerned
 from holdfast.server.feed import make_scopes, missing_scopes
 from holdfast.server.observe import Observer
 from holdfast.server.principal import Principal, turn_of
@@ -120,7 +120,12 @@ class ExchangeCommit:
             elif device.nonce != request.nonce.to:
                 raise ProtocolError("the device has made another exchange meanwhile", code="busy")
             offset_us = _offset(request, known, arrival_us) if first else device.offset_us
-            direct = self._direct.ingest(writer, arrival_us)
+            direct = self._direct.ingest(
+                writer,
+                arrival_us,
+                of=concerned(principal) if first else (),
+                transactions=transactions,
+            )
             ingested = len(direct)
             pushed = push(
                 writer,

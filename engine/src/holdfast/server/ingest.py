@@ -10,7 +10,7 @@ Upholds I12, I14, I36.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from holdfast.core.errors import Refuse
 from holdfast.core.keys import key_values
@@ -36,23 +36,24 @@ logger = logging.getLogger(__name__)
 
 
 def ingest(
-    writer: Writer, schema: Schema, *, now_us: int, random_bytes: Callable[[int], bytes]
+    writer: Writer,
+    schema: Schema,
+    notes: Mapping[str, Sequence[Note]],
+    *,
+    now_us: int,
+    random_bytes: Callable[[int], bytes],
 ) -> list[Touched]:
-    """Take in all notes of direct writes; what changed is returned, to be published.
+    """Take in what notes of direct writes tell, by table; what changed is to be published.
 
     ``now_us``: the server's clock, microseconds: the time of all direct writes found.
     """
+    if not notes:
+        return []
     batch = Batch(writer, schema, random_bytes)
     batch.begin()
-    found = 0
     for table in schema.all_tables:
-        notes = writer.notes(table)
-        if notes:
-            found += len(notes)
-            _take(batch, table, notes, now_us)
-        writer.forget_notes(table)
-    if not found:
-        return []
+        if notes.get(table.name):
+            _take(batch, table, notes[table.name], now_us)
     follow(batch, now_us=now_us)
     writer.hold(_places(batch))  # before a record is written: scopes come first, as in a push
     return batch.flush()
@@ -68,7 +69,7 @@ def _places(batch: Batch) -> set[str]:
     }
 
 
-def _take(batch: Batch, table: Table, notes: list[Note], now_us: int) -> None:
+def _take(batch: Batch, table: Table, notes: Sequence[Note], now_us: int) -> None:
     stored = batch.writer.stored(table, [note.key for note in notes])
     for note in notes:
         now = stored.get(note.key)

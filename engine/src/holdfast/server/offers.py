@@ -62,7 +62,8 @@ class FilePolicy:
 
 
 class Offers:
-    """The files of one server. ``read`` opens a snapshot that has all direct writes in it."""
+    """The files of one server. ``read`` opens a snapshot that has all direct writes in some
+    scopes in it."""
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class Offers:
         *,
         policy: FilePolicy,
         now_us: Callable[[], int],
-        read: Callable[[], Snapshot],
+        read: Callable[[Sequence[str]], Snapshot],
     ) -> None:
         self._schema = schema
         self._store = store
@@ -144,7 +145,7 @@ class Offers:
         name = scope.name
 
         def write(path: Path, on_rows: Callable[[int], None]) -> Made:
-            with contextlib.closing(self._read()) as snapshot:
+            with contextlib.closing(self._read([name])) as snapshot:
                 now = snapshot.scopes([name])[name]
                 write_snapshot(
                     path, snapshot, self._schema, now,
@@ -208,7 +209,7 @@ class Offers:
         names = sorted(scopes)
 
         def write(path: Path, on_rows: Callable[[int], None]) -> Made:
-            with contextlib.closing(self._read()) as now, path.open("wb") as file:
+            with contextlib.closing(self._read(names)) as now, path.open("wb") as file:
                 reached = {name: _reached(scope) for name, scope in now.scopes(names).items()}
                 rows = 0
                 for line in news(now, self._schema, since):

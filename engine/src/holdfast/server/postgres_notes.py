@@ -22,6 +22,20 @@ _PIECES = re.compile(
     r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$(\w*)\$.*?\$\2\$)|\?""", re.DOTALL
 )
 
+TAKE_ALONE = (
+    "SELECT pg_advisory_xact_lock(hashtextextended('holdfast notes ' || current_schema(), 0))"
+)
+NOTED_ROWS = (
+    "SELECT $1::text, j.key FROM unnest($2::text[]) AS j(key), LATERAL (SELECT FROM holdfast_dirty "
+    "WHERE tbl = $1 AND key = j.key LIMIT 1) AS d"
+)
+# Row by row, and by number: the planner would read all notes.
+TAKE = (
+    "DELETE FROM holdfast_dirty WHERE number = ANY (ARRAY(SELECT d.number FROM "
+    "unnest($1::text[], $2::text[]) AS j(tbl, key), LATERAL (SELECT number FROM holdfast_dirty "
+    "WHERE tbl = j.tbl AND key = j.key LIMIT 1000000) AS d)) RETURNING tbl, number, key, was, old"
+)
+
 
 def fold(table: Table, taken: Iterable[tuple[int, str, bool, str | None]]) -> list[Note]:
     """One note a row: as it was before the first of its direct writes."""

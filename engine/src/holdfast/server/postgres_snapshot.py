@@ -33,6 +33,7 @@ from holdfast.server.store import (
     Stored,
 )
 from holdfast.sql.names import SCOPE_STATS, names, quote
+from holdfast.sql.note_scopes import Ranges
 from holdfast.sql.postgres import Program, number_array, text_array
 from holdfast.sql.postgres_tables import STORAGE
 
@@ -65,6 +66,19 @@ _FETCH_BYTES_SOFT = 4 * MIB
 _FETCH_ROWS_MIN = 8
 
 _unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+
+NOTED = (
+    "FROM unnest($1::text[], $2::text[]) AS j(low, high), LATERAL (SELECT tbl, key FROM "
+    "holdfast_dirty WHERE scope >= j.low AND scope <= j.high LIMIT $3) AS d"
+)
+"""Notes that concern given ranges of scopes, a number of each at most."""
+
+
+def range_arrays(ranges: Ranges) -> tuple[str, str]:
+    """Ranges of scopes as two arrays; no scope has NUL in its name."""
+    lows, highs = zip(*ranges, strict=True) if ranges else ((), ())
+    return text_array(list(map(without_nul, lows))), text_array(list(map(without_nul, highs)))
 
 
 def without_nul(text: str) -> str:
@@ -110,6 +124,12 @@ class PostgresReads:
 
     def has_notes(self) -> bool:
         return bool(self._run("SELECT EXISTS (SELECT FROM holdfast_dirty)")[0][0])
+
+    def noted(self, ranges: Ranges, limit: int) -> int:
+        ((count,),) = self._run(
+            f"SELECT count(*) FROM (SELECT {NOTED} LIMIT $3) AS n", (*range_arrays(ranges), limit)
+        )
+        return int(count)
 
     def device(self, device: str) -> Device | None:
         rows = self._run(SELECT_DEVICE, (device,))

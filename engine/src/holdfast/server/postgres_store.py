@@ -42,7 +42,7 @@ from holdfast.server.store import Expected, OnCommit, T, TryAgain, Writer, is_ad
 from holdfast.server.taken_names import tables_exist
 from holdfast.sql.names import quote
 from holdfast.sql.postgres import Program, compile_program
-from holdfast.sql.postgres_capture import SETTINGS, functions, triggers
+from holdfast.sql.postgres_capture import SETTINGS, TRANSITIONS, functions, triggers
 from holdfast.sql.postgres_tables import column_sql, create_keys, create_table
 from holdfast.sqlite.failpoints import failpoint
 
@@ -442,9 +442,10 @@ def _create_tables(db: Connection, tables: list[Table] | tuple[Table, ...]) -> N
 def _set_triggers(db: Connection, schema: Schema) -> bool:
     """Make the capture triggers what the schema says; whether they were anything else."""
     found = {
-        (table, name): enabled
-        for table, name, enabled in db.execute(
-            "SELECT c.relname, t.tgname, t.tgenabled = 'O' FROM pg_trigger AS t "
+        (table, name): enabled and (old, new) == TRANSITIONS.get(name, (None, None))
+        for table, name, enabled, old, new in db.execute(
+            "SELECT c.relname, t.tgname, t.tgenabled = 'O', t.tgoldtable, t.tgnewtable "
+            "FROM pg_trigger AS t "
             "JOIN pg_class AS c ON c.oid = t.tgrelid WHERE NOT t.tgisinternal "
             "AND c.relnamespace = current_schema()::regnamespace AND t.tgname LIKE 'holdfast%'"
         ).fetchall()

@@ -26,7 +26,7 @@ Upholds I7, I11, I14, I16, I22.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -40,17 +40,27 @@ from holdfast.core.keys import row_key
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.server.postgres_errors import translated
-from holdfast.server.postgres_notes import fold, rule_sql, rule_value
+from holdfast.server.postgres_notes import (
+    NOTED_ROWS,
+    TAKE,
+    TAKE_ALONE,
+    fold,
+    rule_sql,
+    rule_value,
+)
 from holdfast.server.postgres_registry import PostgresRegistry
 from holdfast.server.postgres_snapshot import (
+    NOTED,
     SELECT_DEVICE,
     STATE,
     Connection,
     PostgresReads,
+    range_arrays,
     scope_of,
 )
 from holdfast.server.postgres_upkeep import PostgresUpkeep
 from holdfast.server.store import (
+    NO_ROWS,
     Device,
     FeedEntry,
     JournalEntry,
@@ -62,6 +72,7 @@ from holdfast.server.store import (
     Stored,
     TryAgain,
 )
+from holdfast.sql.note_scopes import Ranges
 from holdfast.sql.postgres import (
     Program,
     bytes_array,
@@ -71,10 +82,6 @@ from holdfast.sql.postgres import (
 )
 
 _pack = msgspec.msgpack.Encoder().encode
-
-_TAKE_ALONE = (
-    "SELECT pg_advisory_xact_lock(hashtextextended('holdfast notes ' || current_schema(), 0))"
-)
 
 
 def _columns(rows: Sequence[tuple[str, str, str]]) -> tuple[object, object, object]:
@@ -115,7 +122,6 @@ class PostgresWriter(PostgresReads):
         super().__init__(connection, program)
         self._began = began
         self._notes = notes
-        self._taken: dict[str, list[Any]] | None = None
         self._later: list[_Later] = []
         self._trips = 0
         self._wanted = wanted
@@ -374,6 +380,8 @@ class PostgresWriter(PostgresReads):
         statements = self._program.tables[table.name]
         first_gone = sorted(first_gone)
         rows = sorted(rows, key=lambda row: row_key(table, row))
+        keys = [row_key(table, row) for row in rows]
+        self._written.setdefault(table.name, []).append([*first_gone, *keys])
         if len(first_gone) + len(rows) > 1:  # who waits for one row holds none that others want
             if first_gone:
                 self._defer(statements.lock_whole, statements.key_arrays(first_gone))
@@ -404,7 +412,6 @@ class PostgresWriter(PostgresReads):
             why=f"another writer has changed rows of {table.name}",
         )  # fmt: skip
         known.update((r.key, r.rev) for r in records)
-        self._written.setdefault(table.name, []).append([r.key for r in records])
 
     def clear_stale(self) -> None:
         self._run("UPDATE holdfast_state SET stale = '[]'")
@@ -440,29 +447,47 @@ class PostgresWriter(PostgresReads):
 
     # Direct writes
 
-    def notes(self, table: Table) -> list[Note]:
-        """The notes are taken away as they are read: later ones are not this commit's.
-
-        Those of all tables at once: each look goes through all of them.
-        """
-        if self._taken is None:
-            self._taken, self._notes = defaultdict(list), False
-            assert not self._held, "notes are taken before scopes are locked"
-            self._run(_TAKE_ALONE)
+    def take_notes(
+        self,
+        *,
+        limit: int = 0,
+        ranges: Ranges | None = None,
+        rows: Mapping[str, Sequence[str]] = NO_ROWS,
+    ) -> dict[str, list[Note]]:
+        """Later ones are not this commit's."""
+        assert not self._held, "notes are taken before scopes are locked"
+        found = self._noted_rows(limit, ranges, rows)
+        if found:  # else nobody is waited for
+            self._run(TAKE_ALONE)
+            found = self._noted_rows(limit, ranges, rows)
+        taken: dict[str, list[Any]] = defaultdict(list)
+        if found:
+            wanted = found
             for name, *note in self._run(
-                "DELETE FROM holdfast_dirty WHERE tbl = ANY ($1::text[]) "
-                "RETURNING tbl, number, key, was, old",
-                (text_array([t.name for t in self._program.schema.all_tables]),),
+                TAKE, (text_array([t for t, _ in wanted]), text_array([k for _, k in wanted]))
             ):
-                self._taken[name].append(note)
-            self._lock_wanted()
-        return fold(table, self._taken.pop(table.name, ()))
+                taken[name].append(note)
+        self._lock_wanted()
+        tables = self._program.schema.by_name
+        return {name: fold(tables[name], notes) for name, notes in taken.items() if name in tables}
+
+    def _noted_rows(
+        self, limit: int, ranges: Ranges | None, rows: Mapping[str, Sequence[str]]
+    ) -> list[tuple[str, str]]:
+        """Table and key of rows that there are notes about."""
+        found: list[tuple[Any, ...]] = []
+        if limit and ranges is None:
+            sql = "SELECT tbl, key FROM holdfast_dirty ORDER BY number LIMIT $1"
+            found += self._run(sql, (limit,))
+        elif limit:
+            sql = f"SELECT tbl, key {NOTED} LIMIT $3"
+            found += self._run(sql, (*range_arrays(ranges or ()), limit))
+        for name, keys in rows.items():
+            found += self._run(NOTED_ROWS, (name, text_array(keys)))
+        return sorted({(name, key) for name, key in found})
 
     def has_notes(self) -> bool:
         return self._notes
-
-    def forget_notes(self, table: Table) -> None:
-        """They are gone since they were read."""
 
     # Journal, rules, savepoints
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from holdfast.core.limits import INGEST_BACKGROUND_PATIENCE_MS
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.schema.model import Schema
 from holdfast.server.budgets import Budgets
 from holdfast.server.compare import Comparisons
 from holdfast.server.compose import Composer
 from holdfast.server.decide import Engine
-from holdfast.server.direct_writes import DirectWrites
+from holdfast.server.direct_writes import DirectWrites, ranges
 from holdfast.server.exchange import Exchanges
 from holdfast.server.exchange_commit import ExchangeCommit
 from holdfast.server.file_builder import Builder
@@ -29,7 +30,7 @@ from holdfast.server.principal import Principal
 from holdfast.server.retention import Forgotten, Proceed, Retention, forget
 from holdfast.server.rules import Rule
 from holdfast.server.standing import Rights, Standing, readable
-from holdfast.server.store import JournalEntry, OnCommit, Store
+from holdfast.server.store import JournalEntry, OnCommit, Snapshot, Store
 from holdfast.server.stored_rows import StoredRows
 
 
@@ -67,6 +68,10 @@ class Service:
             schema, store, direct, now_us=now_us, random_bytes=random_bytes, moved=self._moved
         )
         self._builder = Builder(store.files, now_us=now_us, observer=observer)
+
+        def read(scopes: Sequence[str]) -> Snapshot:
+            return direct.snapshot(of=ranges(scopes), patience_ms=INGEST_BACKGROUND_PATIENCE_MS)
+
         composer = Composer(schema, store, now_us=now_us)
         self._exchanges = Exchanges(
             schema,
@@ -80,7 +85,7 @@ class Service:
             ),
             offers=Offers(
                 schema, store, self._builder,
-                policy=files or FilePolicy(), now_us=now_us, read=direct.snapshot,
+                policy=files or FilePolicy(), now_us=now_us, read=read,
             ),
             composer=composer,
             now_us=now_us,

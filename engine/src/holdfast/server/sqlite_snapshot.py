@@ -29,11 +29,18 @@ from holdfast.server.store import (
     Stored,
 )
 from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
-from holdfast.sql.server import TableSql, any_notes, select_children, table_sql
+from holdfast.sql.note_scopes import Ranges
+from holdfast.sql.server import TableSql, select_children, table_sql
 from holdfast.sqlite.driver import Connection
 
 _encode = msgspec.json.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+NOTED = (
+    "FROM json_each(?) AS j CROSS JOIN holdfast_noted AS n INDEXED BY holdfast_noted_scope ON "
+    "n.scope >= json_extract(j.value, '$[0]') AND n.scope <= json_extract(j.value, '$[1]')"
+)
+"""The notes that concern given ranges of scopes."""
 
 Statements = Mapping[str, TableSql]
 
@@ -44,7 +51,6 @@ class Program:
 
     schema: Schema
     tables: Statements
-    any_notes: str
     children: Mapping[tuple[str, tuple[str, ...], str], str]
 
 
@@ -53,7 +59,6 @@ def compile_program(schema: Schema) -> Program:
     return Program(
         schema=schema,
         tables={table.name: table_sql(table) for table in schema.all_tables},
-        any_notes=any_notes(schema.all_tables),
         children={
             (table.name, foreign.columns, foreign.table): select_children(table, foreign)
             for table in schema.tables
@@ -78,7 +83,14 @@ class SqliteReads:
         return SqliteRegistry(self._db)
 
     def has_notes(self) -> bool:
-        return bool(self._db.execute(self._program.any_notes)[0][0])
+        return bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM holdfast_noted)")[0][0])
+
+    def noted(self, ranges: Ranges, limit: int) -> int:
+        return _int(
+            self._db.execute(
+                f"SELECT count(*) FROM (SELECT 1 {NOTED} LIMIT ?)", (json_text(ranges), limit)
+            )
+        )
 
     def device(self, device: str) -> Device | None:
         rows = self._db.execute(

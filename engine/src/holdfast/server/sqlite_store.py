@@ -38,7 +38,7 @@ from holdfast.server.taken_names import not_a_server, tables_exist
 from holdfast.server.turns import Turns
 from holdfast.sql.capture import FoldedNotes, triggers
 from holdfast.sql.names import change_table, quote
-from holdfast.sql.server import create_user_table
+from holdfast.sql.server import create_user_table, note_untold
 from holdfast.sql.tables import column_sql
 from holdfast.sqlite import Connection, Driver, OpenOptions, driver
 from holdfast.sqlite.failpoints import failpoint
@@ -136,6 +136,8 @@ class SqliteStore:
             if fingerprint != schema.fingerprint:
                 self._grow(Schema.from_json(cast("str", stored)), schema)
             changed = self._set_triggers(schema)
+            for table in schema.all_tables:
+                db.execute(note_untold(table))
             self._unwatched = exists and fingerprint == schema.fingerprint and changed
             db.execute("COMMIT")
         except BaseException:

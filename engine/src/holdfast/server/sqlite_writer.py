@@ -6,7 +6,7 @@ All statements are set-based: one ``executemany`` or one look-up by a JSON array
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, cast
 
@@ -16,9 +16,10 @@ from holdfast.core.errors import DatabaseError
 from holdfast.core.keys import key_values
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Table
-from holdfast.server.sqlite_snapshot import Program, SqliteReads, json_text
+from holdfast.server.sqlite_snapshot import NOTED, Program, SqliteReads, json_text
 from holdfast.server.sqlite_upkeep import SqliteUpkeep
 from holdfast.server.store import (
+    NO_ROWS,
     Device,
     FeedEntry,
     JournalEntry,
@@ -28,9 +29,7 @@ from holdfast.server.store import (
     RowRecord,
     Scope,
 )
-from holdfast.sql.capture import resolve_unknown, unknown_keys
-from holdfast.sql.changes import drop_empty
-from holdfast.sql.names import change_table
+from holdfast.sql.note_scopes import Ranges
 from holdfast.sql.server import select_holder
 from holdfast.sqlite.driver import Connection
 
@@ -175,24 +174,41 @@ class SqliteWriter(SqliteReads):
 
     # Direct writes
 
-    def notes(self, table: Table) -> list[Note]:
-        group: tuple[Value, ...] = (0,)
-        statements = self._program.tables[table.name]
-        blank: list[Value] = [None] * len(table.data_columns)
-        positions = [table.positions[column.name] for column in table.data_columns]
-        for (key,) in self._db.execute(unknown_keys(table), group):
-            rows = list(self._by_keys(table, lambda sql: sql.select, [str(key)]))
-            data = [rows[0][1 + position] for position in positions] if rows else blank
-            self._db.execute(resolve_unknown(table), (int(bool(rows)), *data, 0, key))
-        self._db.execute(drop_empty(table), group)
-        found: list[Note] = []
-        for key, was, *old in self._db.execute(statements.notes):
-            assert isinstance(key, str)
-            found.append(Note(key, _whole(table, key, old) if was else None))
-        return found
+    def take_notes(
+        self,
+        *,
+        limit: int = 0,
+        ranges: Ranges | None = None,
+        rows: Mapping[str, Sequence[str]] = NO_ROWS,
+    ) -> dict[str, list[Note]]:
+        places = {name: dict.fromkeys(keys) for name, keys in rows.items()}
+        found: list[Row] = []
+        if limit and ranges is None:
+            sql = "SELECT DISTINCT tbl, key FROM holdfast_noted LIMIT ?"
+            found = self._db.execute(sql, (limit,))
+        elif limit:
+            sql = f"SELECT DISTINCT n.tbl, n.key {NOTED} LIMIT ?"
+            found = self._db.execute(sql, (json_text(ranges), limit))
+        for name, key in found:
+            places.setdefault(str(name), {})[str(key)] = None
+        return {name: notes for name, keys in places.items() if (notes := self._take(name, keys))}
 
-    def forget_notes(self, table: Table) -> None:
-        self._db.execute(f"DELETE FROM {change_table(table)} WHERE tx = 0")
+    def _take(self, name: str, keys: Iterable[str]) -> list[Note]:
+        table = self._program.schema.by_name.get(name)
+        wanted = json_text(list(keys))
+        notes: list[Note] = []
+        if table is not None:
+            statements = self._program.tables[name]
+            for key, was, *old in self._db.execute(statements.notes, (wanted,)):
+                assert isinstance(key, str)
+                notes.append(Note(key, _whole(table, key, old) if was else None))
+            if notes:
+                self._db.execute(statements.forget_notes, (wanted,))
+        self._db.execute(
+            "DELETE FROM holdfast_noted WHERE tbl = ? AND key IN (SELECT value FROM json_each(?))",
+            (name, wanted),
+        )
+        return notes
 
     # Journal, rules, savepoints
 

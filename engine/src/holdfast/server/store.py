@@ -26,6 +26,7 @@ from holdfast.server.files import FileStore
 from holdfast.server.observe import Observer
 from holdfast.server.registry import RegistryReads, RegistryWrites
 from holdfast.server.upkeep import Upkeep
+from holdfast.sql.note_scopes import Ranges
 
 T = TypeVar("T")
 ENGINE_TABLES = (
@@ -34,6 +35,8 @@ ENGINE_TABLES = (
 )  # fmt: skip
 OnCommit = Callable[[Mapping[str, int]], None]
 """Called after a commit with the scopes that moved and their new versions."""
+
+NO_ROWS: Mapping[str, Sequence[str]] = {}
 
 Row = tuple[Value, ...]
 """All values of a row in column order, storage form."""
@@ -201,6 +204,9 @@ class Snapshot(Protocol):
     def has_notes(self) -> bool:
         """Whether direct writes wait to be ingested."""
 
+    def noted(self, ranges: Ranges, limit: int) -> int:
+        """How many notes of direct writes may concern scopes in these ranges; at most ``limit``."""
+
     def device(self, device: str) -> Device | None:
         """What is known of a device. A writer holds it: no other sees it until the commit."""
 
@@ -342,10 +348,19 @@ class Writer(Snapshot, Protocol):
     def open_conflicts(self, table: str, keys: Sequence[str]) -> list[str]:
         """Keys of open conflicts that concern rows."""
 
-    def notes(self, table: Table) -> list[Note]:
-        """Rows of a table that were written directly, each once."""
+    def take_notes(
+        self,
+        *,
+        limit: int = 0,
+        ranges: Ranges | None = None,
+        rows: Mapping[str, Sequence[str]] = NO_ROWS,
+    ) -> dict[str, list[Note]]:
+        """Take away the notes about some rows that were written directly, each row once; by table.
 
-    def forget_notes(self, table: Table) -> None: ...
+        At most ``limit`` rows, which concern scopes in these ranges (None: any); and ``rows``, keys
+        by table, as far as there are notes about them. Before any scope is held: notes come first
+        in the order of locks, and one writer takes them at a time.
+        """
 
     def add_journal(self, entries: Sequence[JournalEntry]) -> None: ...
 

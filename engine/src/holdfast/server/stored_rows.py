@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 
 from holdfast.core.errors import DatabaseBusy
-from holdfast.core.limits import GROW_WAIT_S
+from holdfast.core.limits import GROW_WAIT_S, INGEST_BACKGROUND_PATIENCE_MS
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.deep_check import Suspects, rehash, settle, suspects
 from holdfast.server.direct_writes import DirectWrites, Moved
 from holdfast.server.feed import Touched, publish
-from holdfast.server.store import Store, Writer
+from holdfast.server.store import Snapshot, Store, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +67,16 @@ class StoredRows:
         is asked before each page.
         """
         found: set[tuple[str, str]] = set()
-        for table, keys in suspects(self._schema, self._direct.snapshot, proceed):
+        for table, keys in suspects(self._schema, self._read, proceed):
             found |= self._settle(table, keys)
         return len(found)
 
+    def _read(self) -> Snapshot:
+        return self._direct.snapshot(patience_ms=INGEST_BACKGROUND_PATIENCE_MS)
+
     def _settle(self, table: Table, keys: Suspects) -> set[tuple[str, str]]:
         def work(writer: Writer) -> tuple[list[Touched], dict[str, int]]:
-            ingested = self._direct.ingest(writer, self._now_us())
+            ingested = self._direct.ingest(writer, self._now_us(), rows={table.name: list(keys)})
             versions = publish(writer, ingested, self._random_bytes)
             found = settle(
                 writer, self._schema, table, keys,

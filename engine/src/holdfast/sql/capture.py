@@ -22,9 +22,10 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from holdfast.core.values import STORAGE
-from holdfast.schema.model import Table
+from holdfast.schema.model import Column, Table
 from holdfast.sql.changes import new_names, old_names
 from holdfast.sql.names import change_table, key_match, key_sql, literal, names, quote
+from holdfast.sql.note_scopes import may_move, note_scopes
 
 LOG = "holdfast_log"
 
@@ -136,8 +137,24 @@ class LoggedNotes:
         return self.updated(table)
 
 
+def _noted(table: Table, prefix: str, rows: str = "") -> str:
+    """Note whom a row concerns; ``rows``: FROM and WHERE of several."""
+
+    def text(column: Column) -> str:
+        value = f"{prefix}{quote(column.name)}"
+        return f"lower(hex({value}))" if STORAGE[column.type] == "BLOB" else value
+
+    key = key_sql(table, prefix)
+    return " ".join(
+        f"INSERT INTO holdfast_noted (tbl, key, scope) SELECT {literal(table.name)}, {key}, "
+        f"{scope} {rows or 'WHERE true'} ON CONFLICT DO NOTHING;"
+        for scope in note_scopes(table, text, literal)
+    )
+
+
 class FoldedNotes:
-    """One row of the table's notes for each (group, key): its values before and after."""
+    """One row of the table's notes for each (group, key): its values before and after; and beside
+    it whom it concerns."""
 
     def endangered(self, table: Table, match: str) -> str:
         into = names(("tx", "key", "was", "now", "base", *old_names(table)))
@@ -147,7 +164,8 @@ class FoldedNotes:
             f"INSERT INTO {change_table(table)} ({into}) "
             f"SELECT {_GROUP}, {key}, 1, NULL, {_base(table, key)}{data} "
             f"FROM {quote(table.name)} AS t WHERE {match} "
-            "ON CONFLICT (key, tx) DO UPDATE SET now = NULL;"
+            "ON CONFLICT (key, tx) DO UPDATE SET now = NULL; "
+            f"{_noted(table, 't.', f'FROM {quote(table.name)} AS t WHERE {match}')}"
         )
 
     def inserted(self, table: Table) -> str:
@@ -156,7 +174,8 @@ class FoldedNotes:
         return (
             f"INSERT INTO {change_table(table)} ({into}) "
             f"VALUES ({_GROUP}, {key_sql(table, 'NEW.')}, 0, 1{data}) "
-            f"ON CONFLICT (key, tx) DO UPDATE SET now = 1{_set_new(table)};"
+            f"ON CONFLICT (key, tx) DO UPDATE SET now = 1{_set_new(table)}; "
+            f"{_noted(table, 'NEW.')}"
         )
 
     def updated(self, table: Table) -> str:
@@ -167,7 +186,8 @@ class FoldedNotes:
             f"INSERT INTO {change_table(table)} ({into}) "
             f"VALUES ({_GROUP}, {key}, 1, 1, {_base(table, key)}, "
             f"{names(data, 'OLD.')}, {names(data, 'NEW.')}) "
-            f"ON CONFLICT (key, tx) DO UPDATE SET now = 1{_set_new(table)};"
+            f"ON CONFLICT (key, tx) DO UPDATE SET now = 1{_set_new(table)}; "
+            f"{_noted(table, 'OLD.')} {_noted(table, 'NEW.') if may_move(table) else ''}"
         )
 
     def deleted(self, table: Table) -> str:
@@ -178,7 +198,7 @@ class FoldedNotes:
         return (
             f"INSERT INTO {change_table(table)} ({into}) "
             f"VALUES ({_GROUP}, {key}, 1, 0, {_base(table, key)}{data}) "
-            f"ON CONFLICT (key, tx) DO UPDATE SET now = 0{clear};"
+            f"ON CONFLICT (key, tx) DO UPDATE SET now = 0{clear}; {_noted(table, 'OLD.')}"
         )
 
 
@@ -190,14 +210,3 @@ def _base(table: Table, key: str) -> str:
 def _set_new(table: Table) -> str:
     """``n_c = excluded.n_c`` for each data column; for a key-only table nothing."""
     return "".join(f", {quote(name)} = excluded.{quote(name)}" for name in new_names(table))
-
-
-def unknown_keys(table: Table) -> str:
-    """The keys of a group (parameter) whose ``now`` is unknown; the host looks the rows up."""
-    return f"SELECT key FROM {change_table(table)} WHERE tx = ? AND now IS NULL"
-
-
-def resolve_unknown(table: Table) -> str:
-    """Store what a look-up found: parameters are now, the new values, the group and the key."""
-    targets = "".join(f", {quote(name)} = ?" for name in new_names(table))
-    return f"UPDATE {change_table(table)} SET now = ?{targets} WHERE tx = ? AND key = ?"

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.schema.model import Table
+from holdfast.schema.model import Column, Table
 from holdfast.sql.names import quote
-from holdfast.sql.postgres_tables import key_sql, literal, short_name
+from holdfast.sql.note_scopes import may_move, note_scopes
+from holdfast.sql.postgres_tables import STORAGE, key_sql, literal, short_name
 
 _QUIET = "current_setting('holdfast.applying', true) IS DISTINCT FROM 'on'"
 # Whoever may write the table may note it. A writer's session may print bytes and floats in ways
@@ -61,18 +62,27 @@ def functions(table: Table, fingerprint: str, namespace: str) -> list[Function]:
 
     ``namespace``: the schema of the database that the tables are in.
     """
-    into = f"INSERT INTO {quote(namespace)}.holdfast_dirty (tbl, key, was, old)"
+    into = f"INSERT INTO {quote(namespace)}.holdfast_dirty (tbl, key, was, old, scope)"
     name = literal(table.name)
     place = f"{quote(namespace)}.{quote(table.name)}"
-    old = f"SELECT {name}, {key_sql(table, 'o.')}, true, row_to_json(o)::text"
-    new = f"SELECT {name}, {key_sql(table, 'n.')}, false, NULL"
+    old = f"SELECT {name}, {key_sql(table, 'o.')}, true, row_to_json(o)::text, s.scope FROM"
+    new = f"SELECT {name}, {key_sql(table, 'n.')}, false, NULL, s.scope FROM new_rows AS n"
+    befores, afters = (f"{_scopes(table, prefix)} AS s(scope)" for prefix in ("o.", "n."))
+    same = " AND ".join(f"n.{quote(column)} = o.{quote(column)}" for column in table.key)
+    moved = (
+        f"{into} SELECT {name}, {key_sql(table, 'n.')}, true, NULL, s.scope FROM new_rows AS n "
+        f"JOIN old_rows AS o ON {same}, {afters} WHERE NOT s.scope = ANY (ARRAY(SELECT scope "
+        f"FROM {befores}));"
+    )
+    follow = f"  IF TG_OP = 'UPDATE' THEN {moved} END IF;\n" if may_move(table) else ""
     note = (
         f" -- holdfast {fingerprint}\n"
         "BEGIN\n"
-        f"  IF TG_OP = 'INSERT' THEN {into} {new} FROM new_rows AS n;\n"
-        f"  ELSIF TG_OP = 'TRUNCATE' THEN {into} {old} FROM {place} AS o;\n"
-        f"  ELSE {into} {old} FROM old_rows AS o;\n"
+        f"  IF TG_OP = 'INSERT' THEN {into} {new}, {afters};\n"
+        f"  ELSIF TG_OP = 'TRUNCATE' THEN {into} {old} {place} AS o, {befores};\n"
+        f"  ELSE {into} {old} old_rows AS o, {befores};\n"
         "  END IF;\n"
+        f"{follow}"
         "  RETURN NULL;\n"
         "END "
     )
@@ -87,6 +97,21 @@ def functions(table: Table, fingerprint: str, namespace: str) -> list[Function]:
         _function(namespace, note_function(table), note, definer=True),
         _function(namespace, key_function(table), fixed, definer=False),
     ]
+
+
+def _scopes(table: Table, prefix: str) -> str:
+    """The scopes that a row concerns, each once."""
+
+    def text(column: Column) -> str:
+        value = f"{prefix}{quote(column.name)}"
+        if STORAGE[column.type] == "bytea":
+            return f"encode({value}, 'hex')"
+        return value if STORAGE[column.type] == "text" else f"{value}::text"
+
+    found = note_scopes(table, text, literal)
+    if len(found) == 1:
+        return f"(SELECT {found[0]})" if "." not in found[0] else f"LATERAL (SELECT {found[0]})"
+    return f"LATERAL (SELECT DISTINCT * FROM unnest(ARRAY[{', '.join(found)}]::text[]))"
 
 
 def _function(namespace: str, name: str, body: str, *, definer: bool) -> Function:
@@ -106,6 +131,14 @@ def _function(namespace: str, name: str, body: str, *, definer: bool) -> Functio
     )
 
 
+TRANSITIONS = {
+    "holdfast_after_insert": (None, "new_rows"),
+    "holdfast_after_update": ("old_rows", "new_rows"),
+    "holdfast_after_delete": ("old_rows", None),
+}
+"""What the triggers call the rows before and after; the others have none."""
+
+
 def triggers(table: Table) -> dict[str, str]:
     """The capture triggers of a table: name to SQL."""
     on = f"ON {quote(table.name)}"
@@ -118,7 +151,7 @@ def triggers(table: Table) -> dict[str, str]:
         "holdfast_after_insert": f"CREATE TRIGGER holdfast_after_insert AFTER INSERT {on} "
         f"REFERENCING NEW TABLE AS new_rows {run}",
         "holdfast_after_update": f"CREATE TRIGGER holdfast_after_update AFTER UPDATE {on} "
-        f"REFERENCING OLD TABLE AS old_rows {run}",
+        f"REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows {run}",
         "holdfast_after_delete": f"CREATE TRIGGER holdfast_after_delete AFTER DELETE {on} "
         f"REFERENCING OLD TABLE AS old_rows {run}",
         "holdfast_before_truncate": f"CREATE TRIGGER holdfast_before_truncate BEFORE TRUNCATE {on} "

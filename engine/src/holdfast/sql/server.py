@@ -14,6 +14,7 @@ from holdfast.core.values import STORAGE
 from holdfast.schema.model import CONFLICT_TABLE, ForeignKey, Table
 from holdfast.sql.changes import create_change_table
 from holdfast.sql.names import change_table, key_match, key_sql, marks, names, quote
+from holdfast.sql.note_scopes import EVERYBODY
 from holdfast.sql.tables import create_indexes, create_table
 
 CONFLICT_INDEX = (
@@ -45,7 +46,8 @@ class TableSql:
     upsert: str
     delete: str
     notes: str
-    """Key, whether the row was there, and its old data, of the notes of direct writes."""
+    """Key, whether the row was there, and its old data, of the notes about given keys."""
+    forget_notes: str
 
 
 def _source(table: Table, by_json: bool) -> tuple[str, str]:
@@ -83,7 +85,10 @@ def table_sql(table: Table) -> TableSql:
         upsert=f"INSERT INTO {quote(table.name)} ({names(table.column_names)}) "
         f"VALUES ({marks(len(table.columns))}) ON CONFLICT ({names(table.key)}) {action}",
         delete=f"DELETE FROM {quote(table.name)} WHERE {key_match(table)}",
-        notes=f"SELECT key, was{old} FROM {change_table(table)} WHERE tx = 0",
+        notes=f"SELECT c.key, was{old} FROM json_each(?) AS j CROSS JOIN {change_table(table)} "
+        "AS c ON c.key = j.value AND c.tx = 0",
+        forget_notes=f"DELETE FROM {change_table(table)} WHERE tx = 0 "
+        "AND key IN (SELECT value FROM json_each(?))",
     )
 
 
@@ -99,9 +104,10 @@ def select_holder(table: Table, columns: Sequence[str]) -> str:
     return f"SELECT {key_sql(table, 't.')} FROM {quote(table.name)} AS t WHERE {match}"
 
 
-def any_notes(tables: tuple[Table, ...]) -> str:
-    """Whether there are notes of direct writes."""
-    tests = " OR ".join(
-        f"EXISTS (SELECT 1 FROM {change_table(table)} WHERE tx = 0)" for table in tables
+def note_untold(table: Table) -> str:
+    """Notes of which it is not noted whom they concern, made by an older version."""
+    return (
+        f"INSERT INTO holdfast_noted (tbl, key, scope) SELECT '{table.name}', c.key, '{EVERYBODY}' "
+        f"FROM {change_table(table)} AS c WHERE c.tx = 0 AND NOT EXISTS (SELECT 1 FROM "
+        f"holdfast_noted WHERE tbl = '{table.name}' AND key = c.key) ON CONFLICT DO NOTHING"
     )
-    return f"SELECT {tests}"

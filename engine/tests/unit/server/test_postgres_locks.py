@@ -69,7 +69,7 @@ class Crowd:
 
 def persistent(peer: Any) -> None:
     """Exchange until it is taken: a database may be busy."""
-    for _ in range(20):
+    for _ in range(60):
         try:
             peer.sync()
         except (DatabaseBusy, ProtocolError):
@@ -104,7 +104,7 @@ def writing(server: Any, crowd: Crowd, most: int) -> Callable[[], None]:
                 for key in own.sample(range(ROWS), own.randint(1, most)):
                     db.execute(f"UPDATE product SET rank = rank % 90 + 1 WHERE id = 'p{key}'")
                 db.commit()
-                crowd.over.wait(own.uniform(0.02, 0.15))
+                crowd.over.wait(own.uniform(0.05, 0.4))
 
     return work
 
