@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,7 @@ from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica, SyncReport
 from holdfast.schema import Schema
 from holdfast.server import Principal, open_server
-from holdfast.sqlite import Row
+from holdfast.sqlite import OpenOptions, Row, driver
 
 
 class Shop:
@@ -66,8 +65,9 @@ class Shop:
         )  # fmt: skip
 
     def on_server(self, sql: str) -> list[Row]:
-        with closing(sqlite3.connect(f"file:{self.folder / 'server.db'}?mode=ro", uri=True)) as db:
-            return db.execute(sql).fetchall()
+        options = OpenOptions(synchronous="OFF")
+        with closing(driver().connect(str(self.folder / "server.db"), options)) as db:
+            return db.execute(sql)
 
     def waiting(self, name: str = "a") -> dict[int, tuple[str, str]]:
         """What is in the inbox: number to state and code."""
