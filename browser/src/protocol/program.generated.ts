@@ -66,6 +66,7 @@ export interface ReplicaProgram {
   readonly mark: string;
   readonly marks: string;
   readonly log_tables: string;
+  readonly log_tables_after: string;
   readonly log_last: string;
   readonly empty_log: string;
   readonly open_groups: string;
@@ -107,6 +108,7 @@ export interface TableProgram {
   readonly all_rows: string;
   readonly colliding: readonly string[];
   readonly fold: string;
+  readonly log_weight: string;
   readonly log_keys: string;
   readonly open_notes: string;
   readonly unlog: string;
@@ -114,12 +116,14 @@ export interface TableProgram {
   readonly mend_texts: string;
   readonly groups: string;
   readonly renumber: string;
+  readonly move: string;
   readonly chained: string;
   readonly made: readonly string[];
   readonly released: readonly string[];
   readonly freed: readonly string[];
   readonly set_bases: string;
   readonly changes: string;
+  readonly counts: string;
   readonly key_changes: string;
   readonly touched_keys: string;
   readonly unsettled_keys: string;

@@ -19,11 +19,16 @@ import type { LocalDatabase } from "./database.js";
 import { sealedNow } from "./dependence.js";
 import type { Host } from "./host.js";
 import type { TableProgram } from "./program.js";
+import { checkSize } from "./sizes.js";
 
-/** End the open group, if anything was noted in it; a long log is sealed. */
+/** End the open group, if anything was noted in it; a long log is sealed. Throws `ReplicaError`
+ * (`too_many_changes`, `too_large`) when it is larger than can be sent, for the caller to undo all. */
 export function mark(database: LocalDatabase, host: Host): void {
-  const [length] = database.connection.execute(database.program.json.mark, [BigInt(host.nowUs())]);
-  if (length !== undefined && whole(length[0]) > LOG_NOTES_MAX) seal(database, host);
+  const now = BigInt(host.nowUs());
+  const [length] = database.connection.execute(database.program.json.mark, [now, 0n]);
+  if (length === undefined) return;
+  checkSize(database, whole(length[0]), () => seal(database, host));
+  if (whole(length[0]) > LOG_NOTES_MAX) seal(database, host);
 }
 
 /** Whether anything was written that is not sealed yet, net change or not. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from device import Options
 from run import run
 
 from holdfast.core.errors import HoldfastError
-from holdfast.replica import dependence, seal
+from holdfast.replica import apply, dependence, parts, seal
 from holdfast.replica.freeing import Freed, Freeing
 
 pytestmark = pytest.mark.slow
@@ -59,6 +60,26 @@ def a_discard_frees_what_waits_for_others_too(patch: Patch) -> None:
     from holdfast.replica.inbox import Inbox
 
     patch.setattr(Inbox, "numbers", lambda _self: set())
+
+
+@plant
+def one_bad_row_takes_all_that_other_programs_wrote(patch: Patch) -> None:
+    patch.setattr(apply, "take_apart_decided", lambda *_: Counter())
+
+
+@plant
+def what_moves_up_forgets_what_it_rests_on(patch: Patch) -> None:
+    patch.setattr(parts, "_rest_anew", lambda *_: None)
+
+
+@plant
+def a_row_is_lost_between_the_parts(patch: Patch) -> None:
+    real = parts._shares
+
+    def shares(groups: Any) -> Any:
+        return [share[: max(1, len(share) - 1)] for share in real(groups)]
+
+    patch.setattr(parts, "_shares", shares)
 
 
 @pytest.mark.parametrize("name", PLANTS)

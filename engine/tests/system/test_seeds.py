@@ -71,7 +71,9 @@ SOMETIMES = (
     "set aside at replay: unique",
     "settled by a person",
     "verify",
+    "taken apart",
     "work on pending work",
+    "written with a bad row",
     "written by another process",
 )
 

@@ -47,6 +47,23 @@ def freed_in_time(world: World) -> None:
                 assert waiting & set(json.loads(after)), f"I27: {device.name} {number} waits"
 
 
+def a_refusal_keeps_no_stranger(world: World) -> None:
+    """I27: of other programs' writes, a refused transaction has only rows that belong together.
+
+    Judged where all is in the message: among inserted rows."""
+    for device in world.devices:
+        for (number,) in device.rows(
+            "SELECT number FROM holdfast_tx WHERE loose AND state = 'refused'"
+        ):
+            changes = world.ledger.sent[device.name, number].changes
+            if len(changes) > 1 and all(change.op == "insert" for change in changes):
+                for one in changes:
+                    others = [other for other in changes if other is not one]
+                    assert any(_passed(one, other) or _passed(other, one) for other in others), (
+                        f"I27: {device.name} {number} keeps {one} for nothing"
+                    )
+
+
 def _rests(later: Transaction, earlier: Transaction) -> bool:
     return any(
         rests_on_row(one, other) if _place(one) == _place(other) else _passed(one, other)

@@ -315,11 +315,22 @@ class World:
 
     def foreign_write(self, device: Device) -> None:
         statements = device.some_work()
+        if device.work.dice.random() < 0.15:
+            for _ in range(device.work.dice.randrange(1, 5)):
+                run_foreign(device.foreign, device.some_work())
+            run_foreign(device.foreign, [self.refusable(device)])
+            self.count["written with a bad row"] += 1
         if self.options.foreign and device.work.dice.random() < 0.2:
             shell(device.path, statements)
             self.count["written by another process"] += 1
             return
         run_foreign(device.foreign, statements)
+
+    def refusable(self, device: Device) -> Statement:
+        """An item of which a rule will not hear."""
+        store = next((s for s in STORES if device.principal.may_write(f"store/{s}")), STORES[0])
+        key = f"bad{device.work.dice.getrandbits(32):08x}"
+        return "INSERT INTO item (id, store, name) VALUES (?, ?, ?)", (key, store, "no!")
 
     def sync(self, device: Device) -> None:
         before, answered = device.dump(), device.line.answered
@@ -330,7 +341,6 @@ class World:
                 assert device.dump() == before, "I15: a sync that failed changed what is seen"
             return
         self.count["synced"] += 1
-        self._note_freed(device)
         self._note_held(device)
         self.count["held"] += report.held
         for item in device.replica.refused():
@@ -482,15 +492,24 @@ class World:
         for number in waiting - device.transactions().keys():
             self.ledger.dropped.add((device.name, number))
 
-    def _note_freed(self, device: Device) -> None:
-        """What was held and has gone on by itself: all that it waited for had left before."""
-        waiting = device.transactions().keys()
-        outcomes = server_outcomes(self.server_rows)
+    def note_freed(self, device: Device) -> None:
+        """What has left the inbox by itself: groups of foreign writes that were taken apart, and
+        what was held by nothing but what had left before."""
+        waiting = device.transactions()
+        replaced = {replaces for _, _, _, replaces in waiting.values()}
+        replaced |= {
+            tx.replaces for (name, _), tx in self.ledger.sent.items() if name == device.name
+        }
+        outcomes = {**self.ledger.forgotten, **server_outcomes(self.server_rows)}
         for (name, number), (_, outcome, _) in sorted(outcomes.items()):
             place = name, number
-            if name == device.name and outcome == "held" and number not in waiting:
-                if place in self.ledger.dropped:
-                    continue
+            if name != device.name or number in waiting or place in self.ledger.dropped:
+                continue
+            if outcome == "refused":
+                assert number in replaced, f"I4: {place} has left the inbox"
+                self.ledger.dropped.add(place)
+                self.count["taken apart"] += 1
+            if outcome == "held":
                 causes = [
                     (name, n) for n in self.ledger.sent[place].after
                     if outcomes.get((name, n), ("", "applied"))[1] != "applied"

@@ -33,6 +33,9 @@ tells the outcomes so far, and the device sends the rest with its next exchange.
 TRANSACTION_CHANGES_MAX = 50_000
 TRANSACTION_BYTES_MAX = 16 * MIB
 """One transaction as it travels; a larger one is refused (``too_large``) and kept on the device."""
+SPLIT_PARTS = 32
+"""Of a group of other programs' writes that is refused: one bad row among 30,000 is alone after
+three rounds, and costs a hundred transactions."""
 SCOPES_MAX = 1000
 VERIFY_RANGES_MAX = 256
 VERIFY_ROWS_MAX = 4096

@@ -21,9 +21,11 @@ from holdfast.core.keys import key_values, row_key
 from holdfast.core.values import from_wire
 from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Own, Rows
 from holdfast.replica.database import applying, write_state
+from holdfast.replica.dependence import Notes
 from holdfast.replica.load import Importer
 from holdfast.replica.members import Members
 from holdfast.replica.overlay import Overlay
+from holdfast.replica.parts import take_apart_decided
 from holdfast.replica.replay import Replay
 from holdfast.replica.seal import seal
 from holdfast.replica.snapshot import SnapshotFile
@@ -39,6 +41,8 @@ class Applied:
     applied: int = 0
     refused: int = 0
     held: int = 0
+    parted: int = 0
+    """Besides those: groups of other programs' writes, and what one held, that go up anew."""
     rows: int = 0
     removed: int = 0
     lost: int = 0
@@ -68,6 +72,7 @@ class Applier:
         self._schema = schema
         self._program = program
         self._now_us = now_us
+        self._random_bytes = random_bytes
         self._members = Members(connection)
         self._overlays = {
             table.name: Overlay(connection, table, program.tables[table.name])
@@ -100,6 +105,11 @@ class Applier:
         if set(checkpoint.scopes) != set(head.scopes):
             raise broken("its checkpoint names other scopes than its head")
         decided = self._decide(head.outcomes)
+        notes = Notes(self._db, self._schema, self._program)
+        parted = take_apart_decided(notes, decided - self._acked, self._random_bytes)
+        self._result.refused -= parted["refused"]
+        self._result.held -= parted["held"]
+        self._result.parted = parted.total()
         with applying(self._db):
             self._collect()
             self._members.grant(head.scopes)

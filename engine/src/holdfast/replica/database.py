@@ -157,7 +157,7 @@ class LocalDatabase:
             )
         }
         ours = {name: found.pop(name) for name in list(found) if name.startswith("holdfast_")}
-        (made,) = read_state(self.app, "capture")
+        made, format_ = read_state(self.app, "capture", "format")
         if capture_digest(ours) != made:
             missing = sorted(self.program.triggers.keys() - ours.keys())
             raise SchemaError(
@@ -165,7 +165,6 @@ class LocalDatabase:
                 " changes may have gone unnoticed, so the replica does not open",
                 code="capture_broken",
             )
-        (format_,) = read_state(self.app, "format")
         if ours != self.program.triggers or format_ != PROGRAM_FORMAT:
             self._renew(ours)
         synced = set(self.program.tables)

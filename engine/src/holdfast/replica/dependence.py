@@ -42,7 +42,7 @@ class Notes:
     program: ReplicaProgram
 
 
-def _decided(connection: Connection) -> frozenset[int]:
+def decided_numbers(connection: Connection) -> frozenset[int]:
     """What has its outcome, such as what waits for a person: nothing written now rests on it."""
     return frozenset(
         int(str(number))
@@ -63,7 +63,7 @@ def sealed_now(notes: Notes, tables: Sequence[Table], first: int) -> After:
     )
     if unsettled == 1:  # the new one alone
         return after
-    decided = _decided(connection)
+    decided = decided_numbers(connection)
     for table in tables:
         bases: list[tuple[str, int, str]] = []
         for tx, _, earlier in on_own_row(notes, table, first, without=decided, bases=bases):

@@ -17,8 +17,10 @@ from holdfast.core.errors import DatabaseBusy, DatabaseFull
 from holdfast.core.limits import LOG_NOTES_MAX, LOG_NOTES_SHOWN
 from holdfast.core.values import Value
 from holdfast.replica.database import LocalDatabase, transaction
+from holdfast.replica.dependence import Notes
 from holdfast.replica.host import Host
 from holdfast.replica.seal import mark, seal
+from holdfast.replica.sizes import check_size
 from holdfast.sqlite import Row
 from holdfast.sqlite.failpoints import failpoint
 
@@ -65,13 +67,18 @@ class LocalWork:
     def transaction(self) -> Iterator[Transaction]:
         """A local transaction: committed and tracked at the end, undone on any error.
 
-        What other connections wrote before it becomes a transaction of its own.
+        What other connections wrote before it becomes a transaction of its own. Raises
+        ``ReplicaError`` (``too_many_changes``, ``too_large``) when it is larger than can be sent.
         """
         with self.turn:
             with transaction(self._database.app):
                 version = self._end_foreign()
+                start = self._logged()
                 yield Transaction(self._database)
-                if self._end_group() > LOG_NOTES_MAX:
+                end = self._end_group()
+                if end > start:
+                    check_size(self._notes, start=start, end=end, seal=self.seal_within)
+                if end > LOG_NOTES_MAX:
                     self.seal_within()
                 failpoint("local.before_commit")
             self._sealed_version = version
@@ -140,11 +147,22 @@ class LocalWork:
         """
         ((version,),) = self._database.app.execute("PRAGMA data_version")
         if version != self._sealed_version:
-            self._end_group()
+            self._end_group(loose=True)
         return version
 
-    def _end_group(self) -> int:
-        return mark(self._database.app, self._database.program, now_us=self._host.now_us())
+    @property
+    def _notes(self) -> Notes:
+        database = self._database
+        return Notes(database.app, database.schema, database.program)
+
+    def _logged(self) -> int:
+        """The place of the last entry of the log."""
+        last = self._database.app.execute(self._database.program.log_last)
+        return int(str(last[0][0])) if last else 0
+
+    def _end_group(self, *, loose: bool = False) -> int:
+        now_us = self._host.now_us()
+        return mark(self._database.app, self._database.program, now_us=now_us, loose=loose)
 
     def _note_query(self, sql: str) -> None:
         """A query that writes is captured like a foreign write, yet does not move the version."""

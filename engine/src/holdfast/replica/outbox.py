@@ -8,6 +8,7 @@ travels as void and is refused, and does not stop the others.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -27,6 +28,8 @@ from holdfast.schema.model import Column, Schema, Table
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 
+_STEP = 64
+
 
 def next_batch(
     connection: Connection, schema: Schema, program: ReplicaProgram
@@ -44,19 +47,34 @@ def next_batch(
         return []
     batch: list[Transaction] = []
     changes_left, bytes_left = PUSH_CHANGES_MAX, PUSH_BYTES_SOFT
-    step = 64
-    for start in range(0, len(heads), step):
-        part = heads[start : start + step]
+    while heads:
+        part = _step(connection, program, heads)
+        heads = heads[len(part) :]
         found = _changes(connection, schema, program, int(str(part[0][0])), int(str(part[-1][0])))
         for head in part:
             rows = found.get(int(str(head[0])), [])
-            cost = sum(_size(row) for _, row in rows)
+            cost = sum(change_size(row) for _, row in rows)
             if batch and (len(rows) > changes_left or cost > bytes_left):
                 return _sent(connection, batch)
             batch.append(_message(head, rows, large=cost > PUSH_BYTES_SOFT))
             changes_left -= len(rows)
             bytes_left -= cost
     return _sent(connection, batch)
+
+
+def _step(connection: Connection, program: ReplicaProgram, heads: list[Row]) -> list[Row]:
+    """The next heads of which the changes are read at once: no more than memory is for."""
+    part = heads[:_STEP]
+    counts: Counter[int] = Counter()
+    for statements in program.tables.values():
+        for number, changes in connection.execute(statements.counts, (part[0][0], part[-1][0])):
+            counts[int(str(number))] += int(str(changes))
+    total = 0
+    for length, head in enumerate(part):
+        total += counts[int(str(head[0]))]
+        if length and total > PUSH_CHANGES_MAX:
+            return part[:length]
+    return part
 
 
 def _sent(connection: Connection, batch: list[Transaction]) -> list[Transaction]:
@@ -98,7 +116,8 @@ def _one_by_one(
         yield table, ()
 
 
-def _size(row: Row) -> int:
+def change_size(row: Row) -> int:
+    """About how many bytes a noted change has as a message."""
     texts = [len(value) for value in row if isinstance(value, (str, bytes))]
     return 64 + sum(texts) + 12 * (len(row) - len(texts))
 

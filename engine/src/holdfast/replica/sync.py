@@ -86,7 +86,8 @@ class Exchanged:
     def progressed(self) -> bool:
         """Whether anything was decided or arrived."""
         done = self.applied
-        return bool(done.applied or done.refused or done.held or done.rows or done.removed)
+        decided = done.applied or done.refused or done.held or done.parted
+        return bool(decided or done.rows or done.removed)
 
 
 class Exchanger:

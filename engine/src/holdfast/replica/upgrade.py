@@ -33,6 +33,7 @@ def take_over(connection: Connection, schema: Schema, program: ReplicaProgram) -
     if found == 1:
         _take_over_notes(connection, schema, program, open_tx)
     connection.execute("ALTER TABLE holdfast_tx ADD COLUMN aside INTEGER NOT NULL DEFAULT 0")
+    connection.execute("ALTER TABLE holdfast_tx ADD COLUMN loose INTEGER NOT NULL DEFAULT 0")
     for table in schema.all_tables:
         name = change_table(table)
         connection.execute(

@@ -24,10 +24,11 @@ from holdfast.sql.changes import new_names, old_names
 from holdfast.sql.names import change_table, key_sql, literal, names, quote
 
 MARK = (
-    f"INSERT INTO {LOG} (tbl, at) SELECT '', ?1 "
+    f"INSERT INTO {LOG} (tbl, at, was) SELECT '', ?1, ?2 "
     f"WHERE (SELECT tbl FROM {LOG} ORDER BY seq DESC LIMIT 1) <> '' RETURNING seq"
 )
-"""End the open group, if there is one: the parameter is its time; its place in the log."""
+"""End the open group, if there is one: parameters are its time, and 1 when other programs wrote it;
+its place in the log."""
 
 GUARD = (
     "CREATE TRIGGER holdfast_log_sealed BEFORE UPDATE OF applying ON holdfast_state "
@@ -36,13 +37,14 @@ GUARD = (
 )
 """Nobody, an older engine that has the file open included, writes unnoticed past the log."""
 
-MARKS = f"SELECT seq, at FROM {LOG} WHERE tbl = '' ORDER BY seq"
+MARKS = f"SELECT seq, at, was FROM {LOG} WHERE tbl = '' ORDER BY seq"
 LOG_VIEW = "holdfast_logged"
 _NOTES = "tbl <> ''"
 GROUPS = f"SELECT count(DISTINCT tx) FROM {LOG_VIEW}"
 
 TABLES = f"SELECT DISTINCT tbl FROM {LOG} WHERE tbl <> ''"
 LAST = f"SELECT seq, tbl FROM {LOG} ORDER BY seq DESC LIMIT 1"
+TABLES_AFTER = f"SELECT DISTINCT tbl FROM {LOG} WHERE seq > ? AND tbl <> ''"
 EMPTY = f"DELETE FROM {LOG}"
 
 
@@ -128,6 +130,26 @@ def fold(table: Table) -> str:
         f"LEFT JOIN {LOG} AS n ON n.seq = e.later "
         f"LEFT JOIN {quote(table.name)} AS t ON e.later IS NULL AND {row}"
         f") AS v WHERE NOT (was = now{same})"
+    )
+
+
+def weight(table: Table) -> str:
+    """How large the notes of a table after a place in the log (parameter) can be as a message, in
+    bytes, at most: values before and after, and what stands around them."""
+    places = [*(f"c{number}" for number in range(len(table.key))), *_places(table)]
+    columns = [*table.key_columns, *table.data_columns]
+    texts = [
+        f"coalesce(length({row}), 0)"
+        for column, place in zip(columns, places, strict=True)
+        if STORAGE[column.type] in ("TEXT", "BLOB")
+        for row in (f"o.{place}", f"t.{quote(column.name)}")
+    ]
+    around = 200 + sum(2 * (len(column.name) + 30) for column in columns)
+    row = " AND ".join(f"t.{quote(n)} = o.c{number}" for number, n in enumerate(table.key))
+    return (
+        f"SELECT count(*) * {around} + 6 * coalesce(sum({' + '.join(texts) or '0'}), 0) "
+        f"FROM {LOG} AS o LEFT JOIN {quote(table.name)} AS t ON {row} "
+        f"WHERE o.seq > ? AND o.tbl = {literal(table.name)}"
     )
 
 

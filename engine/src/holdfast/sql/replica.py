@@ -35,7 +35,8 @@ from holdfast.sql.names import (
 from holdfast.sql.tables import create_indexes, create_table
 
 PROGRAM_FORMAT = 3
-"""2: capture writes a log; 3: transactions are set aside whole. Older files are taken over."""
+"""2: capture writes a log; 3: transactions are set aside whole, and those of other programs are
+marked as ``loose``. Older files are taken over."""
 
 _UNSETTLED = "('pending', 'sent')"
 _SEEN_STATE = f"CASE WHEN x.aside > 0 AND x.state IN {_UNSETTLED} THEN 'held' ELSE x.state END"
@@ -85,7 +86,8 @@ BOOKKEEPING = (
   field TEXT NOT NULL DEFAULT '',
   held_by INTEGER NOT NULL DEFAULT 0,
   decided_us INTEGER,
-  aside INTEGER NOT NULL DEFAULT 0
+  aside INTEGER NOT NULL DEFAULT 0,
+  loose INTEGER NOT NULL DEFAULT 0
 ) STRICT""",
     """CREATE TABLE holdfast_row (
   tbl TEXT NOT NULL, key TEXT NOT NULL, rev INTEGER NOT NULL,
@@ -136,6 +138,8 @@ class TableProgram(msgspec.Struct, frozen=True):
     key)."""
     fold: str
     """Make the log's notes of this table into notes of the outbox."""
+    log_weight: str
+    """At most how many bytes the notes after a place in the log have as a message."""
     log_keys: str
     """Keys of the rows that the log has notes of."""
     open_notes: str
@@ -151,6 +155,8 @@ class TableProgram(msgspec.Struct, frozen=True):
     """The groups from ? on that have changes of this table."""
     renumber: str
     """Give a group another number: the new one, the old one."""
+    move: str
+    """Move the note of a key to another group: the new number, the old one, the key."""
     chained: str
     """All noted changes, by key and in order, of the rows that the groups from ? on changed and
     that have earlier changes; the row's revision, then columns as in ``changes``."""
@@ -165,6 +171,8 @@ class TableProgram(msgspec.Struct, frozen=True):
     set_bases: str
     changes: str
     """Changes of groups from ? to ?: tx, key, was, now, base, bases, old values, new values."""
+    counts: str
+    """How many changes of the table each group from ? to ? has."""
     key_changes: str
     """Unsettled changes of one key, in order; columns as in ``changes``."""
     touched_keys: str
@@ -203,11 +211,14 @@ class ReplicaProgram(msgspec.Struct, frozen=True):
     views: dict[str, str]
     local: tuple[str, ...]
     mark: str
-    """End the open group, if there is one: the parameter is its time; the log's length."""
+    """End the open group, if there is one: parameters are its time, and 1 when other programs wrote
+    it; the log's length."""
     marks: str
-    """Where groups end in the log, and when."""
+    """Where groups end in the log, when, and whether other programs wrote them."""
     log_tables: str
     """The tables that the log has notes of."""
+    log_tables_after: str
+    """The same, after a place in it."""
     log_last: str
     """The log's last entry: its place and table ('': a mark)."""
     empty_log: str
@@ -281,6 +292,7 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
             for unique in table.unique
         ),
         fold=log.fold(table),
+        log_weight=log.weight(table),
         log_keys=log.log_keys(table),
         open_notes=log.open_notes(table),
         unlog=log.unlog(table),
@@ -288,6 +300,7 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         mend_texts=mend_texts(table),
         groups=f"SELECT DISTINCT tx FROM {change} WHERE tx >= ?",
         renumber=f"UPDATE {change} SET tx = ? WHERE tx = ?",
+        move=f"UPDATE {change} SET tx = ? WHERE tx = ? AND key = ?",
         chained="SELECT coalesce((SELECT rev FROM holdfast_row AS r "
         f"WHERE r.tbl = '{table.name}' AND r.key = c.key), 0), {_change_columns(table, 'c.')} "
         f"FROM {change} AS c WHERE c.key IN (SELECT n.key FROM {change} AS n "
@@ -300,6 +313,7 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         f"WHERE tbl = '{table.name}' AND key = {change}.key), 0) WHERE tx = ? AND key = ?",
         changes=f"SELECT {_change_columns(table)} FROM {change} WHERE tx BETWEEN ? AND ? "
         "ORDER BY tx, rowid",
+        counts=f"SELECT tx, count(*) FROM {change} WHERE tx BETWEEN ? AND ? GROUP BY tx",
         key_changes=f"SELECT {_change_columns(table, 'c.')} FROM {change} AS c {unsettled} "
         "WHERE c.key = ? ORDER BY c.tx",
         touched_keys=f"SELECT tx, key FROM {change} WHERE tx BETWEEN ? AND ? ORDER BY tx",
@@ -404,6 +418,7 @@ def _compile(schema_json: bytes) -> ReplicaProgram:
         mark=log.MARK,
         marks=log.MARKS,
         log_tables=log.TABLES,
+        log_tables_after=log.TABLES_AFTER,
         log_last=log.LAST,
         empty_log=log.EMPTY,
         open_groups=log.GROUPS,

@@ -125,7 +125,7 @@ class Device:
     def random_bytes(self, count: int) -> bytes:
         return next(self._numbers).to_bytes(count, "big")
 
-    def seal(self, connection: Connection | None = None) -> int | None:
+    def seal(self, connection: Connection | None = None, *, own: bool = False) -> int | None:
         self.now_us += 1000
         return seal(
             connection or self.db.app,
@@ -133,6 +133,7 @@ class Device:
             self.db.program,
             now_us=self.now_us,
             random_bytes=self.random_bytes,
+            own=own,
         )
 
     def seal_now(self) -> int | None:
@@ -147,7 +148,7 @@ class Device:
         with transaction(self.db.app):
             self.seal()
             yield self.db.app
-            number = self.seal()
+            number = self.seal(own=True)
         self.sealed = number
 
     def end_group(self) -> None:

@@ -67,7 +67,7 @@ def test_sealed_work_is_kept_as_it_was(library, tmp_path):
     held = 6  # a column that is not there any more
     assert len(heads) == 3
     with closing(opened(path, library)) as phone:
-        assert phone.rows("SELECT * FROM holdfast_tx") == [(*head, 0) for head in heads]
+        assert phone.rows("SELECT * FROM holdfast_tx") == [(*head, 0, 0) for head in heads]
         assert phone.rows("SELECT * FROM holdfast_change_item") == [
             (*note[:held], *note[held + 1 :]) for note in notes
         ]
