@@ -107,7 +107,13 @@ export class Telling {
     if (this.#isTelling) return;
     this.#isTelling = true;
     const pauseMs = Math.max(TELL_AFTER_MS, this.#pauseMs);
-    setTimeout(() => void this.#parts.turn(() => this.#tellNow()), pauseMs);
+    setTimeout(() => {
+      this.#parts
+        .turn(() => this.#tellNow())
+        .catch((error: unknown) => {
+          console.error(error); // what could not be read now is told with the next change
+        });
+    }, pauseMs);
   }
 
   #tellNow(): void {

@@ -30,6 +30,8 @@ export class Candidate {
   readonly #all: BroadcastChannel;
   readonly #resigned = new AbortController();
   #lead: Promise<void> = Promise.resolve();
+  /** Whether this worker has had the file open. */
+  #hasLed = false;
 
   constructor(candidacy: Candidacy) {
     this.#candidacy = candidacy;
@@ -60,8 +62,13 @@ export class Candidate {
         ended.abort();
         const stolen = error instanceof DOMException && error.name === "AbortError";
         if (!stolen) this.#say({ type: "failed", error: errorData(error) });
-        else if (!this.#resigned.signal.aborted)
-          void this.#lead.catch(() => undefined).then(() => this.stand(false));
+        if (this.#resigned.signal.aborted) return;
+        // One that failed while it led stands again, after a moment; one that could not begin has said why.
+        if (stolen || this.#hasLed)
+          void this.#lead
+            .catch(() => undefined)
+            .then(() => sleep(stolen ? 0 : LEADER_BEAT_MS))
+            .then(() => this.stand(false));
       });
   }
 
@@ -79,6 +86,7 @@ export class Candidate {
     this.#say({ type: "electing" });
     const announce = (): void => this.#say({ type: "leader", leader });
     const replica = await this.#open(announce);
+    this.#hasLed = true;
     const requests = new BroadcastChannel(channels.leader(name, leader));
     const office = new Office(replica, (client, gone) => this.#page(client, gone, stolen));
     requests.onmessage = (event: MessageEvent<Request>) => void office.handle(event.data);
@@ -87,17 +95,21 @@ export class Candidate {
     };
     const beat = setInterval(announce, LEADER_BEAT_MS);
     announce();
-    if (this.#candidacy.server !== null) await replica.start();
-    await new Promise<void>((over) => {
-      stolen.addEventListener("abort", () => over());
-      this.#resigned.signal.addEventListener("abort", () => over());
-      if (stolen.aborted || this.#resigned.signal.aborted) over();
-    });
-    clearInterval(beat);
-    this.#all.onmessage = null;
-    requests.close();
-    office.close();
-    await replica.close();
+    try {
+      if (this.#candidacy.server !== null) await replica.start();
+      await new Promise<void>((over) => {
+        stolen.addEventListener("abort", () => over());
+        this.#resigned.signal.addEventListener("abort", () => over());
+        if (stolen.aborted || this.#resigned.signal.aborted) over();
+      });
+    } finally {
+      // However it ends: nobody may be told of a leader that there is not, nor find its file held.
+      clearInterval(beat);
+      this.#all.onmessage = null;
+      requests.close();
+      office.close();
+      await replica.close();
+    }
   }
 
   async #open(onWorking: () => void): Promise<Replica> {
@@ -145,6 +157,8 @@ export class Candidate {
     return (reply) => channel.postMessage(reply);
   }
 }
+
+const sleep = (ms: number): Promise<void> => new Promise((over) => setTimeout(over, ms));
 
 /** The worker's entry: obeys its page. */
 export function serve(scope: { onmessage: ((event: MessageEvent<Order>) => void) | null }): void {

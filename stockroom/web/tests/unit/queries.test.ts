@@ -11,6 +11,7 @@ import { openMemory } from "../../../../browser/src/sqlite/open.js";
 import type { Question } from "../../src/data/live.svelte.js";
 import * as products from "../../src/data/products.js";
 import * as stock from "../../src/data/stock.js";
+import { byTransaction } from "../../src/data/waiting.js";
 import { meant, vocabulary } from "../../src/data/words.js";
 
 const ROOT = path.resolve(import.meta.dirname, "../../../..");
@@ -166,4 +167,12 @@ test("no screen's question reads products, barcodes or movements from end to end
     const automatic = steps.filter((step) => /AUTOMATIC/.test(step));
     expect(automatic, name).toEqual([]);
   }
+});
+
+test("what waits is counted as the status counts it: by what was done, not by its rows", async () => {
+  const { rows } = await replica.query("SELECT tx FROM holdfast_pending");
+  const changes = byTransaction(rows.map(([tx]) => ({ tx: Number(tx) })));
+  const { pending, sent } = await replica.status();
+  expect(changes).toHaveLength(pending + sent);
+  expect(rows.length).toBeGreaterThan(changes.length);
 });
