@@ -253,6 +253,12 @@ def _carry_out(notes: Notes, plan: _Plan, random_bytes: Callable[[int], bytes]) 
         _move_notes(notes, move)
     _move_heads(notes, plan, moves, random_bytes)
     write_state(db, open_tx=first + len(moves))
+    # ``aside``: the number that the next transaction had when this one was set aside.
+    asides = db.execute("SELECT DISTINCT aside FROM holdfast_tx WHERE aside >= ?", (first,))
+    for aside in sorted((int(str(one)) for (one,) in asides), reverse=True):
+        later = [m.new for m in moves if m.old >= aside and m.pending]
+        new = min(later, default=first + len(moves))
+        db.execute("UPDATE holdfast_tx SET aside = ? WHERE aside = ?", (new, aside))
     _rest_anew(notes, first, {move.old for move in moves if move.old not in plan.kept})
 
 

@@ -108,8 +108,8 @@ def seal(
         take_apart_sealed(notes, first, unnamed, random_bytes)
     if not is_open or first + len(ends) - 1 not in numbers:
         return None
-    found = connection.execute("SELECT number FROM holdfast_tx WHERE id = ?", (heads[-1][1],))
-    return int(str(found[0][0])) if found else None
+    found = connection.execute("SELECT max(number) FROM holdfast_tx WHERE id = ?", (heads[-1][1],))
+    return found[0][0] if isinstance(found[0][0], int) else None
 
 
 def _mend(connection: Connection, statements: TableProgram, first: int) -> list[tuple[int, str]]:

@@ -126,8 +126,9 @@ def test_a_key_that_is_no_text_stops_nothing(library, tmp_path):
         "INSERT INTO item VALUES (CAST(x'c3' AS TEXT), CAST(x'ff' AS TEXT), 'n', 1);",
     )
     with closing(opened(path, library)) as phone:
-        assert phone.seal_now() == 4
-        assert phone.rows("SELECT void FROM holdfast_tx") == [("",), ("",), ("",), ("bad_value",)]
+        phone.seal_now()
+        voids = phone.rows("SELECT void FROM holdfast_tx ORDER BY number")
+        assert voids == [("",)] * 3 + [("bad_value",)] * 2 + [("",)]
 
 
 def test_an_older_engine_does_not_open_it_any_more(library, tmp_path):
