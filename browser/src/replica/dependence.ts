@@ -88,8 +88,12 @@ function onOwnRow(
     const written = (typeof bases === "string" ? JSON.parse(bases) : {}) as Record<string, number>;
     let own: ReadonlyMap<string, number> = new Map(Object.entries(written));
     let ground = base;
+    // The default of an insert is no change: nobody has chosen it.
+    const inserts = was === 0n && now === 1n;
     const touched = table.dataColumns.filter(
-      (_, at) => was !== now || !same(values[at] ?? null, values[width + at] ?? null),
+      ({ defaultValue }, at) =>
+        (was !== now && !inserts) ||
+        !same(inserts ? defaultValue : (values[at] ?? null), values[width + at] ?? null),
     );
     if (tx >= first && last > 0) {
       ground = rev;

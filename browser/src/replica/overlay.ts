@@ -67,6 +67,7 @@ export function fold(table: Table, base: Row | null, note: Note): Row | null {
     const current = base[position] ?? null;
     if (!touches(note, position)) return current;
     const wanted = note.new[position] ?? null;
+    if (!note.was && same(wanted, column.defaultValue)) return current;
     if (column.merge !== "counter") return wanted;
     return add(current, wanted, note.was ? (note.old[position] ?? null) : 0n);
   });

@@ -29,6 +29,7 @@ from holdfast.core.errors import (
     Offline,
     ProtocolError,
 )
+from holdfast.core.values import to_wire
 from holdfast.protocol.codec import encode_request
 from holdfast.protocol.messages import (
     Change,
@@ -39,6 +40,7 @@ from holdfast.replica.answer import Answer, receive
 from holdfast.replica.host import Host
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
+from holdfast.schema.model import Column
 from holdfast.server.budgets import Budgets
 from holdfast.server.principal import Principal
 from holdfast.sqlite import Connection
@@ -279,9 +281,16 @@ class Device:
 
 
 def says_of(change: Change) -> set[str]:
-    """The columns a change is about: all, when the row comes or goes."""
-    whole = {column.name for column in TABLES[change.table].data_columns}
-    return set(change.new) if change.op == "update" else whole
+    """The columns a change is about: of a row that comes, those that have more than a default; of
+    one that goes, all."""
+    columns = TABLES[change.table].data_columns
+    if change.op == "insert":
+        return {c.name for c in columns if change.new.get(c.name) != wire_default(c)}
+    return set(change.new) if change.op == "update" else {column.name for column in columns}
+
+
+def wire_default(column: Column) -> Any:
+    return to_wire(column.type, column.default_value())
 
 
 def transaction_values(transaction: Transaction) -> list[Any]:

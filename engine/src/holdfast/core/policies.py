@@ -11,6 +11,10 @@ Who wrote a value that already stood there is recorded as well, or a third write
 on the order of arrival. Under ``latest`` a later writer takes the stamp over, in the revision that
 the row will have next, so that it counts as unseen by everyone; all other policies note only that
 the value has a second writer in the same revision, for whoever has seen that has seen the value.
+
+A default is a value that nobody chose: where an insert's column holds it, nobody has written, in
+whatever transaction the choice then comes. So nothing is concurrent with it, it is nobody's loss,
+and an insert of a row that lives leaves alone what it only has a default for.
 """
 
 from __future__ import annotations
@@ -114,6 +118,11 @@ class Cell(Struct, frozen=True, gc=False):
     base: int
     rev: int
 
+    @property
+    def unchosen(self) -> bool:
+        """Whether all that stands is the default of an insert; one that was meant looks alike."""
+        return self.untouched and self.value == self.column.default_value()
+
 
 class Verdict(Struct, frozen=True, gc=False):
     """The column's value and stamp from now on, and what goes on record."""
@@ -129,16 +138,14 @@ def merge_column(cell: Cell, change: RowChange, author: Author, *, settled: bool
     column, stamp = cell.column, cell.stamp
     incoming = change.new[column.name]
     if column.merge == "counter":
-        return _add(cell, incoming, author)
+        return _add(cell, incoming, author, inserts=change.op == "insert")
     if settled:
         return Verdict(incoming, _settle(cell, incoming, author))
+    if change.op == "insert" and incoming == column.default_value():
+        return Verdict(cell.value, stamp)
+    if cell.unchosen:
+        return Verdict(incoming, _choose(cell, incoming, author))
     concurrent = newest_by_others(stamp, author.device) > cell.base
-    if concurrent and change.op == "insert":
-        default = column.default_value()
-        if incoming == default:
-            return Verdict(cell.value, stamp)
-        if cell.untouched and cell.value == default:
-            return Verdict(incoming, _write(cell, author, follows=False))
     if incoming == cell.value:
         return Verdict(incoming, _write_again(cell, author))
     if not concurrent:
@@ -167,11 +174,16 @@ def _unseen_by_itself(cell: Cell, change: RowChange) -> bool:
     return unseen and cell.value != cell.column.default_value()
 
 
-def _add(cell: Cell, difference: Value, author: Author) -> Verdict:
+def _add(cell: Cell, difference: Value, author: Author, *, inserts: bool) -> Verdict:
     assert isinstance(difference, int), "a counter's difference is an integer"
     assert isinstance(cell.value, int), "a counter is an integer"
     if difference == 0:
         return Verdict(cell.value, cell.stamp)
+    if inserts:
+        if difference == cell.column.default_value():
+            return Verdict(cell.value, cell.stamp)
+        if cell.unchosen:
+            return Verdict(difference, _choose(cell, difference, author))
     total = cell.value + difference
     if not INTEGER_MIN <= total <= INTEGER_MAX:
         raise Refuse(
@@ -189,6 +201,13 @@ def _write(cell: Cell, author: Author, *, follows: bool) -> Stamp:
     # Below `rev`, so that it cannot be taken for a value with two writers.
     other = min(newest_by_others(stamp, author.device), cell.rev - 1)
     return Stamp(cell.rev, author.device, author.user, at, other)
+
+
+def _choose(cell: Cell, chosen: Value, author: Author) -> Stamp:
+    """The stamp of the first value that somebody chose: there is no other writer before it."""
+    seen = chosen == cell.value and cell.column.merge != "latest"
+    rev = cell.stamp.rev if seen else cell.rev
+    return Stamp(rev, author.device, author.user, author.at)
 
 
 def _write_again(cell: Cell, author: Author) -> Stamp:

@@ -88,10 +88,12 @@ def on_own_row(
 
     ``without``: numbers that count for nothing. ``bases``: takes what ``set_bases`` needs. The base
     of a change is the revision the person saw. What they saw may have been their own unsettled
-    change, which itself was based on an older revision.
+    change, which itself was based on an older revision. The default of an insert is no change:
+    where nobody has chosen, they saw the row itself.
     """
     width = len(table.data_columns)
     columns = [(column.name, column.merge == "counter") for column in table.data_columns]
+    defaults = [column.default_value() for column in table.data_columns]
     texts: dict[tuple[tuple[str, int], ...], str] = {}  # most rows of a group inherit the same
     inherited: dict[str, int] = {}
     writers: dict[str, int] = {}
@@ -107,10 +109,11 @@ def on_own_row(
             inherited, writers, last_key, last, exists = {}, {}, key, 0, 0
         own = json.loads(own_bases) if isinstance(own_bases, str) else {}
         ground = base
+        olds = values[:width] if was or not now else defaults
         touched = [
             column
-            for column, before, after in zip(columns, values[:width], values[width:], strict=True)
-            if was != now or before != after or type(before) is not type(after)
+            for column, before, after in zip(columns, olds, values[width:], strict=True)
+            if (was and not now) or before != after or type(before) is not type(after)
         ]
         if tx >= first and last:
             ground, own = rev, dict(inherited)

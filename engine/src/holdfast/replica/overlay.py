@@ -62,7 +62,8 @@ def data_of(table: Table, row: Row) -> Row:
 
 
 def fold(table: Table, base: Row | None, note: Note) -> Row | None:
-    """One change replayed on a row (data columns; None: absent)."""
+    """One change replayed on a row (data columns; None: absent). An insert of a row that is there
+    writes what was chosen: what it has a default for stays as it is."""
     if not note.now:
         return None
     if base is None:
@@ -71,6 +72,8 @@ def fold(table: Table, base: Row | None, note: Note) -> Row | None:
     for position in note.touched():
         column = table.data_columns[position]
         new = note.new[position]
+        if not note.was and new == column.default_value():
+            continue
         if column.merge == "counter":
             old = note.old[position] if note.was else 0
             result[position] = _add(result[position], new, old)

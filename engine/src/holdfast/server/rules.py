@@ -64,7 +64,8 @@ class RuleContext:
         raise Refuse(code, message, field=field, **detail)
 
     def add(self, table: str, row: Mapping[str, object]) -> None:
-        """Add a row in the same transaction, or write it anew; left-out columns have their default.
+        """Add a row in the same transaction, or write columns of one that is there. Columns that
+        are left out have their default in a new row, and stay as they are in the other.
 
         Raises ``ValueError`` or ``BadValue`` when the row does not fit its table.
         """
@@ -77,9 +78,13 @@ class RuleContext:
         key_values = check_key(
             target, [values.check(c.type, row[c.name]) for c in target.key_columns]
         )
+        key = key_text(target, key_values)
+        standing = self._batch.get(target, key).values
         new: dict[str, Value] = {}
         for column in target.data_columns:
             value = column.default_value()
+            if standing is not None:
+                value = standing[target.positions[column.name]]
             if column.name in row:
                 value = values.check(column.type, row[column.name], scale=column.scale)
             if value is None and not column.nullable:
@@ -88,7 +93,7 @@ class RuleContext:
         whole = {**dict(zip(target.key, key_values, strict=True)), **new}
         row_scopes(target, [whole[name] for name in target.column_names])
         author = Author(SERVER, SERVER, self.now_us, 0)
-        self._batch.put(target, key_text(target, key_values), new, author)
+        self._batch.put(target, key, new, author)
 
 
 Rule = Callable[[RuleContext], None]

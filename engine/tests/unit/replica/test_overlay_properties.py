@@ -97,8 +97,8 @@ def fold(place: Place, row: Data | None, note: tuple[bool, bool, Data, Data]) ->
         return new
     result = list(row)
     for at, column in enumerate(SCHEMA.by_name[place[0]].columns[1:]):
-        if was and old[at] == new[at]:
-            continue
+        if (old[at] if was else column.default_value()) == new[at]:
+            continue  # of an insert: nobody has chosen that
         if column.merge == "counter":
             result[at] = row[at] + new[at] - (old[at] if was else 0)
         else:
