@@ -185,6 +185,8 @@ def replayed(
         old, new = note["old"][column.name], note["new"][column.name]
         if keys is None:
             result.append(new)
+        elif not note["was"] and new == column.default_value():
+            result.append(value)
         elif column.merge == "counter":
             result.append(value + new - (old if note["was"] else 0))
         elif note["was"] and same((old,), (new,)):
@@ -336,7 +338,11 @@ def open_conflicts_are_right(world: World) -> None:
     """An open conflict is where its row is, and shows what stands."""
     for conflict in world.latest["holdfast_conflict"].values():
         row = world.latest[conflict[2]].get(conflict[3])
-        if conflict[15] != "open" or row is None:
+        if conflict[15] != "open":
+            continue
+        asks_for_it = not conflict[4] and conflict[7] is not None
+        assert row is not None or asks_for_it, f"I18: {conflict} is open on nothing"
+        if row is None:
             continue
         assert scopes("holdfast_conflict", conflict) == scopes(conflict[2], row), f"I23: {conflict}"
         if conflict[4]:

@@ -43,7 +43,8 @@ __all__ = ["Author", "Decision", "Merged", "OpenConflict", "RowChange", "merge"]
 
 
 class Merged(Struct, frozen=True, gc=False):
-    """The row from now on. ``changed``: its values or existence did, so it has a new revision.
+    """The row from now on. ``changed``: its values or existence did, or an edit of it waits in a
+    conflict, so it has a new revision.
 
     Without that the stamps may still differ: store whatever is not equal to what was given.
     ``plain``: the row is what was given with the change made to it, and nothing else.
@@ -185,11 +186,20 @@ def _edit(
         if verdict.conflict is not None:
             conflicts.append(verdict.conflict)
     after = tuple(merged)
-    changed = revived or after != values
+    changed = revived or after != values or bool(conflicts)
+    if revived or conflicts:  # who has not seen this must not delete the row unasked
+        stamps[ROW] = _stands_by(row, author, rev)
     if changed or stamps:
         columns = {**row.columns, **stamps} if stamps else row.columns
         row = ServerRow(rev if changed else row.rev, after, None, row.row, columns, None)
     return Merged(row, changed, tuple(decisions), tuple(conflicts))
+
+
+def _stands_by(row: ServerRow, author: Author, rev: int) -> Stamp:
+    """The row's own stamp after an edit that wants it there, whatever became of its columns."""
+    stamp = stamp_of(row, ROW)
+    other = min(newest_by_others(stamp, author.device), rev - 1)
+    return Stamp(rev, author.device, author.user, max(author.at, stamp.at), other)
 
 
 def _edit_deleted(
@@ -298,12 +308,16 @@ def _unseen(row: ServerRow, change: RowChange, author: Author) -> dict[str, Stam
     """What other devices have written above the base of a delete: columns, or the bare row.
 
     A value written once more has a stamp above the row's revision; who has seen the row has seen
-    that value, and may delete it.
+    that value, and may delete it. A default that nobody chose is not written by anybody.
     """
+    assert row.values is not None, "a row that is deleted lives"
     base = base_in(row, change.base)
     unseen: dict[str, Stamp] = {}
     for column in change.table.data_columns:
         name = column.name
+        standing = row.values[change.table.positions[name]]
+        if name not in row.columns and standing == column.default_value():
+            continue
         stamp = stamp_of(row, name)
         seen = base_in(row, change.bases[name]) if name in change.bases else base
         if min(newest_by_others(stamp, author.device), row.rev) > seen:

@@ -2,7 +2,8 @@
 
 Knows: what a conflict row says. Must not know: who may write, or how a conflict is settled.
 A conflict is in the scopes of the row it concerns, follows it when it moves, and always shows what
-stands on the server. When the row is deleted, it stays.
+stands on the server. When the row is deleted, it is closed, and the side that waited is journalled;
+only the question whether the row should be there at all stays open while it is not.
 
 Upholds I18 (no side is lost) and I23.
 """
@@ -16,7 +17,7 @@ import msgspec
 from holdfast.core import values
 from holdfast.core.ids import RandomBytes, uuid7
 from holdfast.core.merge import Author, Decision, OpenConflict
-from holdfast.core.rows import stamp_of
+from holdfast.core.rows import ServerRow, stamp_of
 from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE, Column, Schema, Table
 from holdfast.server.feed import scopes_of
@@ -27,6 +28,12 @@ from holdfast.server.store import Row
 def wire_text(column: Column, value: Value) -> str:
     """A value of a column as JSON text of its wire form."""
     return msgspec.json.encode(values.to_wire(column.type, value)).decode()
+
+
+def stored_side(column: Column, text: Value) -> Value:
+    """The inverse of ``wire_text``."""
+    wire = None if text is None else msgspec.json.decode(str(text))
+    return values.from_wire(column.type, wire, scale=column.scale)
 
 
 def about_row(schema: Schema, conflict: Row) -> tuple[Table, str] | None:
@@ -105,11 +112,10 @@ def _joined(first: Value, second: Value) -> str | None:
 def _replaced(conflict: OpenConflict, column: Column, found: Mapping[str, Value]) -> Decision:
     """A side of an open conflict that its own device has replaced without building on it."""
     author, at = conflict.mine_author, found["at"]
-    wire = None if found["mine"] is None else msgspec.json.decode(str(found["mine"]))
     return Decision(
         table=conflict.table, key=conflict.key, column=conflict.column, kind="latest",
         kept=conflict.mine, kept_device=author.device, kept_user=author.user, kept_at=author.at,
-        lost=values.from_wire(column.type, wire, scale=column.scale),
+        lost=stored_side(column, found["mine"]),
         lost_device=str(found["device"]), lost_user=str(found["user"]),
         lost_at=at if isinstance(at, int) else 0,
     )  # fmt: skip
@@ -122,26 +128,76 @@ def _side(column: Column | None, value: Value) -> str | None:
     return wire_text(column, value)
 
 
-def follow(batch: Batch, *, now_us: int) -> None:
-    """Keep the open conflicts of the rows just changed right: their scopes, and what stands."""
+def follow(batch: Batch, *, now_us: int) -> list[Decision]:
+    """Keep the open conflicts of the rows just changed right: their scopes, and what stands.
+
+    Returns the sides that were given up with a row that is gone.
+    """
     if not batch.manual:
-        return
+        return []
     server = Author(SERVER, SERVER, now_us, 0)
+    lost: list[Decision] = []
     for table, key, before, now in list(batch.touched()):
-        if now.values is None or before.values == now.values or not has_manual(table):
+        if before.values == now.values or not has_manual(table):
             continue
-        scopes = msgspec.json.encode(scopes_of(table, now.values)).decode()
         for conflict_key, row in batch.open_conflicts(table, key):
             conflict = dict(zip(CONFLICT_TABLE.column_names, row, strict=True))
-            new: dict[str, Value] = {}
-            if conflict["scopes"] != scopes:
-                new["scopes"] = scopes
-            column = table.by_name.get(str(conflict["column_name"]))
-            if column is not None:
-                theirs = wire_text(column, now.values[table.positions[column.name]])
-                if theirs != conflict["theirs"]:
-                    stamp = stamp_of(now, column.name)
-                    new |= {"theirs": theirs, "their_at": stamp.at}
-                    new |= {"their_user": stamp.user, "their_device": stamp.device}
+            if now.values is None:
+                lost += _close(batch, table, now, conflict_key, now_us=now_us)
+                continue
+            new = _moved(table, now, conflict)
             if new:
                 batch.put(CONFLICT_TABLE, conflict_key, new, server)
+    return lost
+
+
+def _moved(table: Table, now: ServerRow, conflict: Mapping[str, Value]) -> dict[str, Value]:
+    """What an open conflict has to say anew about a row that lives."""
+    assert now.values is not None, "the row lives"
+    new: dict[str, Value] = {}
+    scopes = msgspec.json.encode(scopes_of(table, now.values)).decode()
+    if conflict["scopes"] != scopes:
+        new["scopes"] = scopes
+    column = table.by_name.get(str(conflict["column_name"]))
+    if column is not None:
+        theirs = wire_text(column, now.values[table.positions[column.name]])
+        if theirs != conflict["theirs"]:
+            stamp = stamp_of(now, column.name)
+            new |= {"theirs": theirs, "their_at": stamp.at}
+            new |= {"their_user": stamp.user, "their_device": stamp.device}
+    return new
+
+
+def _close(
+    batch: Batch,
+    table: Table,
+    now: ServerRow,
+    conflict_key: str,
+    *,
+    now_us: int,
+) -> list[Decision]:
+    """Close a conflict about a row that is gone; what its side loses by that."""
+    row, deleted = batch.get(CONFLICT_TABLE, conflict_key).values, now.deleted
+    assert row is not None, "a conflict that is open is there"
+    conflict = dict(zip(CONFLICT_TABLE.column_names, row, strict=True))
+    assert deleted is not None, "a row that has just gone is deleted"
+    column = table.by_name.get(str(conflict["column_name"]))
+    if column is None and conflict["mine"] is not None:
+        return []  # it asks whether the row should come back
+    batch.put(
+        CONFLICT_TABLE,
+        conflict_key,
+        {"state": "settled", "chosen": None, "settled_by": deleted.user, "settled_at": deleted.at},
+        Author(SERVER, SERVER, now_us, 0),
+    )
+    if column is None:
+        return []
+    at = conflict["at"]
+    return [
+        Decision(
+            table=table.name, key=str(conflict["row_key"]), column=column.name, kind="edit",
+            kept=None, kept_device=deleted.device, kept_user=deleted.user, kept_at=deleted.at,
+            lost=stored_side(column, conflict["mine"]), lost_device=str(conflict["device"]),
+            lost_user=str(conflict["user"]), lost_at=at if isinstance(at, int) else 0,
+        )
+    ]  # fmt: skip

@@ -14,9 +14,8 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
-from holdfast.core import values
 from holdfast.core.clock import correct
 from holdfast.core.errors import BadValue, Refuse
 from holdfast.core.keys import row_scopes
@@ -24,11 +23,12 @@ from holdfast.core.merge import Author, Decision, RowChange
 from holdfast.core.rows import ServerRow
 from holdfast.core.values import Value
 from holdfast.protocol.messages import Transaction
-from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
+from holdfast.schema.model import CONFLICT_TABLE, Schema
 from holdfast.server.access import Access
 from holdfast.server.conflicts import about_row, follow, open_conflict
 from holdfast.server.feed import scopes_of
 from holdfast.server.incoming import read_changes
+from holdfast.server.journal import journal_entry
 from holdfast.server.merge_batch import Batch
 from holdfast.server.principal import Principal
 from holdfast.server.quotas import Account, Quotas
@@ -189,7 +189,7 @@ class Run:
                 number=transaction.number, now_us=now_us,
             )  # fmt: skip
             self._batch.check()
-        follow(self._batch, now_us=now_us)
+        self._note(follow(self._batch, now_us=now_us), now_us)
         self._account.take(self._batch.touched())
         return frozenset(self._scopes())
 
@@ -282,30 +282,3 @@ def _base_time(change: RowChange, row: ServerRow) -> int | None:
         and stamp.rev <= change.bases.get(name, change.base)
     ]
     return max(times, default=None)
-
-
-def journal_entry(schema: Schema, decision: Decision, now_us: int) -> JournalEntry:
-    """A decision as it is kept: both values in their wire form."""
-    table = schema.by_name[decision.table]
-    return JournalEntry(
-        at=now_us,
-        table=decision.table,
-        key=decision.key,
-        column=decision.column,
-        kind=decision.kind,
-        entry={
-            "kept": _wire(table, decision.column, decision.kept),
-            "kept_device": decision.kept_device,
-            "kept_user": decision.kept_user,
-            "kept_at": decision.kept_at,
-            "lost": _wire(table, decision.column, decision.lost),
-            "lost_device": decision.lost_device,
-            "lost_user": decision.lost_user,
-            "lost_at": decision.lost_at,
-        },
-    )
-
-
-def _wire(table: Table, name: str, value: Value) -> Any:
-    column = table.by_name.get(name)
-    return value if column is None else values.to_wire(column.type, value)

@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from holdfast.core.digest import row_hash
 from holdfast.core.limits import CHECK_BITE_ROWS
 from holdfast.core.values import Value
-from holdfast.schema.model import Schema, Table
+from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
+from holdfast.server.conflicts import follow
 from holdfast.server.feed import Touched, scopes_of
 from holdfast.server.ingest import new_incarnation, overwritten
+from holdfast.server.journal import journal_entry
 from holdfast.server.merge_batch import Batch, server_row
 from holdfast.server.store import Row, Snapshot, Writer
 
@@ -133,6 +135,7 @@ def settle(
         for scope in sorted({scope for scopes in places.values() for scope in scopes})
     }
     batch = Batch(writer, schema, random_bytes)
+    batch.begin()
     touched: list[Touched] = []
     for key, scopes in places.items():
         before = tuple(sorted(scope for scope in scopes if key in listed[scope]))
@@ -141,11 +144,14 @@ def settle(
         found = stored.get(key)
         values = None if found is None else found.values
         old = server_row(found)
-        row = overwritten(old, values, now_us, new_incarnation(random_bytes))
-        batch.hold(table, key, stored=old, written=values, current=row)
+        row = overwritten(table, old, values, now_us, new_incarnation(random_bytes))
+        batch.take(table, key, old, row)
         touched.append(Touched(table, key, before, scopes_of(table, values), values))
-    batch.flush()
-    return touched
+    batch.load_conflicts(table, [item.key for item in touched])
+    lost = follow(batch, now_us=now_us)
+    writer.add_journal([journal_entry(schema, decision, now_us) for decision in lost])
+    followed = [item for item in batch.flush() if item.table is CONFLICT_TABLE is not table]
+    return touched + followed
 
 
 def rehash(

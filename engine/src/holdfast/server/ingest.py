@@ -27,6 +27,7 @@ from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.conflicts import follow
 from holdfast.server.feed import Touched, scopes_of
+from holdfast.server.journal import journal_entry
 from holdfast.server.merge_batch import SERVER, Batch, difference
 from holdfast.server.store import Note, Row, Stored, Writer
 
@@ -54,8 +55,9 @@ def ingest(
     for table in schema.all_tables:
         if notes.get(table.name):
             _take(batch, table, notes[table.name], now_us)
-    follow(batch, now_us=now_us)
+    lost = follow(batch, now_us=now_us)
     writer.hold(_places(batch))  # before a record is written: scopes come first, as in a push
+    writer.add_journal([journal_entry(schema, decision, now_us) for decision in lost])
     return batch.flush()
 
 
@@ -123,18 +125,21 @@ def _merged(
         row = before
     if row.values == now:
         return row
-    return overwritten(before, now, now_us, incarnation)
+    return overwritten(table, before, now, now_us, incarnation)
 
 
 def new_incarnation(random_bytes: Callable[[int], bytes]) -> int:
     return 1 + int.from_bytes(random_bytes(3), "big") % INCARNATION_MAX
 
 
-def overwritten(before: ServerRow, now: Row | None, now_us: int, incarnation: int) -> ServerRow:
+def overwritten(
+    table: Table, before: ServerRow, now: Row | None, now_us: int, incarnation: int
+) -> ServerRow:
     """A row of which every column counts as written by the server."""
     rev = next_rev(before, incarnation)
     stamp = Stamp(rev, SERVER, SERVER, now_us)
     if now is None:
         image = before.image if before.values is None else before.values
         return ServerRow(rev, None, image, before.row or stamp, before.columns, stamp)
-    return ServerRow(rev, now, None, stamp, {}, None)
+    columns = {column.name: stamp for column in table.data_columns} if before.rev else {}
+    return ServerRow(rev, now, None, stamp, columns, None)

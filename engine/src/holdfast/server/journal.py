@@ -1,6 +1,6 @@
-"""The journal of automatic decisions, as far as a principal may read it.
+"""The journal of automatic decisions: how it is kept, and what of it a principal may read.
 
-Knows: journal entries and who may read the rows they are about. Must not know: how they came to be.
+Knows: journal entries and who may read the rows they are about. Must not know: why it was so.
 Entries are numbered across all scopes, so their numbers are told in disguise: gaps between them
 would tell how much is decided about rows that the reader may not see. For the same reason only
 entries of scopes that may be read are looked at: neither the answer nor the time it takes depends
@@ -15,9 +15,13 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from holdfast.core import values
 from holdfast.core.keys import is_key
 from holdfast.core.limits import JOURNAL_PAGES_MAX
+from holdfast.core.merge import Decision
+from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.feed import scopes_of
 from holdfast.server.principal import Principal
@@ -145,3 +149,30 @@ def _readable(
 
 def _may_read(principal: Principal, table: Table, row: Row | None) -> bool:
     return any(principal.may_read(scope) for scope in scopes_of(table, row))
+
+
+def journal_entry(schema: Schema, decision: Decision, now_us: int) -> JournalEntry:
+    """A decision as it is kept: both values in their wire form."""
+    table = schema.by_name[decision.table]
+    return JournalEntry(
+        at=now_us,
+        table=decision.table,
+        key=decision.key,
+        column=decision.column,
+        kind=decision.kind,
+        entry={
+            "kept": _wire(table, decision.column, decision.kept),
+            "kept_device": decision.kept_device,
+            "kept_user": decision.kept_user,
+            "kept_at": decision.kept_at,
+            "lost": _wire(table, decision.column, decision.lost),
+            "lost_device": decision.lost_device,
+            "lost_user": decision.lost_user,
+            "lost_at": decision.lost_at,
+        },
+    )
+
+
+def _wire(table: Table, name: str, value: Value) -> Any:
+    column = table.by_name.get(name)
+    return value if column is None else values.to_wire(column.type, value)

@@ -1,9 +1,15 @@
 """Settlements: when a person's choice about a conflict counts, and what then happens.
 
 Knows: what a conflict row says, and what was chosen. Must not know: who may write.
-A settlement counts only while its conflict is open, and only if what it decides about has not been
-written by another device since the settler saw it; else the conflict stays open with the settler's
-choice as its side. A second settlement is journalled and dropped.
+A settlement counts only while its conflict is open, and disposes only of what its maker saw:
+
+- Another device has written the value meanwhile: the conflict stays open with the settler's choice
+  as its side.
+- The conflict's side has another value meanwhile: the choice is written, and the conflict stays
+  open with that side.
+- Both: the conflict stays open between the two that nobody chose from, the choice is journalled.
+
+A second settlement is journalled and dropped.
 
 Upholds I18 (no side is lost) and I28 (what does not count is on record).
 """
@@ -58,8 +64,10 @@ class _Settlement:
     row: ServerRow
     chosen: str | None
     author: Author
+    saw_row: bool
+    """Whether the settler saw the conflict as it is, with what it says of the row."""
     unseen: bool
-    """Whether the device's side was written after the settler had last seen the conflict."""
+    """Whether another device has written the conflict's side after the settler last saw it."""
 
 
 def check_settling(change: RowChange) -> None:
@@ -91,6 +99,7 @@ def _settlement(batch: Batch, change: RowChange, author: Author) -> _Settlement:
         raise Refuse("row_gone", "The table of this conflict does not exist any more.")
     row_key = str(conflict["row_key"])
     chosen = change.new.get("chosen")
+    base = base_in(row, change.bases.get("state", change.base))
     return _Settlement(
         key=change.key,
         conflict=conflict,
@@ -99,7 +108,8 @@ def _settlement(batch: Batch, change: RowChange, author: Author) -> _Settlement:
         row=batch.get(table, row_key),
         chosen=None if chosen is None else str(chosen),
         author=author,
-        unseen=stamp_of(row, "mine").rev > base_in(row, change.base),
+        saw_row=stamp_of(row, "theirs").rev <= base,
+        unseen=conflict["device"] != author.device and stamp_of(row, "mine").rev > base,
     )
 
 
@@ -134,27 +144,39 @@ def _plan_edit(plan: Plan, settlement: _Settlement, target: RowChange | None) ->
             "the one that was chosen.", field=name,
         )  # fmt: skip
     row = settlement.row
-    current = None if row.values is None else row.values[settlement.table.positions[name]]
     if settlement.conflict["state"] != "open":
         _plan_late(plan, settlement, target, column, chosen)
         return
     if row.values is None:
         _close(plan, settlement)  # a write of a row that was deleted is merged like any other
         return
-    if current == chosen:
-        _close(plan, settlement)
-    elif not writes or target is None:
-        _reopen_edit(plan, settlement, column, current)  # made on a value that has moved on
+    current = row.values[settlement.table.positions[name]]
+    if current != chosen and (
+        not writes or target is None or _moved_on(row, name, target, settlement.author)
+    ):
+        if target is not None:
+            _drop_column(plan, target, name)
+        _made_on_another_value(plan, settlement, column, current, chosen)
         return
-    elif _moved_on(row, name, target, settlement.author):
-        _drop_column(plan, target, name)
-        _reopen_edit(plan, settlement, column, current)
-        return
-    else:
+    if not settlement.unseen or settlement.conflict["mine"] == wire_text(column, chosen):
         _close(plan, settlement)
     if writes:
         place = settlement.table.name, settlement.row_key
         plan.settled[place] = plan.settled.get(place, frozenset()) | {name}
+
+
+def _made_on_another_value(
+    plan: Plan,
+    settlement: _Settlement,
+    column: Column,
+    current: Value,
+    chosen: Value,
+) -> None:
+    """The value has moved on, and the choice was not about this one."""
+    if not settlement.unseen:
+        _reopen_edit(plan, settlement, column, current)
+    elif settlement.conflict["mine"] != wire_text(column, chosen):
+        plan.decisions.append(_outrun(settlement, column, chosen))
 
 
 def _moved_on(row: ServerRow, name: str, change: RowChange, author: Author) -> bool:
@@ -180,19 +202,24 @@ def _plan_late(
     chosen: Value,
 ) -> None:
     """The conflict was settled before: what was chosen now is journalled and dropped."""
-    row, author, conflict = settlement.row, settlement.author, settlement.conflict
+    if settlement.row.values is None:
+        return  # it was closed with the row; what is written is merged like any other edit
     if target is not None and target.op == "update":
         _drop_column(plan, target, column.name)
-    if settlement.chosen == conflict["chosen"] or row.values is None:
-        return
+    if settlement.chosen != settlement.conflict["chosen"]:
+        plan.decisions.append(_outrun(settlement, column, chosen))
+
+
+def _outrun(settlement: _Settlement, column: Column, chosen: Value) -> Decision:
+    """A choice that comes to nothing: what stands was written without it."""
+    row, author = settlement.row, settlement.author
+    assert row.values is not None, "the row is there"
     stamp = stamp_of(row, column.name)
-    plan.decisions.append(
-        Decision(
-            table=settlement.table.name, key=settlement.row_key, column=column.name,
-            kind="settlement", kept=row.values[settlement.table.positions[column.name]],
-            kept_device=stamp.device, kept_user=stamp.user, kept_at=stamp.at, lost=chosen,
-            lost_device=author.device, lost_user=author.user, lost_at=author.at,
-        )
+    return Decision(
+        table=settlement.table.name, key=settlement.row_key, column=column.name,
+        kind="settlement", kept=row.values[settlement.table.positions[column.name]],
+        kept_device=stamp.device, kept_user=stamp.user, kept_at=stamp.at, lost=chosen,
+        lost_device=author.device, lost_user=author.user, lost_at=author.at,
     )  # fmt: skip
 
 
@@ -204,6 +231,9 @@ def _plan_delete(plan: Plan, settlement: _Settlement, target: RowChange | None) 
     edit = _chosen_edit(table, settlement.chosen)
     if settlement.conflict["state"] != "open":
         _late_delete(plan, settlement, target)
+    elif settlement.unseen and settlement.chosen != settlement.conflict["mine"]:
+        _drop(plan, target)  # there is more to keep or to give up than the settler knew
+        plan.decisions.append(_unheard(settlement))
     elif edit is None and row.values is None:
         _drop(plan, target)
         _close(plan, settlement)
@@ -215,6 +245,8 @@ def _plan_delete(plan: Plan, settlement: _Settlement, target: RowChange | None) 
         _close(plan, settlement)  # what the transaction writes is merged like any other edit
     elif settlement.conflict["mine"] is None:
         _close(plan, settlement)  # the row was to be kept, and it is there
+    elif settlement.saw_row and settlement.conflict["theirs"] == _row_text(table, row.values):
+        _write_edit(plan, settlement, edit)
     else:
         _reopen_row(plan, settlement, row.values)
 
@@ -246,29 +278,39 @@ def _revive(
 ) -> None:
     """The row comes back from its last image, with the edit."""
     if target is None or target.op != "insert":
-        new = {**edit, **({} if target is None else target.new)}
-        change = RowChange(
-            table=settlement.table,
-            key=settlement.row_key,
-            key_values=key_values(settlement.table, settlement.row_key),
-            op="update",
-            base=settlement.row.rev,
-            bases={},
-            new=new,
-            old={},
-        )
         _drop(plan, target)
-        plan.changes.append(change)
-        place = settlement.table.name, settlement.row_key
-        plan.settled[place] = frozenset({"", *new})
+        _write_edit(plan, settlement, {**edit, **({} if target is None else target.new)})
+    else:
+        _close(plan, settlement)
+
+
+def _write_edit(plan: Plan, settlement: _Settlement, new: dict[str, Value]) -> None:
+    """The edit goes in, whatever stands, and the conflict is settled."""
+    change = RowChange(
+        table=settlement.table,
+        key=settlement.row_key,
+        key_values=key_values(settlement.table, settlement.row_key),
+        op="update",
+        base=settlement.row.rev,
+        bases={},
+        new=new,
+        old={},
+    )
+    plan.changes.append(change)
+    plan.settled[settlement.table.name, settlement.row_key] = frozenset({"", *new})
     _close(plan, settlement)
 
 
-def _reopen_row(plan: Plan, settlement: _Settlement, row: Row) -> None:
+def _row_text(table: Table, row: Row) -> str:
+    """What stands, as a conflict about the whole row shows it."""
     current = {
-        column.name: values.to_wire(column.type, row[settlement.table.positions[column.name]])
-        for column in settlement.table.data_columns
+        column.name: values.to_wire(column.type, row[table.positions[column.name]])
+        for column in table.data_columns
     }
+    return msgspec.json.encode(current).decode()
+
+
+def _reopen_row(plan: Plan, settlement: _Settlement, row: Row) -> None:
     newest = max(
         (stamp_of(settlement.row, column.name) for column in settlement.table.data_columns),
         key=lambda stamp: stamp.rev,
@@ -276,24 +318,26 @@ def _reopen_row(plan: Plan, settlement: _Settlement, row: Row) -> None:
     )
     assert newest is not None, "a row that lives has a stamp"
     _reopen(
-        plan, settlement, mine=settlement.chosen, theirs=msgspec.json.encode(current).decode(),
+        plan, settlement, mine=settlement.chosen, theirs=_row_text(settlement.table, row),
         their_device=newest.device, their_user=newest.user, their_at=newest.at,
     )  # fmt: skip
 
 
 def _late_delete(plan: Plan, settlement: _Settlement, target: RowChange | None) -> None:
-    author, conflict = settlement.author, settlement.conflict
     _drop(plan, target)
-    if settlement.chosen == conflict["chosen"]:
-        return
+    if settlement.chosen != settlement.conflict["chosen"]:
+        plan.decisions.append(_unheard(settlement))
+
+
+def _unheard(settlement: _Settlement) -> Decision:
+    """A choice about a whole row that does not count."""
+    author, conflict = settlement.author, settlement.conflict
     settled_at = conflict["settled_at"]
-    plan.decisions.append(
-        Decision(
-            table=settlement.table.name, key=settlement.row_key, column="", kind="settlement",
-            kept=conflict["chosen"], kept_device="", kept_user=str(conflict["settled_by"] or ""),
-            kept_at=settled_at if isinstance(settled_at, int) else 0, lost=settlement.chosen,
-            lost_device=author.device, lost_user=author.user, lost_at=author.at,
-        )
+    return Decision(
+        table=settlement.table.name, key=settlement.row_key, column="", kind="settlement",
+        kept=conflict["chosen"], kept_device="", kept_user=str(conflict["settled_by"] or ""),
+        kept_at=settled_at if isinstance(settled_at, int) else 0, lost=settlement.chosen,
+        lost_device=author.device, lost_user=author.user, lost_at=author.at,
     )  # fmt: skip
 
 
@@ -326,33 +370,13 @@ def _reopen(
     their_at: int,
 ) -> None:
     author = settlement.author
-    if settlement.unseen and settlement.conflict["mine"] not in (None, mine):
-        plan.decisions.append(_replaced(settlement, mine))
-    plan.writes.append(
-        (
-            settlement.key,
-            {"mine": mine, "theirs": theirs, "user": author.user, "device": author.device,
-             "at": author.at, "their_user": their_user, "their_device": their_device,
-             "their_at": their_at},
-        )
-    )  # fmt: skip
-
-
-def _replaced(settlement: _Settlement, mine: str | None) -> Decision:
-    """The side of the conflict that a settlement takes the place of, though nobody saw it."""
-    table, conflict, author = settlement.table, settlement.conflict, settlement.author
-    column = table.by_name.get(str(conflict["column_name"]))
-    kept, lost = (
-        text if column is None or text is None else _chosen_value(column, str(text))
-        for text in (mine, conflict["mine"])
-    )
-    at = conflict["at"]
-    return Decision(
-        table=table.name, key=settlement.row_key, column="" if column is None else column.name,
-        kind="settlement", kept=kept, kept_device=author.device, kept_user=author.user,
-        kept_at=author.at, lost=lost, lost_device=str(conflict["device"]),
-        lost_user=str(conflict["user"]), lost_at=at if isinstance(at, int) else 0,
-    )  # fmt: skip
+    new: dict[str, Value] = {
+        "theirs": theirs, "their_user": their_user, "their_device": their_device,
+        "their_at": their_at,
+    }  # fmt: skip
+    if mine != settlement.conflict["mine"]:
+        new |= {"mine": mine, "user": author.user, "device": author.device, "at": author.at}
+    plan.writes.append((settlement.key, new))
 
 
 def _drop(plan: Plan, target: RowChange | None) -> None:

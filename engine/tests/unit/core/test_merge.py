@@ -367,7 +367,8 @@ def test_a_manual_column_opens_a_conflict_and_the_current_value_stays() -> None:
     assert stamp_of(row.row, "note_manual") == stamp_of(before, "note_manual")
     later = row.send("update", "A", 40, 1, note_manual="a2", old={"note_manual": "a"})
     assert [conflict.mine for conflict in later.conflicts] == ["a2"]
-    assert not later.changed
+    assert later.changed, "who deletes the row has to have seen that somebody wants it"
+    assert later.row.values == merged.row.values
 
 
 def test_the_settlement_of_a_conflict_applies() -> None:

@@ -190,6 +190,59 @@ def test_inserts_of_one_key_converge_in_every_order(
     assert results.pop()[0] == (max(chosen)[1] if chosen else "d")
 
 
+DEFAULTS: dict[str, Value] = {c.name: c.default_value() for c in TABLE.data_columns}
+
+
+@settings(profile)
+@given(
+    choices=st.lists(st.tuples(some, times), min_size=1, max_size=3),
+    apart=st.lists(st.booleans(), min_size=3, max_size=3),
+    data=st.data(),
+)
+def test_a_choice_counts_the_same_in_the_insert_and_after_it(
+    choices: list[tuple[dict[str, Value], int]], apart: list[bool], data: st.DataObject
+) -> None:
+    """Devices insert one key and choose something, in one transaction or in two; nobody pulls."""
+    choices = [
+        ({name: new for name, new in made.items() if new != DEFAULTS[name]}, at)
+        for made, at in choices
+    ]
+    arrivals = [d for d, (_, split) in zip("ABC", zip(choices, apart, strict=False), strict=False)
+                for _ in range(1 + split)]  # fmt: skip
+    rows, records = [], []
+    order = data.draw(st.permutations(arrivals))
+    last = {device: at for at, device in enumerate(order)}
+    for split in (True, False):
+        row, record, inserted = ABSENT, [], set()
+        for place, device in enumerate(order):
+            new, at = choices["ABC".index(device)]
+            divided = split and order.count(device) == 2
+            op: Op = "update" if device in inserted else "insert"
+            if not divided and place != last[device]:
+                continue  # made whole where its second half arrives
+            if op == "insert":
+                new = DEFAULTS if divided else {**DEFAULTS, **new}
+            inserted.add(device)
+            merged = merge(row, change_of(op, new, 0), author_of(device, at), incarnation=3)
+            row = merged.row
+            record += [(d.column, d.kind, d.lost) for d in merged.decisions]
+            record += [(c.column, c.kind, c.mine) for c in merged.conflicts]
+        rows.append(row)
+        records.append(record)
+    assert rows[0].values == rows[1].values
+    assert sorted(records[0], key=repr) == sorted(records[1], key=repr)
+    chosen: dict[str, set[Value]] = {name: set() for name in DEFAULTS}
+    for new, _ in choices:
+        for name, value_ in new.items():
+            chosen[name].add(value_)
+    for name, wanted in chosen.items():
+        wanted -= {DEFAULTS[name]}
+        if len(wanted) == 1 and name != "counter":
+            event("one value was chosen, by one device or by several")
+            if name not in ("largest", "smallest") or len(choices) == 1:
+                assert value(rows[0], name) in wanted
+
+
 # --- any history --------------------------------------------------------------------------------
 
 
@@ -237,12 +290,15 @@ class World:
         begins = before.values is None and step.op == "insert"
         if begins:
             self.makers = {}
-        if step.op == "insert":
+        if before.values is None or any(c.kind == "edit" for c in merged.conflicts):
+            self.makers[step.device] = merged.row.rev
+        elif step.op == "insert":
             self.makers[step.device] = next(iter(self.makers.values()), merged.row.rev)
         for column in self.table.data_columns:
             name = column.name
+            chose = step.new.get(name) != column.default_value()
             if begins:
-                self.writers[name] = [(step.device, merged.row.rev)]
+                self.writers[name] = [(step.device, merged.row.rev)] if chose else []
             elif name in step.new:
                 old = (before.values or before.image or ())[self.table.positions[name]]
                 now = merged.row.values[self.table.positions[name]]
@@ -251,7 +307,8 @@ class World:
                 elif step.op == "insert" and now == column.default_value():
                     continue  # nobody chose that
                 elif now == step.new[name] and column.merge != "counter":
-                    self.writers[name].append((step.device, self.writers[name][0][1]))
+                    first = next((rev for _, rev in self.writers[name]), merged.row.rev)
+                    self.writers[name].append((step.device, first))
 
     def unseen(self, name: str, step: Step) -> bool:
         base = self.bases.get(step.device, 0)
@@ -294,7 +351,7 @@ def test_revisions_tell_what_changed(steps: list[Step], on_delete: DeletePolicy)
         if not merged.changed:
             assert (after.values, after.image) == (before.values, before.image)
         else:
-            assert after.values != before.values or step.op == "insert"
+            assert after.values != before.values or step.op == "insert" or merged.conflicts
         assert (after.values is None) == (after.deleted is not None or after.rev == 0)
         assert (after.values is None) or after.image is None
         for stamp in (*after.columns.values(), *filter(None, (after.row, after.deleted))):

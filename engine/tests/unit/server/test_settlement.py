@@ -59,7 +59,7 @@ def test_a_conflict_is_a_row_for_everyone(server: Any) -> None:
 def test_a_later_edit_in_the_chain_updates_its_side(server: Any) -> None:
     _one, two = price_conflict(server)
     base = two.rows["product", "p"][0]
-    on_its_own = {"base": base - 1, "old": {"price": "3.00"}}
+    on_its_own = {"base": base - 2, "old": {"price": "3.00"}}
     two.commit(two.change("update", "product", "p", {"price": "3.50"}, **on_its_own))
     two.sync()
     (conflict,) = two.conflicts()
@@ -85,11 +85,10 @@ def test_an_edit_that_was_not_made_on_its_own_side_leaves_that_on_record(server:
     server.check()
 
 
-def test_a_side_that_the_settler_had_not_seen_stays_on_record(server: Any) -> None:
-    """Found by the system tests: the conflict reopens with the settler's choice in its place."""
+def test_it_stays_open_between_two_values_that_the_settler_had_not_seen(server: Any) -> None:
     one, two = price_conflict(server)
     settle(one, "4.00")
-    on_its_own = {"base": two.rows["product", "p"][0] - 1, "old": {"price": "3.00"}}
+    on_its_own = {"base": two.rows["product", "p"][0] - 2, "old": {"price": "3.00"}}
     two.commit(two.change("update", "product", "p", {"price": "6.00"}, **on_its_own))
     two.sync()  # its side is 6.00 now
     three = server.peer("d3", user="cy")
@@ -98,9 +97,93 @@ def test_a_side_that_the_settler_had_not_seen_stays_on_record(server: Any) -> No
     three.sync()
     one.sync()
     (conflict,) = one.conflicts()
-    assert (conflict["mine"], conflict["theirs"]) == ('"4.00"', '"5.00"')
+    assert (conflict["mine"], conflict["theirs"]) == ('"6.00"', '"5.00"')
+    assert conflict["device"] == "d2"
     (entry,) = server.service.journal(one.principal)
-    assert (entry.kind, entry.entry["lost"], entry.entry["kept"]) == ("settlement", "6.00", "4.00")
+    assert (entry.kind, entry.entry["lost"], entry.entry["kept"]) == ("settlement", "4.00", "5.00")
+    server.check()
+
+
+@pytest.mark.parametrize("chosen", ["4.00", "3.00", "2.00"])
+def test_it_stays_open_about_a_side_that_the_settler_had_not_seen(server: Any, chosen: str) -> None:
+    """A typed value, the side as it was, what stands: what was chosen is written."""
+    one, two = price_conflict(server)
+    settle(one, chosen, write=chosen != "2.00")
+    on_its_own = {"base": two.rows["product", "p"][0] - 2, "old": {"price": "3.00"}}
+    two.commit(two.change("update", "product", "p", {"price": "6.00"}, **on_its_own))
+    two.sync()
+    one.sync()
+    two.sync()
+    for peer in (one, two):
+        (conflict,) = peer.conflicts()
+        assert (conflict["mine"], conflict["theirs"]) == ('"6.00"', json.dumps(chosen))
+        assert price(peer) == chosen
+    server.check()
+
+
+def test_who_settles_the_same_as_the_new_side_says_closes_it(server: Any) -> None:
+    one, two = price_conflict(server)
+    settle(one, "6.00")
+    on_its_own = {"base": two.rows["product", "p"][0] - 2, "old": {"price": "3.00"}}
+    two.commit(two.change("update", "product", "p", {"price": "6.00"}, **on_its_own))
+    two.sync()
+    one.sync()
+    assert one.conflicts() == []
+    assert price(one) == "6.00"
+    server.check()
+
+
+def test_a_device_that_goes_on_and_settles_its_own_conflict_has_seen_its_side(server: Any) -> None:
+    one, two = price_conflict(server)
+    on_its_own = {"base": two.rows["product", "p"][0] - 2, "old": {"price": "3.00"}}
+    two.commit(two.change("update", "product", "p", {"price": "6.00"}, **on_its_own))
+    settle(two, "3.00")
+    two.sync()
+    assert two.conflicts() == []
+    assert price(two) == "3.00"
+    one.sync()
+    server.check()
+
+
+def test_two_that_settle_offline_take_nothing_from_a_side_they_have_not_seen(server: Any) -> None:
+    one, two = price_conflict(server)
+    three = server.peer("d3", user="cy")
+    three.sync()
+    settle(one, "3.00")
+    settle(three, "2.00", write=False)
+    on_its_own = {"base": two.rows["product", "p"][0] - 2, "old": {"price": "3.00"}}
+    two.commit(two.change("update", "product", "p", {"price": "7.00"}, **on_its_own))
+    for peer in (two, one, three, two, one):
+        peer.sync()
+        server.check()
+    for peer in (one, two, three):
+        (conflict,) = peer.conflicts()
+        assert (conflict["mine"], conflict["theirs"]) == ('"7.00"', '"3.00"')
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_an_edit_that_waits_in_a_conflict_is_an_edit_for_a_later_delete(
+    server: Any, *, seen: bool
+) -> None:
+    """Who has not seen the conflict must not take the row from under it."""
+    three = server.peer("d3", user="cy")
+    one, two = price_conflict(server)
+    three.sync()
+    if not seen:
+        rev, *values = three.rows["product", "p"]
+        three.rows["product", "p"] = (rev - 1, *values)
+    three.delete("product", "p")
+    three.sync()
+    one.sync()
+    two.sync()
+    if seen:
+        assert [peer.row("product", "p") for peer in (one, two, three)] == [None] * 3
+        assert not one.conflicts()
+        (entry,) = server.service.journal(one.principal)
+        assert (entry.kind, entry.column, entry.entry["lost"]) == ("edit", "price", "3.00")
+    else:
+        assert price(one) == price(three) == "2.00"
+        assert "price" in [c["column_name"] for c in one.conflicts()]
     server.check()
 
 
@@ -411,14 +494,33 @@ def test_a_second_settlement_of_a_delete_is_dropped(server: Any) -> None:
     server.check()
 
 
-def test_conflicts_of_a_deleted_row_stay(server: Any) -> None:
+def test_conflicts_of_a_deleted_row_are_closed(server: Any) -> None:
     one, two = price_conflict(server)
+    settle(two, "3.00")
     one.delete("product", "p")
     one.sync()
     two.sync()
-    assert two.row("product", "p") is None
-    assert len(two.conflicts()) == 1
-    settle(two, "2.00", write=False)
-    assert [o.outcome for o in two.sync()] == ["applied"]
-    assert two.conflicts() == []
+    one.sync()
+    revived, given_up = server.service.journal(two.principal)
+    assert (given_up.kind, given_up.entry["lost"]) == ("edit", "3.00")
+    assert revived.kind == "delete", "a settlement is an edit, and keeps the row as one does"
+    for peer in (one, two):
+        assert peer.conflicts() == []
+        assert price(peer) == "3.00"
+    server.check()
+
+
+def test_a_direct_delete_closes_the_conflicts_of_its_row(server: Any) -> None:
+    one, two = price_conflict(server)
+    server.sql("DELETE FROM product")
+    for peer in (one, two):
+        peer.sync()
+        assert peer.row("product", "p") is None
+        assert peer.conflicts() == []
+    (entry,) = server.service.journal(one.principal)
+    assert (entry.kind, entry.entry["lost"], entry.entry["kept_device"]) == (
+        "edit",
+        "3.00",
+        "server",
+    )
     server.check()
