@@ -11,7 +11,7 @@ export interface Check {
   readonly values?: readonly string[];
 }
 
-/** One column. `default` is in the wire form; without it and not `nullable`, it is required. */
+/** One column. `default` is given as Python has it (`0`, `Decimal("1.50")`, `[]`) or in the wire form, which it is kept in; text of a `json` column is JSON. Without a default and not `nullable`, the column is required. */
 export interface Column {
   readonly name: string;
   readonly type?: "boolean" | "bytes" | "date" | "decimal" | "integer" | "json" | "real" | "text" | "timestamp" | "uuid";

@@ -24,6 +24,11 @@ from holdfast.schema.model import Column, Schema, Table
 from holdfast.sql.names import key_match, quote
 from holdfast.sqlite import Connection, Row
 
+_OPEN = (
+    "SELECT id, table_name, row_key, column_name, kind, base, mine, theirs, user, device, at, "
+    "their_user, their_device, their_at FROM holdfast_conflict WHERE state = 'open'"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
@@ -139,14 +144,7 @@ class Inbox:
 
     def conflicts(self) -> list[Conflict]:
         """Open conflicts of all rows this replica may see, oldest first."""
-        columns = (
-            "id, table_name, row_key, column_name, kind, base, mine, theirs, user, device, at, "
-            "their_user, their_device, their_at"
-        )
-        rows = self._db.execute(
-            f"SELECT {columns} FROM holdfast_conflict WHERE state = 'open' ORDER BY at, id"
-        )
-        return [self._conflict(row) for row in rows]
+        return [self._conflict(row) for row in self._db.execute(f"{_OPEN} ORDER BY at, id")]
 
     def _conflict(self, row: Row) -> Conflict:
         table = self._database.schema.by_name.get(str(row[1]))
@@ -171,10 +169,10 @@ class Inbox:
         now_us: int,
     ) -> None:
         """Settle a conflict: write the value and close the conflict row, in this transaction."""
-        found = [item for item in self.conflicts() if item.id == conflict_id]
+        found = self._db.execute(f"{_OPEN} AND id = ?", (conflict_id,))
         if not found:
             raise UsageError(f"no open conflict has the id {conflict_id}", code="no_conflict")
-        conflict = found[0]
+        conflict = self._conflict(found[0])
         table = self._database.schema.by_name[conflict.table]
         if conflict.kind == "delete":
             if keep is None:

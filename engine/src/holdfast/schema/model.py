@@ -23,6 +23,7 @@ from holdfast.core.limits import (
     INTEGER_MIN,
     TABLES_MAX,
 )
+from holdfast.schema.defaults import wire_default
 
 MergePolicy = Literal["latest", "manual", "counter", "server", "client", "largest", "smallest"]
 DeletePolicy = Literal["keep", "delete", "manual"]
@@ -36,8 +37,9 @@ _SCOPE_LITERAL = re.compile(r"[A-Za-z0-9_./:-]*\Z")
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One column. ``default`` is in the wire form; without it and not ``nullable``, it is
-    required."""
+    """One column. ``default`` is given as Python has it (``0``, ``Decimal("1.50")``, ``[]``) or in
+    the wire form, which it is kept in; text of a ``json`` column is JSON. Without a default and not
+    ``nullable``, the column is required."""
 
     name: str
     type: ColumnType = "text"
@@ -48,6 +50,14 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """A time stamp that the server shifts by the device's clock offset when it accepts it."""
     scale: int = 0
     """Digits after the point of a ``decimal``."""
+
+    def __post_init__(self) -> None:
+        try:
+            wire = wire_default(self.type, self.default, scale=self.scale)
+        except (BadValue, ArithmeticError, ValueError):
+            return  # the schema says what is wrong, and where
+        if wire is not self.default:
+            msgspec.structs.force_setattr(self, "default", wire)
 
     def default_value(self) -> values.Value:
         """The default in its storage form; ``None`` when there is none. A counter starts at 0."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -123,7 +126,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "scale": (lambda: schema(Column("a", "integer", scale=2)), "scale"),
     "scale 13": (lambda: schema(Column("a", "decimal", scale=13)), "scale is 0 to 12"),
     "scale -1": (lambda: schema(Column("a", "decimal", scale=-1)), "scale is 0 to 12"),
-    "default": (lambda: schema(Column("a", "integer", default=5)), "default: integer"),
+    "default": (lambda: schema(Column("a", "integer", default=5.5)), "default: integer"),
     "default text": (lambda: schema(Column("a", default=5)), "default: text"),
     "default nul": (lambda: schema(Column("a", default="\0")), "default: text"),
     "default decimal": (
@@ -415,3 +418,51 @@ def test_load_schema(tmp_path, monkeypatch):
     ):  # fmt: skip
         with pytest.raises(SchemaError):
             load_schema(where)
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "wire", "stored"),
+    [
+        ("integer", 0, "0", 0), ("integer", "7", "7", 7),
+        ("integer", -(2**63), str(-(2**63)), -(2**63)),
+        ("json", [], "[]", "[]"), ("json", {"a": [1, None]}, '{"a":[1,null]}', '{"a":[1,null]}'),
+        ("json", "[]", "[]", "[]"), ("json", True, "true", "true"), ("json", 3, "3", "3"),
+        ("decimal", Decimal("1.5"), "1.50", "1.50"), ("decimal", 2, "2.00", "2.00"),
+        ("real", 1.5, 1.5, 1.5), ("real", 1, 1, 1.0), ("boolean", False, False, 0),
+        ("bytes", b"\x00\xff", "AP8=", b"\x00\xff"),
+        ("date", date(2026, 1, 2), "2026-01-02", "2026-01-02"),
+        ("timestamp", 5, "5", 5),
+        ("timestamp", datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), "1000000", 1_000_000),
+        ("uuid", UUID(int=1), str(UUID(int=1)), str(UUID(int=1))), ("text", "0", "0", "0"),
+    ],
+)  # fmt: skip
+def test_a_default_may_be_written_as_python_has_it(
+    kind: Any, default: object, wire: object, stored: object
+) -> None:
+    column = Column("c", kind, default=default, scale=2 if kind == "decimal" else 0)
+    assert column.default == wire
+    assert column.default_value() == stored
+    schema = Schema(
+        name="n",
+        tables=(Table(name="t", key=("id",), columns=(Column("id"), column), scopes=("s",)),),
+    )
+    assert Schema.from_json(schema.to_json()) == schema
+
+
+@pytest.mark.parametrize(
+    ("kind", "default"),
+    [
+        ("integer", True), ("integer", 1.0), ("integer", 2**63), ("integer", "x"), ("text", 0),
+        ("boolean", 0), ("decimal", Decimal("1.555")), ("decimal", Decimal("NaN")),
+        ("decimal", 1.5),
+        ("json", float("nan")), ("json", object()), ("timestamp", datetime(2026, 1, 1)),  # noqa: DTZ001
+        ("date", datetime(2026, 1, 1, tzinfo=UTC)), ("bytes", "?"),
+    ],
+)  # fmt: skip
+def test_a_default_that_does_not_fit_is_refused(kind: Any, default: object) -> None:
+    column = Column("c", kind, default=default, scale=2 if kind == "decimal" else 0)
+    with pytest.raises(SchemaError, match="column c: default"):
+        Schema(
+            name="n",
+            tables=(Table(name="t", key=("id",), columns=(Column("id"), column), scopes=("s",)),),
+        )
