@@ -45,6 +45,13 @@ export function sumOf(hashes: string): bigint {
   return words.reduce((sum, word) => (sum << 32n) + BigInt(word), 0n) & MASK;
 }
 
+/** The digest of revisions: the sum of each row's hash times its revision, modulo 2^128, 32 hex
+ * digits. Where the hashes agree, it tells whether the revisions do. */
+export function revisionsHex(rows: readonly { hash: Uint8Array; rev: bigint }[]): string {
+  const total = rows.reduce((sum, { hash, rev }) => sum + numberOf(hash) * rev, 0n);
+  return (total & MASK).toString(16).padStart(32, "0");
+}
+
 /** An order-free digest: how many rows, and the sum of their hashes modulo 2^128. */
 export class Digest {
   readonly count: number;

@@ -153,6 +153,7 @@ export interface Outcome {
   readonly field?: string;
   readonly held_by?: number;
   readonly versions?: Readonly<Record<string, number>>;
+  readonly impossible?: number;
 }
 
 /** Rows of one table that are what this device has made of them: its row as of its checkpoint, with its changes that this answer says were applied, and nobody else's. Their new revisions. */
@@ -181,21 +182,24 @@ export interface RangeAnswer {
   readonly digest: string;
   readonly parts?: readonly RangeDigest[];
   readonly leaf?: readonly (readonly [string, string, number, string])[];
+  readonly revisions?: string;
 }
 
-/** A part of a range: `start` to `end`, its rows' count and digest. */
+/** A part of a range: `start` to `end`, its rows' count and digest, and that of their revisions where it was asked for. */
 export interface RangeDigest {
   readonly start: string;
   readonly end: string | null;
   readonly count: number;
   readonly digest: string;
+  readonly revisions?: string;
 }
 
-/** A range of a scope's rows: from `start` (inclusive) to `end` (exclusive), `table/key`. */
+/** A range of a scope's rows: from `start` (inclusive) to `end` (exclusive), `table/key`. `revisions`: the answer tells their digest too. */
 export interface RangeQuery {
   readonly scope: string;
   readonly start?: string;
   readonly end?: string | null;
+  readonly revisions?: boolean;
 }
 
 /** `POST /v1/token`, with the token that is to be followed by a new one. */

@@ -157,6 +157,11 @@ export class Applier implements TruthWriter {
           BigInt(outcome.number),
         ],
       );
+      if (!decided.has(outcome.number) && (outcome.impossible ?? 0) > 0)
+        // Our revisions of those rows are damaged; the rows come with this answer.
+        this.#db.execute("UPDATE holdfast_state SET mismatches = mismatches + ?", [
+          BigInt(outcome.impossible ?? 0),
+        ]);
       if (!decided.has(outcome.number)) this.#result[outcome.outcome] += 1;
       decided.add(outcome.number);
       if (outcome.outcome === "applied") this.#acked.add(outcome.number);

@@ -7,7 +7,7 @@
  * answer carries the complete catch-up of the same server snapshot, applied before comparing.
  */
 
-import { Digest, rowHash } from "../core/digest.js";
+import { Digest, revisionsHex, rowHash } from "../core/digest.js";
 import { BadValue, SyncError } from "../core/errors.js";
 import { byCodePoint, type Row, rowKey, rowScopes } from "../core/keys.js";
 import {
@@ -18,7 +18,12 @@ import {
 } from "../core/limits.js";
 import type { Table } from "../core/schema.js";
 import { same, toHex, type Value } from "../core/values.js";
-import type { RangeAnswer, RangeQuery, RowQuery } from "../protocol/messages.generated.js";
+import type {
+  RangeAnswer,
+  RangeDigest,
+  RangeQuery,
+  RowQuery,
+} from "../protocol/messages.generated.js";
 import { type Connection, whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
 import type { Exchanger } from "./exchange.js";
@@ -50,6 +55,12 @@ export interface VerifyReport {
   readonly repaired: number;
   readonly rounds: number;
   readonly mismatched: readonly string[];
+}
+
+interface Differences {
+  readonly ranges: readonly RangeQuery[];
+  readonly rows: readonly RowQuery[];
+  readonly misnumbered: readonly RowQuery[];
 }
 
 type Known = Map<string, Map<string, string>>;
@@ -91,7 +102,8 @@ export class Verifier {
       }),
     );
     let wanted = [...checked.damaged];
-    let queries: RangeQuery[] = [];
+    let queries: RangeQuery[] = deep ? await this.#turn(() => this.#everyScope()) : [];
+    const misnumbered = new Map<string, readonly [string, string]>();
     let [repaired, rounds, continued] = [0, 0, 0];
     for (const keys of checked.hidden.values()) repaired += keys.size;
     const suspects = new Set<string>();
@@ -118,6 +130,9 @@ export class Verifier {
             const narrower = this.#compare(found);
             queries.push(...narrower.ranges);
             wanted.push(...narrower.rows);
+            for (const { table, key } of narrower.misnumbered)
+              if (!checked.damaged.some((one) => one.table === table && one.key === key))
+                misnumbered.set(JSON.stringify([table, key]), [table, key]);
           }
           if (queries.length > 0 || wanted.length > 0) return null;
           const differing = answer.applied.differing.filter((scope) => !suspects.has(scope));
@@ -131,6 +146,12 @@ export class Verifier {
       for (const scope of fresh) suspects.add(scope);
       queries = fresh.map((scope) => ({ scope }));
     }
+    if (misnumbered.size > 0)
+      await this.#turn(() =>
+        this.#database.atWork(() =>
+          this.#db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1"),
+        ),
+      );
     const scopes = await this.#turn(() => this.scopes());
     const hidden = [...checked.hidden].flatMap(([table, keys]) =>
       [...keys].sort(byCodePoint).map((key) => [table, key] as const),
@@ -139,7 +160,11 @@ export class Verifier {
       ok: scopes.every((one) => one.count === one.serverCount && one.digest === one.serverDigest),
       scopes,
       rowsChecked: checked.rows,
-      damaged: [...checked.damaged.map(({ table, key }) => [table, key] as const), ...hidden],
+      damaged: [
+        ...checked.damaged.map(({ table, key }) => [table, key] as const),
+        ...misnumbered.values(),
+        ...hidden,
+      ],
       repaired,
       rounds,
       mismatched: [...suspects].sort(byCodePoint),
@@ -272,6 +297,14 @@ export class Verifier {
 
   // --- comparing with the server -----------------------------------------------------------------
 
+  /** A digest over values says nothing of revisions, on which the server's decisions rest: a deep
+   * check compares them too. */
+  #everyScope(): RangeQuery[] {
+    return this.#db
+      .execute("SELECT scope FROM holdfast_scope ORDER BY scope")
+      .map(([scope]) => ({ scope: String(scope), revisions: true }));
+  }
+
   /** This replica's digest of a range of positions (`table/key`). */
   #range(scope: string, start: string, end: string | null): Digest {
     return new Digest().replace(
@@ -281,48 +314,63 @@ export class Verifier {
   }
 
   #members(scope: string, start: string, end: string | null) {
-    const until = end === null ? "" : " AND (tbl, key) < (?, ?)";
+    const until = end === null ? "" : " AND (m.tbl, m.key) < (?, ?)";
     return this.#db
       .execute(
-        `SELECT tbl, key, hash FROM holdfast_member WHERE scope = ? AND (tbl, key) >= (?, ?)${until}`,
+        "SELECT m.tbl, m.key, m.hash, coalesce(r.rev, 0) FROM holdfast_member AS m " +
+          "LEFT JOIN holdfast_row AS r ON r.tbl = m.tbl AND r.key = m.key " +
+          `WHERE m.scope = ? AND (m.tbl, m.key) >= (?, ?)${until}`,
         [scope, ...split(start), ...(end === null ? [] : split(end))],
       )
-      .map(([table, key, hash]) => ({
+      .map(([table, key, hash, rev]) => ({
         table: String(table),
         key: String(key),
         hash: hash instanceof Uint8Array ? hash : new Uint8Array(),
+        rev: typeof rev === "bigint" ? rev : 0n,
       }));
   }
 
-  /** Narrower ranges that differ, or the single rows that do. */
-  #compare(answer: RangeAnswer): { readonly ranges: RangeQuery[]; readonly rows: RowQuery[] } {
+  #differs(scope: string, part: RangeDigest): boolean {
+    const rows = this.#members(scope, part.start, part.end);
+    const hashes = rows.map(({ hash }) => hash);
+    const own = new Digest().replace([], hashes);
+    if (own.count !== part.count || own.hex !== part.digest) return true;
+    const { revisions = "" } = part;
+    return revisions !== "" && revisionsHex(rows) !== revisions;
+  }
+
+  /** Narrower ranges that differ, or the single rows that do, and those of them that have another
+   * revision alone. */
+  #compare(answer: RangeAnswer): Differences {
     const { scope, parts = [] } = answer;
-    const differs = (part: Pick<RangeAnswer, "start" | "end" | "count" | "digest">): boolean => {
-      const own = this.#range(scope, part.start, part.end);
-      return own.count !== part.count || own.hex !== part.digest;
-    };
-    if (!differs(answer)) return { ranges: [], rows: [] };
+    if (!this.#differs(scope, answer)) return { ranges: [], rows: [], misnumbered: [] };
     if (parts.length > 0) {
-      const ranges = parts.filter(differs).map(({ start, end }) => ({ scope, start, end }));
-      return { ranges, rows: [] };
+      const revisions = (answer.revisions ?? "") !== "";
+      const ranges = parts
+        .filter((part) => this.#differs(scope, part))
+        .map(({ start, end }) => ({ scope, start, end, revisions }));
+      return { ranges, rows: [], misnumbered: [] };
     }
+    const name = (table: string, key: string): string => JSON.stringify([table, key]);
     const theirs = new Map(
-      (answer.leaf ?? []).map(([table, key, , hash]) => [JSON.stringify([table, key]), hash]),
+      (answer.leaf ?? []).map(([table, key, rev, hash]) => [name(table, key), { hash, rev }]),
     );
     const mine = new Map(
-      this.#members(scope, answer.start, answer.end).map(({ table, key, hash }) => [
-        JSON.stringify([table, key]),
-        toHex(hash),
+      this.#members(scope, answer.start, answer.end).map(({ table, key, hash, rev }) => [
+        name(table, key),
+        { hash: toHex(hash), rev: Number(rev) },
       ]),
     );
-    const rows = [...new Set([...theirs.keys(), ...mine.keys()])]
-      .filter((one) => theirs.get(one) !== mine.get(one))
-      .sort(byCodePoint)
-      .map((one) => {
-        const [table, key] = JSON.parse(one) as [string, string];
-        return { table, key };
-      });
-    return { ranges: [], rows };
+    const rows: RowQuery[] = [];
+    const misnumbered: RowQuery[] = [];
+    for (const one of [...new Set([...theirs.keys(), ...mine.keys()])].sort(byCodePoint)) {
+      const [there, here] = [theirs.get(one), mine.get(one)];
+      if (there?.hash === here?.hash && there?.rev === here?.rev) continue;
+      const [table, key] = JSON.parse(one) as [string, string];
+      rows.push({ table, key });
+      if (there?.hash === here?.hash) misnumbered.push({ table, key });
+    }
+    return { ranges: [], rows, misnumbered };
   }
 }
 

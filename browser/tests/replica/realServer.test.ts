@@ -287,6 +287,29 @@ describe("a replica in TypeScript and one in Python, at a real server", () => {
     expect((await damaged.status()).pending).toBe(1);
   });
 
+  test.each(["rev + 5", "rev - 1"])(
+    "a wrong revision (%s) is found, and repaired",
+    async (wrong) => {
+      const ours = await replica();
+      await ours.write([
+        { sql: ADD },
+        { sql: "INSERT INTO stock (sku, name) VALUES ('pear', 'Pear')" },
+      ]);
+      await ours.sync();
+      await ours.write([{ sql: TAKE }]);
+      await ours.sync();
+      const opened = await openMemory(await ours.export());
+      opened.connection.script(`UPDATE holdfast_row SET rev = ${wrong} WHERE key = 'pear'`);
+      const image = opened.connection.serialize();
+      opened.close();
+      const damaged = await replica({ image });
+      const report = await damaged.verify();
+      expect(report).toMatchObject({ ok: true, damaged: [["stock", "pear"]], repaired: 1 });
+      expect((await damaged.status()).mismatches).toBe(1);
+      expect(await damaged.verify()).toMatchObject({ ok: true, damaged: [], repaired: 0 });
+    },
+  );
+
   test("a copied replica is found out, and its queue is kept", async () => {
     const ours = await replica();
     await ours.write([{ sql: ADD }]);

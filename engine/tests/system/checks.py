@@ -275,6 +275,11 @@ def same_rows(world: World, device: Device) -> None:
         assert digests_of(world, str(scope), bytes(key)) == (count, digest), f"I12: {scope}"
         ((head,),) = world.server_rows("SELECT head FROM holdfast_scope WHERE scope = ?", scope)
         assert version == head
+    known = {
+        (t, k): rev for t, k, rev in world.server_rows("SELECT tbl, key, rev FROM holdfast_row")
+    }
+    for table, key, rev in device.rows("SELECT tbl, key, rev FROM holdfast_row"):
+        assert rev == known[table, key], f"I36: {device.name} {table} {key} has revision {rev:#x}"
     for name in TABLES:
         assert not device.rows(f"SELECT 1 FROM holdfast_shadow_{name}"), "a shadow is left over"
     assert device.rows("PRAGMA integrity_check") == [("ok",)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.values import Value, encode
@@ -22,6 +22,13 @@ def row_hash(scope_key: bytes, table: str, key: str, row: Sequence[Value]) -> by
     """16 bytes over a row; ``row`` has all columns in declared order, storage values."""
     body = encode((table, key, *row))
     return hashlib.blake2s(body, digest_size=HASH_BYTES, key=scope_key).digest()
+
+
+def revisions_hex(rows: Iterable[tuple[bytes, int]]) -> str:
+    """The digest of revisions, from (hash, revision) of rows: the sum of their products modulo
+    2^128, 32 hex digits. Where the hashes agree, it tells whether the revisions do."""
+    total = sum(int.from_bytes(hashed, "big") * rev for hashed, rev in rows)
+    return f"{total % _MODULUS:032x}"
 
 
 @dataclass(frozen=True, slots=True)

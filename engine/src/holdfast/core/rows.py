@@ -80,8 +80,16 @@ def next_rev(row: ServerRow, incarnation: int) -> int:
 
 
 def base_in(row: ServerRow, base: int) -> int:
-    """``base`` as a revision of this row; one of another incarnation knew another row, so 0."""
-    return base if base >> COUNTER_BITS == row.rev >> COUNTER_BITS else 0
+    """``base`` as a revision of this row. One of another incarnation knew another row, and one that
+    the row has not had yet knew nothing of it: 0, with which every write of others is concurrent.
+    """
+    known = base <= row.rev and base >> COUNTER_BITS == row.rev >> COUNTER_BITS
+    return base if known else 0
+
+
+def is_impossible(row: ServerRow, base: int) -> bool:
+    """Whether ``base`` is a revision that the row has not had yet: what told it is damaged."""
+    return base > row.rev > 0 and base >> COUNTER_BITS == row.rev >> COUNTER_BITS
 
 
 def is_of_another_row(row: ServerRow, base: int) -> bool:

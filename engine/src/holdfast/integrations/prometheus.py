@@ -52,6 +52,9 @@ class Metrics:
         self._transactions = self._counter("transactions", "Decided transactions.", "outcome")
         self._refusals = self._counter("refusals", "Refused transactions.", "code")
         self._conflicts = self._counter("conflicts", "Conflicts opened for a person.")
+        self._impossible = self._counter(
+            "impossible_revisions", "Changes based on a revision that their row has not had."
+        )
         self._missed = self._counter("scopes_missed", "Scopes of devices that were away for long.")
         self._compared = self._counter("scopes_compared", "Scopes that a device found to differ.")
         self._ingested = self._counter("ingested_rows", "Rows that others wrote directly.")
@@ -80,6 +83,7 @@ class Metrics:
                 for code, count in event.refusals.items():
                     self._refusals.labels(refusal_label(code)).inc(count)
                 self._conflicts.inc(event.conflicts)
+                self._impossible.inc(event.impossible)
             case observe.Missed():
                 self._missed.inc(event.scopes)
             case observe.Compared():

@@ -138,11 +138,12 @@ class ExchangeRequest(_Request, frozen=True, kw_only=True):
 
 class RangeQuery(_Message, frozen=True):
     """A range of a scope's rows: from ``start`` (inclusive) to ``end`` (exclusive),
-    ``table/key``."""
+    ``table/key``. ``revisions``: the answer tells their digest too."""
 
     scope: ScopeName
     start: Stored = ""
     end: Stored | None = None
+    revisions: bool = False
 
 
 class RowQuery(_Message, frozen=True):
@@ -169,6 +170,9 @@ class Outcome(_Message, frozen=True, gc=False):
     field: str = ""
     held_by: int = 0
     versions: dict[str, int] = {}
+    impossible: Count = 0
+    """How many of its changes named a base above the row's own revision: the device's file is
+    damaged. Its rows come anew with this answer."""
 
 
 class ScopeGrant(_Message, frozen=True):
@@ -221,12 +225,14 @@ class Gone(_Message, frozen=True, tag="gone", tag_field="type"):
 
 
 class RangeDigest(_Message, frozen=True):
-    """A part of a range: ``start`` to ``end``, its rows' count and digest."""
+    """A part of a range: ``start`` to ``end``, its rows' count and digest, and that of their
+    revisions where it was asked for."""
 
     start: str
     end: str | None
     count: int
     digest: str
+    revisions: str = ""
 
 
 class RangeAnswer(_Message, frozen=True, tag="range", tag_field="type"):
@@ -239,6 +245,7 @@ class RangeAnswer(_Message, frozen=True, tag="range", tag_field="type"):
     digest: str
     parts: list[RangeDigest] = []
     leaf: list[tuple[str, str, int, str]] = []
+    revisions: str = ""
 
 
 class FileOffer(_Message, frozen=True):

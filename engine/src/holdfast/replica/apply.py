@@ -163,6 +163,9 @@ class Applier:
         self._result.applied += kinds["applied"]
         self._result.refused += kinds["refused"]
         self._result.held += kinds["held"]
+        impossible = sum(outcome.impossible for outcome in ours.values())
+        if impossible:  # our revisions of those rows are damaged; the rows come with this answer
+            self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + ?", (impossible,))
         self._acked = frozenset(n for n, o in ours.items() if o.outcome == "applied")
         decided = frozenset(ours)
         if decided:

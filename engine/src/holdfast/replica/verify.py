@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from holdfast.core.digest import Digest, row_hash
+from holdfast.core.digest import Digest, revisions_hex, row_hash
 from holdfast.core.errors import BadValue, SyncError
 from holdfast.core.keys import row_key, row_scopes
 from holdfast.core.limits import (
@@ -22,7 +22,7 @@ from holdfast.core.limits import (
     VERIFY_ROUNDS_MAX,
     VERIFY_ROWS_MAX,
 )
-from holdfast.protocol.messages import RangeAnswer, RangeQuery, RowQuery
+from holdfast.protocol.messages import RangeAnswer, RangeDigest, RangeQuery, RowQuery
 from holdfast.replica.aside import Aside
 from holdfast.replica.database import LocalDatabase, applying, reading, transaction
 from holdfast.replica.overlay import Overlay
@@ -87,9 +87,10 @@ class Verifier:
         self._exchanger.seal()
         checked, damaged, hidden = self._deep_check(progress) if deep else (0, [], {})
         wanted = damaged[:]
-        queries: list[RangeQuery] = []
+        queries = self._every_scope() if deep else []
         repaired, rounds, continued = self._show_again(hidden), 0, 0
         suspects: set[str] = set()
+        misnumbered: set[tuple[str, str]] = set()
         answer = Exchanged()
         while rounds - continued < VERIFY_ROUNDS_MAX:
             asked, wanted = wanted[:VERIFY_ROWS_MAX], wanted[VERIFY_ROWS_MAX:]
@@ -109,9 +110,10 @@ class Verifier:
             continued += bool(unseen) and continued < VERIFY_CONTINUED_MAX
             with transaction(self._db):
                 for found in answer.ranges:
-                    narrower, rows = self._compare(found)
+                    narrower, rows, revised = self._compare(found)
                     queries += narrower
                     wanted += rows
+                    misnumbered |= revised - set(damaged)
             if queries or wanted:
                 continue
             fresh = set(answer.applied.differing) - suspects
@@ -121,6 +123,9 @@ class Verifier:
             with transaction(self._db):  # the sum itself may be what is wrong
                 self._sum_up(fresh)
             queries = [RangeQuery(scope=scope) for scope in sorted(fresh)]
+        if misnumbered:
+            with transaction(self._db):
+                self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")
         scopes = self.scopes()
         return VerifyReport(
             ok=all(scope.equal for scope in scopes),
@@ -128,6 +133,7 @@ class Verifier:
             rows_checked=checked,
             damaged=(
                 *damaged,
+                *sorted(misnumbered),
                 *((table, key) for table in hidden for key in sorted(hidden[table])),
             ),
             repaired=repaired,
@@ -271,43 +277,69 @@ class Verifier:
 
     # --- comparing with the server ------------------------------------------------------------
 
+    def _every_scope(self) -> list[RangeQuery]:
+        """A digest over values says nothing of revisions, on which the server's decisions rest: a
+        deep check compares them too."""
+        scopes = self._db.execute("SELECT scope FROM holdfast_scope ORDER BY scope")
+        return [RangeQuery(scope=str(scope), revisions=True) for (scope,) in scopes]
+
     def _range(self, scope: str, start: str, end: str | None) -> Digest:
         """This replica's digest of a range of positions (``table/key``)."""
         digest = Digest()
-        for _, _, hashed in self._members(scope, start, end):
+        for _, _, hashed, _ in self._members(scope, start, end):
             digest = digest.add(hashed)
         return digest
 
-    def _members(self, scope: str, start: str, end: str | None) -> Iterator[tuple[str, str, bytes]]:
-        condition, params = "scope = ? AND (tbl, key) >= (?, ?)", [scope, *_split(start)]
+    def _members(
+        self, scope: str, start: str, end: str | None
+    ) -> Iterator[tuple[str, str, bytes, int]]:
+        """Table, key, hash and revision of a range's rows."""
+        condition, params = "m.scope = ? AND (m.tbl, m.key) >= (?, ?)", [scope, *_split(start)]
         if end is not None:
-            condition += " AND (tbl, key) < (?, ?)"
+            condition += " AND (m.tbl, m.key) < (?, ?)"
             params += _split(end)
-        for table, key, hashed in self._db.iterate(
-            f"SELECT tbl, key, hash FROM holdfast_member WHERE {condition}", params
+        for table, key, hashed, rev in self._db.iterate(
+            "SELECT m.tbl, m.key, m.hash, coalesce(r.rev, 0) FROM holdfast_member AS m "
+            "LEFT JOIN holdfast_row AS r ON r.tbl = m.tbl AND r.key = m.key "
+            f"WHERE {condition}",
+            params,
         ):
-            yield str(table), str(key), bytes(hashed) if isinstance(hashed, bytes) else b""
+            known = bytes(hashed) if isinstance(hashed, bytes) else b""
+            yield str(table), str(key), known, int(str(rev))
 
-    def _compare(self, answer: RangeAnswer) -> tuple[list[RangeQuery], list[tuple[str, str]]]:
-        """Narrower ranges that differ, or the single rows that do."""
-        own = self._range(answer.scope, answer.start, answer.end)
-        if (own.count, own.hex) == (answer.count, answer.digest):
-            return [], []
+    def _differs(self, scope: str, part: RangeAnswer | RangeDigest) -> bool:
+        rows = list(self._members(scope, part.start, part.end))
+        own = Digest().replace(removed=(), added=[hashed for _, _, hashed, _ in rows])
+        if (own.count, own.hex) != (part.count, part.digest):
+            return True
+        revisions = ((hashed, rev) for _, _, hashed, rev in rows)
+        return bool(part.revisions) and revisions_hex(revisions) != part.revisions
+
+    def _compare(
+        self, answer: RangeAnswer
+    ) -> tuple[list[RangeQuery], list[tuple[str, str]], set[tuple[str, str]]]:
+        """Narrower ranges that differ, or the single rows that do, and those of them that have
+        another revision alone."""
+        if not self._differs(answer.scope, answer):
+            return [], [], set()
         if answer.parts:
-            differing = []
-            for part in answer.parts:
-                mine = self._range(answer.scope, part.start, part.end)
-                if (mine.count, mine.hex) != (part.count, part.digest):
-                    differing.append(RangeQuery(answer.scope, part.start, part.end))
-            return differing, []
-        theirs = {(table, key): bytes.fromhex(hashed) for table, key, _, hashed in answer.leaf}
-        mine_rows = {
-            (table, key): hashed
-            for table, key, hashed in self._members(answer.scope, answer.start, answer.end)
+            again = bool(answer.revisions)
+            differing = [
+                RangeQuery(answer.scope, part.start, part.end, again)
+                for part in answer.parts
+                if self._differs(answer.scope, part)
+            ]
+            return differing, [], set()
+        theirs = {
+            (table, key): (bytes.fromhex(hashed), rev) for table, key, rev, hashed in answer.leaf
         }
-        rows = [row for row in theirs.keys() | mine_rows.keys()
-                if theirs.get(row) != mine_rows.get(row)]  # fmt: skip
-        return [], sorted(rows)
+        mine = {
+            (table, key): (hashed, rev)
+            for table, key, hashed, rev in self._members(answer.scope, answer.start, answer.end)
+        }
+        rows = {row for row in theirs.keys() | mine.keys() if theirs.get(row) != mine.get(row)}
+        both = rows & theirs.keys() & mine.keys()
+        return [], sorted(rows), {row for row in both if theirs[row][0] == mine[row][0]}
 
 
 def _unseen(asked: list[RangeQuery], answers: list[RangeAnswer]) -> list[RangeQuery]:
@@ -319,7 +351,7 @@ def _unseen(asked: list[RangeQuery], answers: list[RangeAnswer]) -> list[RangeQu
         if place not in ends:
             unseen.append(query)
         elif (end := ends[place]) is not None and end != query.end:
-            unseen.append(RangeQuery(query.scope, end, query.end))
+            unseen.append(RangeQuery(query.scope, end, query.end, query.revisions))
     return unseen
 
 

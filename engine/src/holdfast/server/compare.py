@@ -65,7 +65,10 @@ class Comparisons:
             scopes = readable(snapshot, principal)
             positions = since(request.checkpoint, tuple(scopes))
             missed = below_floor(positions, scopes)
-            whole = sum(not query.start and query.end is None for query in request.ranges)
+            whole = sum(
+                not (query.start or query.revisions) and query.end is None
+                for query in request.ranges
+            )
             if whole:
                 self._observer(observe.Compared(scopes=whole))
             head = self._composer.head(

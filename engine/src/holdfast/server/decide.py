@@ -11,16 +11,17 @@ Upholds I9, I16, I20, I21, I22, I26, I27, I28.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from holdfast.core.clock import correct
 from holdfast.core.errors import BadValue, Refuse
 from holdfast.core.keys import row_scopes
 from holdfast.core.merge import Author, Decision, RowChange
-from holdfast.core.rows import ServerRow
+from holdfast.core.rows import ServerRow, base_in, is_impossible
 from holdfast.core.values import Value
 from holdfast.protocol.messages import Transaction
 from holdfast.schema.model import CONFLICT_TABLE, Schema
@@ -28,13 +29,15 @@ from holdfast.server.access import Access
 from holdfast.server.conflicts import about_row, follow, open_conflict
 from holdfast.server.feed import scopes_of
 from holdfast.server.incoming import read_changes
-from holdfast.server.journal import journal_entry
+from holdfast.server.journal import journal_entries
 from holdfast.server.merge_batch import Batch
 from holdfast.server.principal import Principal
 from holdfast.server.quotas import Account, Quotas
 from holdfast.server.rules import Rule, run_rules
 from holdfast.server.settle import Plan, check_settling, plan_settlements
 from holdfast.server.store import JournalEntry, Row
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Decided:
     refusal: Refuse | None = None
     held_by: int = 0
     scopes: frozenset[str] = frozenset()
+    impossible: int = 0
+    """Changes whose base is above the row's revision."""
 
 
 class Run:
@@ -88,6 +93,7 @@ class Run:
         self._access = access
         self._stopped = stopped
         """Numbers known to be refused or held (True), or not (False)."""
+        self._impossible = 0
         self.journal: list[JournalEntry] = []
 
     def decide(self, transactions: Sequence[Transaction]) -> list[Decided]:
@@ -158,19 +164,20 @@ class Run:
                 return Decided(transaction, "held", held_by=number)
         self._batch.begin()
         mark = len(self.journal)
+        self._impossible = 0
         try:
             scopes = self._apply(transaction, changes)
         except Refuse as refusal:
             self._batch.undo()
             del self.journal[mark:]
-            return Decided(transaction, "refused", refusal)
+            return Decided(transaction, "refused", refusal, impossible=self._impossible)
         except BaseException:
             self._batch.undo()
             raise
         self._batch.keep()
         if transaction.replaces:
             self._stopped[transaction.replaces] = False
-        return Decided(transaction, "applied", scopes=scopes)
+        return Decided(transaction, "applied", scopes=scopes, impossible=self._impossible)
 
     def _apply(self, transaction: Transaction, changes: list[RowChange]) -> frozenset[str]:
         """Merge a transaction into the batch; the scopes it touched. Raises ``Refuse``."""
@@ -213,6 +220,13 @@ class Run:
             author = Author(author.device, author.user, base_us, author.number)
         settled = plan.settled.get((table.name, change.key)) if plan.settled else None
         merged = self._batch.merge(change, author, settled=settled or frozenset())
+        if any(is_impossible(row, base) for base in (change.base, *change.bases.values())):
+            self._impossible += 1
+            logger.warning(
+                "device %s bases a change of %s on a revision that the row has not had: its file "
+                "is damaged, or it lies", self._sender.device, table.name,
+            )  # fmt: skip
+            self._batch.renew(table, change.key, row)
         self._access.check_after(table, merged.row.values)
         if merged.decisions:
             self._note(merged.decisions, now_us)
@@ -243,12 +257,7 @@ class Run:
         return Author(self._sender.device, self._sender.principal.user, at_us, transaction.number)
 
     def _note(self, decisions: Sequence[Decision], now_us: int) -> None:
-        for decision in decisions:
-            table = self._engine.schema.by_name[decision.table]
-            row = self._batch.get(table, decision.key)
-            entry = journal_entry(self._engine.schema, decision, now_us)
-            scopes = scopes_of(table, row.image if row.values is None else row.values)
-            self.journal.append(replace(entry, scopes=frozenset(scopes)))
+        self.journal += journal_entries(self._batch, decisions, now_us)
 
 
 def _after(change: RowChange, before: Row | None) -> list[Value]:
@@ -274,11 +283,12 @@ def _base_time(change: RowChange, row: ServerRow) -> int | None:
     """The corrected time of the newest revision that the change was based on (µs)."""
     if not row.columns and not change.bases:  # one stamp for all, as in most rows
         one = row.row
-        return None if one is None or one.rev > change.base or not change.new else one.at
+        unseen = one is None or one.rev > base_in(row, change.base)
+        return None if one is None or unseen or not change.new else one.at
     times = [
         stamp.at
         for name in change.new
         if (stamp := row.columns.get(name, row.row)) is not None
-        and stamp.rev <= change.bases.get(name, change.base)
+        and stamp.rev <= base_in(row, change.bases.get(name, change.base))
     ]
     return max(times, default=None)

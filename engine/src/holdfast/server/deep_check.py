@@ -21,7 +21,7 @@ from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.conflicts import follow
 from holdfast.server.feed import Touched, scopes_of
 from holdfast.server.ingest import new_incarnation, overwritten
-from holdfast.server.journal import journal_entry
+from holdfast.server.journal import journal_entries
 from holdfast.server.merge_batch import Batch, server_row
 from holdfast.server.store import Row, Snapshot, Writer
 
@@ -149,7 +149,7 @@ def settle(
         touched.append(Touched(table, key, before, scopes_of(table, values), values))
     batch.load_conflicts(table, [item.key for item in touched])
     lost = follow(batch, now_us=now_us)
-    writer.add_journal([journal_entry(schema, decision, now_us) for decision in lost])
+    writer.add_journal(journal_entries(batch, lost, now_us))
     followed = [item for item in batch.flush() if item.table is CONFLICT_TABLE is not table]
     return touched + followed
 

@@ -231,4 +231,5 @@ def _decided(pushed: Pushed) -> observe.Pushed:
         outcomes=Counter(outcome.outcome for outcome in fresh),
         refusals=Counter(outcome.code for outcome in fresh if outcome.outcome == "refused"),
         conflicts=pushed.conflicts,
+        impossible=sum(outcome.impossible for outcome in fresh),
     )

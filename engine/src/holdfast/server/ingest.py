@@ -27,7 +27,7 @@ from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.conflicts import follow
 from holdfast.server.feed import Touched, scopes_of
-from holdfast.server.journal import journal_entry
+from holdfast.server.journal import journal_entries
 from holdfast.server.merge_batch import SERVER, Batch, difference
 from holdfast.server.store import Note, Row, Stored, Writer
 
@@ -57,7 +57,7 @@ def ingest(
             _take(batch, table, notes[table.name], now_us)
     lost = follow(batch, now_us=now_us)
     writer.hold(_places(batch))  # before a record is written: scopes come first, as in a push
-    writer.add_journal([journal_entry(schema, decision, now_us) for decision in lost])
+    writer.add_journal(journal_entries(batch, lost, now_us))
     return batch.flush()
 
 

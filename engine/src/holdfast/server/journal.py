@@ -24,6 +24,7 @@ from holdfast.core.merge import Decision
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.feed import scopes_of
+from holdfast.server.merge_batch import Batch
 from holdfast.server.principal import Principal
 from holdfast.server.standing import readable
 from holdfast.server.store import JournalEntry, Row, Snapshot
@@ -149,6 +150,18 @@ def _readable(
 
 def _may_read(principal: Principal, table: Table, row: Row | None) -> bool:
     return any(principal.may_read(scope) for scope in scopes_of(table, row))
+
+
+def journal_entries(batch: Batch, decisions: Sequence[Decision], now_us: int) -> list[JournalEntry]:
+    """Decisions as they are kept, in the scopes of their rows."""
+    entries = []
+    for decision in decisions:
+        row = batch.get(batch.schema.by_name[decision.table], decision.key)
+        values_ = row.image if row.values is None else row.values
+        entry = journal_entry(batch.schema, decision, now_us)
+        scopes = scopes_of(batch.schema.by_name[decision.table], values_)
+        entries.append(replace(entry, scopes=frozenset(scopes)))
+    return entries
 
 
 def journal_entry(schema: Schema, decision: Decision, now_us: int) -> JournalEntry:

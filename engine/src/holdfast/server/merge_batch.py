@@ -14,10 +14,19 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from holdfast.core.errors import ConstraintFailed, Refuse
 from holdfast.core.keys import key_values
 from holdfast.core.merge import Author, Merged, RowChange, merge
-from holdfast.core.rows import ABSENT, INCARNATION_MAX, ServerRow, dump_stamps, load_stamps
+from holdfast.core.rows import (
+    ABSENT,
+    INCARNATION_MAX,
+    ServerRow,
+    dump_stamps,
+    load_stamps,
+    next_rev,
+)
 from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.access import Access
@@ -188,6 +197,13 @@ class Batch:
             current = self.get(table, key).values
             assert current is not None, "a conflict that was just written is there"
             self._index_conflict(key, current)
+
+    def renew(self, table: Table, key: str, before: ServerRow) -> None:
+        """Give a row a new revision if it still has the one of ``before``, so that all devices are
+        told of it."""
+        row = self.get(table, key)
+        if row.rev == before.rev and row.values is not None:
+            self._set(table, key, replace(row, rev=next_rev(row, 0)))
 
     # Open conflicts
 

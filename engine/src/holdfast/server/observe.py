@@ -39,11 +39,13 @@ class Requested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
-    """A push was committed: transactions by outcome, refusals by code, conflicts opened."""
+    """A push was committed: transactions by outcome, refusals by code, conflicts opened, and
+    changes based on a revision that their row has not had (a damaged file, or a lie)."""
 
     outcomes: Mapping[str, int] = field(default_factory=dict)
     refusals: Mapping[str, int] = field(default_factory=dict)
     conflicts: int = 0
+    impossible: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

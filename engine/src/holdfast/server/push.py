@@ -186,14 +186,14 @@ def _outcome(item: Decided, versions: dict[str, int]) -> Outcome:
     if item.refusal is not None:
         return Outcome(
             number, identity, "refused", item.refusal.code, item.refusal.message,
-            item.refusal.field or "",
+            item.refusal.field or "", impossible=item.impossible,
         )  # fmt: skip
     if item.outcome == "held":
         return Outcome(
             number, identity, "held", "held", f"Waits for {item.held_by}.", held_by=item.held_by
         )
     moved = {scope: versions[scope] for scope in sorted(item.scopes) if scope in versions}
-    return Outcome(number, identity, "applied", versions=moved)
+    return Outcome(number, identity, "applied", versions=moved, impossible=item.impossible)
 
 
 def _told(outcome: Outcome, access: Access) -> Outcome:

@@ -11,10 +11,13 @@ Upholds I23, I36.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
-from holdfast.core.digest import Digest
+from msgspec.structs import replace
+
+from holdfast.core.digest import Digest, revisions_hex
 from holdfast.core.errors import ProtocolError
 from holdfast.core.keys import is_key
 from holdfast.core.limits import ROWS_PER_LINE, VERIFY_CHILDREN, VERIFY_LEAF_ROWS_MAX
@@ -58,7 +61,7 @@ def cut_range(
     if snapshot.count(query.scope, start, end, rows_max + 1) <= rows_max:
         return query
     ((table, key, _),) = snapshot.live(query.scope, start, end, limit=1, skip=rows_max)
-    return RangeQuery(query.scope, query.start, f"{table}/{key}")
+    return replace(query, end=f"{table}/{key}")
 
 
 def _end(query: RangeQuery) -> tuple[str, str] | None:
@@ -72,10 +75,34 @@ def answer_range(
     start, end = _position(query.start), _end(query)
     count = snapshot.count(query.scope, start, end) if query.scope in readable else 0
     if count == 0:
-        return RangeAnswer(query.scope, query.start, query.end, 0, Digest().hex)
+        none = revisions_hex(()) if query.revisions else ""
+        return RangeAnswer(query.scope, query.start, query.end, 0, Digest().hex, revisions=none)
     if count <= VERIFY_LEAF_ROWS_MAX:
         return _leaf(snapshot, schema, query, start, end)
-    return _split(snapshot, query, start, end, count)
+    return _split(snapshot, schema, query, start, end, count)
+
+
+def _live(
+    snapshot: Snapshot,
+    schema: Schema,
+    query: RangeQuery,
+    start: tuple[str, str],
+    end: tuple[str, str] | None,
+) -> Iterator[tuple[str, str, bytes, int]]:
+    """Table, key, hash and revision of the rows of a range, in order."""
+    rows = snapshot.live(query.scope, start, end)
+    while bite := list(itertools.islice(rows, ROWS_PER_LINE)):
+        keys: dict[str, list[str]] = defaultdict(list)
+        for name, key, _ in bite:
+            keys[name].append(key)
+        revs = {
+            (name, key): rev
+            for name, some in keys.items()
+            if name in schema.by_name
+            for key, rev in snapshot.revs(schema.by_name[name], some).items()
+        }
+        for name, key, row in bite:
+            yield name, key, row, revs.get((name, key), 0)
 
 
 def _leaf(
@@ -85,26 +112,21 @@ def _leaf(
     start: tuple[str, str],
     end: tuple[str, str] | None,
 ) -> RangeAnswer:
-    found = list(snapshot.live(query.scope, start, end))
-    keys: dict[str, list[str]] = defaultdict(list)
+    found = list(_live(snapshot, schema, query, start, end))
     digest = Digest()
-    for table, key, row in found:
-        keys[table].append(key)
+    for _, _, row, _ in found:
         digest = digest.add(row)
-    revs = {
-        (name, key): rev
-        for name in keys
-        if name in schema.by_name
-        for key, rev in snapshot.revs(schema.by_name[name], keys[name]).items()
-    }
+    revisions = revisions_hex((row, rev) for _, _, row, rev in found) if query.revisions else ""
     return RangeAnswer(
         query.scope, query.start, query.end, digest.count, digest.hex,
-        leaf=[(table, key, revs.get((table, key), 0), row.hex()) for table, key, row in found],
+        leaf=[(table, key, rev, row.hex()) for table, key, row, rev in found],
+        revisions=revisions,
     )  # fmt: skip
 
 
-def _split(
+def _split(  # noqa: PLR0917
     snapshot: Snapshot,
+    schema: Schema,
     query: RangeQuery,
     start: tuple[str, str],
     end: tuple[str, str] | None,
@@ -114,22 +136,36 @@ def _split(
     starts: list[str] = []
     sums: list[int] = []
     counts: list[int] = []
-    for index, (table, key, row) in enumerate(snapshot.live(query.scope, start, end)):
+    revisions: list[int] = []
+    rows: Iterator[tuple[str, str, bytes, int]] = (
+        _live(snapshot, schema, query, start, end)
+        if query.revisions
+        else ((*row, 0) for row in snapshot.live(query.scope, start, end))
+    )
+    for index, (table, key, row, rev) in enumerate(rows):
         if index % share == 0:
             starts.append(f"{table}/{key}" if index else query.start)
             sums.append(0)
             counts.append(0)
-        sums[-1] += int.from_bytes(row, "big")
+            revisions.append(0)
+        number = int.from_bytes(row, "big")
+        sums[-1] += number
         counts[-1] += 1
+        revisions[-1] += number * rev
+
+    def told(total: int) -> str:
+        return f"{total % _MODULUS:032x}" if query.revisions else ""
+
     parts = [
-        RangeDigest(first, last, number, f"{total % _MODULUS:032x}")
-        for first, last, number, total in zip(
-            starts, [*starts[1:], query.end], counts, sums, strict=True
+        RangeDigest(first, last, number, f"{total % _MODULUS:032x}", told(revs))
+        for first, last, number, total, revs in zip(
+            starts, [*starts[1:], query.end], counts, sums, revisions, strict=True
         )
     ]
     return RangeAnswer(
-        query.scope, query.start, query.end, sum(counts), f"{sum(sums) % _MODULUS:032x}", parts
-    )
+        query.scope, query.start, query.end, sum(counts), f"{sum(sums) % _MODULUS:032x}", parts,
+        revisions=told(sum(revisions)),
+    )  # fmt: skip
 
 
 def check_row_queries(schema: Schema, queries: Sequence[RowQuery]) -> None:

@@ -485,6 +485,32 @@ def test_a_device_alone_is_never_in_conflict_with_itself(
         assert visible(row) == local
 
 
+@settings(profile)
+@given(
+    steps=steps_of, on_delete=on_deletes, above=st.integers(1, 9), last=st.builds(
+        Step, devices, st.sampled_from(("update", "delete")), times, st.just(False), some
+    ),
+)  # fmt: skip
+def test_a_base_that_the_row_has_not_had_counts_as_none(
+    steps: list[Step], on_delete: DeletePolicy, above: int, last: Step
+) -> None:
+    """Whoever says so has a damaged file: every write of others is concurrent with the edit."""
+    taken = histories(steps, on_delete)
+    row = taken[-1][2].row if taken else started()
+    if row.rev == 0:
+        return
+    new = {} if last.op == "delete" else last.new
+    author = author_of(last.device, last.at)
+    results: list[Merged | str] = []
+    for base in (0, row.rev + above):
+        change = change_of(last.op, new, base, table=TABLES[on_delete])
+        try:
+            results.append(merge(row, change, author, incarnation=7))
+        except Refuse as refusal:
+            results.append(refusal.code)
+    assert results[0] == results[1]
+
+
 # --- stamps -------------------------------------------------------------------------------------
 
 stamps = st.builds(

@@ -216,3 +216,24 @@ def test_a_range_within_another_is_answered_too(server: Any) -> None:
         RangeQuery("catalog", "product/p2", "product/p1"), RangeQuery("store/1"),
     )  # fmt: skip
     assert [answer.count for answer in found] == [18, 30, 0, 10]
+
+
+def test_a_base_above_the_rows_revision_counts_as_unknown(server: Any) -> None:
+    """It wins over nobody in silence, is told, and the row comes anew, whatever became of it."""
+    one, two = server.peer("d1", user="ada"), server.peer("d2", user="bob")
+    one.insert("product", "p", sku="s", price="1.00", name="n")
+    one.sync()
+    two.sync()
+    rev, *values = two.rows["product", "p"]
+    one.update("product", "p", price="2.00", name="later")
+    one.sync()
+    two.rows["product", "p"] = (rev + 7, *values)
+    two.update("product", "p", price="3.00")
+    (outcome,) = two.sync()
+    assert (outcome.outcome, outcome.impossible) == ("applied", 1)
+    (conflict,) = two.conflicts()
+    assert (conflict["mine"], conflict["theirs"]) == ('"3.00"', '"2.00"')
+    assert ("product", "p") in two.last_rows
+    one.sync()
+    assert two.rows["product", "p"] == one.rows["product", "p"]
+    server.check()
