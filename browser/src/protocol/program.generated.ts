@@ -131,6 +131,8 @@ export interface TableProgram {
   readonly aside_keys: string;
   readonly unplain_keys: string;
   readonly references: readonly Reference[];
+  readonly count_changes: string;
+  readonly row_state: string;
   readonly delete_group: string;
   readonly delete_acked: string;
   readonly select_shadow: string;

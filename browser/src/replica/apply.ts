@@ -18,6 +18,7 @@ import type { LocalDatabase } from "./database.js";
 import type { Host } from "./host.js";
 import { type AttachedFile, Importer, type TruthWriter } from "./load.js";
 import { Members, type Truth } from "./members.js";
+import { Keys, notedTables } from "./noted.js";
 import { Overlay } from "./overlay.js";
 import type { Program } from "./program.js";
 import { Replay } from "./replay.js";
@@ -46,14 +47,16 @@ export class Applier implements TruthWriter {
   readonly #nowUs: number;
   readonly #members: Members;
   readonly #overlays: ReadonlyMap<string, Overlay>;
+  /** The tables with notes or shadows. */
+  #noted: readonly Table[] = [];
   /** By table: keys with unsettled changes; keys of this answer; keys to replay; keys with shadows. */
-  readonly #left = new Map<string, Set<string>>();
+  readonly #left = new Map<string, Keys>();
   readonly #fresh = new Map<string, Set<string>>();
   readonly #again = new Map<string, Set<string>>();
-  readonly #shadowed = new Map<string, Set<string>>();
   /** By table: keys of rows that news removed, while anything is unsettled. */
   readonly #removed = new Map<string, Set<string>>();
   #hasWork = false;
+  readonly #shadowed = new Map<string, Keys>();
   /** By table: keys of which some change is set aside, refused or held. */
   readonly #unplain = new Map<string, Set<string>>();
   readonly #acked = new Set<number>();
@@ -82,7 +85,10 @@ export class Applier implements TruthWriter {
         new Overlay(this.#db, table, this.#program.statements(table)),
       ]),
     );
+    const nothing = new Keys(this.#db, null);
     for (const { name } of this.#program.tables) {
+      this.#left.set(name, nothing);
+      this.#shadowed.set(name, nothing);
       this.#fresh.set(name, new Set());
       this.#again.set(name, new Set());
       this.#removed.set(name, new Set());
@@ -135,9 +141,14 @@ export class Applier implements TruthWriter {
   /** Record outcomes; the numbers they settle now. Names that are not ours are ignored. */
   #decide(outcomes: readonly Outcome[]): ReadonlySet<number> {
     if (outcomes.length === 0) return NOBODY;
+    const numbers = outcomes.map(({ number }) => number);
     const ids = new Map(
       this.#db
-        .execute("SELECT number, id FROM holdfast_tx WHERE state IN ('sent', 'pending')")
+        .execute(
+          "SELECT number, id FROM holdfast_tx WHERE state IN ('sent', 'pending') " +
+            "AND number BETWEEN ? AND ?",
+          [BigInt(Math.min(...numbers)), BigInt(Math.max(...numbers))],
+        )
         .map(([number, id]) => [whole(number), String(id)]),
     );
     const decided = new Set<number>();
@@ -170,20 +181,28 @@ export class Applier implements TruthWriter {
     return decided;
   }
 
-  /** Which keys still have unsettled changes, and which have shadows. */
+  /** Where unsettled changes and shadows are, and what is set aside. */
   #collect(): void {
     const unsettled =
       this.#db.execute("SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 1")
         .length > 0;
     this.#hasWork = unsettled;
-    for (const table of this.#program.tables) {
+    this.#noted = notedTables(this.#db, this.#program);
+    for (const table of this.#noted) {
       const sql = this.#program.statements(table);
-      const keys = (statement: string): Set<string> =>
-        new Set(this.#db.execute(statement).map(([key]) => String(key)));
-      this.#left.set(table.name, unsettled ? keys(sql.unsettled_keys) : new Set());
-      if (unsettled) this.#again.set(table.name, keys(sql.aside_keys));
-      this.#shadowed.set(table.name, keys(sql.shadow_keys));
+      if (unsettled) {
+        const held = this.#db.execute(sql.aside_keys).map(([key]) => String(key));
+        this.#left.set(table.name, new Keys(this.#db, sql.unsettled_keys, "c.key"));
+        this.#again.set(table.name, new Set(held));
+      }
+      this.#shadowed.set(table.name, new Keys(this.#db, sql.shadow_keys));
     }
+  }
+
+  /** Find out at once what stands on the rows of a line. */
+  #look(table: Table, keys: Iterable<string>): void {
+    this.#left.get(table.name)?.look(keys);
+    this.#shadowed.get(table.name)?.look(keys);
   }
 
   // --- news --------------------------------------------------------------------------------------
@@ -206,6 +225,7 @@ export class Applier implements TruthWriter {
       return;
     }
     if (line.type === "gone") {
+      this.#look(table, line.keys);
       for (const key of line.keys) {
         checkKey(table, key);
         this.#members.remove(table, key);
@@ -220,6 +240,10 @@ export class Applier implements TruthWriter {
         line.rows.map((wire) => decodeRow(table, wire)).map((row) => [row.key, row]),
       ).values(),
     ];
+    this.#look(
+      table,
+      rows.map(({ key }) => key),
+    );
     const fresh = this.#fresh.get(table.name);
     this.#members.put(
       table,
@@ -245,6 +269,7 @@ export class Applier implements TruthWriter {
       this.#unplain.set(name, unplain);
     }
     const stands = unplain;
+    this.#look(table, revs.keys());
     const isApart = (key: string): boolean =>
       stands.has(key) || this.#left.get(name)?.has(key) === true;
     const overlay = this.#overlay(table);
@@ -304,10 +329,11 @@ export class Applier implements TruthWriter {
   // --- what whole files need of it -----------------------------------------------------------------
 
   touched(table: Table): ReadonlySet<string> {
-    const of = (sets: ReadonlyMap<string, ReadonlySet<string>>): string[] => [
-      ...(sets.get(table.name) ?? []),
+    const of = (sets: ReadonlyMap<string, Keys>): string[] => [
+      ...(sets.get(table.name)?.all() ?? []),
     ];
-    return new Set([...of(this.#left), ...of(this.#shadowed), ...of(this.#deciding)]);
+    const deciding = this.#deciding.get(table.name) ?? [];
+    return new Set([...of(this.#left), ...of(this.#shadowed), ...deciding]);
   }
 
   pending(table: Table, key: string): boolean {
@@ -345,7 +371,7 @@ export class Applier implements TruthWriter {
     const touched = new Map<string, ReadonlySet<string>>();
     if (decided.size === 0) return touched;
     const between = [BigInt(Math.min(...decided)), BigInt(Math.max(...decided))];
-    for (const table of this.#program.tables) {
+    for (const table of this.#noted) {
       const found = this.#db.execute(this.#program.statements(table).touched_keys, between);
       const settled = found.filter(([number]) => decided.has(whole(number)));
       touched.set(table.name, new Set(settled.map(([, key]) => String(key))));
@@ -361,6 +387,7 @@ export class Applier implements TruthWriter {
       const fresh = this.#fresh.get(name);
       const left = this.#left.get(name);
       const falling = new Set([...keys].filter((key) => !fresh?.has(key)));
+      this.#look(table, falling);
       for (const key of [...falling].sort(byCodePoint)) {
         let truth = overlay.truth(key, decided);
         const standing = truth === null ? [] : overlay.colliding(truth);
@@ -382,8 +409,13 @@ export class Applier implements TruthWriter {
 
   /** Acknowledged transactions whose checkpoint is applied leave the outbox. */
   #forget(): void {
-    for (const table of this.#program.tables)
-      this.#db.execute(this.#program.statements(table).delete_acked);
-    this.#db.execute("DELETE FROM holdfast_tx WHERE state = 'acked'");
+    if (this.#acked.size === 0) return;
+    const span = [BigInt(Math.min(...this.#acked)), BigInt(Math.max(...this.#acked))];
+    for (const table of this.#noted)
+      this.#db.execute(this.#program.statements(table).delete_acked, span);
+    this.#db.execute(
+      "DELETE FROM holdfast_tx WHERE state = 'acked' AND number BETWEEN ? AND ?",
+      span,
+    );
   }
 }

@@ -7,20 +7,17 @@
 import type { Position, Report } from "../protocol/messages.generated.js";
 import { whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
+import { readWaiting } from "./waiting.js";
 
 /** What the server is told of this program. */
 const CLIENT = "holdfast-browser 0.1.0";
 
-/** What the server is told of this device: what waits behind number `sent`. */
-export function reportOf(database: LocalDatabase, sent: number): Report {
-  const [row] = database.connection.execute(
-    "SELECT count(*), min(at) FROM holdfast_tx WHERE state IN ('pending', 'sent') AND number > ?",
-    [BigInt(sent)],
-  );
-  const oldest = row?.[1];
+/** What the server is told of this device: what waits behind what goes up now. */
+export function reportOf(database: LocalDatabase): Report {
+  const { pending, oldestPending } = readWaiting(database.connection);
   return {
-    waiting: whole(row?.[0]),
-    ...(typeof oldest === "bigint" ? { oldest: Number(oldest) } : {}),
+    waiting: pending,
+    ...(oldestPending === null ? {} : { oldest: oldestPending }),
     client: CLIENT,
   };
 }

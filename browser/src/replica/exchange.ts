@@ -204,7 +204,7 @@ export class Exchanger {
       }
       const lastSent = transactions.at(-1)?.number ?? 0;
       const report = this.#told.untold(
-        reportOf(database, lastSent),
+        reportOf(database),
         typeof verified === "bigint" ? Number(verified) : null,
       );
       const measured = typeof offset === "bigint" && typeof error === "bigint";

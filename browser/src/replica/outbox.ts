@@ -20,6 +20,7 @@ import { check, toWire, utf8Length, type Value, type Wire } from "../core/values
 import type { Change, Transaction } from "../protocol/messages.generated.js";
 import { whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
+import { notedTables } from "./noted.js";
 import { type Note, noteOf, touches } from "./overlay.js";
 
 /** A note of a table; null: it has text that is not valid. */
@@ -37,11 +38,13 @@ export function nextBatch(database: LocalDatabase): Transaction[] {
       "WHERE state IN ('pending', 'sent') ORDER BY number LIMIT ?",
     [BigInt(PUSH_TRANSACTIONS_MAX)],
   );
+  if (heads.length === 0) return [];
+  const tables = notedTables(database.connection, database.program);
   const batch: Transaction[] = [];
   let [changesLeft, bytesLeft] = [PUSH_CHANGES_MAX, PUSH_BYTES_SOFT];
   for (let start = 0; start < heads.length; start += STEP) {
     const part = heads.slice(start, start + STEP);
-    const found = changesOf(database, whole(part[0]?.[0]), whole(part.at(-1)?.[0]));
+    const found = changesOf(database, tables, whole(part[0]?.[0]), whole(part.at(-1)?.[0]));
     for (const head of part) {
       const notes = found.get(whole(head[0])) ?? [];
       const cost = notes.reduce((sum, { note }) => sum + size(note), 0);
@@ -66,14 +69,19 @@ function sent(database: LocalDatabase, batch: Transaction[]): Transaction[] {
   return batch;
 }
 
-function changesOf(database: LocalDatabase, first: number, last: number): Map<number, Found[]> {
+function changesOf(
+  database: LocalDatabase,
+  tables: readonly Table[],
+  first: number,
+  last: number,
+): Map<number, Found[]> {
   const found = new Map<number, Found[]>();
   const add = (number: number, one: Found): void => {
     const list = found.get(number);
     if (list === undefined) found.set(number, [one]);
     else list.push(one);
   };
-  for (const table of database.program.tables) {
+  for (const table of tables) {
     const sql = database.program.statements(table).changes;
     const read = (from: number, to: number): Note[] =>
       database.connection.execute(sql, [BigInt(from), BigInt(to)]).map((row) => noteOf(table, row));

@@ -207,10 +207,10 @@ export class Replica {
   rowStatus(table: string, key: string): Promise<string> {
     return this.#take(() => {
       sealLong(this.#database, this.#host);
-      const [row] = this.#database.connection.execute(
-        "SELECT state FROM holdfast_row_status WHERE tbl = ? AND key = ?",
-        [table, key],
-      );
+      const { connection, program } = this.#database;
+      const known = program.byName.get(table);
+      if (known === undefined) return "unknown";
+      const [row] = connection.execute(program.statements(known).row_state, [key]);
       return row === undefined ? "unknown" : String(row[0]);
     });
   }

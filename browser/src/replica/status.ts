@@ -7,7 +7,9 @@
 import type { FailureKind, State } from "../core/connectivity.js";
 import { whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
+import { notedTables } from "./noted.js";
 import { isLogged, openGroups } from "./seal.js";
+import { anyUnsettled, readWaiting, type Waiting } from "./waiting.js";
 
 /** What is known of the connection. `retryAt`: microseconds since 1970, by the device's clock. */
 export interface Known {
@@ -77,7 +79,25 @@ export interface Status extends Known {
 
 /** Whether anything waits to be sent or answered. */
 export function hasWork(database: LocalDatabase): boolean {
-  return database.count("holdfast_tx", "state IN ('pending', 'sent')") > 0 || isLogged(database);
+  return anyUnsettled(database.connection) || isLogged(database);
+}
+
+/** How many changes wait, sealed or not: only an index of them is read. */
+function changesOf(database: LocalDatabase, { first }: Waiting): number {
+  const { connection, program } = database;
+  let found = 0;
+  if (first !== null)
+    for (const table of notedTables(connection, program)) {
+      const [row] = connection.execute(program.statements(table).count_changes, [BigInt(first)]);
+      found += whole(row?.[0]);
+    }
+  return found + (isLogged(database) ? database.count("holdfast_logged", "1") : 0);
+}
+
+/** When the first of what is not sealed was written. */
+function firstLogged({ connection }: LocalDatabase): number | null {
+  const [row] = connection.execute("SELECT min(at) FROM holdfast_log WHERE tbl = ''");
+  return typeof row?.[0] === "bigint" ? Number(row[0]) : null;
 }
 
 /** The status now. */
@@ -86,18 +106,7 @@ export function readStatus(
   known: Known,
   about: Pick<Status, "server" | "persisted" | "loading">,
 ): Status {
-  const { connection } = database;
-  const states = new Map(
-    connection
-      .execute("SELECT state, count(*) FROM holdfast_tx GROUP BY state")
-      .map(([state, count]) => [String(state), whole(count)]),
-  );
-  const [row] = connection.execute(
-    "SELECT (SELECT count(*) FROM holdfast_pending AS p WHERE state <> 'held' OR EXISTS " +
-      "(SELECT 1 FROM holdfast_tx WHERE number = p.tx AND aside > 0)), " +
-      "(SELECT min(at) FROM (SELECT at FROM holdfast_tx WHERE state IN ('pending', 'sent') " +
-      "UNION ALL SELECT at FROM holdfast_log WHERE tbl = ''))",
-  );
+  const waiting = readWaiting(database.connection);
   const setAside = database.count("holdfast_tx", "aside > 0");
   const [device = "", user = ""] = database.texts("device", "user");
   const [verified, offset, error, mismatches] = database.state(
@@ -109,14 +118,14 @@ export function readStatus(
   return {
     ...known,
     ...about,
-    pending: (states.get("pending") ?? 0) + openGroups(database),
-    sent: states.get("sent") ?? 0,
-    held: (states.get("held") ?? 0) + setAside,
+    pending: waiting.pending + openGroups(database),
+    sent: waiting.sent,
+    held: waiting.held + setAside,
     setAside,
-    refused: states.get("refused") ?? 0,
+    refused: waiting.refused,
     conflicts: database.count("holdfast_conflict", "state = 'open'"),
-    pendingChanges: whole(row?.[0]),
-    oldestPendingAt: typeof row?.[1] === "bigint" ? Number(row[1]) : null,
+    pendingChanges: changesOf(database, waiting),
+    oldestPendingAt: waiting.oldest ?? firstLogged(database),
     verifiedAt: typeof verified === "bigint" ? Number(verified) : null,
     clockOffsetMs: typeof offset === "bigint" ? Math.round(Number(offset) / 1000) : null,
     clockErrorMs: typeof error === "bigint" ? Math.ceil(Number(error) / 1000) : null,

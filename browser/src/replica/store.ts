@@ -21,6 +21,7 @@ import { attach, type AttachedFile, detach } from "./load.js";
 import { catchupLines, type Load } from "./loading.js";
 import { seal } from "./seal.js";
 import { breathe, type Turn } from "./turns.js";
+import { readWaiting } from "./waiting.js";
 
 const SAMPLES_MAX = 8;
 
@@ -95,8 +96,10 @@ export class AnswerStore {
               await breathe();
             },
           );
-          // What was deleted is overwritten in the file; the log would keep it for a while.
-          if (result.applied.lost > 0) connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+          // What was deleted is overwritten in the file; the log would keep it for a while. And after a
+          // large import it would stay as large as that.
+          if (result.applied.lost > 0 || files.length > 0)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
           return result;
         } finally {
           if (files.length > 0) connection.listen();
@@ -134,7 +137,8 @@ export class AnswerStore {
     new Freeing(this.#database, inbox, (replaces) =>
       seal(this.#database, this.#host, replaces),
     ).afterNews();
-    const left = this.#database.count("holdfast_tx", "state IN ('pending', 'sent')");
+    const { pending, sent: unanswered } = readWaiting(this.#database.connection);
+    const left = pending + unanswered;
     return { sent, left, applied, ranges, expected };
   }
 

@@ -13,7 +13,7 @@ then what is left of the outbox is replayed on the rows that were touched.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.core.errors import BadValue, ConstraintFailed, FileRefused, Offline
@@ -24,6 +24,7 @@ from holdfast.replica.database import applying, write_state
 from holdfast.replica.dependence import Notes
 from holdfast.replica.load import Importer
 from holdfast.replica.members import Members
+from holdfast.replica.noted import Keys, noted_tables
 from holdfast.replica.overlay import Overlay
 from holdfast.replica.parts import take_apart_decided
 from holdfast.replica.replay import Replay
@@ -78,12 +79,14 @@ class Applier:
             table.name: Overlay(connection, table, program.tables[table.name])
             for table in schema.all_tables
         }
-        self._left: dict[str, set[str]] = {}
+        nothing = Keys(connection, None)
+        self._noted: list[str] = []
+        self._left = dict.fromkeys(program.tables, nothing)
         self._fresh: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
         self._again: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
         self._removed: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
         self._has_work = False
-        self._shadowed: dict[str, set[str]] = {}
+        self._shadowed = dict.fromkeys(program.tables, nothing)
         self._deciding: dict[str, set[str]] = {}
         self._unplain: dict[str, set[str]] = {}
         self._acked: frozenset[int] = frozenset()
@@ -173,19 +176,23 @@ class Applier:
         return decided
 
     def _collect(self) -> None:
-        """Which keys still have unsettled changes, and which have shadows."""
+        """Where unsettled changes and shadows are, and what is set aside."""
         unsettled = self._db.execute(
             "SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 1"
         )
         self._has_work = bool(unsettled)
-        for name, statements in self._program.tables.items():
-            self._left[name] = set()
+        self._noted = noted_tables(self._db, self._program)
+        for name in self._noted:
+            statements = self._program.tables[name]
             if unsettled:
-                self._left[name] = {
-                    str(key) for (key,) in self._db.execute(statements.unsettled_keys)
-                }
+                self._left[name] = Keys(self._db, statements.unsettled_keys, "c.key")
                 self._again[name] = {str(key) for (key,) in self._db.execute(statements.aside_keys)}
-            self._shadowed[name] = {str(key) for (key,) in self._db.execute(statements.shadow_keys)}
+            self._shadowed[name] = Keys(self._db, statements.shadow_keys)
+
+    def _look(self, table: Table, keys: Collection[str]) -> None:
+        """Find out at once what stands on the rows of a line."""
+        self._left[table.name].look(keys)
+        self._shadowed[table.name].look(keys)
 
     # --- news -------------------------------------------------------------------------------
 
@@ -207,6 +214,7 @@ class Applier:
             self._own(table, line, decided)
             return
         if isinstance(line, Gone):
+            self._look(table, line.keys)
             for key in line.keys:
                 decode_key(table, key)
                 self._members.remove(table, key)
@@ -215,6 +223,7 @@ class Applier:
             return
         rows = [decode_row(table, wire) for wire in line.rows]
         rows = list({row[0]: row for row in rows}.values())  # each key once, at its latest
+        self._look(table, [key for key, _, _ in rows])
         again = not self._fresh[table.name].isdisjoint(key for key, _, _ in rows)
         self._members.put(table, rows, again=again)
         self._truths(table, [(key, row) for key, _, row in rows])
@@ -232,13 +241,15 @@ class Applier:
         if table.name not in self._unplain:
             found = self._db.execute(self._program.tables[table.name].unplain_keys)
             self._unplain[table.name] = {str(key) for (key,) in found}
-        apart = revs.keys() & (self._left[table.name] | self._unplain[table.name])
+        self._look(table, revs)
+        left = self._left[table.name]
+        apart = {key for key in revs if key in self._unplain[table.name] or key in left}
         overlay = self._overlays[table.name]
         rows = [(key, revs[key], row) for key, row in overlay.visible_rows(revs.keys() - apart)]
         again = not self._fresh[table.name].isdisjoint(revs)
         self._members.put(table, rows, again=again)
         self._fresh[table.name].update(key for key, _, _ in rows)
-        for key in self._shadowed[table.name].intersection(revs) - apart:
+        for key in self._shadowed[table.name].among(revs) - apart:
             self._db.execute(self._program.tables[table.name].delete_shadow, (key,))
         for key in sorted(apart):
             row = overlay.made(key, decided, self._acked)
@@ -292,7 +303,7 @@ class Applier:
 
     def touched(self, table: Table) -> set[str]:
         name = table.name
-        return self._left[name] | self._shadowed[name] | self._deciding.get(name, set())
+        return self._left[name].all() | self._shadowed[name].all() | self._deciding.get(name, set())
 
     def pending(self, table: Table, key: str) -> bool:
         return key in self._left[table.name]
@@ -318,21 +329,22 @@ class Applier:
     def _touched_by(self, decided: frozenset[int]) -> dict[str, set[str]]:
         """By table: keys that transactions which are settled now have changed."""
         found: dict[str, set[str]] = {}
-        for name, statements in self._program.tables.items():
-            if decided:
-                touched = self._db.execute(statements.touched_keys, (min(decided), max(decided)))
-                found[name] = {str(key) for number, key in touched if number in decided}
+        for name in self._noted if decided else ():
+            statements = self._program.tables[name]
+            touched = self._db.execute(statements.touched_keys, (min(decided), max(decided)))
+            found[name] = {str(key) for number, key in touched if number in decided}
         return found
 
     def _fall_back(self, decided: frozenset[int]) -> None:
         """Rows of decided transactions that the news did not mention: the truth known before."""
         for name, keys in self._touched_by(decided).items():
             overlay = self._overlays[name]
-            falling = keys - self._fresh[name]
-            moving = falling | self._left[name]
+            falling, left = keys - self._fresh[name], self._left[name]
+            self._look(overlay.table, falling)
             for key in sorted(falling):
                 truth = overlay.truth(key, decided)
-                if truth is not None and not moving.issuperset(overlay.colliding(truth)):
+                standing = [] if truth is None else overlay.colliding(truth)
+                if any(other not in falling and other not in left for other in standing):
                     # Its values are another row's by now: its removal was forgotten while we were
                     # away. The digests will say so too.
                     truth = None
@@ -345,9 +357,14 @@ class Applier:
 
     def _forget(self) -> None:
         """Acknowledged transactions whose checkpoint is applied leave the outbox."""
-        for statements in self._program.tables.values():
-            self._db.execute(statements.delete_acked)
-        self._db.execute("DELETE FROM holdfast_tx WHERE state = 'acked'")
+        if not self._acked:
+            return
+        span = (min(self._acked), max(self._acked))
+        for name in self._noted:
+            self._db.execute(self._program.tables[name].delete_acked, span)
+        self._db.execute(
+            "DELETE FROM holdfast_tx WHERE state = 'acked' AND number BETWEEN ? AND ?", span
+        )
 
 
 def decode_row(table: Table, wire: list[object]) -> tuple[str, int, Row]:

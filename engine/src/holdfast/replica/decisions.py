@@ -26,9 +26,7 @@ class Decisions:
         """How one row stands, "unknown" when no such row is known."""
         with self._local.turn:
             self._local.seal_long()
-            rows = self._local.query(
-                "SELECT state FROM holdfast_row_status WHERE tbl = ? AND key = ?", (table, key)
-            )
+            rows = self._local.row_state(table, key)
         return str(rows[0][0]) if rows else "unknown"
 
     def conflicts(self) -> list[Conflict]:

@@ -99,6 +99,16 @@ class LocalWork:
             self._note_query(sql)
             return self._database.app.columns(sql, params)
 
+    def row_state(self, table: str, key: str) -> list[Row]:
+        """How one row stands; nothing when nobody knows it."""
+        statements = self._database.program.tables.get(table)
+        with self.turn:
+            return (
+                []
+                if statements is None
+                else self._database.app.execute(statements.row_state, (key,))
+            )
+
     def seal(self) -> None:
         """Make what was written ready to be sent."""
         with self.turn, transaction(self._database.app):

@@ -24,6 +24,7 @@ from holdfast.core.limits import (
 )
 from holdfast.core.values import Value, check, to_wire
 from holdfast.protocol.messages import Change, Transaction
+from holdfast.replica.noted import noted_tables
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
@@ -45,12 +46,14 @@ def next_batch(
     )
     if not heads:
         return []
+    tables = [schema.by_name[name] for name in noted_tables(connection, program)]
     batch: list[Transaction] = []
     changes_left, bytes_left = PUSH_CHANGES_MAX, PUSH_BYTES_SOFT
     while heads:
         part = _step(connection, program, heads)
         heads = heads[len(part) :]
-        found = _changes(connection, schema, program, int(str(part[0][0])), int(str(part[-1][0])))
+        span = int(str(part[0][0])), int(str(part[-1][0]))
+        found = _changes(connection, tables, program, span)
         for head in part:
             rows = found.get(int(str(head[0])), [])
             cost = sum(change_size(row) for _, row in rows)
@@ -86,18 +89,18 @@ def _sent(connection: Connection, batch: list[Transaction]) -> list[Transaction]
 
 
 def _changes(
-    connection: Connection, schema: Schema, program: ReplicaProgram, first: int, last: int
+    connection: Connection, tables: list[Table], program: ReplicaProgram, span: tuple[int, int]
 ) -> dict[int, list[tuple[Table, Row]]]:
     found: dict[int, list[tuple[Table, Row]]] = {}
-    for name, statements in program.tables.items():
-        table = schema.by_name[name]
+    for table in tables:
+        statements = program.tables[table.name]
         try:
-            for row in connection.iterate(statements.changes, (first, last)):
+            for row in connection.iterate(statements.changes, span):
                 found.setdefault(int(str(row[0])), []).append((table, row))
         except DatabaseError as error:
             if error.code != "bad_value":
                 raise
-            for number in range(first, last + 1):
+            for number in range(span[0], span[1] + 1):
                 found.setdefault(number, []).extend(
                     _one_by_one(connection, table, statements.changes, number)
                 )

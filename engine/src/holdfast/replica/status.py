@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.replica.database import LocalDatabase, count, read_state, reading
+from holdfast.replica.noted import noted_tables
+from holdfast.replica.waiting import Waiting, any_unsent, any_unsettled, read_waiting
+from holdfast.sql.log import LOG_VIEW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,18 +81,13 @@ def _anything_logged(database: LocalDatabase) -> bool:
 def has_work(database: LocalDatabase) -> bool:
     """Whether anything waits to be sent or answered."""
     with reading(database.app):
-        return bool(
-            count(database.app, "holdfast_tx", "state IN ('pending', 'sent')")
-            or _anything_logged(database)
-        )
+        return bool(any_unsettled(database.app) or _anything_logged(database))
 
 
 def has_unsent(database: LocalDatabase) -> bool:
     """Whether anything was written that has not been sent yet."""
     with reading(database.app):
-        return bool(
-            count(database.app, "holdfast_tx", "state = 'pending'") or _anything_logged(database)
-        )
+        return bool(any_unsent(database.app) or _anything_logged(database))
 
 
 def read_status(database: LocalDatabase, known: Callable[[], dict[str, Any]]) -> Status:
@@ -100,28 +98,21 @@ def read_status(database: LocalDatabase, known: Callable[[], dict[str, Any]]) ->
 
 def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
     db = database.app
-    states = {
-        str(state): int(str(number))
-        for state, number in db.execute("SELECT state, count(*) FROM holdfast_tx GROUP BY state")
-    }
-    set_aside = count(db, "holdfast_tx", "aside > 0")
+    waiting = read_waiting(db)
     unsealed = open_groups(database)
-    ((changes, oldest),) = db.execute(
-        "SELECT (SELECT count(*) FROM holdfast_pending AS p WHERE state <> 'held' OR EXISTS "
-        "(SELECT 1 FROM holdfast_tx WHERE number = p.tx AND aside > 0)), "
-        "(SELECT min(at) FROM (SELECT at FROM holdfast_tx WHERE state IN ('pending', 'sent') "
-        "UNION ALL SELECT at FROM holdfast_log WHERE tbl = ''))"
-    )
+    ((logged,),) = db.execute("SELECT min(at) FROM holdfast_log WHERE tbl = ''")
+    oldest = waiting.oldest if waiting.oldest is not None else logged
+    set_aside = count(db, "holdfast_tx", "aside > 0")
     device, user, server, verified, offset, error, mismatches = read_state(
         db, "device", "user", "server", "verified_us", "offset_us", "offset_error_us", "mismatches"
     )
     return Status(
         state=str(session.get("state", "starting")),
-        pending=states.get("pending", 0) + unsealed,
-        sent=states.get("sent", 0),
-        held=states.get("held", 0) + set_aside,
+        pending=waiting.pending + unsealed,
+        sent=waiting.sent,
+        held=waiting.held + set_aside,
         set_aside=set_aside,
-        refused=states.get("refused", 0),
+        refused=waiting.refused,
         conflicts=count(db, "holdfast_conflict", "state = 'open'"),
         verified_at=verified if isinstance(verified, int) else None,
         retry_at=session.get("retry_at"),
@@ -130,7 +121,7 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         device=str(device),
         user=str(user),
         server=str(server),
-        pending_changes=int(str(changes)),
+        pending_changes=_changes(database, waiting),
         oldest_pending_at=oldest if isinstance(oldest, int) else None,
         mismatches=int(str(mismatches)),
         error_kind=session.get("error_kind"),
@@ -141,3 +132,16 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         as_of=session.get("at") or None,
         loading=session.get("loading"),
     )
+
+
+def _changes(database: LocalDatabase, waiting: Waiting) -> int:
+    """How many changes wait, sealed or not: only an index of them is read."""
+    db, program = database.app, database.program
+    found = 0
+    if waiting.first is not None:
+        for name in noted_tables(db, program):
+            ((number,),) = db.execute(program.tables[name].count_changes, (waiting.first,))
+            found += int(str(number))
+    if _anything_logged(database):
+        found += count(db, LOG_VIEW)
+    return found

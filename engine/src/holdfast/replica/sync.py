@@ -41,7 +41,7 @@ from holdfast.protocol.messages import (
 )
 from holdfast.protocol.version import PROTOCOL
 from holdfast.replica.apply import Applied, Applier
-from holdfast.replica.database import LocalDatabase, count, read_state, transaction, write_state
+from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
 from holdfast.replica.files import Shelf
 from holdfast.replica.freeing import Freeing
 from holdfast.replica.host import Host
@@ -51,6 +51,7 @@ from holdfast.replica.loading import Load, Loading, Told
 from holdfast.replica.outbox import next_batch
 from holdfast.replica.seal import seal
 from holdfast.replica.transport import Answer, Transport
+from holdfast.replica.waiting import read_waiting
 from holdfast.schema.model import Schema
 from holdfast.sqlite import Connection
 from holdfast.sqlite.failpoints import failpoint
@@ -284,7 +285,7 @@ class Exchanger:
                 proposed = self._host.random_bytes(8).hex()
                 write_state(self._db, next_nonce=proposed)
             positions = checkpoint(self._db) | load.positions
-            report = self._untold(self._report(batch[-1].number if batch else 0))
+            report = self._untold(self._report())
         measured = None
         # Without stamps to correct it is told only together with the rest of what is to be shown.
         asked = bool(batch) or report is not None
@@ -307,14 +308,10 @@ class Exchanger:
         )
         return request, int(str(first_new)) or NEVER
 
-    def _report(self, sent: int) -> Report:
-        """What the server is told of this device: what waits behind number ``sent``."""
-        ((waiting, oldest),) = self._db.execute(
-            "SELECT count(*), min(at) FROM holdfast_tx "
-            "WHERE state IN ('pending', 'sent') AND number > ?",
-            (sent,),
-        )
-        return Report(int(str(waiting)), oldest if isinstance(oldest, int) else None, CLIENT)
+    def _report(self) -> Report:
+        """What the server is told of this device: what waits behind what goes up now."""
+        waiting = read_waiting(self._db)
+        return Report(waiting.pending, waiting.oldest_pending, CLIENT)
 
     def _untold(self, report: Report) -> Report | None:
         """The report, unless it is what the server has heard last.
@@ -369,11 +366,12 @@ class Exchanger:
                 )
             self._note(head, answer, result, nonces)
             self._free()
-            result.left = count(self._db, "holdfast_tx", "state IN ('pending', 'sent')")
+            result.left = read_waiting(self._db).unsettled
             failpoint("apply.before_commit")
         failpoint("apply.after_commit")
-        if result.applied.lost:
-            # What was deleted is overwritten in the file; the log would keep it for a while.
+        if result.applied.lost or (load is not None and load.snapshots):
+            # What was deleted is overwritten in the file; the log would keep it for a while. And
+            # after a large import it would stay as large as that.
             with contextlib.suppress(DatabaseError):
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return result

@@ -14,7 +14,7 @@ import msgspec
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import ForeignKey, Schema, Table
 from holdfast.sql import dependence, log
-from holdfast.sql.capture import triggers
+from holdfast.sql.capture import LOG, triggers
 from holdfast.sql.changes import (
     create_change_table,
     mend_texts,
@@ -40,6 +40,10 @@ marked as ``loose``. Older files are taken over."""
 
 _UNSETTLED = "('pending', 'sent')"
 _SEEN_STATE = f"CASE WHEN x.aside > 0 AND x.state IN {_UNSETTLED} THEN 'held' ELSE x.state END"
+_RANK = (
+    "CASE state WHEN 'conflict' THEN 5 WHEN 'refused' THEN 4 WHEN 'held' THEN 3 "
+    "WHEN 'pending' THEN 2 WHEN 'sent' THEN 1 ELSE 0 END"
+)
 
 # What every write reads or sets comes first in ``holdfast_state``, and its long texts last: SQLite
 # walks a row's pages up to the column it needs. ``holdfast_tx`` has no index on its state: what is
@@ -187,8 +191,13 @@ class TableProgram(msgspec.Struct, frozen=True):
     server's row with all noted changes."""
     references: tuple[Reference, ...]
     """The foreign keys that are enforced on a replica."""
+    count_changes: str
+    """How many changes the groups from ? on have."""
+    row_state: str
+    """How one row stands (parameter: its key); no row: nobody knows it."""
     delete_group: str
     delete_acked: str
+    """Remove the changes of acknowledged groups from ? to ?."""
     select_shadow: str
     put_shadow: str
     delete_shadow: str
@@ -334,15 +343,35 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
             for foreign in table.foreign_keys
             if enforced_on_replica(schema, table, foreign)
         ),
+        count_changes=f"SELECT count(*) FROM {change} WHERE tx >= ?",
+        row_state=_row_state(table),
         delete_group=f"DELETE FROM {change} WHERE tx = ?",
         delete_acked=f"DELETE FROM {change} WHERE tx IN "
-        "(SELECT number FROM holdfast_tx WHERE state = 'acked')",
+        "(SELECT number FROM holdfast_tx WHERE state = 'acked' AND number BETWEEN ? AND ?)",
         select_shadow=f"SELECT present{comma}{shadowed} FROM {shadow} WHERE key = ?",
         put_shadow=f"INSERT OR REPLACE INTO {shadow} (key, present{comma}{shadowed}) "
         f"VALUES ({marks(2 + len(data))})",
         delete_shadow=f"DELETE FROM {shadow} WHERE key = ?",
         shadow_keys=f"SELECT key FROM {shadow}",
         load=load_program(table),
+    )
+
+
+def _row_state(table: Table) -> str:
+    """As the view ``holdfast_row_status`` says of one row, without looking at any other.
+
+    The log is asked only when there is something in it: a view of it reads it from end to end.
+    """
+    own = literal(table.name)
+    return (
+        f"SELECT state FROM (SELECT {_SEEN_STATE} AS state FROM {change_table(table)} AS c "
+        "CROSS JOIN holdfast_tx AS x ON x.number = c.tx WHERE c.key = ?1 "
+        "UNION ALL SELECT 'conflict' FROM holdfast_conflict WHERE state = 'open' "
+        f"AND table_name = {own} AND row_key = ?1 "
+        f"UNION ALL SELECT 'synced' FROM holdfast_row WHERE tbl = {own} AND key = ?1 "
+        f"UNION ALL SELECT 'pending' WHERE EXISTS (SELECT 1 FROM {LOG}) AND EXISTS "
+        f"(SELECT 1 FROM {log.LOG_VIEW} WHERE tbl = {own} AND key = ?1)) "
+        f"ORDER BY {_RANK} DESC LIMIT 1"
     )
 
 
@@ -361,17 +390,13 @@ def _views(schema: Schema) -> dict[str, str]:
     )
     logged = f"SELECT tx, tbl, key, {kind} AS kind, 'pending' FROM {log.LOG_VIEW} AS c"
     changes = f"{noted} UNION ALL {logged}"
-    rank = (
-        "CASE state WHEN 'conflict' THEN 5 WHEN 'refused' THEN 4 WHEN 'held' THEN 3 "
-        "WHEN 'pending' THEN 2 WHEN 'sent' THEN 1 ELSE 0 END"
-    )
     return {
         log.LOG_VIEW: log.create_log_view(schema),
         "holdfast_pending": "CREATE VIEW holdfast_pending AS "
         f"SELECT tx, tbl, key, kind, state FROM ({changes}) "
         "WHERE state IN ('pending', 'sent', 'held')",
         "holdfast_row_status": "CREATE VIEW holdfast_row_status AS "
-        f"SELECT tbl, key, state FROM (SELECT tbl, key, state, max({rank}) FROM ("
+        f"SELECT tbl, key, state FROM (SELECT tbl, key, state, max({_RANK}) FROM ("
         f"SELECT tbl, key, state FROM ({changes}) "
         "UNION ALL SELECT table_name, row_key, 'conflict' FROM holdfast_conflict "
         "WHERE state = 'open' "

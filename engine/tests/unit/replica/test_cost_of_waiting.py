@@ -1,0 +1,181 @@
+"""What a look and an exchange cost does not grow with what waits, and is counted truly.
+
+Cost is counted in steps of SQLite's machine: the same on every computer, however busy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from holdfast import Column, Replica, Schema, Table
+from holdfast.replica import outbox
+from holdfast.replica.memory import MemoryTransport
+from holdfast.server import Principal, open_server
+from holdfast.server.rules import RuleContext
+from holdfast.sqlite import Connection
+
+STEP = 100
+
+SCHEMA = Schema(
+    name="shop",
+    tables=tuple(
+        Table(
+            name=name,
+            key=("id",),
+            scopes=("all",),
+            columns=(Column("id"), Column("name", default="")),
+        )
+        for name in ("item", "other")
+    ),
+)
+
+
+def no_bad_names(transaction: RuleContext) -> None:
+    for change in transaction.changes:
+        if change.new and str(change.new.get("name", "")).startswith("bad"):
+            transaction.refuse("bad_name", "not that name")
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[..., Replica]]:
+    number = itertools.count()
+    server = open_server(
+        SCHEMA, tmp_path / "s.db", lambda _: None, rules=[no_bad_names], maintain=False
+    )
+    made: list[Replica] = []
+
+    def make(schema: Schema = SCHEMA, *, connected: bool = True) -> Replica:
+        name = f"d{next(number)}"
+        principal = Principal("ann", name, write=("all",))
+        replica = Replica.open(
+            tmp_path / f"{name}.db",
+            schema,
+            transport=MemoryTransport(server.service, principal) if connected else None,
+            synchronous="OFF",
+        )
+        made.append(replica)
+        return replica
+
+    yield make
+    for replica in made:
+        replica.close()
+    server.close()
+
+
+def add(replica: Replica, key: str, *, table: str = "item", name: str = "") -> None:
+    with replica.transaction() as db:
+        db.execute(
+            f"INSERT INTO {table} VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET name = name || 'x'",
+            [key, name],
+        )
+
+
+@contextmanager
+def counted(connection: Connection) -> Iterator[list[int]]:
+    """Steps of SQLite's machine, in hundreds, on one connection."""
+    steps = [0]
+
+    def more() -> bool:
+        steps[0] += 1
+        return False
+
+    raw = connection._db  # type: ignore[attr-defined]
+    raw.set_progress_handler(more, STEP)
+    try:
+        yield steps
+    finally:
+        raw.set_progress_handler(None)
+
+
+def test_what_is_counted_is_what_is_there(opened: Callable[..., Replica]) -> None:
+    replica, draw = opened(), random.Random(7)
+    seen: set[str] = set()
+    for _ in range(60):
+        act = draw.random()
+        if act < 0.6:
+            name = draw.choice(["good", "good", "bad"])
+            add(replica, str(draw.randrange(12)), table=draw.choice(["item", "other"]), name=name)
+        elif act < 0.75:
+            replica.seal()
+        elif act < 0.85:
+            for item in replica.refused()[:1]:
+                replica.discard(item.id)
+        else:
+            replica.sync()
+        status = replica.status
+        counts = dict(
+            replica.query("SELECT state, count(DISTINCT tx) FROM holdfast_pending GROUP BY state")
+        )
+        settled = dict(replica.query("SELECT state, count(*) FROM holdfast_tx GROUP BY state"))
+        assert (status.pending, status.sent) == (counts.get("pending", 0), counts.get("sent", 0))
+        assert (status.held, status.refused) == (settled.get("held", 0), settled.get("refused", 0))
+        ((changes,),) = replica.query("SELECT count(*) FROM holdfast_pending WHERE state <> 'held'")
+        assert status.pending_changes == changes
+        assert (status.oldest_pending_at is None) == (status.pending + status.sent == 0)
+        for table, key, state in replica.query("SELECT tbl, key, state FROM holdfast_row_status"):
+            assert replica.row_status(str(table), str(key)) == state
+            seen.add(str(state))
+        assert replica.row_status("item", "nobody") == "unknown"
+        assert replica.row_status("nothing", "1") == "unknown"
+    assert {"synced", "pending", "refused"} <= seen
+
+
+def _waiting(opened: Callable[..., Replica], number: int) -> Replica:
+    replica = opened()
+    for key in range(number):
+        add(replica, str(key))
+    replica.seal()
+    return replica
+
+
+def test_a_look_costs_the_same_with_much_waiting(opened: Callable[..., Replica]) -> None:
+    looks: dict[str, Callable[[Replica], object]] = {
+        "row_status": lambda replica: replica.row_status("item", "3"),
+        "has_work": lambda replica: replica._syncing.known(),
+        "status": lambda replica: replica.status,
+    }
+    costs: dict[str, list[int]] = {name: [] for name in looks}
+    for number in (100, 2000):
+        replica = _waiting(opened, number)
+        for name, look in looks.items():
+            look(replica)
+            with counted(replica._database.app) as steps:
+                for _ in range(20):
+                    look(replica)
+            costs[name].append(steps[0])
+    few, many = costs["row_status"]
+    assert many <= few + 2, costs
+    few, many = costs["has_work"]
+    assert many <= few + 2, costs
+    few, many = costs["status"]
+    # Twenty looks, 1,900 more changes: an index of them is run over, two or three steps each.
+    assert (many - few) * STEP <= 20 * 1900 * 5, costs
+
+
+def test_an_exchange_costs_what_it_carries(
+    opened: Callable[..., Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "PUSH_TRANSACTIONS_MAX", 20)
+    costs = []
+    for number in (200, 3000):
+        replica = _waiting(opened, number)
+        with closing(opened()) as other:
+            add(other, f"news {number}", table="other")
+            other.sync()
+        exchanger = replica._syncing._exchanger
+        assert exchanger is not None
+        exchanger.exchange()  # the first brings the scope
+        with counted(replica._database.sync) as steps:
+            for _ in range(3):
+                assert exchanger.exchange().sent == 20
+        costs.append(steps[0])
+    few, many = costs
+    # Three exchanges, 2,800 more changes: what is set aside or held is looked for by running over
+    # the heads of transactions, which is some steps each; their keys are not read.
+    assert (many - few) * STEP <= 3 * 2800 * 15, costs
