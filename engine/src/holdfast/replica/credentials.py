@@ -9,7 +9,6 @@ printed of it has no secret in it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from holdfast.core.errors import ReplicaError
+from holdfast.sqlite.locks import LOCK_EX, LOCK_NB, flock, sync_folder
 
 SUFFIX = "-credentials"
 _BYTES_MAX = 65_536
@@ -74,11 +74,7 @@ class CredentialsFile:
             except BaseException:
                 new.unlink(missing_ok=True)
                 raise
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self._path.parent)
         except OSError as error:
             raise ReplicaError(
                 f"the credentials cannot be written: {error.strerror or error}",
@@ -89,10 +85,10 @@ class CredentialsFile:
     def alone(self, *, wait: bool) -> Iterator[bool]:
         """Nobody else changes it meanwhile; False at once when somebody does and ``wait`` is not
         set."""
-        descriptor = os.open(f"{self._path}-lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(f"{self._path}-lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                flock(descriptor, LOCK_EX | (0 if wait else LOCK_NB))
             except BlockingIOError:
                 yield False
                 return

@@ -10,12 +10,13 @@ what the parent lets go of is free, whatever copies of it live on in others.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
+
+from holdfast.sqlite.locks import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 
 _TRIES = 5
 _PAUSE_S = 0.02
@@ -34,10 +35,10 @@ class SyncLock:
         """Take the lock if no other process (or replica object) has it; True when it is ours."""
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
         for left in reversed(range(_TRIES)):
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock(descriptor, LOCK_EX | LOCK_NB)
                 break
             except OSError:
                 if left:
@@ -61,7 +62,7 @@ class SyncLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_UN)  # also for copies that a child has
+                flock(descriptor, LOCK_UN)  # also for copies that a child has
             os.close(descriptor)
 
     def forget(self) -> None:
@@ -75,12 +76,12 @@ class SyncLock:
         if self._descriptor is not None:
             return False
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._path, os.O_RDONLY)
         except OSError:
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            flock(descriptor, LOCK_SH | LOCK_NB)
+            flock(descriptor, LOCK_UN)
         except OSError:
             return True
         finally:
@@ -107,4 +108,5 @@ def _forget_all() -> None:
         lock.forget()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

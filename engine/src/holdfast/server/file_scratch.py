@@ -6,7 +6,6 @@ Knows: the operating system's locks. Must not know: what is being made.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from holdfast.core.errors import DatabaseReadOnly
 from holdfast.core.limits import FILE_ABANDONED_S
+from holdfast.sqlite.locks import LOCK_EX, LOCK_NB, flock
 
 _NEW, _PREFIX = "new-", "build-"
 
@@ -34,10 +34,10 @@ def own_folder(path: Path) -> Path:
 
 def lock(path: Path, *, create: bool = True) -> int | None:
     """Take the lock of a file; None when another has it. The descriptor holds it until closed."""
-    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    flags = os.O_RDWR | (os.O_CREAT if create else 0)
     descriptor = os.open(path, flags, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock(descriptor, LOCK_EX | LOCK_NB)
         # Whoever held it before may have removed the name meanwhile: then this locks nothing.
         if os.fstat(descriptor).st_ino == path.stat().st_ino:
             return descriptor

@@ -18,13 +18,16 @@ import sys
 from contextlib import suppress
 from typing import Final
 
+_HAS_LOCKS = sys.platform == "linux" and sys.maxsize > 2**32
+"""The layout of the request is that of 64 bits."""
 if sys.platform == "linux":
-    import fcntl
+    try:
+        import fcntl
+    except ImportError:
+        _HAS_LOCKS = False
 
 _SHARED_FIRST: Final = 0x40000002
 _SHARED_BYTES: Final = 510
-_HAS_LOCKS: Final = sys.platform == "linux" and sys.maxsize > 2**32
-"""The layout of the request is that of 64 bits."""
 
 
 class Guard:
@@ -43,7 +46,7 @@ class Guard:
         if not _HAS_LOCKS:
             return None
         try:
-            guard = cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            guard = cls(os.open(path, os.O_RDONLY))
         except OSError:
             return None
         guard.hold()
