@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from holdfast.schema.load import load_schema
 from holdfast.server.assembly import open_server
 from holdfast.server.auth import TokenFile
+from holdfast.server.front import FrontOptions
 from holdfast.server.offers import FilePolicy
 from holdfast.server.principal import Principal
 from holdfast.server.run import serve
@@ -42,7 +43,9 @@ def main() -> None:
                 Mount("/site", StaticFiles(directory=folder, html=True)),
                 Mount("/vectors", StaticFiles(directory=VECTORS)),
             ]
-        serve(server.app, "127.0.0.1", int(port), ready)
+        # A name without https: what a browser allows there is tested, too.
+        front = FrontOptions(hosts=("insecure.test",))
+        serve(server.app, "127.0.0.1", int(port), ready, front=front)
 
 
 def ready(url: str) -> None:
