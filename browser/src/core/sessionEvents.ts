@@ -61,7 +61,7 @@ export type Event =
   | { readonly type: "heartbeat" }
   | { readonly type: "probe_ok" }
   | ({ readonly type: "probe_failed" } & Failed)
-  /** An exchange succeeded and is stored. `progressed`: something was decided or arrived. */
+  /** An exchange succeeded and is stored. `progressed`: something was decided or arrived, or nothing was sent. */
   | {
       readonly type: "exchange_ok";
       readonly more?: boolean;

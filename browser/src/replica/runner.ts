@@ -16,7 +16,7 @@ import type { Host } from "./host.js";
 import { aside } from "./liveQueries.js";
 import { failure } from "./standing.js";
 import type { Known } from "./status.js";
-import { type Exchanged, progressed } from "./store.js";
+import { barren, type Exchanged } from "./store.js";
 import type { Transport } from "./transport.js";
 import type { Verifier } from "./verify.js";
 
@@ -172,7 +172,7 @@ export class Runner {
       tell({
         type: "exchange_ok",
         pending: done.left,
-        progressed: progressed(done) || done.left === 0,
+        progressed: !barren(done),
       });
     } catch (error) {
       tell({ type: "exchange_failed", ...failedBy(error) });

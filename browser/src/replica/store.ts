@@ -42,8 +42,14 @@ export function reconciles({ applied, expected }: Exchanged): boolean {
 }
 
 /** Whether anything was decided or arrived. */
-export function progressed({ applied }: Exchanged): boolean {
+function progressed({ applied }: Exchanged): boolean {
   return applied.applied + applied.refused + applied.held + applied.rows + applied.removed > 0;
+}
+
+/** Whether the server has decided nothing of what it was sent, and it waits on. What was written while
+ * an exchange that had nothing to send was under way has not been sent. */
+export function barren(done: Exchanged): boolean {
+  return done.sent > 0 && done.left > 0 && !progressed(done);
 }
 
 interface Loaded {

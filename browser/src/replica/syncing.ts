@@ -7,7 +7,7 @@
 
 import { SyncError } from "../core/errors.js";
 import type { Exchanger } from "./exchange.js";
-import { type Exchanged, progressed, reconciles } from "./store.js";
+import { barren, type Exchanged, reconciles } from "./store.js";
 import type { Verifier } from "./verify.js";
 
 /** What a sync did. `verified`: client and server compared equal at the end. */
@@ -46,7 +46,7 @@ export async function syncToEnd(
     total.held += done.applied.held;
     total.receivedRows += done.applied.rows;
     total.removedRows += done.applied.removed;
-    if (done.left > 0 && !progressed(done))
+    if (barren(done))
       throw new SyncError("the server does not decide what it was sent", "no_progress");
   } while (done.left > 0);
   const report = { ...total, repairedRows: 0, reconciledRows: 0, exchanges, verified: true };

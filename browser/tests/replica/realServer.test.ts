@@ -24,10 +24,20 @@ afterEach(async () => {
 });
 
 async function replica(
-  options: { url?: string; image?: Uint8Array; program?: ReplicaProgram } = {},
+  options: {
+    url?: string;
+    image?: Uint8Array;
+    program?: ReplicaProgram;
+    fetch?: typeof fetch;
+  } = {},
 ) {
   const url = options.url ?? server.url;
-  const transport = new HttpTransport({ server: url, token: () => "token-a", host: HOST });
+  const transport = new HttpTransport({
+    server: url,
+    token: () => "token-a",
+    host: HOST,
+    ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
+  });
   const made = new Replica({
     opened: await openMemory(options.image),
     program: options.image ? null : (options.program ?? (await transport.program())),
@@ -309,6 +319,26 @@ describe("a replica in TypeScript and one in Python, at a real server", () => {
       expect(await damaged.verify()).toMatchObject({ ok: true, damaged: [], repaired: 0 });
     },
   );
+
+  test("what is written while an answer is on its way is sent next", async () => {
+    let meanwhile: (() => Promise<unknown>) | null = null;
+    const ours = await replica({
+      fetch: async (...request) => {
+        const answer = await fetch(...request);
+        const happens = meanwhile;
+        meanwhile = null;
+        await happens?.();
+        return answer;
+      },
+    });
+    await ours.sync();
+    meanwhile = () => ours.write([{ sql: ADD }]);
+    expect(await ours.sync()).toMatchObject({ sent: 1, applied: 1, exchanges: 2, verified: true });
+    meanwhile = () => ours.write([{ sql: TAKE }]);
+    await ours.write([{ sql: TAKE }]);
+    expect(await ours.sync()).toMatchObject({ sent: 2, applied: 2, exchanges: 2, verified: true });
+    expect(await ours.status()).toMatchObject({ pending: 0, sent: 0 });
+  });
 
   test("a copied replica is found out, and its queue is kept", async () => {
     const ours = await replica();

@@ -96,8 +96,8 @@ class ExchangeOk:
 
     `more`: there is more to fetch or send. `pending`: transactions that could still be sent or
     answered (not those that wait for a person, nor acknowledged ones). `progressed`: a pending
-    transaction got its outcome, or news were applied; claim it only if so, for more work without
-    progress is slowed down, and pending work without progress is reported.
+    transaction got its outcome, news were applied, or nothing was sent; claim it only if so, for
+    more work without progress is slowed down, and pending work without progress is reported.
     """
 
     more: bool = False

@@ -404,9 +404,7 @@ class Runner:
             events.put(core.ExchangeFailed(**_why("an exchange", error)))
         else:
             self._served = max(self._served, asked)
-            events.put(
-                core.ExchangeOk(pending=done.left, progressed=done.progressed or not done.left)
-            )
+            events.put(core.ExchangeOk(pending=done.left, progressed=not done.barren))
 
     def _probe(self, events: _Events) -> None:
         try:

@@ -90,6 +90,12 @@ class Exchanged:
         decided = done.applied or done.refused or done.held or done.parted
         return bool(decided or done.rows or done.removed)
 
+    @property
+    def barren(self) -> bool:
+        """Whether the server has decided nothing of what it was sent, and it waits on. What was
+        written while an exchange that had nothing to send was under way has not been sent."""
+        return bool(self.sent and self.left) and not self.progressed
+
 
 class Exchanger:
     """Makes exchanges for one replica, one at a time."""

@@ -66,7 +66,7 @@ def _until_done(
             progress("exchanging", totals["applied"], totals["applied"] + done.left)
         if not done.left:
             break
-        if not done.progressed:
+        if done.barren:
             raise SyncError("the server does not decide what it was sent", code="no_progress")
     verified = not done.applied.differing
     if done.applied.differing:
