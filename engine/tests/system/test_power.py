@@ -89,10 +89,10 @@ def a_repeated_request_is_done_again(patch: Patch) -> None:
     real = push.push
 
     def again(
-        writer: Any, engine: Any, sender: Any, transactions: Any, *, high: int, touched: Any
+        writer: Any, engine: Any, sender: Any, transactions: Any, *, high: int, **more: Any
     ) -> Any:
         low = transactions[0].number - 1 if transactions else high
-        pushed = real(writer, engine, sender, transactions, high=min(low, high), touched=touched)
+        pushed = real(writer, engine, sender, transactions, high=min(low, high), **more)
         return dataclasses.replace(pushed, high=max(pushed.high, high))
 
     def record(self: Any, device: str, entries: Any) -> None:
@@ -112,8 +112,8 @@ def a_repeated_request_is_done_again(patch: Patch) -> None:
 def a_counter_counts_twice(patch: Patch) -> None:
     real = policies._add
 
-    def add(cell: Any, difference: int, author: Any) -> Any:
-        return real(cell, difference * (2 if author.number == 5 else 1), author)
+    def add(cell: Any, difference: int, author: Any, **more: Any) -> Any:
+        return real(cell, difference * (2 if author.number == 5 else 1), author, **more)
 
     patch.setattr(policies, "_add", add)
 
@@ -200,8 +200,8 @@ def all_scopes_are_read(patch: Patch) -> None:
 
 @plant
 def conflicts_do_not_follow_their_rows(patch: Patch) -> None:
-    patch.setattr(decide, "follow", lambda *_, **__: None)
-    patch.setattr(ingest, "follow", lambda *_, **__: None)
+    patch.setattr(decide, "follow", lambda *_, **__: ())
+    patch.setattr(ingest, "follow", lambda *_, **__: ())
 
 
 @plant
