@@ -16,7 +16,7 @@ from holdfast.replica.freeing import Freed, Freeing
 
 pytestmark = pytest.mark.slow
 
-SEEDS_MAX = 12
+SEEDS_MAX = 24
 STEPS = 60
 
 Patch = pytest.MonkeyPatch
@@ -64,7 +64,7 @@ def a_discard_frees_what_waits_for_others_too(patch: Patch) -> None:
 
 @plant
 def one_bad_row_takes_all_that_other_programs_wrote(patch: Patch) -> None:
-    patch.setattr(apply, "take_apart_decided", lambda *_: Counter())
+    patch.setattr(apply, "take_apart_decided", lambda *_, **__: Counter())
 
 
 @plant

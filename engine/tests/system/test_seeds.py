@@ -20,7 +20,7 @@ from holdfast.server.budgets import Budgets
 
 pytestmark = pytest.mark.slow
 
-SEEDS = (*range(24), 40, 49)
+SEEDS = (*range(24), 25, 40, 49)
 
 SOMETIMES = (
     "answer cut",

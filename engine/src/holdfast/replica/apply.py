@@ -21,7 +21,7 @@ from holdfast.core.keys import key_values, row_key
 from holdfast.core.values import from_wire
 from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Own, Rows
 from holdfast.replica.database import applying, write_state
-from holdfast.replica.dependence import Notes
+from holdfast.replica.dependence import Notes, Place
 from holdfast.replica.load import Importer
 from holdfast.replica.members import Members
 from holdfast.replica.noted import Keys, noted_tables
@@ -43,7 +43,8 @@ class Applied:
     refused: int = 0
     held: int = 0
     parted: int = 0
-    """Besides those: groups of other programs' writes, and what one held, that go up anew."""
+    """Groups of other programs' writes, and what one held, that go up anew: they were refused or
+    held in this answer or an earlier one, and are taken off those counts here."""
     rows: int = 0
     removed: int = 0
     lost: int = 0
@@ -108,13 +109,11 @@ class Applier:
         if set(checkpoint.scopes) != set(head.scopes):
             raise broken("its checkpoint names other scopes than its head")
         decided = self._decide(head.outcomes)
-        notes = Notes(self._db, self._schema, self._program)
-        parted = take_apart_decided(notes, decided - self._acked, self._random_bytes)
-        self._result.refused -= parted["refused"]
-        self._result.held -= parted["held"]
-        self._result.parted = parted.total()
+        moved = self._take_apart(decided)
         with applying(self._db):
             self._collect()
+            for name, key in moved:
+                self._again[name].add(key)
             self._members.grant(head.scopes)
             for scope in sorted(self._members.scopes - set(head.scopes)):
                 self._lose(scope)
@@ -174,6 +173,26 @@ class Applier:
         if decided:
             write_state(self._db, confirmed=max(decided))
         return decided
+
+    def _take_apart(self, decided: frozenset[int]) -> list[Place]:
+        """Take groups of other programs' writes apart; the rows of what is sent anew.
+
+        Their notes come behind others of the same rows, and do not tell any more what the server
+        has: it is kept beside them first.
+        """
+        moved: list[Place] = []
+
+        def keep(place: Place) -> None:
+            overlay = self._overlays[place[0]]
+            overlay.put_shadow(place[1], overlay.truth(place[1], decided))
+            moved.append(place)
+
+        notes = Notes(self._db, self._schema, self._program)
+        parted = take_apart_decided(notes, self._random_bytes, on_move=keep)
+        self._result.refused -= parted["refused"]
+        self._result.held -= parted["held"]
+        self._result.parted = parted.total()
+        return moved
 
     def _collect(self) -> None:
         """Where unsettled changes and shadows are, and what is set aside."""

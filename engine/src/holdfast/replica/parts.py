@@ -7,7 +7,8 @@ too large, when a row of it cannot be sent, and when it is refused or held, unti
 is only what is at fault: rows that refer to each other, or pass on a unique value, stay together.
 
 The parts take the place of the group in the outbox's order; what comes after it and was never sent
-moves up. What was held because of the group goes up anew, behind the parts.
+moves up. What was held because of the group goes up anew, behind the parts. So a group that was
+refused is taken apart only when all that was sent and rests on it is decided, some answers later.
 
 Upholds I4 (each part names the group it replaces), I9, I16 (a transaction of ours is never taken
 apart) and I27.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.core.errors import BadValue
@@ -26,6 +27,7 @@ from holdfast.core.limits import PUSH_BYTES_SOFT, PUSH_CHANGES_MAX, SPLIT_PARTS
 from holdfast.core.values import Value
 from holdfast.replica.database import read_state, write_state
 from holdfast.replica.dependence import (
+    NEVER,
     After,
     Notes,
     Place,
@@ -38,6 +40,11 @@ from holdfast.schema.model import CONFLICT_TABLE, Table
 from holdfast.sql.names import change_table
 
 Places = list[Place]
+_LOOSE, _LEFT = 1, 2
+"""A group of what other programs wrote; and one that was looked at after it was stopped, and of
+which all that is left belongs together."""
+_NEW = f"loose = {_LOOSE} AND state IN ('refused', 'held')"
+"""What was stopped and not looked at yet."""
 
 
 @dataclass(slots=True)
@@ -74,27 +81,35 @@ def take_apart_sealed(
 
 
 def take_apart_decided(
-    notes: Notes, decided: Iterable[int], random_bytes: Callable[[int], bytes]
+    notes: Notes, random_bytes: Callable[[int], bytes], *, on_move: Callable[[Place], None]
 ) -> Counter[str]:
-    """Of what was refused or held just now: loose groups are taken apart, and what was held because
-    of them goes up anew. How many outcomes, of which kind, are no longer the last word."""
-    numbers = sorted(decided)
-    if not numbers:
+    """Of what was refused or held and not looked at yet: loose groups are taken apart, and what was
+    held because of them goes up anew. How many outcomes, of which kind, are no longer the last
+    word. ``on_move``: told each row that moves, while its notes still stand in their old order.
+
+    As long as something that rests on what was stopped is on its way, all of it waits: it is going
+    to be held, and the parts have to come before it.
+    """
+    if not notes.connection.execute(f"SELECT 1 FROM holdfast_tx WHERE {_NEW} LIMIT 1"):
         return Counter()
     stopped = {
-        int(str(number)): (str(state), bool(loose), json.loads(str(after)))
+        int(str(number)): (str(state), loose == _LOOSE, json.loads(str(after)))
         for number, state, loose, after in notes.connection.execute(
             "SELECT number, state, loose, after FROM holdfast_tx "
             "WHERE state IN ('refused', 'held') ORDER BY number"
         )
     }
+    if any(
+        not stopped.keys().isdisjoint(json.loads(str(after)))
+        for (after,) in notes.connection.execute(
+            "SELECT after FROM holdfast_tx WHERE state = 'sent' AND after <> '[]'"
+        )
+    ):
+        return Counter()
     plan = _Plan()
     going: set[int] = set()
     """Numbers that are no longer a reason to be held."""
-    for number in numbers:
-        if number not in stopped:
-            continue
-        state, loose, after = stopped[number]
+    for number, (state, loose, after) in stopped.items():
         causes = {one for one in after if one in stopped}
         if state == "refused":
             parts = _shares(belonging(notes, number)) if loose else []
@@ -109,8 +124,17 @@ def take_apart_decided(
             if free:
                 plan.split[number] = [free]
                 plan.kept.add(number)
+    for place in _moving(notes, plan):
+        on_move(place)
     _carry_out(notes, plan, random_bytes)
+    notes.connection.execute(f"UPDATE holdfast_tx SET loose = {_LEFT} WHERE {_NEW}")
     return Counter(stopped[number][0] for number in going)
+
+
+def _moving(notes: Notes, plan: _Plan) -> list[Place]:
+    """The rows of what gets another number though it had its outcome."""
+    again = [place for number in plan.again for place, _ in _rows(notes, number)]
+    return again + [place for parts in plan.split.values() for part in parts for place in part]
 
 
 # --- what belongs together ----------------------------------------------------------------------
@@ -260,6 +284,8 @@ def _carry_out(notes: Notes, plan: _Plan, random_bytes: Callable[[int], bytes]) 
         new = min(later, default=first + len(moves))
         db.execute("UPDATE holdfast_tx SET aside = ? WHERE aside = ?", (new, aside))
     _rest_anew(notes, first, {move.old for move in moves if move.old not in plan.kept})
+    if plan.again:
+        _base_anew(notes, first)
 
 
 def _move_notes(notes: Notes, move: _Move) -> None:
@@ -331,3 +357,34 @@ def _rest_anew(notes: Notes, first: int, moved: set[int]) -> None:
         new = sorted(before | after.get(int(str(number)), set()))
         rows.append((json.dumps(new, separators=(",", ":")), number))
     notes.connection.executemany("UPDATE holdfast_tx SET after = ? WHERE number = ?", rows)
+
+
+def _base_anew(notes: Notes, first: int) -> None:
+    """What comes behind a part may have been written while its group was off the screen: of the
+    columns that the part is about it claims to have seen no more than the part did."""
+    for table in notes.schema.all_tables:
+        statements = notes.program.tables[table.name]
+        data = table.data_columns
+        width = len(data)
+        inherited: dict[str, dict[str, int]] = defaultdict(dict)
+        found: list[tuple[str, int, str]] = []
+        rows = notes.connection.execute(statements.changes, (first, NEVER))
+        for row in sorted(rows, key=lambda row: int(str(row[0]))):
+            tx, key, was, now, base, text = row[:6]
+            known: dict[str, int] = json.loads(text) if isinstance(text, str) else {}
+            chain = inherited[str(key)]
+            ground = int(str(base))
+            own = known | {
+                name: min(known.get(name, ground), rev) if was else rev
+                for name, rev in chain.items()
+            }
+            if own != known:
+                found.append((json.dumps(own, separators=(",", ":")), int(str(tx)), str(key)))
+            defaults = [column.default_value() for column in data]
+            olds = row[6 : 6 + width] if was or not now else defaults
+            for column, before, after in zip(data, olds, row[6 + width :], strict=True):
+                if (was and not now) or before != after or type(before) is not type(after):
+                    chain[column.name] = own.get(column.name, ground)
+        notes.connection.executemany(
+            f"UPDATE {change_table(table)} SET bases = ? WHERE tx = ? AND key = ?", found
+        )

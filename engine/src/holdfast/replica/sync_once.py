@@ -73,6 +73,8 @@ def _until_done(
         fixed = Verifier(database, exchanger).verify(deep=False)
         verified = fixed.ok
         totals["reconciled_rows" if done.reconciles else "repaired_rows"] = fixed.repaired
+    for stopped in ("refused", "held"):  # what an earlier sync counted may go on after all
+        totals[stopped] = max(0, totals[stopped])
     return SyncReport(**totals, verified=verified)
 
 

@@ -12,19 +12,22 @@ from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica, SyncReport
 from holdfast.schema import Schema
 from holdfast.server import Principal, open_server
+from holdfast.server.budgets import Budgets
 from holdfast.sqlite import OpenOptions, Row, driver
 
 
 class Shop:
     """A server, and devices ``a`` and ``b`` that see all of it."""
 
-    def __init__(self, folder: Path, schema: Schema, *, library: str = "apsw", rules: Any = ()):
+    def __init__(self, folder: Path, schema: Schema, *, library: str = "apsw", rules: Any = (),
+                 budgets: Budgets | None = None):  # fmt: skip
         self.folder = folder
         self.schema = schema
         self.library = library
         self.server = open_server(
-            schema, str(folder / "server.db"), lambda _headers: self.principal("a"), rules=rules
-        )
+            schema, str(folder / "server.db"), lambda _headers: self.principal("a"), rules=rules,
+            **({} if budgets is None else {"budgets": budgets}),
+        )  # fmt: skip
         self.devices: dict[str, Replica] = {}
         self.transports: dict[str, MemoryTransport] = {}
         for name in "ab":
