@@ -20,7 +20,7 @@ from holdfast.schema.load import load_schema
 from holdfast.schema.model import template_columns
 from holdfast.sql.load import ABOUT, FILE, OWN
 from holdfast.sql.names import names as names_of
-from holdfast.sql.replica import ReplicaProgram, compile_replica
+from holdfast.sql.replica import Reference, ReplicaProgram, compile_replica
 from holdfast.sqlite import Connection, OpenOptions, driver
 
 PARENT = Table("parent", ("id",), (Column("id", "uuid"), Column("name")), ("all",))
@@ -374,11 +374,12 @@ def statements_of(program: object, *, apart: tuple[str, ...] = ("name", "load"))
     values = msgspec.structs.asdict(program)  # type: ignore[arg-type]
     for name in apart:
         del values[name]
-    return [
-        sql
+    found = [
+        one
         for value in values.values()
-        for sql in (value if isinstance(value, tuple) else (value,))
+        for one in (value if isinstance(value, tuple) else (value,))
     ]
+    return [one.children if isinstance(one, Reference) else one for one in found]
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
