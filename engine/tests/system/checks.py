@@ -91,6 +91,12 @@ def conservation(
         known = applied.get(place)
         assert known is not None, f"I4: {place} is nowhere"
         assert known[:2] == (ledger.ids[place], "applied"), f"I4: {place} left as {known}"
+    for name in TABLES:
+        lost = device.rows(
+            f"SELECT tx, key FROM holdfast_change_{name} "
+            "WHERE tx NOT IN (SELECT number FROM holdfast_tx)"
+        )
+        assert not lost, f"I4: {device.name} {name}: changes of no transaction: {lost}"
     decided = [number for name, number in applied if name == device.name]
     assert sorted(decided) == list(range(1, len(decided) + 1)), "I9: gaps"
 
