@@ -131,6 +131,27 @@ SCHEMA = Schema(
             columns=(Column("a"), Column("b", "bytes")),
             scopes=("catalog",),
         ),
+        Table(  # see `purses`
+            name="purse",
+            key=("id",),
+            columns=(Column("id"), Column("n", "integer", merge="counter")),
+            scopes=("catalog",),
+            checks=(Check("n", "range", min=0),),
+        ),
+        Table(
+            name="slip",
+            key=("id",),
+            columns=(
+                Column("id"),
+                Column("source"),
+                Column("target"),
+                Column("coins", "integer"),
+                Column("serial", "integer"),
+            ),
+            scopes=("catalog",),
+            unique=(("serial",),),
+            existence_public=True,
+        ),
         Table(
             name="audit",
             key=("id",),
@@ -142,6 +163,8 @@ SCHEMA = Schema(
 
 TABLES = {table.name: table for table in (*SCHEMA.tables, CONFLICT_TABLE)}
 STORES = ("1", "2", "3")
+PURSES = ("copper", "silver", "gold")
+FIRST_COINS = 6
 _SKUS = ("a", "b", "c", "d")
 
 
@@ -150,7 +173,7 @@ def scopes(table: str, row: Sequence[Any]) -> set[str]:
     value = dict(zip(TABLES[table].column_names, row, strict=True))
     if table == "holdfast_conflict":
         return set(json.loads(value["scopes"]))
-    if table in ("product", "link"):
+    if table in ("product", "link", "purse", "slip"):
         return {"catalog"}
     own = {f"store/{value['store']}"}
     return own | {"tasks"} if table == "task" else own
@@ -188,6 +211,7 @@ def first_rows(work: Work) -> list[Statement]:
             )
             for n in range(6)
         ),
+        *(("purse (id, n)", (name, FIRST_COINS)) for name in PURSES),
         *(("tally (id, store)", (n - 2, STORES[n % 3])) for n in range(3)),
         *(
             ("task (id, store, text)", (bytes([0, n]), STORES[n % 3], work.token()))

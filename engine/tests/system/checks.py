@@ -10,10 +10,12 @@ import hashlib
 import json
 import struct
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 from bazaar import TABLES, TOKEN, Row, scopes, tokens
 from device import Device
+from readers import read
 from waits import a_refusal_keeps_no_stranger, each_wait_has_its_reason, freed_in_time
 from world import World
 from world import server_outcomes as remembered
@@ -29,6 +31,7 @@ def after_step(world: World) -> None:
     applied = server_outcomes(world)
     for device in world.devices:
         conservation(world, device, applied)
+        read(world, device, applied, partial(truth_of, world, device))
         if not device.is_comparing():
             holds_a_checkpoint(world, device)
     server_is_sound(world)

@@ -5,8 +5,10 @@ Knows: one replica and what is true of it alone. Must not know: what the others 
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,6 +155,7 @@ class Line(MemoryTransport):
         pieces = [raw[i : i + 400] for i in range(0, len(raw), 400)]
         answer = receive(pieces, echo=echo, sent_us=sent_us, received_us=device.now_us())
         self.answered += 1
+        world.meanwhile(device)
         return answer
 
 
@@ -174,6 +177,16 @@ class Device:
     readable_tokens: set[str] = field(default_factory=set)
     readable_keys: set[tuple[str, str]] = field(default_factory=set)
     old_answer: bytes = b""
+    slips: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    made_slips: set[str] = field(default_factory=set)
+    """Of moves that were committed here."""
+    seen_slips: set[str] = field(default_factory=set)
+    seen_versions: dict[str, int] = field(default_factory=dict)
+    foreign_orphans: set[tuple[str, int, str, int]] = field(default_factory=set)
+    """Left by programs that do not ask for foreign keys."""
+    ahead: bool = False
+    """A verification may have brought what this device has made, but not that it was decided: until
+    the next exchange its counters show that twice."""
     verifying: bool = False
 
     def now_us(self) -> int:

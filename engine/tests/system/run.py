@@ -25,7 +25,10 @@ def run(seed: int | str, *, steps: int = 60, options: Options | None = None) -> 
         try:
             for _ in range(steps):
                 world.step()
+                world.moves()
                 after_step(world)
+                for device in world.devices:
+                    world.note_held(device)
             world.heal()
             at_rest(world)
             same_again(world)

@@ -52,6 +52,7 @@ SOMETIMES = (
     "journal server",
     "journal smallest",
     "local constraint",
+    "moved",
     "outcomes so far",
     "push in bites",
     "refused forbidden",
@@ -75,6 +76,7 @@ SOMETIMES = (
     "work on pending work",
     "written with a bad row",
     "written by another process",
+    "written meanwhile",
 )
 
 

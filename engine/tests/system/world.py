@@ -42,6 +42,8 @@ from device import (
     incarnation,
     transaction_values,
 )
+from purses import has_purses, some_move
+from readers import orphans_of
 from shell import FastDriver, run_foreign, shell
 
 from holdfast.core.errors import (
@@ -77,6 +79,7 @@ class World:
         self.plan = random.Random(f"{seed}/plan")
         self.net = random.Random(f"{seed}/net")
         self.server_dice = random.Random(f"{seed}/server")
+        self.purse_dice = random.Random(f"{seed}/purses")
         self.back_office = Work(random.Random(f"{seed}/office"), itertools.count(1, 2))
         self.numbers = itertools.count(2, 2)
         self.now = START_US
@@ -305,13 +308,35 @@ class World:
     def write(self, device: Device) -> None:
         self._run(device, device.some_work())
 
-    def _run(self, device: Device, statements: list[Statement]) -> None:
+    def _run(self, device: Device, statements: list[Statement]) -> bool:
         try:
             with device.replica.transaction() as db:
                 for sql, params in statements:
                     db.execute(sql, params)
         except ConstraintFailed:
             self.count["local constraint"] += 1
+            return False
+        return True
+
+    def move(self, device: Device) -> bool:
+        """Coins go from one purse to another, if there are that many."""
+        statements = some_move(device, self.purse_dice)
+        if not has_purses(device) or not self._run(device, statements):
+            return False
+        device.made_slips.add(statements[1][1][0])
+        self.count["moved"] += 1
+        return True
+
+    def moves(self) -> None:
+        """Between two steps, whatever these are."""
+        for device in self.devices:
+            if self.purse_dice.random() < 0.05:
+                self.move(device)
+
+    def meanwhile(self, device: Device) -> None:
+        """Something is written while an answer is on its way to the device."""
+        if self.faults and self.purse_dice.random() < 0.2:
+            self.count["written meanwhile"] += self.move(device)
 
     def foreign_write(self, device: Device) -> None:
         statements = device.some_work()
@@ -323,8 +348,9 @@ class World:
         if self.options.foreign and device.work.dice.random() < 0.2:
             shell(device.path, statements)
             self.count["written by another process"] += 1
-            return
-        run_foreign(device.foreign, statements)
+        else:
+            run_foreign(device.foreign, statements)
+        device.foreign_orphans |= orphans_of(device)
 
     def refusable(self, device: Device) -> Statement:
         """An item of which a rule will not hear."""
@@ -334,14 +360,16 @@ class World:
 
     def sync(self, device: Device) -> None:
         before, answered = device.dump(), device.line.answered
+        written = self.count["written meanwhile"]
         try:
             report = device.replica.sync()
         except Offline:
-            if device.line.answered == answered:
+            if device.line.answered == answered and written == self.count["written meanwhile"]:
                 assert device.dump() == before, "I15: a sync that failed changed what is seen"
             return
         self.count["synced"] += 1
-        self._note_held(device)
+        device.ahead = False
+        self.note_held(device)
         self.count["held"] += report.held
         for item in device.replica.refused():
             place = device.name, item.number
@@ -354,6 +382,7 @@ class World:
 
     def verify(self, device: Device) -> None:
         away = self.has_missed_removals(device)
+        device.ahead |= bool(device.rows("SELECT 1 FROM holdfast_tx WHERE state = 'sent'"))
         device.verifying = True
         try:
             report = device.replica.verify()
@@ -437,11 +466,11 @@ class World:
         self.sync(first)
         if self.plan.random() < 0.5:
             self.verify(second)
-            self._note_held(second)
+            self.note_held(second)
         self.sync(second)
 
-    def _note_held(self, device: Device) -> None:
-        for (code,) in device.rows("SELECT DISTINCT code FROM holdfast_tx WHERE aside > 0"):
+    def note_held(self, device: Device) -> None:
+        for (code,) in device.rows("SELECT code FROM holdfast_tx WHERE aside > 0"):
             self.count[f"set aside at replay: {code}"] += 1
 
     def resolve(self, device: Device) -> bool:
