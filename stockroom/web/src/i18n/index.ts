@@ -56,10 +56,17 @@ const size = new Intl.NumberFormat(region(), {
 /** Bytes as people count them. */
 export const formatSize = (bytes: number): string => size.format(bytes / 1_000_000);
 
+let clockOffsetMs = 0;
+
+/** How far this device's clock is behind the true time: what day it is follows the corrected clock. */
+export function correctClock(offsetMs: number): void {
+  clockOffsetMs = offsetMs;
+}
+
 /** `10:42` today, else with the day. `us`: µs since 1970. */
 export function formatTime(us: number): string {
   const then = new Date(us / 1000);
-  const now = new Date();
+  const now = new Date(Date.now() + clockOffsetMs);
   if (then.toDateString() === now.toDateString()) return clock.format(then);
   const date = then.getFullYear() === now.getFullYear() ? day : dayOfYear;
   return `${date.format(then)}, ${clock.format(then)}`;
