@@ -354,7 +354,7 @@ def test_a_revocation_waits_for_the_push_or_the_push_sees_it(big_shop: Shop) -> 
         assert a.status.pending + a.status.sent <= 1
 
         # The other way round: the revocation is there, and not committed yet, when the push comes.
-        a.enrol(code=big_shop.code())
+        a.enrol(code=big_shop.code(device=device))
         a.sync()
         failures.clear()
         sell(a, 2)
@@ -370,7 +370,7 @@ def test_a_revocation_waits_for_the_push_or_the_push_sees_it(big_shop: Shop) -> 
         assert [type(failure) for failure in failures] == [SignInNeeded]
         b.sync()
         assert on_hand(b) == 99, "the push came after the revocation"
-        a.enrol(code=big_shop.code())
+        a.enrol(code=big_shop.code(device=device))
         assert a.sync().applied == 2
         b.sync()
         assert on_hand(a) == on_hand(b) == 97
