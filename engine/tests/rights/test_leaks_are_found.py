@@ -67,7 +67,7 @@ def removals_for_those_who_held_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def conflicts_that_stay_behind(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "follow", lambda *_, **__: None)
+    patch.setattr(decide, "follow", lambda *_, **__: ())
 
 
 def conflicts_in_every_scope(patch: pytest.MonkeyPatch) -> None:
