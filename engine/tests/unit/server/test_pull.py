@@ -257,9 +257,9 @@ def count_commits(server: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     commits: list[int] = []
     transact = server.store.transact
 
-    def counted(work: Any) -> Any:
+    def counted(work: Any, **more: Any) -> Any:
         commits.append(1)
-        return transact(work)
+        return transact(work, **more)
 
     monkeypatch.setattr(server.store, "transact", counted)
     return commits
