@@ -585,12 +585,12 @@ def test_user_before_device_is_the_order_of_all(
     begun: list[object] = []
     transact = office.server.store.transact
 
-    def counted(work: Callable[[Any], Any]) -> Any:
+    def counted(work: Callable[[Any], Any], **more: Any) -> Any:
         def told(writer: Any) -> Any:
             begun.append(work)
             return work(writer)
 
-        return transact(told)
+        return transact(told, **more)
 
     def work(writer: Any) -> None:
         writer.registry.user("bob")
