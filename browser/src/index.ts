@@ -23,6 +23,7 @@ export {
   UsageError,
 } from "./core/errors.js";
 export type { FailureKind, State } from "./core/connectivity.js";
+export type { Keep, Side } from "./core/sides.js";
 export { SESSION_CONFIG, type SessionConfig } from "./core/sessionEvents.js";
 export type { AppRow, AppValue, QueryResult } from "./replica/appValues.js";
 export { failureKind, stateAfter } from "./core/failureKinds.js";

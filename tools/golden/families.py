@@ -9,12 +9,13 @@ from golden.files import FILES
 from golden.hashes import DIGESTS, ENCODING, KEYS
 from golden.replicas import REPLICA
 from golden.sessions import CONNECTIVITY, SESSION
+from golden.sides import SIDES
 from golden.values import VALUES
 
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         *(VALUES, ENCODING, KEYS, DIGESTS, CLOCK, BACKOFF, CONNECTIVITY, FAILURES, SESSION),
-        *(REPLICA, FILES),
+        *(SIDES, REPLICA, FILES),
     )
 }

@@ -9,6 +9,7 @@
 import { BadValue, ConstraintFailed, UsageError } from "../core/errors.js";
 import { keyValues, type Row } from "../core/keys.js";
 import type { Column, Table } from "../core/schema.js";
+import { chosenSide, type Keep, type Party, type Side, yours } from "../core/sides.js";
 import { check, fromWire, toWire, type Value, type Wire } from "../core/values.js";
 import { type Connection, whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
@@ -16,8 +17,11 @@ import type { Kept } from "./freeing.js";
 import { changeMessage } from "./outbox.js";
 import { assemble, dataOf, fold, type Note, noteOf, Overlay } from "./overlay.js";
 
-/** An open conflict. `mine`: the side of `device`, which did not go in; `theirs`: what stands on the
- * server; `base`: what both started from; all in wire form. `at`: microseconds since 1970. */
+/** An open conflict. `deviceValue`: what `user` on `device` wants, which did not go in; `serverValue`:
+ * what stands on the server, by `theirUser` on `theirDevice`; `base`: what both started from; all in
+ * wire form. `yours`: which of them belongs to this device, or else to its user, if one does. `mine` and
+ * `theirs` are older names of `deviceValue` and `serverValue`, whoever asks. `at`: microseconds since
+ * 1970. */
 export interface Conflict {
   readonly id: string;
   readonly table: string;
@@ -25,6 +29,9 @@ export interface Conflict {
   readonly column: string;
   readonly kind: string;
   readonly base: unknown;
+  readonly deviceValue: unknown;
+  readonly serverValue: unknown;
+  readonly yours: Side | null;
   readonly mine: unknown;
   readonly theirs: unknown;
   readonly user: string;
@@ -62,8 +69,9 @@ export interface Refused {
   readonly setAside: boolean;
 }
 
-/** How to settle a conflict: keep a side, or set another value (wire form). */
-export type Resolution = { readonly keep: "mine" | "theirs" } | { readonly value: Wire };
+/** How to settle a conflict: keep a side, or set another value (wire form). `device` and `server` mean
+ * the same on every device, `yours` and `other` what they are as seen from this one. */
+export type Resolution = { readonly keep: Keep } | { readonly value: Wire };
 
 const CONFLICT =
   "SELECT id, table_name, row_key, column_name, kind, base, mine, theirs, user, device, at, " +
@@ -80,39 +88,52 @@ export class Inbox {
 
   /** Open conflicts of all rows this replica may see, oldest first. */
   conflicts(): Conflict[] {
-    return this.#db.execute(`${CONFLICT} ORDER BY at, id`).map(conflict);
+    const asking = this.#asking();
+    return this.#db.execute(`${CONFLICT} ORDER BY at, id`).map((row) => conflict(row, asking));
+  }
+
+  /** Who asks: the user and the device of this replica. */
+  #asking(): Party {
+    const [device = "", user = ""] = this.#database.texts("device", "user");
+    return { user, device };
   }
 
   /** Settle a conflict: write the value and close the conflict row. Throws `UsageError`
-   * (`no_conflict`, `bad_choice`) or `BadValue`. */
+   * (`no_conflict`, `bad_choice`, `unclear_side`) or `BadValue`. */
   settle(id: string, by: Resolution, nowUs: number): void {
     const [found] = this.#db.execute(`${CONFLICT} AND id = ?`, [id]);
     if (found === undefined)
       throw new UsageError(`no open conflict has the id ${id}`, "no_conflict");
-    const open = conflict(found);
-    const chosen = open.kind === "delete" ? this.#sideOf(open, by) : this.#writeChosen(open, by);
-    const [device = "", user = ""] = this.#database.texts("device", "user");
+    const asking = this.#asking();
+    const open = conflict(found, asking);
+    const side = "keep" in by ? chosenSide(by.keep, ...parties(open), asking) : null;
+    const chosen =
+      open.kind === "delete" ? this.#sideOf(open, side) : this.#writeChosen(open, side, by);
     this.#db.execute(
       "UPDATE holdfast_conflict SET state = 'settled', chosen = ?, settled_by = ?, " +
         "settled_at = ? WHERE id = ?",
-      [chosen, user || device, BigInt(nowUs), id],
+      [chosen, asking.user || asking.device, BigInt(nowUs), id],
     );
   }
 
-  #sideOf(open: Conflict, by: Resolution): string | null {
-    if (!("keep" in by))
-      throw new UsageError("a deleted row is kept (mine) or not (theirs)", "bad_choice");
-    const side = by.keep === "mine" ? "mine" : "theirs";
-    const [row] = this.#db.execute(`SELECT ${side} FROM holdfast_conflict WHERE id = ?`, [open.id]);
+  #sideOf(open: Conflict, side: Side | null): string | null {
+    if (side === null)
+      throw new UsageError(
+        "this is about a whole row: keep a side of it (device or server); there is no other value to set",
+        "bad_choice",
+      );
+    const stored = side === "device" ? "mine" : "theirs";
+    const [row] = this.#db.execute(`SELECT ${stored} FROM holdfast_conflict WHERE id = ?`, [open.id]);
     return typeof row?.[0] === "string" ? row[0] : null;
   }
 
-  #writeChosen(open: Conflict, by: Resolution): string {
+  #writeChosen(open: Conflict, side: Side | null, by: Resolution): string {
     const table = this.#database.program.byName.get(open.table);
     const column = table?.byName.get(open.column);
     if (table === undefined || column === undefined)
       throw new UsageError("the conflict is about a column nobody knows", "no_conflict");
-    const wire = "keep" in by ? open[by.keep] : by.value;
+    const kept = side === "device" ? open.deviceValue : open.serverValue;
+    const wire = side === null && "value" in by ? by.value : kept;
     const stored = fromWire(column.type, wire, column.scale);
     const key = table.key.map((name) => `"${name}" = ?`).join(" AND ");
     this.#db.execute(`UPDATE "${table.name}" SET "${column.name}" = ? WHERE ${key}`, [
@@ -253,26 +274,39 @@ function shownWire(table: Table, row: Row | null, name: string): Wire {
   return toWire(column.type, value);
 }
 
-function conflict(row: Row): Conflict {
+/** Whose `deviceValue` is, and whose `serverValue`. */
+const parties = (open: Pick<Conflict, "user" | "device" | "theirUser" | "theirDevice">) =>
+  [
+    { user: open.user, device: open.device },
+    { user: open.theirUser, device: open.theirDevice },
+  ] as const;
+
+function conflict(row: Row, asking: Party): Conflict {
   const text = (at: number): string => String(row[at]);
   const json = (at: number): unknown => {
     const value = row[at];
     return typeof value === "string" ? (JSON.parse(value) as unknown) : null;
   };
+  const people = {
+    user: text(8),
+    device: text(9),
+    theirUser: text(11),
+    theirDevice: text(12),
+  };
   return {
+    ...people,
+    yours: yours(...parties(people), asking),
     id: text(0),
     table: text(1),
     key: text(2),
     column: text(3),
     kind: text(4),
     base: json(5),
+    deviceValue: json(6),
+    serverValue: json(7),
     mine: json(6),
     theirs: json(7),
-    user: text(8),
-    device: text(9),
     at: whole(row[10]),
-    theirUser: text(11),
-    theirDevice: text(12),
     theirAt: typeof row[13] === "bigint" ? Number(row[13]) : null,
   };
 }

@@ -121,12 +121,33 @@ describe("a replica in TypeScript and one in Python, at a real server", () => {
     await ours.sync();
     const [conflict] = await ours.conflicts();
     expect(conflict).toMatchObject({ column: "price", mine: "300", theirs: "200", base: null });
+    expect(conflict).toMatchObject({ deviceValue: "300", serverValue: "200", yours: "device" });
     expect(await ours.rowStatus("stock", "apple")).toBe("conflict");
     expect((await ours.query("SELECT name, price FROM stock")).rows).toEqual([["Big apple", 200]]);
-    await ours.resolve(conflict?.id ?? "", { keep: "mine" });
+    await ours.resolve(conflict?.id ?? "", { keep: "yours" });
     await ours.sync();
     await python.sync();
     expect(await python.query("SELECT name, price FROM stock")).toEqual([["Big apple", 300]]);
+    expect(await ours.conflicts()).toEqual([]);
+  });
+
+  test("what is yours on one device is the other's on the other, and keeping it is right on both", async () => {
+    const ours = await replica();
+    await ours.write([{ sql: ADD }]);
+    await ours.sync();
+    await python.sync();
+    // This time theirs waits, and what stands is ours.
+    await ours.write([{ sql: "UPDATE stock SET price = 300" }]);
+    await ours.sync();
+    await python.write("UPDATE stock SET price = 200");
+    await python.sync();
+    await ours.sync();
+    const [conflict] = await ours.conflicts();
+    expect(conflict).toMatchObject({ deviceValue: "200", serverValue: "300", yours: "server" });
+    await ours.resolve(conflict?.id ?? "", { keep: "yours" });
+    await ours.sync();
+    await python.sync();
+    expect(await python.query("SELECT price FROM stock")).toEqual([[300]]);
     expect(await ours.conflicts()).toEqual([]);
   });
 

@@ -21,11 +21,12 @@ import {
 } from "../../src/core/connectivity.js";
 import { Digest, rowHash } from "../../src/core/digest.js";
 import * as errors from "../../src/core/errors.js";
-import { BadValue } from "../../src/core/errors.js";
+import { BadValue, UsageError } from "../../src/core/errors.js";
 import { failureKind, stateAfter } from "../../src/core/failureKinds.js";
 import { transactionId, uuid7 } from "../../src/core/ids.js";
 import { keyValues, rowKey, rowScopes } from "../../src/core/keys.js";
 import { tableOf } from "../../src/core/schema.js";
+import { chosenSide, type Party, yours } from "../../src/core/sides.js";
 import { newSession, step } from "../../src/core/session.js";
 import { type Event, SESSION_CONFIG, type SessionConfig } from "../../src/core/sessionEvents.js";
 import {
@@ -185,6 +186,28 @@ function connectivity(given: Given): unknown {
   return transition(given.state as State, given.signal as Signal);
 }
 
+const KEEPS = ["device", "server", "yours", "other", "mine", "theirs", "Mine", ""];
+
+function sides(given: Given): unknown {
+  const party = (name: string): Party => {
+    const [user = "", device = ""] = given[name] as string[];
+    return { user, device };
+  };
+  const parties = [party("device"), party("server"), party("asking")] as const;
+  const kept = (keep: string): string => {
+    try {
+      return chosenSide(keep, ...parties);
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      return `${error.code}: ${error.message}`;
+    }
+  };
+  return {
+    yours: yours(...parties),
+    keep: Object.fromEntries(KEEPS.map((keep) => [keep, kept(keep)])),
+  };
+}
+
 function failures(given: Given): unknown {
   const error = failed(given.error as string, given.code as string, given.status as number | null);
   return [failureKind(error), stateAfter(error)];
@@ -244,6 +267,7 @@ export const ANSWERS: Readonly<Record<string, (given: Given, program: ReplicaPro
     backoff,
     connectivity,
     failures,
+    sides,
     session,
     replica: answerReplica,
     files: answerReplica,

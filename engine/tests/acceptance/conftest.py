@@ -39,6 +39,12 @@ user = "ben"
 device = "device-b"
 read = ["main"]
 write = ["main"]
+
+[token-c]
+user = "cleo"
+device = "device-c"
+read = ["main"]
+write = ["main"]
 """
 SQLITE_SHELL = shutil.which("sqlite3", path="/usr/bin:/bin:/usr/local/bin")
 PYTHON_SHELL = (

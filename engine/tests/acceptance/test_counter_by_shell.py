@@ -13,7 +13,8 @@ STATUS_FIELDS = {
     "clock_offset_ms",
 }  # fmt: skip
 CONFLICT_FIELDS = {
-    "id", "table", "key", "column", "base", "mine", "theirs", "user", "device", "at",
+    "id", "table", "key", "column", "base", "device_value", "server_value", "yours", "mine",
+    "theirs", "user", "device", "at", "their_user", "their_device", "their_at",
 }  # fmt: skip
 SCREW = "INSERT INTO stock (sku, name, price, on_hand) VALUES ('screw', 'Screw', 100, 10)"
 
@@ -69,9 +70,16 @@ def test_a_price_conflict_is_settled_offline_on_the_other_device(world) -> None:
     assert conflict.keys() >= CONFLICT_FIELDS
     assert conflict["table"], conflict["key"] == ("stock", "screw")
     assert (conflict["column"], conflict["base"]) == ("price", 100)
+    assert (conflict["device_value"], conflict["server_value"]) == (120, 110)
     assert (conflict["mine"], conflict["theirs"]) == (120, 110)
     assert (conflict["user"], conflict["device"]) == ("ben", "device-b")
     assert a.query("SELECT name, price FROM stock") == [("Screw M5", 110)]
+    # The same conflict, seen by both: each is told which side is theirs.
+    for device, side, own in ((a, "server", "yours: 110  anna"), (b, "device", "yours: 120  ben")):
+        (seen,) = device.cli("conflicts", "--json").document["conflicts"]
+        assert {**seen, "yours": None} == {**conflict, "yours": None}
+        assert seen["yours"] == side
+        assert f"    {side}  {own}'s, on device-{device.name}, " in device.cli("conflicts").out
 
     world.server.kill()
     wrong = a.cli("resolve", conflict["id"], "--set", "cheap", "--json")
@@ -109,6 +117,52 @@ def test_keep_takes_either_side(world) -> None:
         device.sync()
     assert a.query("SELECT sku, price FROM stock ORDER BY 1") == [("nut", 110), ("screw", 120)]
     world.check_equal(a, b)
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_keeping_yours_keeps_ones_own_on_either_device(world, first) -> None:
+    a, b = world.device("a", "token-a"), world.device("b", "token-b")
+    a.shell(SCREW)
+    a.sync()
+    b.sync()
+    a.shell("UPDATE stock SET price = 110")
+    b.shell("UPDATE stock SET price = 120")
+    for device in (a, b, a):
+        device.sync()
+    settler, other, price = (a, b, 110) if first == "a" else (b, a, 120)
+    (conflict,) = _conflicts(settler)
+    assert settler.cli("resolve", conflict.id, "--keep", "yours").code == 0
+    for device in (settler, other):
+        device.sync()
+    for device in (a, b):
+        assert device.query("SELECT price FROM stock") == [(price,)]
+        assert device.cli("conflicts", "--json").document == {"conflicts": []}
+
+
+def test_a_third_persons_device_is_shown_names_and_asked_for_a_side(world) -> None:
+    a, b = world.device("a", "token-a"), world.device("b", "token-b")
+    c = world.device("c", "token-c")
+    a.shell(SCREW)
+    a.sync()
+    b.sync()
+    a.shell("UPDATE stock SET price = 110")
+    b.shell("UPDATE stock SET price = 120")
+    for device in (a, b, c):
+        device.sync()
+    shown = c.cli("conflicts")
+    assert "yours" not in shown.out
+    assert "device  120  ben's, on device-b" in shown.out
+    assert "server  110  anna's, on device-a" in shown.out
+    (conflict,) = c.cli("conflicts", "--json").document["conflicts"]
+    assert conflict["yours"] is None
+    wrong = c.cli("resolve", conflict["id"], "--keep", "yours", "--json")
+    assert (wrong.code, wrong.document["error"]["code"]) == (2, "unclear_side")
+    for words in ("ben's, on device-b", "anna's, on device-a", "Keep device or server"):
+        assert words in wrong.document["error"]["message"]
+    assert c.cli("resolve", conflict["id"], "--keep", "device").code == 0
+    c.sync()
+    a.sync()
+    assert a.query("SELECT price FROM stock") == [(120,)]
 
 
 def _conflicts(device):

@@ -478,13 +478,15 @@ class World:
         if not open_:
             return False
         conflict = device.work.dice.choice(open_)
-        keep: Any = device.work.dice.choice(("mine", "theirs", None))
+        keep: Any = device.work.dice.choice(("device", "server", None))
         value = None
         if conflict.kind != "delete" and keep is None:
             value = "7.25" if conflict.column == "price" else device.work.token()
         if conflict.kind == "delete":
-            keep = keep or "mine"
-        self.ledger.overwritten |= tokens([conflict.base, conflict.mine, conflict.theirs])
+            keep = keep or "device"
+        self.ledger.overwritten |= tokens(
+            [conflict.base, conflict.device_value, conflict.server_value]
+        )
         self.ledger.overwritten |= tokens(list(device.dump()[conflict.table].values()))
         try:
             device.replica.resolve(conflict.id, keep=keep, value=value)

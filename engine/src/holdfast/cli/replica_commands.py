@@ -31,6 +31,7 @@ from holdfast.core.session import SessionConfig
 from holdfast.schema.load import load_schema
 
 if TYPE_CHECKING:
+    from holdfast.replica.inbox import Conflict
     from holdfast.replica.replica import Replica
     from holdfast.replica.runner import RunnerOptions
     from holdfast.replica.status import Status
@@ -49,8 +50,12 @@ _TURN_S = 0.3
 
 
 class Side(StrEnum):
-    """A side of a conflict."""
+    """A side of a conflict, by its own name or as seen from this device."""
 
+    DEVICE = "device"
+    SERVER = "server"
+    YOURS = "yours"
+    OTHER = "other"
     MINE = "mine"
     THEIRS = "theirs"
 
@@ -262,19 +267,34 @@ def verify(file: File, as_json: Json = False) -> None:
 
 
 def conflicts(file: File, as_json: Json = False) -> None:
-    """Open conflicts: what both sides wanted, who and when."""
+    """Open conflicts: what both sides say, whose they are and when; yours is marked."""
     with reported(as_json=as_json), open_existing(file) as replica:
         found = replica.conflicts()
         if as_json:
-            document({"conflicts": [dataclasses.asdict(item) for item in found]})
+            document({"conflicts": [item.to_dict() for item in found]})
             return
         for item in found:
-            out.print(
-                f"[bold]{item.id}[/]  {item.table} {item.key} {item.column}: was {item.base!r}, "
-                f"{item.user} on {item.device} wants {item.mine!r} (mine), "
-                f"{item.their_user} wrote {item.theirs!r} (theirs), {moment(item.at)}"
-            )
+            _tell_conflict(item)
         out.print(f"{len(found)} open" if found else "no conflicts")
+
+
+def _tell_conflict(item: Conflict) -> None:
+    """One conflict, with whose value is whose; "yours" is said of the side that is."""
+    device, server = item.parties
+    out.print(f"[bold]{item.id}[/]", end="")
+    out.print(
+        f"  {item.table} {item.key} {item.column}: was {item.base!r}",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    for side, value, whose, at in (
+        ("device", item.device_value, device, item.at),
+        ("server", item.server_value, server, item.their_at),
+    ):
+        own = "yours: " if item.yours == side else ""
+        out.print(
+            f"    {side}  {own}{value!r}  {whose}, {'at some time' if at is None else moment(at)}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def refused(file: File, as_json: Json = False) -> None:
@@ -298,18 +318,27 @@ def refused(file: File, as_json: Json = False) -> None:
 def resolve(
     file: File,
     item: Item,
-    keep: Annotated[Side | None, typer.Option(help="Which side stays.")] = None,
+    keep: Annotated[
+        Side | None,
+        typer.Option(
+            metavar="device|server|yours|other",
+            help="Which side stays: device or server as listed, or as seen from this device. "
+            "(mine and theirs are older names of device and server.)",
+        ),
+    ] = None,
     value: Annotated[str | None, typer.Option("--set", help="Another value.")] = None,
     as_json: Json = False,
 ) -> None:
     """Settle a conflict: keep a side, or set another value. Works offline."""
     with reported(as_json=as_json), open_existing(file) as replica:
         if (keep is None) == (value is None):
-            raise UsageError("say either --keep mine|theirs or --set VALUE", code="bad_choice")
+            raise UsageError(
+                "say either --keep device|server|yours|other or --set VALUE", code="bad_choice"
+            )
         if keep is None:
             replica.resolve(item, value=value)
         else:
-            replica.resolve(item, keep="mine" if keep is Side.MINE else "theirs")
+            replica.resolve(item, keep=keep.value)
         _settled(replica, item, "settled", as_json=as_json)
 
 

@@ -7,8 +7,9 @@ Upholds I28 and, with the inbox, the local half of I4.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
+from holdfast.core.sides import Keep
 from holdfast.replica.freeing import Freed, Freeing
 from holdfast.replica.inbox import Conflict, Inbox, Refused
 from holdfast.replica.local import LocalWork
@@ -39,7 +40,7 @@ class Decisions:
         with self._local.turn:
             return self._inbox.refused()
 
-    def resolve(self, conflict: str, *, keep: Literal["mine", "theirs"] | None, value: Any) -> None:
+    def resolve(self, conflict: str, *, keep: Keep | None, value: Any) -> None:
         """Settle a conflict: keep a side, or set another value."""
         with self._local.transaction():
             self._inbox.settle(conflict, keep=keep, value=value, now_us=self._local.now_us())

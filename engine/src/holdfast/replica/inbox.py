@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import msgspec
 
 from holdfast.core.errors import BadValue, ConstraintFailed, UsageError
 from holdfast.core.keys import key_values
+from holdfast.core.sides import Keep, Party, Side, chosen_side, yours
 from holdfast.core.values import Value, check, from_wire, to_wire
 from holdfast.replica.database import LocalDatabase, read_state, reading, savepoint
 from holdfast.replica.outbox import change_message
@@ -32,8 +33,10 @@ _OPEN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """An open conflict. ``mine``: the side of ``device``, which did not go in; ``theirs``: what
-    stands on the server; ``base``: what both started from. ``at``: microseconds since 1970."""
+    """An open conflict. ``device_value``: what ``user`` on ``device`` wants, which did not go in;
+    ``server_value``: what stands on the server, by ``their_user`` on ``their_device``; ``yours``:
+    which of them belongs to this device, or else to its user, if one does. ``base``: what both
+    started from. ``at``: microseconds since 1970."""
 
     id: str
     table: str
@@ -41,14 +44,34 @@ class Conflict:
     column: str
     kind: str
     base: Any
-    mine: Any
-    theirs: Any
+    device_value: Any
+    server_value: Any
+    yours: Side | None
     user: str
     device: str
     at: int
     their_user: str
     their_device: str
     their_at: int | None
+
+    @property
+    def mine(self) -> Any:
+        """An older name of ``device_value``, whoever asks."""
+        return self.device_value
+
+    @property
+    def theirs(self) -> Any:
+        """An older name of ``server_value``, whoever asks."""
+        return self.server_value
+
+    @property
+    def parties(self) -> tuple[Party, Party]:
+        """Whose ``device_value`` is, and whose ``server_value``."""
+        return Party(self.user, self.device), Party(self.their_user, self.their_device)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it for JSON, under the older names too."""
+        return asdict(self) | {"mine": self.mine, "theirs": self.theirs}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,46 +167,59 @@ class Inbox:
 
     def conflicts(self) -> list[Conflict]:
         """Open conflicts of all rows this replica may see, oldest first."""
-        return [self._conflict(row) for row in self._db.execute(f"{_OPEN} ORDER BY at, id")]
+        asking = self._asking()
+        return [self._conflict(row, asking) for row in self._db.execute(f"{_OPEN} ORDER BY at, id")]
 
-    def _conflict(self, row: Row) -> Conflict:
+    def _asking(self) -> Party:
+        """Who asks: the user and the device of this replica."""
+        device, user = read_state(self._db, "device", "user")
+        return Party(str(user or ""), str(device or ""))
+
+    def _conflict(self, row: Row, asking: Party) -> Conflict:
         table = self._database.schema.by_name.get(str(row[1]))
         column = table.by_name.get(str(row[3])) if table else None
         base, mine, theirs = (
             plain(column, json.loads(value)) if isinstance(value, str) else None
             for value in row[5:8]
         )
+        user, device, their_user, their_device = (str(row[at]) for at in (8, 9, 11, 12))
         return Conflict(
             id=str(row[0]), table=str(row[1]), key=str(row[2]), column=str(row[3]),
-            kind=str(row[4]), base=base, mine=mine, theirs=theirs, user=str(row[8]),
-            device=str(row[9]), at=int(str(row[10])), their_user=str(row[11]),
-            their_device=str(row[12]), their_at=row[13] if isinstance(row[13], int) else None,
+            kind=str(row[4]), base=base, device_value=mine, server_value=theirs,
+            yours=yours(Party(user, device), Party(their_user, their_device), asking),
+            user=user, device=device, at=int(str(row[10])), their_user=their_user,
+            their_device=their_device, their_at=row[13] if isinstance(row[13], int) else None,
         )  # fmt: skip
 
     def settle(
         self,
         conflict_id: str,
         *,
-        keep: Literal["mine", "theirs"] | None,
+        keep: Keep | None,
         value: Any,
         now_us: int,
     ) -> None:
         """Settle a conflict: write the value and close the conflict row, in this transaction."""
+        asking = self._asking()
         found = self._db.execute(f"{_OPEN} AND id = ?", (conflict_id,))
         if not found:
             raise UsageError(f"no open conflict has the id {conflict_id}", code="no_conflict")
-        conflict = self._conflict(found[0])
+        conflict = self._conflict(found[0], asking)
+        side = None if keep is None else chosen_side(keep, *conflict.parties, asking)
         table = self._database.schema.by_name[conflict.table]
         if conflict.kind == "delete":
-            if keep is None:
-                raise UsageError("a deleted row is kept (mine) or not (theirs)", code="bad_choice")
-            side = "mine" if keep == "mine" else "theirs"
+            if side is None:
+                raise UsageError(
+                    "this is about a whole row: keep a side of it (device or server); there is no "
+                    "other value to set", code="bad_choice",
+                )  # fmt: skip
+            stored = "mine" if side == "device" else "theirs"
             ((chosen,),) = self._db.execute(
-                f"SELECT {side} FROM holdfast_conflict WHERE id = ?", (conflict_id,)
+                f"SELECT {stored} FROM holdfast_conflict WHERE id = ?", (conflict_id,)
             )
         else:
             column = table.by_name[conflict.column]
-            wire = self._chosen(conflict, column, keep, value)
+            wire = self._chosen(conflict, column, side, value)
             chosen = msgspec.json.encode(wire).decode()
             self._db.execute(
                 f"UPDATE {quote(table.name)} SET {quote(column.name)} = ? WHERE {key_match(table)}",
@@ -192,16 +228,15 @@ class Inbox:
                     *key_values(table, conflict.key),
                 ),
             )
-        device, user = read_state(self._db, "device", "user")
         self._db.execute(
             "UPDATE holdfast_conflict SET state = 'settled', chosen = ?, settled_by = ?, "
             "settled_at = ? WHERE id = ?",
-            (chosen, str(user or device), now_us, conflict_id),
+            (chosen, asking.user or asking.device, now_us, conflict_id),
         )
 
-    def _chosen(self, conflict: Conflict, column: Column, keep: str | None, value: Any) -> Any:
-        if keep is not None:
-            wanted = conflict.mine if keep == "mine" else conflict.theirs
+    def _chosen(self, conflict: Conflict, column: Column, side: Side | None, value: Any) -> Any:
+        if side is not None:
+            wanted = conflict.device_value if side == "device" else conflict.server_value
             if column.type in ("integer", "timestamp") and wanted is not None:
                 return str(wanted)
             return wanted

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 
 from holdfast.core.errors import DatabaseError
 from holdfast.core.limits import BUSY_TIMEOUT_MS
+from holdfast.core.sides import Keep
 from holdfast.core.values import Value
 from holdfast.replica.connect import Tend, connect
 from holdfast.replica.credentials import CredentialsFile
@@ -166,12 +167,14 @@ class Replica:
         self,
         conflict: str,
         *,
-        keep: Literal["mine", "theirs"] | None = None,
+        keep: Keep | None = None,
         value: Any = None,
     ) -> None:
         """Settle a conflict, offline too: keep a side, or set another value (``keep=None``).
 
-        Raises ``UsageError`` (``no_conflict``) or ``BadValue``.
+        ``keep``: ``device`` or ``server``, the same on every device, or ``yours`` or ``other`` as
+        seen from this one. Raises ``UsageError`` (``no_conflict``, ``bad_choice``,
+        ``unclear_side`` where neither side is this device's or its user's alone) or ``BadValue``.
         """
         self._decisions.resolve(conflict, keep=keep, value=value)
 

@@ -189,6 +189,10 @@ def test_a_conflict_is_shown_with_both_sides(shop):
 @pytest.mark.parametrize(
     ("choice", "name"),
     [
+        ({"keep": "device"}, "ours"),
+        ({"keep": "server"}, "theirs"),
+        ({"keep": "yours"}, "ours"),
+        ({"keep": "other"}, "theirs"),
         ({"keep": "mine"}, "ours"),
         ({"keep": "theirs"}, "theirs"),
         ({"value": "both"}, "both"),
@@ -269,6 +273,49 @@ def test_a_value_that_does_not_fit_settles_nothing(shop, column, value, error):
     assert shop.numbers() == {}
 
 
+@pytest.mark.parametrize(
+    ("changes", "yours"),
+    [
+        ({}, "device"),
+        ({"device": "d2", "user": "bob", "their_device": "d1", "their_user": "ann"}, "server"),
+        ({"device": "d3"}, "device"),  # ann's, on another device of hers
+        ({"device": "d3", "their_device": "d4", "their_user": "ann"}, None),  # both ann's
+        ({"device": "d3", "user": "cleo"}, None),  # two others
+        ({"device": "d3", "their_device": "d1", "their_user": "bob"}, "server"),  # device first
+    ],
+)
+@pytest.mark.parametrize("kind", ["edit", "delete"])
+def test_yours_is_what_belongs_to_who_asks_or_nobody_guesses(shop, kind, changes, yours):
+    if kind == "delete":
+        changes |= {"kind": "delete", "column_name": "", "mine": '{"name":"ours"}', "theirs": None}
+    item = conflicted(shop, **changes)
+    (found,) = shop.replica.conflicts()
+    assert found.yours == yours
+    assert (found.device_value, found.server_value) == (found.mine, found.theirs)
+    if yours is None:
+        before = shop.tables()
+        for keep in ("yours", "other"):
+            with pytest.raises(UsageError, match=r"ann.*on d3|cleo.*on d3") as caught:
+                shop.replica.resolve(item, keep=keep)
+            assert caught.value.code == "unclear_side"
+            assert "Keep device or server" in caught.value.message
+        assert (shop.tables(), len(shop.replica.conflicts())) == (before, 1)
+        return
+    shop.replica.resolve(item, keep="yours")
+    ((chosen,),) = shop.replica.query("SELECT chosen FROM holdfast_conflict")
+    kept = found.device_value if yours == "device" else found.server_value
+    assert (None if chosen is None else json.loads(chosen)) == kept
+
+
+def test_a_word_that_is_no_side_settles_nothing(shop):
+    item = conflicted(shop)
+    for wrong in ("Mine", "", "ours"):
+        with pytest.raises(UsageError) as caught:
+            shop.replica.resolve(item, keep=wrong)
+        assert caught.value.code == "bad_choice"
+    assert len(shop.replica.conflicts()) == 1
+
+
 def test_a_conflict_that_makes_no_sense_does_not_hide_the_others(shop):
     conflicted(shop, column_name="qty", base='"many"', table_name="item")
     assert [item.base for item in shop.replica.conflicts()] == ["many"]
@@ -279,7 +326,7 @@ def test_a_deleted_row_is_kept_or_not(shop):
     with pytest.raises(UsageError) as caught:
         shop.replica.resolve(item, value="x")
     assert caught.value.code == "bad_choice"
-    shop.replica.resolve(item, keep="mine")
+    shop.replica.resolve(item, keep="device")
     assert shop.replica.query("SELECT state, chosen FROM holdfast_conflict") == [
         ("settled", '{"name": "x"}')
     ]

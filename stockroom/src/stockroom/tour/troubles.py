@@ -80,13 +80,19 @@ def conflict_resolution(stage: Stage, checks: Checks) -> None:
     )
     (conflict,) = ana.replica.conflicts()
     checks.equal(
-        (conflict.column, conflict.base, conflict.mine, conflict.theirs, conflict.device),
+        (
+            conflict.column,
+            conflict.base,
+            conflict.device_value,
+            conflict.server_value,
+            conflict.device,
+        ),
         ("price", 850, 950, 900, "phone"),
         "Ana's inbox shows it: was 8.50, Ben says 9.50, Ana said 9.00",
     )
     ana.cable.cut()
     checks.that(is_offline(ana), "Ana goes offline again")
-    ana.replica.resolve(conflict.id, keep="mine")
+    ana.replica.resolve(conflict.id, keep="device")
     checks.equal(
         (get_product(ana.replica, _MUG).price, ana.replica.status.conflicts),
         (950, 0),
