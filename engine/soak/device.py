@@ -10,7 +10,6 @@ on standard output when that is so. It ends when standard input does.
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import random
 import signal
@@ -132,11 +131,14 @@ class Device:
         """Decide conflicts; how many there were."""
         found = self.replica.conflicts()
         for conflict in found if all_of_them else found[:1]:
-            keep = self.dice.choice(("mine", "theirs", None))
+            keep = self.dice.choice(("device", "server", None))
             value = None if keep else self.dice.randrange(1, 10_000)
-            with contextlib.suppress(UsageError):  # settled elsewhere meanwhile
+            try:
                 self.replica.resolve(conflict.id, keep=keep, value=value)
                 self.ledger.note("settled")
+            except UsageError as error:
+                if error.code != "no_conflict":  # settled elsewhere meanwhile
+                    raise
         return len(found)
 
     def be_done(self) -> None:

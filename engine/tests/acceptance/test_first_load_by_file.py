@@ -244,7 +244,7 @@ def test_pending_work_is_not_stalled_while_the_load_goes_forward(filled: Any) ->
 
 def test_background_sync_is_stopped_while_the_server_builds(world: Any) -> None:
     """Waiting for a file keeps nobody from closing the replica, nor does a server that hangs."""
-    fill(world, 10 * ROWS)
+    fill(world, 3 * ROWS)
     a = world.device("a", "token-a", met=False)
     with Replica.open(a.file) as replica:
         replica.start()
