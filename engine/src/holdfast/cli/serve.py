@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from holdfast.cli.output import CHECK_FAILED, document, out, reported
+from holdfast.cli.serving import Serving, with_serving
 from holdfast.core.errors import UsageError
 from holdfast.core.limits import (
     JOURNAL_RETENTION_DAYS,
@@ -17,41 +18,20 @@ from holdfast.core.limits import (
 from holdfast.schema.load import load_schema
 
 
+@with_serving()
 def serve(
     *,
     schema: Annotated[str, typer.Option(help="A JSON file, or module:attribute.")],
-    database: Annotated[
-        str, typer.Option(help="A SQLite file, made when missing, or postgresql://user@host/name.")
-    ],
+    serving: Serving,
     tokens: Annotated[
         Path | None,
         typer.Option(help="TOML: one table per token, instead of devices that enrol."),
     ] = None,
-    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 0,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     rules: Annotated[str | None, typer.Option(help="module:attribute, a list of rules.")] = None,
-    proxy: Annotated[
-        list[str] | None,
-        typer.Option(help="A reverse proxy's address or network: believe its X-Forwarded-..."),
-    ] = None,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option(help="A name it answers to beside --host and localhost; * for any."),
-    ] = None,
-    public_url: Annotated[
-        str, typer.Option(help="What browsers and devices call it, behind a proxy.")
-    ] = "",
-    connections: Annotated[
-        int | None, typer.Option(help="At the same time; as many as open files allow.", min=1)
-    ] = None,
-    connections_per_address: Annotated[
-        int | None, typer.Option(help="Of these, of one address; half without it.", min=1)
-    ] = None,
     driver: Annotated[
         Literal["apsw", "stdlib"],
         typer.Option(help="SQLite's library: stdlib when the rules use the file through an ORM."),
     ] = "apsw",
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     metrics: Annotated[
         str | None,
         typer.Option(help="HOST:PORT of a listener for Prometheus; 0 takes a free one."),
@@ -73,19 +53,19 @@ def serve(
     from holdfast.cli import server_host
 
     with reported(as_json=False):
-        server_host.logs_to_stderr(log_level)
+        server_host.logs_to_stderr(serving.log_level)
         options = server_host.HostOptions(
-            host=host,
-            port=port,
+            host=serving.host,
+            port=serving.port,
             rules=rules,
-            front=server_host.front_options(proxy, allowed_host, public_url),
-            limits=server_host.limits(connections, connections_per_address),
+            front=serving.front(),
+            limits=serving.limits(),
             driver=driver,
             metrics=metrics,
             drain_s=drain,
             keep_days=(keep_removals, keep_numbers, keep_journal),
         )
-        server_host.run(load_schema(schema), database, tokens, options)
+        server_host.run(load_schema(schema), serving.database, tokens, options)
 
 
 def check(

@@ -10,7 +10,7 @@ import importlib
 import logging
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -83,20 +83,6 @@ def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions
                 limits=options.limits,
                 end_process=True,
             )
-
-
-def front_options(
-    proxies: Sequence[str] | None, hosts: Sequence[str] | None, public_url: str
-) -> FrontOptions:
-    """As a command line gives them."""
-    return FrontOptions(
-        proxies=tuple(proxies or ()), hosts=tuple(hosts or ()), public_url=public_url
-    )
-
-
-def limits(connections: int | None, per_address: int | None) -> Limits:
-    """As a command line gives them."""
-    return Limits(connections=connections, per_address=per_address)
 
 
 def _metrics() -> Metrics:

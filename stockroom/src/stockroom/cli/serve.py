@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli.serving import Serving, with_serving
 from holdfast.core.errors import HoldfastError
 from holdfast.core.limits import CODE_MINUTES
 from stockroom.cli import output
@@ -22,13 +23,10 @@ if TYPE_CHECKING:  # the server is a large import, for this command alone
     from stockroom.server.run import Welcome
 
 
+@with_serving(database="stockroom.db", port=8040, log_level="warning")
 def serve_command(
     *,
-    database: Annotated[
-        str, typer.Option(help="A SQLite file, made when missing, or postgresql://user@host/name.")
-    ] = "stockroom.db",
-    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8040,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    serving: Serving,
     demo: Annotated[
         bool, typer.Option("--demo", help="Fill an empty SQLite file with an invented retailer.")
     ] = False,
@@ -43,24 +41,6 @@ def serve_command(
     web: Annotated[
         Path | None, typer.Option(help="The built web app; that of the checkout without it.")
     ] = None,
-    proxy: Annotated[
-        list[str] | None,
-        typer.Option(help="A reverse proxy's address or network: believe its X-Forwarded-..."),
-    ] = None,
-    public_url: Annotated[
-        str, typer.Option(help="What people call the shop, such as https://shop.example.com.")
-    ] = "",
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option(help="A name it answers to beside --host and localhost; * for any."),
-    ] = None,
-    connections: Annotated[
-        int | None, typer.Option(help="At the same time; as many as open files allow.", min=1)
-    ] = None,
-    connections_per_address: Annotated[
-        int | None, typer.Option(help="Of these, of one address; half without it.", min=1)
-    ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
 ) -> None:
     """Serve the shop: the web app, and sync for every device. Prints `ready URL`.
 
@@ -70,25 +50,25 @@ def serve_command(
     size = _size(demo=demo, products=demo_products, movements=demo_movements)
     # To be told to stop is how it ends, ready or not.
     with ended_in_order(code=0, said="Interrupted; what was not whole is not there."):
-        from holdfast.cli.server_host import front_options, limits, logs_to_stderr
+        from holdfast.cli.server_host import logs_to_stderr
         from stockroom.server.filling import fill
         from stockroom.server.run import WEB_FOLDER, Options, run
 
         options = Options(
-            database=database,
-            host=host,
-            port=port,
+            database=serving.database,
+            host=serving.host,
+            port=serving.port,
             demo=demo,
             web=web or WEB_FOLDER,
-            front=front_options(proxy, allowed_host, public_url),
-            limits=limits(connections, connections_per_address),
+            front=serving.front(),
+            limits=serving.limits(),
         )
         try:
-            logs_to_stderr(log_level)
+            logs_to_stderr(serving.log_level)
             if size is not None:
                 is_large = demo_products is not None or demo_movements is not None
                 with Filling(at_once=is_large) as filling:
-                    fill(database, size, filling.told)
+                    fill(serving.database, size, filling.told)
             run(options, ready=_tell)
         except HoldfastError as error:
             output.fail(error, as_json=False)

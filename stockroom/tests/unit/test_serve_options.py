@@ -1,0 +1,76 @@
+"""`holdfast serve` and `stockroom serve` have the same options where they mean the same."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import typer
+
+import stockroom.cli
+from holdfast.cli import server_host
+from holdfast.cli.app import app as holdfast_app
+from holdfast.cli.serving import Serving
+from stockroom.server import run as stockroom_run
+
+SAID = [
+    *("--host", "127.0.0.9", "--port", "4321", "--database", "said.db"),
+    *("--proxy", "10.0.0.0/8", "--proxy", "::1", "--allowed-host", "shop.example.com"),
+    *("--public-url", "https://shop.example.com"),
+    *("--connections", "77", "--connections-per-address", "7"),
+]
+
+
+def _options(app):
+    (serve,) = [
+        command for name, command in typer.main.get_command(app).commands.items() if name == "serve"
+    ]
+    return {param.name: param for param in serve.params}
+
+
+def test_what_both_know_is_defined_once() -> None:
+    engine, app = _options(holdfast_app), _options(stockroom.cli.app)
+    shared = {field.name for field in dataclasses.fields(Serving)}
+    # Whatever else both have would be a second definition.
+    assert engine.keys() & app.keys() - {"help"} == shared
+    assert {"connections", "connections_per_address", "proxy", "allowed_host"} <= shared
+    for name in shared:
+        ours, theirs = engine[name], app[name]
+        for one in ("help", "opts", "multiple", "min", "max"):
+            assert getattr(ours, one) == getattr(theirs, one), (name, one)
+
+
+def test_what_is_said_reaches_both_servers(monkeypatch, tmp_path) -> None:
+    reached = {}
+    monkeypatch.setattr(
+        server_host, "run",
+        lambda _schema, database, _tokens, options: reached.update(holdfast=(database, options)),
+    )  # fmt: skip
+    monkeypatch.setattr(
+        stockroom_run, "run",
+        lambda options, **_more: reached.update(stockroom=(options.database, options)),
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    schema = ("--schema", "stockroom.schema:schema")
+    for app, more in ((holdfast_app, schema), (stockroom.cli.app, ())):
+        typer.main.get_command(app).main(["serve", *SAID, *more], standalone_mode=False)
+    for database, options in reached.values():
+        assert database == "said.db"
+        assert (options.host, options.port) == ("127.0.0.9", 4321)
+        assert options.front.proxies == ("10.0.0.0/8", "::1")
+        assert options.front.hosts == ("shop.example.com",)
+        assert options.front.public_url == "https://shop.example.com"
+        assert (options.limits.connections, options.limits.per_address) == (77, 7)
+    assert reached.keys() == {"holdfast", "stockroom"}
+
+
+@pytest.mark.parametrize(
+    ("app", "more"),
+    [(holdfast_app, ("--schema", "x", "--database", "y")), (stockroom.cli.app, ())],
+    ids=("holdfast", "stockroom"),
+)
+@pytest.mark.parametrize(("option", "value"), [("--connections", "0"), ("--port", "65536")])
+def test_neither_takes_what_is_out_of_range(app, more, option, value) -> None:
+    with pytest.raises(typer.TyperException) as caught:
+        typer.main.get_command(app).main(["serve", option, value, *more], standalone_mode=False)
+    assert caught.value.param.opts == [option]
