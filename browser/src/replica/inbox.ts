@@ -123,7 +123,9 @@ export class Inbox {
         "bad_choice",
       );
     const stored = side === "device" ? "mine" : "theirs";
-    const [row] = this.#db.execute(`SELECT ${stored} FROM holdfast_conflict WHERE id = ?`, [open.id]);
+    const [row] = this.#db.execute(`SELECT ${stored} FROM holdfast_conflict WHERE id = ?`, [
+      open.id,
+    ]);
     return typeof row?.[0] === "string" ? row[0] : null;
   }
 

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { expect_, until } from "../support/browser.js";
+import { expect_, type Locator, until } from "../support/browser.js";
 import { type Person, World } from "../support/world.js";
 
 let world: World;
@@ -51,11 +51,11 @@ test("a price on both is asked about, with both values, who and when; offline, o
     const card = person.page.locator("[data-conflict=price]");
     await expect_(card, /Lavender soap/);
     const words = (await card.textContent()) ?? "";
-    for (const part of ["€2.70", "€3.10", "It was €2.40", "ada", "mira"])
+    const other = person === ada ? "mira, another device" : "ada, another device";
+    for (const part of ["€2.70", "€3.10", "It was €2.40", "You, this device", other])
       expect(words).toContain(part);
     // Both authors have their time.
     expect(words.match(/\d{2}:\d{2}/g)).toHaveLength(2);
-    expect(words).toContain("this device");
     expect(words).not.toMatch(/[0-9a-f]{8}/);
   }
   await mira.page.getByLabel("Or type another").fill("2.65");
@@ -84,6 +84,62 @@ test("a price on both is asked about, with both values, who and when; offline, o
     await person.page.getByText("€2.90").first().waitFor();
   }
   expect(await stored()).toEqual([["Lavender soap", 290]]);
+});
+
+/** Both have set another price: what stands is ada's, mira's waits. */
+async function disputed(prices: { readonly ada: string; readonly mira: string }): Promise<void> {
+  mira.cable.pull();
+  await mira.edit("SOAP-1", { Price: prices.mira });
+  await ada.edit("SOAP-1", { Price: prices.ada });
+  await ada.chip(/All saved to server/);
+  mira.cable.plug();
+  await mira.chip(/1 needs you/);
+}
+
+const cardOf = async (person: Person): Promise<Locator> => {
+  await person.to("sync/needs");
+  const card = person.page.locator("[data-conflict=price]");
+  await card.waitFor();
+  return card;
+};
+
+test("keeping mine is right on every device, also where mine is what stands", async () => {
+  await disputed({ ada: "4.10", mira: "4.20" });
+  const settling = await cardOf(ada);
+  await expect_(settling, /From mira\s*€4\.20/);
+  await expect_(settling, /Yours, in use now\s*€4\.10/);
+  await settling.getByRole("button", { name: /^Keep mine/ }).click();
+  await ada.chip(/All saved to server/);
+  await mira.chip(/All saved to server/);
+  expect(await stored()).toEqual([["Lavender soap", 410]]);
+
+  await disputed({ ada: "4.30", mira: "4.40" });
+  const waiting = await cardOf(mira);
+  await expect_(waiting, /Yours\s*€4\.40/);
+  await waiting.getByRole("button", { name: /^Keep mine/ }).click();
+  await mira.chip(/All saved to server/);
+  await ada.chip(/All saved to server/);
+  expect(await stored()).toEqual([["Lavender soap", 440]]);
+});
+
+test("another device of one's own says so, and a third person is shown names", async () => {
+  await disputed({ ada: "4.50", mira: "4.60" });
+  const desk = await world.person("ada", { store: "Harbour Street" });
+  const own = await cardOf(desk);
+  await expect_(own, /Yours, in use now\s*€4\.50\s*You, another device/);
+  await expect_(own, /From mira\s*€4\.60\s*mira, another device/);
+  const third = await world.person("ben");
+  const foreign = await cardOf(third);
+  await expect_(foreign, /From mira\s*€4\.60\s*mira, another device/);
+  await expect_(foreign, /In use now\s*€4\.50\s*ada, another device/);
+  expect(await foreign.getByRole("button", { name: /^Keep mine/ }).count()).toBe(0);
+  expect(await foreign.textContent()).not.toMatch(/You|Yours/);
+  await own.getByRole("button", { name: "Keep mine: €4.50" }).click();
+  await desk.chip(/All saved to server/);
+  await mira.chip(/All saved to server/);
+  await ada.chip(/All saved to server/);
+  expect(await stored()).toEqual([["Lavender soap", 450]]);
+  for (const one of [desk, third]) await one.context.close();
 });
 
 test("a card that is open shows the price in use as it changes, and what it shows is what is kept", async () => {
