@@ -28,8 +28,8 @@ export class SchemaError extends HoldfastError {
 /** A value that does not fit its column: wrong type, out of range, not finite, not text. */
 export class BadValue extends HoldfastError {
   override readonly name: string = "BadValue";
-  constructor(message: string, code = "bad_value") {
-    super(message, code);
+  constructor(message: string, code = "bad_value", detail: Readonly<Record<string, unknown>> = {}) {
+    super(message, code, detail);
   }
 }
 

@@ -56,6 +56,10 @@ export const LOADING_TOLD_MS = 100;
 // Names and values
 export const KEY_BYTES_MAX = 1024;
 export const TEXT_BYTES_MAX = 4 * MIB;
+/** All values of a row together. */
+export const ROW_BYTES_MAX = 8 * MIB;
+/** Arrays and objects within each other, in a value of type `json`. */
+export const JSON_NESTING_MAX = 512;
 export const SCOPE_NAME_LENGTH_MAX = 200;
 export const DECIMAL_DIGITS_MAX = 30;
 export const INTEGER_MIN = -(2n ** 63n);

@@ -11,6 +11,7 @@ import {
   DECIMAL_DIGITS_MAX,
   INTEGER_MAX,
   INTEGER_MIN,
+  JSON_NESTING_MAX,
   TEXT_BYTES_MAX,
   TIMESTAMP_US_MAX,
   TIMESTAMP_US_MIN,
@@ -143,12 +144,25 @@ function decimal(value: unknown, scale: number): string {
 
 function json(value: unknown): string {
   const written = text(value);
+  if (depth(written) > JSON_NESTING_MAX)
+    throw new BadValue(`JSON is nested more than ${JSON_NESTING_MAX} levels deep`);
   try {
     JSON.parse(written);
   } catch {
     throw new BadValue("valid JSON expected");
   }
   return written;
+}
+
+/** How deep arrays and objects stand within each other, in what may be JSON. */
+function depth(written: string): number {
+  if (written.length <= JSON_NESTING_MAX) return 0;
+  let [now, deepest] = [0, 0];
+  for (const [sign] of written.replace(/"(?:[^"\\]|\\.)*"/gs, "").matchAll(/[[\]{}]/g)) {
+    now += sign === "[" || sign === "{" ? 1 : -1;
+    deepest = Math.max(deepest, now);
+  }
+  return deepest;
 }
 
 const CHECK: Readonly<Record<ColumnType, Check>> = {

@@ -109,6 +109,7 @@ export interface TableProgram {
   readonly colliding: readonly string[];
   readonly fold: string;
   readonly log_weight: string;
+  readonly odd_rows: string;
   readonly log_keys: string;
   readonly open_notes: string;
   readonly unlog: string;

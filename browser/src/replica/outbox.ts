@@ -167,7 +167,9 @@ export function changeMessage(table: Table, note: Note): Change {
     const before = note.old[position] ?? null;
     const after = note.new[position] ?? null;
     if (note.now) fresh[column.name] = wire(table, column, difference(column, note, before, after));
-    if (note.was && column.merge !== "counter") old[column.name] = wire(table, column, before);
+    // What never could be sent was never there for anybody else.
+    if (note.was && column.merge !== "counter" && isSendable(column, before))
+      old[column.name] = wire(table, column, before);
   });
   const values = keyValues(table, note.key);
   return {
@@ -189,11 +191,26 @@ function difference(column: Column, note: Note, before: Value, after: Value): Va
   return counts && typeof before === "bigint" && typeof after === "bigint" ? after - before : after;
 }
 
+function isSendable(column: Column, value: Value): boolean {
+  try {
+    check(column.type, value, column.scale);
+    return true;
+  } catch (error) {
+    if (!(error instanceof BadValue)) throw error;
+    return false;
+  }
+}
+
 function wire(table: Table, column: Column, value: Value): Wire {
   try {
     return toWire(column.type, check(column.type, value, column.scale));
   } catch (error) {
     if (!(error instanceof BadValue)) throw error;
-    throw new BadValue(`${table.name}.${column.name}: ${error.message}`, error.code);
+    const mended = value instanceof Uint8Array && column.type !== "bytes"; // by sealing
+    const why = mended ? "text that is not valid UTF-8" : error.message;
+    throw new BadValue(`${table.name}.${column.name}: ${why}`, error.code, {
+      table: table.name,
+      column: column.name,
+    });
   }
 }

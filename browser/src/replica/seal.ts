@@ -13,21 +13,21 @@ import { DatabaseError } from "../core/errors.js";
 import { transactionId } from "../core/ids.js";
 import { LOG_NOTES_MAX, LOG_NOTES_SHOWN } from "../core/limits.js";
 import type { Table } from "../core/schema.js";
-import { toHex, type Value } from "../core/values.js";
 import { type Connection, whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
 import { sealedNow } from "./dependence.js";
+import { checkFit } from "./fit.js";
 import type { Host } from "./host.js";
 import type { TableProgram } from "./program.js";
-import { checkSize } from "./sizes.js";
+import { isUtf8, spelled } from "./utf8.js";
 
-/** End the open group, if anything was noted in it; a long log is sealed. Throws `ReplicaError`
- * (`too_many_changes`, `too_large`) when it is larger than can be sent, for the caller to undo all. */
+/** End the open group, if anything was noted in it; a long log is sealed. Throws
+ * `ReplicaError` or `BadValue` when it cannot be sent, for the caller to undo all. */
 export function mark(database: LocalDatabase, host: Host): void {
   const now = BigInt(host.nowUs());
   const [length] = database.connection.execute(database.program.json.mark, [now, 0n]);
   if (length === undefined) return;
-  checkSize(database, whole(length[0]), () => seal(database, host));
+  checkFit(database, whole(length[0]), () => seal(database, host));
   if (whole(length[0]) > LOG_NOTES_MAX) seal(database, host);
 }
 
@@ -109,18 +109,6 @@ export function seal(database: LocalDatabase, host: Host, replaces = 0): number 
   return isOpen ? (numbers.get(newest) ?? null) : null;
 }
 
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-function isUtf8(text: Value | undefined): boolean {
-  if (!(text instanceof Uint8Array)) return true;
-  try {
-    utf8.decode(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Keep text that is not UTF-8 as bytes, so that the outbox can be read; groups with such keys. */
 function mend(connection: Connection, sql: TableProgram, first: number): Set<number> {
   const bad = new Set<number>();
@@ -132,13 +120,6 @@ function mend(connection: Connection, sql: TableProgram, first: number): Set<num
     connection.execute(sql.mend_texts, [name, ...flags, rowid ?? null]);
   }
   return bad;
-}
-
-/** Bytes that are no text, in letters: a key has to have a name. */
-function spelled(raw: Uint8Array): string {
-  return [...raw]
-    .map((byte) => (byte < 0x80 ? String.fromCharCode(byte) : `\\x${toHex(Uint8Array.of(byte))}`))
-    .join("");
 }
 
 /** The number of each group that has a net change: those that have none leave no gap. */

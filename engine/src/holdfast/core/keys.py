@@ -74,7 +74,7 @@ def check_key(table: Table, key: Sequence[Value]) -> tuple[Value, ...]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _pieces(template: str) -> tuple[tuple[str, str], ...]:
+def template_pieces(template: str) -> tuple[tuple[str, str], ...]:
     """A scope template as pairs of literal text and the column that follows it ('': none)."""
     split = re.split(r"\{([a-z0-9_]+)\}", template)
     return tuple(zip(split[::2], [*split[1::2], ""], strict=True))
@@ -106,7 +106,7 @@ def _scopes(table: str, templates: tuple[str, ...], values: tuple[Value, ...]) -
             names.update(_array(next(left)))
             continue
         parts: list[str] = []
-        for literal, column in _pieces(template):
+        for literal, column in template_pieces(template):
             parts.append(literal)
             if column:
                 value = next(left)

@@ -162,7 +162,8 @@ IMPORT_ROWS_PER_STEP = 25_000
 SCOPE_ROWS_MAX = 20_000_000
 """Rows that a scope may hold; what would add more is refused (``quota_rows``)."""
 ROW_BYTES_MAX = 8 * MIB
-"""All values of a row together; a larger one is refused (``quota_row_bytes``)."""
+"""All values of a row together; a larger one is refused (``quota_row_bytes``), by a replica
+at its commit."""
 
 # Names and values
 IDENTIFIER_LENGTH_MAX = 60
@@ -170,6 +171,8 @@ TABLES_MAX = 200
 COLUMNS_MAX = 200
 KEY_BYTES_MAX = 1024
 TEXT_BYTES_MAX = 4 * MIB
+JSON_NESTING_MAX = 512
+"""Arrays and objects within each other, in a value of type ``json``: every side reads that deep."""
 SCOPE_NAME_LENGTH_MAX = 200
 DECIMAL_DIGITS_MAX = 30
 DEVICE_NAME_LENGTH_MAX = 200

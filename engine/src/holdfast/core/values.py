@@ -23,6 +23,7 @@ from holdfast.core.limits import (
     DECIMAL_DIGITS_MAX,
     INTEGER_MAX,
     INTEGER_MIN,
+    JSON_NESTING_MAX,
     TEXT_BYTES_MAX,
     TIMESTAMP_US_MAX,
     TIMESTAMP_US_MIN,
@@ -44,6 +45,8 @@ STORAGE = {
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})\Z", re.ASCII)
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?\Z", re.ASCII)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = re.compile(r"[\[\]{}]")
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})\Z", re.ASCII)
 _DECIMALS = Context(prec=DECIMAL_DIGITS_MAX, traps=[InvalidOperation])
 """Of our own: what a decimal is must not depend on what an app sets for its thread."""
@@ -160,11 +163,22 @@ def _decimal(value: Any, scale: int) -> str:
 
 def _json(value: Any, _scale: int) -> str:
     text = _text(value, 0)
-    try:
-        json.loads(text, parse_constant=_no_constant)
+    if text.count("[") + text.count("{") > JSON_NESTING_MAX and _depth(text) > JSON_NESTING_MAX:
+        raise BadValue(f"JSON is nested more than {JSON_NESTING_MAX} levels deep")
+    try:  # numbers are only looked at: they may have more digits than Python reads
+        json.loads(text, parse_constant=_no_constant, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):
         raise BadValue("valid JSON expected") from None
     return text
+
+
+def _depth(text: str) -> int:
+    """How deep arrays and objects stand within each other, in what may be JSON."""
+    depth = deepest = 0
+    for sign in _BRACKETS.findall(_STRING.sub("", text)):
+        depth += 1 if sign in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _no_constant(name: str) -> None:

@@ -9,18 +9,19 @@ Upholds I2 and I15.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from holdfast.core.errors import DatabaseBusy, DatabaseFull
+from holdfast.core.errors import BadValue, DatabaseBusy, DatabaseFull
 from holdfast.core.limits import LOG_NOTES_MAX, LOG_NOTES_SHOWN
 from holdfast.core.values import Value
 from holdfast.replica.database import LocalDatabase, transaction
 from holdfast.replica.dependence import Notes
+from holdfast.replica.fit import check_fit
 from holdfast.replica.host import Host
 from holdfast.replica.seal import mark, seal
-from holdfast.replica.sizes import check_size
 from holdfast.sqlite import Row
 from holdfast.sqlite.failpoints import failpoint
 
@@ -32,20 +33,28 @@ class Transaction:
         self._db = database.app
 
     def execute(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
-        """Run one statement; all of its rows."""
-        return self._db.execute(sql, params)
+        """Run one statement; all of its rows. Raises ``BadValue`` for a number that is none."""
+        return self._db.execute(sql, _finite(params))
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run one statement for each row of parameters."""
-        self._db.executemany(sql, rows)
+        self._db.executemany(sql, map(_finite, rows))
 
     def columns(self, sql: str, params: Sequence[Value] = ()) -> tuple[tuple[str, ...], list[Row]]:
         """Run one statement; its column names and all of its rows."""
-        return self._db.columns(sql, params)
+        return self._db.columns(sql, _finite(params))
 
     def changes(self) -> int:
         """How many rows the last statement changed."""
         return self._db.changes()
+
+
+def _finite(params: Sequence[Value]) -> Sequence[Value]:
+    """SQLite would write NULL for what is no number."""
+    for value in params:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadValue(f"a number must be finite, this one is {value}")
+    return params
 
 
 class LocalWork:
@@ -68,7 +77,8 @@ class LocalWork:
         """A local transaction: committed and tracked at the end, undone on any error.
 
         What other connections wrote before it becomes a transaction of its own. Raises
-        ``ReplicaError`` (``too_many_changes``, ``too_large``) when it is larger than can be sent.
+        ``ReplicaError`` (``too_many_changes``, ``too_large``, ``quota_row_bytes``) when it is
+        larger than can be sent, ``BadValue`` for a value that cannot be.
         """
         with self.turn:
             with transaction(self._database.app):
@@ -77,7 +87,7 @@ class LocalWork:
                 yield Transaction(self._database)
                 end = self._end_group()
                 if end > start:
-                    check_size(self._notes, start=start, end=end, seal=self.seal_within)
+                    check_fit(self._notes, start=start, end=end, seal=self.seal_within)
                 if end > LOG_NOTES_MAX:
                     self.seal_within()
                 failpoint("local.before_commit")

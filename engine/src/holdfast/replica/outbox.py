@@ -22,7 +22,7 @@ from holdfast.core.limits import (
     TRANSACTION_BYTES_MAX,
     TRANSACTION_CHANGES_MAX,
 )
-from holdfast.core.values import Value, check, to_wire
+from holdfast.core.values import STORAGE, Value, check, to_wire
 from holdfast.protocol.messages import Change, Transaction
 from holdfast.replica.noted import noted_tables
 from holdfast.schema.model import Column, Schema, Table
@@ -165,8 +165,8 @@ def change_message(table: Table, row: Row) -> Change:
             continue
         if now:
             result_new[column.name] = _wire(table, column, _new(column, was, before, after))
-        if was and column.merge != "counter":
-            result_old[column.name] = _wire(table, column, before)
+        if was and column.merge != "counter" and (old := _old(table, column, before)) is not _NONE:
+            result_old[column.name] = old
     return Change(
         table=table.name,
         key=[
@@ -188,8 +188,24 @@ def _new(column: Column, was: Value, before: Value, after: Value) -> Value:
     return after
 
 
+_NONE = object()
+
+
+def _old(table: Table, column: Column, value: Value) -> object:
+    """A value before a change; what never could be sent was never there for anybody else."""
+    try:
+        return _wire(table, column, value)
+    except BadValue:
+        return _NONE
+
+
 def _wire(table: Table, column: Column, value: Value) -> object:
     try:
         return to_wire(column.type, check(column.type, value, scale=column.scale))
     except BadValue as error:
-        raise BadValue(f"{table.name}.{column.name}: {error.message}", code=error.code) from None
+        mended = isinstance(value, bytes) and STORAGE[column.type] == "TEXT"  # by sealing
+        why = "text that is not valid UTF-8" if mended else error.message
+        raise BadValue(
+            f"{table.name}.{column.name}: {why}",
+            code=error.code, table=table.name, column=column.name,
+        ) from None  # fmt: skip

@@ -13,7 +13,8 @@ from holdfast.core.values import STORAGE
 from holdfast.schema.model import Table
 from holdfast.sql.names import change_table, quote
 
-_NOT_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
+NOT_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
+"""What texts match GLOB that are not plain ASCII; quoted for SQL."""
 
 
 def old_names(table: Table) -> list[str]:
@@ -48,7 +49,7 @@ def odd_texts(table: Table) -> str:
     """Of the groups from ? on: rowid, group, and the bytes of all texts, of notes where one is not
     plain ASCII. Whether they are UTF-8 is for the host to see: SQLite's built-ins cannot."""
     texts = [quote(name) for name in _texts(table)]
-    odd = " OR ".join(f"(typeof({n}) = 'text' AND {n} GLOB {_NOT_ASCII})" for n in texts)
+    odd = " OR ".join(f"(typeof({n}) = 'text' AND {n} GLOB {NOT_ASCII})" for n in texts)
     parts = ", ".join(f"CASE typeof({n}) WHEN 'text' THEN CAST({n} AS BLOB) END" for n in texts)
     return f"SELECT rowid, tx, {parts} FROM {change_table(table)} WHERE tx >= ? AND ({odd})"
 

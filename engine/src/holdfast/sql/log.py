@@ -22,6 +22,7 @@ from holdfast.schema.model import Schema, Table
 from holdfast.sql.capture import LOG, LoggedNotes
 from holdfast.sql.changes import new_names, old_names
 from holdfast.sql.names import change_table, key_sql, literal, names, quote
+from holdfast.sql.unfit import is_odd
 
 MARK = (
     f"INSERT INTO {LOG} (tbl, at, was) SELECT '', ?1, ?2 "
@@ -135,7 +136,8 @@ def fold(table: Table) -> str:
 
 def weight(table: Table) -> str:
     """How large the notes of a table after a place in the log (parameter) can be as a message, in
-    bytes, at most: values before and after, and what stands around them."""
+    bytes, at most: values before and after, and what stands around them; and 1 where a host has to
+    look at values (``sql.unfit``)."""
     places = [*(f"c{number}" for number in range(len(table.key))), *_places(table)]
     columns = [*table.key_columns, *table.data_columns]
     texts = [
@@ -147,7 +149,8 @@ def weight(table: Table) -> str:
     around = 200 + sum(2 * (len(column.name) + 30) for column in columns)
     row = " AND ".join(f"t.{quote(n)} = o.c{number}" for number, n in enumerate(table.key))
     return (
-        f"SELECT count(*) * {around} + 6 * coalesce(sum({' + '.join(texts) or '0'}), 0) "
+        f"SELECT count(*) * {around} + 6 * coalesce(sum({' + '.join(texts) or '0'}), 0), "
+        f"coalesce(max({is_odd(table)}), 0) "
         f"FROM {LOG} AS o LEFT JOIN {quote(table.name)} AS t ON {row} "
         f"WHERE o.seq > ? AND o.tbl = {literal(table.name)}"
     )

@@ -33,6 +33,7 @@ from holdfast.sql.names import (
     shadow_table,
 )
 from holdfast.sql.tables import create_indexes, create_table
+from holdfast.sql.unfit import odd_rows
 
 PROGRAM_FORMAT = 3
 """2: capture writes a log; 3: transactions are set aside whole, and those of other programs are
@@ -143,7 +144,11 @@ class TableProgram(msgspec.Struct, frozen=True):
     fold: str
     """Make the log's notes of this table into notes of the outbox."""
     log_weight: str
-    """At most how many bytes the notes after a place in the log have as a message."""
+    """At most how many bytes the notes after a place in the log have as a message; and 1 where
+    ``odd_rows`` has something for the host to look at."""
+    odd_rows: str
+    """Of the notes after a place in the log, those of which a value may not be fit to be sent
+    (``sql.unfit``): 1 where not only bytes may be wrong, then texts as bytes, of the key first."""
     log_keys: str
     """Keys of the rows that the log has notes of."""
     open_notes: str
@@ -302,6 +307,7 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         ),
         fold=log.fold(table),
         log_weight=log.weight(table),
+        odd_rows=odd_rows(table),
         log_keys=log.log_keys(table),
         open_notes=log.open_notes(table),
         unlog=log.unlog(table),

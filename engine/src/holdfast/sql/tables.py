@@ -37,7 +37,8 @@ def type_check(column: Column) -> str | None:
         case "boolean":
             return f"{name} IN (0, 1)"
         case "uuid":
-            return f"{name} GLOB '{_UUID_GLOB}'"
+            # GLOB and length() end at a NUL, as they do for decimals.
+            return f"{name} GLOB '{_UUID_GLOB}' AND instr({name}, char(0)) = 0"
         case "timestamp":
             return f"{name} BETWEEN {TIMESTAMP_US_MIN} AND {TIMESTAMP_US_MAX}"
         case "date":
@@ -45,7 +46,7 @@ def type_check(column: Column) -> str | None:
             real = f"{name} IS date({name}, '+0 days')"
             return f"{name} GLOB '{_DATE_GLOB}' AND {name} > '0001' AND {real}"
         case "decimal":
-            return _decimal_check(name, column.scale)
+            return f"{_decimal_check(name, column.scale)} AND instr({name}, char(0)) = 0"
         case "json":
             # SQLite 3.40 says that NULL is not valid JSON; newer ones say NULL.
             return f"({name} IS NULL OR json_valid({name})) AND instr({name}, char(0)) = 0"

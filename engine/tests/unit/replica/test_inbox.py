@@ -21,6 +21,8 @@ from holdfast.replica.host import Host
 from holdfast.replica.outbox import change_message, next_batch
 from holdfast.replica.replica import Replica
 from holdfast.replica.seal import seal
+from holdfast.sqlite import driver
+from holdfast.sqlite.driver import OpenOptions
 
 KEY = "00" * 32
 
@@ -519,9 +521,11 @@ def test_text_that_is_not_utf8_is_refused_alone_and_shown(shop):
     text can name it, so it is for the app to delete.
     """
     shop.answer({}, item=[{"id": "a", "name": "good"}])
-    shop.write("UPDATE item SET name = CAST(x'ff' AS TEXT) WHERE id = 'a'")
+    shell = driver(shop.replica._database.driver.name).connect(shop.db.path, OpenOptions())
+    shell.execute("UPDATE item SET name = CAST(x'ff' AS TEXT) WHERE id = 'a'")
     shop.write("INSERT INTO num (id, code) VALUES (1, 'p')")
-    shop.write("INSERT INTO tag VALUES ('k', CAST(x'c328' AS TEXT))")
+    shell.execute("INSERT INTO tag VALUES ('k', CAST(x'c328' AS TEXT))")
+    shell.close()
     shop.seal()
     with transaction(shop.db.sync):
         batch = next_batch(shop.db.sync, SCHEMA, shop.db.program)
@@ -533,7 +537,7 @@ def test_text_that_is_not_utf8_is_refused_alone_and_shown(shop):
     assert shop.replica.query("SELECT name, qty FROM item") == [("better", 5)]
     assert shop.replica.query("SELECT count(*) FROM tag") == [(1,)]
     assert [item.number for item in shop.replica.refused()] == [1, 3]
-    assert "text expected" in shop.replica.refused()[0].changes[0]["error"]
+    assert "not valid UTF-8" in shop.replica.refused()[0].changes[0]["error"]
     with pytest.raises(ConstraintFailed):
         shop.replica.retry("1")
     shop.replica.discard("1")

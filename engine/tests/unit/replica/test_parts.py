@@ -12,7 +12,7 @@ from test_dependence import SCHEMA
 
 from holdfast.core import limits
 from holdfast.core.errors import ReplicaError
-from holdfast.replica import outbox, parts, sizes
+from holdfast.replica import fit, outbox, parts
 
 GOOD = [f"INSERT INTO code (id, text) VALUES ('g{n}', 'good {n}')" for n in range(70)]
 
@@ -158,7 +158,7 @@ def test_a_group_that_is_too_large_travels_in_several(
 def test_a_transaction_that_could_not_be_sent_is_refused_at_its_commit(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sizes, "TRANSACTION_CHANGES_MAX", 60)
+    monkeypatch.setattr(fit, "TRANSACTION_CHANGES_MAX", 60)
     with pytest.raises(ReplicaError) as caught:
         shop.write("a", *GOOD)
     assert caught.value.code == "too_many_changes"

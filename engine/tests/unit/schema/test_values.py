@@ -569,9 +569,9 @@ def store(db: Connection, value: Any) -> tuple[bool, Any]:
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_table_takes_what_check_takes_and_nothing_else(kind, library):
-    """Known to differ, and not drawn here: JSON nested some hundred levels deep and numbers in JSON
-    of more than 4300 digits (SQLite takes them, check refuses), and text that is not UTF-8, which
-    SQLite's built-in functions cannot see. All of these are refused when they are sent."""
+    """Known to differ, and not drawn here: JSON nested some hundred levels deep (SQLite takes it,
+    check refuses), and text that is not UTF-8, which SQLite's built-in functions cannot see. A
+    replica refuses both at the commit."""
     scale = 2 if kind == "decimal" else 0
     with typed_table(library, kind, scale) as db:
 
