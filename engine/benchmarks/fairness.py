@@ -1,11 +1,12 @@
 """A good neighbour beside one device that does its worst: does it still get through?
 
-    .venv/bin/python engine/benchmarks/fairness.py [--seconds 10] [--only verifies]
+    .venv/bin/python engine/benchmarks/fairness.py [--seconds 10] [--only verifies] [--postgres]
 
-A server process on embedded SQLite, one device that pushes one row every 100 ms, and one attacker,
-which is another device of another store. First the neighbour is alone, then beside each attack. The
-figures are the neighbour's: from the request to the last byte of its answer, p50, p99 and the
-longest, in milliseconds. Nothing is judged.
+A server process on embedded SQLite (or a PostgreSQL of its own), one device that pushes one row
+every 100 ms, and one attacker, which is another device of another store. First the neighbour is
+alone, then beside each attack. The figures are the neighbour's: from the request to the last byte
+of its answer, p50, p99 and the longest, in milliseconds, and how much longer the p50 is than alone.
+Nothing is judged.
 
 Knows: the attacks. Must not know: how the server defends itself.
 """
@@ -17,6 +18,7 @@ import gzip
 import http.client
 import json
 import secrets
+import shutil
 import statistics
 import subprocess
 import sys
@@ -34,6 +36,7 @@ from urllib.parse import urlsplit
 from holdfast import Column, Schema, Table
 from holdfast.protocol.version import PROTOCOL
 from holdfast.testing import ServerProcess
+from holdfast.testing.postgres import PostgresCluster, scratch_schema
 
 SCHEMA = Schema(
     name="fairness",
@@ -169,6 +172,18 @@ def poison(bad: Device, stopped: threading.Event, _place: int) -> None:
         bad.push(batch)
 
 
+def batches(bad: Device, stopped: threading.Event, _place: int) -> None:
+    """As many transactions at once as there may be, all of them good."""
+    while not stopped.is_set():
+        bad.push([[insert("bad") for _ in range(10)] for _ in range(1000)])
+
+
+def large_poison(bad: Device, stopped: threading.Event, _place: int) -> None:
+    """Transactions as large as they may be, of which the last change takes a serial."""
+    while not stopped.is_set():
+        bad.push([[*(insert("bad") for _ in range(49_999)), insert("bad", "taken1")]])
+
+
 def large(bad: Device, stopped: threading.Event, _place: int) -> None:
     """Transactions as large as they may be."""
     while not stopped.is_set():
@@ -178,7 +193,9 @@ def large(bad: Device, stopped: threading.Event, _place: int) -> None:
 ATTACKS: dict[str, tuple[Callable[[Device, threading.Event, int], None], int]] = {
     "12 verifies at once": (verifies, 12),
     "12 first loads at once": (first_loads, 12),
+    "batches of 1,000 transactions": (batches, 1),
     "poison batches": (poison, 1),
+    "refused transactions of 50,000": (large_poison, 1),
     "transactions of 50,000 changes": (large, 1),
 }
 
@@ -221,44 +238,59 @@ def neighbour(good: Device, seconds: float) -> list[float]:
     return sorted(took)
 
 
-def show(what: str, took: list[float]) -> None:
+def show(what: str, took: list[float], alone: float = 0) -> float:
+    """Print a row; the median."""
+    p50 = statistics.median(took)
     p99 = took[min(len(took) - 1, int(len(took) * 0.99))]
+    ratio = f"   {p50 / alone:6.1f} times alone" if alone else ""
     print(
-        f"{what:32} {len(took):5} pushes   p50 {statistics.median(took):8.1f}   "
-        f"p99 {p99:8.1f}   longest {took[-1]:8.1f}",
+        f"{what:40} {len(took):5} pushes   p50 {p50:8.1f}   p99 {p99:8.1f}   "
+        f"longest {took[-1]:8.1f}{ratio}",
         flush=True,
     )
+    return p50
+
+
+def measure(name: str, folder: Path, database: str, seconds: float) -> None:
+    """One attack on a server of its own."""
+    command = [
+        sys.executable, "-m", "holdfast.cli", "serve", "--port", "{port}",
+        "--schema", str(folder / "schema.json"), "--database", database,
+        "--tokens", str(folder / "tokens.toml"), "--log-level", "warning",
+    ]  # fmt: skip
+    with ServerProcess(command, log_path=folder / "server.log") as server:
+        place = urlsplit(server.url)
+        good = Device("good", str(place.hostname), int(place.port or 0))
+        bad = Device("bad", str(place.hostname), int(place.port or 0))
+        batch = [insert("bad", f"taken{n}" if n < 1000 else None) for n in range(HELD)]
+        bad.push([batch[n : n + 1000] for n in range(0, HELD, 1000)])
+        good.push([[insert("good")]])
+        alone = show("alone", neighbour(good, seconds / 2))
+        with attacker(name, bad):
+            show(f"beside {name}", neighbour(good, seconds), alone)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fairness.py", description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--only", default="", help="attacks whose name has this")
+    parser.add_argument("--postgres", action="store_true", help="on PostgreSQL")
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-fair-")))
         (folder / "schema.json").write_bytes(SCHEMA.to_json())
         (folder / "tokens.toml").write_text(TOKENS)
-        command = [
-            sys.executable, "-m", "holdfast.cli", "serve", "--port", "{port}",
-            "--schema", str(folder / "schema.json"), "--database", str(folder / "server.db"),
-            "--tokens", str(folder / "tokens.toml"), "--log-level", "warning",
-        ]  # fmt: skip
+        cluster = stack.enter_context(PostgresCluster(durable=True)) if options.postgres else None
         for name in ATTACKS:
             if options.only not in name:
                 continue
-            with ServerProcess(command, log_path=folder / "server.log") as server:
-                place = urlsplit(server.url)
-                good = Device("good", str(place.hostname), int(place.port or 0))
-                bad = Device("bad", str(place.hostname), int(place.port or 0))
-                batch = [insert("bad", f"taken{n}" if n < 1000 else None) for n in range(HELD)]
-                bad.push([batch[n : n + 1000] for n in range(0, HELD, 1000)])
-                good.push([[insert("good")]])
-                show("alone", neighbour(good, options.seconds / 2))
-                with attacker(name, bad):
-                    show(f"beside {name}", neighbour(good, options.seconds))
+            if cluster is not None:
+                with scratch_schema(cluster) as address:
+                    measure(name, folder, address, options.seconds)
+                continue
+            measure(name, folder, str(folder / "server.db"), options.seconds)
             for left in folder.glob("server.db*"):
-                left.unlink() if left.is_file() else None
+                left.unlink() if left.is_file() else shutil.rmtree(left)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ PUSH_CHANGES_MAX = 10_000
 PUSH_BYTES_SOFT = 4 * MIB
 PUSH_BITE_CHANGES = 500
 """Changes that the server decides in one commit, some 50 ms; then others have their turn. A larger
-transaction is a bite of its own."""
+transaction is a bite of its own, decided before its commit begins."""
+REHEARSALS_MAX = 3
+"""How often a large transaction is decided ahead, when others change what it touches meanwhile;
+then it is decided while they wait."""
 PUSH_WORK_CHANGES_MAX = 20_000
 """Changes that the server decides for one request, those decided twice counted twice; the answer
 tells the outcomes so far, and the device sends the rest with its next exchange."""

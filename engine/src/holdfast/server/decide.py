@@ -71,6 +71,8 @@ class Decided:
     scopes: frozenset[str] = frozenset()
     impossible: int = 0
     """Changes whose base is above the row's revision."""
+    body: bytes = b""
+    """The hash of the transaction's body, where it is known already."""
 
 
 class Run:
@@ -130,7 +132,8 @@ class Run:
                 for change in changes:
                     keys[change.table.name].append(change.key)
         for name, wanted in keys.items():
-            self._batch.load(self._engine.schema.by_name[name], wanted)
+            # In the order of the keys, in which they are written, too: neighbours are together.
+            self._batch.load(self._engine.schema.by_name[name], sorted(wanted))
         self._batch.writer.hold(self._places(read))
         unknown = sorted(numbers - self._stopped.keys())
         if unknown:

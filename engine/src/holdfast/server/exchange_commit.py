@@ -21,18 +21,21 @@ from typing import Any
 
 from holdfast.core.clock import choose_offset
 from holdfast.core.errors import ProtocolError
+from holdfast.core.limits import REHEARSALS_MAX
 from holdfast.protocol.messages import ExchangeRequest, Offset, Outcome, Transaction
 from holdfast.server import observe
 from holdfast.server.budgets import Budgets
 from holdfast.server.checks import check_checkpoint, check_nonces
 from holdfast.server.constraints import Place
 from holdfast.server.decide import Engine, Sender
+from holdfast.server.desk import Pace, Prepared, is_large, prepare
 from holdfast.server.direct_writes import DirectWrites, Moved, concerned
 from holdfast.server.feed import make_scopes, missing_scopes
 from holdfast.server.observe import Observer
 from holdfast.server.principal import Principal, turn_of
 from holdfast.server.pull import OwnRows
-from holdfast.server.push import Pace, Pushed, push
+from holdfast.server.push import Pushed, next_large, push
+from holdfast.server.rehearsal import Stale
 from holdfast.server.standing import Rights, named
 from holdfast.server.store import Device, Store, Writer
 from holdfast.sqlite.failpoints import failpoint
@@ -103,6 +106,59 @@ class ExchangeCommit:
         first: bool,
     ) -> Pushed:
         """One commit. Raises ``ProtocolError``; then it has written nothing."""
+        stale = 0
+        while True:
+            prepared = None  # then it is decided while all others wait
+            if stale < REHEARSALS_MAX:
+                prepared = self._prepare(asking, request, transactions, arrival_us, first=first)
+            try:
+                return self._commit(
+                    asking, request, transactions, pace=pace, arrival_us=arrival_us,
+                    prepared=prepared, first=first,
+                )  # fmt: skip
+            except _NewScopes as new:
+                # In a commit of their own, which locks nothing else: others may be at it, too.
+                self._make_scopes(new.names)
+            except Stale:
+                stale += 1
+                log.debug("what a large transaction was decided on has changed meanwhile")
+
+    def _prepare(
+        self,
+        asking: Principal,
+        request: ExchangeRequest,
+        transactions: Sequence[Transaction],
+        arrival_us: int,
+        *,
+        first: bool,
+    ) -> Prepared | None:
+        """The next transaction, decided while others write, if it is a large one."""
+        bite_changes = self._budgets.bite_changes
+        if not any(is_large(transaction, bite_changes) for transaction in transactions):
+            return None
+        with self._store.rehearse() as reads:
+            principal = self._rights.still(reads, asking)
+            known = reads.device(principal.device)
+            device = known or Device(principal.device, principal.user)
+            large = next_large(transactions, high=device.high, bite_changes=bite_changes)
+            if large is None:
+                return None
+            offset_us = _offset(request, known, arrival_us) if first else device.offset_us
+            sender = Sender(principal, principal.device, offset_us, arrival_us)
+            return prepare(reads, self._engine, sender, large)
+
+    def _commit(
+        self,
+        asking: Principal,
+        request: ExchangeRequest,
+        transactions: Sequence[Transaction],
+        *,
+        pace: Pace,
+        arrival_us: int,
+        prepared: Prepared | None,
+        first: bool,
+    ) -> Pushed:
+        """Raises ``ProtocolError``, ``_NewScopes`` and ``Stale``; then it has written nothing."""
         ingested = 0
 
         def work(writer: Writer) -> Pushed:
@@ -136,6 +192,7 @@ class ExchangeCommit:
                 touched=direct,
                 pace=pace,
                 bite_changes=self._budgets.bite_changes,
+                prepared=prepared,
             )
             if first:
                 confirmed = min(request.confirmed, pushed.high)
@@ -154,12 +211,7 @@ class ExchangeCommit:
             failpoint("push.before_commit")
             return pushed
 
-        try:
-            pushed = self._store.transact(work, turn=turn_of(asking))
-        except _NewScopes as new:
-            # In a commit of their own, which locks nothing else: others may be at it, too.
-            self._make_scopes(new.names)
-            return self._bite(asking, request, transactions, pace, arrival_us, first=first)
+        pushed = self._store.transact(work, turn=turn_of(asking))
         self._moved(pushed.versions)
         if pushed.fresh:
             self._observer(_decided(pushed))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from msgspec import Struct
@@ -24,6 +24,10 @@ from holdfast.schema.model import Table
 from holdfast.server.store import FeedEntry, Row, Scope, Writer
 
 SCOPE_KEY_BYTES = 32
+
+FeedPlace = tuple[str, str, str]
+"""Scope, table and key."""
+NO_HASHES: Mapping[FeedPlace, bytes] = {}
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +81,16 @@ def missing_scopes(writer: Writer, names: Iterable[str]) -> set[str]:
 
 
 def publish(
-    writer: Writer, touched: Iterable[Touched], random_bytes: Callable[[int], bytes]
+    writer: Writer,
+    touched: Iterable[Touched],
+    random_bytes: Callable[[int], bytes],
+    *,
+    hashes: Mapping[FeedPlace, bytes] = NO_HASHES,
 ) -> dict[str, int]:
-    """Write feed entries, digests and heads for a commit; the new version of each scope."""
+    """Write feed entries, digests and heads for a commit; the new version of each scope.
+
+    ``hashes``: of some rows, as they are now.
+    """
     places: dict[str, dict[str, list[Touched]]] = defaultdict(lambda: defaultdict(list))
     moves: list[tuple[str, str, str]] = []
     for item in touched:
@@ -104,7 +115,8 @@ def publish(
                 if before is not None:
                     removed.append(before)
                 if item.row is not None and name in item.after:
-                    after = row_hash(scope.key, table.name, item.key, item.row)
+                    place = name, table.name, item.key
+                    after = hashes.get(place) or row_hash(scope.key, *place[1:], item.row)
                     added.append(after)
                     entries.append(FeedEntry(name, table.name, item.key, version, after, False))
                 else:

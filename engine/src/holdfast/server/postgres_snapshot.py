@@ -357,6 +357,7 @@ class PostgresSnapshot(PostgresReads):
         expected: Expected | None,
     ) -> None:
         super().__init__(connection, program)
+        self.connection = connection
         self._release = release
         self._open = True
         self._devices: dict[str, Device | None] = {}

@@ -35,6 +35,7 @@ from holdfast.server.observe import Observer, Retried, nobody
 from holdfast.server.postgres_errors import translated
 from holdfast.server.postgres_events import Relay
 from holdfast.server.postgres_files import PostgresFiles
+from holdfast.server.postgres_rehearsal import RehearsingWriter
 from holdfast.server.postgres_snapshot import Connection, PostgresSnapshot
 from holdfast.server.postgres_writer import PostgresWriter
 from holdfast.server.scripts import missing
@@ -245,6 +246,11 @@ class PostgresStore:
     def _give_back(self, db: Connection) -> None:
         _rollback(db)
         self._readers.putconn(db)
+
+    @contextlib.contextmanager
+    def rehearse(self) -> Iterator[Writer]:
+        with contextlib.closing(self.read()) as snapshot:
+            yield RehearsingWriter(snapshot.connection, self._program)
 
     def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:  # noqa: ARG002 - many write at once
         wanted: frozenset[str] = frozenset()

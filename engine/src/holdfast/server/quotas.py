@@ -53,6 +53,16 @@ class Account:
     def take(self, changes: Iterable[Change]) -> None:
         """Take in a transaction. Raises ``Refuse`` (``quota_rows``, ``quota_row_bytes``); then it
         has added nothing."""
+        self.add(self._measure(changes))
+
+    def add(self, more: Counter[str]) -> None:
+        """Take in what scopes have more. Raises ``Refuse``; then nothing was added."""
+        for scope in sorted(more):
+            if more[scope] > 0:
+                self._check(scope, more[scope])
+        self._added.update(more)
+
+    def _measure(self, changes: Iterable[Change]) -> Counter[str]:
         more: Counter[str] = Counter()
         for table, key, before, now in changes:
             if before.rev == now.rev:
@@ -69,10 +79,7 @@ class Account:
             if was != is_now:
                 more.subtract(was)
                 more.update(is_now)
-        for scope in sorted(more):
-            if more[scope] > 0:
-                self._check(scope, more[scope])
-        self._added.update(more)
+        return more
 
     def _check(self, scope: str, more: int) -> None:
         if scope not in self._held:

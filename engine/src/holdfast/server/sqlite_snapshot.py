@@ -341,6 +341,7 @@ class SqliteSnapshot(SqliteReads):
         self, connection: Connection, program: Program, release: Callable[[Connection], None]
     ) -> None:
         super().__init__(connection, program)
+        self.connection = connection
         self._release = release
         self._open = True
 

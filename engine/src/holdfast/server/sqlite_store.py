@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -220,7 +220,7 @@ class SqliteStore:
         """Make the capture triggers what the schema says; whether they were anything else."""
         wanted: dict[str, str] = {}
         for table in schema.all_tables:
-            wanted.update(triggers(table, schema.fingerprint, FoldedNotes()))
+            wanted.update(triggers(table, schema.fingerprint, FoldedNotes(), mostly_quiet=True))
         found = {
             str(name): sql
             for name, sql in self._db.execute(
@@ -268,6 +268,11 @@ class SqliteStore:
                 self._idle.append(connection)
                 return
         connection.close()
+
+    @contextmanager
+    def rehearse(self) -> Iterator[SqliteWriter]:
+        with closing(self.read()) as snapshot:
+            yield SqliteWriter(snapshot.connection, self._program)
 
     def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:
         with self._write(turn) as writer:

@@ -122,8 +122,18 @@ class SqliteWriter(SqliteReads):
         statements = self._program.tables[table.name]
         if first_gone:
             self._db.executemany(statements.delete, [key_values(table, key) for key in first_gone])
-        if rows:
-            self._db.executemany(statements.upsert, rows)
+        size = statements.rows_at_once
+        whole = len(rows) - len(rows) % size
+        if whole:
+            self._db.executemany(
+                statements.upsert_some,
+                (
+                    [value for row in rows[start : start + size] for value in row]
+                    for start in range(0, whole, size)
+                ),
+            )
+        if rows[whole:]:
+            self._db.executemany(statements.upsert, rows[whole:])
 
     def put_records(self, table: Table, records: Sequence[RowRecord]) -> None:
         names = table.column_names

@@ -403,6 +403,9 @@ class Store(Protocol):
         ``expected`` changes nothing but the number of trips to a database that is elsewhere.
         """
 
+    def rehearse(self) -> AbstractContextManager[Writer]:
+        """A writer of which nothing but reads is used: they are of a snapshot, and lock nothing."""
+
     def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:
         """Run ``work`` in one write transaction: durable when it returns, undone when it raises.
 

@@ -57,8 +57,13 @@ def _incoming(table: Table, name: str) -> str:
     return f"coalesce({new}, {literal(default)})"
 
 
-def triggers(table: Table, fingerprint: str, notes: NoteWriter) -> dict[str, str]:
-    """The capture triggers of a table: name to SQL. The SQL carries the schema's fingerprint."""
+def triggers(
+    table: Table, fingerprint: str, notes: NoteWriter, *, mostly_quiet: bool = False
+) -> dict[str, str]:
+    """The capture triggers of a table: name to SQL. The SQL carries the schema's fingerprint.
+
+    ``mostly_quiet``: most writes are the engine's own.
+    """
     stem = f"holdfast_{table.name}"
     on = f"ON {quote(table.name)}"
     stamp = f"/* holdfast {fingerprint} */"
@@ -74,8 +79,9 @@ def triggers(table: Table, fingerprint: str, notes: NoteWriter) -> dict[str, str
         return " AND ".join(f"t.{quote(name)} = {_incoming(table, name)}" for name in columns)
 
     def some(match: str) -> str:
-        # Asked first: mostly there is none, and the flag need not be looked at.
-        return f"EXISTS (SELECT 1 FROM {quote(table.name)} AS t WHERE {match}) AND {_QUIET}"
+        # Asked first is what mostly says no.
+        found = f"EXISTS (SELECT 1 FROM {quote(table.name)} AS t WHERE {match})"
+        return f"{_QUIET} AND {found}" if mostly_quiet else f"{found} AND {_QUIET}"
 
     for number, columns in enumerate((table.key, *table.unique)):
         match = same(columns)

@@ -22,6 +22,10 @@ CONFLICT_INDEX = (
     "(table_name, row_key) WHERE state = 'open'"
 )
 
+_VALUES_AT_ONCE = 400
+"""A statement that fires triggers may be taken back by itself, and SQLite prepares for that before
+each: one for many rows costs a third of one for each."""
+
 
 def create_user_table(table: Table) -> list[str]:
     """A synced table with its indexes and its table of notes, without triggers."""
@@ -44,6 +48,9 @@ class TableSql:
     scan: str
     """Key text and values of all rows."""
     upsert: str
+    upsert_some: str
+    """The same for ``rows_at_once`` rows."""
+    rows_at_once: int
     delete: str
     notes: str
     """Key, whether the row was there, and its old data, of the notes about given keys."""
@@ -75,6 +82,10 @@ def table_sql(table: Table) -> TableSql:
     targets = ", ".join(f"{quote(c.name)} = excluded.{quote(c.name)}" for c in table.data_columns)
     action = f"DO UPDATE SET {targets}" if targets else "DO NOTHING"
     old = "".join(f", {quote(f'o_{column.name}')}" for column in table.data_columns)
+    rows_at_once = max(1, _VALUES_AT_ONCE // len(table.columns))
+    into = f"INSERT INTO {quote(table.name)} ({names(table.column_names)}) VALUES"
+    one = f"({marks(len(table.columns))})"
+    conflict = f"ON CONFLICT ({names(table.key)}) {action}"
     return TableSql(
         table=table,
         by_json=by_json,
@@ -82,8 +93,9 @@ def table_sql(table: Table) -> TableSql:
         select_rev=f"SELECT {key}, r.rev, {values} {source} {row} {where}",
         exists=f"SELECT {key} {source} {where}",
         scan=f"SELECT {key}, {values} FROM {quote(table.name)} AS t",
-        upsert=f"INSERT INTO {quote(table.name)} ({names(table.column_names)}) "
-        f"VALUES ({marks(len(table.columns))}) ON CONFLICT ({names(table.key)}) {action}",
+        upsert=f"{into} {one} {conflict}",
+        upsert_some=f"{into} {', '.join([one] * rows_at_once)} {conflict}",
+        rows_at_once=rows_at_once,
         delete=f"DELETE FROM {quote(table.name)} WHERE {key_match(table)}",
         notes=f"SELECT c.key, was{old} FROM json_each(?) AS j CROSS JOIN {change_table(table)} "
         "AS c ON c.key = j.value AND c.tx = 0",
