@@ -139,7 +139,7 @@ def add_product(
             (product_id, sku, name, description, shelf, notes, price, cost, currency, unit),
         )
         for code in codes:
-            _add_code(db, code, product_id)
+            add_code(db, code, product_id)
     return get_product(replica, sku)
 
 
@@ -174,7 +174,7 @@ def edit_product(
             if before[name] != value:
                 db.execute(f"UPDATE product SET {name} = ? WHERE id = ?", (value, product.id))
         for code in codes:
-            _add_code(db, code, product.id)
+            add_code(db, code, product.id)
     (row,) = replica.query(f"{_SELECT} WHERE p.id = ?", (product.id,))
     return _product(row)
 
@@ -281,7 +281,7 @@ def _checked(barcodes: tuple[str, ...], *, as_is: bool) -> list[str]:
     return [code for code in dict.fromkeys(map(canonical, barcodes)) if code]
 
 
-def _add_code(db: Writer, code: str, product_id: str) -> None:
+def add_code(db: Writer, code: str, product_id: str) -> None:
     """Let a code name a product, unless it does already."""
     holder = db.execute("SELECT product_id FROM barcode WHERE code = ?", (code,))
     if holder and holder[0][0] != product_id:

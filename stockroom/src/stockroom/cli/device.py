@@ -13,7 +13,7 @@ import typer
 
 from holdfast.core.errors import SyncError, UsageError
 from stockroom import catalogue, stock
-from stockroom.cli import output
+from stockroom.cli import inbox, output
 from stockroom.cli.product import app as product_app
 from stockroom.cli.product import product_data
 from stockroom.cli.session import Device, DeviceOptions, opened
@@ -21,6 +21,8 @@ from stockroom.on_hand import check_stock, rebuild_stock
 
 app = typer.Typer(no_args_is_help=True, help="Work as one device: catalogue, stock and sync.")
 app.add_typer(product_app, name="product")
+for verb in (inbox.inbox, inbox.resolve, inbox.retry, inbox.discard):
+    app.command()(verb)
 
 _SHARED = {"--db", "--server", "--token-file", "--store", "--person"}
 

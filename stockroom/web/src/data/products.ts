@@ -155,6 +155,12 @@ export const one = (id: string): Question => ({
   params: [id],
 });
 
+/** The product that has a SKU. */
+export const bySku = (sku: string): Question => ({
+  sql: `SELECT ${COLUMNS} FROM product AS p WHERE p.sku = ?`,
+  params: [sku],
+});
+
 export const readProduct = (row: AppRow): Product => ({
   id: text(row[0]),
   sku: text(row[1]),
@@ -312,11 +318,11 @@ export async function edit(
   });
 }
 
-interface Writer {
+export interface Writer {
   execute(sql: string, params?: AppRow): Promise<{ readonly rows: readonly AppRow[] }>;
 }
 
-async function addCode(tx: Writer, product: string, given: string): Promise<void> {
+export async function addCode(tx: Writer, product: string, given: string): Promise<void> {
   const code = canonical(given);
   const holder = await tx.execute("SELECT product_id FROM barcode WHERE code = ?", [code]);
   const [row] = holder.rows;

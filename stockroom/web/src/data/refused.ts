@@ -2,10 +2,11 @@
  * Refused changes that can be mended: the same again, with what was wrong put right.
  *
  * Knows: what the server refuses a product for. Must not know: how it is shown. The refused change is
- * given up only when the mended one is saved; killed in between, it is asked about once more.
+ * given up only when the mended one is saved; killed in between, it is asked about once more, and what is
+ * written already is not written twice. The twin of `stockroom/refused.py`.
  */
 
-import { type Refused, type RefusedChange, UsageError } from "@holdfast/browser";
+import { type AppValue, type Refused, type RefusedChange, UsageError } from "@holdfast/browser";
 
 import { text, whole } from "./live.svelte.js";
 import * as products from "./products.js";
@@ -43,6 +44,110 @@ export async function useOtherSku(item: Refused, sku: string): Promise<void> {
   await replica().discard(item.id);
   for (const other of await replica().refused())
     if (waitsFor(other, item, change.key)) await goOn(other.id);
+}
+
+/** What everybody who adds products may change of one that is there. */
+const WORDS = ["name", "description", "shelf", "notes"] as const;
+/** What only a manager may; it goes alone, so that a refusal of it costs nothing else. */
+const MANAGED = ["price", "cost", "currency", "unit"] as const;
+type Typed = (typeof WORDS)[number] | (typeof MANAGED)[number];
+/** What a new product says where nothing was typed. */
+const UNTYPED: readonly unknown[] = ["", null, undefined];
+const DEFAULTS: Readonly<Partial<Record<Typed, unknown>>> = { price: 0, unit: "piece" };
+
+export type Edits = Readonly<Partial<Pick<products.Fields, Typed>>>;
+
+/** What a refused new product says otherwise than the one that is there: what somebody has typed, never
+ * a default. An amount is one of its currency: they go together, or not at all. */
+export function editsOf(
+  there: products.Product,
+  made: Readonly<Record<string, unknown>>,
+): Partial<Pick<products.Fields, Typed>> {
+  const typed = fieldsOf(made);
+  const given = new Set<Typed>(
+    [...WORDS, ...MANAGED].filter(
+      (name) =>
+        name !== "currency" && !UNTYPED.includes(typed[name]) && typed[name] !== DEFAULTS[name],
+    ),
+  );
+  if (typed.currency !== there.currency) {
+    if (given.has("price")) given.add("currency").add("cost");
+    else given.delete("cost");
+  }
+  const names = [...given].filter((name) => typed[name] !== there[name]);
+  return Object.fromEntries(names.map((name) => [name, typed[name]]));
+}
+
+/**
+ * The refused new product is the one that has its SKU: what else was typed of it becomes an edit of that
+ * one, and its codes and movements go to that one. Throws `UsageError`: `no_product`, `undecided`,
+ * `not_mendable`, `barcode_exists`.
+ */
+export async function sameProduct(item: Refused): Promise<void> {
+  const change = takenSku(item);
+  if (change === null || change.op !== "insert")
+    throw new UsageError("this is not a new product whose SKU is taken", "not_mendable");
+  const question = products.bySku(text(change.new["sku"]));
+  const { rows } = await replica().query(question.sql, question.params);
+  if (rows[0] === undefined) throw new UsageError("the other product is gone", "no_product");
+  const there = products.readProduct(rows[0]);
+  const others = (await replica().refused()).filter(
+    (one) => one.id !== item.id && names(one, change.key),
+  );
+  const naming = [item, ...others];
+  if (naming.some((one) => one.setAside))
+    throw new UsageError("some of it is still to be decided: sync first", "undecided");
+  const made: Record<string, unknown> = {};
+  for (const one of naming) {
+    for (const part of one.changes)
+      if (part.table === "product" && part.key === change.key) Object.assign(made, part.new);
+    await replica().transaction(async (tx) => {
+      for (const part of one.changes) await follow(tx, part, change.key, there.id);
+    });
+  }
+  const edits: Edits = editsOf(there, made);
+  for (const columns of [WORDS, MANAGED]) {
+    const changed = columns.filter((name) => name in edits);
+    if (changed.length === 0) continue;
+    const wanted = Object.fromEntries(changed.map((name) => [name, edits[name]]));
+    await products.edit(there, { ...there, ...wanted }, { added: [], removed: [] });
+  }
+  for (const one of naming.reverse()) await replica().discard(one.id);
+}
+
+const names = (item: Refused, product: string): boolean =>
+  item.changes.some((change) => change.key === product || change.new["product_id"] === product);
+
+/** One change of what waits, about the product that is there. */
+async function follow(
+  tx: products.Writer,
+  { table, op, key, new: made }: RefusedChange,
+  own: string,
+  there: string,
+): Promise<void> {
+  if (table === "product" && key === own) return;
+  const product = made["product_id"] === own ? there : text(made["product_id"]);
+  if (table === "barcode" && op === "insert") await products.addCode(tx, product, key);
+  else if (table === "barcode" && op === "delete")
+    await tx.execute("DELETE FROM barcode WHERE code = ?", [key]);
+  else if (table === "barcode")
+    await tx.execute("UPDATE barcode SET product_id = ? WHERE code = ?", [product, key]);
+  else if (op === "insert" && ["movement", "store", "location"].includes(table)) {
+    const { rows } = await tx.execute(`SELECT 1 FROM ${table} WHERE id = ?`, [key]);
+    if (rows.length > 0) return;
+    const values = { id: key, ...made, ...(table === "movement" ? { product_id: product } : {}) };
+    const marks = Object.keys(values).map(() => "?");
+    await tx.execute(
+      `INSERT INTO ${table} (${Object.keys(values).join(", ")}) VALUES (${marks.join(", ")})`,
+      Object.entries(values).map(([name, wire]) => stored(name, wire)),
+    );
+  } else throw new UsageError(`what waits changes ${table} ${key} too`, "not_mendable");
+}
+
+/** A value of the wire as it is written: integers travel as texts, booleans are 0 and 1. */
+function stored(name: string, wire: unknown): AppValue {
+  if (name === "quantity" || name === "occurred_at") return BigInt(String(wire));
+  return typeof wire === "boolean" ? Number(wire) : wire === null ? null : text(wire as AppValue);
 }
 
 /** Held with it, or refused since then because the product was not there. */

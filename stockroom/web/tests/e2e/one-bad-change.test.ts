@@ -126,3 +126,47 @@ test("a new product whose SKU is taken gets another one, and what was received o
   await ada.onHand(4);
   await mira.agrees();
 });
+
+test("a new product that turns out to be one that is there becomes that one, with all that was done", async () => {
+  const ada = await world.person("ada", { store: "Harbour Street" });
+  const mira = await world.person("mira");
+  const { page } = mira;
+  mira.cable.pull();
+  await mira.to("product/new");
+  await page.getByLabel("Name", { exact: true }).fill("Assam tea, loose");
+  await page.getByLabel("SKU", { exact: true }).fill("CHAI-1");
+  await page.getByLabel("Price", { exact: true }).fill("4.50");
+  await page.getByLabel("Barcode", { exact: true }).fill("4000000000105");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { name: "Assam tea, loose", level: 1 }).waitFor();
+  await mira.receive("CHAI-1", 10, "C-1");
+  await mira.adjustTo("CHAI-1", 8);
+  await mira.edit("CHAI-1", { Shelf: "B4" });
+  await ada.addProduct("CHAI-1", "Assam", "4.00");
+  await ada.edit("CHAI-1", { Notes: "from Assam" });
+  await ada.receive("CHAI-1", 5);
+  await ada.chip(/All saved to server/);
+  await mira.backOnline();
+  await mira.chip(/^ *4 need you/);
+
+  await mira.to("sync/needs");
+  const card = page.locator("[data-refused]").filter({ hasText: "Another product has this SKU" });
+  const same = card.locator("[data-same]");
+  await expect_(same, /Or is it Assam, which has this SKU\?/);
+  const words = (await same.textContent()) ?? "";
+  expect(words).toContain("name: Assam tea, loose instead of Assam");
+  expect(words).toContain("price: €4.50 instead of €4.00");
+  await same.getByRole("button", { name: "It is the same product" }).click();
+  await mira.chip(/All saved to server/);
+  await page.getByText("Nothing needs you").waitFor();
+  const stored =
+    "SELECT p.name, p.price, p.shelf, p.notes, b.code, sum(m.quantity), count(*) FROM product AS p " +
+    "JOIN movement AS m ON m.product_id = p.id LEFT JOIN barcode AS b ON b.product_id = p.id " +
+    "WHERE p.sku = 'CHAI-1'";
+  expect(await world.server(stored)).toEqual([
+    ["Assam tea, loose", 450, "B4", "from Assam", "4000000000105", 13, 3],
+  ]);
+  await ada.open("CHAI-1");
+  await ada.onHand(13);
+  await mira.agrees();
+});

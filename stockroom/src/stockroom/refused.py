@@ -1,0 +1,169 @@
+"""Refused changes that can be mended: the same again, with what was wrong put right.
+
+Knows: what the server refuses a product for. Must not know: how it is shown. The twin of the web
+app's `data/refused.ts`. What was refused is given up only after all of it is written in its new
+form, and what is written already is not written twice: killed in between, a person is asked once
+more, and the same answer ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from holdfast.core.errors import UsageError
+from stockroom.catalogue import Product, Writer, add_code, product_or_none
+from stockroom.schema import schema
+
+if TYPE_CHECKING:
+    from holdfast import Replica
+    from holdfast.replica.inbox import Refused
+
+_WORDS: Final = ("name", "description", "shelf", "notes")
+"""What everybody who adds products may change of one that is there."""
+_MANAGED: Final = ("price", "cost", "currency", "unit")
+"""What only a manager may; it goes alone, so that a refusal of it costs nothing else."""
+_FOLLOWING: Final = ("movement", "barcode")
+"""Tables whose rows go over to another product."""
+_FOUND: Final = ("store", "location")
+"""Tables of which a row may come along, if it is not there yet."""
+
+Change = Mapping[str, Any]
+
+
+def taken_sku(item: Refused) -> Change | None:
+    """The new product whose SKU somebody else has taken meanwhile; None for anything else."""
+    if item.code != "unique" or item.state == "held":
+        return None
+    product, *more = [change for change in item.changes if change["table"] != "barcode"] or [{}]
+    is_new = product.get("table") == "product" and product["op"] == "insert"
+    return product if is_new and not more and "sku" in product["new"] else None
+
+
+def other_product(replica: Replica, item: Refused) -> Product | None:
+    """The product that has the SKU of a refused one."""
+    change = taken_sku(item)
+    if change is None:
+        return None
+    found = product_or_none(replica, str(change["new"]["sku"]))
+    return None if found is None or found.sku != change["new"]["sku"] else found
+
+
+def edits_of(there: Product, made: Mapping[str, Any]) -> dict[str, Any]:
+    """What a refused product says otherwise than the one that is there: what somebody has typed,
+    never a default. An amount is one of its currency: they go together, or not at all."""
+    columns = schema.by_name["product"].by_name
+    given = {
+        name: made[name]
+        for name in (*_WORDS, *_MANAGED)
+        if name in made and made[name] not in (None, "", columns[name].default_value())
+    }
+    currency = made.get("currency", columns["currency"].default_value())
+    if currency != there.currency:
+        given.pop("currency", None)
+        if given.get("price"):
+            given |= {"currency": currency, "cost": made.get("cost")}
+        else:
+            given.pop("cost", None)
+    return {name: value for name, value in given.items() if getattr(there, name) != value}
+
+
+def use_other_sku(replica: Replica, item: Refused, sku: str) -> None:
+    """The refused product with another SKU, and what waits for it. Raises `UsageError`:
+    `not_mendable`, `sku_exists`, `barcode_exists`."""
+    change = taken_sku(item)
+    if change is None:
+        raise _not_mendable(item)
+    with replica.transaction() as db:
+        if db.execute("SELECT 1 FROM product WHERE sku = ? AND id <> ?", (sku, change["key"])):
+            raise UsageError(f"there is a product with the SKU {sku!r} already", code="sku_exists")
+        if not db.execute("SELECT 1 FROM product WHERE id = ?", (change["key"],)):
+            _insert(db, change, {"sku": sku})
+        for code in item.changes:
+            if code["table"] == "barcode" and code["op"] == "insert":
+                add_code(db, code["key"], str(code["new"]["product_id"]))
+    replica.discard(item.id)
+
+
+def same_product(replica: Replica, item: Refused) -> Product:
+    """The refused product is the one that has its SKU: what else was typed of it becomes an edit
+    of that one, and its codes and movements go to that one.
+
+    Raises `UsageError`: `not_mendable`, `no_product`, `undecided`, `barcode_exists`.
+    """
+    change = taken_sku(item)
+    if change is None:
+        raise _not_mendable(item)
+    there = other_product(replica, item)
+    if there is None:
+        raise UsageError("the other product is not there any more: try again", code="no_product")
+    own = str(change["key"])
+    naming = [item, *(one for one in replica.refused() if one.id != item.id and _names(one, own))]
+    if any(one.set_aside for one in naming):
+        raise UsageError(
+            "some of what waits for it is still to be decided by the server: sync first",
+            code="undecided",
+        )
+    made: dict[str, Any] = {}
+    for one in naming:
+        for part in one.changes:
+            if part["table"] == "product" and part["key"] == own:
+                made |= part["new"]
+        with replica.transaction() as db:
+            for part in one.changes:
+                _follow(db, part, own, there.id)
+    edits = edits_of(there, made)
+    for columns in (_WORDS, _MANAGED):
+        with replica.transaction() as db:
+            for name in (name for name in columns if name in edits):
+                db.execute(f"UPDATE product SET {name} = ? WHERE id = ?", (edits[name], there.id))
+    for one in reversed(naming):
+        replica.discard(one.id)
+    found = product_or_none(replica, there.sku)
+    assert found is not None, "it was there in this process"
+    return found
+
+
+def _names(item: Refused, product: str) -> bool:
+    return any(
+        change["key"] == product or change.get("new", {}).get("product_id") == product
+        for change in item.changes
+    )
+
+
+def _follow(db: Writer, change: Change, own: str, there: str) -> None:
+    """One change of what waits, about the product that is there."""
+    table, op, key = change["table"], change["op"], str(change["key"])
+    if table == "product" and key == own:
+        return
+    new = change.get("new", {})
+    product = there if new.get("product_id") == own else new.get("product_id")
+    if table == "barcode" and op == "insert":
+        add_code(db, key, str(product))
+    elif table == "barcode" and op == "delete":
+        db.execute("DELETE FROM barcode WHERE code = ?", (key,))
+    elif table == "barcode":
+        db.execute("UPDATE barcode SET product_id = ? WHERE code = ?", (str(product), key))
+    elif op == "insert" and table in (*_FOLLOWING, *_FOUND):
+        if not db.execute(f"SELECT 1 FROM {table} WHERE id = ?", (key,)):
+            _insert(db, change, {"product_id": product} if table == "movement" else {})
+    else:
+        raise UsageError(
+            f"what waits for it changes {table} {key} too: settle that first", code="not_mendable"
+        )
+
+
+def _insert(db: Writer, change: Change, other: Mapping[str, Any]) -> None:
+    values = {"id": change["key"], **change["new"], **other}
+    marks = ", ".join("?" for _ in values)
+    db.execute(
+        f"INSERT INTO {change['table']} ({', '.join(values)}) VALUES ({marks})",
+        tuple(int(value) if isinstance(value, bool) else value for value in values.values()),
+    )
+
+
+def _not_mendable(item: Refused) -> UsageError:
+    return UsageError(
+        f"{item.id} is not a new product whose SKU is taken: retry or discard it",
+        code="not_mendable",
+    )
