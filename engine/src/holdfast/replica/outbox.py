@@ -50,7 +50,7 @@ def next_batch(
     batch: list[Transaction] = []
     changes_left, bytes_left = PUSH_CHANGES_MAX, PUSH_BYTES_SOFT
     while heads:
-        part = _step(connection, program, heads)
+        part = _step(connection, program, tables, heads)
         heads = heads[len(part) :]
         span = int(str(part[0][0])), int(str(part[-1][0]))
         found = _changes(connection, tables, program, span)
@@ -65,12 +65,15 @@ def next_batch(
     return _sent(connection, batch)
 
 
-def _step(connection: Connection, program: ReplicaProgram, heads: list[Row]) -> list[Row]:
+def _step(
+    connection: Connection, program: ReplicaProgram, tables: list[Table], heads: list[Row]
+) -> list[Row]:
     """The next heads of which the changes are read at once: no more than memory is for."""
     part = heads[:_STEP]
     counts: Counter[int] = Counter()
-    for statements in program.tables.values():
-        for number, changes in connection.execute(statements.counts, (part[0][0], part[-1][0])):
+    for table in tables:
+        sql = program.tables[table.name].counts
+        for number, changes in connection.execute(sql, (part[0][0], part[-1][0])):
             counts[int(str(number))] += int(str(changes))
     total = 0
     for length, head in enumerate(part):

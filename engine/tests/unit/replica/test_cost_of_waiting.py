@@ -15,6 +15,7 @@ import pytest
 
 from holdfast import Column, Replica, Schema, Table
 from holdfast.replica import outbox
+from holdfast.replica.database import transaction
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server import Principal, open_server
 from holdfast.server.rules import RuleContext
@@ -179,3 +180,35 @@ def test_an_exchange_costs_what_it_carries(
     # Three exchanges, 2,800 more changes: what is set aside or held is looked for by running over
     # the heads of transactions, which is some steps each; their keys are not read.
     assert (many - few) * STEP <= 3 * 2800 * 15, costs
+
+
+def test_an_exchange_asks_only_the_tables_that_it_concerns(opened: Callable[..., Replica]) -> None:
+    """Statements, not their time: of two hundred tables one has something to send."""
+    said = []
+    for tables in (2, 190):
+        names = tuple(f"t{number}" for number in range(tables))
+        columns = (Column("id"), Column("name", default=""))
+        schema = Schema(
+            name="wide",
+            tables=tuple(
+                Table(name=n, key=("id",), scopes=("all",), columns=columns) for n in names
+            ),
+        )
+        replica = opened(schema, connected=False)
+        add(replica, "1", table="t0")
+        replica.seal()
+        ran: list[str] = []
+
+        def note(_cursor: object, sql: str, _params: object, ran: list[str] = ran) -> bool:
+            ran.append(sql)
+            return True
+
+        sync = replica._database.sync
+        with transaction(sync):
+            sync._db.exec_trace = note  # type: ignore[attr-defined]
+            batch = outbox.next_batch(sync, replica.schema, replica._database.program)
+            sync._db.exec_trace = None  # type: ignore[attr-defined]
+        assert [len(sent.changes) for sent in batch] == [1]
+        said.append(len(ran))
+    few, many = said
+    assert many <= few + 4, said  # it is asked of fifty tables at once which of them have any
