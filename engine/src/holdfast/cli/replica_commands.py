@@ -33,7 +33,6 @@ from holdfast.schema.load import load_schema
 if TYPE_CHECKING:
     from holdfast.replica.inbox import Conflict
     from holdfast.replica.replica import Replica
-    from holdfast.replica.runner import RunnerOptions
     from holdfast.replica.status import Status
     from holdfast.replica.verify import Progress
 
@@ -45,8 +44,6 @@ _ASK_TIMEOUT_S = 60.0
 _ASK_PATIENCE_S = 3.0
 """How long the background process gets to try again before its last error counts."""
 _WAIT_S_MAX = 86_400
-_TURN_S = 0.3
-"""Between looks whether another process has ended its sync."""
 
 
 class Side(StrEnum):
@@ -147,6 +144,8 @@ def status(
             f"pending {now.pending} ({now.pending_changes} rows)  sent {now.sent}  "
             f"held {now.held}  refused {now.refused}  conflicts {now.conflicts}"
         )
+        if now.waiting_for is not None:
+            out.print(f"waiting for {now.waiting_for}, which syncs this replica")
         out.print(f"verified with the server: {moment(now.verified_at)}")
         if now.retry_at is not None:
             out.print(f"next attempt: {moment(now.retry_at)}")
@@ -400,26 +399,13 @@ def run(
         )
         with told_to_end() as ending, Watch(as_json=as_json) as watch:
             options = RunnerOptions(session=config, on_status=watch.show)
-            while not _started(replica, options, watch) and not ending.wait(_TURN_S):
-                pass
+            replica.start(options)
             ending.wait()
             replica.stop()
             if as_json:
                 document({"ok": True, **replica.status.to_dict()})
             replica.close()
             quiet_streams()
-
-
-def _started(replica: Replica, options: RunnerOptions, watch: Watch) -> bool:
-    """Begin, unless another process syncs the replica: it has its turn first."""
-    try:
-        replica.start(options)
-    except SyncError as error:
-        if error.code != "sync_elsewhere":
-            raise
-        watch.show({"state": f"waiting: {error.message}"})
-        return False
-    return True
 
 
 def program(

@@ -45,6 +45,8 @@ class Watch:
         stage = f"  {loading['stage']} {', '.join(loading['scopes'])}" if loading else ""
         error = f"  ({session['error_code']})" if session.get("error_code") else ""
         line = f"{session['state']}{stage}{error}"
+        if session.get("waiting_for"):
+            line = f"waiting for {session['waiting_for']}, which syncs this replica"
         if line != self._line or loading is None:
             self._line = line
             err.print(f"{moment(time.time_ns() // 1000)}  {line}", highlight=False)

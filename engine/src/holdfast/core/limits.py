@@ -201,6 +201,8 @@ BUSY_SLICE_MS_MAX = 100
 """How long a wait for a lock goes on without asking whether it is still wanted."""
 SYNC_BEAT_MS = 5_000
 """How often the process that syncs a replica gives a sign of life."""
+SYNC_TURN_MS = 300
+"""How often a background sync asks whether it is its turn, while another process syncs."""
 SYNC_SILENT_MS = 60_000
 """After so long without one it is said to stand still."""
 SYNC_REVIVED_MS = 60_000

@@ -236,8 +236,8 @@ class Replica:
         return self._syncing.verify(deep=deep, progress=progress)
 
     def start(self, options: RunnerOptions | None = None) -> None:
-        """Sync in the background, until ``stop`` or ``close``. Raises ``SyncError``
-        (``sync_elsewhere``) when another process does."""
+        """Sync in the background, until ``stop`` or ``close``. While another process syncs this
+        replica it waits its turn (``Status.waiting_for``), and begins when that one has ended."""
         self._syncing.start(options or RunnerOptions())
 
     def stop(self) -> None:

@@ -54,6 +54,9 @@ class Status:
     as_of: int | None = None
     """When ``state`` and the failure were so: now, while this process syncs; the last sign of life
     of another one that does; else when it was found out. None: nothing is known yet."""
+    waiting_for: str | None = None
+    """Who syncs this replica, while the background sync that was started here waits its turn:
+    ``another process`` or ``process 123``. None: it does not wait."""
     loading: dict[str, Any] | None = None
     """A first load or a large catch-up under way: ``stage`` (``building`` on the server,
     ``downloading``, ``checking``, ``importing``), ``done`` of ``total`` (bytes while downloading,
@@ -130,6 +133,7 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         stalled=bool(session.get("stalled", False)),
         way_out=session.get("way_out"),
         as_of=session.get("at") or None,
+        waiting_for=session.get("waiting_for"),
         loading=session.get("loading"),
     )
 

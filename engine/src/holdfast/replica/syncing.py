@@ -10,6 +10,7 @@ Upholds I35 (nobody syncs without the lock) and the truthful half of I29.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from holdfast.core.limits import SYNC_SILENT_MS
 from holdfast.replica import standing
 from holdfast.replica.connect import Tend
 from holdfast.replica.database import LocalDatabase, read_state, transaction, write_state
-from holdfast.replica.guards import endured
+from holdfast.replica.guards import endured, outlived
 from holdfast.replica.host import Host
 from holdfast.replica.local import LocalWork
 from holdfast.replica.lock import SyncLock
@@ -29,6 +30,7 @@ from holdfast.replica.status import has_unsent, has_work
 from holdfast.replica.sync import Exchanger
 from holdfast.replica.sync_once import SyncReport, sync_once
 from holdfast.replica.transport import Transport
+from holdfast.replica.turn import AwaitedTurn
 from holdfast.replica.verify import Progress, Verifier, VerifyReport
 
 
@@ -51,6 +53,10 @@ class Syncing:
         self._lock = SyncLock(database.path)
         self._exchanger = Exchanger(database, transport, host, tend=tend) if transport else None
         self._runner: Runner | None = None
+        self._turn: AwaitedTurn | None = None
+        """Of a background sync that cannot begin yet."""
+        self._mutex = threading.RLock()
+        """Of the lock, and of who begins or ends by having it."""
         self._session: standing.Standing = {"state": "starting", "at": 0}
         """What this object knows itself; what the file says may be newer."""
 
@@ -68,8 +74,9 @@ class Syncing:
     def sync(self, progress: Progress | None) -> SyncReport:
         """Exchange until nothing is pending. Raises the ``SyncError`` tree."""
         exchanger = self.exchanger()
-        if self._runner is None and not self._lock.acquire():
-            raise self._taken()
+        with self._mutex:
+            if self._runner is None and not self._lock.acquire():
+                raise SyncError(f"{self._holder()} syncs this replica", code="sync_elsewhere")
         try:
             with self._told(exchanger):
                 report = sync_once(self._database, exchanger, _endured(progress))
@@ -77,8 +84,9 @@ class Syncing:
                 self._runner.synced()
             return report
         finally:
-            if self._runner is None:
-                self._lock.release()
+            with self._mutex:
+                if self._runner is None:
+                    self._lock.release()
 
     def verify(self, *, deep: bool, progress: Progress | None) -> VerifyReport:
         """Check and compare; it sends nothing, so another process may sync meanwhile."""
@@ -114,40 +122,61 @@ class Syncing:
             with exchanger.exclusive():
                 standing.keep(self._database.sync, now)
 
-    def _taken(self) -> SyncError:
+    def _holder(self) -> str:
         holder, _ = self._lock.holder()
-        by = "another process" if holder in (None, os.getpid()) else f"process {holder}"
-        return SyncError(f"{by} syncs this replica", code="sync_elsewhere")
+        return "another process" if holder in (None, os.getpid()) else f"process {holder}"
 
     # --- in the background ----------------------------------------------------------------------
 
     def start(self, options: RunnerOptions) -> None:
-        """Sync in the background. Raises ``SyncError`` (``sync_elsewhere``)."""
-        if self._runner is not None:
-            return
+        """Sync in the background, now or when the process that syncs has ended."""
+        with self._mutex:
+            if self._runner is not None or self._turn is not None or self._take(options):
+                return
+            self._turn = AwaitedTurn(lambda: self._take(options))
+        if options.on_status is not None:
+            with self._local.turn:
+                known = self.known()
+            outlived("a status callback", options.on_status)(known)
+        self._turn.start()
+
+    def _take(self, options: RunnerOptions) -> bool:
+        """Begin, if it is our turn."""
         exchanger = self.exchanger()
         assert self.transport is not None
-        if not self._lock.acquire():
-            raise self._taken()
-        self._runner = Runner(
-            self._database,
-            exchanger,
-            self.transport,
-            self._host,
-            has_work=lambda: self._local.ask(has_work),
-            has_unsent=lambda: self._local.ask(has_unsent),
-            beat=self._lock.beat,
-            options=options,
-        )
-        self._runner.start()
+        with self._mutex:
+            if not self._lock.acquire():
+                return False
+            try:
+                self._runner = Runner(
+                    self._database,
+                    exchanger,
+                    self.transport,
+                    self._host,
+                    has_work=lambda: self._local.ask(has_work),
+                    has_unsent=lambda: self._local.ask(has_unsent),
+                    beat=self._lock.beat,
+                    options=options,
+                )
+            except BaseException:
+                self._lock.release()
+                raise
+            self._turn = None
+            self._runner.start()
+            return True
 
     def stop(self) -> None:
         """End background sync; an exchange under way is finished or given up."""
+        turn = self._turn
+        if turn is not None:
+            turn.end()
+            self._turn = None
         if self._runner is not None:
             self._runner.stop()
             self._session = self._runner.session
-            self._runner = None
-            self._lock.release()
+            with self._mutex:
+                self._runner = None
+                self._lock.release()
 
     def local_write(self) -> None:
         """A local transaction was committed."""
@@ -189,8 +218,12 @@ class Syncing:
     # --- what is known --------------------------------------------------------------------------
 
     def known(self) -> dict[str, Any]:
-        """What can be said of the connection now, whoever keeps it, and as of when. In the turn of
-        local work."""
+        """What can be said of the connection now, whoever keeps it, and as of when; and whom our
+        background sync waits for. In the turn of local work."""
+        found = self._known()
+        return found if self._turn is None else found | {"waiting_for": self._holder()}
+
+    def _known(self) -> standing.Standing:
         loading = None if self._exchanger is None else self._exchanger.loading
         if loading is not None:
             session = self._session if self._runner is None else self._runner.standing()
