@@ -18,6 +18,8 @@ SAID = [
     *("--proxy", "10.0.0.0/8", "--proxy", "::1", "--allowed-host", "shop.example.com"),
     *("--public-url", "https://shop.example.com"),
     *("--connections", "77", "--connections-per-address", "7"),
+    *("--quota-scope-rows", "11", "--quota-scope-bytes", "12", "--quota-row-bytes", "13"),
+    *("--quota-device-bytes", "14", "--quota-user-bytes", "15"),
 ]
 
 
@@ -61,6 +63,7 @@ def test_what_is_said_reaches_both_servers(monkeypatch, tmp_path) -> None:
         assert options.front.hosts == ("shop.example.com",)
         assert options.front.public_url == "https://shop.example.com"
         assert (options.limits.connections, options.limits.per_address) == (77, 7)
+        assert dataclasses.astuple(options.budgets.quotas) == (11, 12, 13, 14, 15)
     assert reached.keys() == {"holdfast", "stockroom"}
 
 
@@ -69,7 +72,9 @@ def test_what_is_said_reaches_both_servers(monkeypatch, tmp_path) -> None:
     [(holdfast_app, ("--schema", "x", "--database", "y")), (stockroom.cli.app, ())],
     ids=("holdfast", "stockroom"),
 )
-@pytest.mark.parametrize(("option", "value"), [("--connections", "0"), ("--port", "65536")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--connections", "0"), ("--port", "65536"), ("--quota-scope-bytes", "0")]
+)
 def test_neither_takes_what_is_out_of_range(app, more, option, value) -> None:
     with pytest.raises(typer.TyperException) as caught:
         typer.main.get_command(app).main(["serve", option, value, *more], standalone_mode=False)

@@ -60,6 +60,7 @@ def serve(
             rules=rules,
             front=serving.front(),
             limits=serving.limits(),
+            budgets=serving.budgets(),
             driver=driver,
             metrics=metrics,
             drain_s=drain,

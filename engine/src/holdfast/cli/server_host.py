@@ -21,6 +21,7 @@ from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.schema.model import Schema
 from holdfast.server.assembly import open_server
 from holdfast.server.auth import TokenFile
+from holdfast.server.budgets import Budgets
 from holdfast.server.front import FrontOptions
 from holdfast.server.gate import Limits
 from holdfast.server.observe import nobody
@@ -44,6 +45,7 @@ class HostOptions:
     rules: str | None
     front: FrontOptions
     limits: Limits
+    budgets: Budgets
     metrics: str | None
     drain_s: float
     keep_days: tuple[int, int, int]
@@ -64,6 +66,7 @@ def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions
         rules=_rules(options.rules),
         proxies=options.front.proxies,
         retention=retention,
+        budgets=options.budgets,
         observer=metrics or nobody,
         driver_name=options.driver,
     ) as server:

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from holdfast.core.limits import (
+    DEVICE_BYTES_PER_DAY_MAX,
+    ROW_BYTES_MAX,
+    SCOPE_BYTES_MAX,
+    SCOPE_ROWS_MAX,
+    USER_BYTES_PER_DAY_MAX,
+)
+
 if TYPE_CHECKING:
+    from holdfast.server.budgets import Budgets
     from holdfast.server.front import FrontOptions
     from holdfast.server.gate import Limits
 
@@ -51,6 +60,21 @@ class Serving:
     connections_per_address: Annotated[
         int | None, typer.Option(help="Of these, of one address; half without it.", min=1)
     ] = None
+    quota_scope_rows: Annotated[int, typer.Option(help="Rows that a scope may hold.", min=1)] = (
+        SCOPE_ROWS_MAX
+    )
+    quota_scope_bytes: Annotated[
+        int, typer.Option(help="Bytes that the rows of a scope may have.", min=1)
+    ] = SCOPE_BYTES_MAX
+    quota_row_bytes: Annotated[int, typer.Option(help="Bytes that a row may have.", min=1)] = (
+        ROW_BYTES_MAX
+    )
+    quota_device_bytes: Annotated[
+        int, typer.Option(help="Bytes that a device may send up within a day.", min=1)
+    ] = DEVICE_BYTES_PER_DAY_MAX
+    quota_user_bytes: Annotated[
+        int, typer.Option(help="Bytes that all devices of a user may send up within a day.", min=1)
+    ] = USER_BYTES_PER_DAY_MAX
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info"
 
     def front(self) -> FrontOptions:
@@ -68,6 +92,21 @@ class Serving:
         from holdfast.server.gate import Limits
 
         return Limits(connections=self.connections, per_address=self.connections_per_address)
+
+    def budgets(self) -> Budgets:
+        """How much one may ask for and keep."""
+        from holdfast.server.budgets import Budgets
+        from holdfast.server.quotas import Quotas
+
+        return Budgets(
+            quotas=Quotas(
+                scope_rows_max=self.quota_scope_rows,
+                scope_bytes_max=self.quota_scope_bytes,
+                row_bytes_max=self.quota_row_bytes,
+                device_bytes_per_day_max=self.quota_device_bytes,
+                user_bytes_per_day_max=self.quota_user_bytes,
+            )
+        )
 
 
 def with_serving(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 
 # What travels up
 REQUEST_BODY_BYTES_MAX = 32 * MIB
@@ -164,6 +165,11 @@ IMPORT_ROWS_PER_STEP = 25_000
 # Quotas of a server, unless it says otherwise
 SCOPE_ROWS_MAX = 20_000_000
 """Rows that a scope may hold; what would add more is refused (``quota_rows``)."""
+SCOPE_BYTES_MAX = 16 * GIB
+"""Bytes of all rows of a scope; what would add more is refused (``quota_bytes``)."""
+DEVICE_BYTES_PER_DAY_MAX = 8 * GIB
+USER_BYTES_PER_DAY_MAX = 32 * GIB
+"""What a device, and all devices of a user, may send up within a day; more waits (429)."""
 ROW_BYTES_MAX = 8 * MIB
 """All values of a row together; a larger one is refused (``quota_row_bytes``), by a replica
 at its commit."""

@@ -60,6 +60,7 @@ from holdfast.server.hosting import Hosting
 from holdfast.server.observe import Observer, guarded, nobody
 from holdfast.server.people_http import Door
 from holdfast.server.principal import Principal, turn_of
+from holdfast.server.quotas import Volumes
 from holdfast.server.rates import Rates
 from holdfast.server.request import Body, answer_encoding, body_encoding, checked_echo, echo_of
 from holdfast.server.threads import Threads
@@ -181,6 +182,7 @@ class _Shell:
             burst=budgets.device_requests_burst, every_ms=budgets.device_request_every_ms,
             what="requests of this device", code="too_many_requests",
         )  # fmt: skip
+        self._volumes = Volumes(budgets.quotas)
         self._hub = hub
         self._hosting = Hosting(lambda: hub.closed, hub.close)
         self._threads = Threads(threads, per_owner=budgets.threads_per_device_max)
@@ -278,6 +280,8 @@ class _Shell:
                 raw = unpack_bounded([raw], packed)
             message = decode_request(raw, kind)
             notes.transactions = len(getattr(message, "transactions", ()))
+            if notes.transactions:
+                self._volumes.take(principal, len(raw))
             return Lines(serve(principal, message, echo=echo), encoding=encoding)
 
         turn = turn_of(principal)

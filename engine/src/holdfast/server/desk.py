@@ -11,7 +11,6 @@ Upholds I9, I16, I22, I26, I27, I28 and I31 (a large transaction is one short co
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -26,7 +25,7 @@ from holdfast.server.decide import Decided, Engine, Run, Sender
 from holdfast.server.feed import FeedPlace, Touched
 from holdfast.server.incoming import body_hash
 from holdfast.server.merge_batch import Batch
-from holdfast.server.quotas import Account
+from holdfast.server.quotas import Account, Added
 from holdfast.server.rehearsal import Rehearsal, Script, Stale
 from holdfast.server.store import JournalEntry, Writer
 
@@ -82,7 +81,7 @@ class Prepared:
     script: Script
     touched: Sequence[Touched]
     journal: Sequence[JournalEntry]
-    added: Counter[str]
+    added: Added
     hashes: Mapping[FeedPlace, bytes]
 
 
@@ -105,8 +104,8 @@ class Desk:
         self.journal: list[JournalEntry] = []
 
     @property
-    def added(self) -> Counter[str]:
-        """The rows that scopes have more."""
+    def added(self) -> Added:
+        """What scopes have more."""
         return self._account.mark()
 
     def take_touched(self, items: Sequence[Touched]) -> None:

@@ -4,7 +4,8 @@ Knows: which scopes a row was in and is in. Must not know: why it changed.
 One commit takes one version of each scope it touches. A row that leaves a scope keeps an entry
 there that says so; a row that moves leaves one scope and enters the other in the same commit.
 
-Upholds I10, I11, I12 (digests are kept with the rows), I23 (scopes decide who sees what), I25.
+Upholds I10, I11, I12 (digests and sizes are kept with the rows), I23 (scopes decide who sees what),
+I25.
 """
 
 from __future__ import annotations
@@ -41,6 +42,15 @@ def scopes_of(table: Table, row: Sequence[Value] | None) -> tuple[str, ...]:
     except BadValue as error:
         logger.warning("a row of %s is in no scope: %s", table.name, error.message)
         return ()
+
+
+def row_bytes(row: Row) -> int:
+    """About how many bytes a row takes: texts as they are, eight for anything else."""
+    return sum(
+        len(value.encode()) if isinstance(value, str) else len(value) if isinstance(value, bytes)
+        else 8
+        for value in row
+    )  # fmt: skip
 
 
 class Touched(Struct, frozen=True, gc=False):
@@ -107,22 +117,28 @@ def publish(
         version = scope.head + 1
         removed: list[bytes] = []
         added: list[bytes] = []
+        held = scope.size
         for items in places[name].values():
             table = items[0].table
-            old = writer.hashes(name, table, [item.key for item in items])
+            old = writer.weighed(name, table, [item.key for item in items])
             for item in items:
                 before = old.get(item.key)
                 if before is not None:
-                    removed.append(before)
+                    removed.append(before[0])
+                    held -= before[1]
                 if item.row is not None and name in item.after:
                     place = name, table.name, item.key
                     after = hashes.get(place) or row_hash(scope.key, *place[1:], item.row)
                     added.append(after)
-                    entries.append(FeedEntry(name, table.name, item.key, version, after, False))
+                    size = row_bytes(item.row)
+                    held += size
+                    entries.append(
+                        FeedEntry(name, table.name, item.key, version, after, False, size)
+                    )
                 else:
                     entries.append(FeedEntry(name, table.name, item.key, version, b"", True))
         digest = scope.digest.replace(removed=removed, added=added)
-        moved.append(replace(scope, head=version, digest=digest))
+        moved.append(replace(scope, head=version, digest=digest, size=held))
     writer.put_feed(entries)
     writer.put_scopes(moved)
     writer.follow_journal(moves)

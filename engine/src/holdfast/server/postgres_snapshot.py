@@ -31,6 +31,7 @@ from holdfast.server.store import (
     ScopeStats,
     Stats,
     Stored,
+    Weighed,
 )
 from holdfast.sql.names import SCOPE_STATS, names, quote
 from holdfast.sql.note_scopes import Ranges
@@ -46,7 +47,7 @@ SELECT_DEVICE = (
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 STATE = "SELECT EXISTS (SELECT FROM holdfast_dirty), (SELECT fingerprint FROM holdfast_state)"
 _SCOPES = (
-    "SELECT scope, head, count, digest, key, floor FROM holdfast_scope "
+    "SELECT scope, head, count, digest, key, floor, bytes FROM holdfast_scope "
     "WHERE scope = ANY ($1::text[])"
 )
 _HELD = "unnest($1::text[], $2::bigint[]) AS j(scope, version), LATERAL"
@@ -256,14 +257,16 @@ class PostgresReads:
         )
 
     def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
-        return dict(
-            self._run(
-                "SELECT j.key, f.hash FROM unnest($3::text[]) AS j(key), LATERAL ("
-                "SELECT hash, removed FROM holdfast_feed "
-                "WHERE scope = $1 AND tbl = $2 AND key = j.key LIMIT 1) AS f WHERE NOT f.removed",
-                (scope, table.name, text_array(keys)),
-            )
+        return {key: found for key, (found, _) in self.weighed(scope, table, keys).items()}
+
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, Weighed]:
+        rows = self._run(
+            "SELECT j.key, f.hash, f.size FROM unnest($3::text[]) AS j(key), LATERAL ("
+            "SELECT hash, size, removed FROM holdfast_feed "
+            "WHERE scope = $1 AND tbl = $2 AND key = j.key LIMIT 1) AS f WHERE NOT f.removed",
+            (scope, table.name, text_array(keys)),
         )
+        return {key: (found, size) for key, found, size in rows}
 
     def page(
         self, table: Table, after: Sequence[Value] | None, limit: int
@@ -441,9 +444,9 @@ class PostgresSnapshot(PostgresReads):
 
 
 def scope_of(row: Sequence[Any]) -> Scope:
-    """A scope from its name, head, count, digest, key and floor."""
-    name, head, count, digest, key, floor, *_ = row
-    return Scope(name, head, Digest.of(count, digest), key, floor)
+    """A scope from its name, head, count, digest, key, floor and bytes."""
+    name, head, count, digest, key, floor, size, *_ = row
+    return Scope(name, head, Digest.of(count, digest), key, floor, size)
 
 
 def _known(names: Iterable[str]) -> str:

@@ -212,7 +212,7 @@ class PostgresWriter(PostgresReads):
     def _lock(self, names: Iterable[str]) -> bool:
         """Lock scopes that exist, in sorted order; whether none had moved since the beginning."""
         rows = self._run(
-            "SELECT scope, head, count, digest, key, floor, "
+            "SELECT scope, head, count, digest, key, floor, bytes, "
             "pg_visible_in_snapshot(tx, $2::pg_snapshot) FROM holdfast_scope "
             "WHERE scope = ANY ($1::text[]) ORDER BY scope FOR UPDATE",
             (text_array(sorted(names)), self._began),
@@ -253,13 +253,14 @@ class PostgresWriter(PostgresReads):
             number_array([s.digest.count for s in scopes]),
             text_array([s.digest.hex for s in scopes]),
         )
+        sizes = number_array([s.size for s in scopes])
         source = "unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]"
         if all(scope.head == 0 for scope in scopes):
             made = self._run(
-                "INSERT INTO holdfast_scope (scope, head, count, digest, key) "
-                f"SELECT * FROM {source}, $5::bytea[]) AS s(scope) ORDER BY s.scope "
+                "INSERT INTO holdfast_scope (scope, head, count, digest, key, bytes) SELECT * "
+                f"FROM {source}, $5::bytea[], $6::bigint[]) AS s(scope) ORDER BY s.scope "
                 "ON CONFLICT DO NOTHING RETURNING scope",
-                (*arrays, bytes_array([s.key for s in scopes])),
+                (*arrays, bytes_array([s.key for s in scopes]), sizes),
             )
             if len(made) < len(scopes):
                 raise TryAgain("another writer has made a scope")
@@ -267,9 +268,10 @@ class PostgresWriter(PostgresReads):
         else:
             self._defer(
                 "UPDATE holdfast_scope AS s SET head = n.head, count = n.count, "
-                f"digest = n.digest, tx = pg_current_xact_id() FROM {source}) "
-                "AS n(scope, head, count, digest) WHERE s.scope = n.scope",
-                arrays,
+                "digest = n.digest, bytes = n.bytes, tx = pg_current_xact_id() "
+                f"FROM {source}, $5::bigint[]) AS n(scope, head, count, digest, bytes) "
+                "WHERE s.scope = n.scope",
+                (*arrays, sizes),
             )
             for scope in scopes:
                 assert scope.name in self._held or scope.name in self._made, "a scope is locked"
@@ -331,10 +333,8 @@ class PostgresWriter(PostgresReads):
             )
 
     def settle(self, device: str, number: int) -> None:
-        self._defer(
-            "UPDATE holdfast_applied SET settled = true WHERE device = $1 AND number = $2",
-            (device, number),
-        )
+        sql = "UPDATE holdfast_applied SET settled = true WHERE device = $1 AND number = $2"
+        self._defer(sql, (device, number))
 
     def forget_answers(self, device: str, up_to: int) -> None:
         self._defer(
@@ -421,10 +421,11 @@ class PostgresWriter(PostgresReads):
     def put_feed(self, entries: Sequence[FeedEntry]) -> None:
         if entries:
             self._defer(
-                "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed) "
+                "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed, size) "
                 "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], "
-                "$5::bytea[], $6::boolean[]) ON CONFLICT (scope, tbl, key) DO UPDATE SET "
-                "version = excluded.version, hash = excluded.hash, removed = excluded.removed",
+                "$5::bytea[], $6::boolean[], $7::bigint[]) ON CONFLICT (scope, tbl, key) DO UPDATE "
+                "SET version = excluded.version, hash = excluded.hash, removed = excluded.removed, "
+                "size = excluded.size",
                 (
                     text_array([e.scope for e in entries]),
                     text_array([e.table for e in entries]),
@@ -432,6 +433,7 @@ class PostgresWriter(PostgresReads):
                     number_array([e.version for e in entries]),
                     bytes_array([e.hash for e in entries]),
                     number_array([e.removed for e in entries]),
+                    number_array([e.size for e in entries]),
                 ),
             )
 

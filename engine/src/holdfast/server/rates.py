@@ -20,7 +20,7 @@ from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import RATE_KEYS_MAX
 
 
-def _monotonic_ms() -> int:
+def monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
@@ -35,7 +35,7 @@ class Rates:
         keys_max: int = RATE_KEYS_MAX,
         what: str = "tries",
         code: str = "too_many_tries",
-        monotonic_ms: Callable[[], int] = _monotonic_ms,
+        monotonic_ms: Callable[[], int] = monotonic_ms,
     ) -> None:
         self._slack_ms = (burst - 1) * every_ms
         self._every_ms = every_ms
@@ -46,8 +46,11 @@ class Rates:
         self._free_at_ms: OrderedDict[str | bytes, float] = OrderedDict()
         """When all that was taken would be paid back."""
 
-    def take(self, key: str | bytes) -> None:
-        """One more. Raises ``ProtocolError`` 429 (``code``), with when to come again."""
+    def take(self, key: str | bytes, amount: float = 1) -> None:
+        """One more, or so many: while anything is left, all of it is let through.
+
+        Raises ``ProtocolError`` 429 (``code``), with when to come again.
+        """
         with self._lock:
             now_ms = self._monotonic_ms()
             free_at_ms = max(now_ms, self._free_at_ms.get(key, now_ms))
@@ -59,17 +62,24 @@ class Rates:
                     status=429,
                     retry_after_s=math.ceil(wait_ms / 1000),
                 )
-            self._free_at_ms[key] = free_at_ms + self._every_ms
+            self._free_at_ms[key] = free_at_ms + amount * self._every_ms
             self._free_at_ms.move_to_end(key)
             if len(self._free_at_ms) > self._keys_max:
                 self._free_at_ms.popitem(last=False)
 
-    def give_back(self, key: str | bytes) -> None:
-        """One that was taken counts no more."""
+    def give_back(self, key: str | bytes, amount: float = 1) -> None:
+        """What was taken counts no more."""
         with self._lock:
             free_at_ms = self._free_at_ms.get(key)
             if free_at_ms is not None:
-                self._free_at_ms[key] = free_at_ms - self._every_ms
+                self._free_at_ms[key] = free_at_ms - amount * self._every_ms
+
+    def used(self, key: str | bytes) -> int:
+        """How many of those that one may take in a row are taken, and not paid back."""
+        with self._lock:
+            now_ms = self._monotonic_ms()
+            left_ms = self._free_at_ms.get(key, now_ms) - now_ms
+            return max(0, round(left_ms / self._every_ms))
 
     def __len__(self) -> int:
         return len(self._free_at_ms)

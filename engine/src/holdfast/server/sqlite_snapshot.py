@@ -27,6 +27,7 @@ from holdfast.server.store import (
     ScopeStats,
     Stats,
     Stored,
+    Weighed,
 )
 from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
 from holdfast.sql.note_scopes import Ranges
@@ -105,14 +106,15 @@ class SqliteReads:
 
     def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
         found: dict[str, Scope] = {}
-        for name, head, count, digest, key, floor in self._db.execute(
-            "SELECT s.scope, head, count, digest, s.key, floor FROM json_each(?) AS j "
+        for name, head, count, digest, key, floor, size in self._db.execute(
+            "SELECT s.scope, head, count, digest, s.key, floor, bytes FROM json_each(?) AS j "
             "CROSS JOIN holdfast_scope AS s ON s.scope = j.value",
             (json_text(list(names)),),
         ):
             assert isinstance(name, str) and isinstance(head, int) and isinstance(count, int)
             assert isinstance(digest, str) and isinstance(key, bytes) and isinstance(floor, int)
-            found[name] = Scope(name, head, Digest.of(count, digest), key, floor)
+            assert isinstance(size, int)
+            found[name] = Scope(name, head, Digest.of(count, digest), key, floor, size)
         return found
 
     def position(self, scope: str, version: int) -> Digest | None:
@@ -226,14 +228,17 @@ class SqliteReads:
         }
 
     def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
-        for key, digest in self._db.execute(
-            "SELECT f.key, f.hash FROM json_each(?) AS j CROSS JOIN holdfast_feed AS f "
+        return {key: found for key, (found, _) in self.weighed(scope, table, keys).items()}
+
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, Weighed]:
+        found: dict[str, Weighed] = {}
+        for key, digest, size in self._db.execute(
+            "SELECT f.key, f.hash, f.size FROM json_each(?) AS j CROSS JOIN holdfast_feed AS f "
             "ON f.scope = ? AND f.tbl = ? AND f.key = j.value WHERE NOT f.removed",
             (json_text(list(keys)), scope, table.name),
         ):
-            assert isinstance(key, str) and isinstance(digest, bytes)
-            found[key] = digest
+            assert isinstance(key, str) and isinstance(digest, bytes) and isinstance(size, int)
+            found[key] = digest, size
         return found
 
     def page(

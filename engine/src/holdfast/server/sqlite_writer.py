@@ -154,18 +154,19 @@ class SqliteWriter(SqliteReads):
 
     def put_feed(self, entries: Sequence[FeedEntry]) -> None:
         self._db.executemany(
-            "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed) "
-            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (scope, tbl, key) DO UPDATE SET "
-            "version = excluded.version, hash = excluded.hash, removed = excluded.removed",
-            [(e.scope, e.table, e.key, e.version, e.hash, int(e.removed)) for e in entries],
+            "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed, size) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (scope, tbl, key) DO UPDATE SET "
+            "version = excluded.version, hash = excluded.hash, removed = excluded.removed, "
+            "size = excluded.size",
+            [(e.scope, e.table, e.key, e.version, e.hash, int(e.removed), e.size) for e in entries],
         )
 
     def put_scopes(self, scopes: Sequence[Scope]) -> None:
         self._db.executemany(
-            "INSERT INTO holdfast_scope (scope, head, count, digest, key) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT (scope) DO UPDATE SET head = excluded.head, count = excluded.count, "
-            "digest = excluded.digest",
-            [(s.name, s.head, s.digest.count, s.digest.hex, s.key) for s in scopes],
+            "INSERT INTO holdfast_scope (scope, head, count, digest, key, bytes) "
+            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (scope) DO UPDATE SET head = excluded.head, "
+            "count = excluded.count, digest = excluded.digest, bytes = excluded.bytes",
+            [(s.name, s.head, s.digest.count, s.digest.hex, s.key, s.size) for s in scopes],
         )
         self._db.executemany(
             "INSERT INTO holdfast_commit (scope, version, count, digest) VALUES (?, ?, ?, ?)",

@@ -47,7 +47,7 @@ class Scope:
     """A scope's head version, the digest of its rows, and the key of their hashes.
 
     ``floor``: rows that left at or below this version may have been forgotten. A writer does not
-    write it with the rest (``Upkeep.raise_floor``).
+    write it with the rest (``Upkeep.raise_floor``). ``size``: bytes of all its rows.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Scope:
     digest: Digest
     key: bytes
     floor: int = 0
+    size: int = 0
 
 
 class Stored(Struct, frozen=True, gc=False):
@@ -76,7 +77,8 @@ class RowRecord(Struct, frozen=True, gc=False):
 
 
 class FeedEntry(Struct, frozen=True, gc=False):
-    """A row in a scope: the version of its last change there, its hash, and whether it has left."""
+    """A row in a scope: the version of its last change there, its hash, whether it has left, and
+    how many bytes it has."""
 
     scope: str
     table: str
@@ -84,6 +86,11 @@ class FeedEntry(Struct, frozen=True, gc=False):
     version: int
     hash: bytes
     removed: bool
+    size: int = 0
+
+
+Weighed = tuple[bytes, int]
+"""A row's hash and its size in bytes."""
 
 
 class Moved(Struct, frozen=True, gc=False):
@@ -262,6 +269,9 @@ class Snapshot(Protocol):
 
     def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
         """Hashes of live feed entries by key text."""
+
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, Weighed]:
+        """Hashes and sizes of live feed entries by key text."""
 
     def page(
         self, table: Table, after: Sequence[Value] | None, limit: int

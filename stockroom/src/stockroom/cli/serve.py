@@ -62,6 +62,7 @@ def serve_command(
             web=web or WEB_FOLDER,
             front=serving.front(),
             limits=serving.limits(),
+            budgets=serving.budgets(),
         )
         try:
             logs_to_stderr(serving.log_level)

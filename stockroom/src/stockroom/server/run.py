@@ -15,6 +15,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.server.assembly import Server, open_server
+from holdfast.server.budgets import Budgets
 from holdfast.server.cookies import TokenCookies
 from holdfast.server.front import FrontOptions
 from holdfast.server.gate import Limits
@@ -40,6 +41,7 @@ class Options:
     web: Path = WEB_FOLDER
     front: FrontOptions = field(default_factory=FrontOptions)
     limits: Limits = field(default_factory=Limits)
+    budgets: Budgets = field(default_factory=Budgets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,9 @@ class Welcome:
 def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
     """Serve until SIGTERM or SIGINT. Raises `UsageError`, `DatabaseError` or `SchemaError`."""
     proxies = options.front.proxies
-    with open_server(schema, options.database, rules=rules, proxies=proxies) as server:
+    with open_server(
+        schema, options.database, rules=rules, proxies=proxies, budgets=options.budgets
+    ) as server:
         code, sign_in, warnings = _first_people(server, options)
         web = WebApp(options.web)
 
