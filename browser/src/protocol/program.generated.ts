@@ -95,6 +95,7 @@ export interface Table {
   readonly foreign_keys?: readonly ForeignKey[];
   readonly checks?: readonly Check[];
   readonly existence_public?: boolean;
+  readonly groups?: readonly (readonly string[])[];
 }
 
 /** The statements of one table. Rows are all columns in declared order; keys in key order. */

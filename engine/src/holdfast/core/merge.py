@@ -1,8 +1,9 @@
 """The server's merge: one arriving change of one row, applied to what the server knows of it.
 
 Knows: rows that live, are deleted or never were, and delete against edit. What becomes of each
-column is up to ``policies``. Must not know: SQL, messages, clocks, or what else is in the
-transaction. Nothing given is ever changed; the same arguments give the same result.
+cell, a column or a group of columns, is up to ``policies``. Must not know: SQL, messages, clocks,
+or what else is in the transaction. Nothing given is ever changed; the same arguments give the same
+result.
 
 Upholds I14 (untouched columns and rows survive), I18 (different columns both survive, the loser is
 on record), I19 (nothing comes back by replay) and, by ``policies``, I21.
@@ -17,6 +18,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from holdfast.core import groups
 from holdfast.core.errors import Refuse
 from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
 from holdfast.core.policies import (
@@ -129,7 +131,7 @@ def _follow(
             after[position] = total
         else:
             seen = base_in(row, change.bases[name]) if name in change.bases else base
-            if incoming == value or newest > seen:
+            if newest > seen or (incoming == value and name not in table.group_of):
                 return None
             after[position] = incoming
         if first or old is not before:  # most columns have one stamp
@@ -137,7 +139,34 @@ def _follow(
             at = max(author.at, old.at)
             stamp = Stamp(rev, device, author.user, at, min(newest, rev - 1))
         columns[name] = stamp
+    if table.groups and not _groups_change(values, after, change):
+        return None
     return ServerRow(rev, tuple(after), None, row.row, columns, None) if change.new else None
+
+
+def _groups_change(values: tuple[Value, ...], after: list[Value], change: RowChange) -> bool:
+    """Whether each group that is touched has another value than before."""
+    for group in change.table.groups:
+        places = [change.table.positions[name] for name in group if name in change.new]
+        if places and all(values[place] == after[place] for place in places):
+            return False
+    return True
+
+
+def _joined(change: RowChange) -> RowChange:
+    """A change with each group as one column (``core.groups``).
+
+    Of a group, all columns are there: who takes changes in sees to it.
+    """
+    table = change.table
+    if not table.groups:
+        return change
+
+    def joined(columns: Mapping[str, Value]) -> dict[str, Value]:
+        names = dict.fromkeys(groups.cell_of(table, name) for name in columns)
+        return {name: groups.value_in(table, name, columns) for name in names}
+
+    return replace(change, new=joined(change.new), old=joined(change.old))
 
 
 def _inserted_again(row: ServerRow, author: Author) -> ServerRow:
@@ -158,29 +187,35 @@ def _edit(
     *,
     revived: bool = False,
 ) -> Merged:
-    """Merge the touched columns into ``values``: of the row that lives, or of the one revived."""
+    """Merge the touched cells into ``values``: of the row that lives, or of the one revived."""
     table = change.table
+    joined = _joined(change)
     rev = next_rev(row, 0)
-    base = base_in(row, change.base)
     merged: list[Value] = list(values)
     stamps: dict[str, Stamp] = {}
     decisions: list[Decision] = []
     conflicts: list[OpenConflict] = []
-    for name in change.new:
-        position = table.positions[name]
-        stamp = stamp_of(row, name)
+    for name in joined.new:
+        column = groups.column_of(table, name)
+        assert column is not None, "a change names what its table has"
+        stamp = groups.stamp_in(row, name)
+        names = groups.columns_of(name)
         cell = Cell(
-            column=table.by_name[name],
-            value=values[position],
+            column=column,
+            value=groups.value_of(table, name, values),
             stamp=stamp,
-            untouched=name not in row.columns,
-            base=base_in(row, change.bases[name]) if name in change.bases else base,
+            untouched=groups.is_untouched(row, name),
+            base=base_in(row, groups.seen_base(name, change.base, change.bases)),
             rev=rev,
         )
-        verdict = merge_column(cell, change, author, settled=name in settled)
-        merged[position] = verdict.value
+        verdict = merge_column(cell, joined, author, settled=settled.issuperset(names))
+        if len(names) == 1:
+            merged[table.positions[name]] = verdict.value
+        elif verdict.value != cell.value:  # a group takes all of the change, or nothing
+            for one in names:
+                merged[table.positions[one]] = change.new[one]
         if verdict.stamp != stamp:
-            stamps[name] = verdict.stamp
+            stamps |= dict.fromkeys(names, verdict.stamp)
         if verdict.decision is not None:
             decisions.append(verdict.decision)
         if verdict.conflict is not None:
@@ -230,7 +265,7 @@ def _edit_deleted(
                     kept=_side(deleted),
                     lost=_side(author),
                 )
-                for name, value in change.new.items()
+                for name, value in _joined(change).new.items()
             )
             return Merged(row, changed=False, decisions=lost)
         case "manual":
@@ -269,7 +304,7 @@ def _delete(row: ServerRow, change: RowChange, author: Author, settled: frozense
                     change,
                     "edit",
                     column=name,
-                    value=current.get(name),
+                    value=None if name == ROW else groups.value_of(table, name, row.values),
                     kept=_side(author),
                     lost=_side(stamp),
                 )
@@ -278,7 +313,8 @@ def _delete(row: ServerRow, change: RowChange, author: Author, settled: frozense
             )
             return Merged(_deleted(row, author), changed=True, decisions=lost)
         case "manual":
-            names = current if ROW in unseen else unseen
+            names = [one for name in unseen for one in groups.columns_of(name)]
+            names = list(current) if ROW in unseen else names
             conflict = OpenConflict(
                 table=table.name,
                 key=change.key,
@@ -305,7 +341,7 @@ def _deleted(row: ServerRow, author: Author) -> ServerRow:
 
 
 def _unseen(row: ServerRow, change: RowChange, author: Author) -> dict[str, Stamp]:
-    """What other devices have written above the base of a delete: columns, or the bare row.
+    """What other devices have written above the base of a delete: cells, or the bare row.
 
     A value written once more has a stamp above the row's revision; who has seen the row has seen
     that value, and may delete it. A default that nobody chose is not written by anybody.
@@ -313,13 +349,14 @@ def _unseen(row: ServerRow, change: RowChange, author: Author) -> dict[str, Stam
     assert row.values is not None, "a row that is deleted lives"
     base = base_in(row, change.base)
     unseen: dict[str, Stamp] = {}
-    for column in change.table.data_columns:
-        name = column.name
-        standing = row.values[change.table.positions[name]]
-        if name not in row.columns and standing == column.default_value():
+    for name in change.table.cells:
+        column = groups.column_of(change.table, name)
+        assert column is not None, "a table has its own cells"
+        standing = groups.value_of(change.table, name, row.values)
+        if groups.is_untouched(row, name) and standing == column.default_value():
             continue
-        stamp = stamp_of(row, name)
-        seen = base_in(row, change.bases[name]) if name in change.bases else base
+        stamp = groups.stamp_in(row, name)
+        seen = base_in(row, groups.seen_base(name, change.base, change.bases))
         if min(newest_by_others(stamp, author.device), row.rev) > seen:
             unseen[name] = stamp
     stamp = stamp_of(row, ROW)

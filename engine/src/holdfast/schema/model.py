@@ -31,6 +31,8 @@ ColumnType = Literal[
     "text", "integer", "real", "boolean", "bytes", "uuid", "timestamp", "date", "decimal", "json"
 ]
 
+GROUP_SEPARATOR = ","
+"""Joins the columns of a group to its name; no column's name has it."""
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*\Z")
 _TEMPLATE_PART = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _SCOPE_LITERAL = re.compile(r"[A-Za-z0-9_./:-]*\Z")
@@ -97,6 +99,9 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
     existence_public: bool = False
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Columns that are one decision, such as an amount and its currency: whoever changes one of
+    them has decided about all of them, and they are merged as one value."""
 
     @functools.cached_property
     def by_name(self) -> dict[str, Column]:
@@ -115,6 +120,46 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     def data_columns(self) -> tuple[Column, ...]:
         """The columns that are not part of the key, in declared order."""
         return tuple(column for column in self.columns if column.name not in self.key)
+
+    @functools.cached_property
+    def default_data(self) -> tuple[values.Value, ...]:
+        """The defaults of the data columns."""
+        return tuple(column.default_value() for column in self.data_columns)
+
+    @functools.cached_property
+    def group_of(self) -> dict[str, tuple[str, ...]]:
+        """The group of each column that is in one."""
+        return {name: group for group in self.groups for name in group}
+
+    @functools.cached_property
+    def group_columns(self) -> dict[str, Column]:
+        """For each group a column that stands for it (``core.groups``), by name."""
+        found = {}
+        for group in self.groups:
+            columns = [self.by_name[name] for name in group]
+            default = {c.name: values.to_wire(c.type, c.default_value()) for c in columns}
+            text = msgspec.json.encode(default).decode()
+            name = GROUP_SEPARATOR.join(group)
+            found[name] = Column(name, "json", merge=columns[0].merge, default=text)
+        return found
+
+    @functools.cached_property
+    def cells(self) -> tuple[str, ...]:
+        """What is decided as one, by name: data columns, and groups in the place of their first."""
+        names = (column.name for column in self.data_columns)
+        return tuple(
+            dict.fromkeys(GROUP_SEPARATOR.join(self.group_of.get(name, (name,))) for name in names)
+        )
+
+    @functools.cached_property
+    def partners(self) -> tuple[tuple[int, ...], ...]:
+        """For each data column the positions, among the data columns, of all that are one decision
+        with it: its own, and those of its group."""
+        names = [column.name for column in self.data_columns]
+        return tuple(
+            tuple(sorted(names.index(one) for one in self.group_of.get(name, (name,))))
+            for name in names
+        )
 
     @functools.cached_property
     def positions(self) -> dict[str, int]:
@@ -241,6 +286,7 @@ def _validate_table(table: Table, tables: dict[str, Table]) -> None:
     if table.on_delete not in get_args(DeletePolicy):
         _fail(where, f"{table.on_delete!r} is not a delete policy")
     _validate_unique_reach(where, table)
+    _validate_groups(where, table)
 
 
 def _validate_column(where: str, column: Column, *, is_key: bool) -> None:
@@ -333,6 +379,35 @@ def _validate_unique_reach(where: str, table: Table) -> None:
         uuids = all(table.by_name[name].type == "uuid" for name in unique)
         if not (scoped or uuids or table.existence_public):
             _fail(where, f"unique {unique} reaches beyond its scopes (say existence_public)")
+
+
+_GROUPED: tuple[MergePolicy, ...] = ("latest", "server", "client", "manual")
+"""The policies that choose between two values, and make no third one of them."""
+
+
+def _validate_groups(where: str, table: Table) -> None:
+    """A group is data columns that nobody else has, decided alike."""
+    taken: set[str] = set()
+    for group in table.groups:
+        named = f"{where}, group {', '.join(group)}"
+        if len(group) < 2 or len(set(group)) != len(group):
+            _fail(named, "needs two or more different columns")
+        for name in group:
+            column = table.by_name.get(name)
+            if column is None:
+                _fail(named, f"no column {name!r}")
+            elif name in table.key:
+                _fail(named, f"{name!r} is part of the key, which never changes")
+            elif name in taken:
+                _fail(named, f"{name!r} is in another group already")
+            elif column.merge not in _GROUPED:
+                _fail(named, f"{name!r} merges by {column.merge!r}; a group can be "
+                      f"{', '.join(_GROUPED)}")  # fmt: skip
+            elif column.corrected:
+                _fail(named, f"{name!r} is corrected by the server, apart from the others")
+        if len({table.by_name[name].merge for name in group}) > 1:
+            _fail(named, "its columns need the same merge policy: they are decided as one")
+        taken.update(group)
 
 
 CONFLICT_TABLE = Table(

@@ -1,6 +1,7 @@
 """Conflicts as rows: opened, and kept right while they are open.
 
-Knows: what a conflict row says. Must not know: who may write, or how a conflict is settled.
+Knows: what a conflict row says; about a group it names the group, and its sides are objects of wire
+values by column. Must not know: who may write, or how a conflict is settled.
 A conflict is in the scopes of the row it concerns, follows it when it moves, and always shows what
 stands on the server. When the row is deleted, it is closed, and the side that waited is journalled;
 only the question whether the row should be there at all stays open while it is not.
@@ -14,26 +15,25 @@ from collections.abc import Mapping
 
 import msgspec
 
-from holdfast.core import values
+from holdfast.core import groups
 from holdfast.core.ids import RandomBytes, uuid7
 from holdfast.core.merge import Author, Decision, OpenConflict
-from holdfast.core.rows import ServerRow, stamp_of
+from holdfast.core.rows import ServerRow
 from holdfast.core.values import Value
-from holdfast.schema.model import CONFLICT_TABLE, Column, Schema, Table
+from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.feed import scopes_of
 from holdfast.server.merge_batch import SERVER, Batch, has_manual
 from holdfast.server.store import Row
 
 
-def wire_text(column: Column, value: Value) -> str:
-    """A value of a column as JSON text of its wire form."""
-    return msgspec.json.encode(values.to_wire(column.type, value)).decode()
+def wire_text(table: Table, cell: str, value: Value) -> str:
+    """A value of a column or a group as JSON text of its wire form."""
+    return msgspec.json.encode(groups.wire_of(table, cell, value)).decode()
 
 
-def stored_side(column: Column, text: Value) -> Value:
+def stored_side(table: Table, cell: str, text: Value) -> Value:
     """The inverse of ``wire_text``."""
-    wire = None if text is None else msgspec.json.decode(str(text))
-    return values.from_wire(column.type, wire, scale=column.scale)
+    return groups.stored_of(table, cell, None if text is None else msgspec.json.decode(str(text)))
 
 
 def about_row(schema: Schema, conflict: Row) -> tuple[Table, str] | None:
@@ -53,10 +53,11 @@ def open_conflict(
     journal, so that no side is lost.
     """
     table = batch.schema.by_name[conflict.table]
-    column = table.by_name.get(conflict.column)
+    column = groups.column_of(table, conflict.column)
     server = Author(SERVER, SERVER, now_us, 0)
     mine, theirs, base = (
-        _side(column, value) for value in (conflict.mine, conflict.theirs, conflict.base)
+        _side(table, conflict.column, value)
+        for value in (conflict.mine, conflict.theirs, conflict.base)
     )
     author = conflict.mine_author
     for key, row in batch.open_conflicts(table, conflict.key):
@@ -70,7 +71,7 @@ def open_conflict(
             new |= {"user": author.user, "theirs": theirs, "their_at": conflict.their_at}
             new |= {"their_user": conflict.their_user, "their_device": conflict.their_device}
             batch.put(CONFLICT_TABLE, key, new, server)
-            return None if column is None or chained else _replaced(conflict, column, found)
+            return None if column is None or chained else _replaced(conflict, table, found)
     row_now = batch.get(table, conflict.key)
     scopes = scopes_of(table, row_now.image if row_now.values is None else row_now.values)
     batch.put(
@@ -109,23 +110,23 @@ def _joined(first: Value, second: Value) -> str | None:
     return msgspec.json.encode(whole).decode()
 
 
-def _replaced(conflict: OpenConflict, column: Column, found: Mapping[str, Value]) -> Decision:
+def _replaced(conflict: OpenConflict, table: Table, found: Mapping[str, Value]) -> Decision:
     """A side of an open conflict that its own device has replaced without building on it."""
     author, at = conflict.mine_author, found["at"]
     return Decision(
         table=conflict.table, key=conflict.key, column=conflict.column, kind="latest",
         kept=conflict.mine, kept_device=author.device, kept_user=author.user, kept_at=author.at,
-        lost=stored_side(column, found["mine"]),
+        lost=stored_side(table, conflict.column, found["mine"]),
         lost_device=str(found["device"]), lost_user=str(found["user"]),
         lost_at=at if isinstance(at, int) else 0,
     )  # fmt: skip
 
 
-def _side(column: Column | None, value: Value) -> str | None:
+def _side(table: Table, cell: str, value: Value) -> str | None:
     """A side of a conflict as JSON text; about a whole row it is JSON text already, or None."""
-    if column is None:
+    if not cell:
         return None if value is None else str(value)
-    return wire_text(column, value)
+    return wire_text(table, cell, value)
 
 
 def follow(batch: Batch, *, now_us: int) -> list[Decision]:
@@ -158,11 +159,11 @@ def _moved(table: Table, now: ServerRow, conflict: Mapping[str, Value]) -> dict[
     scopes = msgspec.json.encode(scopes_of(table, now.values)).decode()
     if conflict["scopes"] != scopes:
         new["scopes"] = scopes
-    column = table.by_name.get(str(conflict["column_name"]))
+    column = groups.column_of(table, str(conflict["column_name"]))
     if column is not None:
-        theirs = wire_text(column, now.values[table.positions[column.name]])
+        theirs = wire_text(table, column.name, groups.value_of(table, column.name, now.values))
         if theirs != conflict["theirs"]:
-            stamp = stamp_of(now, column.name)
+            stamp = groups.stamp_in(now, column.name)
             new |= {"theirs": theirs, "their_at": stamp.at}
             new |= {"their_user": stamp.user, "their_device": stamp.device}
     return new
@@ -181,7 +182,7 @@ def _close(
     assert row is not None, "a conflict that is open is there"
     conflict = dict(zip(CONFLICT_TABLE.column_names, row, strict=True))
     assert deleted is not None, "a row that has just gone is deleted"
-    column = table.by_name.get(str(conflict["column_name"]))
+    column = groups.column_of(table, str(conflict["column_name"]))
     if column is None and conflict["mine"] is not None:
         return []  # it asks whether the row should come back
     batch.put(
@@ -197,7 +198,8 @@ def _close(
         Decision(
             table=table.name, key=str(conflict["row_key"]), column=column.name, kind="edit",
             kept=None, kept_device=deleted.device, kept_user=deleted.user, kept_at=deleted.at,
-            lost=stored_side(column, conflict["mine"]), lost_device=str(conflict["device"]),
-            lost_user=str(conflict["user"]), lost_at=at if isinstance(at, int) else 0,
+            lost=stored_side(table, column.name, conflict["mine"]),
+            lost_device=str(conflict["device"]), lost_user=str(conflict["user"]),
+            lost_at=at if isinstance(at, int) else 0,
         )
     ]  # fmt: skip

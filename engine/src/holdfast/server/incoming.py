@@ -136,6 +136,14 @@ def _read_new(table: Table, change: Change, shift: Shift) -> dict[str, Value]:
                 new[name] = shift(value)
     if change.op == "insert" and len(new) < len(table.data_columns):
         _fill(table, new)
+    for group in table.groups if change.op == "update" else ():
+        named = [name for name in group if name in new]
+        if named and len(named) < len(group):
+            raise Refuse(
+                "group_incomplete", f"{', '.join(group)} of {table.name} are one decision; this "
+                f"change has only {', '.join(named)}. Update the app on the device, or let it "
+                "write all of them.", table=table.name, field=named[0],
+            )  # fmt: skip
     return new
 
 

@@ -15,13 +15,11 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from holdfast.core import values
+from holdfast.core.groups import wire_of
 from holdfast.core.keys import is_key
 from holdfast.core.limits import JOURNAL_PAGES_MAX
 from holdfast.core.merge import Decision
-from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.feed import scopes_of
 from holdfast.server.merge_batch import Batch
@@ -165,7 +163,7 @@ def journal_entries(batch: Batch, decisions: Sequence[Decision], now_us: int) ->
 
 
 def journal_entry(schema: Schema, decision: Decision, now_us: int) -> JournalEntry:
-    """A decision as it is kept: both values in their wire form."""
+    """A decision as it is kept: both values in their wire form, of a group by column."""
     table = schema.by_name[decision.table]
     return JournalEntry(
         at=now_us,
@@ -174,18 +172,13 @@ def journal_entry(schema: Schema, decision: Decision, now_us: int) -> JournalEnt
         column=decision.column,
         kind=decision.kind,
         entry={
-            "kept": _wire(table, decision.column, decision.kept),
+            "kept": wire_of(table, decision.column, decision.kept),
             "kept_device": decision.kept_device,
             "kept_user": decision.kept_user,
             "kept_at": decision.kept_at,
-            "lost": _wire(table, decision.column, decision.lost),
+            "lost": wire_of(table, decision.column, decision.lost),
             "lost_device": decision.lost_device,
             "lost_user": decision.lost_user,
             "lost_at": decision.lost_at,
         },
     )
-
-
-def _wire(table: Table, name: str, value: Value) -> Any:
-    column = table.by_name.get(name)
-    return value if column is None else values.to_wire(column.type, value)

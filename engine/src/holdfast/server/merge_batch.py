@@ -388,8 +388,13 @@ def _cell(row: Row, name: str) -> Value:
 
 
 def difference(table: Table, row: Row, new: Mapping[str, Value]) -> dict[str, Value]:
-    """What a change must hold so that a row becomes ``new``: of a counter, the difference."""
+    """What a change must hold so that a row becomes ``new``: of a counter, the difference; of a
+    group, all columns."""
     values: dict[str, Value] = {}
+    for group in table.groups:
+        places = {name: row[table.positions[name]] for name in group}
+        if any(new.get(name, value) != value for name, value in places.items()):
+            values |= {name: new.get(name, value) for name, value in places.items()}
     for name, value in new.items():
         before = row[table.positions[name]]
         if before == value:

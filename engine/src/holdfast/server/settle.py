@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from holdfast.core import values
+from holdfast.core import groups, values
 from holdfast.core.errors import BadValue, Refuse
 from holdfast.core.keys import key_values
 from holdfast.core.merge import Author, Decision, RowChange, merge
@@ -128,68 +128,74 @@ def _plan_one(plan: Plan, settlement: _Settlement) -> None:
         _plan_edit(plan, settlement, target)
 
 
-# A conflict about one column
+# A conflict about one column, or one group of them
 
 
 def _plan_edit(plan: Plan, settlement: _Settlement, target: RowChange | None) -> None:
-    column = settlement.table.by_name.get(str(settlement.conflict["column_name"]))
-    if column is None:
+    table = settlement.table
+    cell = str(settlement.conflict["column_name"])
+    if groups.column_of(table, cell) is None:
         raise Refuse("row_gone", "The column of this conflict does not exist any more.")
-    chosen = _chosen_value(column, settlement.chosen)
-    name = column.name
-    writes = target is not None and target.op == "update" and name in target.new
-    if writes and target is not None and target.new[name] != chosen:
+    chosen = _chosen_cell(table, cell, settlement.chosen)
+    writes = (
+        target is not None
+        and target.op == "update"
+        and not target.new.keys().isdisjoint(groups.columns_of(cell))
+    )
+    if writes and target is not None and groups.value_in(table, cell, target.new) != chosen:
         raise Refuse(
-            "bad_value", f"{settlement.table.name}.{name} was written with another value than "
-            "the one that was chosen.", field=name,
+            "bad_value", f"{table.name}.{cell} was written with another value than "
+            "the one that was chosen.", field=groups.columns_of(cell)[0],
         )  # fmt: skip
     row = settlement.row
     if settlement.conflict["state"] != "open":
-        _plan_late(plan, settlement, target, column, chosen)
+        _plan_late(plan, settlement, target, cell, chosen)
         return
     if row.values is None:
         _close(plan, settlement)  # a write of a row that was deleted is merged like any other
         return
-    current = row.values[settlement.table.positions[name]]
+    current = groups.value_of(table, cell, row.values)
     if current != chosen and (
-        not writes or target is None or _moved_on(row, name, target, settlement.author)
+        not writes or target is None or _moved_on(row, cell, target, settlement.author)
     ):
         if target is not None:
-            _drop_column(plan, target, name)
-        _made_on_another_value(plan, settlement, column, current, chosen)
+            _drop_cell(plan, target, cell)
+        _made_on_another_value(plan, settlement, cell, current, chosen)
         return
-    if not settlement.unseen or settlement.conflict["mine"] == wire_text(column, chosen):
+    if not settlement.unseen or settlement.conflict["mine"] == wire_text(table, cell, chosen):
         _close(plan, settlement)
     if writes:
-        place = settlement.table.name, settlement.row_key
-        plan.settled[place] = plan.settled.get(place, frozenset()) | {name}
+        place = table.name, settlement.row_key
+        names = plan.settled.get(place, frozenset()) | set(groups.columns_of(cell))
+        plan.settled[place] = names
 
 
 def _made_on_another_value(
     plan: Plan,
     settlement: _Settlement,
-    column: Column,
+    cell: str,
     current: Value,
     chosen: Value,
 ) -> None:
     """The value has moved on, and the choice was not about this one."""
     if not settlement.unseen:
-        _reopen_edit(plan, settlement, column, current)
-    elif settlement.conflict["mine"] != wire_text(column, chosen):
-        plan.decisions.append(_outrun(settlement, column, chosen))
+        _reopen_edit(plan, settlement, cell, current)
+    elif settlement.conflict["mine"] != wire_text(settlement.table, cell, chosen):
+        plan.decisions.append(_outrun(settlement, cell, chosen))
 
 
-def _moved_on(row: ServerRow, name: str, change: RowChange, author: Author) -> bool:
-    """Whether another device has written the column since the settler saw it."""
-    base = base_in(row, change.bases.get(name, change.base))
-    newest = newest_by_others(stamp_of(row, name), author.device)
+def _moved_on(row: ServerRow, cell: str, change: RowChange, author: Author) -> bool:
+    """Whether another device has written the cell since the settler saw it."""
+    base = base_in(row, groups.seen_base(cell, change.base, change.bases))
+    newest = newest_by_others(groups.stamp_in(row, cell), author.device)
     return min(newest, row.rev) > base
 
 
-def _reopen_edit(plan: Plan, settlement: _Settlement, column: Column, current: Value) -> None:
-    stamp = stamp_of(settlement.row, column.name)
+def _reopen_edit(plan: Plan, settlement: _Settlement, cell: str, current: Value) -> None:
+    stamp = groups.stamp_in(settlement.row, cell)
+    theirs = wire_text(settlement.table, cell, current)
     _reopen(
-        plan, settlement, mine=settlement.chosen, theirs=wire_text(column, current),
+        plan, settlement, mine=settlement.chosen, theirs=theirs,
         their_device=stamp.device, their_user=stamp.user, their_at=stamp.at,
     )  # fmt: skip
 
@@ -198,26 +204,26 @@ def _plan_late(
     plan: Plan,
     settlement: _Settlement,
     target: RowChange | None,
-    column: Column,
+    cell: str,
     chosen: Value,
 ) -> None:
     """The conflict was settled before: what was chosen now is journalled and dropped."""
     if settlement.row.values is None:
         return  # it was closed with the row; what is written is merged like any other edit
     if target is not None and target.op == "update":
-        _drop_column(plan, target, column.name)
+        _drop_cell(plan, target, cell)
     if settlement.chosen != settlement.conflict["chosen"]:
-        plan.decisions.append(_outrun(settlement, column, chosen))
+        plan.decisions.append(_outrun(settlement, cell, chosen))
 
 
-def _outrun(settlement: _Settlement, column: Column, chosen: Value) -> Decision:
+def _outrun(settlement: _Settlement, cell: str, chosen: Value) -> Decision:
     """A choice that comes to nothing: what stands was written without it."""
     row, author = settlement.row, settlement.author
     assert row.values is not None, "the row is there"
-    stamp = stamp_of(row, column.name)
+    stamp = groups.stamp_in(row, cell)
     return Decision(
-        table=settlement.table.name, key=settlement.row_key, column=column.name,
-        kind="settlement", kept=row.values[settlement.table.positions[column.name]],
+        table=settlement.table.name, key=settlement.row_key, column=cell,
+        kind="settlement", kept=groups.value_of(settlement.table, cell, row.values),
         kept_device=stamp.device, kept_user=stamp.user, kept_at=stamp.at, lost=chosen,
         lost_device=author.device, lost_user=author.user, lost_at=author.at,
     )  # fmt: skip
@@ -383,8 +389,9 @@ def _drop(plan: Plan, target: RowChange | None) -> None:
     plan.changes = [change for change in plan.changes if change is not target]
 
 
-def _drop_column(plan: Plan, target: RowChange, name: str) -> None:
-    rest = {column: value for column, value in target.new.items() if column != name}
+def _drop_cell(plan: Plan, target: RowChange, cell: str) -> None:
+    names = groups.columns_of(cell)
+    rest = {column: value for column, value in target.new.items() if column not in names}
     plan.changes = [
         replace(change, new=rest) if change is target else change for change in plan.changes
     ]
@@ -413,13 +420,31 @@ def _chosen_value(column: Column, text: str | None) -> Value:
     return value
 
 
+def _chosen_cell(table: Table, cell: str, text: str | None) -> Value:
+    """What was chosen for a column, or, as an object by column, for all of a group."""
+    if cell not in table.group_columns:
+        return _chosen_value(table.by_name[cell], text)
+    wire = None if text is None else _decode(text)
+    names = groups.columns_of(cell)
+    if not isinstance(wire, dict) or wire.keys() != set(names):
+        raise Refuse(
+            "bad_value", f"What was chosen has to say {', '.join(names)}, and nothing else.",
+            field="chosen",
+        )  # fmt: skip
+    return groups.value_in(table, cell, _chosen_edit(table, text) or {})
+
+
 def _chosen_edit(table: Table, text: str | None) -> dict[str, Value] | None:
     """The columns of the side that keeps the row; None when the delete was chosen."""
     wire = None if text is None else _decode(text)
     if wire is None:
         return None
     names = {column.name for column in table.data_columns}
-    if not isinstance(wire, dict) or not wire.keys() <= names:
+    if (
+        not isinstance(wire, dict)
+        or not wire.keys() <= names
+        or any(0 < len(wire.keys() & set(group)) < len(group) for group in table.groups)
+    ):
         raise Refuse("bad_value", "What was chosen does not fit the row.", field="chosen")
     return {
         name: _chosen_value(table.by_name[name], msgspec.json.encode(value).decode())

@@ -457,7 +457,8 @@ class Store(Protocol):
 
 
 def is_additive(old: Schema, new: Schema) -> bool:
-    """Whether ``new`` only adds tables, and columns that are nullable or have a default."""
+    """Whether ``new`` only adds tables, and columns that are nullable or have a default; groups, of
+    columns that are new too."""
     if old.name != new.name or new.generation < old.generation:
         return False
     for table in old.tables:
@@ -465,6 +466,9 @@ def is_additive(old: Schema, new: Schema) -> bool:
         if other is None or _shape(table) != _shape(other):
             return False
         if any(other.by_name.get(column.name) != column for column in table.columns):
+            return False
+        known = table.by_name.keys()
+        if tuple(g for g in other.groups if not known.isdisjoint(g)) != table.groups:
             return False
         added = [c for c in other.columns if c.name not in table.by_name]
         if any(not c.nullable and c.default_value() is None for c in added):

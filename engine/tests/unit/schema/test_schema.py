@@ -78,6 +78,14 @@ def schema(*columns: Column, **changes: Any) -> Schema:
     return Schema("s", (table(**changes),))
 
 
+def grouped(*groups: tuple[str, ...]) -> Schema:
+    return schema(
+        Column("a"), Column("b"), Column("c"), Column("m", merge="manual"),
+        Column("n", "integer", merge="counter"), Column("l", "integer", merge="largest"),
+        Column("at", "timestamp", corrected=True), groups=groups,
+    )  # fmt: skip
+
+
 BAD: dict[str, tuple[Callable[[], object], str]] = {
     "no tables": (lambda: Schema("s", ()), "needs 1 to"),
     "many tables": (lambda: Schema("s", (table(),) * (TABLES_MAX + 1)), "needs 1 to"),
@@ -180,6 +188,15 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         lambda: schema(Column("a", "integer"), checks=(Check("a", "one_of", values=("x",)),)),
         "one of its values",
     ),
+    "group of one": (lambda: grouped(("a",)), "group a: needs two or more"),
+    "group twice": (lambda: grouped(("a", "a")), "group a, a: needs two or more"),
+    "group unknown": (lambda: grouped(("a", "nope")), "no column 'nope'"),
+    "group key": (lambda: grouped(("a", "id")), "'id' is part of the key"),
+    "group shared": (lambda: grouped(("a", "b"), ("b", "c")), "group b, c: 'b' is in another"),
+    "group counter": (lambda: grouped(("a", "n")), "'n' merges by 'counter'"),
+    "group largest": (lambda: grouped(("a", "l")), "'l' merges by 'largest'"),
+    "group corrected": (lambda: grouped(("a", "at")), "'at' is corrected"),
+    "group policies": (lambda: grouped(("a", "m")), "the same merge policy"),
     "check one of none": (lambda: schema(checks=(Check("a", "one_of"),)), "needs values"),
 }
 
@@ -467,3 +484,22 @@ def test_a_default_that_does_not_fit_is_refused(kind: Any, default: object) -> N
             name="n",
             tables=(Table(name="t", key=("id",), columns=(Column("id"), column), scopes=("s",)),),
         )
+
+
+def test_a_schema_without_groups_has_the_fingerprint_that_it_had():
+    plain = schema(Column("a"), Column("b"))
+    with_group = schema(Column("a"), Column("b"), groups=(("a", "b"),))
+    assert b"groups" not in plain.to_json()
+    assert with_group.fingerprint != plain.fingerprint
+    assert Schema.from_json(with_group.to_json()) == with_group
+
+
+def test_only_new_columns_can_be_made_a_group_of_an_old_table():
+    from holdfast.server.store import is_additive
+
+    old = schema(Column("a"), Column("b"))
+    more = (Column("c", default=""), Column("d", default=""))
+    assert is_additive(old, schema(Column("a"), Column("b"), *more, groups=(("c", "d"),)))
+    assert not is_additive(old, schema(Column("a"), Column("b"), groups=(("a", "b"),)))
+    assert not is_additive(old, schema(Column("a"), Column("b"), *more, groups=(("a", "c"),)))
+    assert not is_additive(schema(Column("a"), Column("b"), groups=(("a", "b"),)), old)
