@@ -31,6 +31,11 @@ export interface Table {
   readonly scopes: readonly string[];
   readonly unique: readonly (readonly string[])[];
   readonly foreignKeys: readonly ForeignKey[];
+  /** Columns that are one decision: whoever changes one of them has decided about all of them. */
+  readonly groups: readonly (readonly string[])[];
+  /** For each data column the positions, among the data columns, of all that are one decision with it:
+   * its own, and those of its group. */
+  readonly partners: readonly (readonly number[])[];
   readonly keyColumns: readonly Column[];
   /** The columns that are not part of the key, in declared order. */
   readonly dataColumns: readonly Column[];
@@ -63,6 +68,11 @@ export function templateColumns(template: string): string[] {
   return [...template.matchAll(/\{([a-z][a-z0-9_]*)\}/g)].map((found) => found[1] ?? "");
 }
 
+/** The columns of what a conflict is about: one, or those of a group. */
+export function columnsOf(cell: string): string[] {
+  return cell.split(",");
+}
+
 /** A table from its JSON form. Throws `SchemaError`. */
 export function tableOf(json: TableJson): Table {
   const columns = json.columns.map(column);
@@ -81,6 +91,9 @@ export function tableOf(json: TableJson): Table {
   const pick = (wanted: readonly number[]): Column[] =>
     columns.filter((_, p) => wanted.includes(p));
   json.scopes.flatMap(templateColumns).forEach(at);
+  const dataColumns = pick(dataPositions);
+  const groups = json.groups ?? [];
+  const place = (name: string): number => dataColumns.findIndex((one) => one.name === name);
   return {
     name: json.name,
     key: json.key,
@@ -89,7 +102,11 @@ export function tableOf(json: TableJson): Table {
     unique: json.unique ?? [],
     foreignKeys: json.foreign_keys ?? [],
     keyColumns: keyPositions.map((position) => columns[position] as Column),
-    dataColumns: pick(dataPositions),
+    groups,
+    partners: dataColumns.map(({ name }) =>
+      (groups.find((group) => group.includes(name)) ?? [name]).map(place),
+    ),
+    dataColumns,
     byName,
     positions,
     keyPositions,

@@ -2,15 +2,15 @@
  * What a change rests on: the earlier unsettled ones without which it could not be.
  *
  * Knows: the notes of the outbox. Must not know: messages, or who decides. A change rests on the value
- * that it replaces (the same column; differences of a counter replace nothing), on the row's existence,
+ * that it replaces (the same column or group; differences of a counter replace nothing), on the row's existence,
  * on what it refers to, and on a unique value that another row has given up. Never merely on the same
  * row: a sale does not wait for a refused rename (I27).
  */
 
 import type { Table } from "../core/schema.js";
-import { same } from "../core/values.js";
 import { whole } from "../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
+import { defaultsOf, differs } from "./overlay.js";
 
 /** Of a transaction: the earlier ones that it rests on. */
 export type After = Map<number, Set<number>>;
@@ -90,10 +90,9 @@ function onOwnRow(
     let ground = base;
     // The default of an insert is no change: nobody has chosen it.
     const inserts = was === 0n && now === 1n;
+    const old = inserts ? defaultsOf(table) : values.slice(0, width);
     const touched = table.dataColumns.filter(
-      ({ defaultValue }, at) =>
-        (was !== now && !inserts) ||
-        !same(inserts ? defaultValue : (values[at] ?? null), values[width + at] ?? null),
+      (_, at) => (was !== now && !inserts) || differs(table, old, values.slice(width), at),
     );
     if (tx >= first && last > 0) {
       ground = rev;

@@ -141,7 +141,9 @@ export class Freeing {
     const values = key.columns.map((name) => row[table.positions.get(name) ?? -1] ?? null);
     const anew =
       !note.was ||
-      table.dataColumns.some(({ name }, at) => key.columns.includes(name) && touches(note, at));
+      table.dataColumns.some(
+        ({ name }, at) => key.columns.includes(name) && touches(table, note, at),
+      );
     if (values.includes(null) || !anew) return true;
     const name = keyText(parent, values);
     return (

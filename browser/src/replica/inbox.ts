@@ -8,7 +8,7 @@
 
 import { BadValue, ConstraintFailed, UsageError } from "../core/errors.js";
 import { keyValues, type Row } from "../core/keys.js";
-import type { Column, Table } from "../core/schema.js";
+import { type Column, columnsOf, type Table } from "../core/schema.js";
 import { chosenSide, type Keep, type Party, type Side, yours } from "../core/sides.js";
 import { check, fromWire, toWire, type Value, type Wire } from "../core/values.js";
 import { type Connection, whole } from "../sqlite/connection.js";
@@ -21,7 +21,8 @@ import { assemble, dataOf, fold, type Note, noteOf, Overlay } from "./overlay.js
  * what stands on the server, by `theirUser` on `theirDevice`; `base`: what both started from; all in
  * wire form. `yours`: which of them belongs to this device, or else to its user, if one does. `mine` and
  * `theirs` are older names of `deviceValue` and `serverValue`, whoever asks. `at`: microseconds since
- * 1970. */
+ * 1970. About a group (columns that are one decision) `column` is their names joined by commas, and each
+ * value is an object of theirs. */
 export interface Conflict {
   readonly id: string;
   readonly table: string;
@@ -69,9 +70,12 @@ export interface Refused {
   readonly setAside: boolean;
 }
 
+/** A value in wire form; about a group (columns that are one decision) the values of all its columns. */
+export type Chosen = Wire | Readonly<Record<string, Wire>>;
+
 /** How to settle a conflict: keep a side, or set another value (wire form). `device` and `server` mean
  * the same on every device, `yours` and `other` what they are as seen from this one. */
-export type Resolution = { readonly keep: Keep } | { readonly value: Wire };
+export type Resolution = { readonly keep: Keep } | { readonly value: Chosen };
 
 const CONFLICT =
   "SELECT id, table_name, row_key, column_name, kind, base, mine, theirs, user, device, at, " +
@@ -131,18 +135,22 @@ export class Inbox {
 
   #writeChosen(open: Conflict, side: Side | null, by: Resolution): string {
     const table = this.#database.program.byName.get(open.table);
-    const column = table?.byName.get(open.column);
-    if (table === undefined || column === undefined)
+    const columns = columnsOf(open.column).flatMap((name) => table?.byName.get(name) ?? []);
+    if (table === undefined || columns.length < columnsOf(open.column).length)
       throw new UsageError("the conflict is about a column nobody knows", "no_conflict");
     const kept = side === "device" ? open.deviceValue : open.serverValue;
-    const wire = side === null && "value" in by ? by.value : kept;
-    const stored = fromWire(column.type, wire, column.scale);
+    const wires = wiresOf(open.column, side === null && "value" in by ? by.value : kept);
+    const stored = columns.map(({ type, scale }, at) => fromWire(type, wires[at] ?? null, scale));
     const key = table.key.map((name) => `"${name}" = ?`).join(" AND ");
-    this.#db.execute(`UPDATE "${table.name}" SET "${column.name}" = ? WHERE ${key}`, [
-      stored,
+    const sets = columns.map(({ name }) => `"${name}" = ?`).join(", ");
+    this.#db.execute(`UPDATE "${table.name}" SET ${sets} WHERE ${key}`, [
+      ...stored,
       ...keyValues(table, open.key),
     ]);
-    return JSON.stringify(toWire(column.type, check(column.type, stored, column.scale)));
+    const written = columns.map(({ name, type, scale }, at) => {
+      return [name, toWire(type, check(type, stored[at] ?? null, scale))] as const;
+    });
+    return JSON.stringify(written.length > 1 ? Object.fromEntries(written) : written[0]?.[1]);
   }
 
   // --- refused transactions ----------------------------------------------------------------------
@@ -268,6 +276,20 @@ export class Inbox {
       return { ...bare, op: "", error: error.message };
     }
   }
+}
+
+/** What was chosen, for each column. Throws `UsageError` (`bad_choice`) for a part of a group. */
+function wiresOf(cell: string, chosen: unknown): unknown[] {
+  const names = columnsOf(cell);
+  if (names.length === 1) return [chosen];
+  const given = typeof chosen === "object" && chosen !== null ? chosen : {};
+  const found: Readonly<Record<string, unknown>> = { ...given };
+  if (Object.keys(found).length !== names.length || names.some((name) => !(name in found)))
+    throw new UsageError(
+      `${names.join(", ")} are one decision: give all of them, by name`,
+      "bad_choice",
+    );
+  return names.map((name) => found[name]);
 }
 
 function shownWire(table: Table, row: Row | null, name: string): Wire {

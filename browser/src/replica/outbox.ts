@@ -163,7 +163,7 @@ export function changeMessage(table: Table, note: Note): Change {
   const fresh: Record<string, Wire> = {};
   const old: Record<string, Wire> = {};
   table.dataColumns.forEach((column, position) => {
-    if (note.was && note.now && !touches(note, position)) return;
+    if (note.was && note.now && !touches(table, note, position)) return;
     const before = note.old[position] ?? null;
     const after = note.new[position] ?? null;
     if (note.now) fresh[column.name] = wire(table, column, difference(column, note, before, after));

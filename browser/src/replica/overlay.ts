@@ -43,9 +43,21 @@ export function noteOf(table: Table, row: Row): Note {
   };
 }
 
-/** Whether a change touches the data column at a position. */
-export function touches(note: Note, position: number): boolean {
-  return note.was !== note.now || !same(note.old[position] ?? null, note.new[position] ?? null);
+/** Whether a change touches the data column at a position: it, or one that is decided with it. */
+export function touches(table: Table, note: Note, position: number): boolean {
+  return note.was !== note.now || differs(table, note.old, note.new, position);
+}
+
+/** Whether two rows' data columns differ at a position, or at one that is decided with it. */
+export function differs(table: Table, old: Row, fresh: Row, position: number): boolean {
+  return (table.partners[position] ?? [position]).some(
+    (at) => !same(old[at] ?? null, fresh[at] ?? null),
+  );
+}
+
+/** The defaults of the data columns. */
+export function defaultsOf(table: Table): Row {
+  return table.dataColumns.map(({ defaultValue }) => defaultValue);
 }
 
 /** A whole row in column order from its key's text and its data columns. */
@@ -63,11 +75,11 @@ export function dataOf(table: Table, row: Row): Row {
 export function fold(table: Table, base: Row | null, note: Note): Row | null {
   if (!note.now) return null;
   if (base === null) return note.new;
+  const old = note.was ? note.old : defaultsOf(table);
   return table.dataColumns.map((column, position) => {
     const current = base[position] ?? null;
-    if (!touches(note, position)) return current;
+    if (!differs(table, old, note.new, position)) return current;
     const wanted = note.new[position] ?? null;
-    if (!note.was && same(wanted, column.defaultValue)) return current;
     if (column.merge !== "counter") return wanted;
     return add(current, wanted, note.was ? (note.old[position] ?? null) : 0n);
   });

@@ -325,7 +325,9 @@ def resolve(
             "(mine and theirs are older names of device and server.)",
         ),
     ] = None,
-    value: Annotated[str | None, typer.Option("--set", help="Another value.")] = None,
+    value: Annotated[
+        str | None, typer.Option("--set", help="Another value; of a group, a JSON object.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Settle a conflict: keep a side, or set another value. Works offline."""

@@ -2,8 +2,8 @@
 
 Knows: the notes of the outbox. Must not know: messages, or who decides. A change rests on
 
-- the value that it replaces: an earlier change of the same column of its row. Differences of a
-  counter replace nothing;
+- the value that it replaces: an earlier change of the same column or group of its row. Differences
+  of a counter replace nothing;
 - the row's existence: an earlier insert of it; and an insert on the delete that freed its key;
 - what it refers to: the insert of a parent; and the delete of a parent on whatever took its
   children away;
@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from holdfast.replica.overlay import differing
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection
@@ -93,7 +94,6 @@ def on_own_row(
     """
     width = len(table.data_columns)
     columns = [(column.name, column.merge == "counter") for column in table.data_columns]
-    defaults = [column.default_value() for column in table.data_columns]
     texts: dict[tuple[tuple[str, int], ...], str] = {}  # most rows of a group inherit the same
     inherited: dict[str, int] = {}
     writers: dict[str, int] = {}
@@ -109,12 +109,10 @@ def on_own_row(
             inherited, writers, last_key, last, exists = {}, {}, key, 0, 0
         own = json.loads(own_bases) if isinstance(own_bases, str) else {}
         ground = base
-        olds = values[:width] if was or not now else defaults
-        touched = [
-            column
-            for column, before, after in zip(columns, olds, values[width:], strict=True)
-            if (was and not now) or before != after or type(before) is not type(after)
-        ]
+        olds = values[:width] if was or not now else table.default_data
+        touched = columns
+        if now or not was:
+            touched = [columns[place] for place in differing(table, olds, values[width:])]
         if tx >= first and last:
             ground, own = rev, dict(inherited)
             items = tuple(inherited.items())

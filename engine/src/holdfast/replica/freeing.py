@@ -158,7 +158,7 @@ def _refers_anew(table: Table, key: ForeignKey, note: Note) -> bool:
     if not note.was:
         return True
     names = [column.name for column in table.data_columns]
-    return any(names[position] in key.columns for position in note.touched())
+    return any(names[position] in key.columns for position in note.touched(table))
 
 
 def _text(table: Table, values: Row | list[Value]) -> str:

@@ -8,16 +8,14 @@ leaves only by retry (a new one that names it) or by discard.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import msgspec
 
 from holdfast.core.errors import BadValue, ConstraintFailed, UsageError
 from holdfast.core.keys import key_values
 from holdfast.core.sides import Keep, Party, Side, chosen_side, yours
-from holdfast.core.values import Value, check, from_wire, to_wire
+from holdfast.core.values import Value, to_wire
+from holdfast.replica.choices import choice_text, given, kept, plain, shown
 from holdfast.replica.database import LocalDatabase, read_state, reading, savepoint
 from holdfast.replica.outbox import change_message
 from holdfast.replica.overlay import Note, Overlay, assemble, data_of, fold
@@ -36,7 +34,8 @@ class Conflict:
     """An open conflict. ``device_value``: what ``user`` on ``device`` wants, which did not go in;
     ``server_value``: what stands on the server, by ``their_user`` on ``their_device``; ``yours``:
     which of them belongs to this device, or else to its user, if one does. ``base``: what both
-    started from. ``at``: microseconds since 1970."""
+    started from. ``at``: microseconds since 1970. About a group (columns that are one decision)
+    ``column`` is their names joined by commas, and each value is a dict of theirs."""
 
     id: str
     table: str
@@ -121,31 +120,6 @@ def _shown(column: Column, value: Value) -> Any:
     return plain(column, to_wire(column.type, value))
 
 
-def plain(column: Column | None, wire: Any) -> Any:
-    """A wire value as people read it in JSON: integers as numbers."""
-    if column is not None and column.type in ("integer", "timestamp") and isinstance(wire, str):
-        with suppress(ValueError):  # a conflict that holds something else can still be looked at
-            return int(wire)
-    return wire
-
-
-def parse(column: Column, text: str) -> Value:
-    """A value typed by a person, for a column. Raises ``BadValue``."""
-    value: Any = text
-    try:
-        if column.type in ("integer", "timestamp"):
-            value = int(text)
-        elif column.type == "real":
-            value = float(text)
-        elif column.type == "boolean":
-            value = {"true": True, "false": False, "1": True, "0": False}[text.lower()]
-        elif column.type == "bytes":
-            value = bytes.fromhex(text)
-    except (ValueError, KeyError):
-        raise BadValue(f"{text!r} is not a value for {column.name} ({column.type})") from None
-    return check(column.type, value, scale=column.scale)
-
-
 class Inbox:
     """Conflicts and refusals of one replica. Writing calls run inside ``write()``, the replica's
     own local transaction."""
@@ -177,11 +151,7 @@ class Inbox:
 
     def _conflict(self, row: Row, asking: Party) -> Conflict:
         table = self._database.schema.by_name.get(str(row[1]))
-        column = table.by_name.get(str(row[3])) if table else None
-        base, mine, theirs = (
-            plain(column, json.loads(value)) if isinstance(value, str) else None
-            for value in row[5:8]
-        )
+        base, mine, theirs = (shown(table, str(row[3]), text) for text in row[5:8])
         user, device, their_user, their_device = (str(row[at]) for at in (8, 9, 11, 12))
         return Conflict(
             id=str(row[0]), table=str(row[1]), key=str(row[2]), column=str(row[3]),
@@ -218,31 +188,22 @@ class Inbox:
                 f"SELECT {stored} FROM holdfast_conflict WHERE id = ?", (conflict_id,)
             )
         else:
-            column = table.by_name[conflict.column]
-            wire = self._chosen(conflict, column, side, value)
-            chosen = msgspec.json.encode(wire).decode()
+            if side is None:
+                new = given(table, conflict.column, value)
+            else:
+                wanted = conflict.device_value if side == "device" else conflict.server_value
+                new = kept(table, conflict.column, wanted)
+            chosen = choice_text(table, conflict.column, new)
+            sets = ", ".join(f"{quote(name)} = ?" for name in new)
             self._db.execute(
-                f"UPDATE {quote(table.name)} SET {quote(column.name)} = ? WHERE {key_match(table)}",
-                (
-                    from_wire(column.type, wire, scale=column.scale),
-                    *key_values(table, conflict.key),
-                ),
+                f"UPDATE {quote(table.name)} SET {sets} WHERE {key_match(table)}",
+                (*new.values(), *key_values(table, conflict.key)),
             )
         self._db.execute(
             "UPDATE holdfast_conflict SET state = 'settled', chosen = ?, settled_by = ?, "
             "settled_at = ? WHERE id = ?",
             (chosen, asking.user or asking.device, now_us, conflict_id),
         )
-
-    def _chosen(self, conflict: Conflict, column: Column, side: Side | None, value: Any) -> Any:
-        if side is not None:
-            wanted = conflict.device_value if side == "device" else conflict.server_value
-            if column.type in ("integer", "timestamp") and wanted is not None:
-                return str(wanted)
-            return wanted
-        if isinstance(value, str):
-            return to_wire(column.type, parse(column, value))
-        return to_wire(column.type, check(column.type, value, scale=column.scale))
 
     # --- refused transactions -----------------------------------------------------------------
 

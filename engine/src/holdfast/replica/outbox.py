@@ -25,6 +25,7 @@ from holdfast.core.limits import (
 from holdfast.core.values import STORAGE, Value, check, to_wire
 from holdfast.protocol.messages import Change, Transaction
 from holdfast.replica.noted import noted_tables
+from holdfast.replica.overlay import differing
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
@@ -163,9 +164,9 @@ def change_message(table: Table, row: Row) -> Change:
     width = len(data)
     result_new: dict[str, object] = {}
     result_old: dict[str, object] = {}
-    for column, before, after in zip(data, row[6 : 6 + width], row[6 + width :], strict=True):
-        if was and now and before == after and type(before) is type(after):
-            continue
+    olds, news = row[6 : 6 + width], row[6 + width :]
+    for place in differing(table, olds, news) if was and now else range(width):
+        column, before, after = data[place], olds[place], news[place]
         if now:
             result_new[column.name] = _wire(table, column, _new(column, was, before, after))
         if was and column.merge != "counter" and (old := _old(table, column, before)) is not _NONE:

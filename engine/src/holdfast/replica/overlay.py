@@ -9,7 +9,7 @@ never fails to apply; a transaction whose replay breaks a constraint is set asid
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.errors import ConstraintFailed
@@ -42,11 +42,25 @@ class Note:
             row[6 : 6 + width], row[6 + width : 6 + 2 * width],
         )  # fmt: skip
 
-    def touched(self) -> Iterable[int]:
-        """Positions, among the data columns, of the columns this change touches."""
-        for position, (old, new) in enumerate(zip(self.old, self.new, strict=True)):
-            if self.was != self.now or old != new or type(old) is not type(new):
-                yield position
+    def touched(self, table: Table) -> list[int]:
+        """Positions, among the data columns, of the columns this change touches: of a group all,
+        when one is another."""
+        if self.was != self.now:
+            return list(range(len(self.new)))
+        return differing(table, self.old, self.new)
+
+
+def differing(table: Table, old: Sequence[Value], new: Sequence[Value]) -> list[int]:
+    """Positions, among the data columns, of those that two rows have differently, and of all that
+    are one decision with them."""
+    found = [
+        position
+        for position, (before, after) in enumerate(zip(old, new, strict=True))
+        if before != after or type(before) is not type(after)
+    ]
+    if table.groups:
+        return sorted({one for position in found for one in table.partners[position]})
+    return found
 
 
 def assemble(table: Table, key: str, data: Sequence[Value]) -> Row:
@@ -69,11 +83,10 @@ def fold(table: Table, base: Row | None, note: Note) -> Row | None:
     if base is None:
         return note.new
     result = list(base)
-    for position in note.touched():
+    touched = note.touched(table) if note.was else differing(table, table.default_data, note.new)
+    for position in touched:
         column = table.data_columns[position]
         new = note.new[position]
-        if not note.was and new == column.default_value():
-            continue
         if column.merge == "counter":
             old = note.old[position] if note.was else 0
             result[position] = _add(result[position], new, old)

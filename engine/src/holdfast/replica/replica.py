@@ -170,7 +170,8 @@ class Replica:
         keep: Keep | None = None,
         value: Any = None,
     ) -> None:
-        """Settle a conflict, offline too: keep a side, or set another value (``keep=None``).
+        """Settle a conflict, offline too: keep a side, or set another value (``keep=None``); about
+        a group that is a dict of the values of all its columns.
 
         ``keep``: ``device`` or ``server``, the same on every device, or ``yours`` or ``other`` as
         seen from this one. Raises ``UsageError`` (``no_conflict``, ``bad_choice``,

@@ -1,0 +1,319 @@
+"""Columns that are one decision: at every moment, everywhere, a pair is one that somebody wrote."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from server_lab import Shop
+
+from holdfast.core.errors import BadValue, ConstraintFailed, SyncError, UsageError
+from holdfast.schema import Column, Schema, Table
+from holdfast.schema.model import MergePolicy
+
+GROUPED: tuple[MergePolicy, ...] = ("latest", "server", "client", "manual")
+CURRENCIES = ("EUR", "JPY", "KWD")
+
+
+def goods(policy: MergePolicy) -> Table:
+    return Table(
+        name=policy,
+        key=("id",),
+        columns=(
+            Column("id"),
+            Column("price", "integer", merge=policy, default=0),
+            Column("name", default=""),
+            Column("currency", merge=policy, default="EUR"),
+            Column("sold", "integer", merge="counter"),
+            Column("code", nullable=True),
+        ),
+        scopes=("main",),
+        unique=(("code",),),
+        existence_public=True,
+        on_delete="manual" if policy == "manual" else "keep",
+        groups=(("price", "currency"),),
+    )
+
+
+SCHEMA = Schema(name="goods", tables=tuple(goods(policy) for policy in GROUPED))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Any:
+    shop = Shop(tmp_path, SCHEMA)
+    shop.write("a", *(f"INSERT INTO {t} (id, price) VALUES ('x', 1000)" for t in GROUPED))
+    shop.sync("a", "b", "a")
+    yield shop
+    shop.close()
+
+
+def money(shop: Shop, name: str, table: str = "manual", key: str = "x") -> Any:
+    sql = f"SELECT price, currency FROM {table} WHERE id = '{key}'"
+    rows = shop.on_server(sql) if name == "server" else shop.devices[name].query(sql)
+    return rows[0] if rows else None
+
+
+def everywhere(shop: Shop, table: str = "manual") -> set[Any]:
+    shop.sync("a", "b", "a")
+    return {money(shop, name, table) for name in ("a", "b", "server")}
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [("latest", 1100), ("server", 1000), ("client", 1100), ("manual", 1000)],
+)
+@pytest.mark.parametrize("how", ["api", "shell", "replace"])
+def test_a_currency_against_a_price_is_one_of_both(
+    shop: Shop, policy: str, wanted: int, how: str
+) -> None:
+    shop.write("a", f"UPDATE {policy} SET currency = 'JPY' WHERE id = 'x'")
+    price = {
+        "api": f"UPDATE {policy} SET price = 1100 WHERE id = 'x'",
+        "shell": f"UPDATE {policy} SET price = price + 100",
+        "replace": f"INSERT OR REPLACE INTO {policy} (id, price) VALUES ('x', 1100)",
+    }[how]
+    (shop.shell if how == "shell" else shop.write)("b", price)
+    currency = "EUR" if wanted == 1100 else "JPY"
+    assert everywhere(shop, policy) == {(wanted, currency)}
+
+
+def test_my_price_never_stands_beside_their_currency(shop: Shop, monkeypatch: Any) -> None:
+    """News come while my own change waits: what I see is my pair, not a part of theirs."""
+    shop.write("a", "UPDATE manual SET price = 1600, currency = 'JPY', name = 'n'")
+    shop.sync("a")
+    shop.write("b", "UPDATE manual SET price = 1100")
+    real = shop.transports["b"].exchange
+
+    def asks_only(request: Any, echo: str) -> Any:
+        return real(msgspec.structs.replace(request, transactions=[]), echo)
+
+    monkeypatch.setattr(shop.transports["b"], "exchange", asks_only)
+    with pytest.raises(SyncError, match="does not decide"):
+        shop.devices["b"].sync()
+    assert shop.devices["b"].query("SELECT price, currency, name FROM manual") == [
+        (1100, "EUR", "n")
+    ]
+    monkeypatch.undo()
+    assert everywhere(shop) == {(1600, "JPY")}
+
+
+def test_different_groups_and_columns_beside_them_both_survive(shop: Shop) -> None:
+    shop.write("a", "UPDATE manual SET currency = 'JPY', sold = sold + 2")
+    shop.write("b", "UPDATE manual SET name = 'n', sold = sold + 3")
+    assert everywhere(shop) == {(1000, "JPY")}
+    assert shop.a.query("SELECT name, sold FROM manual") == [("n", 5)]
+    assert shop.a.conflicts() == []
+
+
+def test_a_retried_edit_brings_its_whole_pair(shop: Shop) -> None:
+    shop.write("b", "INSERT INTO manual (id, code) VALUES ('taken', 'c')")
+    shop.sync("b")
+    shop.write("a", "UPDATE manual SET currency = 'JPY', code = 'c' WHERE id = 'x'")
+    shop.write("b", "UPDATE manual SET price = 1100 WHERE id = 'x'")
+    shop.sync("b", "a")
+    ((number, (state, _)),) = shop.waiting().items()
+    assert state == "refused"
+    shop.write("b", "UPDATE manual SET code = NULL WHERE id = 'taken'")
+    shop.sync("b", "a")
+    assert money(shop, "a") == (1100, "EUR")
+    shop.a.retry(str(number))
+    assert money(shop, "a") == (1000, "JPY")
+    assert everywhere(shop) == {(1000, "JPY")}
+
+
+def test_the_server_refuses_a_part_of_a_group(shop: Shop, monkeypatch: Any) -> None:
+    from holdfast.replica import outbox
+
+    real = outbox.change_message
+
+    def broken(table: Any, row: Any) -> Any:
+        message = real(table, row)
+        message.new.pop("currency", None)
+        return message
+
+    monkeypatch.setattr(outbox, "change_message", broken)
+    shop.write("a", "UPDATE manual SET price = 1100")
+    shop.sync("a")
+    monkeypatch.undo()
+    (item,) = shop.a.refused()
+    assert (item.code, item.field) == ("group_incomplete", "price")
+    assert "price, currency of manual are one decision" in item.message
+    assert money(shop, "server") == (1000, "EUR")
+
+
+def test_a_direct_write_of_one_column_decides_the_whole_group(shop: Shop) -> None:
+    shop.write("b", "UPDATE server SET price = 1100")
+    shop.on_server("UPDATE server SET currency = 'JPY'")
+    assert everywhere(shop, "server") == {(1000, "JPY")}
+
+
+# --- conflicts ----------------------------------------------------------------------------------
+
+
+def in_conflict(shop: Shop) -> Any:
+    shop.write("a", "UPDATE manual SET price = 1600, currency = 'JPY'")
+    shop.write("b", "UPDATE manual SET price = 1100")
+    shop.sync("a", "b", "a")
+    (conflict,) = shop.a.conflicts()
+    return conflict
+
+
+def test_a_conflict_shows_both_sides_whole(shop: Shop) -> None:
+    conflict = in_conflict(shop)
+    assert (conflict.column, conflict.kind) == ("price,currency", "edit")
+    assert conflict.base == {"price": 1000, "currency": "EUR"}
+    assert conflict.device_value == {"price": 1100, "currency": "EUR"}
+    assert conflict.server_value == {"price": 1600, "currency": "JPY"}
+    shop.write("a", "UPDATE manual SET price = 1700")
+    shop.sync("a", "b")
+    (conflict,) = shop.devices["b"].conflicts()
+    assert conflict.server_value == {"price": 1700, "currency": "JPY"}
+    shop.write("b", "UPDATE manual SET currency = 'KWD'")
+    shop.sync("b", "a")
+    assert everywhere(shop) == {(1700, "KWD")}, "b had seen 1700 JPY"
+
+
+@pytest.mark.parametrize(
+    ("by", "wanted"),
+    [
+        ({"keep": "device"}, (1100, "EUR")),
+        ({"keep": "server"}, (1600, "JPY")),
+        ({"value": {"price": 1200, "currency": "KWD"}}, (1200, "KWD")),
+        ({"value": {"currency": "KWD", "price": "1200"}}, (1200, "KWD")),
+        ({"value": '{"price": "1600", "currency": "EUR"}'}, (1600, "EUR")),
+    ],
+)
+def test_a_conflict_is_settled_whole(shop: Shop, by: Any, wanted: Any) -> None:
+    conflict = in_conflict(shop)
+    shop.a.resolve(conflict.id, **by)
+    assert money(shop, "a") == wanted
+    assert everywhere(shop) == {wanted}
+    assert [shop.devices[name].conflicts() for name in "ab"] == [[], []]
+    assert [shop.waiting(name) for name in "ab"] == [{}, {}]
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (1200, UsageError),
+        ("1200", UsageError),
+        ("1200 JPY", UsageError),
+        ({"price": 1200}, UsageError),
+        ({"price": 1200, "currency": "JPY", "name": "n"}, UsageError),
+        ({"price": "much", "currency": "JPY"}, BadValue),
+    ],
+)
+def test_a_part_of_a_choice_is_none(shop: Shop, value: Any, error: Any) -> None:
+    conflict = in_conflict(shop)
+    with pytest.raises(error):
+        shop.a.resolve(conflict.id, value=value)
+    assert money(shop, "a") == (1600, "JPY")
+    assert len(shop.a.conflicts()) == 1
+
+
+def test_a_settlement_of_what_has_moved_on_leaves_both_whole(shop: Shop) -> None:
+    conflict = in_conflict(shop)
+    shop.write("b", "UPDATE manual SET currency = 'KWD'")
+    shop.sync("b")
+    shop.a.resolve(conflict.id, keep="device")
+    shop.sync("a", "b")
+    pairs = {money(shop, "server")}
+    for conflict in shop.devices["b"].conflicts():
+        pairs |= {tuple(one.values()) for one in (conflict.device_value, conflict.server_value)}
+    assert pairs <= {(1600, "JPY"), (1100, "EUR"), (1600, "KWD")}
+
+
+def test_what_a_deleted_row_loses_is_told_whole(shop: Shop) -> None:
+    shop.write("a", "UPDATE manual SET currency = 'JPY'")
+    shop.write("b", "DELETE FROM manual")
+    shop.sync("a", "b", "a")
+    (conflict,) = shop.a.conflicts()
+    assert conflict.kind == "delete"
+    assert conflict.server_value == {"price": "1000", "currency": "JPY"}
+    assert everywhere(shop) == {(1000, "JPY")}
+
+
+# --- whatever happens ---------------------------------------------------------------------------
+
+
+class Clerks:
+    """Random work on both devices and the server, and every pair that anybody wrote."""
+
+    def __init__(self, shop: Shop, seed: int) -> None:
+        self.shop = shop
+        self.dice = random.Random(seed)
+        self.written = {(table, 1000, "EUR") for table in GROUPED}
+        self.written |= {(table, 0, "EUR") for table in GROUPED}
+        self.next = iter(range(1001, 9999))
+
+    def pairs(self, name: str) -> set[Any]:
+        sql = " UNION ALL ".join(f"SELECT '{t}', price, currency FROM {t}" for t in GROUPED)
+        shop = self.shop
+        return set(shop.on_server(sql) if name == "server" else shop.devices[name].query(sql))
+
+    def step(self) -> None:
+        dice, shop = self.dice, self.shop
+        name = dice.choice(["a", "b", "a", "b", "server"])
+        if name == "server":
+            table = dice.choice(GROUPED)
+            shop.on_server(f"UPDATE {table} SET {self._some()} WHERE id = '{dice.choice('xy')}'")
+            self.written |= self.pairs("server")
+            return
+        deed = dice.choice(["write"] * 5 + ["sync"] * 4 + ["resolve", "retry", "discard"])
+        if deed == "sync":
+            shop.sync(name)
+            return  # nothing is written by it
+        replica = shop.devices[name]
+        with suppress(ConstraintFailed):
+            if deed == "write":
+                with replica.transaction() as db:
+                    for _ in range(dice.randint(1, 3)):
+                        db.execute(self._statement())
+            elif deed == "resolve":
+                for conflict in replica.conflicts()[:1]:
+                    replica.resolve(conflict.id, keep=dice.choice(["device", "server"]))
+                return
+            else:
+                for item in replica.refused()[:1]:
+                    getattr(replica, deed)(item.id)
+                return
+        self.written |= self.pairs(name)
+
+    def _some(self) -> str:
+        return self.dice.choice(
+            [
+                f"price = {next(self.next)}",
+                f"currency = '{self.dice.choice(CURRENCIES)}'",
+                f"price = {next(self.next)}, currency = '{self.dice.choice(CURRENCIES)}'",
+                "sold = sold + 1",
+                f"name = '{next(self.next)}'",
+                f"code = '{self.dice.choice('cd')}', price = {next(self.next)}",
+            ]
+        )
+
+    def _statement(self) -> str:
+        table, key = self.dice.choice(GROUPED), self.dice.choice("xy")
+        kind = self.dice.random()
+        if kind < 0.1:
+            return f"DELETE FROM {table} WHERE id = '{key}'"
+        if kind < 0.25:
+            verb = self.dice.choice(["INSERT OR REPLACE", "INSERT OR IGNORE"])
+            columns = self.dice.choice(["price", "currency"])
+            value = next(self.next) if columns == "price" else "'JPY'"
+            return f"{verb} INTO {table} (id, {columns}) VALUES ('{key}', {value})"
+        return f"UPDATE {table} SET {self._some()} WHERE id = '{key}'"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_at_every_step_each_pair_is_one_that_was_written(shop: Shop, seed: int) -> None:
+    clerks = Clerks(shop, seed)
+    for _ in range(60):
+        clerks.step()
+        for name in ("a", "b", "server"):
+            assert clerks.pairs(name) <= clerks.written, name
+    shop.sync("a", "b", "a", "b")
+    assert clerks.pairs("a") == clerks.pairs("b") == clerks.pairs("server")
