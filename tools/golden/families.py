@@ -6,6 +6,7 @@ from golden import Family
 from golden.clocks import BACKOFF, CLOCK
 from golden.failures import FAILURES
 from golden.files import FILES
+from golden.groups import GROUPS
 from golden.hashes import DIGESTS, ENCODING, KEYS
 from golden.replicas import REPLICA
 from golden.sessions import CONNECTIVITY, SESSION
@@ -16,6 +17,6 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         *(VALUES, ENCODING, KEYS, DIGESTS, CLOCK, BACKOFF, CONNECTIVITY, FAILURES, SESSION),
-        *(SIDES, REPLICA, FILES),
+        *(SIDES, REPLICA, GROUPS, FILES),
     )
 }

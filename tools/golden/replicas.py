@@ -147,7 +147,7 @@ class Actor:
                     replica._syncing.exchanger().exchange()
                 case "resolve":
                     for conflict in replica.conflicts()[:1]:
-                        replica.resolve(conflict.id, keep=step["keep"])
+                        replica.resolve(conflict.id, keep=step.get("keep"), value=step.get("value"))
                 case "retry":
                     for item in replica.refused()[:1]:
                         replica.retry(item.id)
@@ -281,17 +281,25 @@ def _record(seed: int, steps: int) -> dict[str, Any]:
 def _tell(story: list[tuple[int, str, whole.Written]], seed: int) -> dict[str, Any]:
     import bazaar
 
+    steps = []
+    for number, do, statements in story:
+        step: Step = {"do": do}
+        if statements:
+            step["meanwhile" if do == "exchange" else "statements"] = statements
+        steps.append((number, step))
+    return tell(bazaar.SCHEMA, steps, seed)
+
+
+def tell(schema: Schema, story: list[tuple[int, Step]], seed: int) -> dict[str, Any]:
+    """Record a story: who takes which step, in order."""
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
-        stage = Stage(folder, bazaar.SCHEMA, (), dice.randbytes)
-        for number, do, statements in story:
+        stage = Stage(folder, schema, (), dice.randbytes)
+        for number, step in story:
             stage.now += 1_000_000
-            step: Step = {"do": do, "now": stage.device_now()}
-            if statements:
-                step["meanwhile" if do == "exchange" else "statements"] = statements
-            stage.take(number, step)
+            stage.take(number, step | {"now": stage.device_now()})
         stage.close()
-    return {"schema": json.loads(bazaar.SCHEMA.to_json()), "steps": stage.taken}
+    return {"schema": json.loads(schema.to_json()), "steps": stage.taken}
 
 
 def some_step(dice: random.Random, actor: Actor, work: Any, now: int) -> Step:

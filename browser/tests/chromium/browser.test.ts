@@ -60,22 +60,28 @@ async function offline(page: Page): Promise<void> {
 describe("the replica in Chromium", () => {
   test("golden vectors", async () => {
     const names = readdirSync(VECTORS).filter((name) => name.endsWith(".json"));
-    const replicas = JSON.parse(readFileSync(join(VECTORS, "replica.json"), "utf8")) as {
-      cases: { in: { schema: unknown } }[];
-    };
-    writeFileSync(join(SITE, "schema.json"), JSON.stringify(replicas.cases[0]?.in.schema));
     const command = join(BROWSER, "..", ".venv", "bin", "holdfast");
-    const program = execFileSync(command, ["program", join(SITE, "schema.json")], {
-      maxBuffer: 2 ** 25,
-    });
-    writeFileSync(join(SITE, "program.json"), program);
+    for (const name of ["replica", "groups"]) {
+      const { cases } = JSON.parse(readFileSync(join(VECTORS, `${name}.json`), "utf8")) as {
+        cases: { in: { schema: unknown } }[];
+      };
+      const schema = join(SITE, `${name}-schema.json`);
+      writeFileSync(schema, JSON.stringify(cases[0]?.in.schema));
+      const program = execFileSync(command, ["program", schema], { maxBuffer: 2 ** 25 });
+      writeFileSync(join(SITE, `${name}-program.json`), program);
+    }
     const page = await browser.page(`${server.url}/site/`);
     for (const name of names) {
       const found = await page.evaluate(async (file) => {
         const read = async (url: string): Promise<never> =>
           (await (await fetch(url)).json()) as never;
         const cases = await read(`/vectors/${file}`);
-        return await globalThis.differing(file.slice(0, -5), cases, await read("program.json"));
+        const of = file === "groups.json" ? "groups" : "replica";
+        return await globalThis.differing(
+          file.slice(0, -5),
+          cases,
+          await read(`${of}-program.json`),
+        );
       }, name);
       expect(found, name).toEqual([]);
     }

@@ -256,7 +256,7 @@ function session(given: Given): unknown {
   });
 }
 
-/** The program is of the schema of `replica`'s cases; compiling one is Python's work. */
+/** The program is of the schema of the cases; compiling one is Python's work. */
 export const ANSWERS: Readonly<Record<string, (given: Given, program: ReplicaProgram) => unknown>> =
   {
     values,
@@ -270,6 +270,7 @@ export const ANSWERS: Readonly<Record<string, (given: Given, program: ReplicaPro
     sides,
     session,
     replica: answerReplica,
+    groups: answerReplica,
     files: answerReplica,
   };
 

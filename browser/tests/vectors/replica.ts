@@ -4,6 +4,7 @@ import { blake2s } from "@noble/hashes/blake2.js";
 
 import { HoldfastError, Offline } from "../../src/core/errors.js";
 import { byCodePoint } from "../../src/core/keys.js";
+import type { Keep } from "../../src/core/sides.js";
 import { encode, fromBase64, toHex, type Value } from "../../src/core/values.js";
 import type { Change, ExchangeRequest, Head } from "../../src/protocol/messages.generated.js";
 import { type Answer, receive } from "../../src/replica/answer.js";
@@ -11,6 +12,7 @@ import { LocalDatabase } from "../../src/replica/database.js";
 import { Exchanger } from "../../src/replica/exchange.js";
 import { checkedPath, type FileAnswer } from "../../src/replica/fileAnswer.js";
 import { HOST, type Host } from "../../src/replica/host.js";
+import type { Chosen } from "../../src/replica/inbox.js";
 import type { ReplicaProgram } from "../../src/replica/program.js";
 import { Replica } from "../../src/replica/replica.js";
 import type { Transport } from "../../src/replica/transport.js";
@@ -33,7 +35,8 @@ interface Step extends Round {
   /** Of an exchange whose answers offer files. */
   readonly rounds?: readonly Round[];
   readonly files?: Readonly<Record<string, string>>;
-  readonly keep?: "mine" | "theirs";
+  readonly keep?: Keep;
+  readonly value?: Chosen;
 }
 
 const utf8 = new TextEncoder();
@@ -192,7 +195,8 @@ class Actor {
     else if (step.do === "exchange") await this.#exchanger.exchange();
     else if (step.do === "resolve") {
       const [conflict] = await replica.conflicts();
-      if (conflict) await replica.resolve(conflict.id, { keep: step.keep ?? "mine" });
+      const by = step.value === undefined ? { keep: step.keep ?? "mine" } : { value: step.value };
+      if (conflict) await replica.resolve(conflict.id, by);
     } else {
       const [item] = await replica.refused();
       if (item) await replica[step.do](item.id);
