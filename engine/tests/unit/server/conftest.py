@@ -99,6 +99,20 @@ SCHEMA = Schema(
             scopes=(*STORE, "tasks"),
             on_delete="manual",
         ),
+        Table(
+            name="parcel",
+            key=("id",),
+            columns=(
+                Column("id"),
+                Column("weight", "real", merge="manual", nullable=True),
+                Column("note", default=""),
+                Column("unit", merge="manual", default="kg"),
+                Column("price", "decimal", scale=2, default="0.00"),
+                Column("currency", default="EUR"),
+            ),
+            scopes=("catalog",),
+            groups=(("weight", "unit"), ("price", "currency")),
+        ),
     ),
 )
 

@@ -41,12 +41,17 @@ EDIT = st.one_of(
     ),
     edit("shelf", SHELVES, label=TEXTS, full=(0, 1)),
     edit("task", IDS, store_id=STORES, text=TEXTS),
+    edit(
+        "parcel", ("a", "b"), weight=(None, 0.5, -1e300), unit=("kg", "g", "é,"), note=TEXTS,
+        price=PRICES, currency=("EUR", "JPY"),
+    ),
 )  # fmt: skip
 EDITS = st.lists(EDIT, min_size=1, max_size=3, unique_by=lambda item: item[1:3])
 DIRECT = st.sampled_from(
     [
         "UPDATE product SET name = 'direct', on_hand = on_hand + 3",
         "UPDATE product SET price = '9.99', note = NULL WHERE id = 'a'",
+        "UPDATE parcel SET unit = 'direct', price = '7.00'",
         "DELETE FROM movement WHERE store_id = '1'",
         "UPDATE shelf SET label = 'direct', \"full\" = 1",
         "DELETE FROM shelf WHERE store_id = '2'",
@@ -80,7 +85,8 @@ def change(peer: Any, item: Any) -> Any:
         return peer.change(op, table, key)
     if op == "insert" or not known:
         return peer.change("insert", table, key, new)
-    return peer.change("update", table, key, {name: new[name] for name in sorted(some)})
+    wanted = {one for name in some for one in target.group_of.get(name, (name,))}
+    return peer.change("update", table, key, {name: new[name] for name in sorted(wanted)})
 
 
 START = [
@@ -89,12 +95,15 @@ START = [
     ("movement", 1, {"store_id": "1", "product_id": "a", "quantity": 2}),
     ("shelf", SHELVES[0], {"label": "top"}),
     ("task", "a", {"store_id": "1", "text": "first"}),
+    ("parcel", "a", {"weight": 1.5}),
 ]
 
 
 def settle(peer: Any, text: str) -> None:
     for conflict in peer.conflicts()[:1]:
         chosen: Any = "1.00" if conflict["column_name"] == "price" else text
+        if "," in conflict["column_name"]:
+            chosen = {"weight": 2.5, "unit": text}
         if conflict["kind"] == "delete":
             chosen = None
         changes = [peer.settling(conflict, chosen)]
@@ -102,7 +111,7 @@ def settle(peer: Any, text: str) -> None:
         row = peer.rows.get((target.name, conflict["row_key"]))
         if row is not None and chosen is not None:
             keys = tuple(row[1][place] for place in target.key_positions)
-            new = {conflict["column_name"]: chosen}
+            new = chosen if isinstance(chosen, dict) else {conflict["column_name"]: chosen}
             changes.append(peer.change("update", target.name, keys, new))
         peer.commit(*changes)
 
