@@ -308,6 +308,43 @@ def test_a_password_lets_in_and_is_asked_for_nowhere_else(shop: Shop) -> None:
         assert a.sync().verified
 
 
+def test_a_person_changes_their_own_password_from_a_device(shop: Shop) -> None:
+    def change(old: str, new: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*HOLDFAST, "password", str(path), "--json"], input=f"{old}\n{new}\n", check=False,
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    def code(done: subprocess.CompletedProcess[str]) -> object:
+        assert done.returncode != 0, done.stdout
+        return json.loads(done.stdout.splitlines()[-1])["error"]["code"]
+
+    url = shop.serve().url
+    shop.operate("user", "password", "ann")
+    path = shop.folder / "a.db"
+    for name in ("a", "b"):
+        enrol(shop.folder / f"{name}.db", server=url, user="ann", password="correct horse")
+    with Replica.open(path) as a, Replica.open(shop.folder / "b.db") as b:
+        a.sync()
+        b.sync()
+        assert code(change("correct horse", "")) == "no_password"
+        assert code(change("a wrong guess", "violet tractor")) == "wrong_password"
+        assert code(change("correct horse", "short")) == "bad_password"
+        a.sync()
+        b.sync()  # nothing has changed, so nobody is signed out
+        done = change("correct horse", "violet tractor")
+        assert done.returncode == 0, done.stderr
+        a.sync()
+        with pytest.raises(SignInNeeded):
+            b.sync()
+        with pytest.raises(SignInNeeded):
+            enrol(shop.folder / "c.db", server=url, user="ann", password="correct horse")
+        enrol(shop.folder / "c.db", server=url, user="ann", password="violet tractor")
+    said = done.stdout + done.stderr + shop.logs()
+    for secret in ("correct horse", "violet tractor", "a wrong guess"):
+        assert secret not in said
+
+
 # --- in the middle of a push ----------------------------------------------------------------------
 
 

@@ -22,9 +22,16 @@ def password(file: File, *, as_json: Json = False) -> None:
     with reported(as_json=as_json):
         if sys.stdin.isatty():
             old = str(typer.prompt("Password until now", hide_input=True, err=True))
-            new = read_password(False, twice=True)
+            new = str(
+                typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
+            )
         else:
             old, new = (sys.stdin.readline().rstrip("\r\n") for _ in range(2))
+        if not old or not new:
+            raise UsageError(
+                "give the password until now and the new one, as two lines of stdin",
+                code="no_password",
+            )
         change_password(file, password=old, new=new)
     if as_json:
         document({"ok": True})

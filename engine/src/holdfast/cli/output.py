@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -54,6 +55,21 @@ def moment(us: int | None) -> str:
         )
     except (OverflowError, ValueError, OSError):
         return "at an impossible time"
+
+
+def read_by_others(path: Path) -> bool:
+    """Whether other accounts of this machine can read a file."""
+    return sys.platform != "win32" and path.is_file() and path.stat().st_mode & 0o077 != 0
+
+
+def warn_of_readers(path: Path) -> None:
+    """Say so when others of this machine can read a file of tokens."""
+    if read_by_others(path):
+        err.print(
+            f"{path} can be read by others of this machine, and whoever has a token is its device: "
+            f"chmod 600 {path}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def fail(error: HoldfastError, *, as_json: bool) -> NoReturn:

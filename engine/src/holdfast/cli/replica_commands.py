@@ -7,7 +7,6 @@ client, and a third of the time that a server would take to start.
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -17,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli.ending import quiet_streams, told_to_end
-from holdfast.cli.output import document, err, fail, moment, out, progress_bar, reported
+from holdfast.cli.output import (
+    document,
+    fail,
+    moment,
+    out,
+    progress_bar,
+    reported,
+    warn_of_readers,
+)
 from holdfast.cli.watch import Watch
 from holdfast.core.backoff import Backoff
 from holdfast.core.errors import (
@@ -91,12 +98,7 @@ def init(
         if not token_file.is_file():
             raise UsageError(f"there is no token file at {token_file}", code="no_token")
         read_token(str(token_file))
-        if sys.platform != "win32" and token_file.stat().st_mode & 0o077:
-            err.print(
-                f"{token_file} can be read by others of this machine, and whoever has the token is "
-                f"this device: chmod 600 {token_file}",
-                highlight=False, soft_wrap=True,
-            )  # fmt: skip
+        warn_of_readers(token_file)
         made = load_schema(schema)
         make_whole(
             file,

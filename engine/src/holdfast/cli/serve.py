@@ -54,6 +54,8 @@ def serve(
 
     with reported(as_json=False):
         server_host.logs_to_stderr(serving.log_level)
+        if tokens is not None:
+            server_host.warn_of_readers(tokens)
         options = server_host.HostOptions(
             host=serving.host,
             port=serving.port,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
+from holdfast.cli.output import read_by_others
 from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.schema.model import Schema
 from holdfast.server.assembly import open_server
@@ -161,6 +162,13 @@ def _unfold(
         if isinstance(fields, dict):
             event.update((key, value) for key, value in fields.items() if value not in ("", None))
     return event
+
+
+def warn_of_readers(tokens: Path) -> None:
+    """A line in the log when others of this machine can read the tokens."""
+    if read_by_others(tokens):
+        told = {"file": str(tokens), "way_out": f"chmod 600 {tokens}"}
+        logging.getLogger("holdfast.server").warning("tokens_readable", extra=told)
 
 
 def logs_to_stderr(level: str) -> None:

@@ -80,6 +80,8 @@ CONNECTIONS_PER_ADDRESS_SHARE = 2
 DESCRIPTORS_KEPT_MIN = 64
 DESCRIPTORS_KEPT_SHARE = 4
 """Of the open files a process may have, one in so many is kept for the database and files."""
+DESCRIPTORS_FEW = 256
+"""A process that may open fewer files says so when it begins to serve."""
 DESCRIPTORS_SPARE = 8
 """So many are left when a connection is refused for the want of them."""
 REFUSALS_LINGERING_MAX = 32

@@ -31,6 +31,7 @@ from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import (
     CONNECTIONS_MAX,
     CONNECTIONS_PER_ADDRESS_SHARE,
+    DESCRIPTORS_FEW,
     DESCRIPTORS_KEPT_MIN,
     DESCRIPTORS_KEPT_SHARE,
     DESCRIPTORS_SPARE,
@@ -109,7 +110,11 @@ class Gate:
         self.limits = limits or Limits()
         descriptors = descriptors_max()
         self.connections = self.limits.connections or connections_max(descriptors)
+        self._descriptors = descriptors
         self._last_descriptor = None if descriptors is None else descriptors - DESCRIPTORS_SPARE
+        if descriptors is not None and descriptors < DESCRIPTORS_FEW:
+            told = {"descriptors": descriptors, "connections": self.connections}
+            log.warning("few_descriptors", extra=told)
         share = max(1, self.connections // CONNECTIONS_PER_ADDRESS_SHARE)
         self.per_address = min(self.connections, self.limits.per_address or share)
         self.lingering = 0
@@ -141,10 +146,11 @@ class Gate:
         if room and self._counts.total() >= self.connections:
             room = self._make_room(self._idle)
         if room and self._last_descriptor is not None and descriptor >= self._last_descriptor:
-            room = False
             self._make_room(self._idle)  # for the next one, and for the database
+            self._say("descriptors_full", key, descriptors=self._descriptors)
+            return None
         if not room:
-            self._say(key)
+            self._say("connections_full", key)
             return None
         self._counts[key] += 1
         self.rests(connection, key)
@@ -178,13 +184,13 @@ class Gate:
             oldest.give_way()
         return oldest is not None
 
-    def _say(self, key: str) -> None:
+    def _say(self, what: str, key: str, **more: object) -> None:
         """Once in a while: whoever floods us does not fill the disk as well."""
         self._turned_away += 1
         now = time.monotonic()
         if now - self._said_at >= _LOG_EVERY_S:
             told = {"address": key, "open": self._counts.total(), "refused": self._turned_away}
-            log.warning("connections_full", extra=told)
+            log.warning(what, extra=told | more)
             self._said_at, self._turned_away = now, 0
 
 

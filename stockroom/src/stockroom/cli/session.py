@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from holdfast.cli.output import warn_of_readers
 from holdfast.core.errors import HoldfastError
 from stockroom.cli import output
 from stockroom.schema import schema
@@ -81,6 +82,8 @@ def opened(options: DeviceOptions) -> Iterator[Device]:
     """Open the device, or make its database when the file is new; errors end the command."""
     from holdfast import Replica
 
+    if options.token_file is not None:
+        warn_of_readers(options.token_file)
     try:
         with Replica.open(
             options.db, schema, server=options.server, token_file=options.token_file
