@@ -270,6 +270,7 @@ class World:
 
     ``writers``: of each column's present value, the devices that wrote it, with the revision in
     which whoever pulls sees it. ``makers``: the same of the devices that have inserted the row.
+    ``born``: the revision in which defaults came to stand there.
     """
 
     table: Table
@@ -277,6 +278,7 @@ class World:
     bases: dict[str, int] = field(default_factory=dict)
     writers: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     makers: dict[str, int] = field(default_factory=dict)
+    born: int = 0
 
     def change(self, step: Step) -> RowChange:
         if step.pull:
@@ -289,7 +291,7 @@ class World:
             return
         begins = before.values is None and step.op == "insert"
         if begins:
-            self.makers = {}
+            self.makers, self.born = {}, merged.row.rev
         if before.values is None or any(c.kind == "edit" for c in merged.conflicts):
             self.makers[step.device] = merged.row.rev
         elif step.op == "insert":
@@ -307,7 +309,9 @@ class World:
                 elif step.op == "insert" and now == column.default_value():
                     continue  # nobody chose that
                 elif now == step.new[name] and column.merge != "counter":
-                    first = next((rev for _, rev in self.writers[name]), merged.row.rev)
+                    # Who chooses the default that stands there chooses what others have seen.
+                    alone = merged.row.rev if column.merge == "latest" else self.born
+                    first = next((rev for _, rev in self.writers[name]), alone)
                     self.writers[name].append((step.device, first))
 
     def unseen(self, name: str, step: Step) -> bool:
@@ -534,3 +538,18 @@ def test_stamps_round_trip(
 ) -> None:
     known = ServerRow(1, None, None, row, columns, deleted)
     assert load_stamps(dump_stamps(known)) == (row, columns, deleted)
+
+
+def test_who_chooses_the_default_that_stands_there_is_not_unseen_by_who_saw_it() -> None:
+    """A has seen "none" in the insert; that B means it too is no loss when A writes a value."""
+    insert = {**DEFAULTS, "counter": 1}
+    steps = [
+        Step("A", "insert", 0, pull=False, new=insert),
+        Step("A", "update", 0, pull=True, new={"counter": 1}),
+        Step("A", "insert", 0, pull=False, new=insert),
+        Step("B", "update", 0, pull=False, new={"largest": None}),
+        Step("A", "update", 0, pull=False, new={"largest": 0}),
+    ]
+    for world, step, merged in histories(steps, "keep"):
+        check_columns(world, step, merged, {(d.column, d.lost) for d in merged.decisions})
+    assert value(merged.row, "largest") == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,11 +69,12 @@ class Crowd:
 
 
 def persistent(peer: Any) -> None:
-    """Exchange until it is taken: a database may be busy."""
-    for _ in range(60):
+    """Exchange until it is taken, with pauses as a device makes them: a database may be busy."""
+    for attempt in range(100):
         try:
             peer.sync()
         except (DatabaseBusy, ProtocolError):
+            time.sleep(min(0.02 * 2**attempt, 1))
             continue
         return
     raise AssertionError("never taken")
