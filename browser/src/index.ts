@@ -29,7 +29,7 @@ export type { AppRow, AppValue, QueryResult } from "./replica/appValues.js";
 export { failureKind, stateAfter } from "./core/failureKinds.js";
 export type { Freed, Kept } from "./replica/freeing.js";
 export { HOST, type Host } from "./replica/host.js";
-export type { Conflict, Refused, RefusedChange, Resolution } from "./replica/inbox.js";
+export type { Chosen, Conflict, Refused, RefusedChange, Resolution } from "./replica/inbox.js";
 export type { Statement, Transaction } from "./replica/localWork.js";
 export type { ReplicaProgram } from "./replica/program.js";
 export { Replica, type ReplicaOptions } from "./replica/replica.js";

@@ -153,7 +153,8 @@ def edit_product(
 ) -> Product:
     """Change columns of a product (see `EDITABLE`) and add barcodes (as `add_product` does).
 
-    Only columns whose value differs are written: what was not changed cannot conflict. Raises
+    Only columns whose value differs are written: what was not changed cannot conflict; price, cost
+    and currency are one decision, and are changed together or not at all. Raises
     `UsageError`: `no_product`, `no_field`, `sku_exists`, `barcode_exists`, `bad_barcode`.
     """
     codes = _checked(tuple(barcodes), as_is=as_is)

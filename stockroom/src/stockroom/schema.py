@@ -127,6 +127,8 @@ _PRODUCT = Table(
         Column("category_id", "uuid", nullable=True),
     ),
     scopes=CATALOG,
+    # Price and cost are amounts of one currency: who changes one of them has seen the others.
+    groups=(("price", "cost", "currency"),),
     # A SKU names one product in the whole house; who meets a taken one may know that it is taken.
     unique=(("sku",),),
     existence_public=True,

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from stockroom.ids import product_id
 from stockroom.on_hand import check_stock
 from stockroom.schema import schema
 from stockroom.stock import Place
+from tests.acceptance.conftest import Run
 
 pytestmark = pytest.mark.acceptance
 
@@ -121,3 +123,49 @@ def test_a_movement_at_a_store_that_is_not_ours_is_refused_and_kept(
         sync(a)
     assert a.refused() == []
     assert check_stock(a) == []
+
+
+def test_an_amount_never_stands_in_a_currency_that_nobody_chose(
+    devices: tuple[Replica, Replica], run: Run
+) -> None:
+    """Price, cost and currency are one decision, however each of them is edited."""
+
+    def device(replica: Replica, *arguments: object, code: int = 0) -> str:
+        ran = run("device", "--db", replica.path, *arguments)
+        assert ran.code == code, (arguments, ran.out, ran.err)
+        return str(ran.out + ran.err)
+
+    def amounts(replica: Replica) -> tuple[Any, ...]:
+        found = catalogue.get_product(replica, "X")
+        return found.price, found.cost, found.currency
+
+    a, b = devices
+    catalogue.add_product(a, sku="X", name="Ex", price=1000, currency="EUR")
+    for replica in (a, b):
+        replica.sync()
+    catalogue.edit_product(a, "X", {"currency": "JPY"})
+    catalogue.edit_product(b, "X", {"price": 1100, "cost": 400})
+    for replica in (a, b, a):
+        replica.sync()
+    (conflict,) = b.conflicts()
+    told = device(b, "inbox")
+    assert "Which price and cost of Ex? It was 10.00 EUR, cost (empty)." in told
+    assert "11.00 EUR, cost 4.00 EUR" in told and "1000 JPY, cost (empty)" in told
+    for part in ("16.00", "1600 JPY", '{"price": "16.00"}'):
+        assert "bad_choice" in device(b, "resolve", conflict.id, "--set", part, "--json", code=2)
+    assert amounts(b) == (1000, None, "JPY")
+    device(
+        b, "resolve", conflict.id, "--set", '{"price": "16.50", "cost": null, "currency": "EUR"}'
+    )
+    for replica in (b, a):
+        replica.sync()
+    assert amounts(a) == amounts(b) == (1650, None, "EUR")
+    catalogue.edit_product(a, "X", {"price": 1700})
+    catalogue.edit_product(b, "X", {"price": 1800})
+    for replica in (a, b, a):
+        replica.sync()
+    (conflict,) = b.conflicts()
+    device(b, "resolve", conflict.id, "--set", "2000 JPY")
+    for replica in (b, a):
+        replica.sync()
+    assert amounts(a) == amounts(b) == (2000, None, "JPY")

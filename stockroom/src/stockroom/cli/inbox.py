@@ -14,16 +14,14 @@ from holdfast.cli.output import moment
 from holdfast.core.errors import UsageError
 from stockroom import refused as mending
 from stockroom.catalogue import Product
-from stockroom.cli import output
+from stockroom.cli import amounts, output
 from stockroom.cli.product import product_data
 from stockroom.cli.session import Device, opened
-from stockroom.money import format_price, parse_price
 
 if TYPE_CHECKING:
     from holdfast import Replica
     from holdfast.replica.inbox import Conflict, Refused
 
-_MONEY = ("price", "cost")
 Item = Annotated[str, typer.Argument(metavar="ID", help="As the inbox shows it.")]
 Side = Literal["device", "server", "yours", "other"]
 
@@ -119,28 +117,28 @@ def _same_as(replica: Replica, item: Refused) -> str | None:
     return None if found is None else found.sku
 
 
-def _product(replica: Replica, conflict: Conflict) -> tuple[str, str]:
-    """The name of what a conflict is about, and the currency of its amounts."""
+def _name(replica: Replica, conflict: Conflict) -> str:
+    """The name of what a conflict is about."""
     if conflict.table == "product" and (
-        rows := replica.query("SELECT name, currency FROM product WHERE id = ?", (conflict.key,))
+        rows := replica.query("SELECT name FROM product WHERE id = ?", (conflict.key,))
     ):
-        return str(rows[0][0]), str(rows[0][1])
-    return conflict.key, "EUR"
+        return str(rows[0][0])
+    return conflict.key
 
 
-def _typed(replica: Replica, item: str, text: str) -> str | int:
-    """A typed amount in minor units; anything else as it is."""
+def _typed(replica: Replica, item: str, text: str) -> Any:
+    """A typed amount, with its currency, in minor units; anything else as it is."""
     for conflict in replica.conflicts():
-        if conflict.id == item and conflict.column in _MONEY:
-            return parse_price(text, currency=_product(replica, conflict)[1])
+        if conflict.id == item and amounts.is_about_amounts(conflict):
+            return amounts.typed(conflict, text)
     return text
 
 
-def _shown(conflict: Conflict, value: Any, currency: str) -> str:
+def _shown(conflict: Conflict, value: Any) -> str:
     if value is None:
         return "removed" if conflict.kind == "delete" else "(empty)"
-    if conflict.column in _MONEY and isinstance(value, int):
-        return format_price(value, currency=currency)
+    if amounts.is_about_amounts(conflict):
+        return amounts.told(conflict, value)
     if isinstance(value, dict):
         return ", ".join(f"{name} {one}" for name, one in value.items())
     return str(value)
@@ -148,11 +146,12 @@ def _shown(conflict: Conflict, value: Any, currency: str) -> str:
 
 def _tell_conflict(device: Device, conflict: Conflict) -> None:
     status = device.replica.status
-    name, currency = _product(device.replica, conflict)
-    what = f"{conflict.column} of {name}" if conflict.column else name
-    base = (
-        "" if conflict.kind == "delete" else f" It was {_shown(conflict, conflict.base, currency)}."
-    )
+    name = _name(device.replica, conflict)
+    column = conflict.column
+    if amounts.is_about_amounts(conflict):
+        column = " and ".join(amounts.asked(conflict))
+    what = f"{column} of {name}" if column else name
+    base = "" if conflict.kind == "delete" else f" It was {_shown(conflict, conflict.base)}."
     output.say(f"{conflict.id}  Which {what}?{base}")
     for side, value, user, on, at in (
         ("device", conflict.device_value, conflict.user, conflict.device, conflict.at),
@@ -163,7 +162,7 @@ def _tell_conflict(device: Device, conflict: Conflict) -> None:
         where = "this device" if on and on == status.device else on or "another device"
         parts = [who, where, *([] if at is None else [moment(at)])]
         own = "yours: " if conflict.yours == side else ""
-        output.say(f"  {side}  {own}{_shown(conflict, value, currency)}  ({' · '.join(parts)})")
+        output.say(f"  {side}  {own}{_shown(conflict, value)}  ({' · '.join(parts)})")
     yours = "yours|other" if conflict.yours else "device|server"
     output.say(f"  settle it with: resolve {conflict.id} --keep {yours}, or --set VALUE")
 

@@ -82,12 +82,13 @@ def conflict_resolution(stage: Stage, checks: Checks) -> None:
     checks.equal(
         (
             conflict.column,
-            conflict.base,
-            conflict.device_value,
-            conflict.server_value,
+            *(
+                (side["price"], side["currency"])
+                for side in (conflict.base, conflict.device_value, conflict.server_value)
+            ),
             conflict.device,
         ),
-        ("price", 850, 950, 900, "phone"),
+        ("price,cost,currency", (850, "EUR"), (950, "EUR"), (900, "EUR"), "phone"),
         "Ana's inbox shows it: was 8.50, Ben says 9.50, Ana said 9.00",
     )
     ana.cable.cut()
@@ -108,9 +109,11 @@ def conflict_resolution(stage: Stage, checks: Checks) -> None:
     )
     checks.equal(
         stage.ask_server(
-            "SELECT theirs, settled_by FROM holdfast_conflict WHERE id = ?", [conflict.id]
+            "SELECT theirs ->> 'price', theirs ->> 'currency', settled_by "
+            "FROM holdfast_conflict WHERE id = ?",
+            [conflict.id],
         ),
-        [('"900"', "Ana")],
+        [("900", "EUR", "Ana")],
         "The losing value and who decided stay on record",
     )
 

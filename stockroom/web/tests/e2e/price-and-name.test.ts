@@ -159,3 +159,20 @@ test("a card that is open shows the price in use as it changes, and what it show
   expect(await stored()).toEqual([["Lavender soap", 330]]);
   await mira.agrees();
 });
+
+test("an amount and its currency are one question, and each side has its own", async () => {
+  mira.cable.pull();
+  await mira.edit("SOAP-1", { Price: "3.50" });
+  await ada.edit("SOAP-1", { Currency: "JPY", Price: "520" });
+  await ada.chip(/All saved to server/);
+  mira.cable.plug();
+  await mira.chip(/1 needs you/);
+  const card = await cardOf(mira);
+  await expect_(card, /Yours\s*€3\.50/);
+  await expect_(card, /In use now\s*¥520/);
+  await expect_(card, /It was €3\.30/);
+  await card.getByRole("button", { name: "Keep ¥520" }).click();
+  await mira.chip(/All saved to server/);
+  expect(await stored()).toEqual([["Lavender soap", 520]]);
+  await mira.agrees();
+});

@@ -95,7 +95,8 @@ export async function settle(scene: Scene, hand: Hand): Promise<string> {
   const conflicts = await hand.ask(
     "SELECT row_key, column_name FROM holdfast_conflict WHERE state = 'open'",
   );
-  for (const [key, name] of conflicts) book.disputed.add(`${key} ${name}`);
+  for (const [key, names] of conflicts)
+    for (const name of String(names).split(",")) book.disputed.add(`${key} ${name}`);
   await quiet(hand);
   const typable = (await card.getByLabel("Or type another").count()) > 0;
   if (column === "price" && typable && dice.chance(0.4)) {
