@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -30,7 +30,7 @@ from holdfast.core.errors import (
     UsageError,
 )
 from holdfast.core.failure_kinds import failure_kind
-from holdfast.core.ways_out import way_out
+from holdfast.core.ways_out import way_out, way_out_at_server
 
 CHECK_FAILED = 1
 WRONG_USE = 2
@@ -43,6 +43,9 @@ def document(value: Any) -> None:
     """Print one JSON document as one line."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) + "\n")
     sys.stdout.flush()
+
+
+Place = Literal["replica", "server"]
 
 
 def moment(us: int | None) -> str:
@@ -72,31 +75,39 @@ def warn_of_readers(path: Path) -> None:
         )  # fmt: skip
 
 
-def fail(error: HoldfastError, *, as_json: bool) -> NoReturn:
+def way_out_of(error: HoldfastError, at: Place) -> str:
+    """What a person can do about it where they are; empty: the message says all there is."""
+    if at == "server":
+        return way_out_at_server(error.code)
+    if isinstance(error, SyncError | DatabaseError):
+        return way_out(failure_kind(error).value, error.code)
+    return ""
+
+
+def fail(error: HoldfastError, *, as_json: bool, at: Place = "replica") -> NoReturn:
     """Show an error and end with the exit code that fits it."""
+    way = way_out_of(error, at)
     if as_json:
         told = {"code": error.code, "message": error.message}
-        if isinstance(error, SyncError | DatabaseError):
-            told["way_out"] = way_out(failure_kind(error).value, error.code)
-        document({"ok": False, "error": told})
+        document({"ok": False, "error": told | ({"way_out": way} if way else {})})
     err.print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
-    if isinstance(error, SyncError | DatabaseError):
-        err.print(way_out(failure_kind(error).value, error.code), markup=False, highlight=False)
+    if way:
+        err.print(way, markup=False, highlight=False)
     wrong_use = isinstance(error, (UsageError, BadValue, SchemaError, ReplicaError))
     raise typer.Exit(WRONG_USE if wrong_use else CHECK_FAILED)
 
 
 @contextmanager
-def reported(*, as_json: bool) -> Iterator[None]:
+def reported(*, as_json: bool, at: Place = "replica") -> Iterator[None]:
     """Turn errors of ours into messages and exit codes. Ctrl-C ends it soon, whatever it waits
-    for."""
+    for. ``at``: whose database the command works on."""
     # Where the shell has it ignored (in the background), it stays so.
     known = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:
         with interruptible((signal.SIGINT,)) if known else nullcontext():
             yield
     except HoldfastError as error:
-        fail(error, as_json=as_json)
+        fail(error, as_json=as_json, at=at)
     except KeyboardInterrupt:
         err.print("interrupted; nothing is lost, run it again to go on")
         raise typer.Exit(130) from None

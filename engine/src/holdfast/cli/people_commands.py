@@ -53,7 +53,7 @@ def user_add(
     """Add a user. Without a password a user's devices enrol by code."""
     from holdfast.cli import people_host
 
-    with reported(as_json=as_json):
+    with reported(as_json=as_json, at="server"):
         password = _from_stdin() if password_stdin else None
         with people_host.people(load_schema(schema), database) as people:
             made = people.add_user(
@@ -79,7 +79,7 @@ def user_set(
     """Replace a user's scopes or roles; what is not named stays. All devices follow at once."""
     from holdfast.cli import people_host
 
-    with reported(as_json=as_json):
+    with reported(as_json=as_json, at="server"):
         for given, none in ((read, no_read), (write, no_write), (role, no_roles)):
             if given and none:
                 raise UsageError("say either which ones or none", code="bad_choice")
@@ -99,7 +99,7 @@ def user_list(*, schema: SchemaPath, database: Database, as_json: Json = False) 
     from holdfast.cli import people_host
 
     with (
-        reported(as_json=as_json),
+        reported(as_json=as_json, at="server"),
         people_host.people(load_schema(schema), database, existing=True) as people,
     ):
         found = [_user_shown(item) for item in people.users()]
@@ -137,7 +137,7 @@ def user_enable(
 def _set_disabled(name: str, schema: str, database: str, *, disabled: bool, as_json: bool) -> None:
     from holdfast.cli import people_host
 
-    with reported(as_json=as_json):
+    with reported(as_json=as_json, at="server"):
         with people_host.people(load_schema(schema), database, existing=True) as people:
             changed = people.set_user(name, disabled=disabled)
         _show_user(changed, as_json=as_json)
@@ -160,7 +160,7 @@ def user_password(
     signed out; what waits on them stays there."""
     from holdfast.cli import people_host
 
-    with reported(as_json=as_json):
+    with reported(as_json=as_json, at="server"):
         password = None if remove else read_password(password_stdin, twice=True)
         with people_host.people(load_schema(schema), database, existing=True) as people:
             people.set_password(name, password, keep_devices=keep_devices)
@@ -183,7 +183,7 @@ def enrol(
     from holdfast.cli import people_host
 
     with (
-        reported(as_json=as_json),
+        reported(as_json=as_json, at="server"),
         people_host.people(load_schema(schema), database, existing=True) as people,
     ):
         made = people.invite(name, device=device, minutes=minutes)
@@ -205,7 +205,7 @@ def devices(
     from holdfast.cli import people_host
 
     with (
-        reported(as_json=as_json),
+        reported(as_json=as_json, at="server"),
         people_host.people(load_schema(schema), database, existing=True) as people,
     ):
         found = list(people.devices(user=name))
@@ -237,7 +237,7 @@ def revoke(
     """Let a device in no more, from this moment on. What waits on it stays there."""
     from holdfast.cli import people_host
 
-    with reported(as_json=as_json):
+    with reported(as_json=as_json, at="server"):
         if (device is None) == (not name):
             raise UsageError("say either a device or --user", code="bad_choice")
         with people_host.people(load_schema(schema), database, existing=True) as people:

@@ -52,7 +52,7 @@ def serve(
     """Serve replicas of a schema; prints ``ready URL`` when it listens."""
     from holdfast.cli import server_host
 
-    with reported(as_json=False):
+    with reported(as_json=False, at="server"):
         server_host.logs_to_stderr(serving.log_level)
         if tokens is not None:
             server_host.warn_of_readers(tokens)
@@ -80,7 +80,7 @@ def check(
     devices."""
     from holdfast.cli import server_host
 
-    with reported(as_json=as_json):
+    with reported(as_json=as_json, at="server"):
         if "://" not in database and not Path(database).is_file():
             raise UsageError(f"there is no database at {database}", code="no_database")
         differing = server_host.deep_check(load_schema(schema), database)

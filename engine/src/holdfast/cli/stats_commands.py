@@ -42,7 +42,7 @@ def scopes(schema: SchemaOption, database: DatabaseOption, as_json: JsonOption =
     """List the scopes: head version, rows, floor, remembered removals and positions."""
     from holdfast.cli import server_host
 
-    with reported(as_json=as_json):
+    with reported(as_json=as_json, at="server"):
         found = server_host.stats(load_schema(schema), _existing(database)).scopes
     if as_json:
         document({"scopes": [asdict(scope) for scope in found]})
@@ -62,7 +62,7 @@ def stats(schema: SchemaOption, database: DatabaseOption, as_json: JsonOption = 
     """Count what the database holds, and how large it is."""
     from holdfast.cli import server_host
 
-    with reported(as_json=as_json):
+    with reported(as_json=as_json, at="server"):
         found = server_host.stats(load_schema(schema), _existing(database))
     tombstones = sum(scope.tombstones for scope in found.scopes)
     if as_json:
@@ -104,7 +104,7 @@ def purge(
     from holdfast.cli import server_host
     from holdfast.server.retention import Forgotten, Retention
 
-    with reported(as_json=as_json):
+    with reported(as_json=as_json, at="server"):
         retention = Retention(
             removals_days=keep_removals, numbers_days=keep_numbers, journal_days=keep_journal
         )

@@ -54,6 +54,15 @@ _BY_CODE: Final = {
     "database_corrupt": "Keep a copy of the replica's file, check the disk, and make a new "
     "replica. Nothing is deleted here.",
 }
+_AT_SERVER: Final = {
+    "database_full": "Free some space on the server's disk, and start it again.",
+    "database_busy": "See that the database is running and can be reached, and that no other "
+    "program keeps it locked; then try again.",
+    "database_read_only": "Let this account write the database's file and its folder; a folder "
+    "that is not there has to be made first.",
+    "database_corrupt": "Check that it is the right file. If it is, keep a copy of it, check the "
+    "disk, and bring a backup back. Nothing is deleted here.",
+}
 _OUR_OWN: Final = frozenset({FailureKind.LOCAL, FailureKind.UNKNOWN, FailureKind.NONCE_MISMATCH})
 """Kinds under which a code means what it means on this device."""
 
@@ -64,3 +73,8 @@ def way_out(kind: str, code: str) -> str:
     if known in _OUR_OWN and code in _BY_CODE:
         return _BY_CODE[code]
     return _BY_KIND[known]
+
+
+def way_out_at_server(code: str) -> str:
+    """What whoever runs a server can do about a failure of its database; empty: see the message."""
+    return _AT_SERVER.get(code, "")

@@ -374,7 +374,9 @@ def checked_url(url: str) -> str:
     except httpx2.InvalidURL as error:
         raise ReplicaError(f"{url!r} is not a URL: {error}", code="bad_url") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ReplicaError(f"{url!r} is not the URL of a server", code="bad_url")
+        raise ReplicaError(
+            f"{url!r} is not the URL of a server, such as http://127.0.0.1:8750", code="bad_url"
+        )
     if parsed.port is not None and not 0 < parsed.port < 65_536:
         raise ReplicaError(f"{url!r} has no possible port", code="bad_url")
     if parsed.userinfo or parsed.query or parsed.fragment:

@@ -20,6 +20,8 @@ from holdfast.sqlite import driver
 log = logging.getLogger("holdfast.server")
 
 _POSTGRES = ("postgresql://", "postgres://")
+_SQLITE = b"SQLite format 3\x00"
+"""How a database of SQLite begins, once something is in it."""
 
 
 def open_store(
@@ -37,7 +39,8 @@ def open_store(
     """
     name = str(database)
     if not name.startswith(_POSTGRES):
-        _keep_private(Path(name))
+        if not _is_of_others(Path(name)):
+            _keep_private(Path(name))
         return SqliteStore(name, schema, random_bytes=random_bytes, sqlite=driver(driver_name))
     try:
         from holdfast.server.postgres_store import PostgresStore
@@ -46,6 +49,15 @@ def open_store(
             f"PostgreSQL needs the extra holdfast[postgres]: {error}", code="no_driver"
         ) from None
     return PostgresStore(name, schema, random_bytes=random_bytes)
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether there is a file that is no database: its mode is none of our business."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) not in (b"", _SQLITE)
+    except OSError:
+        return False
 
 
 def _keep_private(path: Path) -> None:

@@ -20,7 +20,11 @@ from holdfast.core.errors import HoldfastError, SyncError, UsageError
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 
-_USAGE_CODES: Final = frozenset({"no_replica", "schema_mismatch", "schema_invalid", "bad_value"})
+_USAGE_CODES: Final = frozenset(
+    {"no_replica", "schema_mismatch", "schema_invalid", "bad_value", "bad_url", "no_token"}
+)
+
+_WAYS: Final = {"no_server": "Name it: --server URL --token-file FILE, once; it is remembered."}
 
 errors: Final = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -47,9 +51,11 @@ def document(data: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def fail(error: HoldfastError, *, as_json: bool) -> NoReturn:
+def fail(error: HoldfastError, *, as_json: bool, way_out: str = "") -> NoReturn:
     """Say what went wrong and end with the exit code that fits."""
     errors.print(f"stockroom: {error.message} ({error.code})", style="red", markup=False)
+    if way := way_out or _WAYS.get(error.code, ""):
+        errors.print(way, markup=False)
     if isinstance(error, SyncError):
         errors.print("What was not sent is kept on this device.", markup=False)
     if as_json:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli.output import way_out_of
 from holdfast.cli.serving import Serving, with_serving
 from holdfast.core.errors import HoldfastError
 from holdfast.core.limits import CODE_MINUTES
@@ -72,7 +73,7 @@ def serve_command(
                     fill(serving.database, size, filling.told)
             run(options, ready=_tell)
         except HoldfastError as error:
-            output.fail(error, as_json=False)
+            output.fail(error, as_json=False, way_out=way_out_of(error, "server"))
 
 
 def _size(*, demo: bool, products: int | None, movements: int | None) -> Size | None:
