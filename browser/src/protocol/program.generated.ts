@@ -120,6 +120,8 @@ export interface TableProgram {
   readonly renumber: string;
   readonly move: string;
   readonly chained: string;
+  readonly earlier: string;
+  readonly makers: string;
   readonly made: readonly string[];
   readonly released: readonly string[];
   readonly freed: readonly string[];

@@ -76,7 +76,8 @@ export class Aside {
       }
     }
     const stopped = this.#db.execute(
-      "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held')",
+      "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held') " +
+        "AND state NOT IN ('pending', 'sent')",
     );
     this.#known = { after, later, stopped: new Set(stopped.map(([number]) => whole(number))) };
     return this.#known;

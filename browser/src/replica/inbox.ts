@@ -205,7 +205,10 @@ export class Inbox {
   /** Held transactions, in order, what they rest on, and the code they wait with. */
   held(): { readonly number: number; readonly after: readonly number[]; readonly code: string }[] {
     return this.#db
-      .execute("SELECT number, after, code FROM holdfast_tx WHERE state = 'held' ORDER BY number")
+      .execute(
+        "SELECT number, after, code FROM holdfast_tx WHERE state = 'held' " +
+          "AND state NOT IN ('pending', 'sent') ORDER BY number",
+      )
       .map(([number, after, code]) => ({
         number: whole(number),
         after: JSON.parse(String(after)) as number[],

@@ -35,8 +35,8 @@ def all_work_on_a_row_waits_for_what_is_before_it(patch: Patch) -> None:
     def by_row(notes: Any, table: Any, first: int, *, without: Any, bases: Any) -> Any:
         yield from real(notes, table, first, without=without, bases=bases)
         last: dict[str, int] = {}
-        for _, tx, key, *_ in notes.connection.execute(
-            notes.program.tables[table.name].chained, (first,)
+        for tx, key in notes.connection.execute(
+            notes.program.tables[table.name].touched_keys, (0, dependence.NEVER)
         ):
             if tx >= first and key in last and last[key] not in without:
                 yield tx, key, last[key]

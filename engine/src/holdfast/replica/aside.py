@@ -71,7 +71,8 @@ class Aside:
     @functools.cached_property
     def _stopped(self) -> set[int]:
         found = self._db.execute(
-            "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held')"
+            "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held') "
+            "AND state NOT IN ('pending', 'sent')"
         )
         return {int(str(number)) for (number,) in found}
 

@@ -14,15 +14,17 @@ Never merely on the same row: a sale does not wait for a refused rename (I27).
 
 from __future__ import annotations
 
+import itertools
 import json
+import operator
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.replica.overlay import differing
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.replica import ReplicaProgram
-from holdfast.sqlite import Connection
+from holdfast.sqlite import Connection, Row
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -30,6 +32,9 @@ Place = tuple[str, str]
 """A row: its table's name and its key's text."""
 After = dict[int, set[int]]
 """Of a transaction: the earlier ones that it rests on."""
+_PAGE = 4
+_PAGE_MAX = 256
+"""Earlier changes of a row that are read at once."""
 NEVER = 2**62
 """A number that no transaction reaches."""
 
@@ -92,47 +97,142 @@ def on_own_row(
     change, which itself was based on an older revision. The default of an insert is no change:
     where nobody has chosen, they saw the row itself.
     """
-    width = len(table.data_columns)
-    columns = [(column.name, column.merge == "counter") for column in table.data_columns]
+    columns = _Columns(table)
     texts: dict[tuple[tuple[str, int], ...], str] = {}  # most rows of a group inherit the same
-    inherited: dict[str, int] = {}
-    writers: dict[str, int] = {}
-    last_key, last, exists = "", 0, 0
-    chained = notes.program.tables[table.name].chained
-    for rev, tx, key, was, now, base, own_bases, *values in notes.connection.iterate(
-        chained, (first,)
-    ):
-        assert isinstance(tx, int) and isinstance(key, str)
-        if tx in without:
+    rows = notes.connection.iterate(notes.program.tables[table.name].chained, (first,))
+    for _, found in itertools.groupby(rows, key=operator.itemgetter(2)):
+        changes = [columns.change(row) for row in found if row[1] not in without]
+        if not changes:
             continue
-        if key != last_key:
-            inherited, writers, last_key, last, exists = {}, {}, key, 0, 0
-        own = json.loads(own_bases) if isinstance(own_bases, str) else {}
-        ground = base
-        olds = values[:width] if was or not now else table.default_data
-        touched = columns
+        wanted = {name for change in changes for name in change.claims}
+        chain = _chain(notes, columns, changes[0].key, below=first, left=wanted, without=without)
+        for change in changes:
+            if chain.found:
+                items = tuple(
+                    (n, chain.inherited[n]) for n in change.claims if n in chain.inherited
+                )
+                text = texts.get(items)
+                if text is None:
+                    text = texts[items] = _compact(dict(items))
+                bases.append((text, change.tx, change.key))
+                rests = {chain.exists} if chain.exists else set()
+                if change.updates:
+                    rests.update(chain.writers[n] for n in change.touched if n in chain.writers)
+                for earlier in rests:
+                    yield change.tx, change.key, earlier
+                change = replace(change, ground=change.rev, bases=dict(items))  # noqa: PLW2901
+            chain.add(change)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A noted change of one row. ``updates``: the row was and is. ``touched``: columns that it
+    gives other values; ``claims``: those of which it says what was seen."""
+
+    rev: int
+    tx: int
+    key: str
+    updates: bool
+    ground: int
+    bases: dict[str, int]
+    touched: tuple[str, ...]
+    claims: tuple[str, ...]
+
+
+class _Columns:
+    """The data columns of a table, and what a note says of them."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._names = tuple(column.name for column in table.data_columns)
+
+    def change(self, row: Row) -> _Change:
+        """From a row of ``chained`` or ``earlier``."""
+        rev, tx, key, was, now, base, text, *values = row
+        assert isinstance(rev, int) and isinstance(tx, int) and isinstance(base, int)
+        width, touched = len(self._names), self._names
         if now or not was:
-            touched = [columns[place] for place in differing(table, olds, values[width:])]
-        if tx >= first and last:
-            ground, own = rev, dict(inherited)
-            items = tuple(inherited.items())
-            text = texts.get(items)
-            if text is None:
-                text = texts[items] = _compact(inherited)
-            bases.append((text, tx, key))
-            rests = {exists} if exists else set()
-            if was and now:
-                rests.update(writers[name] for name, _ in touched if name in writers)
-            for earlier in rests:
-                yield tx, key, earlier
-        last = tx
-        if was != now:
-            exists, writers = tx, {}
-        assert isinstance(ground, int)
-        for name, is_counter in touched:
-            inherited[name] = own.get(name, ground)
-            if was == now and not is_counter:
-                writers[name] = tx
+            olds = values[:width] if was or not now else self.table.default_data
+            places = differing(self.table, olds, values[width:])
+            touched = tuple(self._names[place] for place in places)
+        return _Change(
+            rev=rev,
+            tx=tx,
+            key=str(key),
+            updates=bool(was and now),
+            ground=base,
+            bases=json.loads(text) if isinstance(text, str) else {},
+            touched=touched,
+            claims=touched if was and now else self._names,
+        )
+
+
+class _Chain:
+    """What a next change of a row would stand on. ``found``: whether there is anything."""
+
+    def __init__(self, columns: _Columns) -> None:
+        self._counters = {c.name for c in columns.table.data_columns if c.merge == "counter"}
+        self.found = False
+        self.exists = 0
+        self.inherited: dict[str, int] = {}
+        self.writers: dict[str, int] = {}
+
+    def add(self, change: _Change) -> None:
+        """One more change, later than all before."""
+        self.found = True
+        if not change.updates:
+            self.exists, self.writers = change.tx, {}
+        for name in change.touched:
+            self.inherited[name] = change.bases.get(name, change.ground)
+            if change.updates and name not in self._counters:
+                self.writers[name] = change.tx
+
+    def put_below(self, change: _Change, left: set[str]) -> None:
+        """One more change, earlier than all before; ``left``: columns that are still looked for."""
+        self.found = True
+        for name in left.intersection(change.touched):
+            left.discard(name)
+            self.inherited[name] = change.bases.get(name, change.ground)
+            if change.updates and not self.exists and name not in self._counters:
+                self.writers[name] = change.tx
+        if not change.updates and not self.exists:
+            self.exists = change.tx
+
+
+def _chain(
+    notes: Notes,
+    columns: _Columns,
+    key: str,
+    *,
+    below: int,
+    left: set[str],
+    without: Collection[int],
+) -> _Chain:
+    """What a row's changes from ``below`` on stand on, read from the last one downwards, as far as
+    it takes to know of the columns that are ``left``: however many changes wait, mostly one."""
+    statements = notes.program.tables[columns.table.name]
+    chain, page = _Chain(columns), _PAGE
+    while True:
+        rows = notes.connection.execute(statements.earlier, (key, below, page))
+        for row in rows:
+            change = columns.change(row)
+            below = change.tx
+            if change.tx in without:
+                continue
+            chain.put_below(change, left)
+            if not left:
+                break
+        else:
+            if len(rows) == page:
+                page = min(page * 4, _PAGE_MAX)
+                continue
+        break
+    if not chain.exists and chain.found:
+        for (tx,) in notes.connection.execute(statements.makers, (key, below)):
+            if tx not in without:
+                chain.exists = int(str(tx))
+                break
+    return chain
 
 
 def on_other_rows(

@@ -290,7 +290,8 @@ class Inbox:
         return [
             (int(str(number)), json.loads(str(after)), str(code))
             for number, after, code in self._db.execute(
-                "SELECT number, after, code FROM holdfast_tx WHERE state = 'held' ORDER BY number"
+                "SELECT number, after, code FROM holdfast_tx WHERE state = 'held' "
+                "AND state NOT IN ('pending', 'sent') ORDER BY number"
             )
         ]
 

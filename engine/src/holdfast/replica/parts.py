@@ -43,7 +43,9 @@ Places = list[Place]
 _LOOSE, _LEFT = 1, 2
 """A group of what other programs wrote; and one that was looked at after it was stopped, and of
 which all that is left belongs together."""
-_NEW = f"loose = {_LOOSE} AND state IN ('refused', 'held')"
+_STOPPED = "state IN ('refused', 'held') AND state NOT IN ('pending', 'sent')"
+"""The second half names an index."""
+_NEW = f"loose = {_LOOSE} AND {_STOPPED}"
 """What was stopped and not looked at yet."""
 
 
@@ -95,8 +97,7 @@ def take_apart_decided(
     stopped = {
         int(str(number)): (str(state), loose == _LOOSE, json.loads(str(after)))
         for number, state, loose, after in notes.connection.execute(
-            "SELECT number, state, loose, after FROM holdfast_tx "
-            "WHERE state IN ('refused', 'held') ORDER BY number"
+            f"SELECT number, state, loose, after FROM holdfast_tx WHERE {_STOPPED} ORDER BY number"
         )
     }
     if any(

@@ -108,7 +108,9 @@ def seal(
         take_apart_sealed(notes, first, unnamed, random_bytes)
     if not is_open or first + len(ends) - 1 not in numbers:
         return None
-    found = connection.execute("SELECT max(number) FROM holdfast_tx WHERE id = ?", (heads[-1][1],))
+    found = connection.execute(
+        "SELECT max(number) FROM holdfast_tx WHERE number >= ? AND id = ?", (first, heads[-1][1])
+    )
     return found[0][0] if isinstance(found[0][0], int) else None
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from holdfast.core.values import STORAGE, Value
 from holdfast.schema.model import Schema, Table
+from holdfast.sql.changes import create_makers_index
 from holdfast.sql.log import create_log
 from holdfast.sql.names import change_table
-from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram
+from holdfast.sql.replica import PROGRAM_FORMAT, TX_INDEXES, ReplicaProgram
 from holdfast.sqlite import Connection
 
 FORMATS = (1, 2, PROGRAM_FORMAT)
@@ -41,6 +42,9 @@ def take_over(connection: Connection, schema: Schema, program: ReplicaProgram) -
             f"(SELECT tx FROM {name} WHERE held) AND state IN ('pending', 'sent')"
         )
         connection.execute(f"ALTER TABLE {name} DROP COLUMN held")
+        connection.execute(create_makers_index(table))
+    for index in TX_INDEXES:
+        connection.execute(index)
     connection.execute("UPDATE holdfast_state SET format = ?", (PROGRAM_FORMAT,))
 
 

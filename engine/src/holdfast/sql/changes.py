@@ -39,6 +39,14 @@ def create_change_table(table: Table) -> list[str]:
     ]
 
 
+def create_makers_index(table: Table) -> str:
+    """Which groups inserted or deleted a row: found past any number of updates."""
+    return (
+        f"CREATE INDEX IF NOT EXISTS {quote(f'holdfast_makers_{table.name}')} "
+        f"ON {change_table(table)} (key, tx) WHERE was <> now"
+    )
+
+
 def _texts(table: Table) -> list[str]:
     """The columns of a note that may hold any text, the key first."""
     data = [c.name for c in table.data_columns if STORAGE[c.type] == "TEXT"]

@@ -17,6 +17,7 @@ from holdfast.sql import dependence, log
 from holdfast.sql.capture import LOG, triggers
 from holdfast.sql.changes import (
     create_change_table,
+    create_makers_index,
     mend_texts,
     new_names,
     odd_texts,
@@ -40,6 +41,7 @@ PROGRAM_FORMAT = 3
 marked as ``loose``. Older files are taken over."""
 
 _UNSETTLED = "('pending', 'sent')"
+_DECIDED = f"state NOT IN {_UNSETTLED}"
 _SEEN_STATE = f"CASE WHEN x.aside > 0 AND x.state IN {_UNSETTLED} THEN 'held' ELSE x.state END"
 _RANK = (
     "CASE state WHEN 'conflict' THEN 5 WHEN 'refused' THEN 4 WHEN 'held' THEN 3 "
@@ -47,12 +49,17 @@ _RANK = (
 )
 
 # What every write reads or sets comes first in ``holdfast_state``, and its long texts last: SQLite
-# walks a row's pages up to the column it needs. ``holdfast_tx`` has no index on its state: what is
-# settled leaves the table, so a scan finds the unsettled at once, and each local commit writes one
-# page less. Its ``aside`` is 0 for what is shown; an unsettled transaction that is set aside has
-# there the number that the next one had at that moment: those from it on do not build on what they
-# could not see. Why it is set aside is in ``code``, ``message``, ``field`` and ``held_by``, until
-# the server decides.
+# walks a row's pages up to the column it needs. ``holdfast_tx`` has no index of what is pending or
+# sent: what is settled leaves the table, so a scan finds the unsettled at once, and each local
+# commit writes one page less. Its ``aside`` is 0 for what is shown; an unsettled transaction that
+# is set aside has there the number that the next one had at that moment: those from it on do not
+# build on what they could not see. Why it is set aside is in ``code``, ``message``, ``field`` and
+# ``held_by``, until the server decides.
+TX_INDEXES = (
+    f"CREATE INDEX IF NOT EXISTS holdfast_tx_decided ON holdfast_tx (number) WHERE {_DECIDED}",
+    "CREATE INDEX IF NOT EXISTS holdfast_tx_aside ON holdfast_tx (number) WHERE aside > 0",
+)
+"""What is found past all that waits; a statement has to say the same condition, word for word."""
 BOOKKEEPING = (
     """CREATE TABLE holdfast_state (
   id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -94,6 +101,7 @@ BOOKKEEPING = (
   aside INTEGER NOT NULL DEFAULT 0,
   loose INTEGER NOT NULL DEFAULT 0
 ) STRICT""",
+    *TX_INDEXES,
     """CREATE TABLE holdfast_row (
   tbl TEXT NOT NULL, key TEXT NOT NULL, rev INTEGER NOT NULL,
   PRIMARY KEY (tbl, key)
@@ -167,8 +175,13 @@ class TableProgram(msgspec.Struct, frozen=True):
     move: str
     """Move the note of a key to another group: the new number, the old one, the key."""
     chained: str
-    """All noted changes, by key and in order, of the rows that the groups from ? on changed and
-    that have earlier changes; the row's revision, then columns as in ``changes``."""
+    """The noted changes of the groups from ? on, by key and in order, of rows that have earlier
+    changes than those; the row's revision, then columns as in ``changes``."""
+    earlier: str
+    """The changes of a key before a group, the last one first, so many: columns as in
+    ``chained``."""
+    makers: str
+    """The groups before a group that inserted or deleted the row of a key, the last one first."""
     made: tuple[str, ...]
     """For each foreign key: pairs of changes, of which one makes a reference to what the other
     inserts (``sql.dependence``)."""
@@ -318,9 +331,13 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         move=f"UPDATE {change} SET tx = ? WHERE tx = ? AND key = ?",
         chained="SELECT coalesce((SELECT rev FROM holdfast_row AS r "
         f"WHERE r.tbl = '{table.name}' AND r.key = c.key), 0), {_change_columns(table, 'c.')} "
-        f"FROM {change} AS c WHERE c.key IN (SELECT n.key FROM {change} AS n "
-        f"WHERE n.tx >= ? AND EXISTS (SELECT 1 FROM {change} AS p "
+        f"FROM {change} AS c WHERE c.tx >= ?1 AND c.key IN (SELECT n.key FROM {change} AS n "
+        f"WHERE n.tx >= ?1 AND EXISTS (SELECT 1 FROM {change} AS p "
         "WHERE p.key = n.key AND p.tx < n.tx)) ORDER BY c.key, c.tx",
+        earlier="SELECT coalesce((SELECT rev FROM holdfast_row AS r "
+        f"WHERE r.tbl = '{table.name}' AND r.key = c.key), 0), {_change_columns(table, 'c.')} "
+        f"FROM {change} AS c WHERE c.key = ? AND c.tx < ? ORDER BY c.tx DESC LIMIT ?",
+        makers=f"SELECT tx FROM {change} WHERE key = ? AND was <> now AND tx < ? ORDER BY tx DESC",
         made=tuple(dependence.made(*one) for one in references),
         released=tuple(dependence.released(*one) for one in references),
         freed=tuple(sql for sql in freed if sql),
@@ -335,10 +352,12 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         unsettled_keys=f"SELECT c.key FROM {change} AS c {unsettled}",
         deleted_keys=f"SELECT DISTINCT c.key FROM {change} AS c {unsettled} AND x.aside = 0 "
         "WHERE c.now = 0",
-        aside_keys=f"SELECT DISTINCT c.key FROM holdfast_tx AS x JOIN {change} AS c "
+        aside_keys=f"SELECT DISTINCT c.key FROM holdfast_tx AS x CROSS JOIN {change} AS c "
         f"ON c.tx = x.number WHERE x.aside > 0 AND x.state IN {_UNSETTLED}",
-        unplain_keys=f"SELECT DISTINCT c.key FROM holdfast_tx AS x JOIN {change} AS c "
-        "ON c.tx = x.number WHERE x.aside > 0 OR x.state IN ('refused', 'held')",
+        unplain_keys=f"SELECT c.key FROM holdfast_tx AS x CROSS JOIN {change} AS c "
+        "ON c.tx = x.number WHERE x.aside > 0 UNION "
+        f"SELECT c.key FROM holdfast_tx AS x CROSS JOIN {change} AS c ON c.tx = x.number "
+        f"WHERE x.state IN ('refused', 'held') AND x.{_DECIDED}",
         references=tuple(
             Reference(
                 columns=foreign.columns,
@@ -429,6 +448,7 @@ def _compile(schema_json: bytes) -> ReplicaProgram:
         create.append(create_table(table, enforced=enforced))
         create += create_indexes(table)
         create += create_change_table(table)
+        create.append(create_makers_index(table))
         create.append(_shadow(table))
     return ReplicaProgram(
         format=PROGRAM_FORMAT,
