@@ -112,13 +112,22 @@ def test_a_failed_command_with_json_still_ends_with_one_document(world) -> None:
 def _all(world, commands: list[list[str]]) -> list[tuple[int, str, str]]:
     """Run each command in a process of its own: exit code, stdout, stderr.
 
-    The processes are forks of one that has imported the command already: starting takes longest.
+    The processes are forks of one that has imported the command already, and has been used in a
+    wrong way itself, for what is only imported then: starting takes longest.
     """
     fork = """
-import json, os, sys
-import holdfast.replica.replica, holdfast.schema.load, holdfast.server.assembly, holdfast.server.run
+import contextlib, io, json, os, sys
+import holdfast.cli.server_host, holdfast.replica.replica, holdfast.schema.load
+import holdfast.server.assembly, holdfast.server.run
 from holdfast.cli.app import main
 base = sys.argv[1]
+for words in (["nonsense"], ["status", "/no/such/file", "--json"]):
+    told = io.StringIO()
+    with (contextlib.redirect_stdout(told), contextlib.redirect_stderr(told),
+          contextlib.suppress(SystemExit)):
+        sys.argv[1:], given = words, sys.argv[1:]
+        main()
+    sys.argv[1:] = given
 for number, words in enumerate(json.loads(sys.argv[2])):
     if (pid := os.fork()) == 0:
         for descriptor, name in ((1, "out"), (2, "err")):
