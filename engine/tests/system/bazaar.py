@@ -263,6 +263,35 @@ def audit_flags(transaction: RuleContext) -> None:
 RULES = (no_bad_words, audit_flags)
 
 
+def bulk(dice: random.Random, work: Work) -> Statement:
+    """Many rows by one statement, whatever their scopes: written, moved, made or deleted."""
+    store = dice.choice(STORES)
+    # Each text has a token of its own here, too.
+    first = work.tokens(40)
+    moved = "SET store = CASE store WHEN '1' THEN '2' WHEN '2' THEN '3' ELSE '1' END"
+    kind = dice.randrange(9)
+    if kind < 2:
+        name, column = dice.choice((("item", "name"), ("memo", "body"), ("task", "text")))
+        token = f"printf('~%x~', ? + 2 * (SELECT count(*) FROM {name} AS o WHERE o.id < {name}.id))"
+        return f"UPDATE {name} SET {column} = {token}", (first,)
+    if kind == 2:
+        return "UPDATE tally SET n = n + ?, best = best + 1", (dice.randrange(1, 5),)
+    if kind == 3:
+        return "UPDATE item SET stock = stock + ?, flag = 1 - flag", (dice.randrange(-2, 4),)
+    if kind in (4, 5):
+        return f"UPDATE {dice.choice(('memo', 'task', 'item'))} {moved}", ()
+    if kind == 6:
+        return "DELETE FROM memo WHERE store <> ?", (store,)
+    if kind == 7:
+        return "DELETE FROM task WHERE store = ?", (store,)
+    made = (
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 5) "
+        "INSERT INTO memo (id, store, body) SELECT printf('00000000-0000-7000-8000-%012x', i), "
+        "1 + i % 3, printf('~%x~', ? + 2 * i) FROM n WHERE true ON CONFLICT (id) DO NOTHING"
+    )
+    return made, (first,)
+
+
 class Work:
     """Random work of one device, or of the back office: SQL statements on rows as they are seen."""
 
@@ -272,6 +301,11 @@ class Work:
 
     def token(self) -> str:
         return f"~{next(self._numbers):x}~"
+
+    def tokens(self, count: int) -> int:
+        """The number of the first of so many tokens; that of each next one is two more."""
+        first, *_ = (next(self._numbers) for _ in range(count))
+        return first
 
     def transaction(self, seen: Dump, stores: Sequence[str], now_us: int) -> list[Statement]:
         """One to four statements."""

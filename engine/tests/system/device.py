@@ -77,6 +77,8 @@ class Options:
     purges: bool = True
     skews: tuple[int, ...] = (0, 0, 0, 0)
     drivers: tuple[str, ...] = ("apsw", "apsw", "apsw", "apsw")
+    damaged: bool = False
+    """Whether a device says what is not so; it may then differ until it is repaired."""
     budgets: Budgets | None = None
     line: Any = None
     """Makes the line of a device; None: ``Line``."""
@@ -103,6 +105,8 @@ class Ledger:
     direct: Counter[int] = field(default_factory=Counter)
     direct_keys: set[int] = field(default_factory=set)
     overwritten: set[str] = field(default_factory=set)
+    cleared: set[tuple[str, str, str]] = field(default_factory=set)
+    """Cells that a direct write has set to their default."""
     events: list[Event] = field(default_factory=list)
     forgotten: dict[tuple[str, int], tuple[str, str, int]] = field(default_factory=dict)
     history: dict[tuple[str, int], Dump] = field(default_factory=dict)
@@ -118,9 +122,13 @@ class Line(MemoryTransport):
         self._device = device
         self.answered = 0
 
+    def told(self, request: Any) -> Any:
+        """What the device says of its request; a damaged one says something else."""
+        return request
+
     def _call(self, serve: Any, request: Any, echo: str, kind: Any) -> Answer:
         world, device = self._world, self._device
-        body = encode_request(request)
+        body = encode_request(self.told(request))
         if kind is ExchangeRequest:
             device.note_request(request)
         fault = world.fault()

@@ -26,6 +26,7 @@ SOMETIMES = (
     "answer cut",
     "answer lost",
     "answer lost after commit",
+    "bulk direct write",
     "clock jump",
     "conflict about a delete",
     "conflict about an edit",

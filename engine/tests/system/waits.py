@@ -66,13 +66,13 @@ def a_refusal_keeps_no_stranger(world: World) -> None:
 
 def _rests(later: Transaction, earlier: Transaction) -> bool:
     return any(
-        rests_on_row(one, other) if _place(one) == _place(other) else _passed(one, other)
+        rests_on_row(one, other) if place_of(one) == place_of(other) else _passed(one, other)
         for one in later.changes
         for other in earlier.changes
     )
 
 
-def _place(change: Change) -> tuple[str, str]:
+def place_of(change: Change) -> tuple[str, str]:
     return change.table, _key(TABLES[change.table], change)
 
 

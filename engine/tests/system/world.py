@@ -24,6 +24,7 @@ from bazaar import (
     Row,
     Statement,
     Work,
+    bulk,
     dump,
     first_rows,
     scopes,
@@ -80,6 +81,7 @@ class World:
         self.net = random.Random(f"{seed}/net")
         self.server_dice = random.Random(f"{seed}/server")
         self.purse_dice = random.Random(f"{seed}/purses")
+        self.bulk_dice = random.Random(f"{seed}/bulk")
         self.back_office = Work(random.Random(f"{seed}/office"), itertools.count(1, 2))
         self.numbers = itertools.count(2, 2)
         self.now = START_US
@@ -328,10 +330,14 @@ class World:
         return True
 
     def moves(self) -> None:
-        """Between two steps, whatever these are."""
+        """Between two steps, whatever these are: devices move coins, the back office many rows."""
         for device in self.devices:
             if self.purse_dice.random() < 0.05:
                 self.move(device)
+
+        if self.options.direct and self.bulk_dice.random() < 0.05:
+            statement = bulk(self.bulk_dice, self.back_office)
+            self.count["bulk direct write"] += self._write_directly([statement])
 
     def meanwhile(self, device: Device) -> None:
         """Something is written while an answer is on its way to the device."""
@@ -593,6 +599,14 @@ class World:
         for found in (before, after):  # an open conflict may still show what stood until now
             del found["holdfast_conflict"]
         self.ledger.overwritten |= tokens(before) - tokens(after)
+        for name, table in TABLES.items():
+            for key in before.get(name, {}).keys() & after.get(name, {}).keys():
+                cells = zip(table.columns, before[name][key], after[name][key], strict=True)
+                self.ledger.cleared |= {
+                    (name, key, column.name)
+                    for column, was, now in cells
+                    if now != was and now == column.default_value()
+                }
         for key, row in after["tally"].items():
             old = before["tally"].get(key)
             self.ledger.direct[row[0]] += row[2] - (0 if old is None else old[2])
