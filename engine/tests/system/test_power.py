@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import pytest
-from device import Options
-from run import run
+from planted import Patch, Plants
 from test_clocks import skews_change_nothing
 
 from holdfast.core import merge, policies
-from holdfast.core.errors import HoldfastError, Offline
+from holdfast.core.errors import Offline
 from holdfast.core.rows import ServerRow
-from holdfast.replica import apply, dependence, members, sync
+from holdfast.replica import apply, dependence, members, replay, status, sync
 from holdfast.replica.database import transaction
 from holdfast.server import (
     compare,
@@ -36,17 +35,8 @@ from holdfast.server.sqlite_upkeep import SqliteUpkeep
 
 pytestmark = pytest.mark.slow
 
-SEEDS_MAX = 20
-STEPS = 70
-
-Patch = pytest.MonkeyPatch
-Plant = Callable[[Patch], None]
-PLANTS: dict[str, Plant] = {}
-
-
-def plant(bug: Plant) -> Plant:
-    PLANTS[bug.__name__] = bug
-    return bug
+PLANTS = Plants("power", seeds_max=20, steps=70)
+plant, plant_in = PLANTS.plant, PLANTS.plant_in
 
 
 @plant
@@ -108,7 +98,7 @@ def a_repeated_request_is_done_again(patch: Patch) -> None:
     patch.setattr(sqlite_writer.SqliteWriter, "record", record)
 
 
-@plant
+@plant_in(43)
 def a_counter_counts_twice(patch: Patch) -> None:
     real = policies._add
 
@@ -159,7 +149,7 @@ def a_refused_transaction_leaves_a_trace(patch: Patch) -> None:
     patch.setattr(merge_batch.Batch, "undo", merge_batch.Batch.keep)
 
 
-@plant
+@plant_in(2)
 def what_builds_on_a_refused_transaction_goes_in(patch: Patch) -> None:
     real = decide.Run._decide
 
@@ -170,12 +160,12 @@ def what_builds_on_a_refused_transaction_goes_in(patch: Patch) -> None:
     patch.setattr(decide.Run, "_decide", alone)
 
 
-@plant
+@plant_in(7)
 def the_loser_is_not_on_record(patch: Patch) -> None:
     patch.setattr(policies, "_dropped", lambda *_: None)
 
 
-@plant
+@plant_in(9)
 def an_edit_lost_to_a_delete_is_not_on_record(patch: Patch) -> None:
     real = merge._delete
 
@@ -198,7 +188,7 @@ def all_scopes_are_read(patch: Patch) -> None:
         )
 
 
-@plant
+@plant_in(4)
 def conflicts_do_not_follow_their_rows(patch: Patch) -> None:
     patch.setattr(decide, "follow", lambda *_, **__: ())
     patch.setattr(ingest, "follow", lambda *_, **__: ())
@@ -244,7 +234,7 @@ def direct_deletes_are_not_taken_in(patch: Patch) -> None:
     patch.setattr(ingest, "_take", take)
 
 
-@plant
+@plant_in(2)
 def retried_work_keeps_its_refused_twin(patch: Patch) -> None:
     from holdfast.replica.inbox import Inbox
 
@@ -272,15 +262,37 @@ def removals_are_forgotten_but_the_floor_stays(patch: Patch) -> None:
     patch.setattr(SqliteUpkeep, "raise_floor", raise_floor)
 
 
-@pytest.mark.parametrize("name", PLANTS)
+# What readers must never see
+
+
+@plant
+def half_a_transaction_is_set_aside(patch: Patch) -> None:
+    real = replay.Replay._of
+    patch.setattr(replay.Replay, "_of", lambda self, number: real(self, number)[:1])
+
+
+@plant
+def status_misses_what_is_not_sealed(patch: Patch) -> None:
+    patch.setattr(status, "open_groups", lambda _: 0)
+
+
+@plant
+def own_work_that_was_taken_flickers(patch: Patch) -> None:
+    """Rows that are as this device has made them are not shown until somebody changes them."""
+    real = apply.Applier._own
+
+    def own(self: Any, table: Any, line: Any, decided: Any) -> None:
+        real(self, table, line, decided)
+        if table.name == "slip":
+            for key in line.keys:
+                self._db.execute("DELETE FROM slip WHERE id = ?", (key,))
+
+    patch.setattr(apply.Applier, "_own", own)
+
+
+@pytest.mark.parametrize("name", PLANTS.bugs)
 def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    PLANTS[name](monkeypatch)
-    for seed in range(SEEDS_MAX):
-        try:
-            run(f"power/{seed}", steps=STEPS, options=Options(devices=3))
-        except (AssertionError, HoldfastError):
-            return
-    pytest.fail(f"{name} was not found within {SEEDS_MAX} seeds")
+    PLANTS.find(name, monkeypatch)
 
 
 def test_a_clock_that_is_not_corrected_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +300,7 @@ def test_a_clock_that_is_not_corrected_is_found(monkeypatch: pytest.MonkeyPatch)
         return stamp_us
 
     monkeypatch.setattr(decide, "correct", trusting)
-    for seed in range(SEEDS_MAX):
+    for seed in range(PLANTS.seeds_max):
         try:
             skews_change_nothing(seed)
         except AssertionError:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from device import Options
-from run import run
+from planted import Patch, Plants
 
-from holdfast.core.errors import HoldfastError
 from holdfast.replica import apply, dependence, parts, seal
 from holdfast.replica.freeing import Freed, Freeing
 
 pytestmark = pytest.mark.slow
 
-SEEDS_MAX = 24
-STEPS = 60
-
-Patch = pytest.MonkeyPatch
-PLANTS: dict[str, Callable[[Patch], None]] = {}
-
-
-def plant(put: Callable[[Patch], None]) -> Callable[[Patch], None]:
-    PLANTS[put.__name__] = put
-    return put
+PLANTS = Plants("waits", seeds_max=24, steps=60)
+plant, plant_in = PLANTS.plant, PLANTS.plant_in
 
 
 @plant
@@ -50,7 +39,7 @@ def nothing_waits(patch: Patch) -> None:
     patch.setattr(seal, "sealed_now", lambda *_: {})
 
 
-@plant
+@plant_in(18)
 def a_discard_frees_nothing(patch: Patch) -> None:
     patch.setattr(Freeing, "_run", lambda *_, **__: Freed())
 
@@ -62,17 +51,17 @@ def a_discard_frees_what_waits_for_others_too(patch: Patch) -> None:
     patch.setattr(Inbox, "numbers", lambda _self: set())
 
 
-@plant
+@plant_in(9)
 def one_bad_row_takes_all_that_other_programs_wrote(patch: Patch) -> None:
     patch.setattr(apply, "take_apart_decided", lambda *_, **__: Counter())
 
 
-@plant
+@plant_in(1)
 def what_moves_up_forgets_what_it_rests_on(patch: Patch) -> None:
     patch.setattr(parts, "_rest_anew", lambda *_: None)
 
 
-@plant
+@plant_in(3)
 def a_row_is_lost_between_the_parts(patch: Patch) -> None:
     real = parts._shares
 
@@ -82,12 +71,6 @@ def a_row_is_lost_between_the_parts(patch: Patch) -> None:
     patch.setattr(parts, "_shares", shares)
 
 
-@pytest.mark.parametrize("name", PLANTS)
+@pytest.mark.parametrize("name", PLANTS.bugs)
 def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    PLANTS[name](monkeypatch)
-    for seed in range(SEEDS_MAX):
-        try:
-            run(f"waits/{seed}", steps=STEPS, options=Options(devices=3))
-        except (AssertionError, HoldfastError):
-            return
-    pytest.fail(f"{name} was not found within {SEEDS_MAX} seeds")
+    PLANTS.find(name, monkeypatch)
