@@ -20,6 +20,20 @@ export function rowHash(scopeKey: Uint8Array, table: string, key: string, row: R
   return blake2s(encode([table, key, ...row]), { dkLen: HASH_BYTES, key: scopeKey });
 }
 
+/** `rowHash` of many rows of one table. */
+export class RowHasher {
+  readonly #begun;
+
+  constructor(scopeKey: Uint8Array, table: string) {
+    this.#begun = blake2s.create({ dkLen: HASH_BYTES, key: scopeKey }).update(encode([table]));
+  }
+
+  /** `row`: its key text, and all columns in declared order. */
+  hash(row: Row): Uint8Array {
+    return this.#begun.clone().update(encode(row)).digest();
+  }
+}
+
 /** Hex of an unkeyed BLAKE2s of a text, 128 bits. */
 export function textHash(text: string): string {
   return toHex(blake2s(new TextEncoder().encode(text), { dkLen: HASH_BYTES }));

@@ -31,6 +31,7 @@ export interface ForeignKey {
 /** How one table of a snapshot file is looked at and imported. */
 export interface LoadProgram {
   readonly look: string;
+  readonly hashed: string;
   readonly is_held: string;
   readonly steps: string;
   readonly copy: readonly string[];

@@ -29,6 +29,7 @@ import type { LocalDatabase } from "./database.js";
 import { clear } from "./files.js";
 import { type Host, randomHex } from "./host.js";
 import { Load } from "./loading.js";
+import { hashKeyOf } from "./members.js";
 import { nextBatch } from "./outbox.js";
 import { seal } from "./seal.js";
 import type { Loading } from "./status.js";
@@ -75,6 +76,7 @@ export class Exchanger {
         keep: this.#keep,
         transport: this.#transport,
         program: this.#database.program,
+        hashKey: (scope) => this.#turn(() => hashKeyOf(this.#database.connection, scope)),
         told: (how) => this.onLoading(how),
         stopped,
         monotonicMs: this.#host.monotonicMs,

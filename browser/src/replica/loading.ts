@@ -26,6 +26,7 @@ import {
   LOADING_TOLD_MS,
   RESPONSE_LINE_BYTES_MAX,
 } from "../core/limits.js";
+import { fromHex } from "../core/values.js";
 import type {
   FileOffer,
   Files,
@@ -48,6 +49,8 @@ export interface LoadParts {
   readonly keep: Keep;
   readonly transport: Transport;
   readonly program: Program;
+  /** The key to the hashes of a scope's rows, as the replica knows it. */
+  readonly hashKey: (scope: string) => Promise<Uint8Array | null>;
   readonly told: (loading: Loading) => void;
   /** Ends what is under way. */
   readonly stopped: AbortSignal;
@@ -75,7 +78,12 @@ export class Load {
   constructor(parts: LoadParts) {
     this.#parts = parts;
     // A replica of an older program has no statements for files: its rows come in answers.
-    this.#wanted = "load_about" in parts.program.json;
+    const { program } = parts;
+    const [some] = program.tables;
+    this.#wanted =
+      "load_about" in program.json &&
+      some !== undefined &&
+      "hashed" in program.statements(some).load;
   }
 
   /** What the next request says that it can take. */
@@ -164,7 +172,10 @@ export class Load {
     const position = offer.positions[scope];
     if (offer.kind === "catchup") this.#catchups = [...this.#catchups, offer];
     else if (position !== undefined) {
-      const expected = { epoch: head.epoch, scope, position };
+      const key = head.scopes[scope]?.key ?? "";
+      const hashKey = key === "" ? await this.#parts.hashKey(scope) : fromHex(key);
+      if (hashKey === null) throw new FileRefused(`there is no key to the hashes of ${scope}`);
+      const expected = { epoch: head.epoch, scope, hashKey, position };
       this.#tell("checking", 0, offer.rows, scopes);
       await checkSnapshot(
         () => {

@@ -22,6 +22,12 @@ export interface Truth {
 
 const NONE = "0".repeat(32);
 
+/** The key to the hashes of a scope's rows; null when the replica does not know it. */
+export function hashKeyOf(db: Connection, scope: string): Uint8Array | null {
+  const [[key] = []] = db.execute("SELECT hash_key FROM holdfast_scope WHERE scope = ?", [scope]);
+  return key instanceof Uint8Array ? key : null;
+}
+
 /** The members of all scopes of a replica, within one write transaction. */
 export class Members {
   readonly #db: Connection;

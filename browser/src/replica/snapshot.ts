@@ -5,13 +5,14 @@
  * Its bytes are those that the server offered, yet it is a database that somebody else has made: it is
  * opened for reading, with nothing in it trusted, and it has to be exactly what it should be: the
  * declared plain tables and no others, no view, trigger, index or computed column, each row under its
- * own key, and hashes whose sum is the digest of the position it brings.
+ * own key and with the hash of its values, and hashes whose sum is the digest of the position it
+ * brings. All of it is looked at before the import begins, when nobody waits for it.
  *
  * Upholds I12 and I36 (what does not add up is refused whole), I31 (it is read piece by piece, and no
  * value is larger than a line of an answer could be).
  */
 
-import { Digest, HASH_BYTES, sumOf } from "../core/digest.js";
+import { Digest, HASH_BYTES, RowHasher, sumOf } from "../core/digest.js";
 import {
   BadValue,
   DatabaseError,
@@ -21,6 +22,7 @@ import {
   messageOf,
 } from "../core/errors.js";
 import type { Row } from "../core/keys.js";
+import { same } from "../core/values.js";
 import { INTEGER_MAX, INTEGER_MIN, RESPONSE_LINE_BYTES_MAX } from "../core/limits.js";
 import type { Position } from "../protocol/messages.generated.js";
 import { type Connection, whole } from "../sqlite/connection.js";
@@ -42,10 +44,12 @@ export interface SnapshotFile {
   readonly rows: number;
 }
 
-/** What a file has to be: rows of this scope, at this position, of this epoch of the server. */
+/** What a file has to be: rows of this scope, at this position, of this epoch of the server, hashed
+ * with the scope's key. */
 export interface Expected {
   readonly epoch: string;
   readonly scope: string;
+  readonly hashKey: Uint8Array;
   readonly position: Position;
 }
 
@@ -66,7 +70,7 @@ export async function checkSnapshot(
     checkAbout(db, program, expected);
     const [[health] = []] = db.execute("PRAGMA quick_check(1)");
     if (health !== "ok") throw new FileRefused("it is damaged");
-    const digest = await sumUp(db, program, onRows);
+    const digest = await sumUp(db, program, expected.hashKey, onRows);
     const { count, digest: told } = expected.position;
     if (digest.count !== count || digest.hex !== told)
       throw new FileRefused("its rows do not add up to the digest of its position");
@@ -121,15 +125,17 @@ function checkAbout(db: Connection, program: Program, expected: Expected): void 
     throw new FileRefused("it is of another scope, version, epoch or schema");
 }
 
-/** Look at each row's key, revision and hash; the digest of all. */
+/** Look at each row's key, revision, values and hash; the digest of all. */
 async function sumUp(
   db: Connection,
   program: Program,
+  hashKey: Uint8Array,
   onRows: (rows: number) => void,
 ): Promise<Digest> {
   let digest = new Digest();
   for (const table of program.tables) {
-    const { look } = program.statements(table).load;
+    const { look, hashed } = program.statements(table).load;
+    const hasher = new RowHasher(hashKey, table.name);
     for (let after = INTEGER_MIN; after < INTEGER_MAX;) {
       const [[last, rows, bad, hashes] = []] = db.execute(look, [after]);
       if (rows === 0n) break;
@@ -138,6 +144,7 @@ async function sumUp(
       const count = whole(rows);
       if (hashes.length !== 2 * HASH_BYTES * count)
         throw new FileRefused(`hashes of ${table.name} have another length`);
+      await checkValues(db, hashed, hasher, after, last, table.name);
       digest = digest.withSum(count, sumOf(hashes));
       after = last;
       onRows(digest.count);
@@ -145,4 +152,23 @@ async function sumUp(
     }
   }
   return digest;
+}
+
+/** Hash the rows from behind a rowid to another anew. */
+async function checkValues(
+  db: Connection,
+  sql: string,
+  hasher: RowHasher,
+  after: bigint,
+  last: bigint,
+  table: string,
+): Promise<void> {
+  for (let at = after; at < last;) {
+    for (const [rowid, told, ...row] of db.execute(sql, [at, last])) {
+      if (!same(hasher.hash(row), told ?? null))
+        throw new FileRefused(`a row of ${table} is not what its hash says`);
+      if (typeof rowid === "bigint") at = rowid;
+    }
+    await breathe();
+  }
 }

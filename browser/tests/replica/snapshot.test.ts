@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { Digest, rowHash, sumOf } from "../../src/core/digest.js";
+import { Digest, RowHasher, rowHash, sumOf } from "../../src/core/digest.js";
 import { FileRefused } from "../../src/core/errors.js";
 import { type Row, rowKey } from "../../src/core/keys.js";
 import { toHex } from "../../src/core/values.js";
@@ -58,9 +58,14 @@ beforeAll(async () => {
   close();
 });
 
-async function check(image: Uint8Array, changed: Partial<Position> = {}, scope = "main") {
+async function check(
+  image: Uint8Array,
+  changed: Partial<Position> = {},
+  scope = "main",
+  hashKey = KEY,
+) {
   const { connection } = await openMemory(image);
-  const expected = { epoch: "e", scope, position: { ...position, ...changed } };
+  const expected = { epoch: "e", scope, hashKey, position: { ...position, ...changed } };
   await checkSnapshot(
     () => connection,
     program,
@@ -81,6 +86,16 @@ async function after(sql: string): Promise<Uint8Array> {
 describe("a snapshot file", () => {
   test("as it should be is taken, and its rows are counted", async () => {
     await check(whole);
+  });
+
+  test("is refused with the key of another scope", async () => {
+    await expect(check(whole, {}, "main", new Uint8Array(32))).rejects.toThrow("hash says");
+  });
+
+  test("many hashes of a table are those of one row each", () => {
+    const hasher = new RowHasher(KEY, "t");
+    for (const row of [["k"], ["k", 1n, null, "é", 0.5, new Uint8Array([0, 255])]] as Row[])
+      expect(hasher.hash(row)).toEqual(rowHash(KEY, "t", "k", row.slice(1)));
   });
 
   test("sums of hashes are those of digests", () => {
@@ -124,6 +139,8 @@ describe("a snapshot file", () => {
     "UPDATE stock SET holdfast_rev = 'x' WHERE sku = 'p1'",
     "UPDATE stock SET holdfast_rev = 9007199254740992 WHERE sku = 'p1'",
     "UPDATE stock SET holdfast_hash = zeroblob(16) WHERE sku = 'p1'",
+    "UPDATE stock SET holdfast_hash = (SELECT holdfast_hash FROM stock AS o WHERE o.sku = " +
+      "CASE stock.sku WHEN 'p1' THEN 'p2' ELSE 'p1' END) WHERE sku IN ('p1', 'p2')",
     "UPDATE stock SET holdfast_hash = zeroblob(32) WHERE sku = 'p1'",
     "UPDATE stock SET holdfast_hash = 'abcdefghijklmnop' WHERE sku = 'p1'",
   ])("is refused after: %s", async (sql) => {

@@ -24,6 +24,20 @@ def row_hash(scope_key: bytes, table: str, key: str, row: Sequence[Value]) -> by
     return hashlib.blake2s(body, digest_size=HASH_BYTES, key=scope_key).digest()
 
 
+class RowHasher:
+    """``row_hash`` of many rows of one table."""
+
+    def __init__(self, scope_key: bytes, table: str) -> None:
+        begun = hashlib.blake2s(encode((table,)), digest_size=HASH_BYTES, key=scope_key)
+        self._copy = begun.copy
+
+    def hash(self, row: Iterable[Value]) -> bytes:
+        """``row``: its key text, and all columns in declared order."""
+        made = self._copy()
+        made.update(encode(row))
+        return made.digest()
+
+
 def revisions_hex(rows: Iterable[tuple[bytes, int]]) -> str:
     """The digest of revisions, from (hash, revision) of rows: the sum of their products modulo
     2^128, 32 hex digits. Where the hashes agree, it tells whether the revisions do."""

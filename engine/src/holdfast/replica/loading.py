@@ -70,10 +70,12 @@ class Load:
         driver: Driver,
         schema: Schema,
         *,
+        hash_key: Callable[[str], bytes | None],
         told: Told,
         stopped: threading.Event,
         monotonic_ms: Callable[[], int],
     ) -> None:
+        """``hash_key``: of the rows of a scope that is known."""
         self.positions: dict[str, Position] = {}
         """What the files bring, on top of what the replica holds."""
         self.missed: frozenset[str] = frozenset()
@@ -85,6 +87,7 @@ class Load:
         self._transport = transport
         self._driver = driver
         self._schema = schema
+        self._hash_key = hash_key
         self._told = told
         self._stopped = stopped
         self._monotonic_ms = monotonic_ms
@@ -181,11 +184,16 @@ class Load:
             self._catchups.append(path)
         else:
             ((scope, position),) = offer.positions.items()
+            told = head.scopes[scope].key
+            hash_key = bytes.fromhex(told) if told else self._hash_key(scope)
+            if hash_key is None:
+                raise FileRefused(f"there is no key to the hashes of {scope}")
             reader = SnapshotReader(path, self._driver, self._schema, epoch=head.epoch)
             self.snapshots.append(
                 reader.check(
                     scope,
                     position,
+                    hash_key=hash_key,
                     on_rows=lambda rows: self._tell("checking", rows, offer.rows, scopes),
                 )
             )

@@ -18,6 +18,12 @@ from holdfast.schema.model import Table
 from holdfast.sqlite import Connection, Row
 
 
+def hash_key(connection: Connection, scope: str) -> bytes | None:
+    """The key to the hashes of a scope's rows; None when the replica does not know it."""
+    found = connection.execute("SELECT hash_key FROM holdfast_scope WHERE scope = ?", (scope,))
+    return found[0][0] if found and isinstance(found[0][0], bytes) else None
+
+
 class Members:
     """The members of all scopes of a replica, within one write transaction."""
 

@@ -48,6 +48,7 @@ from holdfast.replica.host import Host
 from holdfast.replica.inbox import Inbox
 from holdfast.replica.load import attached
 from holdfast.replica.loading import Load, Loading, Told
+from holdfast.replica.members import hash_key
 from holdfast.replica.outbox import next_batch
 from holdfast.replica.seal import seal
 from holdfast.replica.transport import Answer, Transport
@@ -147,6 +148,7 @@ class Exchanger:
             self._stopped.clear()
             load = Load(
                 self._shelf, self._transport, self._database.driver, self._schema,
+                hash_key=lambda scope: hash_key(self._db, scope),
                 told=self._note_loading, stopped=self._stopped,
                 monotonic_ms=self._host.monotonic_ms,
             )  # fmt: skip

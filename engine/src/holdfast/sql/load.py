@@ -48,6 +48,9 @@ class LoadProgram(msgspec.Struct, frozen=True):
     look: str
     """In the file itself, of the rows behind a rowid: the last, how many, how many that are not
     what they should be, and their hashes in hex, end to end."""
+    hashed: str
+    """In the file itself, of the rows from behind a rowid to another, some: rowid, hash, key and
+    values."""
     is_held: str
     """Whether the replica has any row of this table, shown or known."""
     steps: str
@@ -104,6 +107,9 @@ def load_program(table: Table) -> LoadProgram:
 
     return LoadProgram(
         look=_look(table),
+        hashed=f"SELECT _rowid_, holdfast_hash, holdfast_key, {names(columns)} "
+        f"FROM {quote(table.name)} WHERE _rowid_ > ? AND _rowid_ <= ? "
+        f"ORDER BY _rowid_ LIMIT {ROWS_PER_LINE}",
         is_held=f"SELECT EXISTS (SELECT 1 FROM main.{own}) "
         f"OR EXISTS (SELECT 1 FROM main.holdfast_row WHERE tbl = {name})",
         steps="SELECT min(n), max(n), count(*) FROM (SELECT _rowid_ AS n "

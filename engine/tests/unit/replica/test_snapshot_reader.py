@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from replica_lab import SCHEMA
 
-from holdfast.core.digest import Digest, row_hash
+from holdfast.core.digest import Digest, RowHasher, row_hash
 from holdfast.core.errors import FileRefused
 from holdfast.core.keys import row_key
 from holdfast.core.values import STORAGE
@@ -60,14 +60,28 @@ def make(path: Path, *, tables: list[str] | None = None) -> Position:
     return position
 
 
-def check(path: Path, position: Position, *, scope: str = "store/s") -> SnapshotFile:
+def check(
+    path: Path, position: Position, *, scope: str = "store/s", hash_key: bytes = KEY
+) -> SnapshotFile:
     reader = SnapshotReader(path, driver(), SCHEMA, epoch="e")
-    return reader.check(scope, position, on_rows=lambda _rows: None)
+    return reader.check(scope, position, hash_key=hash_key, on_rows=lambda _rows: None)
 
 
 def test_a_file_as_it_should_be(tmp_path: Path) -> None:
     position = make(tmp_path / "f")
     assert check(tmp_path / "f", position).rows == 20
+
+
+def test_another_key_is_refused(tmp_path: Path) -> None:
+    position = make(tmp_path / "f")
+    with pytest.raises(FileRefused, match="hash"):
+        check(tmp_path / "f", position, hash_key=b"j" * 32)
+
+
+def test_many_rows_are_hashed_as_one_by_one() -> None:
+    hasher = RowHasher(KEY, "item")
+    for row in ITEMS:
+        assert hasher.hash((row[0], *row)) == row_hash(KEY, "item", row[0], row)
 
 
 def test_sums_are_those_of_digests() -> None:
@@ -111,6 +125,13 @@ def test_sums_are_those_of_digests() -> None:
         "UPDATE item SET holdfast_rev = 'x' WHERE id = 'i1'",
         "UPDATE item SET holdfast_rev = 9007199254740992 WHERE id = 'i1'",
         "UPDATE item SET holdfast_hash = zeroblob(16) WHERE id = 'i1'",
+        "UPDATE item SET name = 'changed' WHERE id = 'i19'",
+        "UPDATE item SET price = NULL WHERE id = 'i1'",
+        "UPDATE item SET raw = x'01' WHERE id = 'i1'",
+        # The hashes still add up.
+        ("CREATE TEMP TABLE two AS SELECT id, holdfast_hash AS h FROM item WHERE id < 'i10';"
+        "UPDATE item SET holdfast_hash = (SELECT h FROM two WHERE two.id <> item.id) "
+        "WHERE id < 'i10'"),
         "UPDATE item SET holdfast_hash = zeroblob(32) WHERE id = 'i1'",
         "UPDATE item SET holdfast_hash = 'abcdefghijklmnop' WHERE id = 'i1'",
         "PRAGMA journal_mode = wal",
