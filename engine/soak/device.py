@@ -31,6 +31,7 @@ from holdfast.schema.load import load_schema
 
 PAUSE_S = (0.01, 0.12)
 SETTLE_SHARE = 0.02
+UNDECIDED = ("pending", "sent")
 EXPECTED = (Offline, ServerTrouble)
 BACKOFF = SessionConfig(backoff=Backoff(base_ms=100, cap_ms=1000), poll_ms=1000)
 
@@ -103,15 +104,23 @@ class Device:
                 pass
             except SyncError as error:
                 self.ledger.note("trouble", message=f"{self.name}: {error.code}: {error}")
+        self._hear()
         status = self.replica.status
-        if status.pending or status.sent:
-            return False
-        if self.waiting:
+        return not status.pending and not status.sent and status.error_code is None
+
+    def _hear(self) -> None:
+        """Note what has been decided: from the oldest on, for that is the order."""
+        decided: dict[str, float] = {}
+        for id_, at in self.waiting.items():
+            if self.replica.row_status("slip", id_) in UNDECIDED:
+                break
+            decided[id_] = at
+        if decided:
             now = time.monotonic()
-            times = [int((now - at) * 1e6) for at in self.waiting.values() if at]
-            self.ledger.note("acknowledged", ids=list(self.waiting), us=times)
-            self.waiting.clear()
-        return status.error_code is None
+            times = [int((now - at) * 1e6) for at in decided.values() if at]
+            self.ledger.note("acknowledged", ids=list(decided), us=times)
+            for id_ in decided:
+                del self.waiting[id_]
 
     def clear_inbox(self) -> None:
         """Say what was refused, then give it up."""
