@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import Column, Replica, Schema, Table
+from holdfast import Column, ForeignKey, Replica, Schema, Table
 from holdfast.replica import outbox
 from holdfast.replica.database import transaction
 from holdfast.replica.memory import MemoryTransport
@@ -49,6 +49,25 @@ PLAIN = Schema(
                 Column("once", default=""),
                 Column("qty", "integer", merge="counter"),
             ),
+        ),
+    ),
+)
+
+LEDGER = Schema(
+    name="ledger",
+    tables=(
+        Table(
+            name="product",
+            key=("id",),
+            scopes=("all",),
+            columns=(Column("id"), Column("qty", "integer", merge="counter")),
+        ),
+        Table(
+            name="line",
+            key=("id",),
+            scopes=("all",),
+            columns=(Column("id"), Column("product")),
+            foreign_keys=(ForeignKey(("product",), "product"),),
         ),
     ),
 )
@@ -252,5 +271,32 @@ def test_a_write_and_its_seal_cost_the_same_after_many_of_the_row(
                     db.execute(f"UPDATE row SET qty = qty + 1, name = 'm{turn}'")
                 replica.seal()
         costs.append(steps[0])
+    few, many = costs
+    assert many <= few * 1.2 + 2, costs
+
+
+def test_a_reference_costs_the_same_after_many_changes_of_the_row_it_names(
+    opened: Callable[..., Replica],
+) -> None:
+    """As a ledger does: each line changes its product, too."""
+    costs = []
+    for number in (20, 1000):
+        replica = opened(LEDGER, connected=False)
+        with replica.transaction() as db:
+            db.execute("INSERT INTO product VALUES ('p', 0)")
+        for line in range(number):
+            with replica.transaction() as db:
+                db.execute("INSERT INTO line VALUES (?, 'p')", [f"l{line}"])
+                db.execute("UPDATE product SET qty = qty - 1")
+        replica.seal()
+        with counted(replica._database.app) as steps:
+            for line in range(20):
+                with replica.transaction() as db:
+                    db.execute("INSERT INTO line VALUES (?, 'p')", [f"m{line}"])
+                    db.execute("UPDATE product SET qty = qty - 1")
+                replica.seal()
+        costs.append(steps[0])
+        afters = replica.query("SELECT DISTINCT after FROM holdfast_tx WHERE number > 1")
+        assert afters == [("[1]",)], "each line rests on the product's insert, and on nothing else"
     few, many = costs
     assert many <= few * 1.2 + 2, costs
