@@ -112,14 +112,14 @@ def a_counter_counts_twice(patch: Patch) -> None:
 def a_scope_is_missed_on_delete(patch: Patch) -> None:
     real = feed.publish
 
-    def publish(writer: Any, touched: Iterable[Touched], random_bytes: Any) -> Any:
+    def publish(writer: Any, touched: Iterable[Touched], random_bytes: Any, **more: Any) -> Any:
         items = [
             Touched(item.table, item.key, item.before[:1], item.after, item.row)
             if item.row is None
             else item
             for item in touched
         ]
-        return real(writer, items, random_bytes)
+        return real(writer, items, random_bytes, **more)
 
     for module in (push, direct_writes, stored_rows):
         patch.setattr(module, "publish", publish)
