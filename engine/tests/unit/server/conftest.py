@@ -314,6 +314,9 @@ class Peer:
         )  # fmt: skip
 
 
+INCARNATION_BYTES = 3
+
+
 class Server:
     """A service on a file, or a schema of PostgreSQL, with a clock and random bytes of the test."""
 
@@ -326,8 +329,12 @@ class Server:
         seed: int = 1,
         files: Any = None,
         budgets: Budgets | None = None,
+        even: bool = False,
     ) -> None:
+        """``even``: what is drawn does not hang on how many transactions there were before, nor
+        the random part of a revision on when a row is taken in."""
         self.files = files
+        self._even: dict[int, random.Random] | None = {} if even else None
         self.budgets = budgets
         self.path = path
         self.postgres = str(path).startswith("postgresql://")
@@ -361,6 +368,8 @@ class Server:
         self.open()
 
     def _seeded(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        if self._even is not None:
+            return self._from_here(work, self._even)
         seed = self.random(8)
 
         def seeded(writer: Any) -> Any:
@@ -369,8 +378,31 @@ class Server:
 
         return seeded
 
+    @staticmethod
+    def _from_here(
+        work: Callable[[Any], Any], streams: dict[int, random.Random]
+    ) -> Callable[[Any], Any]:
+        begun: list[dict[int, Any]] = []
+
+        def again(writer: Any) -> Any:
+            if not begun:
+                begun.append({count: stream.getstate() for count, stream in streams.items()})
+            for count in list(streams):
+                if count in begun[0]:
+                    streams[count].setstate(begun[0][count])
+                else:
+                    del streams[count]
+            return work(writer)
+
+        return again
+
     def random(self, count: int) -> bytes:
-        return self._random.randbytes(count)
+        if self._even is None:
+            return self._random.randbytes(count)
+        if count == INCARNATION_BYTES:
+            return bytes(count)
+        stream = self._even.setdefault(count, random.Random(count))
+        return stream.randbytes(count)
 
     def tick(self) -> int:
         self.now += 1
