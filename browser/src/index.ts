@@ -22,20 +22,26 @@ export {
   UpgradeNeeded,
   UsageError,
 } from "./core/errors.js";
-export type { FailureKind, State } from "./core/connectivity.js";
+export type { FailureKind, State } from "./core/connection/connectivity.js";
 export type { Keep, Side } from "./core/sides.js";
 export { SESSION_CONFIG, type SessionConfig } from "./core/sessionEvents.js";
 export type { AppRow, AppValue, QueryResult } from "./replica/appValues.js";
-export { failureKind, stateAfter } from "./core/failureKinds.js";
-export type { Freed, Kept } from "./replica/freeing.js";
+export { failureKind, stateAfter } from "./core/connection/failures.js";
+export type { Freed, Kept } from "./replica/inbox/freeing.js";
 export { HOST, type Host } from "./replica/host.js";
-export type { Chosen, Conflict, Refused, RefusedChange, Resolution } from "./replica/inbox.js";
-export type { Statement, Transaction } from "./replica/localWork.js";
-export type { ReplicaProgram } from "./replica/program.js";
+export type {
+  Chosen,
+  Conflict,
+  Refused,
+  RefusedChange,
+  Resolution,
+} from "./replica/inbox/inbox.js";
+export type { Statement, Transaction } from "./replica/changes/localWork.js";
+export type { ReplicaProgram } from "./replica/storage/program.js";
 export { Replica, type ReplicaOptions } from "./replica/replica.js";
-export type { Loading, Status } from "./replica/status.js";
-export type { SyncReport } from "./replica/syncing.js";
-export { HttpTransport, type Transport, type TransportOptions } from "./replica/transport.js";
-export type { VerifyReport } from "./replica/verify.js";
+export type { Loading, Status } from "./replica/storage/status.js";
+export type { SyncReport } from "./replica/syncCall.js";
+export { HttpTransport, type Transport, type TransportOptions } from "./replica/http/transport.js";
+export type { VerifyReport } from "./replica/exchange/verify.js";
 export { openMemory, openOpfs, type Opened } from "./sqlite/open.js";
 export { openReplica, TabReplica, type TabOptions } from "./tabs/tab.js";

@@ -27,9 +27,9 @@ from pathlib import Path
 from holdfast import Column, Replica, Schema, Table
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server.assembly import open_server
-from holdfast.server.principal import Principal
-from holdfast.server.store import Store
-from holdfast.server.stores import open_store
+from holdfast.server.identity.principal import Principal
+from holdfast.server.open_store import open_store
+from holdfast.server.store.contract import Store
 from holdfast.testing import PostgresCluster
 
 SCHEMA = Schema(

@@ -18,7 +18,7 @@ import psycopg
 from rows import INSERT, SCHEMA, TAKE, Item
 
 from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
-from holdfast.sql import postgres_tables
+from holdfast.sql.postgres import tables
 from holdfast.sql.tables import create_indexes, create_table
 from holdfast.testing.postgres import PostgresCluster
 
@@ -158,7 +158,7 @@ class Sqlite:
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
 
-_TYPES = [postgres_tables.STORAGE[column.type] for column in SCHEMA.by_name["item"].columns]
+_TYPES = [tables.STORAGE[column.type] for column in SCHEMA.by_name["item"].columns]
 _MARKS = ", ".join(f"%s::{kind}[]" for kind in _TYPES)
 
 
@@ -168,7 +168,7 @@ class PlainPostgres:
     def __init__(self, url: str) -> None:
         self._db: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(url)
         for table in SCHEMA.tables:
-            self._db.execute(postgres_tables.create_table(table))
+            self._db.execute(tables.create_table(table))
         self._db.execute(_BOOK)
         self._db.commit()
 

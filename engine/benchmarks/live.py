@@ -26,10 +26,10 @@ from report import circumstances
 from rows import INSERT, SCHEMA, STORE, item
 
 from holdfast import Replica
-from holdfast.core.codes import new_token, secret_hash
-from holdfast.server.registry import Registration, Token, User
-from holdfast.server.store import Writer
-from holdfast.server.stores import open_store
+from holdfast.core.enrolment_codes import new_token, secret_hash
+from holdfast.server.open_store import open_store
+from holdfast.server.store.contract import Writer
+from holdfast.server.store.registry import Registration, Token, User
 from holdfast.testing import ServerProcess, wait_until
 
 TIMEOUT_S = 120.0

@@ -35,7 +35,7 @@ class Stage:
     def prepare(self) -> None:
         """Make the server's database without serving it."""
         from holdfast.server.assembly import open_server
-        from holdfast.server.auth import TokenFile
+        from holdfast.server.identity.token_file import TokenFile
 
         self._files()
         tokens = TokenFile(self.folder / "tokens.toml")

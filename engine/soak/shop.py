@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.server.rules import RuleContext
+    from holdfast.server.push.rules import RuleContext
 
 SCHEMA = Path(__file__).with_name("shop.json")
 TABLES = ("slip", "entry", "purse", "parcel", "card")

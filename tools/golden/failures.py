@@ -7,7 +7,7 @@ from typing import Any
 
 from golden import Case, Family
 from holdfast.core import errors
-from holdfast.core.failure_kinds import failure_kind, state_after
+from holdfast.core.connection.failures import failure_kind, state_after
 
 CODES = (
     *("unreachable", "broken_answer", "timeout", "not_our_server", "interrupted"),

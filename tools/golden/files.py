@@ -29,14 +29,14 @@ from holdfast.core.errors import HoldfastError, Offline
 from holdfast.protocol.codec import encode_line
 from holdfast.protocol.compression import pack_bytes
 from holdfast.protocol.messages import Checkpoint, ExchangeRequest, FileOffer, Files, Head
-from holdfast.replica.answer import Answer, receive
-from holdfast.replica.file_answer import FileAnswer
+from holdfast.replica.http.downloads import FileAnswer
+from holdfast.replica.http.spool import Answer, receive
 from holdfast.replica.memory import MemoryTransport
-from holdfast.server.principal import Principal
-from holdfast.server.pull import last_line, news
+from holdfast.server.feed.pull import last_line, news
+from holdfast.server.files.snapshot import write_snapshot
+from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.snapshot_file import write_snapshot
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.store.sqlite.store import SqliteStore
 
 SCOPES = ("catalog", "tasks", "store/1", "store/2")
 _STEPS = 30

@@ -26,9 +26,9 @@ from golden.values import tagged, untagged
 from holdfast.core.errors import HoldfastError, Offline
 from holdfast.core.values import encode
 from holdfast.protocol.messages import ExchangeRequest, VerifyRequest
-from holdfast.replica.answer import Answer, receive
-from holdfast.replica.file_answer import FileAnswer, checked_path
 from holdfast.replica.host import Host
+from holdfast.replica.http.downloads import FileAnswer, checked_path
+from holdfast.replica.http.spool import Answer, receive
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
 from holdfast.schema.model import Schema
@@ -224,9 +224,9 @@ class Stage:
     """A server and two devices; the first one is recorded."""
 
     def __init__(self, folder: str, schema: Schema, rules: Any, random_bytes: Any) -> None:
-        from holdfast.server.principal import Principal
+        from holdfast.server.identity.principal import Principal
         from holdfast.server.service import Service
-        from holdfast.server.sqlite_store import SqliteStore
+        from holdfast.server.store.sqlite.store import SqliteStore
 
         self.now = START_US
         self._store = SqliteStore(f"{folder}/server.db", schema, random_bytes=random_bytes)

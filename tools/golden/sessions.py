@@ -11,7 +11,7 @@ from typing import Any
 from golden import Case, Family
 from holdfast.core import session as core
 from holdfast.core.backoff import Backoff
-from holdfast.core.connectivity import (
+from holdfast.core.connection.connectivity import (
     FailureKind,
     Signal,
     State,
@@ -19,7 +19,7 @@ from holdfast.core.connectivity import (
     signal_of,
     transition,
 )
-from holdfast.core.ways_out import way_out
+from holdfast.core.connection.ways_out import way_out
 
 EVENTS: dict[str, type[Any]] = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower(): kind

@@ -18,7 +18,13 @@ import {
   spreadDelayMs,
   takeRetry,
 } from "./backoff.js";
-import { classify, type Signal, signalOf, type State, transition } from "./connectivity.js";
+import {
+  classify,
+  type Signal,
+  signalOf,
+  type State,
+  transition,
+} from "./connection/connectivity.js";
 import { LOAD_PLACES_MAX } from "./limits.js";
 import {
   type Effect,

@@ -5,7 +5,7 @@
  */
 
 import { BACKOFF, type Backoff } from "./backoff.js";
-import type { State } from "./connectivity.js";
+import type { State } from "./connection/connectivity.js";
 
 /** A stream is lost after this many heartbeat intervals of silence. */
 export const HEARTBEATS_MISSED = 2.5;

@@ -11,17 +11,17 @@ import { TRANSACTION_IDLE_MS } from "../core/limits.js";
 import { SESSION_CONFIG, type SessionConfig } from "../core/sessionEvents.js";
 import type { Opened } from "../sqlite/open.js";
 import type { AppRow, QueryResult } from "./appValues.js";
-import { LocalDatabase } from "./database.js";
-import { Exchanger } from "./exchange.js";
-import { type Freed, Freeing } from "./freeing.js";
+import { LocalDatabase } from "./storage/database.js";
+import { Exchanger } from "./exchange/exchanger.js";
+import { type Freed, Freeing } from "./inbox/freeing.js";
 import { HOST, type Host } from "./host.js";
-import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox.js";
+import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox/inbox.js";
 import { type Listener, LiveQueries } from "./liveQueries.js";
-import { LocalWork, type Statement, type Transaction } from "./localWork.js";
-import type { ReplicaProgram } from "./program.js";
+import { LocalWork, type Statement, type Transaction } from "./changes/localWork.js";
+import type { ReplicaProgram } from "./storage/program.js";
 import { Pulse } from "./pulse.js";
 import { Runner } from "./runner.js";
-import { seal, sealLong } from "./seal.js";
+import { seal, sealLong } from "./changes/seal.js";
 import {
   atRest,
   carriedOver,
@@ -30,13 +30,13 @@ import {
   succeeded,
   toKeep,
   withoutTime,
-} from "./standing.js";
-import { hasWork, type Known, type Status } from "./status.js";
-import { type SyncReport, syncToEnd } from "./syncing.js";
-import { Telling } from "./telling.js";
-import type { Transport } from "./transport.js";
-import { type Turn, Turns } from "./turns.js";
-import { Verifier, type VerifyReport } from "./verify.js";
+} from "./storage/connectionRecord.js";
+import { hasWork, type Known, type Status } from "./storage/status.js";
+import { type SyncReport, syncToEnd } from "./syncCall.js";
+import { Telling } from "./notifier.js";
+import type { Transport } from "./http/transport.js";
+import { type Turn, Turns } from "./mutex.js";
+import { Verifier, type VerifyReport } from "./exchange/verify.js";
 
 export interface ReplicaOptions {
   readonly opened: Opened;

@@ -5,20 +5,20 @@
  * Upholds I29 (nothing pending goes unnoticed) and the truthful status.
  */
 
-import { failureKind } from "../core/failureKinds.js";
+import { failureKind } from "../core/connection/failures.js";
 import { delayMs } from "../core/backoff.js";
 import { HoldfastError, messageOf, Offline, SyncError } from "../core/errors.js";
 import { SYNC_REVIVED_MS } from "../core/limits.js";
 import { newSession, type SessionState, status as statusOf, step } from "../core/session.js";
 import type { Event, Failed, SessionConfig, SessionStatus } from "../core/sessionEvents.js";
-import type { Exchanger } from "./exchange.js";
+import type { Exchanger } from "./exchange/exchanger.js";
 import type { Host } from "./host.js";
 import { aside } from "./liveQueries.js";
-import { failure } from "./standing.js";
-import type { Known } from "./status.js";
-import { barren, type Exchanged } from "./store.js";
-import type { Transport } from "./transport.js";
-import type { Verifier } from "./verify.js";
+import { failure } from "./storage/connectionRecord.js";
+import type { Known } from "./storage/status.js";
+import { barren, type Exchanged } from "./exchange/storeAnswer.js";
+import type { Transport } from "./http/transport.js";
+import type { Verifier } from "./exchange/verify.js";
 
 /** Browsers keep a timer's delay in 31 bits; the session is asked again in between. */
 const TIMER_MS_MAX = 2 ** 31 - 1;

@@ -12,8 +12,8 @@ import { DatabaseError, messageOf, ReplicaError } from "../core/errors.js";
 import { LOG_BYTES_KEPT, PAGE_CACHE_KIB } from "../core/limits.js";
 import { Connection } from "./connection.js";
 import { listenToDisk, noRoomLeft, tellOfWrites } from "./disk.js";
-import { type Keep, MemoryKeep } from "./keep.js";
-import { OpfsKeep } from "./opfsKeep.js";
+import { type Keep, MemoryKeep } from "./fileStore.js";
+import { OpfsKeep } from "./opfsFileStore.js";
 
 /** Without a word on what it prints: errors are thrown, and an app's console is the app's. */
 let loading: Promise<Sqlite3Static> | null = null;

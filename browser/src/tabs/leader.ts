@@ -11,7 +11,7 @@ import { LEADER_BEAT_MS, OPFS_WAIT_MS } from "../core/limits.js";
 import { SESSION_CONFIG } from "../core/sessionEvents.js";
 import { HOST, randomHex } from "../replica/host.js";
 import { Replica } from "../replica/replica.js";
-import { HttpTransport } from "../replica/transport.js";
+import { HttpTransport } from "../replica/http/transport.js";
 import { missingForOpfs, openOpfs } from "../sqlite/open.js";
 import {
   type Candidacy,
@@ -23,7 +23,7 @@ import {
   type Reply,
   type Request,
 } from "./messages.js";
-import { Office } from "./office.js";
+import { Office } from "./leaderRequests.js";
 
 export class Candidate {
   readonly #candidacy: Candidacy;

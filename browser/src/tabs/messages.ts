@@ -7,7 +7,7 @@
 
 import * as errors from "../core/errors.js";
 import type { SessionConfig } from "../core/sessionEvents.js";
-import type { ReplicaProgram } from "../replica/program.js";
+import type { ReplicaProgram } from "../replica/storage/program.js";
 
 /** What a worker is told before it stands for election. */
 export interface Candidacy {

@@ -12,14 +12,14 @@ import type { SessionConfig } from "../core/sessionEvents.js";
 import { uuid7 } from "../core/ids.js";
 import type { AppRow, QueryResult } from "../replica/appValues.js";
 import { sameResult } from "../replica/appValues.js";
-import type { Freed } from "../replica/freeing.js";
+import type { Freed } from "../replica/inbox/freeing.js";
 import { HOST, randomHex } from "../replica/host.js";
-import type { Conflict, Refused, Resolution } from "../replica/inbox.js";
-import type { Statement, Transaction } from "../replica/localWork.js";
-import type { ReplicaProgram } from "../replica/program.js";
-import type { Status } from "../replica/status.js";
-import type { SyncReport } from "../replica/syncing.js";
-import type { VerifyReport } from "../replica/verify.js";
+import type { Conflict, Refused, Resolution } from "../replica/inbox/inbox.js";
+import type { Statement, Transaction } from "../replica/changes/localWork.js";
+import type { ReplicaProgram } from "../replica/storage/program.js";
+import type { Status } from "../replica/storage/status.js";
+import type { SyncReport } from "../replica/syncCall.js";
+import type { VerifyReport } from "../replica/exchange/verify.js";
 import {
   channels,
   errorOf,

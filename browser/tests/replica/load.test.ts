@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 
 import { FileRefused } from "../../src/core/errors.js";
-import { attach } from "../../src/replica/load.js";
-import type { SnapshotFile } from "../../src/replica/snapshot.js";
-import type { Keep } from "../../src/sqlite/keep.js";
+import { attach } from "../../src/replica/load/importFiles.js";
+import type { SnapshotFile } from "../../src/replica/load/snapshotFile.js";
+import type { Keep } from "../../src/sqlite/fileStore.js";
 import { apply, device, rows, snapshot, type Truth } from "../support/codes.js";
 
 describe("importing files", () => {

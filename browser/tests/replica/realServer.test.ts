@@ -3,8 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { SyncError } from "../../src/core/errors.js";
 import { Replica } from "../../src/replica/replica.js";
 import { HOST } from "../../src/replica/host.js";
-import type { ReplicaProgram } from "../../src/replica/program.js";
-import { HttpTransport } from "../../src/replica/transport.js";
+import type { ReplicaProgram } from "../../src/replica/storage/program.js";
+import { HttpTransport } from "../../src/replica/http/transport.js";
 import { openMemory } from "../../src/sqlite/open.js";
 import { Proxy, PythonDevice, Server } from "../support/processes.js";
 

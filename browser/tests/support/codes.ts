@@ -10,12 +10,12 @@ import type {
   Position,
   Rows,
 } from "../../src/protocol/messages.generated.js";
-import { type Applied, Applier } from "../../src/replica/apply.js";
-import { LocalDatabase } from "../../src/replica/database.js";
+import { type Applied, Applier } from "../../src/replica/rebase/apply.js";
+import { LocalDatabase } from "../../src/replica/storage/database.js";
 import { HOST } from "../../src/replica/host.js";
-import { attach, detach } from "../../src/replica/load.js";
-import type { ReplicaProgram } from "../../src/replica/program.js";
-import type { SnapshotFile } from "../../src/replica/snapshot.js";
+import { attach, detach } from "../../src/replica/load/importFiles.js";
+import type { ReplicaProgram } from "../../src/replica/storage/program.js";
+import type { SnapshotFile } from "../../src/replica/load/snapshotFile.js";
 import { openMemory, type Opened } from "../../src/sqlite/open.js";
 import { compiled } from "./program.js";
 

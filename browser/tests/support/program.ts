@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import type { ReplicaProgram } from "../../src/replica/program.js";
+import type { ReplicaProgram } from "../../src/replica/storage/program.js";
 import { HERE } from "./processes.js";
 
 export function compiled(schema: unknown): ReplicaProgram {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.server.rules import RuleContext
+from holdfast.server.push.rules import RuleContext
 
 
 def no_thirteen(context: RuleContext) -> None:

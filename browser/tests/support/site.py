@@ -13,10 +13,10 @@ from starlette.staticfiles import StaticFiles
 
 from holdfast.schema.load import load_schema
 from holdfast.server.assembly import open_server
-from holdfast.server.auth import TokenFile
-from holdfast.server.front import FrontOptions
-from holdfast.server.offers import FilePolicy
-from holdfast.server.principal import Principal
+from holdfast.server.files.offers import FilePolicy
+from holdfast.server.http.front import FrontOptions
+from holdfast.server.identity.principal import Principal
+from holdfast.server.identity.token_file import TokenFile
 from holdfast.server.run import serve
 
 HERE = Path(__file__).resolve().parent

@@ -12,7 +12,7 @@ import {
   SyncError,
   UpgradeNeeded,
 } from "../../src/core/errors.js";
-import { failureKind, stateAfter } from "../../src/core/failureKinds.js";
+import { failureKind, stateAfter } from "../../src/core/connection/failures.js";
 
 const trouble = (code: string, status: number): ServerTrouble =>
   new ServerTrouble("", code, null, { status });

@@ -7,7 +7,7 @@ import { byCodePoint, keyText, keyValues, type Row } from "../../src/core/keys.j
 import { tableOf } from "../../src/core/schema.js";
 import { newSession, step } from "../../src/core/session.js";
 import { type Event, SESSION_CONFIG } from "../../src/core/sessionEvents.js";
-import { STATES, FAILURE_KINDS } from "../../src/core/connectivity.js";
+import { STATES, FAILURE_KINDS } from "../../src/core/connection/connectivity.js";
 import {
   check,
   encode,

@@ -6,8 +6,8 @@ import { Offline } from "../../src/core/errors.js";
 import { SESSION_CONFIG } from "../../src/core/sessionEvents.js";
 import { HOST } from "../../src/replica/host.js";
 import { Replica } from "../../src/replica/replica.js";
-import type { Status } from "../../src/replica/status.js";
-import type { Transport } from "../../src/replica/transport.js";
+import type { Status } from "../../src/replica/storage/status.js";
+import type { Transport } from "../../src/replica/http/transport.js";
 import { openMemory } from "../../src/sqlite/open.js";
 import { compiled } from "../support/program.js";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import type { Report } from "../../src/protocol/messages.generated.js";
-import { Told } from "../../src/replica/told.js";
+import { Told } from "../../src/replica/exchange/reportMemory.js";
 
 const [REPORT, OTHER] = [{ pending: 1 }, { pending: 2 }] as unknown as readonly [Report, Report];
 

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import type { RangeAnswer, RangeQuery } from "../../src/protocol/messages.generated.js";
-import { unseen } from "../../src/replica/verify.js";
+import { unseen } from "../../src/replica/exchange/verify.js";
 
 function answer(scope: string, start: string, end: string | null): RangeAnswer {
   return { type: "range", scope, start, end, count: 1, digest: "0".repeat(32) };

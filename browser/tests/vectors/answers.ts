@@ -18,11 +18,11 @@ import {
   transition,
   type Signal,
   type State,
-} from "../../src/core/connectivity.js";
+} from "../../src/core/connection/connectivity.js";
 import { Digest, rowHash } from "../../src/core/digest.js";
 import * as errors from "../../src/core/errors.js";
 import { BadValue, UsageError } from "../../src/core/errors.js";
-import { failureKind, stateAfter } from "../../src/core/failureKinds.js";
+import { failureKind, stateAfter } from "../../src/core/connection/failures.js";
 import { transactionId, uuid7 } from "../../src/core/ids.js";
 import { keyValues, rowKey, rowScopes } from "../../src/core/keys.js";
 import { tableOf } from "../../src/core/schema.js";
@@ -38,8 +38,8 @@ import {
   toHex,
   toWire,
 } from "../../src/core/values.js";
-import { wayOut } from "../../src/core/waysOut.js";
-import type { ReplicaProgram } from "../../src/replica/program.js";
+import { wayOut } from "../../src/core/connection/waysOut.js";
+import type { ReplicaProgram } from "../../src/replica/storage/program.js";
 import { answerReplica } from "./replica.js";
 import { tagged, untagged } from "./tags.js";
 

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 import { describe, expect, test } from "vitest";
 
-import type { ReplicaProgram } from "../../src/replica/program.js";
+import type { ReplicaProgram } from "../../src/replica/storage/program.js";
 import { compiled } from "../support/program.js";
 import { ANSWERS, differing, type VectorFile } from "./answers.js";
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from holdfast.replica.live import EventStream
-from holdfast.replica.transport import HttpTransport
+from holdfast.replica.http.live import EventStream
+from holdfast.replica.http.transport import HttpTransport
 from holdfast.testing import wait_until
 
 pytestmark = pytest.mark.acceptance

@@ -11,9 +11,9 @@ import pytest
 
 from holdfast.core.backoff import Backoff
 from holdfast.core.session import SessionConfig
-from holdfast.replica.live import EventStream
+from holdfast.replica.http.live import EventStream
+from holdfast.replica.http.transport import HttpTransport
 from holdfast.replica.runner import Runner, RunnerOptions
-from holdfast.replica.transport import HttpTransport
 from holdfast.testing import wait_until
 
 pytestmark = pytest.mark.acceptance

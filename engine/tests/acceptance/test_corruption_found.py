@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.schema.load import load_schema
 from holdfast.server.assembly import open_server
-from holdfast.server.auth import TokenFile
+from holdfast.server.identity.token_file import TokenFile
 from holdfast.testing import wait_until
 
 pytestmark = pytest.mark.acceptance

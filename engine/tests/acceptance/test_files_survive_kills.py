@@ -24,9 +24,9 @@ from holdfast.protocol.codec import decode_line, encode_request
 from holdfast.protocol.compression import unpack_bounded
 from holdfast.protocol.messages import ExchangeRequest, FileOffer, Files, Head, Nonces
 from holdfast.schema.load import load_schema
-from holdfast.server.feed import Touched, publish
-from holdfast.server.store import RowRecord
-from holdfast.server.stores import open_store
+from holdfast.server.feed.feed import Touched, publish
+from holdfast.server.open_store import open_store
+from holdfast.server.store.contract import RowRecord
 from holdfast.testing import ServerProcess, wait_until
 from holdfast.testing.postgres import PostgresCluster, scratch_schema
 

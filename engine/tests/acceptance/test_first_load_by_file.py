@@ -22,7 +22,7 @@ from holdfast.core.errors import DatabaseFull, Offline
 from holdfast.core.limits import READ_TIMEOUT_MS, SNAPSHOT_ROWS_MIN
 from holdfast.core.session import SessionConfig
 from holdfast.replica.host import Host
-from holdfast.replica.loading import Loading
+from holdfast.replica.load.first_load import Loading
 from holdfast.replica.runner import RunnerOptions
 from holdfast.testing import wait_until
 

@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from holdfast import Replica
-from holdfast.cli.people_host import people
+from holdfast.cli.server.people_host import people
 from holdfast.core.errors import AttentionNeeded, Offline, SignInNeeded, SyncError
 from holdfast.replica import enrol
 from holdfast.schema.load import load_schema

@@ -117,7 +117,7 @@ def _all(world, commands: list[list[str]]) -> list[tuple[int, str, str]]:
     """
     fork = """
 import contextlib, io, json, os, sys
-import holdfast.cli.server_host, holdfast.replica.replica, holdfast.schema.load
+import holdfast.cli.server.host, holdfast.replica.replica, holdfast.schema.load
 import holdfast.server.assembly, holdfast.server.run
 from holdfast.cli.app import main
 base = sys.argv[1]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.schema.model import Schema
-from holdfast.server.store import Store
-from holdfast.server.stores import open_store
+from holdfast.server.open_store import open_store
+from holdfast.server.store.contract import Store
 from holdfast.sqlite.stdlib_driver import WAL_SAFE_SINCE
 from holdfast.testing.store_conformance import StoreConformance
 

@@ -26,7 +26,7 @@ def make_stores(cluster: PostgresCluster | None, tmp_path: Path) -> Iterator[Cal
     """Makes servers on real HTTP that remember every byte they send, each on a new database."""
     from stores import Stores
 
-    from holdfast.server.offers import FilePolicy
+    from holdfast.server.files.offers import FilePolicy
 
     with ExitStack() as stack:
 

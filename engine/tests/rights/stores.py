@@ -26,8 +26,8 @@ from holdfast.core.limits import RESPONSE_BYTES_MAX
 from holdfast.protocol.compression import ENCODINGS, Encoding, unpack_bounded
 from holdfast.schema.model import Column, ForeignKey, Schema, Table
 from holdfast.server.assembly import open_server
-from holdfast.server.offers import FilePolicy
-from holdfast.server.principal import Principal
+from holdfast.server.files.offers import FilePolicy
+from holdfast.server.identity.principal import Principal
 from holdfast.server.run import Stopper, serve
 from holdfast.sqlite import OpenOptions, driver
 

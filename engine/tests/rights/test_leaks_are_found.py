@@ -13,17 +13,10 @@ from stores import Stores
 
 from holdfast.core.errors import Refuse
 from holdfast.protocol.messages import Gone
-from holdfast.server import (
-    access,
-    compare,
-    compose,
-    conflicts,
-    decide,
-    journal,
-    pull,
-    push,
-    verify,
-)
+from holdfast.server.exchange import compare, composer
+from holdfast.server.feed import pull, ranges
+from holdfast.server.merging import access, conflicts, journal
+from holdfast.server.push import decide, push
 
 pytestmark = pytest.mark.slow
 SEEDS = 8
@@ -37,7 +30,7 @@ def cluster() -> None:
 
 def rows_whatever_their_scope(patch: pytest.MonkeyPatch) -> None:
     everything = type("Everything", (), {"__contains__": lambda *_: True})()
-    honest = verify.answer_rows
+    honest = ranges.answer_rows
     patch.setattr(
         compare,
         "answer_rows",
@@ -46,7 +39,7 @@ def rows_whatever_their_scope(patch: pytest.MonkeyPatch) -> None:
 
 
 def ranges_whatever_their_scope(patch: pytest.MonkeyPatch) -> None:
-    honest = verify.answer_range
+    honest = ranges.answer_range
     patch.setattr(
         compare, "answer_range",
         lambda reads, schema, query, _: honest(reads, schema, query, {query.scope}),
@@ -102,14 +95,14 @@ def outcomes_with_every_scope(patch: pytest.MonkeyPatch) -> None:
 
 def a_head_with_every_scope(patch: pytest.MonkeyPatch) -> None:
     """Their names, in a place where no client looks for them."""
-    honest = compose.Composer.head
+    honest = composer.Composer.head
 
     def head(self: Any, *given: Any, **options: Any) -> Any:
         made = honest(self, *given, **options)
         with contextlib.closing(self._store.read()) as snapshot:
             return msgspec.structs.replace(made, user=f"{made.user} {snapshot.scope_names()}")
 
-    patch.setattr(compose.Composer, "head", head)
+    patch.setattr(composer.Composer, "head", head)
 
 
 def rows_that_moved_away_are_still_merged(patch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,10 @@ from shell import FastDriver
 from world import World
 
 from holdfast.protocol.messages import Change, Nonces, Transaction
-from holdfast.server.direct_writes import concerned
-from holdfast.server.principal import Principal
+from holdfast.server.direct.direct_writes import concerned
+from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.store.sqlite.store import SqliteStore
 from holdfast.sqlite import OpenOptions, driver
 
 Name = tuple[Any, ...]

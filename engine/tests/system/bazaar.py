@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfast.core.keys import row_key
 from holdfast.schema.model import CONFLICT_TABLE, Check, Column, ForeignKey, Schema, Table
-from holdfast.server.rules import RuleContext
+from holdfast.server.push.rules import RuleContext
 
 Row = tuple[Any, ...]
 Dump = dict[str, dict[str, Row]]

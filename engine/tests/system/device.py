@@ -38,13 +38,13 @@ from holdfast.protocol.messages import (
     ExchangeRequest,
     Transaction,
 )
-from holdfast.replica.answer import Answer, receive
 from holdfast.replica.host import Host
+from holdfast.replica.http.spool import Answer, receive
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
 from holdfast.schema.model import Column
-from holdfast.server.budgets import Budgets
-from holdfast.server.principal import Principal
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.identity.principal import Principal
 from holdfast.sqlite import Connection
 
 if TYPE_CHECKING:

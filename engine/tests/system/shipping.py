@@ -32,10 +32,10 @@ from holdfast.protocol.messages import (
     Head,
     Position,
 )
-from holdfast.replica.answer import receive
-from holdfast.replica.file_answer import FileAnswer
-from holdfast.server.pull import last_line, news
-from holdfast.server.snapshot_file import write_snapshot
+from holdfast.replica.http.downloads import FileAnswer
+from holdfast.replica.http.spool import receive
+from holdfast.server.feed.pull import last_line, news
+from holdfast.server.files.snapshot import write_snapshot
 from holdfast.sqlite import OpenOptions, driver
 
 KEPT_MAX = 3

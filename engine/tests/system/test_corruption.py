@@ -14,8 +14,8 @@ from device import Device, Options
 from run import examples
 from world import World
 
-from holdfast.replica.database import transaction
-from holdfast.replica.verify import VerifyReport
+from holdfast.replica.exchange.verify import VerifyReport
+from holdfast.replica.storage.database import transaction
 
 pytestmark = pytest.mark.slow
 

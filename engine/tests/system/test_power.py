@@ -11,27 +11,22 @@ import pytest
 from planted import Patch, Plants
 from test_clocks import skews_change_nothing
 
-from holdfast.core import merge, policies
 from holdfast.core.errors import Offline
-from holdfast.core.rows import ServerRow
-from holdfast.replica import apply, dependence, members, replay, status, sync
-from holdfast.replica.database import transaction
-from holdfast.server import (
-    compare,
-    decide,
-    direct_writes,
-    exchange,
-    exchange_commit,
-    feed,
-    ingest,
-    merge_batch,
-    pull,
-    push,
-    sqlite_writer,
-    stored_rows,
-)
-from holdfast.server.feed import Touched
-from holdfast.server.sqlite_upkeep import SqliteUpkeep
+from holdfast.core.merging import merge, policies
+from holdfast.core.merging.rows import ServerRow
+from holdfast.replica.changes import dependence
+from holdfast.replica.exchange import exchanger
+from holdfast.replica.rebase import apply, replay
+from holdfast.replica.storage import members, status
+from holdfast.replica.storage.database import transaction
+from holdfast.server.direct import direct_writes, ingest, stored_rows
+from holdfast.server.exchange import commit, compare, exchange
+from holdfast.server.feed import feed, pull
+from holdfast.server.feed.feed import Touched
+from holdfast.server.merging import batch
+from holdfast.server.push import decide, push
+from holdfast.server.store.sqlite import writer
+from holdfast.server.store.sqlite.upkeep import SqliteUpkeep
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +36,7 @@ plant, plant_in = PLANTS.plant, PLANTS.plant_in
 
 @plant
 def work_is_settled_without_an_outcome(patch: Patch) -> None:
-    real = sync.Exchanger.exchange
+    real = exchanger.Exchanger.exchange
 
     def exchange(self: Any) -> Any:
         try:
@@ -51,12 +46,12 @@ def work_is_settled_without_an_outcome(patch: Patch) -> None:
                 self._db.execute("UPDATE holdfast_tx SET state = 'acked' WHERE state = 'sent'")
             raise
 
-    patch.setattr(sync.Exchanger, "exchange", exchange)
+    patch.setattr(exchanger.Exchanger, "exchange", exchange)
 
 
 @plant
 def the_checkpoint_moves_before_its_rows(patch: Patch) -> None:
-    real = sync.Exchanger._store
+    real = exchanger.Exchanger._store
     calls = iter(range(1_000_000))
 
     def store(self: Any, answer: Any, *more: Any) -> Any:
@@ -71,7 +66,7 @@ def the_checkpoint_moves_before_its_rows(patch: Patch) -> None:
             raise Offline("the process ended here", code="timeout")
         return real(self, answer, *more)
 
-    patch.setattr(sync.Exchanger, "_store", store)
+    patch.setattr(exchanger.Exchanger, "_store", store)
 
 
 @plant
@@ -93,9 +88,9 @@ def a_repeated_request_is_done_again(patch: Patch) -> None:
             )
         real_record(self, device, entries)
 
-    real_record = sqlite_writer.SqliteWriter.record
-    patch.setattr(exchange_commit, "push", again)
-    patch.setattr(sqlite_writer.SqliteWriter, "record", record)
+    real_record = writer.SqliteWriter.record
+    patch.setattr(commit, "push", again)
+    patch.setattr(writer.SqliteWriter, "record", record)
 
 
 @plant_in(43)
@@ -132,7 +127,7 @@ def rows_do_not_fall_back_after_a_refusal(patch: Patch) -> None:
 
 @plant
 def the_feed_skips_removals(patch: Patch) -> None:
-    real = sqlite_writer.SqliteWriter.put_feed
+    real = writer.SqliteWriter.put_feed
 
     def put_feed(self: Any, entries: Any) -> None:
         real(self, [entry for entry in entries if not entry.removed])
@@ -141,12 +136,12 @@ def the_feed_skips_removals(patch: Patch) -> None:
             [(entry.scope, entry.table, entry.key) for entry in entries if entry.removed],
         )
 
-    patch.setattr(sqlite_writer.SqliteWriter, "put_feed", put_feed)
+    patch.setattr(writer.SqliteWriter, "put_feed", put_feed)
 
 
 @plant
 def a_refused_transaction_leaves_a_trace(patch: Patch) -> None:
-    patch.setattr(merge_batch.Batch, "undo", merge_batch.Batch.keep)
+    patch.setattr(batch.Batch, "undo", batch.Batch.keep)
 
 
 @plant_in(2)
@@ -236,7 +231,7 @@ def direct_deletes_are_not_taken_in(patch: Patch) -> None:
 
 @plant_in(2)
 def retried_work_keeps_its_refused_twin(patch: Patch) -> None:
-    from holdfast.replica.inbox import Inbox
+    from holdfast.replica.inbox.inbox import Inbox
 
     patch.setattr(Inbox, "forget", lambda self, number: self._db.execute(
         "DELETE FROM holdfast_tx WHERE number = ?", (number + 1,)))  # fmt: skip

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from planted import Patch, Plants
 
-from holdfast.replica import apply, dependence, parts, seal
-from holdfast.replica.freeing import Freed, Freeing
+from holdfast.replica.changes import dependence, parts, seal
+from holdfast.replica.inbox.freeing import Freed, Freeing
+from holdfast.replica.rebase import apply
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,7 @@ def a_discard_frees_nothing(patch: Patch) -> None:
 
 @plant
 def a_discard_frees_what_waits_for_others_too(patch: Patch) -> None:
-    from holdfast.replica.inbox import Inbox
+    from holdfast.replica.inbox.inbox import Inbox
 
     patch.setattr(Inbox, "numbers", lambda _self: set())
 

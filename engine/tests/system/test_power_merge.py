@@ -13,9 +13,9 @@ from device import Line, Options
 from planted import Patch, Plants
 from run import run
 
-from holdfast.core import merge, policies
+from holdfast.core.merging import merge, policies
 from holdfast.protocol.messages import ExchangeRequest
-from holdfast.server import conflicts, settle
+from holdfast.server.merging import conflicts, settle
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run import examples, run
 
-from holdfast.server.budgets import Budgets
+from holdfast.server.exchange.budgets import Budgets
 
 pytestmark = pytest.mark.slow
 

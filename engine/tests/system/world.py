@@ -64,9 +64,9 @@ from holdfast.protocol.messages import (
     Rows,
     VerifyRequest,
 )
-from holdfast.server.principal import Principal
+from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.store.sqlite.store import SqliteStore
 from holdfast.sqlite import OpenOptions, driver
 
 

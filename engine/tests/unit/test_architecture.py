@@ -241,17 +241,20 @@ def module(name: str, source: str) -> Module:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("holdfast.core.merge", "from holdfast.sql import compile"),
-        ("holdfast.core.merge", "from ..sql import compile"),
-        ("holdfast.core.merge", "from holdfast import sql"),
-        ("holdfast.core.merge", "import holdfast"),
-        ("holdfast.core.merge", "import importlib\nimportlib.import_module('holdfast.replica')"),
+        ("holdfast.core.merging.merge", "from holdfast.sql import compile"),
+        ("holdfast.core.merging.merge", "from ...sql import compile"),
+        ("holdfast.core.merging.merge", "from holdfast import sql"),
+        ("holdfast.core.merging.merge", "import holdfast"),
+        (
+            "holdfast.core.merging.merge",
+            "import importlib\nimportlib.import_module('holdfast.replica')",
+        ),
         ("holdfast.core.values", "from holdfast.schema import Table"),
         ("holdfast.schema.model", "from holdfast.core import digest"),
         ("holdfast.schema.model", "from holdfast.core.clock import Clock"),
         ("holdfast.sql.compile", "import holdfast.protocol.messages"),
         (
-            "holdfast.replica.inbox",
+            "holdfast.replica.inbox.inbox",
             "import typing\nif typing.TYPE_CHECKING:\n  import holdfast.server",
         ),
         ("holdfast.server.app", "def f():\n  from holdfast.replica import Replica"),
@@ -268,7 +271,10 @@ def test_an_import_that_points_up_is_found(name: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("holdfast.core.merge", "from holdfast.schema.model import Table\nfrom . import clock"),
+        (
+            "holdfast.core.merging.merge",
+            "from holdfast.schema.model import Table\nfrom . import clock",
+        ),
         ("holdfast.schema.model", "from holdfast.core import errors, limits, values"),
         ("holdfast.schema.model", "from holdfast.core.errors import HoldfastError"),
         ("holdfast.server.app", "from holdfast.protocol import messages\nfrom holdfast import sql"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from holdfast.core.connectivity import State
+from holdfast.core.connection.connectivity import State
 from holdfast.protocol.version import PROTOCOL
 
 ROOT = Path(__file__).parents[3]
@@ -40,7 +40,7 @@ def test_each_names_its_test_or_says_not_yet():
 def test_every_code_of_the_server_is_documented():
     text = SPEC.read_text(encoding="utf-8")
     used: set[str] = set()
-    for module in [*(SOURCE / "server").glob("*.py"), *(SOURCE / "protocol").glob("*.py")]:
+    for module in [*(SOURCE / "server").rglob("*.py"), *(SOURCE / "protocol").glob("*.py")]:
         source = module.read_text(encoding="utf-8")
         for call in re.findall(r"(?:ProtocolError|Refuse)\((.*?)\)\n", source, re.DOTALL):
             used |= set(re.findall(r'code="([a-z_]+)"', call))

@@ -17,7 +17,7 @@ from stockroom.schema import schema
 
 if TYPE_CHECKING:
     from holdfast import Replica
-    from holdfast.replica.inbox import Refused
+    from holdfast.replica.inbox.inbox import Refused
 
 _WORDS: Final = ("name", "description", "shelf", "notes")
 """What everybody who adds products may change of one that is there."""

@@ -12,7 +12,7 @@ import pytest
 from holdfast import Replica
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server.assembly import open_server
-from holdfast.server.principal import Principal
+from holdfast.server.identity.principal import Principal
 from stockroom.demo import GOODS_MAX, Demo, Size, check_digit, is_empty, load, make_demo
 from stockroom.on_hand import check_stock
 from stockroom.rules import rules

@@ -8,9 +8,9 @@ import pytest
 import typer
 
 import stockroom.cli
-from holdfast.cli import server_host
 from holdfast.cli.app import app as holdfast_app
-from holdfast.cli.serving import Serving
+from holdfast.cli.server import host
+from holdfast.cli.server.options import Serving
 from stockroom.server import run as stockroom_run
 
 SAID = [
@@ -45,7 +45,7 @@ def test_what_both_know_is_defined_once() -> None:
 def test_what_is_said_reaches_both_servers(monkeypatch, tmp_path) -> None:
     reached = {}
     monkeypatch.setattr(
-        server_host, "run",
+        host, "run",
         lambda _schema, database, _tokens, options: reached.update(holdfast=(database, options)),
     )  # fmt: skip
     monkeypatch.setattr(

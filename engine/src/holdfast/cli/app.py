@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli import enrol_command, replica_commands, serve, server_commands
+from holdfast.cli import enrol_command, replica_commands
+from holdfast.cli.server import commands, serve
 
 app = typer.Typer(
     name="holdfast",
@@ -31,7 +32,7 @@ for command in (
     serve.check,
 ):
     app.command()(command)
-app.add_typer(server_commands.server)
+app.add_typer(commands.server)
 
 
 def main() -> None:

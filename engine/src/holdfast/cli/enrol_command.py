@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.output import document, moment, out, reported
-from holdfast.cli.people_commands import PasswordStdin, read_password
 from holdfast.cli.replica_commands import File, Json
+from holdfast.cli.server.people_commands import PasswordStdin, read_password
 from holdfast.core.errors import UsageError
 from holdfast.schema.load import load_schema
 
@@ -17,7 +17,7 @@ from holdfast.schema.load import load_schema
 def password(file: File, *, as_json: Json = False) -> None:
     """Change your own password: the one until now and the new one are asked for, or are the first
     two lines of stdin. Your other devices are signed out."""
-    from holdfast.replica.enrolment import change_password
+    from holdfast.replica.identity.enrolment import change_password
 
     with reported(as_json=as_json):
         if sys.stdin.isatty():
@@ -59,7 +59,7 @@ def enrol(
     A password is asked for, or read from stdin or HOLDFAST_PASSWORD. The credentials are kept
     beside the replica, readable by you only.
     """
-    from holdfast.replica.enrolment import enrol as let_in
+    from holdfast.replica.identity.enrolment import enrol as let_in
 
     with reported(as_json=as_json):
         if bool(code) == bool(user):

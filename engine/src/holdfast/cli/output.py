@@ -20,6 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from holdfast.cli.ending import interruptible
+from holdfast.core.connection.failures import failure_kind
+from holdfast.core.connection.ways_out import way_out, way_out_at_server
 from holdfast.core.errors import (
     BadValue,
     DatabaseError,
@@ -29,8 +31,6 @@ from holdfast.core.errors import (
     SyncError,
     UsageError,
 )
-from holdfast.core.failure_kinds import failure_kind
-from holdfast.core.ways_out import way_out, way_out_at_server
 
 CHECK_FAILED = 1
 WRONG_USE = 2

@@ -38,10 +38,10 @@ from holdfast.core.session import SessionConfig
 from holdfast.schema.load import load_schema
 
 if TYPE_CHECKING:
-    from holdfast.replica.inbox import Conflict
+    from holdfast.replica.exchange.verify import Progress
+    from holdfast.replica.inbox.inbox import Conflict
     from holdfast.replica.replica import Replica
-    from holdfast.replica.status import Status
-    from holdfast.replica.verify import Progress
+    from holdfast.replica.storage.status import Status
 
 File = Annotated[Path, typer.Argument(help="The replica's file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document as the last line.")]
@@ -85,10 +85,10 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Make a replica. Works without the server; it is met at the first sync."""
-    from holdfast.replica.connect import read_token
-    from holdfast.replica.making import is_free, make_whole
+    from holdfast.replica.http.transport import checked_url
+    from holdfast.replica.identity.connect import read_token
     from holdfast.replica.replica import Replica
-    from holdfast.replica.transport import checked_url
+    from holdfast.replica.storage.making import is_free, make_whole
 
     with reported(as_json=as_json):
         if not is_free(file):
@@ -158,14 +158,14 @@ def status(
 def _looked(replica: Replica, known: Status) -> Status:
     """Whether the server is there now, when no process keeps that up to date. It does not say that
     the device may sync: a failure that was not the network's stays until a sync succeeds."""
-    from holdfast.replica import standing
+    from holdfast.replica.storage import connection_record
 
     now_us = time.time_ns() // 1000
     if replica.transport is None:
         return dataclasses.replace(known, state="offline", as_of=now_us)
     kept = {"error_kind": known.error_kind}
-    if known.error_kind is not None and not standing.is_answered(kept):
-        if standing.is_parked(kept):
+    if known.error_kind is not None and not connection_record.is_answered(kept):
+        if connection_record.is_parked(kept):
             return known
         state = known.state
     else:
@@ -173,7 +173,7 @@ def _looked(replica: Replica, known: Status) -> Status:
     try:
         replica.transport.health("probe")
     except SyncError as error:
-        found = standing.failed(error, now_us)
+        found = connection_record.failed(error, now_us)
         return dataclasses.replace(
             known, state=found["state"], as_of=now_us, error_kind=found["error_kind"],
             error_code=error.code, error_message=error.message, way_out=found["way_out"],

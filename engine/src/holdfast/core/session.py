@@ -25,7 +25,14 @@ from enum import Enum
 from typing import Final
 
 from holdfast.core.backoff import RetryBudget
-from holdfast.core.connectivity import Signal, State, Verdict, classify, signal_of, transition
+from holdfast.core.connection.connectivity import (
+    Signal,
+    State,
+    Verdict,
+    classify,
+    signal_of,
+    transition,
+)
 from holdfast.core.limits import LOAD_PLACES_MAX
 from holdfast.core.session_events import (
     HEARTBEATS_MISSED,

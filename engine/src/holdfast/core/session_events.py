@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from holdfast.core.backoff import Backoff
-from holdfast.core.connectivity import State
+from holdfast.core.connection.connectivity import State
 
 HEARTBEATS_MISSED: Final = 2.5
 """A stream is lost after this many heartbeat intervals of silence."""

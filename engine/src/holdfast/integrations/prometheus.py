@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from holdfast.core.errors import HoldfastError, UsageError
-from holdfast.server import observe
+from holdfast.server.process import observe
 
 if TYPE_CHECKING:
     from holdfast.server.assembly import Server

@@ -23,10 +23,10 @@ from holdfast.protocol.codec import (
     encode_request,
 )
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
-from holdfast.replica.answer import Answer, receive
 from holdfast.replica.failures import failure
-from holdfast.replica.file_answer import FileAnswer, checked_path
-from holdfast.replica.live import LiveEvent
+from holdfast.replica.http.downloads import FileAnswer, checked_path
+from holdfast.replica.http.live import LiveEvent
+from holdfast.replica.http.spool import Answer, receive
 
 
 class Service(Protocol):

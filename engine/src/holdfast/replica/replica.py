@@ -17,21 +17,21 @@ from holdfast.core.errors import DatabaseError
 from holdfast.core.limits import BUSY_TIMEOUT_MS
 from holdfast.core.sides import Keep
 from holdfast.core.values import Value
-from holdfast.replica.connect import Tend, connect
-from holdfast.replica.credentials import CredentialsFile
-from holdfast.replica.database import LocalDatabase
-from holdfast.replica.decisions import Decisions
-from holdfast.replica.enrolment import Enrolment, Proof, enrol_open
-from holdfast.replica.freeing import Freed
+from holdfast.replica.changes.local_work import LocalWork, Transaction
+from holdfast.replica.exchange.verify import Progress, VerifyReport
 from holdfast.replica.host import Host
-from holdfast.replica.inbox import Conflict, Inbox, Refused
-from holdfast.replica.local import LocalWork, Transaction
+from holdfast.replica.http.transport import Transport
+from holdfast.replica.identity.connect import Tend, connect
+from holdfast.replica.identity.credentials import CredentialsFile
+from holdfast.replica.identity.enrolment import Enrolment, Proof, enrol_open
+from holdfast.replica.inbox.decisions import Decisions
+from holdfast.replica.inbox.freeing import Freed
+from holdfast.replica.inbox.inbox import Conflict, Inbox, Refused
 from holdfast.replica.runner import RunnerOptions
-from holdfast.replica.status import Status, read_status
-from holdfast.replica.sync_once import SyncReport
-from holdfast.replica.syncing import Syncing
-from holdfast.replica.transport import Transport
-from holdfast.replica.verify import Progress, VerifyReport
+from holdfast.replica.storage.database import LocalDatabase
+from holdfast.replica.storage.status import Status, read_status
+from holdfast.replica.sync_call import SyncReport
+from holdfast.replica.sync_control import Syncing
 from holdfast.schema.model import Schema
 from holdfast.sqlite import Row, driver
 
@@ -208,7 +208,7 @@ class Replica:
         """Let this device in, for the first time or again: with a one-time code, a user's password,
         or the headers of the app's own sign-in. Uses the network; the queue goes on as it is.
 
-        Raises as ``holdfast.replica.enrolment.enrol``.
+        Raises as ``holdfast.replica.identity.enrolment.enrol``.
         """
         proof = Proof(code=code, user=user, password=password, sign_in=sign_in)
         file = CredentialsFile(self.path)

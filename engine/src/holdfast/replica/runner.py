@@ -26,17 +26,17 @@ from typing import Any
 
 from holdfast.core import errors
 from holdfast.core import session as core
-from holdfast.core.connectivity import FailureKind, State, known_kind
-from holdfast.core.failure_kinds import failure_kind
+from holdfast.core.connection.connectivity import FailureKind, State, known_kind
+from holdfast.core.connection.failures import failure_kind
 from holdfast.core.limits import FOREIGN_WRITE_POLL_MS, SYNC_BEAT_MS, SYNC_REVIVED_MS
-from holdfast.replica import standing
-from holdfast.replica.database import LocalDatabase, read_state
+from holdfast.replica.exchange.exchanger import Exchanger, checkpoint
+from holdfast.replica.exchange.verify import Verifier
 from holdfast.replica.guards import outlived
 from holdfast.replica.host import Host
-from holdfast.replica.loading import Loading
-from holdfast.replica.sync import Exchanger, checkpoint
-from holdfast.replica.transport import EventStream, Transport
-from holdfast.replica.verify import Verifier
+from holdfast.replica.http.transport import EventStream, Transport
+from holdfast.replica.load.first_load import Loading
+from holdfast.replica.storage import connection_record
+from holdfast.replica.storage.database import LocalDatabase, read_state
 from holdfast.sqlite import Connection
 
 log = logging.getLogger("holdfast.runner")
@@ -115,10 +115,10 @@ class Runner:
         self._untold = False
         """Whether the file has an older status than ``session``."""
         (text,) = read_state(self._watch, "session")
-        self.session: standing.Standing = {
+        self.session: connection_record.Standing = {
             "state": State.STARTING.value,
             "at": host.now_us(),
-            **standing.of_failure(standing.read(text)),
+            **connection_record.of_failure(connection_record.read(text)),
         }
 
     @staticmethod
@@ -131,7 +131,7 @@ class Runner:
         self._requester.start()
         self._thread.start()
 
-    def standing(self) -> standing.Standing:
+    def standing(self) -> connection_record.Standing:
         """How the replica stands now; the truth also when the session's thread is no more."""
         alive = self._thread.is_alive() or self._stopping or self._thread.ident is None
         if not alive:
@@ -354,9 +354,9 @@ class Runner:
             retry_at = self._host.now_us() + left_ms * 1000
         # What another session has failed with is so until a success follows.
         kept = {} if status.state is State.ONLINE else self.session
-        failure: dict[str, Any] = standing.NO_FAILURE | standing.of_failure(kept)
+        failure: dict[str, Any] = connection_record.NO_FAILURE | connection_record.of_failure(kept)
         if (error := status.last_error) is not None:
-            failure = standing.failure(known_kind(error.kind), error.code, error.message)
+            failure = connection_record.failure(known_kind(error.kind), error.code, error.message)
         self.session = {
             "state": status.state.value,
             "at": self._host.now_us(),
@@ -380,7 +380,7 @@ class Runner:
         if not self._untold or (loading is not None and loading.stage == "importing"):
             return
         self._untold = False
-        standing.keep(self._watch, self.session)
+        connection_record.keep(self._watch, self.session)
 
     # --- the other threads ----------------------------------------------------------------------
 
@@ -457,7 +457,7 @@ def _nobody(_session: dict[str, Any]) -> None:
 
 def _died(why: str) -> dict[str, str]:
     message = f"background sync failed in an unforeseen way: {why}"
-    return standing.failure(FailureKind.UNKNOWN, "internal", message)
+    return connection_record.failure(FailureKind.UNKNOWN, "internal", message)
 
 
 def _why(what: str, error: BaseException) -> dict[str, Any]:

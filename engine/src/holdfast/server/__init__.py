@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from holdfast.server.assembly import Server as Server
     from holdfast.server.assembly import open_server as open_server
-    from holdfast.server.auth import TokenFile as TokenFile
-    from holdfast.server.people import People as People
-    from holdfast.server.principal import Principal as Principal
-    from holdfast.server.registry_auth import RegistryAuth as RegistryAuth
-    from holdfast.server.rules import Rule as Rule
-    from holdfast.server.rules import RuleContext as RuleContext
+    from holdfast.server.identity.device_auth import RegistryAuth as RegistryAuth
+    from holdfast.server.identity.people import People as People
+    from holdfast.server.identity.principal import Principal as Principal
+    from holdfast.server.identity.token_file import TokenFile as TokenFile
+    from holdfast.server.push.rules import Rule as Rule
+    from holdfast.server.push.rules import RuleContext as RuleContext
 
 _HOMES = {
-    "People": "people",
-    "Principal": "principal",
-    "RegistryAuth": "registry_auth",
-    "Rule": "rules",
-    "RuleContext": "rules",
+    "People": "identity.people",
+    "Principal": "identity.principal",
+    "RegistryAuth": "identity.device_auth",
+    "Rule": "push.rules",
+    "RuleContext": "push.rules",
     "Server": "assembly",
-    "TokenFile": "auth",
+    "TokenFile": "identity.token_file",
     "open_server": "assembly",
 }
 

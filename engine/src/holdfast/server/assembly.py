@@ -19,26 +19,26 @@ from starlette.applications import Starlette
 
 from holdfast.core.limits import DEEP_CHECK_EVERY_MS, RETENTION_EVERY_MS
 from holdfast.schema.model import Schema
-from holdfast.server.api import Authenticator, StandingAuthenticator
-from holdfast.server.asgi import asgi
-from holdfast.server.auth import plain
-from holdfast.server.budgets import Budgets
-from holdfast.server.enrolment import Enrolment
-from holdfast.server.events import Hub
-from holdfast.server.maintenance import Job, Maintenance, Proceed
-from holdfast.server.observe import Observer, guarded, nobody
-from holdfast.server.offers import FilePolicy
-from holdfast.server.people import People
-from holdfast.server.people_http import Door
-from holdfast.server.principal import Principal
-from holdfast.server.proxies import Proxies
-from holdfast.server.registry_auth import RegistryAuth
-from holdfast.server.retention import Retention
-from holdfast.server.rights_watch import Judge, RightsWatch
-from holdfast.server.rules import Rule
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.files.offers import FilePolicy
+from holdfast.server.http.app import asgi
+from holdfast.server.http.enrolment import Door
+from holdfast.server.http.proxies import Proxies
+from holdfast.server.identity.authenticator import Authenticator, StandingAuthenticator
+from holdfast.server.identity.device_auth import RegistryAuth
+from holdfast.server.identity.enrolment import Enrolment
+from holdfast.server.identity.people import People
+from holdfast.server.identity.principal import Principal
+from holdfast.server.identity.token_file import plain
+from holdfast.server.live.events import Hub
+from holdfast.server.live.rights_watch import Judge, RightsWatch
+from holdfast.server.maintenance.jobs import Job, Maintenance, Proceed
+from holdfast.server.maintenance.retention import Retention
+from holdfast.server.open_store import open_store
+from holdfast.server.process.observe import Observer, guarded, nobody
+from holdfast.server.push.rules import Rule
 from holdfast.server.service import Service, Standing
-from holdfast.server.store import Store
-from holdfast.server.stores import open_store
+from holdfast.server.store.contract import Store
 
 log = logging.getLogger("holdfast.server")
 

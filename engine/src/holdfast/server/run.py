@@ -24,9 +24,9 @@ from starlette.types import ASGIApp
 
 from holdfast.core.errors import UsageError
 from holdfast.core.limits import END_GRACE_MS, SERVER_GRACE_S, SERVER_KEEP_ALIVE_S
-from holdfast.server.events import Hub
-from holdfast.server.front import Front, FrontOptions
-from holdfast.server.gate import Gate, Limits
+from holdfast.server.http.connections import Gate, Limits
+from holdfast.server.http.front import Front, FrontOptions
+from holdfast.server.live.events import Hub
 
 
 class _Server(uvicorn.Server):

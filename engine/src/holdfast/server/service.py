@@ -13,25 +13,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from holdfast.core.limits import INGEST_BACKGROUND_PATIENCE_MS
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.schema.model import Schema
-from holdfast.server.budgets import Budgets
-from holdfast.server.compare import Comparisons
-from holdfast.server.compose import Composer
-from holdfast.server.decide import Engine
-from holdfast.server.direct_writes import DirectWrites, ranges
-from holdfast.server.exchange import Exchanges
-from holdfast.server.exchange_commit import ExchangeCommit
-from holdfast.server.file_builder import Builder
-from holdfast.server.file_links import is_good, no_such_file
-from holdfast.server.files import StoredFile
-from holdfast.server.journal import JournalPage, read_journal
-from holdfast.server.observe import Observer, guarded, nobody
-from holdfast.server.offers import FilePolicy, Offers
-from holdfast.server.principal import Principal
-from holdfast.server.retention import Forgotten, Proceed, Retention, forget
-from holdfast.server.rules import Rule
-from holdfast.server.standing import Rights, Standing, readable
-from holdfast.server.store import JournalEntry, OnCommit, Snapshot, Store
-from holdfast.server.stored_rows import StoredRows
+from holdfast.server.direct.direct_writes import DirectWrites, ranges
+from holdfast.server.direct.stored_rows import StoredRows
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.exchange.commit import ExchangeCommit
+from holdfast.server.exchange.compare import Comparisons
+from holdfast.server.exchange.composer import Composer
+from holdfast.server.exchange.exchange import Exchanges
+from holdfast.server.files.builder import Builder
+from holdfast.server.files.links import is_good, no_such_file
+from holdfast.server.files.offers import FilePolicy, Offers
+from holdfast.server.identity.permissions import Rights, Standing, readable
+from holdfast.server.identity.principal import Principal
+from holdfast.server.maintenance.retention import Forgotten, Proceed, Retention, forget
+from holdfast.server.merging.journal import JournalPage, read_journal
+from holdfast.server.process.observe import Observer, guarded, nobody
+from holdfast.server.push.decide import Engine
+from holdfast.server.push.rules import Rule
+from holdfast.server.store.contract import JournalEntry, OnCommit, Snapshot, Store
+from holdfast.server.store.files import StoredFile
 
 
 class Service:

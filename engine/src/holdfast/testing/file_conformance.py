@@ -15,8 +15,8 @@ import pytest
 
 from holdfast.core.limits import FILE_PIECE_BYTES
 from holdfast.schema.model import Schema
-from holdfast.server.files import Build, FileGone, FileStore, Reached, StoredFile
-from holdfast.server.store import Store
+from holdfast.server.store.contract import Store
+from holdfast.server.store.files import Build, FileGone, FileStore, Reached, StoredFile
 
 _KEY, _OTHER = "aa" * 16, "bb" * 16
 

@@ -14,7 +14,8 @@ from typing import TypeVar
 
 import pytest
 
-from holdfast.server.registry import (
+from holdfast.server.store.contract import Device, Store, Writer
+from holdfast.server.store.registry import (
     Code,
     DeviceReport,
     Registration,
@@ -23,7 +24,6 @@ from holdfast.server.registry import (
     Token,
     User,
 )
-from holdfast.server.store import Device, Store, Writer
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from holdfast.core.digest import Digest
 from holdfast.core.errors import ConstraintFailed, DatabaseError, SchemaError
 from holdfast.core.keys import row_key
 from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
-from holdfast.server.store import (
+from holdfast.server.store.contract import (
     Device,
     Expected,
     FeedEntry,

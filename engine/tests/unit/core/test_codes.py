@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.codes import (
+from holdfast.core.enrolment_codes import (
     ALPHABET,
     CODE_LENGTH,
     is_token,

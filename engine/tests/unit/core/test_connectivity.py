@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.connectivity import (
+from holdfast.core.connection.connectivity import (
     TABLE,
     FailureKind,
     Row,

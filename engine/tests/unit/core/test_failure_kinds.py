@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.core.connectivity import FailureKind
+from holdfast.core.connection.connectivity import FailureKind
+from holdfast.core.connection.failures import failure_kind
 from holdfast.core.errors import (
     DatabaseFull,
     HoldfastError,
@@ -13,7 +14,6 @@ from holdfast.core.errors import (
     SignInNeeded,
     SyncError,
 )
-from holdfast.core.failure_kinds import failure_kind
 
 
 @pytest.mark.parametrize(

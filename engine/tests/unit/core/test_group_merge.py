@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.errors import Refuse
-from holdfast.core.merge import Author, Decision, Merged, RowChange, merge
-from holdfast.core.rows import ABSENT, ServerRow, stamp_of
+from holdfast.core.merging.merge import Author, Decision, Merged, RowChange, merge
+from holdfast.core.merging.rows import ABSENT, ServerRow, stamp_of
 from holdfast.core.values import Value
 from holdfast.schema.model import Column, DeletePolicy, MergePolicy, Table
 

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from holdfast.core.errors import Refuse
 from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
-from holdfast.core.merge import Author, Decision, Merged, RowChange, merge
-from holdfast.core.rows import (
+from holdfast.core.merging.merge import Author, Decision, Merged, RowChange, merge
+from holdfast.core.merging.rows import (
     ABSENT,
     COUNTER_MAX,
     INCARNATION_MAX,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from holdfast.core.errors import Refuse
 from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
-from holdfast.core.merge import Author, Merged, RowChange, merge
-from holdfast.core.rows import ABSENT, ServerRow, Stamp, dump_stamps, load_stamps, stamp_of
+from holdfast.core.merging.merge import Author, Merged, RowChange, merge
+from holdfast.core.merging.rows import ABSENT, ServerRow, Stamp, dump_stamps, load_stamps, stamp_of
 from holdfast.core.values import Value
 from holdfast.schema.model import Column, DeletePolicy, Table
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.backoff import Backoff
-from holdfast.core.connectivity import FailureKind, State
+from holdfast.core.connection.connectivity import FailureKind, State
 from holdfast.core.session import (
     Advanced,
     CloseStream,

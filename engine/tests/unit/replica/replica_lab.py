@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.core.keys import row_key
-from holdfast.replica.database import LocalDatabase, transaction
-from holdfast.replica.seal import mark, seal
+from holdfast.replica.changes.seal import mark, seal
+from holdfast.replica.storage.database import LocalDatabase, transaction
 from holdfast.schema import Column, ForeignKey, Schema, Table
 from holdfast.sql.names import change_table
 from holdfast.sqlite import Connection, Row, driver

@@ -12,7 +12,7 @@ from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica, SyncReport
 from holdfast.schema import Schema
 from holdfast.server import Principal, open_server
-from holdfast.server.budgets import Budgets
+from holdfast.server.exchange.budgets import Budgets
 from holdfast.sqlite import OpenOptions, Row, driver
 
 

@@ -23,7 +23,7 @@ SCHEMA = Schema(
 )
 HOLD = """
 import sys
-from holdfast.replica.lock import SyncLock
+from holdfast.replica.storage.lock import SyncLock
 lock = SyncLock(sys.argv[1])
 assert lock.acquire()
 print("held", flush=True)

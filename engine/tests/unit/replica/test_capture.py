@@ -22,8 +22,13 @@ from holdfast.core.errors import (
     ReplicaError,
     SchemaError,
 )
-from holdfast.replica.database import LocalDatabase, capture_digest, transaction, write_state
-from holdfast.replica.outbox import change_message, next_batch
+from holdfast.replica.changes.outbox import change_message, next_batch
+from holdfast.replica.storage.database import (
+    LocalDatabase,
+    capture_digest,
+    transaction,
+    write_state,
+)
 from holdfast.schema import Column, ForeignKey, Schema, Table
 from holdfast.sqlite import driver
 

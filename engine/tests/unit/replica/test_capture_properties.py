@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from replica_lab import SCHEMA, Device, captured, device, difference, dump, kinds
 
 from holdfast.core.errors import ConstraintFailed
-from holdfast.replica.database import applying, transaction
+from holdfast.replica.storage.database import applying, transaction
 from holdfast.sqlite import Connection
 
 IDS = st.sampled_from(["a", "b", "c/d", "e%2F", "é"])

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from holdfast import Column, ForeignKey, Replica, Schema, Table
-from holdfast.replica import outbox
-from holdfast.replica.database import transaction
+from holdfast.replica.changes import outbox
 from holdfast.replica.memory import MemoryTransport
+from holdfast.replica.storage.database import transaction
 from holdfast.server import Principal, open_server
-from holdfast.server.rules import RuleContext
+from holdfast.server.push.rules import RuleContext
 from holdfast.sqlite import Connection
 
 STEP = 100

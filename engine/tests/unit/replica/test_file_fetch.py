@@ -16,8 +16,8 @@ from holdfast.core.errors import FileGone, FileRefused, Offline, SyncError
 from holdfast.core.limits import COMPRESSION_RATIO_MAX, FILE_GAIN_BYTES_MIN
 from holdfast.protocol.compression import ENCODINGS, Encoding, pack_bytes
 from holdfast.protocol.messages import FileOffer, Position
-from holdfast.replica.file_answer import FileAnswer, checked_path
-from holdfast.replica.files import Fetcher, Shelf
+from holdfast.replica.http.downloads import FileAnswer, checked_path
+from holdfast.replica.load.fetch import Fetcher, Shelf
 
 BODY = b"".join(os.urandom(40).hex().encode() + b"\n" for _ in range(60))
 

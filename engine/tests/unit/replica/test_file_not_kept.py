@@ -14,10 +14,10 @@ import pytest
 
 from holdfast import Column, Replica, Schema, SyncError, Table
 from holdfast.replica.memory import MemoryTransport
-from holdfast.server.offers import FilePolicy
-from holdfast.server.principal import Principal
+from holdfast.server.files.offers import FilePolicy
+from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.store.sqlite.store import SqliteStore
 
 SCHEMA = Schema(
     name="kept",

@@ -14,11 +14,11 @@ import pytest
 from holdfast import Column, Replica, Schema, Table
 from holdfast.protocol.messages import ExchangeRequest, Files, Line
 from holdfast.replica.memory import MemoryTransport
-from holdfast.server import snapshot_file
-from holdfast.server.offers import FilePolicy
-from holdfast.server.principal import Principal
+from holdfast.server.files import snapshot
+from holdfast.server.files.offers import FilePolicy
+from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.store.sqlite.store import SqliteStore
 
 SCHEMA = Schema(
     name="offers",
@@ -109,7 +109,7 @@ def test_a_file_with_a_value_that_is_not_what_its_hash_says_is_refused_and_the_r
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its length, its SHA-256 and the sum of its hashes are as they were offered."""
-    rows, changed = snapshot_file._Rows._rows, []
+    rows, changed = snapshot._Rows._rows, []
 
     def lying(writer: Any, table: Any, keys: Any) -> Iterator[Any]:
         for key, rev, hashed, *values in rows(writer, table, keys):
@@ -118,7 +118,7 @@ def test_a_file_with_a_value_that_is_not_what_its_hash_says_is_refused_and_the_r
                 values[-1] = "otherwise"
             yield (key, rev, hashed, *values)
 
-    monkeypatch.setattr(snapshot_file._Rows, "_rows", lying)
+    monkeypatch.setattr(snapshot._Rows, "_rows", lying)
     world = World(tmp_path)
     stages = world.load(world.service)
     world.service.close()

@@ -16,9 +16,9 @@ from holdfast import Column, Replica, Schema, Table
 from holdfast.core.errors import BadValue, HoldfastError
 from holdfast.core.limits import JSON_NESTING_MAX, KEY_BYTES_MAX, MIB
 from holdfast.core.values import check
-from holdfast.replica.database import transaction
+from holdfast.replica.changes.outbox import next_batch
 from holdfast.replica.memory import MemoryTransport
-from holdfast.replica.outbox import next_batch
+from holdfast.replica.storage.database import transaction
 from holdfast.server import Principal, open_server
 from holdfast.sqlite import Row, driver
 from holdfast.sqlite.driver import OpenOptions

@@ -12,12 +12,13 @@ import pytest
 from msgspec.structs import replace
 from server_lab import Shop
 
-from holdfast.core import merge
 from holdfast.core.errors import BadValue, ConstraintFailed, HoldfastError, SyncError, UsageError
-from holdfast.replica import overlay
+from holdfast.core.merging import merge
+from holdfast.replica.rebase import overlay
 from holdfast.schema import Column, Schema, Table
 from holdfast.schema.model import MergePolicy
-from holdfast.server import ingest, merge_batch
+from holdfast.server.direct import ingest
+from holdfast.server.merging import batch
 
 GROUPED: tuple[MergePolicy, ...] = ("latest", "server", "client", "manual")
 CURRENCIES = ("EUR", "JPY", "KWD")
@@ -140,7 +141,7 @@ def test_a_retried_edit_brings_its_whole_pair(shop: Shop) -> None:
 
 
 def test_the_server_refuses_a_part_of_a_group(shop: Shop, monkeypatch: Any) -> None:
-    from holdfast.replica import outbox
+    from holdfast.replica.changes import outbox
 
     real = outbox.change_message
 
@@ -366,8 +367,8 @@ def replayed_by_column(patch: pytest.MonkeyPatch) -> None:
 
 
 def ingested_by_column(patch: pytest.MonkeyPatch) -> None:
-    real = merge_batch.difference
-    for module in (merge_batch, ingest):
+    real = batch.difference
+    for module in (batch, ingest):
         patch.setattr(
             module, "difference", lambda table, *rows: real(replace(table, groups=()), *rows)
         )

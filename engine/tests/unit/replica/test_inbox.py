@@ -14,13 +14,13 @@ from replica_lab import LIBRARIES, SCHEMA, START_US, dump
 from holdfast.core.errors import BadValue, ConstraintFailed, UsageError
 from holdfast.core.values import to_wire
 from holdfast.protocol.messages import Checkpoint, Head, Line, Outcome, Position, Rows, ScopeGrant
-from holdfast.replica.apply import Applier
-from holdfast.replica.database import LocalDatabase, transaction, write_state
-from holdfast.replica.freeing import Freed
+from holdfast.replica.changes.outbox import change_message, next_batch
+from holdfast.replica.changes.seal import seal
 from holdfast.replica.host import Host
-from holdfast.replica.outbox import change_message, next_batch
+from holdfast.replica.inbox.freeing import Freed
+from holdfast.replica.rebase.apply import Applier
 from holdfast.replica.replica import Replica
-from holdfast.replica.seal import seal
+from holdfast.replica.storage.database import LocalDatabase, transaction, write_state
 from holdfast.sqlite import driver
 from holdfast.sqlite.driver import OpenOptions
 

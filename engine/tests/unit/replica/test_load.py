@@ -13,10 +13,10 @@ from replica_lab import START_US, device
 from holdfast.core.digest import Digest, row_hash
 from holdfast.core.errors import FileRefused, Offline
 from holdfast.protocol.messages import Checkpoint, Gone, Head, Position, Rows, ScopeGrant
-from holdfast.replica.apply import Applier
-from holdfast.replica.database import transaction
-from holdfast.replica.load import attached
-from holdfast.replica.snapshot import SnapshotFile
+from holdfast.replica.load.import_files import attached
+from holdfast.replica.load.snapshot_file import SnapshotFile
+from holdfast.replica.rebase.apply import Applier
+from holdfast.replica.storage.database import transaction
 from holdfast.schema import Column, Schema, Table
 from holdfast.sql.names import quote
 

@@ -31,10 +31,10 @@ from holdfast.protocol.messages import (
     Rows,
     ScopeGrant,
 )
-from holdfast.replica.apply import Applier
-from holdfast.replica.database import transaction
-from holdfast.replica.outbox import next_batch
-from holdfast.replica.overlay import Overlay
+from holdfast.replica.changes.outbox import next_batch
+from holdfast.replica.rebase.apply import Applier
+from holdfast.replica.rebase.overlay import Overlay
+from holdfast.replica.storage.database import transaction
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 
 THING = Table(

@@ -11,12 +11,12 @@ import pytest
 from holdfast import Column, Replica, Schema, Table
 from holdfast.core.session import SessionConfig
 from holdfast.protocol.messages import ExchangeRequest
-from holdfast.replica.answer import Answer
+from holdfast.replica.http.spool import Answer
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.runner import RunnerOptions
-from holdfast.server.principal import Principal
+from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.store.sqlite.store import SqliteStore
 from holdfast.testing import wait_until
 
 SCHEMA = Schema(

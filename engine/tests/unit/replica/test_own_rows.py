@@ -11,12 +11,12 @@ import pytest
 
 from holdfast import Column, Replica, Schema, Table
 from holdfast.protocol.messages import ExchangeRequest, Own
-from holdfast.replica.answer import Answer
+from holdfast.replica.http.spool import Answer
 from holdfast.replica.memory import MemoryTransport
-from holdfast.server.principal import Principal
-from holdfast.server.rules import RuleContext
+from holdfast.server.identity.principal import Principal
+from holdfast.server.push.rules import RuleContext
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.store.sqlite.store import SqliteStore
 
 SCHEMA = Schema(
     name="own",

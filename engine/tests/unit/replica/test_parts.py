@@ -12,7 +12,7 @@ from test_dependence import SCHEMA
 
 from holdfast.core import limits
 from holdfast.core.errors import ReplicaError
-from holdfast.replica import fit, outbox, parts
+from holdfast.replica.changes import fit, outbox, parts
 
 GOOD = [f"INSERT INTO code (id, text) VALUES ('g{n}', 'good {n}')" for n in range(70)]
 

@@ -13,8 +13,8 @@ from server_lab import Shop
 from test_dependence import SCHEMA
 
 from holdfast.core.errors import Offline
-from holdfast.server.budgets import Budgets
-from holdfast.server.rules import RuleContext
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.push.rules import RuleContext
 
 BAD = "INSERT INTO code (id, text) VALUES ('x', 'no!')"
 GOOD = [f"INSERT INTO code (id, text) VALUES ('g{n}', 'good {n}')" for n in range(3)]

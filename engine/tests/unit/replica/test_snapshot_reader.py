@@ -15,7 +15,7 @@ from holdfast.core.errors import FileRefused
 from holdfast.core.keys import row_key
 from holdfast.core.values import STORAGE
 from holdfast.protocol.messages import Position
-from holdfast.replica.snapshot import SnapshotFile, SnapshotReader, sum_of
+from holdfast.replica.load.snapshot_file import SnapshotFile, SnapshotReader, sum_of
 from holdfast.sqlite import driver
 
 KEY = b"k" * 32

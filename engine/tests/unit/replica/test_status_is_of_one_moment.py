@@ -9,12 +9,12 @@ import pytest
 from replica_lab import Device
 
 from holdfast.core.values import Value
-from holdfast.replica.database import LocalDatabase
-from holdfast.replica.decisions import Decisions
+from holdfast.replica.changes.local_work import LocalWork
 from holdfast.replica.host import Host
-from holdfast.replica.inbox import Inbox
-from holdfast.replica.local import LocalWork
-from holdfast.replica.status import has_unsent, has_work, read_status
+from holdfast.replica.inbox.decisions import Decisions
+from holdfast.replica.inbox.inbox import Inbox
+from holdfast.replica.storage.database import LocalDatabase
+from holdfast.replica.storage.status import has_unsent, has_work, read_status
 from holdfast.sqlite import Connection, Row
 
 

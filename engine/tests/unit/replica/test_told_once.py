@@ -11,12 +11,12 @@ import pytest
 from holdfast import Column, Replica, Schema, Table
 from holdfast.core.errors import Offline
 from holdfast.protocol.messages import ExchangeRequest
-from holdfast.replica.answer import Answer
 from holdfast.replica.host import Host
+from holdfast.replica.http.spool import Answer
 from holdfast.replica.memory import MemoryTransport
-from holdfast.server.principal import Principal
+from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.store.sqlite.store import SqliteStore
 
 SCHEMA = Schema(
     name="told",
@@ -109,7 +109,7 @@ def test_who_sends_work_tells_its_clock_and_nothing_twice(world: World) -> None:
 
 def test_what_waits_is_told_when_it_changes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.sync()
-    monkeypatch.setattr("holdfast.replica.outbox.PUSH_TRANSACTIONS_MAX", 1)
+    monkeypatch.setattr("holdfast.replica.changes.outbox.PUSH_TRANSACTIONS_MAX", 1)
     world.write("a", "b", "c")
     assert [told(request) for request in world.sync()] == [(2, True), (1, True), (0, True)]
     assert [told(request) for request in world.sync()] == [None]
@@ -120,7 +120,7 @@ def test_what_was_perhaps_not_heard_is_told_again(
 ) -> None:
     """The server has stored that two wait; the device does not know that, and nothing waits now."""
     world.sync()
-    monkeypatch.setattr("holdfast.replica.outbox.PUSH_TRANSACTIONS_MAX", 1)
+    monkeypatch.setattr("holdfast.replica.changes.outbox.PUSH_TRANSACTIONS_MAX", 1)
     world.write("a", "b", "c")
     world.wire.loses = True
     with pytest.raises(Offline):
@@ -137,7 +137,7 @@ def test_what_another_process_has_told_since_does_not_stay(
 ) -> None:
     """Process 0 has told that nothing waits, process 1 that one does, and was stopped there."""
     world.sync(0)
-    monkeypatch.setattr("holdfast.replica.outbox.PUSH_TRANSACTIONS_MAX", 1)
+    monkeypatch.setattr("holdfast.replica.changes.outbox.PUSH_TRANSACTIONS_MAX", 1)
     world.write("a", "b")
     exchanger = world.replicas[1]._syncing.exchanger()
     exchanger.exchange()

@@ -38,8 +38,8 @@ from holdfast.protocol.messages import (
     Rows,
     Transaction,
 )
-from holdfast.replica import answer as answer_module
-from holdfast.replica.transport import HttpTransport
+from holdfast.replica.http import spool as answer_module
+from holdfast.replica.http.transport import HttpTransport
 
 
 def test_a_whole_answer_is_believed(stub: Stub, transport: HttpTransport) -> None:

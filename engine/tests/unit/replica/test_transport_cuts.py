@@ -30,7 +30,7 @@ from holdfast.core.errors import (
     ReplicaError,
 )
 from holdfast.protocol.compression import pack_bytes
-from holdfast.replica.transport import HttpTransport
+from holdfast.replica.http.transport import HttpTransport
 
 
 def reset(connection: socket.socket) -> None:

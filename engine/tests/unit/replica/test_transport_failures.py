@@ -35,7 +35,7 @@ from holdfast.protocol.messages import (
     Checkpoint,
 )
 from holdfast.replica.failures import retry_after_ms
-from holdfast.replica.transport import HttpTransport
+from holdfast.replica.http.transport import HttpTransport
 
 NOT_OURS = {
     "portal": http(PORTAL, kind="text/html", echo=None),

@@ -39,12 +39,13 @@ from holdfast.protocol.messages import (
     Rows,
     VerifyRequest,
 )
-from holdfast.replica.live import parse_events
-from holdfast.replica.transport import HttpTransport, LiveEvent, MemoryTransport
+from holdfast.replica.http.live import parse_events
+from holdfast.replica.http.transport import HttpTransport, LiveEvent
+from holdfast.replica.memory import MemoryTransport
 from holdfast.schema.model import Column, Schema, Table
-from holdfast.server.asgi import asgi
-from holdfast.server.events import Hub
-from holdfast.server.principal import Principal
+from holdfast.server.http.app import asgi
+from holdfast.server.identity.principal import Principal
+from holdfast.server.live.events import Hub
 from holdfast.server.run import Stopper, serve
 
 

@@ -16,8 +16,8 @@ import pytest
 from replica_lab import LIBRARIES, Device, captured, dump
 
 from holdfast.core.errors import DatabaseError, ReplicaError
-from holdfast.replica.database import transaction, write_state
-from holdfast.replica.outbox import next_batch
+from holdfast.replica.changes.outbox import next_batch
+from holdfast.replica.storage.database import transaction, write_state
 from holdfast.sql.replica import PROGRAM_FORMAT
 
 OLD = (Path(__file__).parent / "data" / "replica_format_1.sql").read_text(encoding="utf-8")

@@ -10,12 +10,12 @@ import pytest
 
 from holdfast import Column, Replica, Schema, Table
 from holdfast.protocol.messages import VerifyRequest
-from holdfast.replica.answer import Answer
+from holdfast.replica.http.spool import Answer
 from holdfast.replica.memory import MemoryTransport
-from holdfast.server.budgets import Budgets
-from holdfast.server.principal import Principal
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.store.sqlite.store import SqliteStore
 
 SCHEMA = Schema(
     name="many",

@@ -17,10 +17,10 @@ import pytest
 
 from holdfast import Check, Column, ForeignKey, Offline, Replica, Schema, Table, UsageError
 from holdfast.replica.memory import MemoryTransport
-from holdfast.server.offers import FilePolicy
-from holdfast.server.principal import Principal
+from holdfast.server.files.offers import FilePolicy
+from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.sqlite_store import SqliteStore
+from holdfast.server.store.sqlite.store import SqliteStore
 
 SCHEMA = Schema(
     name="whole",

@@ -24,7 +24,7 @@ from holdfast.protocol.messages import (
     Nonces,
     Rows,
 )
-from holdfast.replica.transport import Answer, HttpTransport
+from holdfast.replica.http.transport import Answer, HttpTransport
 
 ECHO = "e1"
 NOW_US = 1_700_000_000_000_000

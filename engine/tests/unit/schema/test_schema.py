@@ -495,7 +495,7 @@ def test_a_schema_without_groups_has_the_fingerprint_that_it_had():
 
 
 def test_only_new_columns_can_be_made_a_group_of_an_old_table():
-    from holdfast.server.store import is_additive
+    from holdfast.server.store.contract import is_additive
 
     old = schema(Column("a"), Column("b"))
     more = (Column("c", default=""), Column("d", default=""))

@@ -38,10 +38,10 @@ from holdfast.protocol.messages import (
     VerifyRequest,
 )
 from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
-from holdfast.server.budgets import Budgets
-from holdfast.server.principal import Principal
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.identity.principal import Principal
+from holdfast.server.open_store import open_store
 from holdfast.server.service import Service
-from holdfast.server.stores import open_store
 from holdfast.sqlite import OpenOptions, driver
 from holdfast.testing.postgres import PostgresCluster, scratch_schema
 

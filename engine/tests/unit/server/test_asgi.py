@@ -42,12 +42,12 @@ from holdfast.protocol.messages import (
     VerifyRequest,
 )
 from holdfast.schema.model import Column, Schema, Table
-from holdfast.server import request as request_module
-from holdfast.server.answer import Lines
-from holdfast.server.asgi import asgi
-from holdfast.server.auth import TokenFile
-from holdfast.server.events import Hub
-from holdfast.server.principal import Principal
+from holdfast.server.http import requests as request_module
+from holdfast.server.http.app import asgi
+from holdfast.server.http.responses import Lines
+from holdfast.server.identity.principal import Principal
+from holdfast.server.identity.token_file import TokenFile
+from holdfast.server.live.events import Hub
 from holdfast.server.run import Stopper, serve
 
 TOKENS = """
@@ -317,7 +317,7 @@ def test_a_slow_reader_of_too_much_is_cut_off(
     server: Running, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if limit == "ANSWER_SPOOLS_MAX":
-        monkeypatch.setattr("holdfast.server.asgi.ANSWER_SPOOLS_MAX", 0)
+        monkeypatch.setattr("holdfast.server.http.app.ANSWER_SPOOLS_MAX", 0)
     else:
         monkeypatch.setitem(Lines.let_go.__kwdefaults__, "bytes_max", 100_000)
     with slow_reader(server) as raw:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import ProtocolError, UsageError
-from holdfast.server.auth import TokenFile
-from holdfast.server.principal import Principal
+from holdfast.server.identity.principal import Principal
+from holdfast.server.identity.token_file import TokenFile
 
 TOKENS = """
 [token-a]

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server.assembly import open_server
-from holdfast.server.principal import Principal
+from holdfast.server.identity.principal import Principal
 
 SCHEMA = Schema(name="n", tables=(Table("t", ("id",), (Column("id"),), scopes=("all",)),))
 PEOPLE = {"token-a": Principal("anna", "till-1", read=("all",), write=("all",))}

@@ -9,9 +9,9 @@ import pytest
 
 from holdfast.core.errors import DatabaseBusy
 from holdfast.protocol.messages import Nonces, Own, Rows
-from holdfast.server.budgets import Budgets
-from holdfast.server.exchange_commit import Decisions, ExchangeCommit
-from holdfast.server.push import Pace
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.exchange.commit import Decisions, ExchangeCommit
+from holdfast.server.push.push import Pace
 
 SMALL = Budgets(bite_changes=2)
 

@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server.assembly import open_server
-from holdfast.server.cookies import COOKIE, TokenCookies
-from holdfast.server.front import FrontOptions
+from holdfast.server.http.cookies import COOKIE, TokenCookies
+from holdfast.server.http.front import FrontOptions
 from holdfast.server.run import Stopper, serve
 
 SCHEMA = Schema(

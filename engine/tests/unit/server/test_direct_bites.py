@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from holdfast.protocol.messages import Files
-from holdfast.server import direct_writes
-from holdfast.server.direct_writes import BeingTakenIn
+from holdfast.server.direct import direct_writes
+from holdfast.server.direct.direct_writes import BeingTakenIn
 
 BITE = 7
 BULK = 40

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.core.codes import new_code, new_token
+from holdfast.core.enrolment_codes import new_code, new_token
 from holdfast.core.errors import ProtocolError, UsageError
 from holdfast.core.limits import (
     CLOCK_LEEWAY_MS,
@@ -24,13 +24,13 @@ from holdfast.core.limits import (
     TOKEN_GRACE_DAYS,
 )
 from holdfast.protocol.enrolment import Enrolled, EnrolRequest
-from holdfast.server.attempts import Attempts
-from holdfast.server.enrolment import Enrolment
-from holdfast.server.people import People
-from holdfast.server.principal import Principal
-from holdfast.server.registry import RIGHTS
-from holdfast.server.registry_auth import RegistryAuth
+from holdfast.server.identity.device_auth import RegistryAuth
+from holdfast.server.identity.enrolment import Enrolment
+from holdfast.server.identity.people import People
+from holdfast.server.identity.principal import Principal
+from holdfast.server.identity.sign_in_attempts import Attempts
 from holdfast.server.service import Service
+from holdfast.server.store.registry import RIGHTS
 from holdfast.testing import wait_until
 
 DAY_S = 86_400
@@ -397,7 +397,7 @@ def test_strangers_lock_nobody_out(office: Office) -> None:
 def test_many_hands_are_counted_together_and_keep_out_strangers_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("holdfast.server.attempts.ENROL_ANYWHERE_TRIES_BURST", 30)
+    monkeypatch.setattr("holdfast.server.identity.sign_in_attempts.ENROL_ANYWHERE_TRIES_BURST", 30)
     attempts = Attempts()
 
     def fails(address: str, name: str = "bob", device: str = "") -> int:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import ProtocolError
-from holdfast.server.events import Hub
-from holdfast.server.principal import Principal
+from holdfast.server.identity.principal import Principal
+from holdfast.server.live.events import Hub
 
 ANN = Principal("ann", "till-1", read=("catalog",), write=("store/12",))
 BOB = Principal("bob", "till-2", read=("store/*",))

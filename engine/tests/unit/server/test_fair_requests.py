@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx2
 
-from holdfast.server.asgi import asgi
-from holdfast.server.budgets import Budgets
-from holdfast.server.events import Hub
-from holdfast.server.journal import JournalPage
-from holdfast.server.principal import Principal
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.http.app import asgi
+from holdfast.server.identity.principal import Principal
+from holdfast.server.live.events import Hub
+from holdfast.server.merging.journal import JournalPage
 
 
 class Service:

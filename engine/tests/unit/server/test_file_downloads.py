@@ -15,12 +15,12 @@ import msgspec
 import pytest
 
 from holdfast.core.limits import FILE_DOWNLOADS_MAX, FILE_PIECE_BYTES
-from holdfast.server import file_answer
-from holdfast.server.asgi import asgi
-from holdfast.server.events import Hub
-from holdfast.server.file_links import link
-from holdfast.server.files import StoredFile
+from holdfast.server.files.links import link
+from holdfast.server.http import downloads
+from holdfast.server.http.app import asgi
+from holdfast.server.live.events import Hub
 from holdfast.server.run import Stopper, serve
+from holdfast.server.store.files import StoredFile
 
 SIZE = 2 * FILE_PIECE_BYTES + 4321
 BODY = random.Random(1).randbytes(SIZE)
@@ -212,14 +212,14 @@ def test_slow_readers_hold_nothing_of_the_database(endless: Site) -> None:
 def test_downloads_at_the_same_time_are_bounded(endless: Site, monkeypatch: Any) -> None:
     assert FILE_DOWNLOADS_MAX > 3
     held: list[Any] = []
-    real = file_answer.Downloads.answer
+    real = downloads.Downloads.answer
 
     async def answer(self: Any, request: Any) -> Any:
         held[:] = [self]
         self._downloads_max = 3
         return await real(self, request)
 
-    monkeypatch.setattr(file_answer.Downloads, "answer", answer)
+    monkeypatch.setattr(downloads.Downloads, "answer", answer)
     readers = [raw_request(endless) for _ in range(3)]
     refused = endless.get()
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "busy")

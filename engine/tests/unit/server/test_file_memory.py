@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from holdfast.schema.model import Column, Schema, Table
-from holdfast.server.feed import Touched, publish
-from holdfast.server.store import RowRecord
-from holdfast.server.stores import open_store
+from holdfast.server.feed.feed import Touched, publish
+from holdfast.server.open_store import open_store
+from holdfast.server.store.contract import RowRecord
 
 pytestmark = pytest.mark.slow
 
@@ -29,10 +29,10 @@ CHILD = textwrap.dedent("""
     import json, resource, sys, threading, time
     from pathlib import Path
     from holdfast.schema.model import Schema
-    from holdfast.server.offers import FilePolicy
-    from holdfast.server.principal import Principal
+    from holdfast.server.files.offers import FilePolicy
+    from holdfast.server.identity.principal import Principal
     from holdfast.server.service import Service
-    from holdfast.server.stores import open_store
+    from holdfast.server.open_store import open_store
     from holdfast.protocol.messages import ExchangeRequest, Files, Nonces
 
     database, schema = sys.argv[1], Schema.from_json(sys.argv[2])

@@ -20,8 +20,9 @@ from holdfast.core.limits import FILE_LINK_S, FILE_PIECE_BYTES, SNAPSHOT_KEEP_S
 from holdfast.protocol.codec import decode_line
 from holdfast.protocol.compression import unpack_bounded
 from holdfast.protocol.messages import Checkpoint, FileOffer, Files, Gone, Nonces, Rows
-from holdfast.server import file_builder, file_scratch
-from holdfast.server.offers import FilePolicy
+from holdfast.server.files import builder
+from holdfast.server.files.offers import FilePolicy
+from holdfast.server.store import file_scratch
 
 POLICY = FilePolicy(snapshot_rows_min=100, catchup_rows_min=80)
 
@@ -459,7 +460,7 @@ def test_a_damaged_file_is_not_sent_and_made_anew(server: Any) -> None:
     (first,) = offers(peer)
     damage(server, first)
     file = server.service.file(*parts(first))
-    with pytest.raises(file_builder.HoldfastError, match="not_found"):
+    with pytest.raises(builder.HoldfastError, match="not_found"):
         server.service.piece(file, 0)
     with pytest.raises(ProtocolError, match="not_found"):
         server.service.file(*parts(first))
@@ -543,14 +544,14 @@ def test_a_build_under_constant_writes(server: Any) -> None:
 def test_a_server_that_stops_throws_away_what_is_half_made(server: Any, monkeypatch: Any) -> None:
     fill(server, 150)
     entered = threading.Event()
-    write = file_builder.Builder._tell
+    write = builder.Builder._tell
 
     def tell(self: Any, *arguments: Any) -> None:
         entered.set()
         until(lambda: self._stopped)
         write(self, *arguments)
 
-    monkeypatch.setattr(file_builder.Builder, "_tell", tell)
+    monkeypatch.setattr(builder.Builder, "_tell", tell)
     peer = device(server, read=("store/1",))
     lines = ask(peer)
     assert (lines[1].building[0].kind, lines[1].building[0].total) == ("snapshot", 150)

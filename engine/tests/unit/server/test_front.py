@@ -12,9 +12,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from holdfast.core.errors import UsageError
-from holdfast.server.cookies import TokenCookies
-from holdfast.server.front import Front, FrontOptions
-from holdfast.server.proxies import Proxies
+from holdfast.server.http.cookies import TokenCookies
+from holdfast.server.http.front import Front, FrontOptions
+from holdfast.server.http.proxies import Proxies
 
 Ask = Callable[..., TestClient]
 ENROL = {"expires_at": 2_000_000, "time": 1_000_000, "token": "hft_" + "a" * 43}

@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server.assembly import open_server
-from holdfast.server.gate import Limits
+from holdfast.server.http.connections import Limits
 from holdfast.server.run import Stopper, serve
 
 SCHEMA = Schema(name="n", tables=(Table("t", ("id",), (Column("id"),), scopes=("main",)),))

@@ -106,7 +106,7 @@ def test_entries_follow_a_row_into_another_scope(server: Any) -> None:
 def test_one_request_looks_at_so_many_pages_and_says_where_to_go_on(
     server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from holdfast.server import journal as module
+    from holdfast.server.merging import journal as module
 
     decided(server, "1", 6)
     both = server.peer("both")

@@ -12,9 +12,9 @@ import pytest
 
 from holdfast.core.errors import DatabaseError
 from holdfast.schema.model import Column, Schema
-from holdfast.server import stored_rows
-from holdfast.server.maintenance import Job, Maintenance, Proceed
-from holdfast.server.observe import Event, JobRan
+from holdfast.server.direct import stored_rows
+from holdfast.server.maintenance.jobs import Job, Maintenance, Proceed
+from holdfast.server.process.observe import Event, JobRan
 from holdfast.testing import wait_until
 
 
@@ -102,7 +102,7 @@ def test_a_job_that_is_told_to_stop_is_not_counted_as_done(server: Any) -> None:
 
 def test_a_sound_database_is_checked_without_a_lock(server: Any, monkeypatch: Any) -> None:
     """In pages, while a scope is locked by somebody else; what differs is found and told."""
-    monkeypatch.setattr("holdfast.server.deep_check.CHECK_BITE_ROWS", 3)
+    monkeypatch.setattr("holdfast.server.direct.deep_check.CHECK_BITE_ROWS", 3)
     peer = server.peer()
     peer.commit(*(peer.change("insert", "product", f"p{n}", {"sku": f"s{n}"}) for n in range(10)))
     peer.insert("movement", 12, store_id="1", product_id="p1")
@@ -131,7 +131,7 @@ def test_a_sound_database_is_checked_without_a_lock(server: Any, monkeypatch: An
 def test_a_grown_schema_is_hashed_in_pages_and_goes_on_where_it_ended(
     server: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("holdfast.server.deep_check.CHECK_BITE_ROWS", 3)
+    monkeypatch.setattr("holdfast.server.direct.deep_check.CHECK_BITE_ROWS", 3)
     peer = server.peer()
     peer.commit(*(peer.change("insert", "product", f"p{n}", {"sku": f"s{n}"}) for n in range(8)))
     peer.sync()

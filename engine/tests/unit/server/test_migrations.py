@@ -10,9 +10,9 @@ import pytest
 
 from holdfast.core.errors import SchemaError
 from holdfast.schema.model import Column, Schema, Table
-from holdfast.server.scripts import Dialect, missing
-from holdfast.server.store import Store
-from holdfast.server.stores import open_store
+from holdfast.server.open_store import open_store
+from holdfast.server.store.contract import Store
+from holdfast.server.store.migration_scripts import Dialect, missing
 from holdfast.sql.server import create_user_table
 
 SCHEMA = Schema(

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from holdfast.integrations.prometheus import Metrics, refusal_label
-from holdfast.server import observe
+from holdfast.server.process import observe
 from holdfast.server.service import Service
 
 

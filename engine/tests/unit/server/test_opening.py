@@ -17,8 +17,8 @@ from holdfast import Replica
 from holdfast.core.errors import DatabaseError, ReplicaError, SchemaError
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server.assembly import open_server
-from holdfast.server.principal import Principal
-from holdfast.server.stores import open_store
+from holdfast.server.identity.principal import Principal
+from holdfast.server.open_store import open_store
 from holdfast.testing.postgres import PostgresCluster, scratch_schema
 
 NOTE = Table(name="note", key=("id",), columns=(Column("id"),), scopes=("main",))
@@ -153,7 +153,7 @@ def test_one_process_serves_a_file_until_it_ends(tmp_path: Path) -> None:
 
 FORKS = """
 import os, sys, time
-from holdfast.server.serving import ServingLock
+from holdfast.server.store.sqlite.owner import ServingLock
 lock = ServingLock(sys.argv[1])
 child = os.fork()
 if child == 0:

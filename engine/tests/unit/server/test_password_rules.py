@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.core.errors import UsageError
-from holdfast.server.password_rules import check
+from holdfast.server.identity.password_rules import check
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import ENROL_BODY_BYTES_MAX, ENROL_TRIES_BURST
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server.assembly import Server, open_server
-from holdfast.server.principal import Principal
+from holdfast.server.identity.principal import Principal
 from holdfast.server.run import Stopper, serve
 from holdfast.testing import wait_until
 

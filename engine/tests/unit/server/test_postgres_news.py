@@ -12,7 +12,7 @@ import pytest
 from holdfast.protocol.messages import Change, ExchangeRequest, Nonces, Transaction
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server.assembly import Server, open_server
-from holdfast.server.principal import Principal
+from holdfast.server.identity.principal import Principal
 from holdfast.testing import wait_until
 
 SCHEMA = Schema(
@@ -94,13 +94,13 @@ def test_a_lost_notification_is_made_up_for(
     push(servers[0], 1)
     heard: dict[str, int] = {}
     monkeypatch.setattr(servers[1].service._store._relay, "_publish", heard.update)  # type: ignore[attr-defined]
-    monkeypatch.setattr("holdfast.server.postgres_events._payloads", lambda _news: ())
+    monkeypatch.setattr("holdfast.server.store.postgres.events._payloads", lambda _news: ())
     push(servers[0], 2)
     wait_until(lambda: heard.get("all") == 2, what="the poll")
 
 
 def test_many_scopes_fit_into_notifications() -> None:
-    from holdfast.server.postgres_events import _payloads, _read
+    from holdfast.server.store.postgres.events import _payloads, _read
 
     news = {f"store/{'x' * 100}/{number}\u20ac": number for number in range(500)}
     pieces = list(_payloads(news))

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from holdfast.core.errors import DatabaseBusy, DatabaseReadOnly
-from holdfast.server.store import TryAgain
+from holdfast.server.store.contract import TryAgain
 from holdfast.testing import wait_until
 from holdfast.testing.postgres import PostgresCluster, scratch_schema
 
@@ -351,7 +351,7 @@ def test_a_full_or_read_only_database_says_so(make: Any, monkeypatch: pytest.Mon
     one = server.peer()
     one.insert("product", "p", sku="s")
     monkeypatch.setattr(
-        "holdfast.server.postgres_store._BEGIN_WRITE",
+        "holdfast.server.store.postgres.store._BEGIN_WRITE",
         "BEGIN READ ONLY; SELECT pg_current_snapshot()::text, false",
     )
     with pytest.raises(DatabaseReadOnly):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.server.principal import Principal, matches
+from holdfast.server.identity.principal import Principal, matches
 
 SCOPES = st.sampled_from(["a", "a/b", "a/bc", "a/b/c", "b", "*", "a*", ""])
 PATTERNS = st.lists(st.sampled_from(["a", "a/b", "a/*", "a*", "a/b*", "*", "b", ""]), max_size=4)

@@ -11,12 +11,12 @@ import pytest
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.keys import row_scopes
-from holdfast.server.asgi import asgi
-from holdfast.server.budgets import Budgets
-from holdfast.server.events import Hub
-from holdfast.server.feed import row_bytes
-from holdfast.server.principal import Principal
-from holdfast.server.quotas import Quotas, Volumes
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.feed.feed import row_bytes
+from holdfast.server.http.app import asgi
+from holdfast.server.identity.principal import Principal
+from holdfast.server.live.events import Hub
+from holdfast.server.push.quotas import Quotas, Volumes
 
 FEW = Budgets(quotas=Quotas(scope_rows_max=5, row_bytes_max=100))
 IN_BITES = Budgets(bite_changes=2, quotas=Quotas(scope_rows_max=5, row_bytes_max=100))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.core.errors import ProtocolError
-from holdfast.server.rates import Rates, address_key
+from holdfast.server.identity.rate_limit import Rates, address_key
 
 
 class Clock:

@@ -10,7 +10,7 @@ import pytest
 from holdfast.core.errors import SchemaError, SchemaMoved
 from holdfast.schema.model import Column, ForeignKey, Schema, Table
 from holdfast.schema.reach import parent_is_seen
-from holdfast.server.principal import Principal
+from holdfast.server.identity.principal import Principal
 
 STORE = ("store/{store_id}",)
 SCHEMA = Schema(

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import ProtocolError
-from holdfast.server.budgets import Budgets
-from holdfast.server.quotas import Quotas
-from holdfast.server.standing import Rights
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.identity.permissions import Rights
+from holdfast.server.push.quotas import Quotas
 
 SMALL = Budgets(bite_changes=2)
 

@@ -16,9 +16,9 @@ from holdfast.protocol.messages import Head
 from holdfast.replica.host import Host
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
-from holdfast.server.offers import FilePolicy
-from holdfast.server.principal import Principal
-from holdfast.server.retention import Forgotten, Retention
+from holdfast.server.files.offers import FilePolicy
+from holdfast.server.identity.principal import Principal
+from holdfast.server.maintenance.retention import Forgotten, Retention
 from holdfast.server.service import Service
 
 DAY_S = 86_400
@@ -250,7 +250,7 @@ def test_history_that_was_never_ours_is_still_told_from_what_was_forgotten(
 
 
 def test_it_goes_in_bites_and_ends_when_told(server: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("holdfast.server.retention.RETENTION_BITE_ROWS", 7)
+    monkeypatch.setattr("holdfast.server.maintenance.retention.RETENTION_BITE_ROWS", 7)
     peer = many(server, 40)
     delete(peer, [f"p{n:04}" for n in range(40)])
     server.service.purge()
@@ -271,7 +271,7 @@ def test_it_goes_in_bites_and_ends_when_told(server: Any, monkeypatch: Any) -> N
 
 def test_pushes_go_on_while_it_forgets(server: Any, monkeypatch: Any) -> None:
     """Rows that are purged are made again at the same time, from another thread."""
-    monkeypatch.setattr("holdfast.server.retention.RETENTION_BITE_ROWS", 5)
+    monkeypatch.setattr("holdfast.server.maintenance.retention.RETENTION_BITE_ROWS", 5)
     peer = many(server, 120)
     keys = [f"p{n:04}" for n in range(120)]
     delete(peer, keys)
@@ -331,7 +331,7 @@ def test_a_unique_value_that_passed_on_meanwhile_is_no_trouble(
 ) -> None:
     """The device still holds the row that had it, and perhaps has work on it, sent or not."""
     if pending == "later":
-        monkeypatch.setattr("holdfast.replica.outbox.PUSH_TRANSACTIONS_MAX", 1)
+        monkeypatch.setattr("holdfast.replica.changes.outbox.PUSH_TRANSACTIONS_MAX", 1)
     peer = many(server, 2)
     with replica(server, tmp_path / "away.db") as away:
         away.sync()

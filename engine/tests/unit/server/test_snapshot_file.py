@@ -12,7 +12,7 @@ import pytest
 from holdfast.core.digest import Digest, row_hash, seal
 from holdfast.core.errors import DatabaseCorrupt, DatabaseFull
 from holdfast.core.keys import row_key
-from holdfast.server.snapshot_file import in_order, write_snapshot
+from holdfast.server.files.snapshot import in_order, write_snapshot
 
 
 def write(server: Any, path: Path, name: str = "store/1", **options: Any) -> Any:
@@ -126,7 +126,7 @@ def test_large_rows_are_read_a_few_at_a_time(server: Any, monkeypatch: Any) -> N
     for key in keys:
         peer.insert("task", key, store_id="1", text=key * 1000)
     peer.sync()
-    monkeypatch.setattr("holdfast.server.snapshot_file.FILE_FETCH_BYTES_SOFT", 30_000)
+    monkeypatch.setattr("holdfast.server.files.snapshot.FILE_FETCH_BYTES_SOFT", 30_000)
     table = server.schema.by_name["task"]
     with contextlib.closing(server.store.read()) as snapshot:
         asked: list[int] = []

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.keys import key_text
-from holdfast.server.budgets import Budgets
+from holdfast.server.exchange.budgets import Budgets
 
 IDS = ("a", "B", "a/%é", "日本")
 STORES = ("1", "2")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.server.threads import Threads
+from holdfast.server.process.threads import Threads
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.server.turns import Queue, Turns
+from holdfast.server.process.turns import Queue, Turns
 
 
 def test_owners_take_turns() -> None:

@@ -12,7 +12,7 @@ from holdfast.core.digest import Digest
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import VERIFY_CHILDREN, VERIFY_LEAF_ROWS_MAX
 from holdfast.protocol.messages import Gone, RangeAnswer, RangeQuery, RowQuery, Rows
-from holdfast.server.budgets import Budgets
+from holdfast.server.exchange.budgets import Budgets
 
 
 def fill(server: Any, count: int) -> Any:

@@ -14,7 +14,7 @@ from holdfast.core.errors import UsageError
 from stockroom.money import format_price, parse_price
 
 if TYPE_CHECKING:
-    from holdfast.replica.inbox import Conflict
+    from holdfast.replica.inbox.inbox import Conflict
 
 AMOUNTS = ("price", "cost")
 

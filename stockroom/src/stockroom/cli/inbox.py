@@ -20,7 +20,7 @@ from stockroom.cli.session import Device, opened
 
 if TYPE_CHECKING:
     from holdfast import Replica
-    from holdfast.replica.inbox import Conflict, Refused
+    from holdfast.replica.inbox.inbox import Conflict, Refused
 
 Item = Annotated[str, typer.Argument(metavar="ID", help="As the inbox shows it.")]
 Side = Literal["device", "server", "yours", "other"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.output import way_out_of
-from holdfast.cli.serving import Serving, with_serving
+from holdfast.cli.server.options import Serving, with_serving
 from holdfast.core.errors import HoldfastError
 from holdfast.core.limits import CODE_MINUTES
 from stockroom.cli import output
@@ -51,7 +51,7 @@ def serve_command(
     size = _size(demo=demo, products=demo_products, movements=demo_movements)
     # To be told to stop is how it ends, ready or not.
     with ended_in_order(code=0, said="Interrupted; what was not whole is not there."):
-        from holdfast.cli.server_host import logs_to_stderr
+        from holdfast.cli.server.host import logs_to_stderr
         from stockroom.server.filling import fill
         from stockroom.server.run import WEB_FOLDER, Options, run
 

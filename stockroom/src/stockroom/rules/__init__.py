@@ -24,7 +24,7 @@ from stockroom.rules.roles import (
 )
 
 if TYPE_CHECKING:
-    from holdfast.server.rules import Rule
+    from holdfast.server.push.rules import Rule
 
 rules: Final[tuple[Rule, ...]] = (
     movements_are_only_added,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stockroom.codes import canonical
 
 if TYPE_CHECKING:
-    from holdfast.server.rules import RuleContext
+    from holdfast.server.push.rules import RuleContext
 
 
 def codes_have_one_form(context: RuleContext) -> None:

@@ -14,7 +14,7 @@ from stockroom import ids
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from holdfast.server.rules import RuleContext
+    from holdfast.server.push.rules import RuleContext
 
 _SAME_GOODS: Final = ("product_id", "location_id", "store_id")
 _IDS_MAX: Final = 500

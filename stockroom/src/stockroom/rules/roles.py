@@ -14,7 +14,7 @@ from stockroom import ids
 from stockroom.schema import FIRST_LOCATION_NAME
 
 if TYPE_CHECKING:
-    from holdfast.server.rules import RuleChange, RuleContext
+    from holdfast.server.push.rules import RuleChange, RuleContext
 
 MANAGING: Final = frozenset({"manager", "admin"})
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.core.errors import UsageError
-from holdfast.server.people import People
+from holdfast.server.identity.people import People
 
 ADMIN: Final = "admin"
 DEMO_MARK: Final = "demo"

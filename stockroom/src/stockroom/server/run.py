@@ -15,10 +15,10 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.server.assembly import Server, open_server
-from holdfast.server.budgets import Budgets
-from holdfast.server.cookies import TokenCookies
-from holdfast.server.front import FrontOptions
-from holdfast.server.gate import Limits
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.http.connections import Limits
+from holdfast.server.http.cookies import TokenCookies
+from holdfast.server.http.front import FrontOptions
 from holdfast.server.run import collect_rarely
 from holdfast.server.run import serve as serve_app
 from stockroom.rules import rules

@@ -5,7 +5,7 @@ import path from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import type { ReplicaProgram } from "../../../../browser/src/replica/program.js";
+import type { ReplicaProgram } from "../../../../browser/src/replica/storage/program.js";
 import { Replica } from "../../../../browser/src/replica/replica.js";
 import { openMemory } from "../../../../browser/src/sqlite/open.js";
 import type { Question } from "../../src/data/live.svelte.js";

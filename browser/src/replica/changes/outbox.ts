@@ -1,0 +1,216 @@
+/**
+ * The outbox as messages: which transactions go up next, and in which words.
+ *
+ * Knows: the outbox tables and the protocol's messages. Must not know: HTTP.
+ * Upholds I9 (numbers in order, without gaps) and I27: a transaction that cannot be put into a
+ * message travels as void and is refused, and does not stop the others.
+ */
+
+import { BadValue, DatabaseError } from "../../core/errors.js";
+import { keyValues, type Row } from "../../core/keys.js";
+import {
+  PUSH_BYTES_SOFT,
+  PUSH_CHANGES_MAX,
+  PUSH_TRANSACTIONS_MAX,
+  TRANSACTION_BYTES_MAX,
+  TRANSACTION_CHANGES_MAX,
+} from "../../core/limits.js";
+import type { Column, Table } from "../../core/schema.js";
+import { check, toWire, utf8Length, type Value, type Wire } from "../../core/values.js";
+import type { Change, Transaction } from "../../protocol/messages.generated.js";
+import { whole } from "../../sqlite/connection.js";
+import type { LocalDatabase } from "../storage/database.js";
+import { notedTables } from "../storage/noted.js";
+import { type Note, noteOf, touches } from "../rebase/overlay.js";
+
+/** A note of a table; null: it has text that is not valid. */
+interface Found {
+  readonly table: Table;
+  readonly note: Note | null;
+}
+
+const STEP = 64;
+
+/** The unsettled transactions that go up next, in order, and marked as sent. */
+export function nextBatch(database: LocalDatabase): Transaction[] {
+  const heads = database.connection.execute(
+    "SELECT number, id, at, after, replaces, void FROM holdfast_tx " +
+      "WHERE state IN ('pending', 'sent') ORDER BY number LIMIT ?",
+    [BigInt(PUSH_TRANSACTIONS_MAX)],
+  );
+  if (heads.length === 0) return [];
+  const tables = notedTables(database.connection, database.program);
+  const batch: Transaction[] = [];
+  let [changesLeft, bytesLeft] = [PUSH_CHANGES_MAX, PUSH_BYTES_SOFT];
+  for (let start = 0; start < heads.length; start += STEP) {
+    const part = heads.slice(start, start + STEP);
+    const found = changesOf(database, tables, whole(part[0]?.[0]), whole(part.at(-1)?.[0]));
+    for (const head of part) {
+      const notes = found.get(whole(head[0])) ?? [];
+      const cost = notes.reduce((sum, { note }) => sum + size(note), 0);
+      // A batch is closed when it is large enough; one larger transaction travels alone.
+      if (batch.length > 0 && (notes.length > changesLeft || cost > bytesLeft))
+        return sent(database, batch);
+      batch.push(message(head, notes, cost > PUSH_BYTES_SOFT));
+      changesLeft -= notes.length;
+      bytesLeft -= cost;
+    }
+  }
+  return sent(database, batch);
+}
+
+function sent(database: LocalDatabase, batch: Transaction[]): Transaction[] {
+  const last = batch.at(-1);
+  if (last !== undefined)
+    database.connection.execute(
+      "UPDATE holdfast_tx SET state = 'sent' WHERE state = 'pending' AND number <= ?",
+      [BigInt(last.number)],
+    );
+  return batch;
+}
+
+function changesOf(
+  database: LocalDatabase,
+  tables: readonly Table[],
+  first: number,
+  last: number,
+): Map<number, Found[]> {
+  const found = new Map<number, Found[]>();
+  const add = (number: number, one: Found): void => {
+    const list = found.get(number);
+    if (list === undefined) found.set(number, [one]);
+    else list.push(one);
+  };
+  for (const table of tables) {
+    const sql = database.program.statements(table).changes;
+    const read = (from: number, to: number): Note[] =>
+      database.connection.execute(sql, [BigInt(from), BigInt(to)]).map((row) => noteOf(table, row));
+    try {
+      for (const note of read(first, last)) add(note.tx, { table, note });
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      // One among many has text that is not valid: find out which.
+      for (let number = first; number <= last; number += 1)
+        try {
+          for (const note of read(number, number)) add(number, { table, note });
+        } catch (inner) {
+          if (!isUnreadable(inner)) throw inner;
+          add(number, { table, note: null });
+        }
+    }
+  }
+  return found;
+}
+
+function isUnreadable(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === "bad_value";
+}
+
+function size(note: Note | null): number {
+  if (note === null) return 64;
+  const values: Row = [note.key, ...note.old, ...note.new];
+  return values.reduce<number>(
+    (sum, value) =>
+      sum + (typeof value === "string" || value instanceof Uint8Array ? value.length : 12),
+    64,
+  );
+}
+
+/** `large`: its size may be over what a message can carry, and is looked at. */
+function message(head: Row, notes: readonly Found[], large: boolean): Transaction {
+  const [number, id, at, after, replaces, marked] = head;
+  let code = String(marked);
+  let changes: Change[] = [];
+  if (notes.length > TRANSACTION_CHANGES_MAX) code = "too_many_changes";
+  try {
+    if (code === "")
+      changes = notes.map(({ table, note }) => {
+        if (note === null) throw new BadValue(`${table.name} has text that is not valid Unicode`);
+        return changeMessage(table, note);
+      });
+  } catch (error) {
+    if (!(error instanceof BadValue)) throw error;
+    code = error.code;
+    changes = [];
+  }
+  const made = (all: Change[], why: string): Transaction => ({
+    number: whole(number),
+    id: String(id),
+    at: whole(at),
+    changes: all,
+    ...optional({
+      after: JSON.parse(String(after)) as number[],
+      replaces: whole(replaces),
+      void: why,
+    }),
+  });
+  const whole_ = made(changes, code);
+  if (large && utf8Length(JSON.stringify(whole_)) > TRANSACTION_BYTES_MAX)
+    return made([], "too_large");
+  return whole_;
+}
+
+/** Leave out what has its default: the server refuses nothing it does not need to read. */
+function optional<T extends object>(fields: T): Partial<T> {
+  const kept = Object.entries(fields).filter(([, value]: [string, unknown]) =>
+    typeof value === "object" && value !== null ? Object.keys(value).length > 0 : Boolean(value),
+  );
+  return Object.fromEntries(kept) as Partial<T>;
+}
+
+/** One captured change as a message. Throws `BadValue`. */
+export function changeMessage(table: Table, note: Note): Change {
+  const fresh: Record<string, Wire> = {};
+  const old: Record<string, Wire> = {};
+  table.dataColumns.forEach((column, position) => {
+    if (note.was && note.now && !touches(table, note, position)) return;
+    const before = note.old[position] ?? null;
+    const after = note.new[position] ?? null;
+    if (note.now) fresh[column.name] = wire(table, column, difference(column, note, before, after));
+    // What never could be sent was never there for anybody else.
+    if (note.was && column.merge !== "counter" && isSendable(column, before))
+      old[column.name] = wire(table, column, before);
+  });
+  const values = keyValues(table, note.key);
+  return {
+    table: table.name,
+    key: table.keyColumns.map((column, at) => wire(table, column, values[at] ?? null)),
+    op: note.now ? (note.was ? "update" : "insert") : "delete",
+    ...optional({
+      base: note.base,
+      bases: note.bases === null ? {} : (JSON.parse(note.bases) as Record<string, number>),
+      new: fresh,
+      old,
+    }),
+  };
+}
+
+/** What a change says of a column: a counter says its difference. */
+function difference(column: Column, note: Note, before: Value, after: Value): Value {
+  const counts = column.merge === "counter" && note.was;
+  return counts && typeof before === "bigint" && typeof after === "bigint" ? after - before : after;
+}
+
+function isSendable(column: Column, value: Value): boolean {
+  try {
+    check(column.type, value, column.scale);
+    return true;
+  } catch (error) {
+    if (!(error instanceof BadValue)) throw error;
+    return false;
+  }
+}
+
+function wire(table: Table, column: Column, value: Value): Wire {
+  try {
+    return toWire(column.type, check(column.type, value, column.scale));
+  } catch (error) {
+    if (!(error instanceof BadValue)) throw error;
+    const mended = value instanceof Uint8Array && column.type !== "bytes"; // by sealing
+    const why = mended ? "text that is not valid UTF-8" : error.message;
+    throw new BadValue(`${table.name}.${column.name}: ${why}`, error.code, {
+      table: table.name,
+      column: column.name,
+    });
+  }
+}

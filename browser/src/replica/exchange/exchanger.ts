@@ -1,0 +1,243 @@
+/**
+ * The client's side of exchanges: what is sent, again and again until an answer can be stored.
+ *
+ * Knows: one replica and one transport. Must not know: when to sync (`core/session`), or how an answer is
+ * stored (`store`).
+ * Upholds I6, I7 (the nonce is stored before it is sent and reused until it is answered), I10, I35.
+ * Database work is synchronous and whole; `turn` gives it the connection while others wait.
+ */
+
+import {
+  AttentionNeeded,
+  DatabaseFull,
+  FileRefused,
+  SignInNeeded,
+  UpgradeNeeded,
+} from "../../core/errors.js";
+import {
+  type ExchangeRequest,
+  type RangeQuery,
+  type RowQuery,
+  VERSION as PROTOCOL,
+  type VerifyRequest,
+} from "../../protocol/messages.generated.js";
+import { whole } from "../../sqlite/connection.js";
+import type { Keep } from "../../sqlite/fileStore.js";
+import type { Answer } from "../http/spool.js";
+import { checkpointOf, reportOf } from "./checkpoint.js";
+import type { LocalDatabase } from "../storage/database.js";
+import { clear } from "../load/fetch.js";
+import { type Host, randomHex } from "../host.js";
+import { Load } from "../load/firstLoad.js";
+import { hashKeyOf } from "../storage/members.js";
+import { nextBatch } from "../changes/outbox.js";
+import { seal } from "../changes/seal.js";
+import type { Loading } from "../storage/status.js";
+import { AnswerStore, type Exchanged, missed } from "./storeAnswer.js";
+import { Told } from "./reportMemory.js";
+import type { Transport } from "../http/transport.js";
+import type { Turn } from "../mutex.js";
+
+/** Makes exchanges for one replica, one at a time. */
+export class Exchanger {
+  readonly #database: LocalDatabase;
+  readonly #transport: Transport;
+  readonly #host: Host;
+  readonly #turn: Turn;
+  readonly #store: AnswerStore;
+  #last: Promise<unknown> = Promise.resolve();
+  readonly #told = new Told();
+  readonly #keep: Keep;
+  #stopped = new AbortController();
+  /** Whether no files are kept, of this load, one before it, or another leader. */
+  #tidy = false;
+  /** Told how far a first load or a large catch-up is, and with null that there is none any more.
+   * While it imports, it is told within the turn. */
+  onLoading: (loading: Loading | null) => void = () => undefined;
+
+  /** Told when transactions are about to be sent, and are marked so. */
+  onSent: () => void = () => undefined;
+
+  constructor(database: LocalDatabase, keep: Keep, transport: Transport, host: Host, turn: Turn) {
+    this.#database = database;
+    this.#keep = keep;
+    this.#transport = transport;
+    this.#host = host;
+    this.#turn = turn;
+    this.#store = new AnswerStore(database, keep, host, turn);
+  }
+
+  /** One round trip: pending work up, outcomes and news down, all stored in one transaction.
+   * Throws the `SyncError` tree, or `DatabaseError`; then nothing of the answer is stored. */
+  exchange(): Promise<Exchanged> {
+    const stopped = this.#stopped.signal; // also while it waits for another to end
+    return this.alone(async () => {
+      const load = new Load({
+        keep: this.#keep,
+        transport: this.#transport,
+        program: this.#database.program,
+        hashKey: (scope) => this.#turn(() => hashKeyOf(this.#database.connection, scope)),
+        told: (how) => this.onLoading(how),
+        stopped,
+        monotonicMs: this.#host.monotonicMs,
+        working: this.#database.working,
+      });
+      try {
+        let result = await this.#round(load);
+        while (result === null) result = await this.#round(load);
+        if (!this.#tidy) {
+          await clear(this.#keep).catch(() => undefined); // the next load does it again
+          this.#tidy = true;
+        }
+        return result;
+      } finally {
+        if (load.used) this.onLoading(null);
+      }
+    });
+  }
+
+  /** End what is under way with files: no request is made for it any more. What is asked for later goes
+   * ahead. */
+  interrupt(): void {
+    this.#stopped.abort();
+    this.#stopped = new AbortController();
+  }
+
+  /** One request and its answer; null when it has to be made again, with what files bring. */
+  async #round(load: Load): Promise<Exchanged | null> {
+    load.checkStopped();
+    const { request, firstNew } = await this.#turn(() => this.#prepare(load));
+    if ((request.transactions?.length ?? 0) > 0) this.onSent();
+    let answer: Answer;
+    try {
+      answer = await this.#transport.exchange(request);
+    } catch (error) {
+      if (notTaken(error) && firstNew !== null) await this.#turn(() => this.#takeBack(firstNew));
+      throw error;
+    }
+    const files = request.files === undefined ? null : answer.files();
+    if (files === null) {
+      try {
+        const sent = request.transactions?.length ?? 0;
+        const result = await this.#store.store(answer, request.nonce, sent, load);
+        this.#told.heard(request.report ?? undefined, this.#store.notedUs);
+        return result;
+      } catch (error) {
+        // Of a full disk nothing of the files stays: local work needs the space.
+        if (error instanceof DatabaseFull) await clear(this.#keep).catch(() => undefined);
+        if (!(error instanceof FileRefused)) throw error;
+        load.refuse();
+        return null;
+      }
+    }
+    await this.#turn(() => this.#store.checkIdentity(answer.head, request.nonce));
+    for (const scope of missed(answer.head)) load.missed.add(scope);
+    this.#tidy = false;
+    await load.take(answer.head, files);
+    return null;
+  }
+
+  /** Ask for digests of ranges and the server's version of rows; take in its catch-up.
+   * The caller has the exchanger to itself (`alone`). */
+  async verify(ranges: readonly RangeQuery[], rows: readonly RowQuery[]): Promise<Exchanged> {
+    const request = await this.#turn((): VerifyRequest => {
+      const [device = "", epoch = ""] = this.#database.texts("device", "epoch");
+      return {
+        protocol: PROTOCOL,
+        schema: this.#database.program.json.fingerprint,
+        device,
+        epoch,
+        now: this.#host.nowUs(),
+        checkpoint: checkpointOf(this.#database),
+        ranges,
+        rows,
+      };
+    });
+    const answer = await this.#transport.verify(request);
+    return await this.#store.store(answer, null, 0, null);
+  }
+
+  /** Run this while no other exchange is under way. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#last.then(work, work);
+    this.#last = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** What this attempt was the first to send has not reached the server: pending again. */
+  #takeBack(firstNew: number): void {
+    this.#database.connection.transaction(() =>
+      this.#database.connection.execute(
+        "UPDATE holdfast_tx SET state = 'pending' WHERE state = 'sent' AND number >= ?",
+        [BigInt(firstNew)],
+      ),
+    );
+  }
+
+  /** Seal, choose what goes up, and store the proposed nonce before it is sent. With the request
+   * comes the lowest number that was never sent before. */
+  #prepare(load: Load): { readonly request: ExchangeRequest; readonly firstNew: number | null } {
+    const database = this.#database;
+    return database.connection.transaction(() => {
+      const nowUs = this.#host.nowUs();
+      seal(database, this.#host);
+      const [device = "", epoch = "", nonce = "", stored = ""] = database.texts(
+        "device",
+        "epoch",
+        "nonce",
+        "next_nonce",
+      );
+      const [confirmed, offset, error, verified] = database.state(
+        "confirmed",
+        "offset_us",
+        "offset_error_us",
+        "verified_us",
+      );
+      const [pending] = database.connection.execute(
+        "SELECT min(number) FROM holdfast_tx WHERE state = 'pending'",
+      );
+      const firstNew = typeof pending?.[0] === "bigint" ? Number(pending[0]) : null;
+      const transactions = nextBatch(database);
+      let proposed = stored;
+      // With nothing to send, and no answer outstanding, no new nonce is proposed.
+      if (proposed === "" && (transactions.length > 0 || nonce === "")) {
+        proposed = randomHex(this.#host, 16);
+        database.writeState({ next_nonce: proposed });
+      }
+      const lastSent = transactions.at(-1)?.number ?? 0;
+      const report = this.#told.untold(
+        reportOf(database),
+        typeof verified === "bigint" ? Number(verified) : null,
+      );
+      const measured = typeof offset === "bigint" && typeof error === "bigint";
+      // Without stamps to correct it is told only together with the rest of what is to be shown.
+      const showsOffset = measured && (lastSent > 0 || report !== null);
+      const request: ExchangeRequest = {
+        protocol: PROTOCOL,
+        schema: database.program.json.fingerprint,
+        device,
+        epoch,
+        now: nowUs,
+        checkpoint: { ...checkpointOf(database), ...load.positions },
+        nonce: { since: nonce, to: proposed || nonce },
+        ...(showsOffset ? { offset: { us: Number(offset), error_us: Number(error) } } : {}),
+        ...(report === null ? {} : { report }),
+        confirmed: whole(confirmed),
+        ...(load.encodings.length > 0 ? { files: load.encodings } : {}),
+        // Of scopes that only files bring, the keys are not here yet.
+        ...(Object.keys(load.positions).length === 0 ? { brief: true } : {}),
+        transactions,
+      };
+      return { request, firstNew };
+    });
+  }
+}
+
+/** Whether it is certain that the server has taken nothing of the request. */
+function notTaken(error: unknown): boolean {
+  return (
+    error instanceof SignInNeeded ||
+    error instanceof UpgradeNeeded ||
+    error instanceof AttentionNeeded
+  );
+}

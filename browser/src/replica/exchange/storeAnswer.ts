@@ -1,0 +1,218 @@
+/**
+ * Storing an answer: what it says of this device is checked, its news and files are applied, and the
+ * measured clock is noted, in one transaction.
+ *
+ * Knows: the replica's state row, and the order of all this. Must not know: how an answer came, or what
+ * is asked next. Upholds I7 (an answer is stored once), I10, I15 (never an older one over a newer one).
+ */
+
+import { bestOffset, type OffsetSample } from "../../core/clock.js";
+import { AttentionNeeded, DatabaseError, SyncError } from "../../core/errors.js";
+import type { Checkpoint, Head, Nonces, RangeAnswer } from "../../protocol/messages.generated.js";
+import type { Keep, KeptBytes } from "../../sqlite/fileStore.js";
+import type { Answer } from "../http/spool.js";
+import { type Applied, Applier } from "../rebase/apply.js";
+import { checkpointOf, differing } from "./checkpoint.js";
+import type { LocalDatabase } from "../storage/database.js";
+import { Freeing } from "../inbox/freeing.js";
+import type { Host } from "../host.js";
+import { Inbox } from "../inbox/inbox.js";
+import { attach, type AttachedFile, detach } from "../load/importFiles.js";
+import { catchupLines, type Load } from "../load/firstLoad.js";
+import { seal } from "../changes/seal.js";
+import { breathe, type Turn } from "../mutex.js";
+import { readWaiting } from "../storage/waiting.js";
+
+const SAMPLES_MAX = 8;
+
+/** What one exchange did. `left`: transactions that are still to be sent or answered. */
+export interface Exchanged {
+  readonly sent: number;
+  readonly left: number;
+  readonly applied: Applied;
+  readonly ranges: readonly RangeAnswer[];
+  /** Scopes that may differ now though nothing is wrong: the server has forgotten removals, or they
+   * differed before. */
+  readonly expected: ReadonlySet<string>;
+}
+
+/** Whether scopes differ, and all of them were expected to. */
+export function reconciles({ applied, expected }: Exchanged): boolean {
+  return applied.differing.length > 0 && applied.differing.every((scope) => expected.has(scope));
+}
+
+/** Whether anything was decided or arrived. */
+function progressed({ applied }: Exchanged): boolean {
+  return applied.applied + applied.refused + applied.held + applied.rows + applied.removed > 0;
+}
+
+/** Whether the server has decided nothing of what it was sent, and it waits on. What was written while
+ * an exchange that had nothing to send was under way has not been sent. */
+export function barren(done: Exchanged): boolean {
+  return done.sent > 0 && done.left > 0 && !progressed(done);
+}
+
+interface Loaded {
+  readonly load: Load | null;
+  readonly files: readonly AttachedFile[];
+  readonly catchups: readonly KeptBytes[];
+}
+
+export class AnswerStore {
+  readonly #database: LocalDatabase;
+  readonly #keep: Keep;
+  readonly #host: Host;
+  readonly #turn: Turn;
+  #samples: OffsetSample[] = [];
+  #notedUs: number | null = null;
+
+  constructor(database: LocalDatabase, keep: Keep, host: Host, turn: Turn) {
+    this.#database = database;
+    this.#keep = keep;
+    this.#host = host;
+    this.#turn = turn;
+  }
+
+  /** The moment that was stored with the last answer; null when the two sides differed. */
+  get notedUs(): number | null {
+    return this.#notedUs;
+  }
+
+  /** Store an answer, and the files it builds on, when it is our turn. */
+  async store(
+    answer: Answer,
+    nonces: Nonces | null,
+    sent: number,
+    load: Load | null,
+  ): Promise<Exchanged> {
+    const catchups = (await load?.openCatchups()) ?? [];
+    const snapshots = load?.snapshots ?? [];
+    const { connection } = this.#database;
+    try {
+      return await this.#turn(async () => {
+        if (snapshots.length + catchups.length > 0) load?.importing(0);
+        const files = attach(connection, this.#keep, snapshots);
+        // Triggers of the app's may write any table of its own.
+        if (files.length > 0) connection.listenNoMore(this.#database.names());
+        try {
+          const result = await this.#database.syncSteps(
+            () => this.#steps(answer, nonces, sent, { load, files, catchups }),
+            async (rows) => {
+              load?.importing(rows);
+              await breathe();
+            },
+          );
+          // What was deleted is overwritten in the file; the log would keep it for a while. And after a
+          // large import it would stay as large as that.
+          if (result.applied.lost > 0 || files.length > 0)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+          return result;
+        } finally {
+          if (files.length > 0) connection.listen();
+          detach(connection, files);
+        }
+      });
+    } finally {
+      for (const file of catchups) file.close();
+    }
+  }
+
+  *#steps(
+    answer: Answer,
+    nonces: Nonces | null,
+    sent: number,
+    { load, files, catchups }: Loaded,
+  ): Generator<number, Exchanged, void> {
+    const { head, checkpoint } = answer;
+    const ranges: RangeAnswer[] = [];
+    this.checkIdentity(head, nonces);
+    this.#checkNewer(checkpoint);
+    // With files the second request is no longer below the floor.
+    const expected = new Set([
+      ...differing(this.#database),
+      ...missed(head),
+      ...(load?.missed ?? []),
+    ]);
+    const applier = new Applier(this.#database, this.#host);
+    const lines = news(answer, ranges);
+    const filed = catchupLines(catchups);
+    const applied = yield* applier.apply(head, lines, checkpoint, files, filed);
+    this.#note(answer, applied.differing, expected, nonces);
+    // What was held by a transaction that a person has settled meanwhile goes on.
+    const inbox = new Inbox(this.#database);
+    new Freeing(this.#database, inbox, (replaces) =>
+      seal(this.#database, this.#host, replaces),
+    ).afterNews();
+    const { pending, sent: unanswered } = readWaiting(this.#database.connection);
+    const left = pending + unanswered;
+    return { sent, left, applied, ranges, expected };
+  }
+
+  /** Whether an answer is for this device and this exchange. Throws, and nothing is changed. */
+  checkIdentity(head: Head, nonces: Nonces | null): void {
+    const [device = "", epoch = "", nonce = "", proposed = ""] = this.#database.texts(
+      "device",
+      "epoch",
+      "nonce",
+      "next_nonce",
+    );
+    if (epoch !== "" && head.epoch !== epoch)
+      throw new AttentionNeeded(
+        "the server's history is another one (restored from a backup?); nothing was changed and " +
+          "pending work is kept",
+        "epoch_mismatch",
+      );
+    if (device !== "" && head.device !== device)
+      throw new AttentionNeeded("the answer is for another device", "wrong_device");
+    if (nonces !== null && (nonce !== nonces.since || (proposed || nonce) !== nonces.to))
+      throw new DatabaseError("this exchange has been answered already", "sync_elsewhere");
+  }
+
+  /** Newer news than this answer has may have been applied: never go back (I15). */
+  #checkNewer(offered: Checkpoint): void {
+    for (const [scope, applied] of Object.entries(checkpointOf(this.#database))) {
+      const position = offered.scopes[scope];
+      if (position !== undefined && position.version < applied.version)
+        throw new SyncError("a newer answer has been applied already", "sync_elsewhere");
+    }
+  }
+
+  #note(
+    answer: Answer,
+    differing: readonly string[],
+    expected: ReadonlySet<string>,
+    nonces: Nonces | null,
+  ): void {
+    const { head, sentUs, receivedUs } = answer;
+    const nowUs = this.#host.nowUs();
+    this.#samples = [...this.#samples, { sentUs, receivedUs, serverUs: head.time }].slice(
+      -SAMPLES_MAX,
+    );
+    const best = bestOffset(this.#samples, nowUs);
+    const database = this.#database;
+    if (best !== null)
+      database.writeState({
+        offset_us: BigInt(best.offsetUs),
+        offset_error_us: BigInt(best.errorUs),
+      });
+    if (nonces !== null && nonces.to !== nonces.since)
+      database.writeState({ nonce: nonces.to, next_nonce: "" });
+    database.writeState({ device: head.device, user: head.user, epoch: head.epoch });
+    if (!differing.every((scope) => expected.has(scope)))
+      database.connection.execute("UPDATE holdfast_state SET mismatches = mismatches + 1");
+    this.#notedUs = differing.length === 0 ? nowUs + (best?.offsetUs ?? 0) : null;
+    if (this.#notedUs !== null) database.writeState({ verified_us: BigInt(this.#notedUs) });
+  }
+}
+
+/** The lines of news; answers about ranges are put aside. */
+function* news(answer: Answer, ranges: RangeAnswer[]) {
+  for (const line of answer.lines())
+    if (line.type === "range") ranges.push(line);
+    else yield line;
+}
+
+/** Scopes of which the server has forgotten removals that this device has not seen. */
+export function missed(head: Head): string[] {
+  return Object.entries(head.scopes).flatMap(([scope, grant]) => (grant.reconcile ? [scope] : []));
+}

@@ -1,0 +1,170 @@
+/**
+ * Held transactions go on when what they waited for is settled.
+ *
+ * Knows: what waits in the inbox, and for what. Must not know: the network, or who has settled the cause.
+ * A held transaction has its outcome; it goes on as a new one that names it, with a new number, on the
+ * rows as they are now. What cannot go on stays in the inbox with the reason, and a person may still make
+ * it again. Upholds I4 and I27.
+ */
+
+import { ConstraintFailed } from "../../core/errors.js";
+import { keyText, keyValues } from "../../core/keys.js";
+import type { ForeignKey, Table } from "../../core/schema.js";
+import type { LocalDatabase } from "../storage/database.js";
+import type { Inbox } from "./inbox.js";
+import { assemble, type Note, touches } from "../rebase/overlay.js";
+
+/** A held transaction that cannot go on: `code` is `held` (something else that it rests on still waits:
+ * `heldBy`), `no_row` (a row that it changes or refers to is not there) or `constraint`. */
+export interface Kept {
+  readonly number: number;
+  readonly code: string;
+  readonly message: string;
+  readonly heldBy: number;
+}
+
+/** What becomes of the transactions that waited for one that is settled: `numbers` go on, as those that
+ * are `made`; `kept` stay in the inbox. */
+export interface Freed {
+  readonly numbers: readonly number[];
+  readonly kept: readonly Kept[];
+  readonly made: readonly number[];
+}
+
+/** The code of what waits for another transaction, and for nothing else. */
+const WAITING = "held";
+
+/** Lets go on what waits for nothing any more, in a write transaction of the caller's. */
+export class Freeing {
+  readonly #database: LocalDatabase;
+  readonly #inbox: Inbox;
+  readonly #seal: (replaces: number) => number | null;
+
+  /** `seal`: seals the open group as the one that replaces a number; its new number. */
+  constructor(database: LocalDatabase, inbox: Inbox, seal: (replaces: number) => number | null) {
+    this.#database = database;
+    this.#inbox = inbox;
+    this.#seal = seal;
+  }
+
+  /** What waited for a transaction that has left the inbox. */
+  after(settled: number): Freed {
+    return this.#run(new Set([settled]), true);
+  }
+
+  /** What was held by transactions that have left the inbox meanwhile, unless it was found before that
+   * it cannot go on. */
+  afterNews(): Freed {
+    return this.#run(new Set(), false);
+  }
+
+  #run(gone: Set<number>, asked: boolean): Freed {
+    const held = this.#inbox.held();
+    const [numbers, made, kept]: [number[], number[], Kept[]] = [[], [], []];
+    if (held.length === 0) return { numbers, made, kept };
+    const waiting = this.#inbox.numbers();
+    for (const { number, after, code } of held) {
+      if (asked ? !after.some((one) => gone.has(one)) : code !== WAITING) continue;
+      const blocker = after.find((one) => waiting.has(one));
+      if (blocker !== undefined) {
+        if (!asked) continue;
+        const message = `Waits for ${blocker}.`;
+        kept.push({ number, code: WAITING, message, heldBy: blocker });
+      } else {
+        const reason = this.#goOn(number, made);
+        if (reason === null) {
+          numbers.push(number);
+          gone.add(number);
+          waiting.delete(number);
+          continue;
+        }
+        kept.push(reason);
+      }
+      this.#inbox.noteHeld(kept.at(-1) as Kept);
+    }
+    return { numbers, made, kept };
+  }
+
+  #goOn(number: number, made: number[]): Kept | null {
+    const missing = this.#missing(number);
+    if (missing !== "") return { number, code: "no_row", message: missing, heldBy: 0 };
+    const sealed: (number | null)[] = [];
+    try {
+      this.#database.connection.savepoint("holdfast_free", () => {
+        this.#inbox.writeAgain(number);
+        sealed.push(this.#seal(number));
+      });
+    } catch (error) {
+      if (!(error instanceof ConstraintFailed)) throw error;
+      return { number, code: "constraint", message: error.message, heldBy: 0 };
+    }
+    this.#inbox.forget(number);
+    made.push(...sealed.filter((one) => one !== null));
+    return null;
+  }
+
+  /** Which row a transaction rests on that is not there, in words; empty: none. */
+  #missing(number: number): string {
+    const changes = this.#inbox.notes(number);
+    const named = (table: Table, key: string): string => `${table.name} ${key}`;
+    const pick = (wanted: (note: Note) => boolean): Set<string> =>
+      new Set(
+        changes.filter(([, note]) => wanted(note)).map(([table, note]) => named(table, note.key)),
+      );
+    const coming = pick((note) => note.now && !note.was);
+    const going = pick((note) => !note.now);
+    for (const [table, note] of changes) {
+      if (note.was && note.now && this.#inbox.overlay(table).visible(note.key) === null)
+        return `It changes a row of ${table.name} that is not there: ${note.key}.`;
+      if (note.now) {
+        for (const key of table.foreignKeys)
+          if (!this.#stands(table, key, note, coming))
+            return `It refers to a row of ${key.table} that is not there.`;
+      } else if (note.was && this.#isReferredTo(table, note.key, going))
+        return `It deletes a row of ${table.name} that others still refer to: ${note.key}.`;
+    }
+    return "";
+  }
+
+  /** A replica enforces a foreign key only where the parent's scopes cover the child's. */
+  #enforced(table: Table, key: ForeignKey): Table | null {
+    const parent = this.#database.program.byName.get(key.table);
+    const covered = table.scopes.every((scope) => parent?.scopes.includes(scope));
+    return parent !== undefined && covered ? parent : null;
+  }
+
+  /** Whether what a row refers to is there, as far as that can be seen here. */
+  #stands(table: Table, key: ForeignKey, note: Note, coming: ReadonlySet<string>): boolean {
+    const parent = this.#enforced(table, key);
+    if (parent === null) return true;
+    const row = assemble(table, note.key, note.new);
+    const values = key.columns.map((name) => row[table.positions.get(name) ?? -1] ?? null);
+    const anew =
+      !note.was ||
+      table.dataColumns.some(
+        ({ name }, at) => key.columns.includes(name) && touches(table, note, at),
+      );
+    if (values.includes(null) || !anew) return true;
+    const name = keyText(parent, values);
+    return (
+      this.#inbox.overlay(parent).visible(name) !== null || coming.has(`${parent.name} ${name}`)
+    );
+  }
+
+  #isReferredTo(parent: Table, key: string, going: ReadonlySet<string>): boolean {
+    const values = keyValues(parent, key);
+    for (const table of this.#database.program.tables)
+      for (const reference of table.foreignKeys) {
+        if (reference.table !== parent.name || this.#enforced(table, reference) === null) continue;
+        const match = reference.columns.map((name) => `"${name}" = ?`).join(" AND ");
+        const columns = table.key.map((name) => `"${name}"`).join(", ");
+        const children = this.#database.connection.execute(
+          `SELECT ${columns} FROM "${table.name}" WHERE ${match} LIMIT 100`,
+          values,
+        );
+        if (children.some((child) => !going.has(`${table.name} ${keyText(table, child)}`)))
+          return true;
+      }
+    return false;
+  }
+}

@@ -1,0 +1,80 @@
+"""What a person can do about a failure, in a sentence they understand.
+
+Knows: kinds of failures and stable codes. Must not know: how a failure came about, or is shown.
+Whose failure it is comes first: a full server and a full device have the same code. Every kind has
+a sentence, so that no state in which sync stands is without a way out of it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.core.connection.connectivity import FailureKind, known_kind
+
+_BY_ITSELF: Final = "It is tried again by itself; what waits is kept."
+
+_BY_KIND: Final[dict[FailureKind, str]] = {
+    FailureKind.NETWORK: "Check the connection and the server's address. " + _BY_ITSELF,
+    FailureKind.TIMEOUT: "Check the connection. " + _BY_ITSELF,
+    FailureKind.NOT_OUR_SERVER: "Something else answers in the server's place: sign in to this "
+    "network, or check the server's address. " + _BY_ITSELF,
+    FailureKind.SERVER_ERROR: "The server is in trouble; tell whoever runs it. " + _BY_ITSELF,
+    FailureKind.TOO_MANY_REQUESTS: "The server has too much to do. " + _BY_ITSELF,
+    FailureKind.LOCAL: "This device could not do it; see the message. " + _BY_ITSELF,
+    FailureKind.UNAUTHENTICATED: "Sign in again: enrol this device with a code or a password, or "
+    "put a valid token in its place. Work goes on here, and what waits is kept.",
+    FailureKind.PROTOCOL_UPGRADE: "Update the older side, this program or the server. Work goes on "
+    "here, and what waits is kept.",
+    FailureKind.SCHEMA_UPGRADE: "Update the older side, this app or the server. Work goes on here, "
+    "and what waits is kept.",
+    FailureKind.SCHEMA_MISMATCH: "This replica was made for another schema than the server has: "
+    "check that it is the right server, and tell whoever runs it. What waits is kept.",
+    FailureKind.NONCE_MISMATCH: "This replica was copied, or brought back from an older state. Go "
+    "on with the original; where there is none, make a new replica, and enter what waits here "
+    "there. Nothing is deleted here.",
+    FailureKind.EPOCH_MISMATCH: "The server has another history, restored or made anew: tell "
+    "whoever runs it before anything else. What waits is kept.",
+    FailureKind.SEAL_MISMATCH: "The server has forgotten what it had confirmed, as after a restore "
+    "from a backup: tell whoever runs it before anything else. What waits is kept.",
+    FailureKind.UNKNOWN: "It is tried again by itself, slowly; should it stay so, pass the message "
+    "on. What waits is kept.",
+}
+_BY_CODE: Final = {
+    "wrong_device": "The token belongs to another device: put this device's own in its place, or "
+    "enrol this device again. What waits is kept.",
+    "sync_elsewhere": "Another process syncs this replica; it goes on when that one is done.",
+    "sync_silent": "The process that syncs this replica stands still: let it go on, or end it and "
+    "start it again. What waits is kept.",
+    "database_full": "Free some space on this device; sync goes on by itself.",
+    "disk_full": "Free some space on this device; sync goes on by itself.",
+    "database_busy": "Another program keeps the replica's file locked: let it commit, or end it. "
+    "Sync goes on by itself.",
+    "database_read_only": "Let this program write the replica's file and its folder. "
+    "Sync goes on by itself.",
+    "database_corrupt": "Keep a copy of the replica's file, check the disk, and make a new "
+    "replica. Nothing is deleted here.",
+}
+_AT_SERVER: Final = {
+    "database_full": "Free some space on the server's disk, and start it again.",
+    "database_busy": "See that the database is running and can be reached, and that no other "
+    "program keeps it locked; then try again.",
+    "database_read_only": "Let this account write the database's file and its folder; a folder "
+    "that is not there has to be made first.",
+    "database_corrupt": "Check that it is the right file. If it is, keep a copy of it, check the "
+    "disk, and bring a backup back. Nothing is deleted here.",
+}
+_OUR_OWN: Final = frozenset({FailureKind.LOCAL, FailureKind.UNKNOWN, FailureKind.NONCE_MISMATCH})
+"""Kinds under which a code means what it means on this device."""
+
+
+def way_out(kind: str, code: str) -> str:
+    """What to do about a failure of this kind, under this code; never empty."""
+    known = known_kind(kind)
+    if known in _OUR_OWN and code in _BY_CODE:
+        return _BY_CODE[code]
+    return _BY_KIND[known]
+
+
+def way_out_at_server(code: str) -> str:
+    """What whoever runs a server can do about a failure of its database; empty: see the message."""
+    return _AT_SERVER.get(code, "")

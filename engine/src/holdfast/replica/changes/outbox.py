@@ -1,0 +1,215 @@
+"""The outbox as messages: which transactions go up next, and in which words.
+
+Knows: the outbox tables and the protocol's messages. Must not know: HTTP.
+Upholds I9 (numbers in order, without gaps) and I27: a transaction that cannot be put into a message
+travels as void and is refused, and does not stop the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from holdfast.core.errors import BadValue, DatabaseError
+from holdfast.core.keys import key_values
+from holdfast.core.limits import (
+    PUSH_BYTES_SOFT,
+    PUSH_CHANGES_MAX,
+    PUSH_TRANSACTIONS_MAX,
+    TRANSACTION_BYTES_MAX,
+    TRANSACTION_CHANGES_MAX,
+)
+from holdfast.core.merging.groups import differing
+from holdfast.core.values import STORAGE, Value, check, to_wire
+from holdfast.protocol.messages import Change, Transaction
+from holdfast.replica.storage.noted import noted_tables
+from holdfast.schema.model import Column, Schema, Table
+from holdfast.sql.replica import ReplicaProgram
+from holdfast.sqlite import Connection, Row
+
+_STEP = 64
+
+
+def next_batch(
+    connection: Connection, schema: Schema, program: ReplicaProgram
+) -> list[Transaction]:
+    """The unsettled transactions that go up next, in order, and marked as sent.
+
+    A batch is closed when it is large enough; one larger transaction travels alone.
+    """
+    heads = connection.execute(
+        "SELECT number, id, at, after, replaces, void FROM holdfast_tx "
+        "WHERE state IN ('pending', 'sent') ORDER BY number LIMIT ?",
+        (PUSH_TRANSACTIONS_MAX,),
+    )
+    if not heads:
+        return []
+    tables = [schema.by_name[name] for name in noted_tables(connection, program)]
+    batch: list[Transaction] = []
+    changes_left, bytes_left = PUSH_CHANGES_MAX, PUSH_BYTES_SOFT
+    while heads:
+        part = _step(connection, program, tables, heads)
+        heads = heads[len(part) :]
+        span = int(str(part[0][0])), int(str(part[-1][0]))
+        found = _changes(connection, tables, program, span)
+        for head in part:
+            rows = found.get(int(str(head[0])), [])
+            cost = sum(change_size(row) for _, row in rows)
+            if batch and (len(rows) > changes_left or cost > bytes_left):
+                return _sent(connection, batch)
+            batch.append(_message(head, rows, large=cost > PUSH_BYTES_SOFT))
+            changes_left -= len(rows)
+            bytes_left -= cost
+    return _sent(connection, batch)
+
+
+def _step(
+    connection: Connection, program: ReplicaProgram, tables: list[Table], heads: list[Row]
+) -> list[Row]:
+    """The next heads of which the changes are read at once: no more than memory is for."""
+    part = heads[:_STEP]
+    counts: Counter[int] = Counter()
+    for table in tables:
+        sql = program.tables[table.name].counts
+        for number, changes in connection.execute(sql, (part[0][0], part[-1][0])):
+            counts[int(str(number))] += int(str(changes))
+    total = 0
+    for length, head in enumerate(part):
+        total += counts[int(str(head[0]))]
+        if length and total > PUSH_CHANGES_MAX:
+            return part[:length]
+    return part
+
+
+def _sent(connection: Connection, batch: list[Transaction]) -> list[Transaction]:
+    connection.execute(
+        "UPDATE holdfast_tx SET state = 'sent' WHERE state = 'pending' AND number <= ?",
+        (batch[-1].number,),
+    )
+    return batch
+
+
+def _changes(
+    connection: Connection, tables: list[Table], program: ReplicaProgram, span: tuple[int, int]
+) -> dict[int, list[tuple[Table, Row]]]:
+    found: dict[int, list[tuple[Table, Row]]] = {}
+    for table in tables:
+        statements = program.tables[table.name]
+        try:
+            for row in connection.iterate(statements.changes, span):
+                found.setdefault(int(str(row[0])), []).append((table, row))
+        except DatabaseError as error:
+            if error.code != "bad_value":
+                raise
+            for number in range(span[0], span[1] + 1):
+                found.setdefault(number, []).extend(
+                    _one_by_one(connection, table, statements.changes, number)
+                )
+    return found
+
+
+def _one_by_one(
+    connection: Connection, table: Table, sql: str, number: int
+) -> Iterator[tuple[Table, Row]]:
+    """The changes of one transaction, when one among many has text that is not valid."""
+    try:
+        yield from [(table, row) for row in connection.execute(sql, (number, number))]
+    except DatabaseError as error:
+        if error.code != "bad_value":
+            raise
+        yield table, ()
+
+
+def change_size(row: Row) -> int:
+    """About how many bytes a noted change has as a message."""
+    texts = [len(value) for value in row if isinstance(value, (str, bytes))]
+    return 64 + sum(texts) + 12 * (len(row) - len(texts))
+
+
+def _message(head: Row, rows: list[tuple[Table, Row]], *, large: bool) -> Transaction:
+    """``large``: its size may be over what a message can carry, and is looked at."""
+    number, id_, at, after, replaces, void = head
+    changes: list[Change] = []
+    code = str(void)
+    try:
+        if len(rows) > TRANSACTION_CHANGES_MAX:
+            code = "too_many_changes"
+        if not code:
+            changes = [change_message(table, row) for table, row in rows]
+    except BadValue as error:
+        code, changes = error.code, []
+    message = Transaction(
+        number=int(str(number)),
+        id=str(id_),
+        at=int(str(at)),
+        after=json.loads(str(after)),
+        replaces=int(str(replaces)),
+        changes=changes,
+        void=code,
+    )
+    if large and len(msgspec.json.encode(message)) > TRANSACTION_BYTES_MAX:
+        return msgspec.structs.replace(message, changes=[], void="too_large")
+    return message
+
+
+def change_message(table: Table, row: Row) -> Change:
+    """One captured change as a message. Raises ``BadValue``."""
+    if not row:
+        raise BadValue(f"{table.name} has text that is not valid Unicode")
+    _, key, was, now, base, bases = row[:6]
+    data = table.data_columns
+    width = len(data)
+    result_new: dict[str, object] = {}
+    result_old: dict[str, object] = {}
+    olds, news = row[6 : 6 + width], row[6 + width :]
+    for place in differing(table, olds, news) if was and now else range(width):
+        column, before, after = data[place], olds[place], news[place]
+        if now:
+            result_new[column.name] = _wire(table, column, _new(column, was, before, after))
+        if was and column.merge != "counter" and (old := _old(table, column, before)) is not _NONE:
+            result_old[column.name] = old
+    return Change(
+        table=table.name,
+        key=[
+            _wire(table, column, value)
+            for column, value in zip(table.key_columns, key_values(table, str(key)), strict=True)
+        ],
+        op="delete" if not now else "update" if was else "insert",
+        base=int(str(base)),
+        bases=json.loads(bases) if isinstance(bases, str) else {},
+        new=result_new,
+        old=result_old,
+    )
+
+
+def _new(column: Column, was: Value, before: Value, after: Value) -> Value:
+    """What a change says of a column: a counter says its difference."""
+    if column.merge == "counter" and was and isinstance(before, int) and isinstance(after, int):
+        return after - before
+    return after
+
+
+_NONE = object()
+
+
+def _old(table: Table, column: Column, value: Value) -> object:
+    """A value before a change; what never could be sent was never there for anybody else."""
+    try:
+        return _wire(table, column, value)
+    except BadValue:
+        return _NONE
+
+
+def _wire(table: Table, column: Column, value: Value) -> object:
+    try:
+        return to_wire(column.type, check(column.type, value, scale=column.scale))
+    except BadValue as error:
+        mended = isinstance(value, bytes) and STORAGE[column.type] == "TEXT"  # by sealing
+        why = "text that is not valid UTF-8" if mended else error.message
+        raise BadValue(
+            f"{table.name}.{column.name}: {why}",
+            code=error.code, table=table.name, column=column.name,
+        ) from None  # fmt: skip

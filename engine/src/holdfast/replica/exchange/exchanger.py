@@ -1,0 +1,471 @@
+"""The client's side of exchanges: what is sent, what is believed, what is stored.
+
+Knows: one replica and one transport. Must not know: when to sync (``core.session``) or threads.
+Upholds I6, I7 (the nonce is stored before it is sent and reused until it is answered), I10, I35.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from base64 import urlsafe_b64encode
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from holdfast.core.clock import OffsetSample, best_offset
+from holdfast.core.errors import (
+    AttentionNeeded,
+    DatabaseError,
+    DatabaseFull,
+    FileRefused,
+    SignInNeeded,
+    SyncError,
+    UpgradeNeeded,
+)
+from holdfast.protocol.messages import (
+    Checkpoint,
+    ExchangeRequest,
+    Head,
+    Nonces,
+    Offset,
+    Position,
+    RangeAnswer,
+    RangeQuery,
+    Report,
+    RowQuery,
+    VerifyRequest,
+)
+from holdfast.protocol.version import PROTOCOL
+from holdfast.replica.changes.outbox import next_batch
+from holdfast.replica.changes.seal import seal
+from holdfast.replica.host import Host
+from holdfast.replica.http.transport import Answer, Transport
+from holdfast.replica.inbox.freeing import Freeing
+from holdfast.replica.inbox.inbox import Inbox
+from holdfast.replica.load.fetch import Shelf
+from holdfast.replica.load.first_load import Load, Loading, Told
+from holdfast.replica.load.import_files import attached
+from holdfast.replica.rebase.apply import Applied, Applier
+from holdfast.replica.storage.database import LocalDatabase, read_state, transaction, write_state
+from holdfast.replica.storage.members import hash_key
+from holdfast.replica.storage.waiting import read_waiting
+from holdfast.schema.model import Schema
+from holdfast.sqlite import Connection
+from holdfast.sqlite.failpoints import failpoint
+
+log = logging.getLogger("holdfast.sync")
+
+_SAMPLES_MAX = 8
+CLIENT = f"holdfast {version('holdfast')}"
+"""What the server is told of this program."""
+NEVER = 2**62
+"""A number that no transaction reaches."""
+
+
+@dataclass(slots=True)
+class Exchanged:
+    """What one exchange did. ``left``: transactions that are still to be sent or answered."""
+
+    sent: int = 0
+    left: int = 0
+    applied: Applied = field(default_factory=Applied)
+    ranges: list[RangeAnswer] = field(default_factory=list)
+    expected: frozenset[str] = frozenset()
+    """Scopes that may differ now though nothing is wrong: the server has forgotten removals, or
+    they differed before."""
+
+    @property
+    def reconciles(self) -> bool:
+        """Whether scopes differ, and all of them were expected to."""
+        differing = self.applied.differing
+        return bool(differing) and self.expected.issuperset(differing)
+
+    @property
+    def progressed(self) -> bool:
+        """Whether anything was decided or arrived."""
+        done = self.applied
+        decided = done.applied or done.refused or done.held or done.parted
+        return bool(decided or done.rows or done.removed)
+
+    @property
+    def barren(self) -> bool:
+        """Whether the server has decided nothing of what it was sent, and it waits on. What was
+        written while an exchange that had nothing to send was under way has not been sent."""
+        return bool(self.sent and self.left) and not self.progressed
+
+
+class Exchanger:
+    """Makes exchanges for one replica, one at a time."""
+
+    def __init__(
+        self,
+        database: LocalDatabase,
+        transport: Transport,
+        host: Host,
+        *,
+        tend: Callable[[int], None] | None = None,
+    ) -> None:
+        """``tend``: called with the corrected time before each exchange, to renew what lets the
+        device in."""
+        self._database = database
+        self._transport = transport
+        self._host = host
+        self._tend = tend
+        self._mutex = threading.RLock()
+        self._samples: deque[OffsetSample] = deque(maxlen=_SAMPLES_MAX)
+        self._shelf = Shelf(database.path)
+        self._stopped = threading.Event()
+        database.given_up = self._stopped.is_set
+        self._told: tuple[Report, int] | None = None
+        """What the server was told last, and the moment that was stored with its answer."""
+        self._noted_us: int | None = None
+        self.loading: Loading | None = None
+        """How far a first load or a large catch-up is; None: there is none under way."""
+        self.on_loading: Told | None = None
+
+    @property
+    def _db(self) -> Connection:
+        return self._database.sync
+
+    @property
+    def _schema(self) -> Schema:
+        return self._database.schema
+
+    def exchange(self) -> Exchanged:
+        """One round trip: pending work up, outcomes and news down, all stored in one transaction.
+
+        Raises the ``SyncError`` tree, or ``DatabaseError``; then nothing of the answer is stored.
+        """
+        with self._mutex:
+            if self._tend is not None:
+                (offset,) = read_state(self._db, "offset_us")
+                corrected = offset if isinstance(offset, int) else 0
+                self._tend(self._host.now_us() + corrected)
+            self._stopped.clear()
+            load = Load(
+                self._shelf, self._transport, self._database.driver, self._schema,
+                hash_key=lambda scope: hash_key(self._db, scope),
+                told=self._note_loading, stopped=self._stopped,
+                monotonic_ms=self._host.monotonic_ms,
+            )  # fmt: skip
+            try:
+                while True:
+                    result = self._round(load)
+                    if result is not None:
+                        break
+            finally:
+                self._note_loading(None)
+            self._shelf.clear()
+            return result
+
+    def _round(self, load: Load) -> Exchanged | None:
+        """One request and its answer; None when it has to be made again, with what files bring."""
+        request, first_new = self._prepare(load)
+        failpoint("exchange.prepared")
+        try:
+            answer = self._transport.exchange(request, self._echo())
+        except SyncError as error:
+            if _not_taken(error):
+                self._take_back(first_new)
+            raise
+        failpoint("exchange.answered")
+        try:
+            files = answer.files() if request.files else None
+            if files is not None:
+                self._check_identity(answer.head, request.nonce)
+                load.missed |= _missed(answer.head)
+                load.take(answer.head, files)
+                return None
+            load.check_kept()
+            with attached(self._db, load.snapshots) as aliases:
+                result = self._store(answer, request.nonce, load, aliases)
+        except FileRefused as error:
+            log.warning("a file of the server was refused: %s", error.message)
+            load.refuse()
+            return None
+        except DatabaseFull:
+            self._shelf.clear()  # nothing of the files stays: local work needs the space
+            raise
+        finally:
+            answer.close()
+        self._heard(request.report)
+        result.sent = len(request.transactions)
+        return result
+
+    def interrupt(self) -> None:
+        """End what is under way with files, and waits for a lock, from any thread; what begins
+        later goes ahead."""
+        self._stopped.set()
+
+    def go_on(self) -> None:
+        """Whoever interrupted has what they wanted."""
+        self._stopped.clear()
+
+    def _note_loading(self, loading: Loading | None) -> None:
+        self.loading = loading
+        if self.on_loading is not None:
+            self.on_loading(loading)
+
+    def verify(self, ranges: list[RangeQuery], rows: list[RowQuery]) -> Exchanged:
+        """Ask for digests of ranges and the server's version of rows; take in its catch-up."""
+        with self._mutex:
+            device, epoch = read_state(self._db, "device", "epoch")
+            request = VerifyRequest(
+                protocol=PROTOCOL,
+                schema=self._schema.fingerprint,
+                device=str(device),
+                epoch=str(epoch),
+                now=self._host.now_us(),
+                checkpoint=checkpoint(self._db),
+                ranges=ranges,
+                rows=rows,
+            )
+            answer = self._transport.verify(request, self._echo())
+            try:
+                return self._store(answer, None, None, ())
+            finally:
+                answer.close()
+
+    def exclusive(self) -> AbstractContextManager[bool]:
+        """Keep the sync connection, and exchanges, to the thread that holds this."""
+        return self._mutex
+
+    def seal(self) -> None:
+        """Seal what has been written."""
+        with self._mutex, transaction(self._db):
+            self.seal_within(self._host.now_us())
+
+    def seal_within(self, now_us: int | None = None, *, replaces: int = 0) -> int | None:
+        """The same inside a write transaction of the sync connection; the number of the open
+        group. ``replaces``: the transaction that it makes again."""
+        return seal(
+            self._db,
+            self._schema,
+            self._database.program,
+            now_us=self._host.now_us() if now_us is None else now_us,
+            random_bytes=self._host.random_bytes,
+            replaces=replaces,
+        )
+
+    def _free(self) -> None:
+        """Let go on what was held by a transaction that a person has settled meanwhile."""
+
+        def sealed(number: int) -> int | None:
+            return self.seal_within(replaces=number)
+
+        Freeing(Inbox(self._database, self._db), sealed).after_news()
+
+    def _echo(self) -> str:
+        """64 random bits, in as few letters as the protocol lets."""
+        return urlsafe_b64encode(self._host.random_bytes(8)).decode().rstrip("=")
+
+    def _take_back(self, first: int) -> None:
+        """What this attempt was the first to send has not reached the server: pending again."""
+        with transaction(self._db):
+            self._db.execute(
+                "UPDATE holdfast_tx SET state = 'pending' WHERE state = 'sent' AND number >= ?",
+                (first,),
+            )
+
+    def _prepare(self, load: Load) -> tuple[ExchangeRequest, int]:
+        """Seal, choose what goes up, and store the proposed nonce before it is sent.
+
+        With nothing to send, and no answer outstanding, no new nonce is proposed.
+        With the request comes the lowest number that was never sent before.
+        """
+        now_us = self._host.now_us()
+        with transaction(self._db):
+            self.seal_within(now_us)
+            device, epoch, nonce, proposed, confirmed, offset, error = read_state(
+                self._db,
+                "device", "epoch", "nonce", "next_nonce", "confirmed", "offset_us",
+                "offset_error_us",
+            )  # fmt: skip
+            ((first_new,),) = self._db.execute(
+                "SELECT coalesce(min(number), 0) FROM holdfast_tx WHERE state = 'pending'"
+            )
+            batch = next_batch(self._db, self._schema, self._database.program)
+            if not proposed and (batch or not nonce):
+                proposed = self._host.random_bytes(8).hex()
+                write_state(self._db, next_nonce=proposed)
+            positions = checkpoint(self._db) | load.positions
+            report = self._untold(self._report())
+        measured = None
+        # Without stamps to correct it is told only together with the rest of what is to be shown.
+        asked = bool(batch) or report is not None
+        if asked and isinstance(offset, int) and isinstance(error, int):
+            measured = Offset(us=offset, error_us=error)
+        request = ExchangeRequest(
+            protocol=PROTOCOL,
+            schema=self._schema.fingerprint,
+            device=str(device),
+            epoch=str(epoch),
+            now=now_us,
+            checkpoint=positions,
+            nonce=Nonces(since=str(nonce), to=str(proposed or nonce)),
+            offset=measured,
+            report=report,
+            confirmed=int(str(confirmed)),
+            files=load.encodings,
+            brief=not load.positions,  # of scopes that only files bring, the keys are not here yet
+            transactions=batch,
+        )
+        return request, int(str(first_new)) or NEVER
+
+    def _report(self) -> Report:
+        """What the server is told of this device: what waits behind what goes up now."""
+        waiting = read_waiting(self._db)
+        return Report(waiting.pending, waiting.oldest_pending, CLIENT)
+
+    def _untold(self, report: Report) -> Report | None:
+        """The report, unless it is what the server has heard last.
+
+        It is told again when another process may have told something else since: then the moment
+        that is stored is not ours. What is sent and perhaps not heard counts for nothing.
+        """
+        (noted,) = read_state(self._db, "verified_us")
+        if self._told == (report, noted):
+            return None
+        self._told = None
+        return report
+
+    def _heard(self, report: Report | None) -> None:
+        """An answer was stored: the server knows what it was told, now or before."""
+        known = report or (self._told[0] if self._told is not None else None)
+        self._told = None if known is None or self._noted_us is None else (known, self._noted_us)
+
+    def _store(
+        self,
+        answer: Answer,
+        nonces: Nonces | None,
+        load: Load | None,
+        aliases: Sequence[str],
+    ) -> Exchanged:
+        head, final = answer.head, answer.checkpoint
+        result = Exchanged()
+        with transaction(self._db):
+            self._check_identity(head, nonces)
+            self._check_newer(final)
+            result.expected = _missed(head) | differing(self._db)
+            if load is not None:  # with files the second request is no longer below the floor
+                result.expected |= load.missed
+            lines = (line for line in answer.lines() if not _is_range(line, result.ranges))
+            applier = Applier(
+                self._db,
+                self._schema,
+                self._database.program,
+                now_us=self._host.now_us(),
+                random_bytes=self._host.random_bytes,
+            )
+            if load is None:
+                result.applied = applier.apply(head, lines, final)
+            else:
+                result.applied = applier.apply(
+                    head,
+                    lines,
+                    final,
+                    filed=load.lines(),
+                    files=list(zip(load.snapshots, aliases, strict=True)),
+                    on_rows=load.importing,
+                )
+            self._note(head, answer, result, nonces)
+            self._free()
+            result.left = read_waiting(self._db).unsettled
+            failpoint("apply.before_commit")
+        failpoint("apply.after_commit")
+        if result.applied.lost or (load is not None and load.snapshots):
+            # What was deleted is overwritten in the file; the log would keep it for a while. And
+            # after a large import it would stay as large as that.
+            with contextlib.suppress(DatabaseError):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return result
+
+    def _check_identity(self, head: Head, nonces: Nonces | None) -> None:
+        device, epoch, nonce, proposed = read_state(
+            self._db, "device", "epoch", "nonce", "next_nonce"
+        )
+        if epoch and head.epoch != epoch:
+            raise AttentionNeeded(
+                "the server's history is another one (restored from a backup?); nothing was "
+                "changed and pending work is kept",
+                code="epoch_mismatch",
+            )
+        if device and head.device != device:
+            raise AttentionNeeded("the answer is for another device", code="wrong_device")
+        if nonces is not None and (nonce, proposed or nonce) != (nonces.since, nonces.to):
+            raise DatabaseError("another process has answered this exchange", code="sync_elsewhere")
+
+    def _check_newer(self, final: Checkpoint) -> None:
+        """Another process may have applied newer news than this answer has: never go back (I15)."""
+        for scope, applied in checkpoint(self._db).items():
+            offered = final.scopes.get(scope)
+            if offered is not None and offered.version < applied.version:
+                raise SyncError("another process is ahead of this answer", code="sync_elsewhere")
+
+    def _note(
+        self,
+        head: Head,
+        answer: Answer,
+        result: Exchanged,
+        nonces: Nonces | None,
+    ) -> None:
+        now_us = self._host.now_us()
+        self._samples.append(
+            OffsetSample(
+                sent_us=answer.sent_us, received_us=answer.received_us, server_us=head.time
+            )
+        )
+        best = best_offset(list(self._samples), now_us=now_us)
+        if best is not None:
+            write_state(self._db, offset_us=best.offset_us, offset_error_us=best.error_us)
+        if nonces is not None and nonces.to != nonces.since:
+            write_state(self._db, nonce=nonces.to, next_nonce="")
+        write_state(self._db, device=head.device, user=head.user, epoch=head.epoch)
+        if not result.expected.issuperset(result.applied.differing):
+            self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")
+        self._noted_us = None
+        if not result.applied.differing:
+            self._noted_us = now_us + (best.offset_us if best else 0)
+            write_state(self._db, verified_us=self._noted_us)
+
+
+def _not_taken(error: SyncError) -> bool:
+    """Whether it is certain that the server has taken nothing of the request."""
+    whole = (SignInNeeded, UpgradeNeeded, AttentionNeeded)
+    return isinstance(error, whole) or bool(error.detail.get("unsent"))
+
+
+def _is_range(line: object, ranges: list[RangeAnswer]) -> bool:
+    """Take a range's answer out of the stream of news."""
+    if isinstance(line, RangeAnswer):
+        ranges.append(line)
+        return True
+    return False
+
+
+def _missed(head: Head) -> frozenset[str]:
+    """Scopes of which the server has forgotten removals that this device has not seen."""
+    return frozenset(scope for scope, grant in head.scopes.items() if grant.reconcile)
+
+
+def differing(connection: Connection) -> frozenset[str]:
+    """Scopes that differed after the last answer: it was counted then, or expected."""
+    found = connection.execute("SELECT scope FROM holdfast_scope WHERE told = 1")
+    return frozenset(str(scope) for (scope,) in found)
+
+
+def checkpoint(connection: Connection) -> dict[str, Position]:
+    """The scope versions this replica has applied whole, with the server's seals on them."""
+    return {
+        str(scope): Position(
+            version=int(str(version)), count=int(str(rows)), digest=str(digest), seal=str(seal_)
+        )
+        for scope, version, rows, digest, seal_ in connection.execute(
+            "SELECT scope, version, server_count, server_digest, seal FROM holdfast_scope "
+            "WHERE seal <> ''"
+        )
+    }

@@ -1,0 +1,165 @@
+"""Held transactions go on when what they waited for is settled.
+
+Knows: what waits in the inbox, and for what. Must not know: the network, or who has settled the
+cause. A held transaction has its outcome; it goes on as a new one that names it, with a new number,
+on the rows as they are now. What cannot go on stays in the inbox with the reason, and a person may
+still make it again.
+
+Upholds I4 (nothing leaves the inbox but by a new transaction that names it, or by a person), I27.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from holdfast.core.errors import ConstraintFailed
+from holdfast.core.keys import key_text, key_values
+from holdfast.core.values import Value
+from holdfast.replica.inbox.inbox import Inbox, Kept
+from holdfast.replica.rebase.overlay import Note, assemble
+from holdfast.replica.storage.database import savepoint
+from holdfast.schema.model import ForeignKey, Table
+from holdfast.sql.names import quote
+from holdfast.sql.replica import enforced_on_replica
+from holdfast.sqlite import Row
+
+WAITING = "held"
+"""The code of what waits for another transaction, and for nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freed:
+    """What becomes of the transactions that waited for one that is settled: ``numbers`` go on,
+    ``kept`` stay in the inbox."""
+
+    numbers: tuple[int, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    made: tuple[int, ...] = ()
+    """The new numbers of those that go on; one that has become void of changes has none."""
+
+
+class Freeing:
+    """Lets go on what waits for nothing any more, in a write transaction of the caller's."""
+
+    def __init__(self, inbox: Inbox, seal: Callable[[int], int | None]) -> None:
+        """``seal``: seals the open group as the one that replaces a number; its new number."""
+        self._inbox = inbox
+        self._seal = seal
+
+    def after(self, settled: int) -> Freed:
+        """What waited for a transaction that has left the inbox."""
+        return self._run({settled}, asked=True)
+
+    def after_news(self) -> Freed:
+        """What was held by transactions that have left the inbox meanwhile, unless it was found
+        before that it cannot go on."""
+        return self._run(set(), asked=False)
+
+    def _run(self, gone: set[int], *, asked: bool) -> Freed:
+        held = self._inbox.held()
+        if not held:
+            return Freed()
+        waiting = self._inbox.numbers()
+        numbers: list[int] = []
+        made: list[int] = []
+        kept: list[Kept] = []
+        for number, after, code in held:
+            if asked and gone.isdisjoint(after):
+                continue
+            if not asked and code != WAITING:
+                continue
+            blockers = [one for one in after if one in waiting]
+            if blockers:
+                if asked:
+                    kept.append(Kept(number=number, code=WAITING, held_by=blockers[0],
+                                     message=f"Waits for {blockers[0]}."))  # fmt: skip
+                    self._inbox.note_held(kept[-1])
+                continue
+            reason = self._go_on(number, made)
+            if reason is not None:
+                kept.append(reason)
+                self._inbox.note_held(reason)
+                continue
+            numbers.append(number)
+            gone.add(number)
+            waiting.discard(number)
+        return Freed(numbers=tuple(numbers), kept=tuple(kept), made=tuple(made))
+
+    def _go_on(self, number: int, made: list[int]) -> Kept | None:
+        missing = self._missing(number)
+        if missing:
+            return Kept(number=number, code="no_row", message=missing)
+        try:
+            with savepoint(self._inbox.connection, "holdfast_free"):
+                self._inbox.write_again(number)
+                new = self._seal(number)
+        except ConstraintFailed as failure:
+            return Kept(number=number, code="constraint", message=failure.message)
+        self._inbox.forget(number)
+        if new is not None:
+            made.append(new)
+        return None
+
+    def _missing(self, number: int) -> str:
+        """Which row a transaction rests on that is not there, in words; empty: none."""
+        changes = [(table, Note.of(table, row)) for table, row in self._inbox.notes(number)]
+        coming = {(table.name, note.key) for table, note in changes if note.now and not note.was}
+        going = {(table.name, note.key) for table, note in changes if not note.now}
+        for table, note in changes:
+            if note.was and note.now and self._inbox.overlay(table).visible(note.key) is None:
+                return f"It changes a row of {table.name} that is not there: {note.key}."
+            if note.now:
+                for key in table.foreign_keys:
+                    if not self._stands(table, key, note, coming):
+                        return f"It refers to a row of {key.table} that is not there."
+            elif note.was and self._is_referred_to(table, note.key, going):
+                return f"It deletes a row of {table.name} that others still refer to: {note.key}."
+        return ""
+
+    def _stands(
+        self, table: Table, key: ForeignKey, note: Note, coming: Collection[tuple[str, str]]
+    ) -> bool:
+        """Whether what a row refers to is there, as far as that can be seen here."""
+        schema = self._inbox.schema
+        if not enforced_on_replica(schema, table, key):
+            return True
+        row = assemble(table, note.key, note.new)
+        values = [row[table.positions[name]] for name in key.columns]
+        if None in values or not _refers_anew(table, key, note):
+            return True
+        parent = schema.by_name[key.table]
+        match = " AND ".join(f"{quote(name)} = ?" for name in parent.key)
+        found = self._inbox.connection.execute(
+            f"SELECT 1 FROM {quote(parent.name)} WHERE {match}", values
+        )
+        return bool(found) or (parent.name, _text(parent, values)) in coming
+
+    def _is_referred_to(self, parent: Table, key: str, going: Collection[tuple[str, str]]) -> bool:
+        schema = self._inbox.schema
+        for table in schema.tables:
+            for reference in table.foreign_keys:
+                if reference.table != parent.name:
+                    continue
+                if not enforced_on_replica(schema, table, reference):
+                    continue
+                match = " AND ".join(f"{quote(name)} = ?" for name in reference.columns)
+                columns = ", ".join(quote(name) for name in table.key)
+                for child in self._inbox.connection.execute(
+                    f"SELECT {columns} FROM {quote(table.name)} WHERE {match} LIMIT 100",
+                    key_values(parent, key),
+                ):
+                    if (table.name, _text(table, child)) not in going:
+                        return True
+        return False
+
+
+def _refers_anew(table: Table, key: ForeignKey, note: Note) -> bool:
+    if not note.was:
+        return True
+    names = [column.name for column in table.data_columns]
+    return any(names[position] in key.columns for position in note.touched(table))
+
+
+def _text(table: Table, values: Row | list[Value]) -> str:
+    return key_text(table, tuple(values))

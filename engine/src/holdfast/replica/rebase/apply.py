@@ -1,0 +1,410 @@
+"""Applying an answer: outcomes, rows, removals and checkpoint, in one local transaction.
+
+Knows: messages and the replica's tables. Must not know: HTTP, or when the next exchange is.
+Upholds I6 (only what the answer names is settled), I10 (the checkpoint moves only together with its
+rows), I14, I15, I16, I24, I25 and I32.
+
+Order: outcomes decide which transactions are no longer in the overlay; news are written as server
+truth; rows of decided transactions that the news do not mention fall back to the truth known
+before;
+then what is left of the outbox is replayed on the rows that were touched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from holdfast.core.errors import BadValue, ConstraintFailed, FileRefused, Offline
+from holdfast.core.keys import key_values, row_key
+from holdfast.core.values import from_wire
+from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Own, Rows
+from holdfast.replica.changes.dependence import Notes, Place
+from holdfast.replica.changes.parts import take_apart_decided
+from holdfast.replica.changes.seal import seal
+from holdfast.replica.load.import_files import Importer
+from holdfast.replica.load.snapshot_file import SnapshotFile
+from holdfast.replica.rebase.overlay import Overlay
+from holdfast.replica.rebase.replay import Replay
+from holdfast.replica.storage.database import applying, write_state
+from holdfast.replica.storage.members import Members
+from holdfast.replica.storage.noted import Keys, noted_tables
+from holdfast.schema.model import Schema, Table
+from holdfast.sql.replica import ReplicaProgram
+from holdfast.sqlite import Connection, Row
+
+
+@dataclass(slots=True)
+class Applied:
+    """What an answer changed. ``differing``: scopes whose digests do not agree afterwards."""
+
+    applied: int = 0
+    refused: int = 0
+    held: int = 0
+    parted: int = 0
+    """Groups of other programs' writes, and what one held, that go up anew: they were refused or
+    held in this answer or an earlier one, and are taken off those counts here."""
+    rows: int = 0
+    removed: int = 0
+    lost: int = 0
+    """Scopes that the device may not read any more."""
+    differing: list[str] = field(default_factory=list)
+
+
+def broken(what: str) -> Offline:
+    """The answer cannot be our server's: nothing of it is believed."""
+    return Offline(f"the answer is not usable: {what}", code="broken_answer")
+
+
+class Applier:
+    """Applies one answer inside a write transaction that the caller holds."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        schema: Schema,
+        program: ReplicaProgram,
+        *,
+        now_us: int,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        seal(connection, schema, program, now_us=now_us, random_bytes=random_bytes)
+        self._db = connection
+        self._schema = schema
+        self._program = program
+        self._now_us = now_us
+        self._random_bytes = random_bytes
+        self._members = Members(connection)
+        self._overlays = {
+            table.name: Overlay(connection, table, program.tables[table.name])
+            for table in schema.all_tables
+        }
+        nothing = Keys(connection, None)
+        self._noted: list[str] = []
+        self._left = dict.fromkeys(program.tables, nothing)
+        self._fresh: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
+        self._again: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
+        self._removed: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
+        self._has_work = False
+        self._shadowed = dict.fromkeys(program.tables, nothing)
+        self._deciding: dict[str, set[str]] = {}
+        self._unplain: dict[str, set[str]] = {}
+        self._acked: frozenset[int] = frozenset()
+        self._result = Applied()
+
+    def apply(
+        self,
+        head: Head,
+        lines: Iterable[Line],
+        checkpoint: Checkpoint,
+        *,
+        files: Sequence[tuple[SnapshotFile, str]] = (),
+        filed: Iterable[Rows | Gone] = (),
+        on_rows: Callable[[int], None] = lambda _rows: None,
+    ) -> Applied:
+        """Take in a whole answer, and before its lines the files it builds on, by their names in
+        SQL (``filed``: the lines of those that have lines). Raises ``Offline`` (``broken_answer``)
+        when it makes no sense, or ``FileRefused``."""
+        if set(checkpoint.scopes) != set(head.scopes):
+            raise broken("its checkpoint names other scopes than its head")
+        decided = self._decide(head.outcomes)
+        moved = self._take_apart(decided)
+        with applying(self._db):
+            self._collect()
+            for name, key in moved:
+                self._again[name].add(key)
+            self._members.grant(head.scopes)
+            for scope in sorted(self._members.scopes - set(head.scopes)):
+                self._lose(scope)
+            importer = Importer(
+                self._db, self._schema, self._program, self._members, self, on_rows=on_rows
+            )
+            if files:
+                self._deciding = self._touched_by(decided)
+            for file, alias in files:
+                if file.scope in head.scopes:  # it may have been taken away meanwhile
+                    self._result.rows += importer.run(file, alias)
+            for part in filed:
+                self._filed_news(part, decided)
+                importer.took(len(part.rows if isinstance(part, Rows) else part.keys))
+            for line in lines:
+                self._news(line, decided)
+            importer.settle()
+            self._fall_back(decided)
+            self._replay(decided)
+            self._forget()
+            self._result.differing = self._members.finish(checkpoint.scopes)
+        return self._result
+
+    # --- outcomes ---------------------------------------------------------------------------
+
+    def _decide(self, outcomes: list[Outcome]) -> frozenset[int]:
+        """Record outcomes; the numbers they settle now. Names that are not ours are ignored."""
+        if not outcomes:
+            return frozenset()
+        numbers = [outcome.number for outcome in outcomes]
+        unsettled = set(
+            self._db.execute(
+                "SELECT number, id FROM holdfast_tx WHERE state IN ('sent', 'pending') "
+                "AND number BETWEEN ? AND ?",
+                (min(numbers), max(numbers)),
+            )
+        )
+        ours = {o.number: o for o in outcomes if (o.number, o.id) in unsettled}
+        self._db.executemany(
+            "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, "
+            "decided_us = ?, aside = aside * (? = 'applied') WHERE number = ?",
+            [
+                ("acked" if o.outcome == "applied" else o.outcome, o.code, o.message, o.field,
+                 o.held_by, self._now_us, o.outcome, o.number)
+                for o in ours.values()
+            ],
+        )  # fmt: skip
+        kinds = Counter(outcome.outcome for outcome in ours.values())
+        self._result.applied += kinds["applied"]
+        self._result.refused += kinds["refused"]
+        self._result.held += kinds["held"]
+        impossible = sum(outcome.impossible for outcome in ours.values())
+        if impossible:  # our revisions of those rows are damaged; the rows come with this answer
+            self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + ?", (impossible,))
+        self._acked = frozenset(n for n, o in ours.items() if o.outcome == "applied")
+        decided = frozenset(ours)
+        if decided:
+            write_state(self._db, confirmed=max(decided))
+        return decided
+
+    def _take_apart(self, decided: frozenset[int]) -> list[Place]:
+        """Take groups of other programs' writes apart; the rows of what is sent anew.
+
+        Their notes come behind others of the same rows, and do not tell any more what the server
+        has: it is kept beside them first.
+        """
+        moved: list[Place] = []
+
+        def keep(place: Place) -> None:
+            overlay = self._overlays[place[0]]
+            overlay.put_shadow(place[1], overlay.truth(place[1], decided))
+            moved.append(place)
+
+        notes = Notes(self._db, self._schema, self._program)
+        parted = take_apart_decided(notes, self._random_bytes, on_move=keep)
+        self._result.refused -= parted["refused"]
+        self._result.held -= parted["held"]
+        self._result.parted = parted.total()
+        return moved
+
+    def _collect(self) -> None:
+        """Where unsettled changes and shadows are, and what is set aside."""
+        unsettled = self._db.execute(
+            "SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 1"
+        )
+        self._has_work = bool(unsettled)
+        self._noted = noted_tables(self._db, self._program)
+        for name in self._noted:
+            statements = self._program.tables[name]
+            if unsettled:
+                self._left[name] = Keys(self._db, statements.unsettled_keys, "c.key")
+                self._again[name] = {str(key) for (key,) in self._db.execute(statements.aside_keys)}
+            self._shadowed[name] = Keys(self._db, statements.shadow_keys)
+
+    def _look(self, table: Table, keys: Collection[str]) -> None:
+        """Find out at once what stands on the rows of a line."""
+        self._left[table.name].look(keys)
+        self._shadowed[table.name].look(keys)
+
+    # --- news -------------------------------------------------------------------------------
+
+    def _filed_news(self, line: Rows | Gone, decided: frozenset[int]) -> None:
+        """A line of a file that cannot be used is the file's fault: the rows are to come in the
+        answer."""
+        try:
+            self._news(line, decided)
+        except (Offline, ConstraintFailed) as error:
+            raise FileRefused(f"a line of it: {error.message}") from None
+
+    def _news(self, line: Line, decided: frozenset[int]) -> None:
+        if not isinstance(line, (Rows, Own, Gone)):
+            raise broken(f"a {type(line).__name__} line among the rows")
+        table = self._schema.by_name.get(line.table)
+        if table is None:
+            raise broken(f"unknown table {line.table!r}")
+        if isinstance(line, Own):
+            self._own(table, line, decided)
+            return
+        if isinstance(line, Gone):
+            self._look(table, line.keys)
+            for key in line.keys:
+                decode_key(table, key)
+                self._members.remove(table, key)
+                self._truth(table, key, None)
+                self._result.removed += 1
+            return
+        rows = [decode_row(table, wire) for wire in line.rows]
+        rows = list({row[0]: row for row in rows}.values())  # each key once, at its latest
+        self._look(table, [key for key, _, _ in rows])
+        again = not self._fresh[table.name].isdisjoint(key for key, _, _ in rows)
+        self._members.put(table, rows, again=again)
+        self._truths(table, [(key, row) for key, _, row in rows])
+        self._result.rows += len(rows)
+
+    def _own(self, table: Table, line: Own, decided: frozenset[int]) -> None:
+        """Rows that are what we have made of them: they stay, and are the server's from now on.
+
+        Where nothing else stands on a row, the table shows it already. Should it not be what the
+        server has, the digests will tell.
+        """
+        if len(line.keys) != len(line.revs):
+            raise broken(f"own rows of {table.name} without their revisions")
+        revs = dict(zip(line.keys, line.revs, strict=True))
+        if table.name not in self._unplain:
+            found = self._db.execute(self._program.tables[table.name].unplain_keys)
+            self._unplain[table.name] = {str(key) for (key,) in found}
+        self._look(table, revs)
+        left = self._left[table.name]
+        apart = {key for key in revs if key in self._unplain[table.name] or key in left}
+        overlay = self._overlays[table.name]
+        rows = [(key, revs[key], row) for key, row in overlay.visible_rows(revs.keys() - apart)]
+        again = not self._fresh[table.name].isdisjoint(revs)
+        self._members.put(table, rows, again=again)
+        self._fresh[table.name].update(key for key, _, _ in rows)
+        for key in self._shadowed[table.name].among(revs) - apart:
+            self._db.execute(self._program.tables[table.name].delete_shadow, (key,))
+        for key in sorted(apart):
+            row = overlay.made(key, decided, self._acked)
+            if row is not None:
+                self._members.put(table, [(key, revs[key], row)], again=True)
+                self._truth(table, key, row)
+        self._result.rows += len(revs)
+
+    def _truths(self, table: Table, rows: list[tuple[str, Row]]) -> None:
+        """Write the server's version of rows, each key once; at once where none can stand in the
+        way of another."""
+        if table.unique:
+            for key, row in rows:
+                self._truth(table, key, row)
+            return
+        for key, row in rows:
+            self._settle_shadow(table, key, row)
+        self._db.executemany(self._program.tables[table.name].upsert_row, [row for _, row in rows])
+
+    def _truth(self, table: Table, key: str, row: Row | None) -> None:
+        """Write server truth; the overlay of this row, if any, is replayed at the end."""
+        overlay = self._overlays[table.name]
+        self._settle_shadow(table, key, row)
+        if row is not None and table.unique:
+            for other in overlay.make_room(row):
+                if other in self._left[table.name]:
+                    self._again[table.name].add(other)
+        if row is None and self._has_work:
+            self._removed[table.name].add(key)
+        overlay.write(key, row)
+
+    def _settle_shadow(self, table: Table, key: str, row: Row | None) -> None:
+        """Keep server truth beside the row while changes of ours stand on it, and only then."""
+        self._fresh[table.name].add(key)
+        if key in self._left[table.name]:
+            self._overlays[table.name].put_shadow(key, row)
+            self._again[table.name].add(key)
+        elif key in self._shadowed[table.name]:
+            self._db.execute(self._program.tables[table.name].delete_shadow, (key,))
+
+    def _lose(self, scope: str) -> None:
+        self._result.lost += 1
+        for name, key in self._members.lose(scope):
+            table = self._schema.by_name.get(name)
+            if table is not None:
+                self._db.execute("DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", (name, key))
+                self._truth(table, key, None)
+                self._result.removed += 1
+
+    # --- what whole files need of it --------------------------------------------------------------
+
+    def touched(self, table: Table) -> set[str]:
+        name = table.name
+        return self._left[name].all() | self._shadowed[name].all() | self._deciding.get(name, set())
+
+    def pending(self, table: Table, key: str) -> bool:
+        return key in self._left[table.name]
+
+    def put(self, table: Table, rows: Sequence[tuple[str, int, Row]]) -> None:
+        self._members.put(table, rows, again=True)
+        self._truths(table, [(key, row) for key, _, row in rows])
+
+    def leave(self, table: Table, key: str) -> None:
+        self._members.remove(table, key)
+        self._truth(table, key, None)
+        self._result.removed += 1
+
+    def standing(self, table: Table, row: Row) -> list[tuple[str, Row | None]]:
+        overlay = self._overlays[table.name]
+        return [(key, overlay.visible(key)) for key in overlay.colliding(row)]
+
+    def visible(self, table: Table, key: str) -> Row | None:
+        return self._overlays[table.name].visible(key)
+
+    # --- the overlay ------------------------------------------------------------------------
+
+    def _touched_by(self, decided: frozenset[int]) -> dict[str, set[str]]:
+        """By table: keys that transactions which are settled now have changed."""
+        found: dict[str, set[str]] = {}
+        for name in self._noted if decided else ():
+            statements = self._program.tables[name]
+            touched = self._db.execute(statements.touched_keys, (min(decided), max(decided)))
+            found[name] = {str(key) for number, key in touched if number in decided}
+        return found
+
+    def _fall_back(self, decided: frozenset[int]) -> None:
+        """Rows of decided transactions that the news did not mention: the truth known before."""
+        for name, keys in self._touched_by(decided).items():
+            overlay = self._overlays[name]
+            falling, left = keys - self._fresh[name], self._left[name]
+            self._look(overlay.table, falling)
+            for key in sorted(falling):
+                truth = overlay.truth(key, decided)
+                standing = [] if truth is None else overlay.colliding(truth)
+                if any(other not in falling and other not in left for other in standing):
+                    # Its values are another row's by now: its removal was forgotten while we were
+                    # away. The digests will say so too.
+                    truth = None
+                    self._members.remove(overlay.table, key)
+                self._truth(overlay.table, key, truth)
+
+    def _replay(self, decided: frozenset[int]) -> None:
+        if self._has_work:
+            Replay(self._db, self._overlays, decided).run(self._again, self._removed)
+
+    def _forget(self) -> None:
+        """Acknowledged transactions whose checkpoint is applied leave the outbox."""
+        if not self._acked:
+            return
+        span = (min(self._acked), max(self._acked))
+        for name in self._noted:
+            self._db.execute(self._program.tables[name].delete_acked, span)
+        self._db.execute(
+            "DELETE FROM holdfast_tx WHERE state = 'acked' AND number BETWEEN ? AND ?", span
+        )
+
+
+def decode_row(table: Table, wire: list[object]) -> tuple[str, int, Row]:
+    """A row as it travels: its key, revision and storage values. Raises ``Offline``."""
+    if len(wire) != len(table.columns) + 1 or not isinstance(wire[0], int):
+        raise broken(f"a row of {table.name} does not have its columns")
+    try:
+        values = tuple(
+            [
+                from_wire(column.type, value, scale=column.scale)
+                for column, value in zip(table.columns, wire[1:], strict=True)
+            ]
+        )
+        return row_key(table, values), wire[0], values
+    except BadValue as error:
+        raise broken(f"a row of {table.name}: {error.message}") from None
+
+
+def decode_key(table: Table, key: str) -> tuple[object, ...]:
+    """A key's text as values; raises ``Offline`` when it is none of this table's."""
+    try:
+        return key_values(table, key)
+    except ValueError:
+        raise broken(f"a key of {table.name} is not readable") from None

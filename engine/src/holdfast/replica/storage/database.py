@@ -1,0 +1,311 @@
+"""A replica's file: created from the replica program, checked at every open.
+
+Knows: the file, its connections and the one state row. Must not know: what is exchanged.
+Upholds I1 (every commit with full sync) and the promise that a capture that does not fit the schema
+is an error at open, never a silent gap.
+
+Two connections are used: one for the app's transactions (foreign keys enforced), one for sync
+(foreign keys off: server truth never fails to apply). SQLite itself keeps their writers apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from holdfast.core.errors import DatabaseCorrupt, DatabaseError, ReplicaError, SchemaError
+from holdfast.core.limits import RESPONSE_LINE_BYTES_MAX
+from holdfast.core.values import Value
+from holdfast.replica.storage.upgrade import FORMATS, take_over
+from holdfast.schema.model import Schema
+from holdfast.sql.names import literal, quote
+from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram, compile_replica
+from holdfast.sqlite import Connection, Driver, OpenOptions
+
+_WRITES = re.compile(
+    r"\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?|delete\s+from)"
+    r"\s+[\"'`\[]?(\w+)",
+    re.IGNORECASE,
+)
+_COMMENTS = re.compile(r"'(?:[^']|'')*'|/\*.*?\*/|--[^\n]*", re.DOTALL)
+
+
+class LocalDatabase:
+    """An open replica file. ``app`` and ``sync`` are its two connections."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        driver: Driver,
+        schema: Schema | None,
+        synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
+        busy_timeout_ms: int,
+    ) -> None:
+        file = Path(path)
+        exists = file.exists() and file.stat().st_size > 0
+        if not exists and schema is None:
+            raise ReplicaError(f"there is no replica at {path}", code="no_replica")
+        self.path = path
+        self._driver = driver
+        self.given_up: Callable[[], bool] = _never
+        """Whether sync, which waits for a lock, is told to end."""
+        options = OpenOptions(
+            synchronous=synchronous, busy_timeout_ms=busy_timeout_ms, secure_delete=True
+        )
+        self.app = driver.connect(path, options)
+        try:
+            self.schema = self._prepare(schema)
+            self.program: ReplicaProgram = compile_replica(self.schema)
+            self._check_capture()
+            self.sync = driver.connect(
+                path,
+                OpenOptions(
+                    synchronous=synchronous,
+                    busy_timeout_ms=busy_timeout_ms,
+                    foreign_keys=False,
+                    secure_delete=True,
+                    value_bytes_max=RESPONSE_LINE_BYTES_MAX,
+                    stopped=self._is_given_up,
+                ),
+            )
+        except BaseException:
+            self.app.close()
+            raise
+
+    def _prepare(self, schema: Schema | None) -> Schema:
+        """Create the tables in an empty file, or read the schema of an existing one."""
+        with transaction(self.app):
+            made = self.app.execute(
+                "SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_state' AND type = 'table'"
+            )
+            if not made:
+                if schema is None:
+                    raise ReplicaError(f"{self.path} is not a replica", code="no_replica")
+                self._create(schema)
+                return schema
+        if self.app.execute(
+            "SELECT 1 FROM pragma_table_info('holdfast_state') WHERE name = 'seal_secret'"
+        ):
+            raise ReplicaError(
+                f"{self.path} is a server's database and no replica; nothing was changed. Give "
+                "the replica a file of its own",
+                code="no_replica",
+            )
+        ((format_, fingerprint, text),) = self.app.execute(
+            "SELECT format, fingerprint, schema FROM holdfast_state"
+        )
+        if format_ not in FORMATS:
+            raise ReplicaError(
+                f"{self.path} has format {format_!r}, this version reads {FORMATS}",
+                code="replica_format",
+            )
+        if not isinstance(text, str):
+            raise DatabaseCorrupt("the replica's schema is not readable")
+        stored = Schema.from_json(text)
+        if stored.fingerprint != fingerprint or (
+            schema is not None and schema.fingerprint != fingerprint
+        ):
+            raise SchemaError(
+                f"{self.path} was made for another schema; nothing was changed",
+                code="schema_mismatch",
+            )
+        return stored
+
+    def _create(self, schema: Schema) -> None:
+        program = compile_replica(schema)
+        taken = {str(name) for (name,) in self.app.execute("SELECT name FROM sqlite_schema")}
+        ours = {table.name for table in schema.all_tables}
+        clash = {n for n in taken if n.lower() in ours or n.lower().startswith("holdfast_")}
+        if clash:
+            raise ReplicaError(
+                f"{self.path} already has the tables {', '.join(sorted(clash))}; a replica starts "
+                "with an empty file",
+                code="not_empty",
+            )
+        for sql in (
+            *program.create,
+            *program.triggers.values(),
+            *program.views.values(),
+            *program.local,
+        ):
+            self.app.execute(sql)
+        self.app.execute(
+            "INSERT INTO holdfast_state (id, format, fingerprint, schema, capture) "
+            "VALUES (1, ?, ?, ?, ?)",
+            (
+                PROGRAM_FORMAT,
+                program.fingerprint,
+                schema.to_json().decode(),
+                capture_digest(program.triggers),
+            ),
+        )
+
+    def _check_capture(self) -> None:
+        """Every capture trigger is there, as it was made; no other trigger writes synced tables.
+
+        Triggers that another version of the engine made, and nobody touched since, are made anew.
+        """
+        found = {
+            str(name): str(sql)
+            for name, sql in self.app.execute(
+                "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"
+            )
+        }
+        ours = {name: found.pop(name) for name in list(found) if name.startswith("holdfast_")}
+        made, format_ = read_state(self.app, "capture", "format")
+        if capture_digest(ours) != made:
+            missing = sorted(self.program.triggers.keys() - ours.keys())
+            raise SchemaError(
+                f"capture triggers are missing or were changed ({', '.join(missing) or 'changed'});"
+                " changes may have gone unnoticed, so the replica does not open",
+                code="capture_broken",
+            )
+        if ours != self.program.triggers or format_ != PROGRAM_FORMAT:
+            self._renew(ours)
+        synced = set(self.program.tables)
+        for name, sql in found.items():
+            plain = _COMMENTS.sub(lambda found: found[0] if found[0][0] == "'" else " ", sql)
+            writes = {match.lower() for match in _WRITES.findall(plain)} & synced
+            if writes and "holdfast_state" not in sql:
+                raise SchemaError(
+                    f"the trigger {name} writes the synced table {', '.join(sorted(writes))}; "
+                    "let it test holdfast_state.applying, or write an unsynced table",
+                    code="trigger_writes_synced",
+                )
+
+    def state(self, *columns: str) -> tuple[Value, ...]:
+        """Columns of the state row, read on the app's connection."""
+        return read_state(self.app, *columns)
+
+    def sync_state(self, column: str) -> Value:
+        """A column of the state row, read on the connection for sync."""
+        return read_state(self.sync, column)[0]
+
+    @property
+    def driver(self) -> Driver:
+        """The SQLite library that has the file open; no other one may, in this process."""
+        return self._driver
+
+    def identity(self) -> str:
+        """Which device the replica is, "" before it is known; from any thread."""
+        connection = self.watch()
+        try:
+            (device,) = read_state(connection, "device")
+        finally:
+            connection.close()
+        return str(device)
+
+    def _renew(self, old: dict[str, str]) -> None:
+        """Replace the triggers and views of an older engine by this one's, in one transaction."""
+        with transaction(self.app):
+            for name in old:
+                self.app.execute(f"DROP TRIGGER IF EXISTS {quote(name)}")
+            for name in self.program.views:
+                self.app.execute(f"DROP VIEW IF EXISTS {quote(name)}")
+            take_over(self.app, self.schema, self.program)
+            for sql in (*self.program.triggers.values(), *self.program.views.values()):
+                self.app.execute(sql)
+            write_state(self.app, capture=capture_digest(self.program.triggers))
+
+    def _is_given_up(self) -> bool:
+        return self.given_up()
+
+    def watch(self, stopped: Callable[[], bool] | None = None) -> Connection:
+        """One more connection, for the thread that watches for writes of others. ``stopped``: asked
+        whether a wait for a lock is to be given up."""
+        return self._driver.connect(self.path, OpenOptions(foreign_keys=False, stopped=stopped))
+
+    def close(self) -> None:
+        self.sync.close()
+        self.app.close()
+
+
+def _never() -> bool:
+    return False
+
+
+def capture_digest(triggers: dict[str, str]) -> str:
+    """What the capture triggers say, as 32 hex digits."""
+    text = "\0".join(f"{name}\0{sql}" for name, sql in sorted(triggers.items()))
+    return hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
+
+
+def read_state(connection: Connection, *columns: str) -> tuple[Value, ...]:
+    """Columns of the one state row."""
+    (row,) = connection.execute(f"SELECT {', '.join(columns)} FROM holdfast_state")
+    return row
+
+
+def write_state(connection: Connection, **columns: Value) -> None:
+    """Set columns of the one state row."""
+    assignments = ", ".join(f"{name} = ?" for name in columns)
+    connection.execute(f"UPDATE holdfast_state SET {assignments}", tuple(columns.values()))
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """A write transaction: committed at the end, rolled back on any error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        _roll_back(connection)
+        raise
+
+
+def _roll_back(connection: Connection) -> None:
+    """Some errors have done so already."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+@contextmanager
+def reading(connection: Connection) -> Iterator[None]:
+    """A consistent read; writers are not kept waiting. Inside a transaction it is that one's."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        _roll_back(connection)
+
+
+@contextmanager
+def savepoint(connection: Connection, name: str) -> Iterator[None]:
+    """A savepoint inside a transaction; undone on any error."""
+    connection.execute(f"SAVEPOINT {name}")
+    try:
+        yield
+    except BaseException:
+        connection.execute(f"ROLLBACK TO {name}")
+        connection.execute(f"RELEASE {name}")
+        raise
+    connection.execute(f"RELEASE {name}")
+
+
+@contextmanager
+def applying(connection: Connection) -> Iterator[None]:
+    """Keep capture quiet inside the current write transaction; nobody else ever sees the flag.
+
+    The log must have been sealed in this transaction (a trigger sees to it): what came after a
+    touch could no longer be told.
+    """
+    write_state(connection, applying=1)
+    yield
+    write_state(connection, applying=0)
+
+
+def count(connection: Connection, table: str, where: str = "1", *params: Value) -> int:
+    """How many rows of a table of the engine meet a condition."""
+    ((number,),) = connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", params)
+    if not isinstance(number, int):
+        raise DatabaseError(f"count of {literal(table)} is not a number")
+    return number

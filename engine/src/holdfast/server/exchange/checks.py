@@ -1,0 +1,91 @@
+"""What a request must prove before anything is done with it.
+
+Knows: devices, epochs, seals and nonces. Must not know: HTTP, or what the request asks for.
+Each check has a stable code; a request that fails one changes nothing.
+
+Upholds I5, I6, I8 as far as evidence goes: a copied replica, a restored server and a forged
+checkpoint are told apart, and sync stops before harm is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from holdfast.core.digest import Digest, seal_is_valid
+from holdfast.core.errors import ProtocolError
+from holdfast.protocol.messages import ExchangeRequest, Nonces, Position, VerifyRequest
+from holdfast.protocol.version import PROTOCOL
+from holdfast.schema.model import Schema
+from holdfast.server.identity.principal import Principal
+from holdfast.server.store.contract import Device, Scope, Snapshot, Store
+
+
+def check_request(
+    request: ExchangeRequest | VerifyRequest, *, principal: Principal, schema: Schema, epoch: str
+) -> None:
+    """Protocol, device, schema and epoch. Raises ``ProtocolError``."""
+    if request.protocol != PROTOCOL:
+        raise ProtocolError(
+            f"this server speaks protocol {PROTOCOL}", code="protocol_version", protocol=PROTOCOL
+        )
+    if request.device not in ("", principal.device):
+        raise ProtocolError("this token belongs to another device", code="wrong_device", status=403)
+    if request.schema != schema.fingerprint:
+        raise ProtocolError(
+            "client and server have different schemas", code="schema_mismatch", status=409,
+            schema=schema.fingerprint, generation=schema.generation,
+        )  # fmt: skip
+    if request.epoch not in ("", epoch):
+        raise ProtocolError(
+            "this server's history is not the one that the device knows",
+            code="epoch_mismatch", status=409, epoch=epoch,
+        )  # fmt: skip
+
+
+def check_checkpoint(
+    reads: Snapshot, store: Store, checkpoint: Mapping[str, Position], principal: Principal
+) -> None:
+    """Seals of scopes that may be read, and our own history. Raises ``ProtocolError``."""
+    for scope in principal.readable(checkpoint):
+        position = checkpoint[scope]
+        digest = Digest.of(position.count, position.digest)
+        valid = seal_is_valid(
+            store.seal_secret,
+            position.seal,
+            epoch=store.epoch,
+            scope=scope,
+            version=position.version,
+            digest=digest,
+        )
+        if not valid:
+            raise ProtocolError(
+                "the checkpoint was not made by this server", code="seal_invalid", status=409,
+                scope=scope,
+            )  # fmt: skip
+        stands = reads.position(scope, position.version)
+        if stands is None and position.version < reads.floor(scope):
+            continue  # its seal says that it was ours; since then it was forgotten
+        if stands != digest:
+            raise ProtocolError(
+                "the device has seen more than this server has: was it restored from a backup?",
+                code="server_behind", status=409, scope=scope,
+            )  # fmt: skip
+
+
+def check_nonces(device: Device, nonces: Nonces) -> None:
+    """The device has had our last answer, or repeats itself. Raises ``ProtocolError``."""
+    if device.nonce not in (nonces.since, nonces.to):
+        raise ProtocolError(
+            "another replica has synced as this device: was it copied or restored?",
+            code="nonce_mismatch", status=409,
+        )  # fmt: skip
+
+
+def below_floor(since: Mapping[str, int], scopes: Mapping[str, Scope]) -> frozenset[str]:
+    """Scopes of which the device has missed removals that are forgotten by now."""
+    return frozenset(name for name, version in since.items() if 0 < version < scopes[name].floor)
+
+
+def since(checkpoint: Mapping[str, Position], readable: tuple[str, ...]) -> dict[str, int]:
+    """The version that the device holds of each scope it may read; 0 for a new one."""
+    return {scope: checkpoint[scope].version if scope in checkpoint else 0 for scope in readable}

@@ -1,0 +1,287 @@
+"""Everything that an exchange writes: its push, bite by bite, and what is known of its device.
+
+Knows: what has to be true and stored together. Must not know: how transactions are decided
+(``push``), or what the answer will say.
+A push is committed in bites, and between two of them others have their turn at the writer. Each
+bite is whole: outcomes with their effects, and the number the device has reached. A request that
+is more work than it may be gets the outcomes so far; its device sends the rest with its next
+exchange, as it does with what comes after a batch.
+
+Upholds I3, I6, I7, I9 (bites are decided in order), I10 (nothing is told before it is committed),
+I26 (rights as of each commit) and I31.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from holdfast.core.clock import choose_offset
+from holdfast.core.errors import ProtocolError
+from holdfast.core.limits import REHEARSALS_MAX
+from holdfast.protocol.messages import ExchangeRequest, Offset, Outcome, Transaction
+from holdfast.server.direct.direct_writes import DirectWrites, Moved, concerned
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.exchange.checks import check_checkpoint, check_nonces
+from holdfast.server.feed.feed import make_scopes, missing_scopes
+from holdfast.server.feed.pull import OwnRows
+from holdfast.server.identity.permissions import Rights, named
+from holdfast.server.identity.principal import Principal, turn_of
+from holdfast.server.merging.constraints import Place
+from holdfast.server.process import observe
+from holdfast.server.process.observe import Observer
+from holdfast.server.push.decide import Engine, Sender
+from holdfast.server.push.desk import Pace, Prepared, is_large, prepare
+from holdfast.server.push.push import Pushed, next_large, push
+from holdfast.server.push.rehearsal import Stale
+from holdfast.server.store.contract import Device, Store, Writer
+from holdfast.sqlite.failpoints import failpoint
+
+log = logging.getLogger(__name__)
+
+
+class _NewScopes(Exception):
+    """A device is here whose scopes are not all there yet."""
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+class ExchangeCommit:
+    """Makes the commits of one server's exchanges."""
+
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        rights: Rights,
+        direct: DirectWrites,
+        *,
+        random_bytes: Callable[[int], bytes],
+        moved: Moved,
+        observer: Observer,
+        budgets: Budgets,
+    ) -> None:
+        self._budgets = budgets
+        self._store = store
+        self._engine = engine
+        self._rights = rights
+        self._direct = direct
+        self._random_bytes = random_bytes
+        self._moved = moved
+        self._observer = observer
+
+    def make(self, asking: Principal, request: ExchangeRequest, arrival_us: int) -> Decisions:
+        """Raises ``ProtocolError``; then nothing was written."""
+        done = Decisions()
+        rest: Sequence[Transaction] = request.transactions
+        pace = Pace()
+        while True:
+            try:
+                pushed = self._bite(asking, request, rest, pace, arrival_us, first=not done.bites)
+            except ProtocolError as error:
+                if not done.bites:
+                    raise
+                # What was decided is decided and is told; who asks again hears what is wrong.
+                log.info("a push ends between two bites: %s", error.message)
+                break
+            done.take(pushed)
+            pace, rest = pushed.pace, rest[len(pushed.outcomes) :]
+            if not rest or done.work >= self._budgets.push_changes_max:
+                break
+        return done
+
+    def _bite(
+        self,
+        asking: Principal,
+        request: ExchangeRequest,
+        transactions: Sequence[Transaction],
+        pace: Pace,
+        arrival_us: int,
+        *,
+        first: bool,
+    ) -> Pushed:
+        """One commit. Raises ``ProtocolError``; then it has written nothing."""
+        stale = 0
+        while True:
+            prepared = None  # then it is decided while all others wait
+            if stale < REHEARSALS_MAX:
+                prepared = self._prepare(asking, request, transactions, arrival_us, first=first)
+            try:
+                return self._commit(
+                    asking, request, transactions, pace=pace, arrival_us=arrival_us,
+                    prepared=prepared, first=first,
+                )  # fmt: skip
+            except _NewScopes as new:
+                # In a commit of their own, which locks nothing else: others may be at it, too.
+                self._make_scopes(new.names)
+            except Stale:
+                stale += 1
+                log.debug("what a large transaction was decided on has changed meanwhile")
+
+    def _prepare(
+        self,
+        asking: Principal,
+        request: ExchangeRequest,
+        transactions: Sequence[Transaction],
+        arrival_us: int,
+        *,
+        first: bool,
+    ) -> Prepared | None:
+        """The next transaction, decided while others write, if it is a large one."""
+        bite_changes = self._budgets.bite_changes
+        if not any(is_large(transaction, bite_changes) for transaction in transactions):
+            return None
+        with self._store.rehearse() as reads:
+            principal = self._rights.still(reads, asking)
+            known = reads.device(principal.device)
+            device = known or Device(principal.device, principal.user)
+            large = next_large(transactions, high=device.high, bite_changes=bite_changes)
+            if large is None:
+                return None
+            offset_us = _offset(request, known, arrival_us) if first else device.offset_us
+            sender = Sender(principal, principal.device, offset_us, arrival_us)
+            return prepare(reads, self._engine, sender, large)
+
+    def _commit(
+        self,
+        asking: Principal,
+        request: ExchangeRequest,
+        transactions: Sequence[Transaction],
+        *,
+        pace: Pace,
+        arrival_us: int,
+        prepared: Prepared | None,
+        first: bool,
+    ) -> Pushed:
+        """Raises ``ProtocolError``, ``_NewScopes`` and ``Stale``; then it has written nothing."""
+        ingested = 0
+
+        def work(writer: Writer) -> Pushed:
+            nonlocal ingested
+            principal = self._rights.still(writer, asking)
+            if first:
+                check_checkpoint(writer, self._store, request.checkpoint, principal)
+            known = writer.device(principal.device)
+            device = known or Device(principal.device, principal.user)
+            if first:
+                check_nonces(device, request.nonce)
+                missing = missing_scopes(writer, named(principal))
+                if missing:
+                    raise _NewScopes(missing)
+            elif device.nonce != request.nonce.to:
+                raise ProtocolError("the device has made another exchange meanwhile", code="busy")
+            offset_us = _offset(request, known, arrival_us) if first else device.offset_us
+            direct = self._direct.ingest(
+                writer,
+                arrival_us,
+                of=concerned(principal) if first else (),
+                transactions=transactions,
+            )
+            ingested = len(direct)
+            pushed = push(
+                writer,
+                self._engine,
+                Sender(principal, principal.device, offset_us, arrival_us),
+                transactions,
+                high=device.high,
+                touched=direct,
+                pace=pace,
+                bite_changes=self._budgets.bite_changes,
+                prepared=prepared,
+            )
+            if first:
+                confirmed = min(request.confirmed, pushed.high)
+                if confirmed > device.confirmed:
+                    writer.forget_answers(principal.device, confirmed)
+                device = replace(
+                    device,
+                    user=principal.user,
+                    nonce=request.nonce.to,
+                    confirmed=max(device.confirmed, confirmed),
+                    last_seen=arrival_us,
+                    offset_us=offset_us,
+                    **told(request),
+                )
+            writer.put_device(replace(device, high=pushed.high))
+            failpoint("push.before_commit")
+            return pushed
+
+        pushed = self._store.transact(work, turn=turn_of(asking))
+        self._moved(pushed.versions)
+        if pushed.fresh:
+            self._observer(_decided(pushed))
+        if ingested:
+            self._observer(observe.Ingested(rows=ingested))
+        return pushed
+
+    def _make_scopes(self, names: set[str]) -> None:
+        self._store.transact(lambda writer: make_scopes(writer, names, self._random_bytes))
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What all bites of a push did together.
+
+    ``own``: revisions, by table and key, of rows that are what the device has made of them;
+    ``versions``: those that its commits gave to each scope.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    own: dict[Place, int] = field(default_factory=dict)
+    versions: dict[str, set[int]] = field(default_factory=dict)
+    work: int = 0
+    bites: int = 0
+
+    def take(self, pushed: Pushed) -> None:
+        """Take in what the next bite did."""
+        self.outcomes += pushed.outcomes
+        for place, rev in pushed.own.items():
+            if rev and place not in self.own:
+                self.own[place] = rev
+            else:  # its device knows what one bite has made of it, not what two have
+                self.own[place] = 0
+        for scope, version in pushed.versions.items():
+            self.versions.setdefault(scope, set()).add(version)
+        self.work += pushed.work
+        self.bites += 1
+
+    def own_rows(self) -> OwnRows:
+        """What the device need only be told the revisions of."""
+        return OwnRows({place: rev for place, rev in self.own.items() if rev}, self.versions)
+
+
+def told(request: ExchangeRequest) -> dict[str, Any]:
+    """What a device tells of itself: nothing, when nothing has changed."""
+    report = request.report
+    if report is None:
+        return {}
+    return {"waiting": report.waiting, "oldest_us": report.oldest, "client": report.client}
+
+
+def _offset(request: ExchangeRequest, known: Device | None, arrival_us: int) -> int:
+    """How far the device's clock is off, as far as it can be believed."""
+    claimed = request.offset
+    if claimed is None and known is not None and not request.transactions:
+        claimed = Offset(known.offset_us, 0)  # told before, and there is nothing to correct
+    return choose_offset(
+        None if claimed is None else claimed.us,
+        0 if claimed is None else claimed.error_us,
+        device_now_us=request.now,
+        arrival_us=arrival_us,
+    )
+
+
+def _decided(pushed: Pushed) -> observe.Pushed:
+    """What an observer hears of a push: of what was decided now, not of what is repeated."""
+    fresh = pushed.outcomes[len(pushed.outcomes) - pushed.fresh :]
+    return observe.Pushed(
+        outcomes=Counter(outcome.outcome for outcome in fresh),
+        refusals=Counter(outcome.code for outcome in fresh if outcome.outcome == "refused"),
+        conflicts=pushed.conflicts,
+        impossible=sum(outcome.impossible for outcome in fresh),
+    )

@@ -1,0 +1,99 @@
+"""A comparison on its way through the server: the catch-up of an exchange, then what was asked.
+
+Knows: the order of things. Must not know: HTTP, SQL, or how digests of ranges are made
+(``verify``). All of an answer is read from one snapshot, so that a busy scope does not deceive it.
+
+Upholds I23, I26, I31 and the server's half of I36.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from holdfast.protocol.messages import Line, RangeAnswer, VerifyRequest
+from holdfast.schema.model import Schema
+from holdfast.server.direct.direct_writes import DirectWrites, concerned
+from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.exchange.checks import below_floor, check_checkpoint, check_request, since
+from holdfast.server.exchange.composer import Composer
+from holdfast.server.feed.pull import Answer, news
+from holdfast.server.feed.ranges import (
+    answer_range,
+    answer_rows,
+    check_row_queries,
+    cut_range,
+    work_max,
+)
+from holdfast.server.identity.permissions import Rights, readable
+from holdfast.server.identity.principal import Principal
+from holdfast.server.process import observe
+from holdfast.server.process.observe import Observer
+from holdfast.server.store.contract import Scope, Snapshot, Store
+
+
+class Comparisons:
+    """Answers the questions of devices that compare what they hold with one server."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        store: Store,
+        *,
+        rights: Rights,
+        direct: DirectWrites,
+        composer: Composer,
+        observer: Observer,
+        budgets: Budgets,
+    ) -> None:
+        self._budgets = budgets
+        self._schema = schema
+        self._store = store
+        self._rights = rights
+        self._direct = direct
+        self._composer = composer
+        self._observer = observer
+
+    def answer(self, principal: Principal, request: VerifyRequest, *, echo: str) -> Iterator[Line]:
+        """Raises ``ProtocolError`` now; the lines hold a snapshot until their end or ``close``."""
+        check_request(request, principal=principal, schema=self._schema, epoch=self._store.epoch)
+        check_row_queries(self._schema, request.rows)
+        snapshot = self._direct.snapshot(of=concerned(principal))
+        try:
+            principal = self._rights.still(snapshot, principal)
+            self._direct.check(snapshot, concerned(principal))
+            check_checkpoint(snapshot, self._store, request.checkpoint, principal)
+            scopes = readable(snapshot, principal)
+            positions = since(request.checkpoint, tuple(scopes))
+            missed = below_floor(positions, scopes)
+            whole = sum(
+                not (query.start or query.revisions) and query.end is None
+                for query in request.ranges
+            )
+            if whole:
+                self._observer(observe.Compared(scopes=whole))
+            head = self._composer.head(
+                principal, scopes, request, echo=echo, outcomes=[], missed=missed
+            )
+            bodies: list[Iterator[Line]] = [
+                news(snapshot, self._schema, positions),
+                self._ranges(snapshot, request, scopes),
+                answer_rows(snapshot, self._schema, request.rows, scopes),
+            ]
+            lines = self._composer.lines(snapshot, head, scopes, bodies)
+        except BaseException:
+            snapshot.close()
+            raise
+        return Answer(snapshot, lines)
+
+    def _ranges(
+        self, snapshot: Snapshot, request: VerifyRequest, scopes: Mapping[str, Scope]
+    ) -> Iterator[RangeAnswer]:
+        """As many of the ranges as one request may cost; of the last one as much as that."""
+        left = work_max(snapshot, request.ranges, scopes, self._budgets.verify_rows_max)
+        for query in request.ranges:
+            if left <= 0:
+                return
+            cut = cut_range(snapshot, query, scopes, left)
+            answer = answer_range(snapshot, self._schema, cut, scopes)
+            left -= max(1, answer.count)
+            yield answer

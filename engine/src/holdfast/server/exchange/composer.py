@@ -1,0 +1,86 @@
+"""What every answer is made of: a head, bodies of lines, and the checkpoint that it reaches.
+
+Knows: what a device is told of itself, its scopes and the server. Must not know: what the bodies
+say. The lines are read from one snapshot, which is let go when they end, however they end.
+
+Upholds I10, I23 (a head names readable scopes only) and I31.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from holdfast.protocol.messages import (
+    ExchangeRequest,
+    Head,
+    Line,
+    Outcome,
+    ScopeGrant,
+    VerifyRequest,
+)
+from holdfast.protocol.version import PROTOCOL
+from holdfast.schema.model import Schema
+from holdfast.server.feed.pull import last_line
+from holdfast.server.identity.principal import Principal
+from holdfast.server.store.contract import Scope, Snapshot, Store
+
+
+class Composer:
+    """Puts the answers of one server together."""
+
+    def __init__(self, schema: Schema, store: Store, *, now_us: Callable[[], int]) -> None:
+        self._schema = schema
+        self._store = store
+        self._now_us = now_us
+
+    def head(
+        self,
+        principal: Principal,
+        scopes: Mapping[str, Scope],
+        request: ExchangeRequest | VerifyRequest,
+        *,
+        echo: str,
+        outcomes: list[Outcome],
+        missed: Collection[str],
+    ) -> Head:
+        """``missed``: scopes of which removals are forgotten that the device has not seen."""
+        brief = isinstance(request, ExchangeRequest) and request.brief
+        return Head(
+            protocol=PROTOCOL,
+            epoch=self._store.epoch,
+            device=principal.device,
+            user=principal.user,
+            echo=echo,
+            time=self._now_us(),
+            schema="" if brief else self._schema.fingerprint,
+            scopes={
+                name: ScopeGrant(
+                    "" if brief and name in request.checkpoint else scopes[name].key.hex(),
+                    principal.may_write(name),
+                    name in missed,
+                )
+                for name in sorted(scopes)
+            },
+            outcomes=outcomes,
+        )
+
+    def lines(
+        self,
+        snapshot: Snapshot,
+        head: Head,
+        scopes: Mapping[str, Scope],
+        bodies: Sequence[Iterator[Line]],
+    ) -> Iterator[Line]:
+        """The head, the bodies one after the other, and the checkpoint; then the snapshot goes."""
+        try:
+            yield head
+            count = 1
+            for body in bodies:
+                for line in body:
+                    yield line
+                    count += 1
+            yield last_line(
+                scopes, secret=self._store.seal_secret, epoch=self._store.epoch, lines=count
+            )
+        finally:
+            snapshot.close()

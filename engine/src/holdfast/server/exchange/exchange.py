@@ -1,0 +1,175 @@
+"""An exchange on its way through the server, from its checks to the lines of its answer.
+
+Knows: the order of things. Must not know: HTTP, SQL, or what the parts do. A push goes through
+``checks`` (what a request must prove), ``exchange_commit`` (what is written together), ``push``
+(numbers and outcomes), ``decide`` (rights, merging, rules, constraints), ``merge_batch`` (rows) and
+``feed`` (versions and digests); its answer through ``standing`` (what may be read), ``offers``
+(files instead of rows), ``pull`` (the rows) and ``compose`` (head and checkpoint).
+Whatever can be wrong with a request is found before the first line of the answer. A push, or as
+much of it as one request may be, is committed before the answer is read, in one consistent snapshot
+that reaches the heads of all scopes the device may read.
+
+Upholds I3, I10, I11, I16, I23, I24, I26, I31.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from holdfast.core.limits import SEEN_INTERVAL_MS
+from holdfast.protocol.compression import ENCODINGS
+from holdfast.protocol.messages import Checkpoint, ExchangeRequest, FileBuild, Files, Line
+from holdfast.schema.model import Schema
+from holdfast.server.direct.direct_writes import BeingTakenIn, DirectWrites, concerned
+from holdfast.server.exchange.checks import below_floor, check_checkpoint, check_request, since
+from holdfast.server.exchange.commit import Decisions, ExchangeCommit, told
+from holdfast.server.exchange.composer import Composer
+from holdfast.server.feed.pull import NO_ROWS, Answer, news
+from holdfast.server.files.offers import Offers
+from holdfast.server.identity.permissions import Rights, named, readable
+from holdfast.server.identity.principal import Principal
+from holdfast.server.process import observe
+from holdfast.server.process.observe import Observer
+from holdfast.server.store.contract import Expected, Snapshot, Store
+from holdfast.sqlite.failpoints import failpoint
+
+
+class Exchanges:
+    """Answers the exchanges of one server."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        store: Store,
+        *,
+        rights: Rights,
+        direct: DirectWrites,
+        commit: ExchangeCommit,
+        offers: Offers,
+        composer: Composer,
+        now_us: Callable[[], int],
+        observer: Observer,
+    ) -> None:
+        self._schema = schema
+        self._store = store
+        self._rights = rights
+        self._direct = direct
+        self._commit = commit
+        self._offers = offers
+        self._composer = composer
+        self._now_us = now_us
+        self._observer = observer
+
+    def answer(
+        self, principal: Principal, request: ExchangeRequest, *, echo: str
+    ) -> Iterator[Line]:
+        """Raises ``ProtocolError`` now; the lines hold a snapshot until their end or ``close``."""
+        check_request(request, principal=principal, schema=self._schema, epoch=self._store.epoch)
+        arrival_us = self._now_us()
+        expected = _expected(principal, request)
+        pushed, done = Decisions(), False
+        try:
+            snapshot = self._read_only(principal, request, arrival_us, expected)
+            if snapshot is None:
+                pushed, done = self._commit.make(principal, request, arrival_us), True
+                failpoint("push.after_commit")
+                snapshot = self._direct.snapshot(
+                    replace(expected, device=""), of=concerned(principal)
+                )
+        except BeingTakenIn as wait:
+            return self._meanwhile(principal, request, pushed, wait, echo=echo, done=done)
+        try:
+            principal = self._rights.still(snapshot, principal, done=done)
+            self._direct.check(snapshot, concerned(principal))  # its scopes may have changed
+            scopes = readable(snapshot, principal)
+            positions = since(request.checkpoint, tuple(scopes))
+            missed = below_floor(positions, scopes)
+            if missed:
+                self._observer(observe.Missed(scopes=len(missed)))
+            head = self._composer.head(
+                principal, scopes, request, echo=echo, outcomes=pushed.outcomes, missed=missed
+            )
+            files = self._offers.instead(
+                snapshot, scopes, positions, device=principal.device, accepted=request.files
+            )
+            if files is not None:
+                snapshot.close()
+                return iter([head, files, Checkpoint({}, 2)])
+            own = pushed.own_rows() if request.brief else NO_ROWS
+            body = news(snapshot, self._schema, positions, own)
+            lines = self._composer.lines(snapshot, head, scopes, [body])
+        except BaseException:
+            snapshot.close()
+            raise
+        return Answer(snapshot, lines)
+
+    def _meanwhile(
+        self,
+        principal: Principal,
+        request: ExchangeRequest,
+        pushed: Decisions,
+        wait: BeingTakenIn,
+        *,
+        echo: str,
+        done: bool,
+    ) -> Iterator[Line]:
+        """What a device is told while a large direct write is taken in: outcomes, and how far it
+        is. Raises ``BeingTakenIn`` when it would not understand."""
+        if not set(request.files) & set(ENCODINGS):
+            raise wait
+        with contextlib.closing(self._store.read()) as snapshot:
+            principal = self._rights.still(snapshot, principal, done=done)
+            if not done:
+                check_checkpoint(snapshot, self._store, request.checkpoint, principal)
+            scopes = readable(snapshot, principal)
+            missed = below_floor(since(request.checkpoint, tuple(scopes)), scopes)
+            head = self._composer.head(
+                principal, scopes, request, echo=echo, outcomes=pushed.outcomes, missed=missed
+            )
+        build = FileBuild("catchup", sorted(scopes), wait.done, wait.total)
+        files = Files(offers=[], building=[build], retry_after_ms=wait.retry_after_ms)
+        return iter([head, files, Checkpoint({}, 2)])
+
+    def _read_only(
+        self,
+        principal: Principal,
+        request: ExchangeRequest,
+        arrival_us: int,
+        expected: Expected,
+    ) -> Snapshot | None:
+        """Where to answer from when a request changes nothing, else None.
+
+        A device that has nothing to send proposes no new nonce, so that many that ask for the same
+        news do not each cost a durable commit.
+        """
+        if request.transactions or request.nonce.to != request.nonce.since:
+            return None
+        snapshot = self._direct.snapshot(expected, of=concerned(principal))
+        try:
+            device = snapshot.device(principal.device)
+            if (
+                device is not None
+                and device.nonce == request.nonce.since
+                and device.user == principal.user
+                and device == replace(device, **told(request))
+                and abs(arrival_us - device.last_seen) < SEEN_INTERVAL_MS * 1000
+                and snapshot.scopes(named(principal)).keys() >= set(named(principal))
+            ):
+                check_checkpoint(snapshot, self._store, request.checkpoint, principal)
+                return snapshot
+        except BaseException:
+            snapshot.close()
+            raise
+        snapshot.close()
+        return None
+
+
+def _expected(principal: Principal, request: ExchangeRequest) -> Expected:
+    """What an exchange reads, whatever its answer will be."""
+    scopes = dict.fromkeys(named(principal), 0)
+    scopes |= {
+        scope: request.checkpoint[scope].version for scope in principal.readable(request.checkpoint)
+    }
+    return Expected(principal.device, scopes)

@@ -1,0 +1,203 @@
+"""Pull: what a device lacks, from one consistent snapshot.
+
+Knows: feeds, checkpoints and the device's readable scopes. Must not know: pushes or HTTP.
+Each changed row is sent once, at its latest; the answer reaches the heads of all the device's
+scopes or is not believed. Rows are read and sent piece by piece.
+
+Upholds I10, I11, I16, I23 (only rows of readable scopes, removals included), I24, I25, I31.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.core import values
+from holdfast.core.digest import seal
+from holdfast.core.limits import MIB, ROWS_PER_LINE
+from holdfast.core.values import Value
+from holdfast.protocol.messages import Checkpoint, Gone, Line, Own, Position, Rows
+from holdfast.schema.model import Schema, Table
+from holdfast.server.feed.feed import scopes_of
+from holdfast.server.store.contract import Row, Scope, Snapshot
+from holdfast.sqlite.failpoints import failpoint
+
+LINE_BYTES_SOFT = MIB
+"""A line is closed when the values in it have reached this."""
+
+_SAME = frozenset({"text", "uuid", "date", "decimal", "json", "real"})
+"""Types whose wire form is their storage form."""
+
+
+def wire_row(table: Table, rev: int, row: Sequence[Value]) -> list[Any]:
+    """A row as it travels: its revision, then its values."""
+    line: list[Any] = [rev, *row]
+    for index, column in enumerate(table.columns, start=1):
+        if column.type not in _SAME:
+            line[index] = values.to_wire(column.type, line[index])
+    return line
+
+
+def _size(row: Row) -> int:
+    texts = [len(value) for value in row if isinstance(value, (str, bytes))]
+    return sum(texts) + 8 * (len(row) - len(texts))
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRows:
+    """Rows that the device has just made itself: their revisions by table and key, and the versions
+    that their scopes got with them. Of those that are still so it is told no more."""
+
+    revs: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    versions: Mapping[str, Collection[int]] = field(default_factory=dict)
+
+
+NO_ROWS = OwnRows()
+
+
+class _Puller:
+    """One pull: ``since`` has the version the device holds of each readable scope."""
+
+    def __init__(
+        self, snapshot: Snapshot, schema: Schema, since: Mapping[str, int], own: OwnRows
+    ) -> None:
+        self._own = own
+        self._snapshot = snapshot
+        self._schema = schema
+        self._since = since
+        self._order = sorted(since)
+
+    def lines(self) -> Generator[Rows | Own | Gone]:
+        for scope in self._order:
+            yield from self._scope_lines(scope)
+
+    def _scope_lines(self, scope: str) -> Iterator[Rows | Own | Gone]:
+        since = self._since[scope]
+        own: dict[str, list[str]] = defaultdict(list)
+        pushed = self._own.versions.get(scope, ())
+        changed: dict[str, list[str]] = defaultdict(list)
+        removed: dict[str, list[str]] = defaultdict(list)
+        for moved in self._snapshot.moved(scope, since):
+            if moved.table not in self._schema.by_name:
+                continue
+            if moved.version in pushed and (moved.table, moved.key) in self._own.revs:
+                keys = own[moved.table]
+                keys.append(moved.key)
+                if len(keys) >= ROWS_PER_LINE:
+                    yield self._own_line(moved.table, own.pop(moved.table))
+            elif not moved.removed:
+                keys = changed[moved.table]
+                keys.append(moved.key)
+                if len(keys) >= ROWS_PER_LINE:
+                    yield from self._rows(scope, moved.table, changed.pop(moved.table))
+            elif since:  # a device that held nothing of the scope has nothing to remove
+                keys = removed[moved.table]
+                keys.append(moved.key)
+                if len(keys) >= ROWS_PER_LINE:
+                    yield from self._gone(moved.table, removed.pop(moved.table))
+        for name, keys in own.items():
+            yield self._own_line(name, keys)
+        for name, keys in changed.items():
+            yield from self._rows(scope, name, keys)
+        for name, keys in removed.items():
+            yield from self._gone(name, keys)
+
+    def _own_line(self, name: str, keys: list[str]) -> Own:
+        failpoint("pull.mid")
+        return Own(name, keys, [self._own.revs[name, key] for key in keys])
+
+    def _rows(self, scope: str, name: str, keys: Sequence[str]) -> Iterator[Rows]:
+        table = self._schema.by_name[name]
+        piece: list[tuple[str, int, Row]] = []
+        size = 0
+        for item in self._snapshot.rows(table, keys):
+            piece.append(item)
+            size += _size(item[2])
+            if size >= LINE_BYTES_SOFT:
+                yield from self._line(scope, table, piece)
+                piece, size = [], 0
+        yield from self._line(scope, table, piece)
+
+    def _line(
+        self, scope: str, table: Table, piece: Sequence[tuple[str, int, Row]]
+    ) -> Iterator[Rows]:
+        sent = self._sent_before(scope, table, piece)
+        rows = [wire_row(table, rev, row) for key, rev, row in piece if key not in sent]
+        if rows:
+            failpoint("pull.mid")
+            yield Rows(table.name, rows)
+
+    def _sent_before(
+        self, scope: str, table: Table, piece: Sequence[tuple[str, int, Row]]
+    ) -> set[str]:
+        """Keys of rows that an earlier scope of this answer has already brought."""
+        places = [
+            (other, key)
+            for key, _, row in piece
+            if len(others := scopes_of(table, row)) > 1
+            for other in others
+            if other < scope and other in self._since
+        ]
+        if not places:
+            return set()
+        versions = self._snapshot.versions(table, places)
+        return {key for (other, key), version in versions.items() if version > self._since[other]}
+
+    def _gone(self, name: str, keys: Sequence[str]) -> Iterator[Gone]:
+        table = self._schema.by_name[name]
+        held = {
+            key
+            for key, _, row in self._snapshot.rows(table, keys)
+            if any(scope in self._since for scope in scopes_of(table, row))
+        }
+        left = [key for key in keys if key not in held]
+        if left:
+            yield Gone(table.name, left)
+
+
+def news(
+    snapshot: Snapshot, schema: Schema, since: Mapping[str, int], own: OwnRows = NO_ROWS
+) -> Generator[Rows | Own | Gone]:
+    """Rows and removals above the versions in ``since``, which names all readable scopes."""
+    return _Puller(snapshot, schema, since, own).lines()
+
+
+def last_line(scopes: Mapping[str, Scope], *, secret: bytes, epoch: str, lines: int) -> Checkpoint:
+    """The checkpoint that an answer reaches, sealed."""
+    return Checkpoint(
+        {
+            name: Position(
+                scope.head, scope.digest.count, scope.digest.hex,
+                seal(secret, epoch=epoch, scope=name, version=scope.head, digest=scope.digest),
+            )
+            for name, scope in sorted(scopes.items())
+        },
+        lines,
+    )  # fmt: skip
+
+
+class Answer:
+    """The lines of an answer; the snapshot is held until the last line, or ``close``."""
+
+    def __init__(self, snapshot: Snapshot, lines: Iterator[Line]) -> None:
+        self._snapshot = snapshot
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[Line]:
+        return self
+
+    def __next__(self) -> Line:
+        try:
+            return next(self._lines)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Release the snapshot; an answer that was not read to its end is worthless."""
+        close = getattr(self._lines, "close", None)
+        if close is not None:
+            close()
+        self._snapshot.close()

@@ -1,0 +1,290 @@
+"""When rows come as files, and which.
+
+Knows: how much a device lacks, and what files there are. Must not know: HTTP, or where files are.
+A file is offered only for scopes that the device may read; that it reads them now is what counts. A
+snapshot that still has rows which have since moved to where the device may not see them is not
+for this device: a new one is made, and if they keep moving, the device gets a catch-up of its own.
+
+Upholds I16 (a file is read in one snapshot), I23, I24, I31.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.core.digest import seal
+from holdfast.core.errors import DatabaseFull
+from holdfast.core.limits import (
+    CATCHUP_BYTES_MIN,
+    CATCHUP_ROWS_MIN,
+    FILE_RETRY_MS_MAX,
+    FILE_RETRY_MS_MIN,
+    FILE_UNPACKED_BYTES_MAX,
+    ROWS_PER_LINE,
+    SNAPSHOT_OFFER_SHARE,
+    SNAPSHOT_REFRESH_SHARE,
+    SNAPSHOT_ROWS_MIN,
+    WIRE_INTEGER_MAX,
+)
+from holdfast.core.values import encode
+from holdfast.protocol.codec import encode_line
+from holdfast.protocol.compression import ENCODINGS
+from holdfast.protocol.messages import FileBuild, FileOffer, Files, Position, Rows
+from holdfast.schema.model import Schema
+from holdfast.server.feed.feed import scopes_of
+from holdfast.server.feed.pull import news
+from holdfast.server.files.builder import Builder, Made, Task
+from holdfast.server.files.links import link
+from holdfast.server.files.snapshot import SNAPSHOT_FORMAT, write_snapshot
+from holdfast.server.store.contract import Scope, Snapshot, Store
+from holdfast.server.store.files import Encoding, Kind, Reached, StoredFile
+
+_SAMPLE_ROWS_MIN = 64
+"""Fewer rows are never too large: each has a limit of its own."""
+_ROWS_PER_MS = 50
+"""About how quickly a file is made; for when to ask again."""
+_SECOND_LOOK_US = 60 * 1_000_000
+"""A snapshot as young as this is not made anew because rows have left its scope."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePolicy:
+    """From when on rows come as files; ``core.limits`` says what each number means."""
+
+    snapshot_rows_min: int = SNAPSHOT_ROWS_MIN
+    catchup_rows_min: int = CATCHUP_ROWS_MIN
+    catchup_bytes_min: int = CATCHUP_BYTES_MIN
+
+
+class Offers:
+    """The files of one server. ``read`` opens a snapshot that has all direct writes in some
+    scopes in it."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        store: Store,
+        builder: Builder,
+        *,
+        policy: FilePolicy,
+        now_us: Callable[[], int],
+        read: Callable[[Sequence[str]], Snapshot],
+    ) -> None:
+        self._schema = schema
+        self._store = store
+        self._builder = builder
+        self._policy = policy
+        self._now_us = now_us
+        self._read = read
+
+    def instead(
+        self,
+        snapshot: Snapshot,
+        scopes: Mapping[str, Scope],
+        since: Mapping[str, int],
+        *,
+        device: str,
+        accepted: Sequence[str],
+    ) -> Files | None:
+        """The line that stands in place of rows; None when the rows themselves are to come.
+
+        ``scopes``: all that the device may read; ``since``: the versions that it holds of them.
+        """
+        encoding = next((name for name in ENCODINGS if name in accepted), None)
+        if encoding is None:
+            return None
+        found: list[FileOffer | FileBuild] = []
+        for name in sorted(scopes):
+            scope = scopes[name]
+            if since[name] == 0 and scope.digest.count >= self._policy.snapshot_rows_min:
+                found += self._snapshot_of(snapshot, scope, scopes, encoding)
+        if not found and self._is_large(snapshot, scopes, since):
+            found += self._catchup(snapshot, scopes, since, device, encoding)
+        if not found:
+            return None
+        building = [item for item in found if isinstance(item, FileBuild)]
+        left = max((item.total - item.rows for item in building), default=0)
+        wait_ms = min(FILE_RETRY_MS_MAX, max(FILE_RETRY_MS_MIN, left // _ROWS_PER_MS))
+        return Files(
+            offers=[item for item in found if isinstance(item, FileOffer)],
+            building=building,
+            retry_after_ms=wait_ms if building else 0,
+        )
+
+    # Snapshots
+
+    def _snapshot_of(
+        self,
+        snapshot: Snapshot,
+        scope: Scope,
+        readable: Collection[str],
+        encoding: Encoding,
+    ) -> list[FileOffer | FileBuild]:
+        task = self._snapshot_task(scope, encoding)
+        file = self._usable(snapshot, task.key)
+        if file is not None:
+            reached = file.scopes[scope.name]
+            count = max(reached.count, scope.digest.count)
+            most = count // SNAPSHOT_OFFER_SHARE
+            moved = snapshot.moved_count(scope.name, reached.version, most + 1)
+            if moved <= most and self._betrays(snapshot, scope.name, reached.version, readable):
+                if self._now_us() - file.made < _SECOND_LOOK_US:
+                    return []
+            elif moved <= most:
+                if moved > count // SNAPSHOT_REFRESH_SHARE:
+                    self._builder.ask(task)  # for the next device
+                return [self._offer(file)]
+        return self._build(task, [scope.name])
+
+    def _snapshot_task(self, scope: Scope, encoding: Encoding) -> Task:
+        name = scope.name
+
+        def write(path: Path, on_rows: Callable[[int], None]) -> Made:
+            with contextlib.closing(self._read([name])) as snapshot:
+                now = snapshot.scopes([name])[name]
+                write_snapshot(
+                    path, snapshot, self._schema, now,
+                    epoch=self._store.epoch, secret=self._store.seal_secret, on_rows=on_rows,
+                )  # fmt: skip
+            return Made(now.digest.count, {name: _reached(now)})
+
+        return self._task("snapshot", encoding, scope.digest.count, write, SNAPSHOT_FORMAT, name)
+
+    def _betrays(
+        self, snapshot: Snapshot, scope: str, since: int, readable: Collection[str]
+    ) -> bool:
+        """Whether a row has left the scope since, for one that the device may not read."""
+        left: dict[str, list[str]] = defaultdict(list)
+        for moved in snapshot.moved(scope, since):
+            if moved.removed and moved.table in self._schema.by_name:
+                left[moved.table].append(moved.key)
+        for name, keys in left.items():
+            table = self._schema.by_name[name]
+            for start in range(0, len(keys), ROWS_PER_LINE):
+                for _, _, row in snapshot.rows(table, keys[start : start + ROWS_PER_LINE]):
+                    if not any(other in readable for other in scopes_of(table, row)):
+                        return True
+        return False
+
+    # Catch-up files
+
+    def _is_large(
+        self, snapshot: Snapshot, scopes: Mapping[str, Scope], since: Mapping[str, int]
+    ) -> bool:
+        most = self._policy.catchup_rows_min
+        count = 0
+        for name, scope in scopes.items():
+            count += self._lacking(snapshot, scope, since[name], most + 1 - count)
+            if count > most:
+                return True
+        if count < _SAMPLE_ROWS_MIN:
+            return False
+        with contextlib.closing(news(snapshot, self._schema, since)) as lines:
+            for line in lines:
+                if isinstance(line, Rows):
+                    size = len(encode_line(line))
+                    return size * count // len(line.rows) > self._policy.catchup_bytes_min
+        return False
+
+    @staticmethod
+    def _lacking(snapshot: Snapshot, scope: Scope, since: int, limit: int) -> int:
+        """How many rows and removals a device lacks of a scope, up to a limit."""
+        if since == 0:
+            return scope.digest.count  # what is gone is not told to whom has nothing
+        return snapshot.moved_count(scope.name, since, limit) if scope.head > since else 0
+
+    def _catchup(
+        self,
+        snapshot: Snapshot,
+        scopes: Mapping[str, Scope],
+        since: Mapping[str, int],
+        device: str,
+        encoding: Encoding,
+    ) -> list[FileOffer | FileBuild]:
+        names = sorted(scopes)
+
+        def write(path: Path, on_rows: Callable[[int], None]) -> Made:
+            with contextlib.closing(self._read(names)) as now, path.open("wb") as file:
+                reached = {name: _reached(scope) for name, scope in now.scopes(names).items()}
+                rows = 0
+                for line in news(now, self._schema, since):
+                    file.write(encode_line(line))
+                    rows += len(line.rows if isinstance(line, Rows) else line.keys)
+                    if file.tell() > FILE_UNPACKED_BYTES_MAX:
+                        raise DatabaseFull("a catch-up file would be too large")
+                    on_rows(rows)
+            return Made(rows, reached)
+
+        total = sum(
+            self._lacking(snapshot, scopes[name], since[name], WIRE_INTEGER_MAX) for name in names
+        )
+        held = [part for name in names for part in (name, since[name])]
+        task = self._task("catchup", encoding, total, write, device, *held)
+        file = self._usable(snapshot, task.key)
+        return [self._offer(file)] if file is not None else self._build(task, names)
+
+    # Files
+
+    def _task(
+        self,
+        kind: Kind,
+        encoding: Encoding,
+        total: int,
+        write: Callable[[Path, Callable[[int], None]], Made],
+        *what: str | int,
+    ) -> Task:
+        whole = (self._store.epoch, self._schema.fingerprint, kind, encoding, *what)
+        key = hashlib.blake2s(encode(whole), digest_size=16).hexdigest()
+        return Task(key, kind, encoding, total, self._now_us(), write)
+
+    def _usable(self, snapshot: Snapshot, key: str) -> StoredFile | None:
+        """The newest file of a key, if its versions are (still) part of our history, and all that
+        has left since is remembered."""
+        file = self._store.files.find(key)
+        if file is None or self._now_us() >= file.ends:
+            return None
+        for name, reached in file.scopes.items():
+            if reached.version < snapshot.floor(name):
+                return None
+            if snapshot.position(name, reached.version) != reached.total:
+                return None
+        return file
+
+    def _build(self, task: Task, names: list[str]) -> list[FileOffer | FileBuild]:
+        progress = self._builder.ask(task)
+        if progress is None:
+            return []
+        rows, total = progress
+        return [FileBuild(task.kind, names, rows, total)]
+
+    def _offer(self, file: StoredFile) -> FileOffer:
+        secret, epoch = self._store.seal_secret, self._store.epoch
+        path, until = link(secret, file.id, now_us=self._now_us())
+        positions = {
+            name: Position(
+                at.version, at.count, at.digest,
+                seal(secret, epoch=epoch, scope=name, version=at.version, digest=at.total),
+            )
+            for name, at in file.scopes.items()
+        }  # fmt: skip
+        return FileOffer(
+            kind=file.kind,
+            id=file.id,
+            path=path,
+            until=until,
+            encoding=file.encoding,
+            bytes=file.bytes,
+            sha256=file.sha256,
+            unpacked_bytes=file.unpacked_bytes,
+            rows=file.rows,
+            positions=positions,
+        )
+
+
+def _reached(scope: Scope) -> Reached:
+    return Reached(scope.head, scope.digest.count, scope.digest.hex)

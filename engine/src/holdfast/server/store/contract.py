@@ -1,0 +1,483 @@
+"""The contract of a server's database: named operations, no SQL above it.
+
+Knows: rows, feeds, scopes, devices, outcomes. Must not know: merging, rights, or messages.
+A store offers consistent reads (``Snapshot``) and one write transaction at a time that commits
+whole and durably or not at all (``Writer``). A store with several writers (PostgreSQL) takes the
+locks of the scopes it is asked for in ``scopes``, in sorted order, so that versions become visible
+in order.
+
+Upholds I3 (commit is durable), I10 and I11 (a scope's versions appear in order), I22.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+from msgspec import Struct
+
+from holdfast.core.digest import Digest
+from holdfast.core.errors import DatabaseBusy
+from holdfast.core.values import Value
+from holdfast.schema.model import ForeignKey, Schema, Table
+from holdfast.server.process.observe import Observer
+from holdfast.server.store.files import FileStore
+from holdfast.server.store.registry import RegistryReads, RegistryWrites
+from holdfast.server.store.upkeep import Upkeep
+from holdfast.sql.note_scopes import Ranges
+
+T = TypeVar("T")
+ENGINE_TABLES = (
+    "holdfast_row", "holdfast_feed", "holdfast_scope", "holdfast_commit", "holdfast_device",
+    "holdfast_applied", "holdfast_journal",
+)  # fmt: skip
+OnCommit = Callable[[Mapping[str, int]], None]
+"""Called after a commit with the scopes that moved and their new versions."""
+
+NO_ROWS: Mapping[str, Sequence[str]] = {}
+
+Row = tuple[Value, ...]
+"""All values of a row in column order, storage form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A scope's head version, the digest of its rows, and the key of their hashes.
+
+    ``floor``: rows that left at or below this version may have been forgotten. A writer does not
+    write it with the rest (``Upkeep.raise_floor``). ``size``: bytes of all its rows.
+    """
+
+    name: str
+    head: int
+    digest: Digest
+    key: bytes
+    floor: int = 0
+    size: int = 0
+
+
+class Stored(Struct, frozen=True, gc=False):
+    """What is stored of one row; ``values`` is None when it is gone, ``image`` its last values."""
+
+    rev: int
+    stamps: bytes
+    values: Row | None
+    image: Row | None
+
+
+class RowRecord(Struct, frozen=True, gc=False):
+    """The engine's record of one row, to be written."""
+
+    key: str
+    rev: int
+    stamps: bytes
+    image: Row | None
+
+
+class FeedEntry(Struct, frozen=True, gc=False):
+    """A row in a scope: the version of its last change there, its hash, whether it has left, and
+    how many bytes it has."""
+
+    scope: str
+    table: str
+    key: str
+    version: int
+    hash: bytes
+    removed: bool
+    size: int = 0
+
+
+Weighed = tuple[bytes, int]
+"""A row's hash and its size in bytes."""
+
+
+class Moved(Struct, frozen=True, gc=False):
+    """A feed entry as a pull sees it; ``version``: of the row's last change in the scope."""
+
+    table: str
+    key: str
+    removed: bool
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What the server knows of a device. ``high``: the last transaction number it has decided;
+    ``waiting``, ``oldest_us``, ``client``: what the device has told of itself."""
+
+    device: str
+    user: str
+    nonce: str = ""
+    high: int = 0
+    confirmed: int = 0
+    last_seen: int = 0
+    offset_us: int = 0
+    waiting: int = 0
+    oldest_us: int | None = None
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decided transaction. ``answer`` is kept until the device has confirmed it."""
+
+    number: int
+    id: bytes
+    body: bytes
+    outcome: Literal["applied", "refused", "held"]
+    settled: bool = False
+    answer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A row that was written directly: its values before, or None when it was not there."""
+
+    key: str
+    old: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """An automatic decision with both values; ``entry`` holds what is told by API."""
+
+    at: int
+    table: str
+    key: str
+    column: str
+    kind: str
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
+    scopes: frozenset[str] = frozenset()
+    """Where its row is. Not read back: rows move."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeStats:
+    """A scope as an operator sees it. ``tombstones``: removals that are remembered."""
+
+    name: str
+    head: int
+    floor: int
+    rows: int
+    tombstones: int
+    positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a database holds. ``rows``: by user table; ``entries``: by engine table; ``sizes``:
+    bytes by table with its indexes, "" for all (SQLite knows only that)."""
+
+    rows: Mapping[str, int]
+    entries: Mapping[str, int]
+    sizes: Mapping[str, int]
+    scopes: Sequence[ScopeStats]
+    notes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a read will be asked for: a device ("": none), and scopes with the versions that it
+    holds of them (0: nothing)."""
+
+    device: str
+    scopes: Mapping[str, int]
+
+
+class TryAgain(DatabaseBusy):
+    """Another writer came in between, or the connection was lost: everything is undone.
+
+    Raised inside ``Store.transact``, which runs the work again with ``scopes`` locked first. What
+    catches other errors of the database must let this one pass. ``locked``: somebody holds what was
+    wanted, and will let go of it.
+    """
+
+    def __init__(self, message: str, *, scopes: Iterable[str] = (), locked: bool = False) -> None:
+        super().__init__(message)
+        self.scopes = frozenset(scopes)
+        self.locked = locked
+
+
+class Snapshot(Protocol):
+    """A consistent read. Everything is read as of one moment until ``close``."""
+
+    @property
+    def registry(self) -> RegistryReads:
+        """People and their devices."""
+
+    def has_notes(self) -> bool:
+        """Whether direct writes wait to be ingested."""
+
+    def noted(self, ranges: Ranges, limit: int) -> int:
+        """How many notes of direct writes may concern scopes in these ranges; at most ``limit``."""
+
+    def device(self, device: str) -> Device | None:
+        """What is known of a device. A writer holds it: no other sees it until the commit."""
+
+    def scope_names(self) -> list[str]: ...
+
+    def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
+        """The scopes of these names that exist. A writer holds them until its commit."""
+
+    def position(self, scope: str, version: int) -> Digest | None:
+        """The digest a scope had at a version; None when it never had it, or it is forgotten."""
+
+    def floor(self, scope: str) -> int:
+        """A scope's floor, 0 when there is no such scope; nothing is locked."""
+
+    def moved(self, scope: str, since: int) -> Iterator[Moved]:
+        """Rows of a scope that changed above a version, each once, in order of version."""
+
+    def moved_count(self, scope: str, since: int, limit: int) -> int:
+        """How many rows of a scope have changed above a version; at most ``limit``."""
+
+    def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Versions of live feed entries by (scope, key)."""
+
+    def live(
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        *,
+        limit: int | None = None,
+        skip: int = 0,
+    ) -> Iterator[tuple[str, str, bytes]]:
+        """Table, key and hash of a scope's rows in a range, ordered by table and key; at most
+        ``limit``, without the first ones."""
+
+    def count(
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        limit: int | None = None,
+    ) -> int:
+        """How many rows of a scope are in a range; at most ``limit``."""
+
+    def rows(self, table: Table, keys: Sequence[str]) -> Iterator[tuple[str, int, Row]]:
+        """Key text, revision and values of rows, as they are read; absent rows are left out."""
+
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+        """Everything that is stored of rows, by key text; unknown rows are left out."""
+
+    def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
+        """Revisions of rows by key text, also of rows that are gone."""
+
+    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
+        """Hashes of live feed entries by key text."""
+
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, Weighed]:
+        """Hashes and sizes of live feed entries by key text."""
+
+    def page(
+        self, table: Table, after: Sequence[Value] | None, limit: int
+    ) -> list[tuple[str, Row]]:
+        """Key text and values of rows, in the order of their keys' values, after a key."""
+
+    def entries(self, after: tuple[str, str, str], limit: int) -> list[tuple[str, str, str]]:
+        """Scope, table and key of live feed entries, in order, after a place."""
+
+    def devices_since(self, moments: Sequence[int]) -> list[int]:
+        """How many devices were last seen after each of these moments."""
+
+    def stats(self) -> Stats:
+        """What is stored, counted; not cheap."""
+
+    def journal(
+        self,
+        *,
+        table: str,
+        key: str,
+        before: int,
+        limit: int,
+        scopes: Sequence[str] | None = None,
+    ) -> list[JournalEntry]:
+        """Entries with a lower number than ``before`` (0: all), newest first.
+
+        ``scopes``: only of rows that are, or have been, in these; others cost nothing.
+        """
+
+    def close(self) -> None: ...
+
+
+class Writer(Snapshot, Protocol):
+    """One write transaction."""
+
+    @property
+    def registry(self) -> RegistryWrites: ...
+
+    def hold(self, scopes: Iterable[str]) -> None:
+        """Lock the scopes of the rows that were read and will be written, as far as known by now.
+
+        They are locked once, in sorted order; ``TryAgain`` when some of them had moved since they
+        were read, or when others are held already. A store with one writer has nothing to do, and
+        does not look at ``scopes``.
+        """
+
+    def known_scopes(self, names: Sequence[str]) -> set[str]:
+        """Which of these scopes exist; none is locked."""
+
+    def put_device(self, device: Device) -> None: ...
+
+    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]: ...
+
+    def record(self, device: str, entries: Sequence[Recorded]) -> None: ...
+
+    def settle(self, device: str, number: int) -> None:
+        """A refused or held transaction was replaced by one that was applied."""
+
+    def forget_answers(self, device: str, up_to: int) -> None: ...
+
+    def existing(self, table: Table, keys: Sequence[str]) -> set[str]: ...
+
+    def children(
+        self, child: Table, foreign: ForeignKey, parent: Sequence[Value], limit: int
+    ) -> list[str]:
+        """Keys of some rows that refer to a parent."""
+
+    def holder(self, table: Table, columns: Sequence[str], values: Sequence[Value]) -> str | None:
+        """The key of the row that has these values of a unique key."""
+
+    def write(self, table: Table, *, first_gone: Sequence[str], rows: Sequence[Row]) -> None:
+        """Delete rows, then write rows; all constraints of the database hold afterwards.
+
+        Raises ``ConstraintFailed``.
+        """
+
+    def put_records(self, table: Table, records: Sequence[RowRecord]) -> None: ...
+
+    def put_feed(self, entries: Sequence[FeedEntry]) -> None: ...
+
+    def put_scopes(self, scopes: Sequence[Scope]) -> None:
+        """Store heads and digests, and remember each as a position of its scope."""
+
+    def open_conflicts(self, table: str, keys: Sequence[str]) -> list[str]:
+        """Keys of open conflicts that concern rows."""
+
+    def take_notes(
+        self,
+        *,
+        limit: int = 0,
+        ranges: Ranges | None = None,
+        rows: Mapping[str, Sequence[str]] = NO_ROWS,
+    ) -> dict[str, list[Note]]:
+        """Take away the notes about some rows that were written directly, each row once; by table.
+
+        At most ``limit`` rows, which concern scopes in these ranges (None: any); and ``rows``, keys
+        by table, as far as there are notes about them. Before any scope is held: notes come first
+        in the order of locks, and one writer takes them at a time.
+        """
+
+    def add_journal(self, entries: Sequence[JournalEntry]) -> None: ...
+
+    def follow_journal(self, moves: Sequence[tuple[str, str, str]]) -> None:
+        """Rows (table, key) are in another scope now: their entries are found there, too."""
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What maintenance marks and forgets."""
+
+    def query(self, sql: str, params: Sequence[Value]) -> list[dict[str, Value]]:
+        """Read-only SQL of a rule. Raises ``DatabaseError``."""
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """What happens inside is undone when an exception leaves it."""
+
+
+class Store(Protocol):
+    """A server's database."""
+
+    @property
+    def epoch(self) -> str: ...
+
+    @property
+    def seal_secret(self) -> bytes: ...
+
+    @property
+    def stale_tables(self) -> tuple[str, ...]:
+        """Tables whose rows need new hashes, because columns were added to them."""
+
+    @property
+    def unwatched(self) -> bool:
+        """Whether direct writes may have gone unnoticed before the store was opened."""
+
+    def clear_stale(self, writer: Writer) -> None: ...
+
+    def read(self, expected: Expected | None = None) -> Snapshot:
+        """Open a consistent read; it is held from this moment on.
+
+        ``expected`` changes nothing but the number of trips to a database that is elsewhere.
+        """
+
+    def rehearse(self) -> AbstractContextManager[Writer]:
+        """A writer of which nothing but reads is used: they are of a snapshot, and lock nothing."""
+
+    def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:
+        """Run ``work`` in one write transaction: durable when it returns, undone when it raises.
+
+        ``work`` may be run more than once, each time from the start, until it is committed; it must
+        leave nothing behind but what it does with the writer. ``turn``: whose work it is; where
+        only one can write at a time, those who wait take turns. Raises what ``work`` raises, and
+        ``DatabaseError``.
+        """
+
+    def relay(self, publish: OnCommit) -> OnCommit:
+        """What to call after a commit, so that all processes on this database hear of it.
+
+        ``publish`` is called with what this process and others have moved, from any thread.
+        """
+
+    def alone(self, job: str) -> AbstractContextManager[bool]:
+        """Whether no other process on this database does this job now; none begins it inside."""
+
+    def observe(self, observer: Observer) -> None:
+        """Who hears of transactions that are begun again."""
+
+    def check_ready(self) -> None:
+        """Whether it can be reached and written; nothing is changed. Raises ``DatabaseError``."""
+
+    def written_elsewhere(self) -> bool:
+        """Whether another process may have written directly since the last call; cheap."""
+
+    @property
+    def files(self) -> FileStore:
+        """Where snapshot and catch-up files are kept."""
+
+    def serve(self) -> None:
+        """From now on this process serves the database, until ``close``.
+
+        Raises ``DatabaseError`` (``served_elsewhere``) where only one process can and another does.
+        """
+
+    def close(self) -> None: ...
+
+
+def is_additive(old: Schema, new: Schema) -> bool:
+    """Whether ``new`` only adds tables, and columns that are nullable or have a default; groups, of
+    columns that are new too."""
+    if old.name != new.name or new.generation < old.generation:
+        return False
+    for table in old.tables:
+        other = new.by_name.get(table.name)
+        if other is None or _shape(table) != _shape(other):
+            return False
+        if any(other.by_name.get(column.name) != column for column in table.columns):
+            return False
+        known = table.by_name.keys()
+        if tuple(g for g in other.groups if not known.isdisjoint(g)) != table.groups:
+            return False
+        added = [c for c in other.columns if c.name not in table.by_name]
+        if any(not c.nullable and c.default_value() is None for c in added):
+            return False
+    return True
+
+
+def _shape(table: Table) -> tuple[object, ...]:
+    return (
+        table.key, table.scopes, table.on_delete, table.unique, table.foreign_keys, table.checks,
+        table.existence_public,
+    )  # fmt: skip

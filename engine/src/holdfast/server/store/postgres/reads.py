@@ -1,0 +1,475 @@
+"""Reads of the PostgreSQL store: one connection inside one transaction.
+
+Knows: the server's layout in PostgreSQL. Must not know: merging, rights, or messages.
+What may be long is read through a cursor on the server, piece by piece (I31). A snapshot is one
+REPEATABLE READ transaction that writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.abc import QueryNoTemplate
+
+from holdfast.core.digest import Digest
+from holdfast.core.limits import INTEGER_MAX, MIB, ROWS_PER_LINE
+from holdfast.core.values import Value
+from holdfast.schema.model import Table
+from holdfast.server.store.contract import (
+    ENGINE_TABLES,
+    Device,
+    Expected,
+    JournalEntry,
+    Moved,
+    Row,
+    Scope,
+    ScopeStats,
+    Stats,
+    Stored,
+    Weighed,
+)
+from holdfast.server.store.postgres.errors import translated
+from holdfast.server.store.postgres.registry import PostgresRegistry
+from holdfast.sql.names import SCOPE_STATS, names, quote
+from holdfast.sql.note_scopes import Ranges
+from holdfast.sql.postgres.statements import Program, number_array, text_array
+from holdfast.sql.postgres.tables import STORAGE
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+SELECT_DEVICE = (
+    'SELECT device, "user", nonce, high, confirmed, last_seen, offset_us, waiting, '
+    "oldest_us, client FROM holdfast_device WHERE device = $1"
+)
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+STATE = "SELECT EXISTS (SELECT FROM holdfast_dirty), (SELECT fingerprint FROM holdfast_state)"
+_SCOPES = (
+    "SELECT scope, head, count, digest, key, floor, bytes FROM holdfast_scope "
+    "WHERE scope = ANY ($1::text[])"
+)
+_HELD = "unnest($1::text[], $2::bigint[]) AS j(scope, version), LATERAL"
+_POSITIONS = (
+    f"SELECT j.scope, j.version, c.count, c.digest FROM {_HELD} (SELECT count, digest "
+    "FROM holdfast_commit WHERE scope = j.scope AND version = j.version LIMIT 1) AS c"
+)
+_EXPECTED_ROWS_MAX = 200
+_EXPECTED_SCOPES_MAX = 16
+_MOVES = (
+    f"SELECT j.scope, f.tbl, f.key, f.removed, f.version FROM {_HELD} (SELECT tbl, key, removed, "
+    "version FROM holdfast_feed WHERE scope = j.scope AND version > j.version "
+    f"ORDER BY version LIMIT {_EXPECTED_ROWS_MAX}) AS f ORDER BY j.scope, f.version"
+)
+FETCH_ROWS = 1000
+_FETCH_BYTES_SOFT = 4 * MIB
+_FETCH_ROWS_MIN = 8
+
+_unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+
+NOTED = (
+    "FROM unnest($1::text[], $2::text[]) AS j(low, high), LATERAL (SELECT tbl, key FROM "
+    "holdfast_dirty WHERE scope >= j.low AND scope <= j.high LIMIT $3) AS d"
+)
+"""Notes that concern given ranges of scopes, a number of each at most."""
+
+
+def range_arrays(ranges: Ranges) -> tuple[str, str]:
+    """Ranges of scopes as two arrays; no scope has NUL in its name."""
+    lows, highs = zip(*ranges, strict=True) if ranges else ((), ())
+    return text_array(list(map(without_nul, lows))), text_array(list(map(without_nul, highs)))
+
+
+def without_nul(text: str) -> str:
+    """A position in the order of texts that PostgreSQL can hold: no key lies between the two."""
+    head, nul, _ = text.partition("\0")
+    return head + "\x01" if nul else text
+
+
+class PostgresReads:
+    """The reads that a snapshot and a writer share."""
+
+    def __init__(self, connection: Connection, program: Program) -> None:
+        self._db = connection
+        self._program = program
+        self._cursors = 0
+        self._row_bytes = MIB // 64
+
+    @property
+    def registry(self) -> PostgresRegistry:
+        return PostgresRegistry(self._run)
+
+    def _run(self, sql: QueryNoTemplate, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return all of its rows."""
+        with translated(self._program):
+            cursor = self._db.execute(sql, params or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def _stream(self, sql: str, params: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """Run one query and yield its rows; a long result stays on the server."""
+        first = self._run(f"{sql} LIMIT {FETCH_ROWS + 1}", params)
+        if len(first) <= FETCH_ROWS:
+            yield from first
+            return
+        del first
+        self._cursors += 1
+        with (
+            translated(self._program),
+            psycopg.RawServerCursor(self._db, f"holdfast_{self._cursors}") as cursor,
+        ):
+            cursor.itersize = FETCH_ROWS
+            cursor.execute(sql, params or None)
+            yield from cursor
+
+    def has_notes(self) -> bool:
+        return bool(self._run("SELECT EXISTS (SELECT FROM holdfast_dirty)")[0][0])
+
+    def noted(self, ranges: Ranges, limit: int) -> int:
+        ((count,),) = self._run(
+            f"SELECT count(*) FROM (SELECT {NOTED} LIMIT $3) AS n", (*range_arrays(ranges), limit)
+        )
+        return int(count)
+
+    def device(self, device: str) -> Device | None:
+        rows = self._run(SELECT_DEVICE, (device,))
+        return Device(*rows[0]) if rows else None
+
+    def scope_names(self) -> list[str]:
+        return [name for (name,) in self._run("SELECT scope FROM holdfast_scope")]
+
+    def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
+        rows = self._run(_SCOPES, (_known(names),))
+        return {row[0]: scope_of(row) for row in rows}
+
+    def position(self, scope: str, version: int) -> Digest | None:
+        rows = self._run(
+            "SELECT count, digest FROM holdfast_commit "
+            "WHERE scope = ANY ($1::text[]) AND version = $2",
+            (_known([scope]), version),
+        )
+        return Digest.of(*rows[0]) if rows else None
+
+    def floor(self, scope: str) -> int:
+        rows = self._run(
+            "SELECT floor FROM holdfast_scope WHERE scope = ANY ($1::text[])", (_known([scope]),)
+        )
+        return int(rows[0][0]) if rows else 0
+
+    def moved(self, scope: str, since: int) -> Iterator[Moved]:
+        for row in self._stream(
+            "SELECT tbl, key, removed, version FROM holdfast_feed "
+            "WHERE scope = $1 AND version > $2 ORDER BY version",
+            (scope, since),
+        ):
+            yield Moved(*row)
+
+    def moved_count(self, scope: str, since: int, limit: int) -> int:
+        rows = self._run(
+            "SELECT count(*) FROM (SELECT FROM holdfast_feed WHERE scope = $1 AND version > $2 "
+            "LIMIT $3) AS f",
+            (scope, since, limit),
+        )
+        return int(rows[0][0])
+
+    def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        rows = self._run(
+            "SELECT j.scope, j.key, f.version "
+            "FROM unnest($1::text[], $2::text[]) AS j(scope, key), LATERAL ("
+            "SELECT version, removed FROM holdfast_feed "
+            "WHERE scope = j.scope AND tbl = $3 AND key = j.key LIMIT 1) AS f WHERE NOT f.removed",
+            (
+                text_array([scope for scope, _ in keys]),
+                text_array([key for _, key in keys]),
+                table.name,
+            ),
+        )
+        return {(scope, key): version for scope, key, version in rows}
+
+    def live(
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        *,
+        limit: int | None = None,
+        skip: int = 0,
+    ) -> Iterator[tuple[str, str, bytes]]:
+        where, params = _range(scope, start, end)
+        sql = f"SELECT tbl, key, hash FROM holdfast_feed WHERE {where} ORDER BY tbl, key"
+        if skip:
+            sql += f" OFFSET {skip:d}"
+        if limit is None:
+            yield from self._stream(sql, params)
+        else:
+            yield from self._run(f"{sql} LIMIT {limit:d}", params)
+
+    def count(
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        limit: int | None = None,
+    ) -> int:
+        where, params = _range(scope, start, end)
+        some = f"SELECT FROM holdfast_feed WHERE {where}"
+        if limit is not None:
+            some += f" LIMIT {limit:d}"
+        return int(self._run(f"SELECT count(*) FROM ({some}) AS found", params)[0][0])
+
+    def rows(self, table: Table, keys: Sequence[str]) -> Iterator[tuple[str, int, Row]]:
+        statements = self._program.tables[table.name]
+        place = 0
+        while place < len(keys):
+            share = _FETCH_BYTES_SOFT // self._row_bytes
+            piece = keys[place : place + max(_FETCH_ROWS_MIN, min(share, ROWS_PER_LINE))]
+            place += len(piece)
+            found = self._run(statements.select_rev, statements.key_arrays(piece))
+            sizes = [_size(row) for row in found]
+            # Rows as large as the largest of this piece are expected next.
+            self._row_bytes = max([*sizes, self._row_bytes // 2, 1])
+            for key, rev, *row in found:
+                yield key, rev, tuple(row)
+
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+        statements = self._program.tables[table.name]
+        found: dict[str, Stored] = {}
+        if not keys:
+            return found
+        for key, rev, stamps, image, there, *row in self._run(
+            statements.stored, [text_array(keys), *statements.key_arrays(keys)]
+        ):
+            values = tuple(row) if there else None
+            if rev is None:
+                found[key] = Stored(0, b"", values, None)
+            else:
+                found[key] = Stored(rev, stamps, values, _image(table, image))
+        return found
+
+    def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
+        return dict(
+            self._run(
+                "SELECT j.key, r.rev FROM unnest($2::text[]) AS j(key), LATERAL ("
+                "SELECT rev FROM holdfast_row WHERE tbl = $1 AND key = j.key LIMIT 1) AS r",
+                (table.name, text_array(keys)),
+            )
+        )
+
+    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: found for key, (found, _) in self.weighed(scope, table, keys).items()}
+
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, Weighed]:
+        rows = self._run(
+            "SELECT j.key, f.hash, f.size FROM unnest($3::text[]) AS j(key), LATERAL ("
+            "SELECT hash, size, removed FROM holdfast_feed "
+            "WHERE scope = $1 AND tbl = $2 AND key = j.key LIMIT 1) AS f WHERE NOT f.removed",
+            (scope, table.name, text_array(keys)),
+        )
+        return {key: (found, size) for key, found, size in rows}
+
+    def page(
+        self, table: Table, after: Sequence[Value] | None, limit: int
+    ) -> list[tuple[str, Row]]:
+        scan, order = self._program.tables[table.name].scan, names(table.key, "t.")
+        where, params = "", list[object](after or ())
+        if after is not None:
+            types = [f"${n}::{STORAGE[c.type]}" for n, c in enumerate(table.key_columns, start=1)]
+            where = f"WHERE ({order}) > ({', '.join(types)})"
+        sql = f"{scan} {where} ORDER BY {order} LIMIT ${len(params) + 1}"
+        return [(key, tuple(row)) for key, *row in self._run(sql, (*params, limit))]
+
+    def entries(self, after: tuple[str, str, str], limit: int) -> list[tuple[str, str, str]]:
+        rows = self._run(
+            "SELECT scope, tbl, key FROM holdfast_feed WHERE (scope, tbl, key) > ($1, $2, $3) "
+            "AND NOT removed ORDER BY scope, tbl, key LIMIT $4",
+            (*after, limit),
+        )
+        return [(scope, table, key) for scope, table, key in rows]
+
+    def devices_since(self, moments: Sequence[int]) -> list[int]:
+        sql = "SELECT count(*) FROM holdfast_device WHERE last_seen > $1"
+        return [int(self._run(sql, (moment,))[0][0]) for moment in moments]
+
+    def stats(self) -> Stats:
+        def count(table: str) -> int:
+            return int(self._run(f"SELECT count(*) FROM {quote(table)}")[0][0])
+
+        names_ = [t.name for t in self._program.schema.all_tables]
+        sizes = self._run(
+            "SELECT relname, pg_total_relation_size(oid) FROM pg_class "
+            "WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
+        )
+        return Stats(
+            rows={name: count(name) for name in names_},
+            entries={table: count(table) for table in ENGINE_TABLES},
+            sizes={"": sum(size for _, size in sizes), **dict(sizes)},
+            scopes=[ScopeStats(*row) for row in self._run(SCOPE_STATS)],
+            notes=count("holdfast_dirty"),
+        )
+
+    def journal(
+        self,
+        *,
+        table: str,
+        key: str,
+        before: int,
+        limit: int,
+        scopes: Sequence[str] | None = None,
+    ) -> list[JournalEntry]:
+        where, params = ["true"], list[object]()
+        if scopes is not None:
+            params += [text_array(list(scopes)), before or INTEGER_MAX, limit]
+            of_table = ""
+            if table and "\0" not in table:
+                params.append(table)
+                of_table = "AND tbl = $4 "
+            where.append(
+                "number IN (SELECT p.number FROM unnest($1::text[]) AS s(scope) CROSS JOIN LATERAL "
+                "(SELECT number FROM holdfast_journal_scope WHERE scope = s.scope "
+                f"{of_table}AND number < $2 ORDER BY number DESC LIMIT $3) AS p)"
+            )
+        for condition, value in (("tbl =", table), ("key =", key), ("number <", before)):
+            if value:
+                if isinstance(value, str) and "\0" in value:
+                    return []
+                params.append(value)
+                where.append(f"{condition} ${len(params)}")
+        rows = self._run(
+            "SELECT number, at, tbl, key, col, kind, entry FROM holdfast_journal "
+            f"WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT ${len(params) + 1}",
+            (*params, limit),
+        )
+        return [
+            JournalEntry(at, name, row_key, column, kind, msgspec.json.decode(entry), number)
+            for number, at, name, row_key, column, kind, entry in rows
+        ]
+
+
+class PostgresSnapshot(PostgresReads):
+    """``store.Snapshot``: holds its read transaction until it is closed.
+
+    It begins with one trip to the database, which brings what is expected to be asked for.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        program: Program,
+        release: Callable[[Connection], None],
+        expected: Expected | None,
+    ) -> None:
+        super().__init__(connection, program)
+        self.connection = connection
+        self._release = release
+        self._open = True
+        self._devices: dict[str, Device | None] = {}
+        self._scopes: dict[str, Scope | None] = {}
+        self._positions: dict[tuple[str, int], Digest | None] = {}
+        self._moves: dict[tuple[str, int], list[Moved]] = {}
+        with translated(program):
+            self._begin(expected)
+
+    def _begin(self, expected: Expected | None) -> None:
+        db = self._db
+        if expected is None:
+            cursor = db.execute(f"{_BEGIN}; {STATE}")
+            cursor.nextset()
+            self._start(cursor.fetchone())
+            return
+        held = {name: at for name, at in expected.scopes.items() if "\0" not in name}
+        near = len(held) <= _EXPECTED_SCOPES_MAX
+        pairs = (text_array(list(held)), number_array(list(held.values())))
+        with db.pipeline():
+            db.execute(_BEGIN)
+            state = db.execute(STATE)
+            device = db.execute(SELECT_DEVICE, (expected.device,)) if expected.device else None
+            scopes = db.execute(_SCOPES, pairs[:1])
+            positions = db.execute(_POSITIONS, pairs)
+            moves = db.execute(_MOVES, pairs) if near else None
+        self._start(state.fetchone())
+        if device is not None:
+            row = device.fetchone()
+            self._devices[expected.device] = None if row is None else Device(*row)
+        self._scopes = dict.fromkeys(expected.scopes)
+        self._scopes.update((row[0], scope_of(row)) for row in scopes.fetchall())
+        self._positions = dict.fromkeys(expected.scopes.items())
+        for name, version, *digest in positions.fetchall():
+            self._positions[name, version] = Digest.of(*digest)
+        if moves is not None:
+            found: dict[tuple[str, int], list[Moved]] = {place: [] for place in held.items()}
+            for name, *moved in moves.fetchall():
+                found[name, held[name]].append(Moved(*moved))
+            # What may go on is not taken for whole.
+            self._moves = {p: rows for p, rows in found.items() if len(rows) < _EXPECTED_ROWS_MAX}
+
+    def _start(self, row: tuple[Any, ...] | None) -> None:
+        assert row is not None
+        self._notes, fingerprint = row
+        self._program.check_generation(fingerprint)
+
+    def has_notes(self) -> bool:
+        return bool(self._notes)
+
+    def device(self, device: str) -> Device | None:
+        return self._devices[device] if device in self._devices else super().device(device)
+
+    def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
+        wanted = list(dict.fromkeys(names))
+        missing = [name for name in wanted if name not in self._scopes]
+        if missing:
+            self._scopes.update(dict.fromkeys(missing))
+            self._scopes.update(super().scopes(missing))
+        found = ((name, self._scopes[name]) for name in wanted)
+        return {name: scope for name, scope in found if scope is not None}
+
+    def position(self, scope: str, version: int) -> Digest | None:
+        place = scope, version
+        return self._positions[place] if place in self._positions else super().position(*place)
+
+    def moved(self, scope: str, since: int) -> Iterator[Moved]:
+        known = self._moves.get((scope, since))
+        return super().moved(scope, since) if known is None else iter(known)
+
+    def moved_count(self, scope: str, since: int, limit: int) -> int:
+        known = self._moves.get((scope, since))
+        if known is None:
+            return super().moved_count(scope, since, limit)
+        return min(limit, len(known))
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._release(self._db)
+
+
+def scope_of(row: Sequence[Any]) -> Scope:
+    """A scope from its name, head, count, digest, key, floor and bytes."""
+    name, head, count, digest, key, floor, size, *_ = row
+    return Scope(name, head, Digest.of(count, digest), key, floor, size)
+
+
+def _known(names: Iterable[str]) -> str:
+    return text_array([name for name in names if "\0" not in name])
+
+
+def _size(row: Sequence[Value]) -> int:
+    return sum(len(value) if isinstance(value, (str, bytes)) else 8 for value in row)
+
+
+def _image(table: Table, packed: bytes | None) -> Row | None:
+    """A removed row's last values; columns added since then have their defaults."""
+    if packed is None:
+        return None
+    values = _unpack(packed)
+    return tuple(values[c.name] if c.name in values else c.default_value() for c in table.columns)
+
+
+def _range(
+    scope: str, start: tuple[str, str], end: tuple[str, str] | None
+) -> tuple[str, tuple[str, ...]]:
+    where = "scope = $1 AND (tbl, key) >= ($2, $3) AND NOT removed"
+    first = (scope, *map(without_nul, start))
+    if end is None:
+        return where, first
+    return f"{where} AND (tbl, key) < ($4, $5)", (*first, *map(without_nul, end))

@@ -1,0 +1,28 @@
+"""A writer of the PostgreSQL store on a snapshot, of which nothing but reads is used.
+
+Knows: which reads of a writer lock. Must not know: what is rehearsed.
+
+Upholds I31: nobody waits for a rehearsal.
+"""
+
+from __future__ import annotations
+
+from holdfast.server.store.postgres.reads import Connection, PostgresReads
+from holdfast.server.store.postgres.registry import PostgresRegistry
+from holdfast.server.store.postgres.writer import PostgresWriter
+from holdfast.sql.postgres.statements import Program
+
+
+class RehearsingWriter(PostgresWriter):
+    """One whose reads are those of a snapshot: what a writer would lock is only looked at."""
+
+    device = PostgresReads.device
+    scopes = PostgresReads.scopes
+
+    def __init__(self, connection: Connection, program: Program) -> None:
+        nothing = frozenset[str]()
+        super().__init__(connection, program, began="", notes=False, wanted=nothing, careful=False)
+
+    @property
+    def registry(self) -> PostgresRegistry:
+        return PostgresRegistry(self._run)

@@ -1,0 +1,390 @@
+"""Reads of the embedded SQLite store: one connection inside one read transaction.
+
+Knows: the server's SQLite layout. Must not know: merging, rights, or messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+
+from holdfast.core.digest import Digest
+from holdfast.core.keys import key_values
+from holdfast.core.limits import INTEGER_MAX
+from holdfast.core.values import Value
+from holdfast.schema.model import Schema, Table
+from holdfast.server.store.contract import (
+    ENGINE_TABLES,
+    Device,
+    JournalEntry,
+    Moved,
+    Row,
+    Scope,
+    ScopeStats,
+    Stats,
+    Stored,
+    Weighed,
+)
+from holdfast.server.store.sqlite.registry import SqliteRegistry
+from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
+from holdfast.sql.note_scopes import Ranges
+from holdfast.sql.server import TableSql, select_children, table_sql
+from holdfast.sqlite.driver import Connection
+
+_encode = msgspec.json.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+NOTED = (
+    "FROM json_each(?) AS j CROSS JOIN holdfast_noted AS n INDEXED BY holdfast_noted_scope ON "
+    "n.scope >= json_extract(j.value, '$[0]') AND n.scope <= json_extract(j.value, '$[1]')"
+)
+"""The notes that concern given ranges of scopes."""
+
+Statements = Mapping[str, TableSql]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The compiled statements of a schema."""
+
+    schema: Schema
+    tables: Statements
+    children: Mapping[tuple[str, tuple[str, ...], str], str]
+
+
+def compile_program(schema: Schema) -> Program:
+    """Compile a schema's statements, once for a store."""
+    return Program(
+        schema=schema,
+        tables={table.name: table_sql(table) for table in schema.all_tables},
+        children={
+            (table.name, foreign.columns, foreign.table): select_children(table, foreign)
+            for table in schema.tables
+            for foreign in table.foreign_keys
+        },
+    )
+
+
+def json_text(items: object) -> str:
+    return _encode(items).decode()
+
+
+class SqliteReads:
+    """The reads that a snapshot and a writer share."""
+
+    def __init__(self, connection: Connection, program: Program) -> None:
+        self._db = connection
+        self._program = program
+
+    @property
+    def registry(self) -> SqliteRegistry:
+        return SqliteRegistry(self._db)
+
+    def has_notes(self) -> bool:
+        return bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM holdfast_noted)")[0][0])
+
+    def noted(self, ranges: Ranges, limit: int) -> int:
+        return _int(
+            self._db.execute(
+                f"SELECT count(*) FROM (SELECT 1 {NOTED} LIMIT ?)", (json_text(ranges), limit)
+            )
+        )
+
+    def device(self, device: str) -> Device | None:
+        rows = self._db.execute(
+            "SELECT device, user, nonce, high, confirmed, last_seen, offset_us, waiting, "
+            "oldest_us, client FROM holdfast_device WHERE device = ?",
+            (device,),
+        )
+        return Device(*cast("tuple[Any, ...]", rows[0])) if rows else None
+
+    def scope_names(self) -> list[str]:
+        return [str(name) for (name,) in self._db.execute("SELECT scope FROM holdfast_scope")]
+
+    def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
+        found: dict[str, Scope] = {}
+        for name, head, count, digest, key, floor, size in self._db.execute(
+            "SELECT s.scope, head, count, digest, s.key, floor, bytes FROM json_each(?) AS j "
+            "CROSS JOIN holdfast_scope AS s ON s.scope = j.value",
+            (json_text(list(names)),),
+        ):
+            assert isinstance(name, str) and isinstance(head, int) and isinstance(count, int)
+            assert isinstance(digest, str) and isinstance(key, bytes) and isinstance(floor, int)
+            assert isinstance(size, int)
+            found[name] = Scope(name, head, Digest.of(count, digest), key, floor, size)
+        return found
+
+    def position(self, scope: str, version: int) -> Digest | None:
+        rows = self._db.execute(
+            "SELECT count, digest FROM holdfast_commit WHERE scope = ? AND version = ?",
+            (scope, version),
+        )
+        if not rows:
+            return None
+        count, digest = rows[0]
+        assert isinstance(count, int) and isinstance(digest, str)
+        return Digest.of(count, digest)
+
+    def floor(self, scope: str) -> int:
+        rows = self._db.execute("SELECT floor FROM holdfast_scope WHERE scope = ?", (scope,))
+        return _int(rows) if rows else 0
+
+    def moved(self, scope: str, since: int) -> Iterator[Moved]:
+        for table, key, removed, version in self._db.iterate(
+            "SELECT tbl, key, removed, version FROM holdfast_feed INDEXED BY holdfast_feed_version "
+            "WHERE scope = ? AND version > ?",
+            (scope, since),
+        ):
+            assert isinstance(table, str) and isinstance(key, str) and isinstance(version, int)
+            yield Moved(table, key, bool(removed), version)
+
+    def moved_count(self, scope: str, since: int, limit: int) -> int:
+        return _int(
+            self._db.execute(
+                "SELECT count(*) FROM (SELECT 1 FROM holdfast_feed INDEXED BY "
+                "holdfast_feed_version WHERE scope = ? AND version > ? LIMIT ?)",
+                (scope, since, limit),
+            )
+        )
+
+    def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        found: dict[tuple[str, str], int] = {}
+        for scope, key, version in self._db.execute(
+            "SELECT f.scope, f.key, f.version FROM json_each(?) AS j CROSS JOIN holdfast_feed AS f "
+            "ON f.scope = json_extract(j.value, '$[0]') AND f.tbl = ? "
+            "AND f.key = json_extract(j.value, '$[1]') WHERE NOT f.removed",
+            (json_text(keys), table.name),
+        ):
+            assert isinstance(scope, str) and isinstance(key, str) and isinstance(version, int)
+            found[scope, key] = version
+        return found
+
+    def live(
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        *,
+        limit: int | None = None,
+        skip: int = 0,
+    ) -> Iterator[tuple[str, str, bytes]]:
+        where, params = _range(scope, start, end)
+        for table, key, digest in self._db.iterate(
+            f"SELECT tbl, key, hash FROM holdfast_feed WHERE {where} ORDER BY tbl, key "
+            "LIMIT ? OFFSET ?",
+            (*params, -1 if limit is None else limit, skip),
+        ):
+            assert isinstance(table, str) and isinstance(key, str) and isinstance(digest, bytes)
+            yield table, key, digest
+
+    def count(
+        self,
+        scope: str,
+        start: tuple[str, str],
+        end: tuple[str, str] | None,
+        limit: int | None = None,
+    ) -> int:
+        where, params = _range(scope, start, end)
+        some = f"SELECT 1 FROM holdfast_feed WHERE {where} LIMIT ?"
+        return _int(
+            self._db.execute(
+                f"SELECT count(*) FROM ({some})", (*params, -1 if limit is None else limit)
+            )
+        )
+
+    def rows(self, table: Table, keys: Sequence[str]) -> Iterator[tuple[str, int, Row]]:
+        for key, rev, *row in self._by_keys(table, lambda sql: sql.select_rev, keys):
+            assert isinstance(key, str) and isinstance(rev, int)
+            yield key, rev, tuple(row)
+
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+        values = {
+            key: tuple(row) for key, *row in self._by_keys(table, lambda sql: sql.select, keys)
+        }
+        found: dict[str, Stored] = {}
+        for key, rev, stamps, image in self._db.execute(
+            "SELECT r.key, rev, stamps, image FROM json_each(?) AS j CROSS JOIN holdfast_row AS r "
+            "ON r.tbl = ? AND r.key = j.value",
+            (json_text(list(keys)), table.name),
+        ):
+            assert isinstance(key, str) and isinstance(rev, int) and isinstance(stamps, bytes)
+            found[key] = Stored(rev, stamps, values.get(key), _image(table, image))
+        for key, row in values.items():
+            if isinstance(key, str) and key not in found:
+                found[key] = Stored(0, b"", row, None)
+        return found
+
+    def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
+        return {
+            str(key): _int([(rev,)])
+            for key, rev in self._db.execute(
+                "SELECT r.key, r.rev FROM json_each(?) AS j CROSS JOIN holdfast_row AS r "
+                "ON r.tbl = ? AND r.key = j.value",
+                (json_text(list(keys)), table.name),
+            )
+        }
+
+    def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: found for key, (found, _) in self.weighed(scope, table, keys).items()}
+
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, Weighed]:
+        found: dict[str, Weighed] = {}
+        for key, digest, size in self._db.execute(
+            "SELECT f.key, f.hash, f.size FROM json_each(?) AS j CROSS JOIN holdfast_feed AS f "
+            "ON f.scope = ? AND f.tbl = ? AND f.key = j.value WHERE NOT f.removed",
+            (json_text(list(keys)), scope, table.name),
+        ):
+            assert isinstance(key, str) and isinstance(digest, bytes) and isinstance(size, int)
+            found[key] = digest, size
+        return found
+
+    def page(
+        self, table: Table, after: Sequence[Value] | None, limit: int
+    ) -> list[tuple[str, Row]]:
+        sql, params = page_sql(table, self._program.tables[table.name].scan, after, limit)
+        return [(str(key), tuple(row)) for key, *row in self._db.execute(sql, params)]
+
+    def entries(self, after: tuple[str, str, str], limit: int) -> list[tuple[str, str, str]]:
+        rows = self._db.execute(
+            "SELECT scope, tbl, key FROM holdfast_feed WHERE (scope, tbl, key) > (?, ?, ?) "
+            "AND NOT removed ORDER BY scope, tbl, key LIMIT ?",
+            (*after, limit),
+        )
+        return [(str(scope), str(table), str(key)) for scope, table, key in rows]
+
+    def devices_since(self, moments: Sequence[int]) -> list[int]:
+        return [
+            _int(
+                self._db.execute(
+                    "SELECT count(*) FROM holdfast_device WHERE last_seen > ?", (moment,)
+                )
+            )
+            for moment in moments
+        ]
+
+    def stats(self) -> Stats:
+        def count(table: str) -> int:
+            return _int(self._db.execute(f"SELECT count(*) FROM {quote(table)}"))
+
+        size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        notes = sum(
+            _int(self._db.execute(f"SELECT count(*) FROM {change_table(t)} WHERE tx = 0"))
+            for t in self._program.schema.all_tables
+        )
+        return Stats(
+            rows={t.name: count(t.name) for t in self._program.schema.all_tables},
+            entries={table: count(table) for table in ENGINE_TABLES},
+            sizes={"": _int(self._db.execute(size))},
+            scopes=[ScopeStats(*row) for row in self._db.execute(SCOPE_STATS)],  # type: ignore[arg-type]
+            notes=notes,
+        )
+
+    def journal(
+        self,
+        *,
+        table: str,
+        key: str,
+        before: int,
+        limit: int,
+        scopes: Sequence[str] | None = None,
+    ) -> list[JournalEntry]:
+        where, params = ["1"], list[Value]()
+        if scopes is not None:
+            of_table = "AND tbl = ?2 " if table else ""
+            where.append(
+                "number IN (SELECT p.number FROM json_each(?1) AS s "
+                "CROSS JOIN holdfast_journal_scope AS p ON p.scope = s.value AND p.number IN ("
+                f"SELECT number FROM holdfast_journal_scope WHERE scope = s.value {of_table}"
+                "AND number < ?3 ORDER BY number DESC LIMIT ?4))"
+            )
+            params += [json_text(list(scopes)), table, before or INTEGER_MAX, limit]
+        for condition, value in (("tbl = ?", table), ("key = ?", key), ("number < ?", before)):
+            if value:
+                where.append(condition)
+                params.append(value)
+        entries = []
+        for number, at, name, row_key, column, kind, entry in self._db.execute(
+            "SELECT number, at, tbl, key, col, kind, entry FROM holdfast_journal "
+            f"WHERE {' AND '.join(where)} ORDER BY number DESC LIMIT ?",
+            (*params, limit),
+        ):
+            assert isinstance(number, int) and isinstance(at, int) and isinstance(entry, bytes)
+            entries.append(
+                JournalEntry(
+                    at, str(name), str(row_key), str(column), str(kind),
+                    msgspec.json.decode(entry), number,
+                )
+            )  # fmt: skip
+        return entries
+
+    def _by_keys(
+        self, table: Table, choose: Callable[[TableSql], str], keys: Sequence[str]
+    ) -> Iterator[Row]:
+        """Run a look-up for rows with given keys."""
+        statements = self._program.tables[table.name]
+        sql = choose(statements)
+        if not keys:
+            return
+        if not statements.by_json:
+            for key in keys:
+                yield from self._db.iterate(sql, key_values(table, key))
+            return
+        if len(table.key) == 1:
+            items: list[object] = [key_values(table, key)[0] for key in keys]
+        else:
+            items = [key_values(table, key) for key in keys]
+        yield from self._db.iterate(sql, (json_text(items),))
+
+
+class SqliteSnapshot(SqliteReads):
+    """``store.Snapshot``: holds its read transaction until it is closed."""
+
+    def __init__(
+        self, connection: Connection, program: Program, release: Callable[[Connection], None]
+    ) -> None:
+        super().__init__(connection, program)
+        self.connection = connection
+        self._release = release
+        self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._release(self._db)
+
+
+def page_sql(
+    table: Table, scan: str, after: Sequence[Value] | None, limit: int
+) -> tuple[str, tuple[Value, ...]]:
+    """A look at the rows after a key, in the order of the primary key."""
+    order = names(table.key, "t.")
+    if after is None:
+        return f"{scan} ORDER BY {order} LIMIT ?", (limit,)
+    marks = ", ".join("?" * len(table.key))
+    return f"{scan} WHERE ({order}) > ({marks}) ORDER BY {order} LIMIT ?", (*after, limit)
+
+
+def _image(table: Table, packed: Value) -> Row | None:
+    """A removed row's last values; columns added since then have their defaults."""
+    if not isinstance(packed, bytes):
+        return None
+    values = _unpack(packed)
+    return tuple(values[c.name] if c.name in values else c.default_value() for c in table.columns)
+
+
+def _int(rows: list[Row]) -> int:
+    value = rows[0][0]
+    assert isinstance(value, int)
+    return value
+
+
+def _range(
+    scope: str, start: tuple[str, str], end: tuple[str, str] | None
+) -> tuple[str, tuple[Value, ...]]:
+    where = "scope = ? AND (tbl, key) >= (?, ?) AND NOT removed"
+    if end is None:
+        return where, (scope, *start)
+    return f"{where} AND (tbl, key) < (?, ?)", (scope, *start, *end)

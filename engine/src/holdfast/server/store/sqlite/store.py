@@ -1,0 +1,378 @@
+"""The embedded SQLite store: opening, growing, one writer, a pool of readers.
+
+Knows: files, connections and the server's SQLite layout. Must not know: merging, rights, messages.
+The writer commits with ``synchronous = FULL``; readers each hold a snapshot of the WAL. The flag
+``holdfast_state.applying`` keeps the capture triggers quiet; it is set and cleared inside the write
+transaction, so nobody else ever sees it.
+
+Foreign keys are not enforced for the writer: the batch has decided them, exactly and for one
+transaction at a time. SQLite would count a row whose parent was taken away by a direct write as a
+new violation whenever it is written, and so fail the commit of everybody's work.
+
+Upholds I3; I22 (unique keys and checks are the database's own); of I35 that only one process of a
+file writes at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from holdfast.core.errors import DatabaseError, SchemaError, SchemaMoved
+from holdfast.core.limits import READY_WAIT_MS
+from holdfast.core.values import Value
+from holdfast.schema.model import Schema, Table
+from holdfast.server.process.observe import Observer
+from holdfast.server.process.turns import Turns
+from holdfast.server.store.contract import Expected, OnCommit, T, Writer, is_additive
+from holdfast.server.store.migration_scripts import missing
+from holdfast.server.store.sqlite.files import DirectoryFiles
+from holdfast.server.store.sqlite.owner import ServingLock
+from holdfast.server.store.sqlite.reads import SqliteSnapshot, compile_program
+from holdfast.server.store.sqlite.writer import SqliteWriter
+from holdfast.server.store.taken_names import not_a_server, tables_exist
+from holdfast.sql.capture import FoldedNotes, triggers
+from holdfast.sql.names import change_table, quote
+from holdfast.sql.server import create_user_table, note_untold
+from holdfast.sql.tables import column_sql
+from holdfast.sqlite import Connection, Driver, OpenOptions, driver
+from holdfast.sqlite.failpoints import failpoint
+
+READERS_IDLE_MAX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What a database was given when it was made."""
+
+    epoch: str
+    seal_secret: bytes
+
+
+class SqliteStore:
+    """``store.Store`` on one SQLite file."""
+
+    def __init__(
+        self,
+        path: str,
+        schema: Schema,
+        *,
+        random_bytes: Callable[[int], bytes],
+        sqlite: Driver | None = None,
+    ) -> None:
+        """Open or make the database.
+
+        Raises ``SchemaError`` (``schema_mismatch``) when it was made for a schema that ``schema``
+        does not merely add to, ``tables_exist`` when somebody else has made tables of these names,
+        ``not_a_server`` for a replica's file, and ``DatabaseError``.
+        """
+        self._path = path
+        self._driver = sqlite or driver()
+        self._lock = Turns()
+        self._idle: list[Connection] = []
+        self._idle_lock = threading.Lock()
+        self._closed = False
+        self._serving: ServingLock | None = None
+        self._files = DirectoryFiles(Path(f"{path}-files"))
+        options = OpenOptions(synchronous="FULL", foreign_keys=False)
+        self._db = self._driver.connect(path, options)
+        try:
+            self._program = compile_program(schema)
+            self._fingerprint = schema.fingerprint
+            self._identity = self._prepare(schema, random_bytes)
+            self._data_version = -1  # what was written before we were here is to be looked at, too
+        except BaseException:
+            self._db.close()
+            raise
+
+    @property
+    def epoch(self) -> str:
+        return self._identity.epoch
+
+    @property
+    def seal_secret(self) -> bytes:
+        return self._identity.seal_secret
+
+    @property
+    def unwatched(self) -> bool:
+        return self._unwatched
+
+    @property
+    def stale_tables(self) -> tuple[str, ...]:
+        with self._lock:
+            ((stale,),) = self._db.execute("SELECT stale FROM holdfast_state")
+        return tuple(json.loads(cast("str", stale)))
+
+    @property
+    def files(self) -> DirectoryFiles:
+        return self._files
+
+    def clear_stale(self, writer: Writer) -> None:
+        assert isinstance(writer, SqliteWriter)
+        self._db.execute("UPDATE holdfast_state SET stale = '[]'")
+
+    # Opening
+
+    def _prepare(self, schema: Schema, random_bytes: Callable[[int], bytes]) -> _Identity:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            exists = _exists(db, "holdfast_state")
+            self._check_ours(exists=exists)
+            if not exists:
+                self._check_free(schema.all_tables, first=True)
+            _migrate(db)
+            if not exists:
+                self._create(schema, random_bytes)
+            fingerprint, stored, epoch, secret = db.execute(
+                "SELECT fingerprint, schema, epoch, seal_secret FROM holdfast_state"
+            )[0]
+            assert isinstance(epoch, str) and isinstance(secret, bytes)
+            if fingerprint != schema.fingerprint:
+                self._grow(Schema.from_json(cast("str", stored)), schema)
+            changed = self._set_triggers(schema)
+            for table in schema.all_tables:
+                db.execute(note_untold(table))
+            self._unwatched = exists and fingerprint == schema.fingerprint and changed
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return _Identity(epoch, secret)
+
+    def _check_ours(self, *, exists: bool) -> None:
+        """Raises ``SchemaError`` (``not_a_server``) for the file of a replica."""
+        if exists and not self._db.execute(
+            "SELECT 1 FROM pragma_table_info('holdfast_state') WHERE name = 'seal_secret'"
+        ):
+            raise not_a_server(self._path)
+
+    def _check_free(self, tables: Iterable[Table], *, first: bool) -> None:
+        """Raises ``SchemaError`` (``tables_exist``) when something has the name of a table that is
+        to be made; with ``first`` of a table of the engine's own as well."""
+        wanted = {table.name for table in tables}
+        taken = [
+            (str(kind), str(name))
+            for kind, name in self._db.execute("SELECT type, name FROM sqlite_schema ORDER BY name")
+            if str(name).lower() in wanted or str(name).lower().startswith("holdfast_")
+        ]
+        if not first:
+            taken = [(kind, name) for kind, name in taken if name.lower() in wanted]
+        if taken:
+            raise tables_exist(self._path, taken)
+
+    def serve(self) -> None:
+        if self._serving is None:
+            self._serving = ServingLock(self._path)
+
+    def _create(self, schema: Schema, random_bytes: Callable[[int], bytes]) -> None:
+        for table in schema.all_tables:
+            for sql in create_user_table(table):
+                self._db.execute(sql)
+        self._db.execute(
+            "INSERT INTO holdfast_state (id, epoch, seal_secret, fingerprint, schema) "
+            "VALUES (1, ?, ?, ?, ?)",
+            (random_bytes(16).hex(), random_bytes(32), schema.fingerprint,
+             schema.to_json().decode()),
+        )  # fmt: skip
+
+    def _grow(self, old: Schema, new: Schema) -> None:
+        """Add what a schema adds. Raises ``SchemaError`` for any other difference."""
+        if not is_additive(old, new):
+            raise SchemaError(
+                f"{self._path} was made for another schema ({old.name}, generation "
+                f"{old.generation}); only new tables, and new columns that are nullable or have a "
+                "default, can be added in place",
+                code="schema_mismatch",
+            )
+        changed = []
+        self._check_free([t for t in new.tables if t.name not in old.by_name], first=False)
+        for table in new.tables:
+            before = old.by_name.get(table.name)
+            if before is None:
+                for sql in create_user_table(table):
+                    self._db.execute(sql)
+                continue
+            added = [c for c in table.columns if c.name not in before.by_name]
+            for column in added:
+                self._db.execute(
+                    f"ALTER TABLE {quote(table.name)} ADD COLUMN {column_sql(table, column)}"
+                )
+                for prefix in ("o_", "n_"):
+                    name = quote(prefix + column.name)
+                    self._db.execute(f"ALTER TABLE {change_table(table)} ADD COLUMN {name} ANY")
+            if added:
+                changed.append(table.name)
+        self._db.execute(
+            "UPDATE holdfast_state SET fingerprint = ?, schema = ?, stale = "
+            "(SELECT json_group_array(value) FROM (SELECT value FROM json_each(stale) "
+            "UNION SELECT value FROM json_each(?)))",
+            (new.fingerprint, new.to_json().decode(), json.dumps(changed)),
+        )
+
+    def _set_triggers(self, schema: Schema) -> bool:
+        """Make the capture triggers what the schema says; whether they were anything else."""
+        wanted: dict[str, str] = {}
+        for table in schema.all_tables:
+            wanted.update(triggers(table, schema.fingerprint, FoldedNotes(), mostly_quiet=True))
+        found = {
+            str(name): sql
+            for name, sql in self._db.execute(
+                "SELECT name, sql FROM sqlite_schema "
+                "WHERE type = 'trigger' AND name GLOB 'holdfast_*'"
+            )
+        }
+        for name in found.keys() - wanted.keys():
+            self._db.execute(f"DROP TRIGGER {quote(name)}")
+        for name, sql in wanted.items():
+            if found.get(name) != sql:
+                self._db.execute(f"DROP TRIGGER IF EXISTS {quote(name)}")
+                self._db.execute(sql)
+        return found != wanted
+
+    # Transactions
+
+    def read(self, expected: Expected | None = None) -> SqliteSnapshot:  # noqa: ARG002 - it is near
+        with self._idle_lock:
+            if self._closed:
+                raise DatabaseError("the store is closed", code="closed")
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._driver.connect(
+                self._path, OpenOptions(synchronous="NORMAL", read_only=True, create=False)
+            )
+        try:
+            connection.execute("BEGIN")
+            # Takes the snapshot.
+            ((fingerprint,),) = connection.execute("SELECT fingerprint FROM holdfast_state")
+            self._check_generation(fingerprint)
+        except BaseException:
+            connection.close()
+            raise
+        return SqliteSnapshot(connection, self._program, self._give_back)
+
+    def _give_back(self, connection: Connection) -> None:
+        try:
+            connection.execute("ROLLBACK")
+        except DatabaseError:
+            connection.close()
+            return
+        with self._idle_lock:
+            if not self._closed and len(self._idle) < READERS_IDLE_MAX:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    @contextmanager
+    def rehearse(self) -> Iterator[SqliteWriter]:
+        with closing(self.read()) as snapshot:
+            yield SqliteWriter(snapshot.connection, self._program)
+
+    def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:
+        with self._write(turn) as writer:
+            return work(writer)
+
+    def relay(self, publish: OnCommit) -> OnCommit:
+        """Only one process writes."""
+        return publish
+
+    @contextmanager
+    def _write(self, turn: str) -> Iterator[SqliteWriter]:
+        self._lock.acquire(turn)
+        try:
+            db = self._db
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                ((fingerprint,),) = db.execute(
+                    "UPDATE holdfast_state SET applying = 1 RETURNING fingerprint"
+                )
+                self._check_generation(fingerprint)
+                yield SqliteWriter(db, self._program)
+                db.execute("UPDATE holdfast_state SET applying = 0")
+                failpoint("store.before_commit")
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            failpoint("store.after_commit")
+        finally:
+            self._lock.release()
+
+    def _check_generation(self, stored: Value) -> None:
+        """Raises ``SchemaMoved`` when the database was made to grow since it was opened."""
+        if stored != self._fingerprint:
+            raise SchemaMoved("another process has opened this database with another schema")
+
+    @contextmanager
+    def alone(self, job: str) -> Iterator[bool]:  # noqa: ARG002 - one process, whatever the job
+        """Only one process serves a file."""
+        yield True
+
+    def observe(self, observer: Observer) -> None:
+        """One writer never meets another."""
+
+    def check_ready(self) -> None:
+        if not self._lock.acquire(timeout_s=READY_WAIT_MS / 1000):
+            return  # whoever holds it is writing
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE holdfast_state SET applying = 0")
+        finally:
+            try:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+            finally:
+                self._lock.release()
+
+    def written_elsewhere(self) -> bool:
+        with self._lock:
+            version = self._read_data_version()
+            moved, self._data_version = version != self._data_version, version
+            return moved
+
+    def _read_data_version(self) -> int:
+        ((version,),) = self._db.execute("PRAGMA data_version")
+        assert isinstance(version, int)
+        return version
+
+    def close(self) -> None:
+        with self._idle_lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        with self._lock:
+            self._db.close()
+        if self._serving is not None:
+            self._serving.release()
+
+
+def _exists(db: Connection, table: str) -> bool:
+    return bool(
+        db.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,))
+    )
+
+
+def _migrate(db: Connection) -> None:
+    """Run the numbered scripts that this database has not seen, in order."""
+    if not _exists(db, "holdfast_migration"):
+        db.execute(
+            "CREATE TABLE holdfast_migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, "
+            "at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))) STRICT"
+        )
+        if _exists(db, "holdfast_state"):  # made before scripts were counted, by what is now 1
+            db.execute("INSERT INTO holdfast_migration (number, name) VALUES (1, 'before')")
+    done = [cast("int", n) for (n,) in db.execute("SELECT number FROM holdfast_migration")]
+    for script in missing("sqlite", done):
+        db.script(script.sql)
+        db.execute(
+            "INSERT INTO holdfast_migration (number, name) VALUES (?, ?)",
+            (script.number, script.name),
+        )
