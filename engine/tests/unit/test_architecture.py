@@ -7,6 +7,7 @@ TYPE_CHECKING and inside functions count too. The second half shows that each ru
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,44 @@ LAYERS = {
     "server": 3,
     "testing": 4,
     "cli": 5,
-    "sim": 5,
     "integrations": 4,
 }
 # `import holdfast` itself: the public names of the library, above what it shows and below nothing.
 FACADE_LAYER = 4
+
+# The floors inside a part, lowest first: a package or a module that stands directly in the part may
+# import from floors below its own, and from itself.
+FLOORS: dict[str, tuple[frozenset[str], ...]] = {
+    "core": (
+        frozenset({"backoff", "clock", "errors", "ids", "limits"}),
+        frozenset({"connection", "enrolment_codes", "sides", "values"}),
+        frozenset({"digest", "keys", "merging", "session_events"}),
+        frozenset({"session"}),
+    ),
+    "replica": (
+        frozenset({"failures", "guards", "host", "storage"}),
+        frozenset({"changes", "http", "turn"}),
+        frozenset({"identity", "load", "memory"}),
+        frozenset({"rebase"}),
+        frozenset({"inbox"}),
+        frozenset({"exchange"}),
+        frozenset({"runner", "sync_call"}),
+        frozenset({"sync_control"}),
+        frozenset({"replica"}),
+    ),
+    "server": (
+        frozenset({"process"}),
+        frozenset({"store"}),
+        frozenset({"feed", "identity", "store.postgres", "store.sqlite"}),
+        frozenset({"files", "live", "merging", "open_store"}),
+        frozenset({"push"}),
+        frozenset({"direct", "maintenance"}),
+        frozenset({"exchange"}),
+        frozenset({"http", "service"}),
+        frozenset({"assembly", "run"}),
+    ),
+}
+MODULES_PER_PACKAGE_MAX = 12
 
 # What `schema` may take from `core`: leaves that say what a value, a limit and an error are.
 SCHEMA_MAY_IMPORT = ("holdfast.core.errors", "holdfast.core.limits", "holdfast.core.values")
@@ -184,6 +218,41 @@ def direction_problems(module: Module) -> Iterator[str]:
             yield f"{where}: {own or 'the facade'} may not import {target}"
 
 
+def rooms_of(part: str) -> dict[str, int]:
+    """Map each package and top module of a part to its floor."""
+    floors = FLOORS.get(part, ())
+    return {room: floor for floor, rooms in enumerate(floors) for room in rooms}
+
+
+def room_of(dotted: str, part: str) -> str:
+    """Return the room of a part that a dotted name lies in: the longest one that is declared."""
+    inner = dotted.split(".")[2:]
+    rooms = rooms_of(part)
+    while inner and ".".join(inner) not in rooms:
+        inner = inner[:-1]
+    return ".".join(inner)
+
+
+def floor_problems(module: Module) -> Iterator[str]:
+    """Find imports inside a part that do not go to a floor below."""
+    part = part_of(module.name)
+    rooms = rooms_of(part)
+    if not within(module.name, "holdfast") or not rooms or module.name == f"holdfast.{part}":
+        return
+    own = room_of(module.name, part)
+    if not own:
+        yield f"{module.name}: stands on no floor; give it one here and in CONTRIBUTING.md"
+        return
+    for found in imports_of(module):
+        if part_of(found.dotted) != part or not within(found.module, "holdfast"):
+            continue
+        target = room_of(found.dotted, part)
+        if not target:
+            yield f"{module.name}:{found.line}: imports the facade `holdfast.{part}`"
+        elif target != own and rooms[target] >= rooms[own]:
+            yield f"{module.name}:{found.line}: {part}/{own} may not import {part}/{target}"
+
+
 def bound_names(module: Module) -> dict[str, str]:
     """Map each name that an import binds to what it stands for."""
     bound: dict[str, str] = {}
@@ -230,6 +299,36 @@ def test_dependencies_point_one_way() -> None:
     assert [problem for module in modules for problem in direction_problems(module)] == []
 
 
+def test_rooms_of_a_part_point_down_its_floors() -> None:
+    assert [problem for module in read_modules() for problem in floor_problems(module)] == []
+
+
+def test_no_package_of_the_engine_has_more_than_a_dozen_modules() -> None:
+    sizes = Counter(
+        path.parent.relative_to(ROOT)
+        for path in SOURCES[0].rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py")
+    )
+    assert {str(p): n for p, n in sizes.items() if n > MODULES_PER_PACKAGE_MAX} == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("holdfast.server.push.decide", "from holdfast.server.exchange import commit"),
+        ("holdfast.server.store.contract", "from holdfast.server.store.sqlite.store import Store"),
+        ("holdfast.server.store.postgres.store", "import holdfast.server.store.sqlite.registry"),
+        ("holdfast.server.feed.pull", "def f():\n  from holdfast.server.identity import principal"),
+        ("holdfast.server.http.app", "from holdfast.server import open_server"),
+        ("holdfast.server.utils", "import json"),
+        ("holdfast.replica.storage.database", "from holdfast.replica.changes import seal"),
+        ("holdfast.core.merging.merge", "from holdfast.core.session import step"),
+    ],
+)
+def test_an_import_that_goes_up_a_floor_is_found(name: str, source: str) -> None:
+    assert list(floor_problems(module(name, source)))
+
+
 def test_core_is_pure() -> None:
     assert [problem for module in read_modules() for problem in purity_problems(module)] == []
 
@@ -259,7 +358,7 @@ def module(name: str, source: str) -> Module:
         ),
         ("holdfast.server.app", "def f():\n  from holdfast.replica import Replica"),
         ("holdfast.cli.main", "import stockroom.rules"),
-        ("holdfast.cli.main", "from holdfast.sim import World"),
+        ("holdfast.sim.world", "import json"),
         ("holdfast", "from holdfast.cli import main"),
         ("holdfast.utils", "import json"),
     ],
@@ -278,9 +377,9 @@ def test_an_import_that_points_up_is_found(name: str, source: str) -> None:
         ("holdfast.schema.model", "from holdfast.core import errors, limits, values"),
         ("holdfast.schema.model", "from holdfast.core.errors import HoldfastError"),
         ("holdfast.server.app", "from holdfast.protocol import messages\nfrom holdfast import sql"),
-        ("holdfast.sim.world", "import holdfast.replica, holdfast.server, random, time"),
+        ("holdfast.cli.main", "import holdfast.replica, holdfast.server, random, time"),
         ("holdfast", "from holdfast.replica import Replica"),
-        ("stockroom.cli", "import holdfast\nfrom holdfast.sim import World"),
+        ("stockroom.cli", "import holdfast\nfrom holdfast.testing import fixtures"),
     ],
 )
 def test_an_import_that_points_down_is_fine(name: str, source: str) -> None:
