@@ -33,9 +33,10 @@ def test_a_file_that_is_no_database_stays_as_it_is(command: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "database", ["missing/folder/server.db", f"postgresql://nobody@127.0.0.1:{free_port()}/none"]
+    "database", ["missing/folder/server.db", "postgresql://nobody@127.0.0.1:{port}/none"]
 )
 def test_the_way_out_is_the_operators(database: str, tmp_path: Path) -> None:
+    database = database.format(port=free_port())
     done = _run("serve", database if "://" in database else str(tmp_path / database))
     assert done.returncode == 1, done.stderr
     words = " ".join(done.stderr.split())
