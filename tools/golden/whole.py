@@ -68,4 +68,23 @@ def stories() -> list[list[tuple[int, str, Written]]]:
             (0, "discard", []),
         ]
         for theirs, ours in _STORIES
+    ] + [_of_a_row_that_is_gone()]
+
+
+def _of_a_row_that_is_gone() -> list[tuple[int, str, Written]]:
+    """An update is refused, and its row is not there any more when it is made again."""
+    return [
+        (1, "write", _FIRST),
+        (1, "exchange", []),
+        (0, "exchange", []),
+        (1, "write", _sql("UPDATE item SET sku = 'new' WHERE id = 'i2'")),
+        (1, "exchange", []),
+        (0, "write", _sql("UPDATE item SET sku = 'new', stock = stock - 3 WHERE id = 'a/b'")),
+        (0, "exchange", []),
+        (0, "exchange", []),
+        (0, "write", _sql("DELETE FROM part", "DELETE FROM item WHERE id = 'a/b'")),
+        (0, "retry", []),
+        (0, "exchange", []),
+        (0, "retry", []),
+        (0, "discard", []),
     ]

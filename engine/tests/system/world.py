@@ -53,6 +53,7 @@ from holdfast.core.errors import (
     DatabaseError,
     Offline,
     ProtocolError,
+    UsageError,
 )
 from holdfast.protocol.codec import decode_request, encode_line
 from holdfast.protocol.messages import (
@@ -509,6 +510,11 @@ class World:
             made = device.replica.retry(device.work.dice.choice(waiting).id)
         except ConstraintFailed:
             self.count["retry failed locally"] += 1
+            return
+        except UsageError as error:
+            if error.code != "no_row":
+                raise
+            self.count["retry of a change of a row that is gone"] += 1
             return
         self.count["retried"] += len(made)
         self._note_dropped(device, {item.number for item in waiting})

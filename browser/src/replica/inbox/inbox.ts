@@ -230,6 +230,12 @@ export class Inbox {
     const rows = this.notes(number).map(([table, note]) => {
       const overlay = this.overlay(table);
       const row = overlay.visible(note.key);
+      if (row === null && note.was && note.now)
+        throw new UsageError(
+          `change ${number} updates a row of ${table.name} that is not on this device any more ` +
+            `(${note.key}): discard it, or make the row anew`,
+          "no_row",
+        );
       const data = fold(table, row === null ? null : dataOf(table, row), note);
       const again: Row | null = data === null ? null : assemble(table, note.key, data);
       return { overlay, key: note.key, again };

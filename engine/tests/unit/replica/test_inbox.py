@@ -446,6 +446,22 @@ def test_retry_that_breaks_a_constraint_changes_nothing(shop):
     assert (shop.tables(), shop.numbers()) == (before, numbers)
 
 
+def test_retry_of_an_update_of_a_row_that_is_not_there_changes_nothing(shop):
+    """As an insert it would bring back what nobody chose, and a counter would count twice."""
+    refused(shop)
+    shop.write("DELETE FROM item WHERE id = 'a'")
+    before, numbers = shop.tables(), shop.numbers()
+    with pytest.raises(UsageError) as caught:
+        shop.replica.retry("1")
+    assert caught.value.code == "no_row"
+    assert "item" in caught.value.message
+    assert "discard" in caught.value.message
+    assert (shop.tables(), shop.numbers()) == (before, numbers)
+    shop.write("INSERT INTO item (id, qty) VALUES ('a', 50)")
+    assert shop.replica.retry("1")
+    assert shop.tables()["item"]["a"][4] == 50 - 1 - 2, "differences count once, on what is there"
+
+
 def test_retry_of_what_is_there_already_leaves_the_inbox(shop):
     refused(shop)
     shop.write("INSERT INTO num (id, code) VALUES (1, 'p')")

@@ -307,12 +307,23 @@ class Inbox:
         return Overlay(self._db, table, self._database.program.tables[table.name])
 
     def write_again(self, number: int) -> None:
-        """Make the changes of a refused transaction once more, on the rows as they are now."""
+        """Make the changes of a refused transaction once more, on the rows as they are now.
+
+        Raises ``UsageError`` (``no_row``) for an update of a row that is not there: made as an
+        insert, it would bring back columns that nobody chose, and count a counter twice where only
+        this device does not have the row.
+        """
         rows: list[tuple[Overlay, str, Row | None]] = []
         for table, found in self.notes(number):
             note = Note.of(table, found)
             overlay = self.overlay(table)
             row = overlay.visible(note.key)
+            if row is None and note.was and note.now:
+                raise UsageError(
+                    f"change {number} updates a row of {table.name} that is not on this device any "
+                    f"more ({note.key}): discard it, or make the row anew",
+                    code="no_row",
+                )
             data = fold(table, data_of(table, row) if row else None, note)
             rows.append(
                 (overlay, note.key, None if data is None else assemble(table, note.key, data))
