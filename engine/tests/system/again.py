@@ -19,10 +19,12 @@ from device import Event, incarnation
 from shell import FastDriver
 from world import World
 
-from holdfast.protocol.messages import Change, Nonces, Transaction
+from holdfast.protocol.messages import Change, ExchangeRequest, Nonces, Transaction
 from holdfast.server.direct.direct_writes import concerned
+from holdfast.server.feed.feed import publish
 from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
+from holdfast.server.store.contract import Writer
 from holdfast.server.store.sqlite.store import SqliteStore
 from holdfast.sqlite import OpenOptions, driver
 
@@ -69,18 +71,29 @@ class Again:
                 self.service.purge()
                 self._note_conflicts()
             elif event.kind != "reopen":
-                self._take_in(event.principal)
+                self._take_in(event.principal, event.request)
                 if event.request is not None:
                     self._push(event)
 
-    def _take_in(self, principal: Principal | None) -> None:
-        """Who asks takes in the direct writes that concern it; the watcher all."""
+    def _take_in(self, principal: Principal | None, request: ExchangeRequest | None) -> None:
+        """Who asks takes in the direct writes that concern it; the watcher all.
+
+        A push takes in those of the rows it is about as well, also where it is refused: when a
+        direct write is taken in decides its time.
+        """
         if principal is None:
             self.service.poll_foreign_writes()
         else:
             direct = self.service._direct
+            if request is not None and request.transactions:
+                self.store.transact(lambda writer: self._take_in_rows(writer, request))
             direct.snapshot(of=concerned(principal)).close()
         self._note_conflicts()
+
+    def _take_in_rows(self, writer: Writer, request: ExchangeRequest) -> None:
+        direct = self.service._direct
+        touched = direct.ingest(writer, self._now, of=(), transactions=request.transactions)
+        publish(writer, touched, self._bytes)
 
     def _push(self, event: Event) -> None:
         assert event.request is not None and event.principal is not None

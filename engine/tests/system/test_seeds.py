@@ -107,6 +107,12 @@ def test_a_fixed_world_comes_to_rest_and_is_right(seed: int) -> None:
     assert world(seed)
 
 
+@pytest.mark.parametrize(("seed", "steps"), [("merge/34", 70), ("sweep/43", 80)])
+def test_a_world_that_was_wrong_once_is_right(seed: str, steps: int) -> None:
+    """A refused push that took direct writes in; a retry of an update without its row."""
+    assert run(seed, steps=steps, options=Options(devices=3))
+
+
 def test_everything_that_should_happen_sometimes_has_happened() -> None:
     happened = {name for seed in SEEDS for name in +world(seed)}
     never = [name for name in SOMETIMES if name not in happened]
