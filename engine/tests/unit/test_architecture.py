@@ -65,6 +65,18 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     ),
 }
 MODULES_PER_PACKAGE_MAX = 12
+LOGGERS = {
+    "holdfast.callbacks",
+    "holdfast.loading",
+    "holdfast.runner",
+    "holdfast.server",
+    "holdfast.server.access",
+    "holdfast.server.connections",
+    "holdfast.server.maintenance",
+    "holdfast.server.sign_in",
+    "holdfast.standing",
+    "holdfast.sync",
+}
 
 # What `schema` may take from `core`: leaves that say what a value, a limit and an error are.
 SCHEMA_MAY_IMPORT = ("holdfast.core.errors", "holdfast.core.limits", "holdfast.core.values")
@@ -327,6 +339,19 @@ def test_no_package_of_the_engine_has_more_than_a_dozen_modules() -> None:
 )
 def test_an_import_that_goes_up_a_floor_is_found(name: str, source: str) -> None:
     assert list(floor_problems(module(name, source)))
+
+
+def test_loggers_have_the_names_that_operators_filter_by() -> None:
+    """Such a name stays when its module moves; all others are those of their modules."""
+    named = {
+        node.args[0].value
+        for module in read_modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("getLogger")
+        if node.args and isinstance(node.args[0], ast.Constant)
+        if module.name.startswith("holdfast.")
+    }
+    assert named == LOGGERS
 
 
 def test_core_is_pure() -> None:

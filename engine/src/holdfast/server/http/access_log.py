@@ -23,7 +23,7 @@ from holdfast.core.limits import SLOW_REQUEST_MS
 from holdfast.protocol.version import ECHO_HEADER
 from holdfast.server.process.observe import Observer, Requested
 
-log = logging.getLogger("holdfast.server.merging.access")
+log = logging.getLogger("holdfast.server.access")
 
 REQUEST_ID_HEADER = "x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

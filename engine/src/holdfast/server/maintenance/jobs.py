@@ -23,7 +23,7 @@ from holdfast.core.limits import FOREIGN_WRITE_POLL_MS, MAINTENANCE_LOOK_MS
 from holdfast.server.process.observe import JobRan, Observer, nobody
 from holdfast.server.store.contract import Store
 
-log = logging.getLogger("holdfast.server.maintenance.jobs")
+log = logging.getLogger("holdfast.server.maintenance")
 
 _BETWEEN_BITES_MS = 5
 """A moment for others, between two bites of a long job."""
