@@ -11,8 +11,8 @@ import pytest
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.keys import row_scopes
+from holdfast.core.values import row_bytes
 from holdfast.server.exchange.budgets import Budgets
-from holdfast.server.feed.feed import row_bytes
 from holdfast.server.http.app import asgi
 from holdfast.server.identity.principal import Principal
 from holdfast.server.live.events import Hub

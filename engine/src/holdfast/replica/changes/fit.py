@@ -22,7 +22,7 @@ from holdfast.core.limits import (
     TRANSACTION_BYTES_MAX,
     TRANSACTION_CHANGES_MAX,
 )
-from holdfast.core.values import Value
+from holdfast.core.values import Value, row_bytes
 from holdfast.replica.changes.dependence import Notes
 from holdfast.replica.changes.outbox import change_message
 from holdfast.schema.model import Table
@@ -120,11 +120,7 @@ def _whole(table: Table, row: Row) -> list[Value]:
 
 
 def _check_row(table: Table, key: str, row: list[Value]) -> None:
-    size = sum(
-        len(value.encode()) if isinstance(value, str) else len(value) if isinstance(value, bytes)
-        else 8
-        for value in row
-    )  # fmt: skip
+    size = row_bytes(row)
     if size > ROW_BYTES_MAX:
         raise ReplicaError(
             f"a row has at most {ROW_BYTES_MAX // MIB} MiB, {table.name} {key!r} would have "

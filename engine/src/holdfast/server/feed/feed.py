@@ -20,7 +20,7 @@ from msgspec import Struct
 from holdfast.core.digest import Digest, row_hash
 from holdfast.core.errors import BadValue
 from holdfast.core.keys import row_scopes
-from holdfast.core.values import Value
+from holdfast.core.values import Value, row_bytes
 from holdfast.schema.model import Table
 from holdfast.server.store.contract import FeedEntry, Row, Scope, Writer
 
@@ -42,15 +42,6 @@ def scopes_of(table: Table, row: Sequence[Value] | None) -> tuple[str, ...]:
     except BadValue as error:
         logger.warning("a row of %s is in no scope: %s", table.name, error.message)
         return ()
-
-
-def row_bytes(row: Row) -> int:
-    """About how many bytes a row takes: texts as they are, eight for anything else."""
-    return sum(
-        len(value.encode()) if isinstance(value, str) else len(value) if isinstance(value, bytes)
-        else 8
-        for value in row
-    )  # fmt: skip
 
 
 class Touched(Struct, frozen=True, gc=False):

@@ -26,8 +26,9 @@ from holdfast.core.limits import (
     USER_BYTES_PER_DAY_MAX,
 )
 from holdfast.core.merging.rows import ServerRow
+from holdfast.core.values import row_bytes
 from holdfast.schema.model import Table
-from holdfast.server.feed.feed import row_bytes, scopes_of
+from holdfast.server.feed.feed import scopes_of
 from holdfast.server.identity.principal import Principal
 from holdfast.server.identity.rate_limit import Rates, monotonic_ms
 from holdfast.server.store.contract import Scope, Writer
