@@ -7,7 +7,7 @@
  * it again. Upholds I4 and I27.
  */
 
-import { ConstraintFailed } from "../../core/errors.js";
+import { ConstraintFailed, UsageError } from "../../core/errors.js";
 import { keyText, keyValues } from "../../core/keys.js";
 import type { ForeignKey, Table } from "../../core/schema.js";
 import type { LocalDatabase } from "../storage/database.js";
@@ -95,6 +95,8 @@ export class Freeing {
         sealed.push(this.#seal(number));
       });
     } catch (error) {
+      if (error instanceof UsageError)
+        return { number, code: error.code, message: error.message, heldBy: 0 };
       if (!(error instanceof ConstraintFailed)) throw error;
       return { number, code: "constraint", message: error.message, heldBy: 0 };
     }
@@ -103,7 +105,7 @@ export class Freeing {
     return null;
   }
 
-  /** Which row a transaction rests on that is not there, in words; empty: none. */
+  /** Which row a transaction refers to that is not there, in words; empty: none. */
   #missing(number: number): string {
     const changes = this.#inbox.notes(number);
     const named = (table: Table, key: string): string => `${table.name} ${key}`;
@@ -114,8 +116,6 @@ export class Freeing {
     const coming = pick((note) => note.now && !note.was);
     const going = pick((note) => !note.now);
     for (const [table, note] of changes) {
-      if (note.was && note.now && this.#inbox.overlay(table).visible(note.key) === null)
-        return `It changes a row of ${table.name} that is not there: ${note.key}.`;
       if (note.now) {
         for (const key of table.foreignKeys)
           if (!this.#stands(table, key, note, coming))

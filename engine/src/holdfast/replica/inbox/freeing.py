@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from holdfast.core.errors import ConstraintFailed
+from holdfast.core.errors import ConstraintFailed, UsageError
 from holdfast.core.keys import key_text, key_values
 from holdfast.core.values import Value
 from holdfast.replica.inbox.inbox import Inbox, Kept
@@ -96,19 +96,19 @@ class Freeing:
                 new = self._seal(number)
         except ConstraintFailed as failure:
             return Kept(number=number, code="constraint", message=failure.message)
+        except UsageError as missed:
+            return Kept(number=number, code=missed.code, message=missed.message)
         self._inbox.forget(number)
         if new is not None:
             made.append(new)
         return None
 
     def _missing(self, number: int) -> str:
-        """Which row a transaction rests on that is not there, in words; empty: none."""
+        """Which row a transaction refers to that is not there, in words; empty: none."""
         changes = [(table, Note.of(table, row)) for table, row in self._inbox.notes(number)]
         coming = {(table.name, note.key) for table, note in changes if note.now and not note.was}
         going = {(table.name, note.key) for table, note in changes if not note.now}
         for table, note in changes:
-            if note.was and note.now and self._inbox.overlay(table).visible(note.key) is None:
-                return f"It changes a row of {table.name} that is not there: {note.key}."
             if note.now:
                 for key in table.foreign_keys:
                     if not self._stands(table, key, note, coming):

@@ -287,6 +287,7 @@ class Inbox:
 
     def held(self) -> list[tuple[int, list[int], str]]:
         """Held transactions, in order: number, what they rest on, and the code they wait with."""
+        # The second condition follows from the first: SQLite uses the index of what is decided.
         return [
             (int(str(number)), json.loads(str(after)), str(code))
             for number, after, code in self._db.execute(
