@@ -133,7 +133,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @functools.cached_property
     def group_columns(self) -> dict[str, Column]:
-        """For each group a column that stands for it (``core.groups``), by name."""
+        """For each group a column that stands for it (``core.merging.groups``), by name."""
         found = {}
         for group in self.groups:
             columns = [self.by_name[name] for name in group]

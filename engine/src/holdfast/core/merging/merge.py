@@ -154,7 +154,7 @@ def _groups_change(values: tuple[Value, ...], after: list[Value], change: RowCha
 
 
 def _joined(change: RowChange) -> RowChange:
-    """A change with each group as one column (``core.groups``).
+    """A change with each group as one column (``groups``).
 
     Of a group, all columns are there: who takes changes in sees to it.
     """

@@ -1,7 +1,7 @@
 """Merge policies: what becomes of one column when a change of it arrives.
 
 Knows: the column, its value and stamp, the change and its author; a group comes as one column
-(``core.groups``). Must not know: whether the row lives (``merge`` does), SQL, messages, clocks;
+(``groups``). Must not know: whether the row lives (``merge`` does), SQL, messages, clocks;
 time stamps arrive corrected.
 
 Upholds I18 (the policy decides, and the loser is on record) and I21 (counters add up). A change is

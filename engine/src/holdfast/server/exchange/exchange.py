@@ -1,10 +1,11 @@
 """An exchange on its way through the server, from its checks to the lines of its answer.
 
 Knows: the order of things. Must not know: HTTP, SQL, or what the parts do. A push goes through
-``checks`` (what a request must prove), ``exchange_commit`` (what is written together), ``push``
-(numbers and outcomes), ``decide`` (rights, merging, rules, constraints), ``merge_batch`` (rows) and
-``feed`` (versions and digests); its answer through ``standing`` (what may be read), ``offers``
-(files instead of rows), ``pull`` (the rows) and ``compose`` (head and checkpoint).
+``checks`` (what a request must prove), ``commit`` (what is written together), ``push`` (numbers and
+outcomes), ``desk`` and ``decide`` (permissions, merging, rules, constraints), ``merging.batch``
+(rows) and ``feed`` (versions and digests); its answer through ``identity.permissions`` (what may be
+read), ``files.offers`` (files instead of rows), ``feed.pull`` (the rows) and ``composer`` (head and
+checkpoint).
 Whatever can be wrong with a request is found before the first line of the answer. A push, or as
 much of it as one request may be, is committed before the answer is read, in one consistent snapshot
 that reaches the heads of all scopes the device may read.

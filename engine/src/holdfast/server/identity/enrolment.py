@@ -3,7 +3,7 @@
 Knows: codes, passwords, tokens, and the registry. Must not know: HTTP's wire, or command lines.
 Whatever was wrong (a code that never was, is used or over; a user that is unknown, disabled or
 without a password; a wrong password), the answer is the same after the same work. Failures are
-counted (``attempts``); nothing that is tried here touches a token that somebody holds.
+counted (``sign_in_attempts``); nothing that is tried here touches a token that somebody holds.
 
 An answer may be lost: whoever tries again with the same attempt, or refreshes again with the same
 token, gets a new token in place of the one that was never used.
