@@ -332,7 +332,8 @@ class Server:
         even: bool = False,
     ) -> None:
         """``even``: what is drawn does not hang on how many transactions there were before, nor
-        the random part of a revision on when a row is taken in."""
+        the random part of a revision on when a row is taken in, nor the time on how often it was
+        asked: only ``pass_time`` moves it."""
         self.files = files
         self._even: dict[int, random.Random] | None = {} if even else None
         self.budgets = budgets
@@ -405,7 +406,7 @@ class Server:
         return stream.randbytes(count)
 
     def tick(self) -> int:
-        self.now += 1
+        self.now += self._even is None
         return self.now
 
     def pass_time(self, seconds: float = 1) -> None:

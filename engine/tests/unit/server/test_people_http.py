@@ -287,11 +287,12 @@ def test_many_open_streams_cost_no_read_for_each_commit(shop: Shop) -> None:
             assert next(line).startswith("data: ")
             assert not next(line)
         store.read = counted  # type: ignore[method-assign]
-        for version in range(1, 6):
+        for version in range(1, 51):
             shop.server.hub.publish({"main": version})
             for line in lines:
                 assert event(line) == "event: moved"
-        assert reads[0] == 0
+        assert reads[0] <= 2, "the enrolments above may be looked at late, once"
+        reads[0] = 0
         shop.server.people.set_user("ann", read=["main", "x"])
         for line in lines:
             assert event(line) == "event: moved"
