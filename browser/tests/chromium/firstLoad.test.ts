@@ -1,3 +1,9 @@
+/**
+ * * A first load as a file in Chromium: killed at any point, damaged, or without room, it is whole or not there.
+ *
+ * Checks I10, I16, I32, I33, I35.
+ */
+
 import type { Page } from "playwright-core";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 

@@ -1,3 +1,9 @@
+/**
+ * * A first load as a file, in Node: cut, damaged, paused or without room, it comes whole, or its rows come.
+ *
+ * Checks I16, I31.
+ */
+
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { Offline } from "../../src/core/errors.js";

@@ -1,3 +1,9 @@
+/**
+ * * Importing files and applying answers: what is newer stands, and what was written here stays on top.
+ *
+ * Checks I14.
+ */
+
 import { describe, expect, test } from "vitest";
 
 import { FileRefused } from "../../src/core/errors.js";

@@ -1,3 +1,9 @@
+/**
+ * * A snapshot file is exactly what it should be, or refused before anything of it is copied.
+ *
+ * Checks I36.
+ */
+
 import { readFileSync } from "node:fs";
 
 import { beforeAll, describe, expect, test } from "vitest";

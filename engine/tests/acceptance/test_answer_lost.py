@@ -1,4 +1,7 @@
-"""The server did the work and its answer is lost, three times running: it counts once (I7)."""
+"""The server did the work and its answer is lost, three times running: it counts once.
+
+Checks I7.
+"""
 
 from __future__ import annotations
 

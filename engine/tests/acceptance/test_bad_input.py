@@ -1,6 +1,8 @@
 """Whatever a client sends: a 4xx with a code of SPEC.md, or one refused transaction; never a 500.
 
 After each attempt the server's rows and digests are what they were, and it serves other devices.
+
+Checks I8, I27, I31.
 """
 
 from __future__ import annotations

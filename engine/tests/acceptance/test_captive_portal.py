@@ -1,4 +1,7 @@
-"""A captive portal answers 200 to everything: nothing of it is believed or acknowledged."""
+"""A captive portal answers 200 to everything: nothing of it is believed or acknowledged.
+
+Checks I6.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 I1, I2, I4, I6, I7, I10: a committed write is there with its outbox entry, or neither is; whatever
 was sent is applied exactly once; the checkpoint never moves without its rows.
+
+Checks I1, I2, I4, I6, I7, I10.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Data changed behind the engine's back is found down to the row, and repaired (I36).
+"""Data changed behind the engine's back is found down to the row, and repaired.
 
 The `applying` flag keeps the capture triggers quiet, as damage by a disk would.
+
+Checks I32, I36.
 """
 
 from __future__ import annotations

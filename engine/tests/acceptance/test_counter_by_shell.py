@@ -1,4 +1,7 @@
-"""The counter example: plain `sqlite3` on two replicas, and what the command says of it."""
+"""The counter example: plain `sqlite3` on two replicas, and what the command says of it.
+
+Checks I21.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The disk is full: the write fails loudly, nothing is half done, and sync goes on later (I33)."""
+"""The disk is full: the write fails loudly, nothing is half done, and sync goes on later.
+
+Checks I33.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 I31, I36: what is offered is whole and adds up to the digest of its version, whoever was killed at
 whatever point; a download that was cut goes on where it was.
+
+Checks I31, I36.
 """
 
 from __future__ import annotations

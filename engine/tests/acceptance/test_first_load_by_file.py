@@ -2,6 +2,8 @@
 
 I10, I16: the rows are there whole or not at all. I14, I15, I32: what the device has written before
 is still there. I31, I35: nothing is left in the folder of files, and two processes fetch it once.
+
+Checks I10, I14, I15, I16, I31, I32, I35.
 """
 
 from __future__ import annotations

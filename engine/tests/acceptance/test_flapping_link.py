@@ -1,4 +1,7 @@
-"""Thirty short connections, most of them broken: no duplicates, and a status that never lies."""
+"""Thirty short connections, most of them broken: no duplicates, and a status that never lies.
+
+Checks I29.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""A person lets a device in, loses it, gets it back: nothing is lost, nothing comes twice (I26).
+"""A person lets a device in, loses it, gets it back: nothing is lost, nothing comes twice.
 
 Real server processes on both databases, real HTTP, and the command.
+
+Checks I26.
 """
 
 from __future__ import annotations

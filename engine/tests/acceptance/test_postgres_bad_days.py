@@ -1,4 +1,7 @@
-"""PostgreSQL has a bad day: devices are told 503 with a stable code, keep their work, and go on."""
+"""PostgreSQL has a bad day: devices are told 503 with a stable code, keep their work, and go on.
+
+Checks I33.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A token is taken out of the server's file and put back (I26, I32)."""
+"""A token is taken out of the server's file and put back.
+
+Checks I26, I32.
+"""
 
 from __future__ import annotations
 

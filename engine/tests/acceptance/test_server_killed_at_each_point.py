@@ -2,6 +2,8 @@
 
 I3, I4, I7, I10: before the commit nothing of the push is there and it is sent again; after the
 commit the stored outcome is told again.
+
+Checks I3, I4, I7, I10.
 """
 
 from __future__ import annotations

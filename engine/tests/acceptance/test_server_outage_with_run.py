@@ -1,4 +1,7 @@
-"""The server goes away while `holdfast run` works: it is found again without any command (I29)."""
+"""The server goes away while `holdfast run` works: it is found again without any command.
+
+Checks I29.
+"""
 
 from __future__ import annotations
 

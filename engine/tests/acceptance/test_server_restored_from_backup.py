@@ -1,4 +1,7 @@
-"""The server's database is put back in time: devices stop, say so, and keep what they hold."""
+"""The server's database is put back in time: devices stop, say so, and keep what they hold.
+
+Checks I5.
+"""
 
 from __future__ import annotations
 

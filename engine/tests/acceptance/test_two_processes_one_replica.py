@@ -1,4 +1,7 @@
-"""Several processes on one replica: one syncs, any may write, none sends twice (I35)."""
+"""Several processes on one replica: one syncs, any may write, none sends twice.
+
+Checks I35.
+"""
 
 from __future__ import annotations
 

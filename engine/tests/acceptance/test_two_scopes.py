@@ -1,4 +1,7 @@
-"""Two devices with different scopes, and rows that move between them (I23, I24, I25)."""
+"""Two devices with different scopes, and rows that move between them.
+
+Checks I23, I24, I25.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Both drivers that Holdfast brings pass the suite that it ships."""
+"""Both drivers that Holdfast brings pass the suite that it ships.
+
+Checks I33, I34.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a device may not read any more leaves it (I24): also the bytes of its file."""
+"""What a device may not read any more leaves it: also the bytes of its file.
+
+Checks I24.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The search for canaries can fail: each leak that is planted in the server is found."""
+"""The search for canaries can fail: each leak that is planted in the server is found.
+
+Checks I23.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""No byte of a row outside a device's scopes reaches it (I23): random histories, all bytes read."""
+"""No byte of a row outside a device's scopes reaches it: random histories, all bytes read.
+
+Checks I23.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""I20: constant skews of clocks change nothing, down to the last cell."""
+"""Constant skews of clocks change nothing, down to the last cell.
+
+Checks I20.
+"""
 
 from __future__ import annotations
 

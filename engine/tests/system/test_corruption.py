@@ -1,4 +1,7 @@
-"""I36: any single wrong cell of a replica, its books included, is found and repaired."""
+"""Any single wrong cell of a replica, its books included, is found and repaired.
+
+Checks I36.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Random worlds in which rows come as files: the same promises hold as without."""
+"""Random worlds in which rows come as files: the same promises hold as without.
+
+Checks I32.
+"""
 
 from __future__ import annotations
 

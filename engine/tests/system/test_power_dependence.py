@@ -1,4 +1,7 @@
-"""The readers find planted faults of what waits for what, each within a few worlds."""
+"""The readers find planted faults of what waits for what, each within a few worlds.
+
+Checks I27.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 Fixed seeds that block, seeds that hypothesis picks (the same ones each time), and what must have
 happened in them: a kind of event that never occurs is a blind spot, and fails.
 ``HOLDFAST_EXAMPLES=1000`` makes a longer run.
+
+Checks I4, I6, I8, I9, I10, I12, I13, I14, I15, I16, I18, I21, I22, I23, I24, I25, I27, I28, I29,
+I32, I36, I37.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The replay of sales of our own: always; of real sales: where they are."""
+"""The replay of sales of our own: always; of real sales: where they are.
+
+Checks I7, I12.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """What the registry of every server store must do; part of the suite for stores.
 
-Knows: the contract in ``server.registry``. Must not know: which database is behind it.
-Needs pytest. Upholds the ground of I17 and I26.
+Knows: the contract in ``server.store.registry``. Must not know: which database is behind it.
+Needs pytest.
+
+Checks I17, I26.
 """
 
 from __future__ import annotations

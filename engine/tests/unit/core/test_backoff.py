@@ -1,4 +1,7 @@
-"""Waits are bounded and jittered, Retry-After is honoured within reason, retries have a budget."""
+"""Waits are bounded and jittered, Retry-After is honoured within reason, retries have a budget.
+
+Checks I30.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Wrong clocks change no outcome (I20): stamps, measured offsets, and the server's correction."""
+"""Wrong clocks change no outcome: stamps, measured offsets, and the server's correction.
+
+Checks I20.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A group is merged as one column would be that holds the values of all its columns."""
+"""A group is merged as one column would be that holds the values of all its columns.
+
+Checks I18.
+"""
 
 from __future__ import annotations
 

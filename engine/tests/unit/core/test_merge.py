@@ -1,4 +1,7 @@
-"""The server's merge, case by case: every policy, every delete policy, what goes on record."""
+"""The server's merge, case by case: every policy, every delete policy, what goes on record.
+
+Checks I19.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The server's merge, for any history: what must hold whatever arrives in whatever order."""
+"""The server's merge, for any history: what must hold whatever arrives in whatever order.
+
+Checks I14, I18, I21.
+"""
 
 from __future__ import annotations
 

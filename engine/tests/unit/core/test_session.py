@@ -2,6 +2,8 @@
 
 The first half tells single stories; the second runs random ones against a small world of a server,
 a network and a timer (`World`), in which requests take time and fail in every way.
+
+Checks I29, I30, I37.
 """
 
 from __future__ import annotations

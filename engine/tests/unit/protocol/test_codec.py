@@ -1,4 +1,7 @@
-"""Requests are read strictly, and what was written is what is read."""
+"""Requests are read strictly, and what was written is what is read.
+
+Checks I31.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Background sync that starts while another one has the replica waits its turn, and takes over."""
+"""Background sync that starts while another one has the replica waits its turn, and takes over.
+
+Checks I35.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Whatever plain SQL does to the tables, the outbox holds exactly the net change of each row.
 
 The oracle knows nothing of triggers: it dumps the tables before and after and compares.
+
+Checks I2, I16.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A refusal holds what rests on it, and nothing else; settling the cause lets that go on (I27)."""
+"""A refusal holds what rests on it, and nothing else; settling the cause lets that go on.
+
+Checks I27.
+"""
 
 from __future__ import annotations
 

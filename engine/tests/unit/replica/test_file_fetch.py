@@ -1,4 +1,7 @@
-"""Files arrive whole, over cuts at any byte and restarts, or nothing of them is believed."""
+"""Files arrive whole, over cuts at any byte and restarts, or nothing of them is believed.
+
+Checks I31.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What cannot be sent is refused at the commit; what is committed comes back as it was."""
+"""What cannot be sent is refused at the commit; what is committed comes back as it was.
+
+Checks I28.
+"""
 
 from __future__ import annotations
 

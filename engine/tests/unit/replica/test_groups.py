@@ -1,4 +1,7 @@
-"""Columns that are one decision: at every moment, everywhere, a pair is one that somebody wrote."""
+"""Columns that are one decision: at every moment, everywhere, a pair is one that somebody wrote.
+
+Checks I18.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ A small world: a server that is a dictionary, a device that writes plain SQL and
 any order, with any outcome. After each step the device is compared with a model that knows only
 rows, the net changes of transactions (from dumps), and what an answer said: each transaction is
 seen whole or not at all, none is set aside without need, nothing is left without its parent.
+
+Checks I4, I6, I14, I15, I16, I28.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A snapshot file is exactly what it should be, or refused before anything of it is copied."""
+"""A snapshot file is exactly what it should be, or refused before anything of it is copied.
+
+Checks I36.
+"""
 
 from __future__ import annotations
 

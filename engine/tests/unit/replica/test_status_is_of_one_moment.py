@@ -1,4 +1,7 @@
-"""What is told at once is of one moment, whatever other connections do between two statements."""
+"""What is told at once is of one moment, whatever other connections do between two statements.
+
+Checks I29.
+"""
 
 from __future__ import annotations
 

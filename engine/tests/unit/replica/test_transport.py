@@ -1,4 +1,7 @@
-"""An answer is believed when it is whole and ours, from a server or in one process."""
+"""An answer is believed when it is whole and ours, from a server or in one process.
+
+Checks I31.
+"""
 
 from __future__ import annotations
 

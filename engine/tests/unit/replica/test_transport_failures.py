@@ -1,4 +1,7 @@
-"""What else comes than a whole answer is told apart by what to do."""
+"""What else comes than a whole answer is told apart by what to do.
+
+Checks I6.
+"""
 
 from __future__ import annotations
 

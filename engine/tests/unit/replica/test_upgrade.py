@@ -4,6 +4,8 @@
 ``item`` a sale and an insert; a new name; a delete of ``tag``), and what a foreign connection wrote
 after them, unsealed: updates, deletes, inserts, an ``OR REPLACE`` over a unique value, an
 ``OR IGNORE`` that changed nothing, and a row that came and went.
+
+Checks I32.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A real server and two devices in one process. What this device does is committed while the answer
 with the news is on its way to it: so the news meet work that the server has not seen.
+
+Checks I16.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A large direct write is taken in by bites: others are not stopped, and nobody sees a part."""
+"""A large direct write is taken in by bites: others are not stopped, and nobody sees a part.
+
+Checks I16, I31.
+"""
 
 from __future__ import annotations
 

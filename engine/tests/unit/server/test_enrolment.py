@@ -1,4 +1,7 @@
-"""Devices come to their tokens, keep them, and lose them; on both stores."""
+"""Devices come to their tokens, keep them, and lose them; on both stores.
+
+Checks I26.
+"""
 
 from __future__ import annotations
 

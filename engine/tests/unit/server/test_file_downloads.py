@@ -1,4 +1,7 @@
-"""Files over real HTTP: whole, from any byte on, by their path alone."""
+"""Files over real HTTP: whole, from any byte on, by their path alone.
+
+Checks I31.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Making a file costs the same memory, however many rows are in it."""
+"""Making a file costs the same memory, however many rows are in it.
+
+Checks I31.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""First loads and long absences come as files: whole, of one moment, to who may read them."""
+"""First loads and long absences come as files: whole, of one moment, to who may read them.
+
+Checks I25.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pushes and direct writes on PostgreSQL lock in one order: nobody waits in a circle."""
+"""Pushes and direct writes on PostgreSQL lock in one order: nobody waits in a circle.
+
+Checks I11.
+"""
 
 from __future__ import annotations
 

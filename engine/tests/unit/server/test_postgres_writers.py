@@ -1,4 +1,7 @@
-"""Many writers on one PostgreSQL: versions appear in order, and no cursor ever skips one (I11)."""
+"""Many writers on one PostgreSQL: versions appear in order, and no cursor ever skips one.
+
+Checks I11.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pull: complete up to the heads, each row once, and only with evidence that fits."""
+"""Pull: complete up to the heads, each row once, and only with evidence that fits.
+
+Checks I10, I11, I16.
+"""
 
 from __future__ import annotations
 

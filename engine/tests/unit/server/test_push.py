@@ -1,4 +1,7 @@
-"""Push: exactly once, in order, one bad transaction costs only itself."""
+"""Push: exactly once, in order, one bad transaction costs only itself.
+
+Checks I7, I8, I9, I13, I16, I19, I22, I27, I28.
+"""
 
 from __future__ import annotations
 

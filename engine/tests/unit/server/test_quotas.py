@@ -1,4 +1,7 @@
-"""Quotas: what would be too much is refused with the way out, and nothing else is."""
+"""Quotas: what would be too much is refused with the way out, and nothing else is.
+
+Checks I31.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Absent and forbidden: the same answer, to the byte, whatever a device tries to find out (I23)."""
+"""Absent and forbidden: the same answer, to the byte, whatever a device tries to find out.
+
+Checks I23.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A large transaction is decided while others write; what it commits is as if it had been alone."""
+"""A large transaction is decided while others write; what it commits is as if it had been alone.
+
+Checks I16, I31.
+"""
 
 from __future__ import annotations
 

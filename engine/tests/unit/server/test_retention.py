@@ -1,4 +1,7 @@
-"""What is forgotten in time, and what a device finds that was away for longer: on both stores."""
+"""What is forgotten in time, and what a device finds that was away for longer: on both stores.
+
+Checks I4, I12, I17, I19.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Scopes and rights: rows move whole, and absent and forbidden look the same."""
+"""Scopes and rights: rows move whole, and absent and forbidden look the same.
+
+Checks I23, I25.
+"""
 
 from __future__ import annotations
 

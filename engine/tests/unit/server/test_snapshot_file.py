@@ -1,4 +1,7 @@
-"""A snapshot file has the rows of its scope, and nothing that does not add up."""
+"""A snapshot file has the rows of its scope, and nothing that does not add up.
+
+Checks I31.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""I17: the same history on SQLite and on PostgreSQL; everything stored and told is equal."""
+"""The same history on SQLite and on PostgreSQL; everything stored and told is equal.
+
+Checks I17.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Verification narrows a difference down, and finds what is wrong in the store itself."""
+"""Verification narrows a difference down, and finds what is wrong in the store itself.
+
+Checks I36.
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,8 @@
+"""The fault proxy: without faults it changes nothing, and each fault does what its name says.
+
+Checks I37.
+"""
+
 from __future__ import annotations
 
 import asyncio

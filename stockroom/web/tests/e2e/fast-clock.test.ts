@@ -1,4 +1,8 @@
-/** A device whose clock is three hours fast: things keep their order, and its user is told. */
+/**
+ * * * A device whose clock is three hours fast: things keep their order, and its user is told.
+ *
+ * Checks I20.
+ */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 

@@ -1,4 +1,8 @@
-/** A link that holds for moments only, thirty times: nothing is doubled, and the chip never lies. */
+/**
+ * * * A link that holds for moments only, thirty times: nothing is doubled, and the chip never lies.
+ *
+ * Checks I29.
+ */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 

@@ -1,4 +1,8 @@
-/** No room left on the device: a write fails loudly and whole, what was typed stays, and work goes on. */
+/**
+ * * * No room left on the device: a write fails loudly and whole, what was typed stays, and work goes on.
+ *
+ * Checks I33.
+ */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 

@@ -1,4 +1,8 @@
-/** The whole browser is killed right after it said "saved": it is still there, and is sent once. */
+/**
+ * * * The whole browser is killed right after it said "saved": it is still there, and is sent once.
+ *
+ * Checks I1.
+ */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 

@@ -1,4 +1,8 @@
-/** Two tabs share one outbox, and either is killed while it is being sent: sent once, nothing lost. */
+/**
+ * * * Two tabs share one outbox, and either is killed while it is being sent: sent once, nothing lost.
+ *
+ * Checks I35.
+ */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 

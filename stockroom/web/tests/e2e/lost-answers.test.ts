@@ -1,4 +1,8 @@
-/** The server has committed and the answer is lost, three times over: it happens once. */
+/**
+ * * * The server has committed and the answer is lost, three times over: it happens once.
+ *
+ * Checks I7.
+ */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 

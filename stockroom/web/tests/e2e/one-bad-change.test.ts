@@ -1,4 +1,8 @@
-/** One change among five hundred that the server refuses: the others land, and the one is explained. */
+/**
+ * * * One change among five hundred that the server refuses: the others land, and the one is explained.
+ *
+ * Checks I27.
+ */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 

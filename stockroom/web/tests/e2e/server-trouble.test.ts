@@ -1,4 +1,8 @@
-/** A server that answers with errors: the app says when it tries again, in plain words, and does. */
+/**
+ * * * A server that answers with errors: the app says when it tries again, in plain words, and does.
+ *
+ * Checks I29.
+ */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
