@@ -40,7 +40,7 @@ def after_step(world: World) -> None:
 
 def at_rest(world: World) -> None:
     """When the network has healed and everybody has synced until it was quiet."""
-    world.latest = world._dump_server()
+    world.latest = world.dump_server()
     after_step(world)
     applied = server_outcomes(world)
     for device in world.devices:

@@ -1,4 +1,4 @@
-"""What the tests here share (`bazaar`, `world`, `checks`, `again`, `run`) is found beside them."""
+"""What the tests here share (`bazaar`, `world`, `chance`, `checks`, `run`) is found beside them."""
 
 import sys
 from collections.abc import Iterator

@@ -25,9 +25,11 @@ from bazaar import (
     scopes,
     tokens,
 )
+from purses import meanwhile
 from waits import rests_on_row
 
 from holdfast.core.errors import (
+    ConstraintFailed,
     Offline,
     ProtocolError,
 )
@@ -163,7 +165,7 @@ class Line(MemoryTransport):
         pieces = [raw[i : i + 400] for i in range(0, len(raw), 400)]
         answer = receive(pieces, echo=echo, sent_us=sent_us, received_us=device.now_us())
         self.answered += 1
-        world.meanwhile(device)
+        meanwhile(device)
         return answer
 
 
@@ -217,6 +219,17 @@ class Device:
     def close(self) -> None:
         self.foreign.close()
         self.replica.close()
+
+    def run(self, statements: list[Statement]) -> bool:
+        """One transaction; whether it was committed."""
+        try:
+            with self.replica.transaction() as db:
+                for sql, params in statements:
+                    db.execute(sql, params)
+        except ConstraintFailed:
+            self.world.count["local constraint"] += 1
+            return False
+        return True
 
     def rows(self, sql: str, *params: Any) -> list[Row]:
         return self.foreign.execute(sql, params)

@@ -41,6 +41,24 @@ def has_purses(device: Device) -> bool:
     return bool(device.rows("SELECT 1 FROM holdfast_scope WHERE scope = 'catalog' AND version > 0"))
 
 
+def move(device: Device) -> bool:
+    """Coins go from one purse to another, if there are that many."""
+    world = device.world
+    statements = some_move(device, world.purse_dice)
+    if not has_purses(device) or not device.run(statements):
+        return False
+    device.made_slips.add(statements[1][1][0])
+    world.count["moved"] += 1
+    return True
+
+
+def meanwhile(device: Device) -> None:
+    """Something is written while an answer is on its way to the device."""
+    world = device.world
+    if world.faults and world.purse_dice.random() < 0.2:
+        world.count["written meanwhile"] += move(device)
+
+
 def moves_are_whole(device: Device) -> set[str]:
     """I16: purses and slips agree, whoever made the moves. The slips that are seen."""
     device.foreign.execute("BEGIN")

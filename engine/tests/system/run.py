@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from again import same_again
+from chance import between, heal, step
 from checks import after_step, at_rest
 from device import Options
 from world import World
@@ -24,12 +25,12 @@ def run(seed: int | str, *, steps: int = 60, options: Options | None = None) -> 
         world = World(Path(folder), seed, options)
         try:
             for _ in range(steps):
-                world.step()
-                world.moves()
+                step(world)
+                between(world)
                 after_step(world)
                 for device in world.devices:
                     world.note_held(device)
-            world.heal()
+            heal(world)
             at_rest(world)
             same_again(world)
             world.count_what_happened()

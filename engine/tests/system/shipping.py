@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from acts import direct_write
 from bazaar import SCHEMA
 from device import Line
 from world import World
@@ -142,7 +143,7 @@ class ShippingLine(Line):
         answer.close()
         head, ship = answer.head, self._ship
         if ship.dice.random() < 0.3:  # it moves on meanwhile
-            self._world.direct_write(self._device)
+            direct_write(self._device)
         lines = [encode_line(head), encode_line(files), encode_line(Checkpoint({}, 2))]
         return receive(lines, echo=echo, sent_us=answer.sent_us, received_us=answer.received_us)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chance import heal, step
 from checks import after_step, at_rest
 from device import YEAR_US, Options
 from run import examples
@@ -27,9 +28,9 @@ def outcome(seed: int, skews: tuple[int, ...]) -> dict[str, Any]:
         world = World(Path(folder), f"clocks/{seed}", options)
         try:
             for _ in range(70):
-                world.step()
+                step(world)
                 after_step(world)
-            world.heal()
+            heal(world)
             at_rest(world)
             journal = world.server_rows(
                 "SELECT at, tbl, key, col, kind, entry FROM holdfast_journal"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bazaar import SCHEMA, tokens
+from chance import heal, step
 from checks import after_step, at_rest, same_rows
 from device import Device, Options
 from run import examples
@@ -30,8 +31,8 @@ def world() -> Iterator[World]:
         made = World(Path(folder), "damage", Options(revocations=False, jumps=False))
         try:
             for _ in range(60):
-                made.step()
-            made.heal()
+                step(made)
+            heal(made)
             at_rest(made)
             yield made
         finally:
@@ -148,7 +149,7 @@ def test_pending_work_is_left_alone(world: World) -> None:
     damage(device, "UPDATE item SET label = 'wrong'", "UPDATE holdfast_member SET hash = x'07'")
     verified(device)
     assert device.replica.status.pending == 1
-    world.heal()
+    heal(world)
     for each in world.devices:
         same_rows(world, each)
     assert "~fff1~" in tokens(world.latest)
