@@ -40,12 +40,15 @@ function badgeMap(rows: readonly AppRow[]): ReadonlyMap<string, Badge> {
   return found;
 }
 
+/** What the engine says was done to a row. */
+export type Operation = "insert" | "update" | "delete";
+
 /** A local transaction that waits, one of its rows a line. */
 export interface Waiting {
   readonly tx: number;
   readonly table: string;
   readonly key: string;
-  readonly op: string;
+  readonly op: Operation;
   readonly state: string;
   readonly name: string;
   readonly quantity: number | null;
@@ -70,7 +73,7 @@ export const readWaiting = (row: AppRow): Waiting => ({
   tx: whole(row[0]),
   table: text(row[1]),
   key: text(row[2]),
-  op: text(row[3]),
+  op: text(row[3]) as Operation,
   state: text(row[4]),
   name: text(row[5]),
   quantity: row[6] === null ? null : whole(row[6]),

@@ -4,9 +4,12 @@
  * Knows: which languages there are. Must not know: where words stand. Nothing here makes markup.
  */
 
-import i18next, { type TOptions } from "i18next";
+import i18next from "i18next";
 
-import en from "./en.json";
+import en from "./en.js";
+import type { Given, Group, Key } from "./keys.js";
+
+export type { Key, Under } from "./keys.js";
 
 export const LANGUAGE = "en";
 
@@ -18,13 +21,21 @@ await i18next.init({
   interpolation: { escapeValue: false },
 });
 
-export function t(key: string, options: TOptions = {}): string {
-  return i18next.t(key, options);
+/** The words of a key, with everything filled in that they name. */
+export function t<K extends Key>(key: K, ...given: Given<K>): string {
+  return i18next.t(key, given[0] ?? {});
 }
 
-/** A key's words, or those of another key where there are none. */
-export function tOr(key: string, other: string, options: TOptions = {}): string {
-  return i18next.exists(key) ? t(key, options) : t(other, options);
+/** The words for what is only known when it runs, such as a code that a server sent, below `group`; those
+ * of another key where there are none. */
+export function tOr<K extends Key>(
+  group: Group,
+  name: string,
+  other: K,
+  ...given: Given<K>
+): string {
+  const key = `${group}.${name}`;
+  return i18next.t(i18next.exists(key) ? key : other, given[0] ?? {});
 }
 
 const region = (): string =>

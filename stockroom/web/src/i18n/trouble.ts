@@ -96,6 +96,6 @@ export function whyNot(error: unknown): string {
   const elsewhere = BY_KIND[failureKind(error)];
   if (elsewhere !== undefined) return t(`trouble.why.${elsewhere}`);
   const here = BY_CODE[error.code];
-  const words = here === undefined ? "app.failed" : `trouble.why.${here}`;
-  return tOr(`trouble.codes.${error.code}`, words, { message: error.message });
+  const words = here === undefined ? "app.failed" : (`trouble.why.${here}` as const);
+  return tOr("trouble.codes", error.code, words, { message: error.message });
 }

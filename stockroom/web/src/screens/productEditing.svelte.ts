@@ -254,8 +254,9 @@ export class ProductEditing {
     const theirs = drafts.typedOf(now, this.#start.codes);
     const words = (name: keyof products.Fields): string => {
       const value = String(theirs[name]);
-      const key = this.typed[name] === this.#start[name] ? "form.movedUnder" : "form.movedTo";
-      return value === "" ? t(`${key}ToNothing`) : t(key, { value });
+      const isTouched = this.typed[name] !== this.#start[name];
+      if (value === "") return t(isTouched ? "form.movedToNothing" : "form.movedUnderToNothing");
+      return t(isTouched ? "form.movedTo" : "form.movedUnder", { value });
     };
     this.#moved = Object.fromEntries(columns.map((name) => [name, words(name)]));
     this.problem = t("form.meanwhile");

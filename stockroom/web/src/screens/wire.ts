@@ -24,12 +24,12 @@ export const told = (made: Readonly<Record<string, unknown>>): [name: string, va
   );
 
 export const labelOf = (column: string): string =>
-  tOr(`conflict.fields.${column}`, "conflict.fields.other");
+  tOr("conflict.fields", column, "conflict.fields.other");
 
 export function shown(column: string, value: unknown, currency: string): string {
   if (value === null || value === undefined || value === "") return t("conflict.empty");
   if (column === "kind" || column === "reason")
-    return tOr(`entry.kinds.${String(value)}`, "entry.kinds.correction");
+    return tOr("entry.kinds", String(value), "entry.kinds.correction");
   if (column === "quantity") return formatSigned(Number(value));
   if (typeof value === "object") return t("conflict.row");
   if (MONEY.has(column)) return formatPrice(Number(value), currency, language);

@@ -19,8 +19,8 @@ import {
 } from "@holdfast/browser";
 import { expect, test, vi } from "vitest";
 
-import { t } from "../../src/i18n/index.js";
-import { parkedBy, troubleOf, whyNot } from "../../src/i18n/trouble.js";
+import { t, type Under } from "../../src/i18n/index.js";
+import { parkedBy, type Trouble, troubleOf, whyNot } from "../../src/i18n/trouble.js";
 
 // The reader's language is the browser's, which Node does not have.
 vi.hoisted(() => vi.stubGlobal("navigator", { language: "en" }));
@@ -28,7 +28,7 @@ vi.hoisted(() => vi.stubGlobal("navigator", { language: "en" }));
 const server = (code: string, status = 503): ServerTrouble =>
   new ServerTrouble("in the server's words", code, null, { status });
 
-test.each<[HoldfastError, string]>([
+test.each<[HoldfastError, `why.${Trouble}` | "signIn" | "upgrade" | "attention"]>([
   [server("database_full"), "why.server"],
   [server("database"), "why.server"],
   [server("database_corrupt"), "why.server"],
@@ -55,7 +55,7 @@ test.each<[HoldfastError, string]>([
   expect(parked ?? `why.${String(troubleOf(status))}`).toBe(words);
 });
 
-test.each<[Error, string]>([
+test.each<[Error, `trouble.codes.${Under<"trouble.codes">}`]>([
   [new BadValue("a number must be finite"), "trouble.codes.bad_value"],
   [new ConstraintFailed("UNIQUE constraint failed", "unique"), "trouble.codes.unique"],
   [new ReplicaError("another worker", "opfs_busy"), "trouble.codes.opfs_busy"],
