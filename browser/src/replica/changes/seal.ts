@@ -5,6 +5,7 @@
  * A commit only sets a `mark` behind its notes: one append. `seal` makes the whole log into notes of
  * the outbox, before anything is sent and, in the same transaction, before news are applied: it
  * tells what came after a touch by what the tables hold now.
+ * Drawn at the head of `engine/src/holdfast/replica/changes/seal.py`.
  * Upholds I2, I4 (every sealed transaction has a number and an id), I9.
  */
 

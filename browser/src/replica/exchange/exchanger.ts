@@ -2,7 +2,7 @@
  * The client's side of exchanges: what is sent, again and again until an answer can be stored.
  *
  * Knows: one replica and one transport. Must not know: when to sync (`core/session`), or how an answer is
- * stored (`store`).
+ * stored (`storeAnswer`). Drawn at the head of `engine/src/holdfast/replica/exchange/exchanger.py`.
  * Upholds I6, I7 (the nonce is stored before it is sent and reused until it is answered), I10, I35.
  * Database work is synchronous and whole; `turn` gives it the connection while others wait.
  */

@@ -2,6 +2,7 @@
  * The overlay: visible row = the server's row + unsettled changes replayed on it, in order.
  *
  * Knows: change notes and shadows. Must not know: messages or the network.
+ * Drawn at the head of `engine/src/holdfast/replica/rebase/overlay.py`.
  * Upholds I15 and I32. Server truth never fails to apply; a transaction whose replay breaks a
  * constraint is set aside whole, see `replay`.
  */

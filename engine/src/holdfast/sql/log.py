@@ -7,7 +7,8 @@ committed together.
 A note is a row's key and its values before it was touched (``was`` 0: there was no row). So the
 values after a touch are those that the next note of the same row has, or, after the last one, the
 row itself. That holds as long as nobody writes unnoticed: before news are applied, the whole log is
-made into notes of the outbox (``replica.seal``); a trigger refuses to keep capture quiet before.
+made into notes of the outbox (``replica.changes.seal``); a trigger refuses to keep capture quiet
+before.
 
 Columns of the log are shared by all tables: ``c0`` and on are the key's columns and then the data
 columns of the row, in native SQLite values. A mark has no table, but a time stamp.

@@ -7,6 +7,15 @@ the whole log into notes of the outbox, before anything is sent and, in the same
 news are applied: it tells what came after a touch by what the tables hold now. What foreign
 connections wrote is one group, ended by the next mark, or by sealing.
 
+    holdfast_log   │ stock A 10 │ mark │ stock A 9 │ stock B 5 │ mark │ stock A 8 │
+                   └─ group 7 ──┘      └────── group 8 ────────┘      └─ open: 9 ─┘
+                     a note: which row, and its values before it was touched
+                           │
+                           │ seal: the values after are those of the row's next note
+                           ▼       or what its table holds now (A: 7, B: gone)
+    notes            7: A 10 → 9      8: A 9 → 8, B 5 → gone      9: A 8 → 7
+    holdfast_tx      7 pending        8 pending                   9 pending
+
 Upholds I2, I4 (every sealed transaction has a number and an id), I9.
 """
 

@@ -2,6 +2,22 @@
 
 Knows: one replica and one transport. Must not know: when to sync (``core.session``) or threads.
 Upholds I6, I7 (the nonce is stored before it is sent and reused until it is answered), I10, I35.
+
+    device                                           server
+    seal; 7, 8 are sent; store the next nonce
+         │   checkpoint store/12: 41
+         ├── nonce a → b; transactions 7, 8 ───────► check it; one commit: outcomes,
+         │                                           rows, feed, nonce b
+         │                                                │
+         │                                                ▼
+         │◄─ head: 7 applied, 8 refused ──────────── one snapshot, up to the heads
+         │   rows, removals; checkpoint store/12: 43
+         ▼
+    one transaction: 7 leaves the outbox, 8 is in the inbox, rows and what is
+    replayed on them, checkpoint 43, nonce b; and the digests are compared.
+
+    No answer: the same request again. The server is at b already, and tells the outcomes it stored.
+    Next request: it confirms outcomes up to 8, and the server may forget them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,18 @@
 Knows: change notes and shadows. Must not know: messages or the network.
 Upholds I15 (a replica reads its own writes) and I32 (news leave pending work alone). Server truth
 never fails to apply; a transaction whose replay breaks a constraint is set aside whole, see
-``replica.replay``.
+``replica.rebase.replay``. Two sales from ten, while somebody else has added two:
+
+                       at first     news: it is 12     7 is acknowledged
+    server's row          10              12                  11           truth
+                           │               │                   │
+    unsettled            7: -1           7: -1                 │           replayed
+                         8: -1           8: -1               8: -1         in order
+                           ▼               ▼                   ▼
+    visible row            8              10                  10           the app's table
+
+The truth is the shadow where there is one, else what the earliest unsettled change has as old
+values, else the visible row itself.
 """
 
 from __future__ import annotations

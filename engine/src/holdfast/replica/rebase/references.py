@@ -1,8 +1,8 @@
 """Foreign keys, looked at while news are applied: the database itself does not enforce them then.
 
 Knows: which rows refer to which. Must not know: who is to blame, or transactions.
-Only keys that a replica enforces count. Upholds, with ``replica.replay``, that work of this device
-never leaves a row without its parent.
+Only keys that a replica enforces count. Upholds, with ``replica.rebase.replay``, that work of this
+device never leaves a row without its parent.
 """
 
 from __future__ import annotations

@@ -3,6 +3,16 @@
 Knows: which scopes a row was in and is in. Must not know: why it changed.
 One commit takes one version of each scope it touches. A row that leaves a scope keeps an entry
 there that says so; a row that moves leaves one scope and enters the other in the same commit.
+The feed has each row of a scope once, under the version of its latest change:
+
+    commits of store/12    37    38    39    40    41    42    43
+                                        │           │           │
+                                      floor     position      head
+    feed                          C           B           D     A    (D is removed)
+
+    news since 41          gone D; A as it is now
+    news since 37          the same and C, B; removals up to the floor may be
+                           forgotten: the digests tell which rows are gone
 
 Upholds I10, I11, I12 (digests and sizes are kept with the rows), I23 (scopes decide who sees what),
 I25.
