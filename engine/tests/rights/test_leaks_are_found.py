@@ -50,16 +50,15 @@ def ranges_whatever_their_scope(patch: pytest.MonkeyPatch) -> None:
 
 
 def removals_for_those_who_held_nothing(patch: pytest.MonkeyPatch) -> None:
-    honest = pull._Puller._scope_lines
+    honest = pull._Puller.lines
 
-    def lines(self: Any, scope: str) -> Iterator[Any]:
-        yield from honest(self, scope)
-        if not self._since[scope]:
-            for moved in self._snapshot.moved(scope, 0):
-                if moved.removed:
-                    yield Gone(moved.table, [moved.key])
+    def lines(self: Any) -> Iterator[Any]:
+        yield from honest(self)
+        for _, moved in self._snapshot.moved({s: 0 for s, at in self._since.items() if not at}):
+            if moved.removed:
+                yield Gone(moved.table, [moved.key])
 
-    patch.setattr(pull._Puller, "_scope_lines", lines)
+    patch.setattr(pull._Puller, "lines", lines)
 
 
 def conflicts_that_stay_behind(patch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ class Ship:
         with contextlib.closing(self.world.store.read()) as snapshot:
             removed = {
                 (moved.table, moved.key)
-                for moved in snapshot.moved(scope, position.version)
+                for _, moved in snapshot.moved({scope: position.version})
                 if moved.removed
             }
         return kept.keys | removed <= device.readable_keys

@@ -233,13 +233,15 @@ class StoreConformance(FileConformance, RegistryConformance):
 
         def first(writer: Writer) -> None:
             assert writer.known_scopes(["all", "none"]) == set()
-            writer.put_scopes([_scope("all"), _scope("other")])
+            writer.put_scopes([_scope("all"), _scope("other"), _scope("few")])
             assert writer.known_scopes(["all", "none"]) == {"all"}
 
         def second(writer: Writer) -> None:
-            assert set(writer.scopes(["all", "none"])) == {"all"}
+            assert set(writer.scopes(["all", "none", "few"])) == {"all", "few"}
             writer.put_feed(entries)
-            writer.put_scopes([_scope("all", 1, 3000)])
+            more = [FeedEntry("few", "item", key, 1, b"h" * 16, removed=False) for key in "ab"]
+            writer.put_feed(more)
+            writer.put_scopes([_scope("all", 1, 3000), _scope("few", 1, 2)])
 
         def third(writer: Writer) -> None:
             found = writer.scopes(["all"])["all"]
@@ -253,16 +255,24 @@ class StoreConformance(FileConformance, RegistryConformance):
         for work in (first, second, third):
             store.transact(work)
         with closing(store.read()) as snapshot:
-            assert list(snapshot.moved("all", 1)) == [
-                Moved("item", "k00007", removed=True, version=2)
-            ]
-            assert len(list(snapshot.moved("all", 0))) == 3000
-            assert snapshot.moved_count("all", 0, 10_000) == 3000
-            assert snapshot.moved_count("all", 0, 50) == 50
-            assert snapshot.moved_count("all", 1, 50) == 1
-            assert snapshot.moved_count("none", 0, 50) == 0
-            assert snapshot.position("all", 1) == Digest.of(3000, f"{3000:032x}")
-            assert snapshot.position("all", 3) is None
+            gone = Moved("item", "k00007", removed=True, version=2)
+            few = [("few", Moved("item", key, removed=False, version=1)) for key in "ab"]
+            assert list(snapshot.moved({"all": 1})) == [("all", gone)]
+            assert list(snapshot.moved({"few": 0, "none": 0, "all": 1})) == [*few, ("all", gone)]
+            found = list(snapshot.moved({"all": 0, "few": 0}))
+            assert [name for name, _ in found] == ["all"] * 3000 + ["few"] * 2
+            versions = [moved.version for _, moved in found]
+            assert versions == [1] * 2999 + [2, 1, 1] and found[2999] == ("all", gone)
+            assert snapshot.moved_count({"all": 0}, 10_000) == 3000
+            assert snapshot.moved_count({"all": 0, "few": 0, "none": 0}, 10_000) == 3002
+            assert snapshot.moved_count({"all": 0, "few": 0}, 50) == 50
+            assert snapshot.moved_count({"all": 1}, 50) == 1
+            assert snapshot.moved_count({"none": 0}, 50) == 0
+            assert snapshot.moved_count({}, 50) == 0
+            assert snapshot.positions({"all": 1, "other": 1, "few": 7, "none": 0}) == {
+                "all": Digest.of(3000, f"{3000:032x}")
+            }
+            assert snapshot.positions({"all": 3}) == snapshot.positions({}) == {}
             assert snapshot.count("all", ("", ""), None) == 2999
             assert snapshot.count("all", ("item", "k00006"), ("item", "k00009")) == 2
             assert snapshot.count("all", ("item", "k00006\0"), ("item", "k00008\0")) == 1
@@ -446,16 +456,11 @@ class StoreConformance(FileConformance, RegistryConformance):
         assert store.transact(lambda w: w.upkeep.forget_positions("all", 9)) == 2
         version(4, entry("e", 4, removed=False))
         with closing(store.read()) as snapshot:
-            assert (snapshot.floor("all"), snapshot.floor("idle"), snapshot.floor("no\0")) == (
-                2,
-                0,
-                0,
-            )
+            assert snapshot.floors(["all", "idle", "no\0"]) == {"all": 2, "idle": 0}
+            assert snapshot.floors([]) == {}
             assert [s.floor for s in snapshot.scopes(["all"]).values()] == [2]
-            assert [snapshot.position("all", n) is None for n in range(5)] == [
-                True, True, False, False, False,
-            ]  # fmt: skip
-            assert {moved.key for moved in snapshot.moved("all", 0)} == {"a", "e"}
+            assert [n for n in range(5) if snapshot.positions({"all": n})] == [2, 3, 4]
+            assert {moved.key for _, moved in snapshot.moved({"all": 0})} == {"a", "e"}
 
     def test_rows_that_are_gone_are_found_in_order_and_forgotten(self, store: Store) -> None:
         image = ("x", None, 0)
@@ -566,7 +571,9 @@ def _looks(snapshot: Snapshot, scopes: dict[str, int]) -> tuple[object, ...]:
         snapshot.has_notes(),
         [snapshot.device(name) for name in ("d", "nobody")],
         snapshot.scopes(names),
-        [snapshot.position(name, at) for name, at in scopes.items()],
-        [snapshot.moved_count(name, at, 250) for name, at in scopes.items() if "\0" not in name],
-        [list(snapshot.moved(name, at)) for name, at in scopes.items() if "\0" not in name],
+        snapshot.positions(scopes),
+        [snapshot.moved_count({name: at}, 250) for name, at in scopes.items()],
+        snapshot.moved_count(scopes, 250),
+        [list(snapshot.moved({name: at})) for name, at in scopes.items()],
+        list(snapshot.moved(scopes)),
     )

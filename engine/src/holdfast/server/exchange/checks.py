@@ -46,7 +46,10 @@ def check_checkpoint(
     reads: Snapshot, store: Store, checkpoint: Mapping[str, Position], principal: Principal
 ) -> None:
     """Seals of scopes that may be read, and our own history. Raises ``ProtocolError``."""
-    for scope in principal.readable(checkpoint):
+    held = {scope: checkpoint[scope].version for scope in principal.readable(checkpoint)}
+    known = reads.positions(held)
+    floors = reads.floors([scope for scope in held if scope not in known])
+    for scope in held:
         position = checkpoint[scope]
         digest = Digest.of(position.count, position.digest)
         valid = seal_is_valid(
@@ -62,8 +65,8 @@ def check_checkpoint(
                 "the checkpoint was not made by this server", code="seal_invalid", status=409,
                 scope=scope,
             )  # fmt: skip
-        stands = reads.position(scope, position.version)
-        if stands is None and position.version < reads.floor(scope):
+        stands = known.get(scope)
+        if stands is None and position.version < floors.get(scope, 0):
             continue  # its seal says that it was ours; since then it was forgotten
         if stands != digest:
             raise ProtocolError(

@@ -67,40 +67,40 @@ class _Puller:
         self._snapshot = snapshot
         self._schema = schema
         self._since = since
-        self._order = sorted(since)
 
     def lines(self) -> Generator[Rows | Own | Gone]:
-        for scope in self._order:
-            yield from self._scope_lines(scope)
-
-    def _scope_lines(self, scope: str) -> Iterator[Rows | Own | Gone]:
-        since = self._since[scope]
         own: dict[str, list[str]] = defaultdict(list)
-        pushed = self._own.versions.get(scope, ())
-        changed: dict[str, list[str]] = defaultdict(list)
+        changed: dict[str, dict[str, str]] = defaultdict(dict)  # keys, and in which scope first
         removed: dict[str, list[str]] = defaultdict(list)
-        for moved in self._snapshot.moved(scope, since):
+        heads = self._snapshot.scopes(self._since)
+        behind = {
+            scope: self._since[scope]
+            for scope in sorted(heads)
+            if heads[scope].head > self._since[scope]
+        }
+        for scope, moved in self._snapshot.moved(behind):
             if moved.table not in self._schema.by_name:
                 continue
+            pushed = self._own.versions.get(scope, ())
             if moved.version in pushed and (moved.table, moved.key) in self._own.revs:
                 keys = own[moved.table]
                 keys.append(moved.key)
                 if len(keys) >= ROWS_PER_LINE:
                     yield self._own_line(moved.table, own.pop(moved.table))
             elif not moved.removed:
-                keys = changed[moved.table]
-                keys.append(moved.key)
-                if len(keys) >= ROWS_PER_LINE:
-                    yield from self._rows(scope, moved.table, changed.pop(moved.table))
-            elif since:  # a device that held nothing of the scope has nothing to remove
+                places = changed[moved.table]
+                places.setdefault(moved.key, scope)
+                if len(places) >= ROWS_PER_LINE:
+                    yield from self._rows(moved.table, changed.pop(moved.table))
+            elif behind[scope]:  # a device that held nothing of the scope has nothing to remove
                 keys = removed[moved.table]
                 keys.append(moved.key)
                 if len(keys) >= ROWS_PER_LINE:
                     yield from self._gone(moved.table, removed.pop(moved.table))
         for name, keys in own.items():
             yield self._own_line(name, keys)
-        for name, keys in changed.items():
-            yield from self._rows(scope, name, keys)
+        for name, places in changed.items():
+            yield from self._rows(name, places)
         for name, keys in removed.items():
             yield from self._gone(name, keys)
 
@@ -108,37 +108,38 @@ class _Puller:
         failpoint("pull.mid")
         return Own(name, keys, [self._own.revs[name, key] for key in keys])
 
-    def _rows(self, scope: str, name: str, keys: Sequence[str]) -> Iterator[Rows]:
+    def _rows(self, name: str, places: Mapping[str, str]) -> Iterator[Rows]:
         table = self._schema.by_name[name]
         piece: list[tuple[str, int, Row]] = []
         size = 0
-        for item in self._snapshot.rows(table, keys):
+        for item in self._snapshot.rows(table, list(places)):
             piece.append(item)
             size += _size(item[2])
             if size >= LINE_BYTES_SOFT:
-                yield from self._line(scope, table, piece)
+                yield from self._line(table, piece, places)
                 piece, size = [], 0
-        yield from self._line(scope, table, piece)
+        yield from self._line(table, piece, places)
 
     def _line(
-        self, scope: str, table: Table, piece: Sequence[tuple[str, int, Row]]
+        self, table: Table, piece: Sequence[tuple[str, int, Row]], places: Mapping[str, str]
     ) -> Iterator[Rows]:
-        sent = self._sent_before(scope, table, piece)
+        sent = self._sent_before(table, piece, places)
         rows = [wire_row(table, rev, row) for key, rev, row in piece if key not in sent]
         if rows:
             failpoint("pull.mid")
             yield Rows(table.name, rows)
 
     def _sent_before(
-        self, scope: str, table: Table, piece: Sequence[tuple[str, int, Row]]
+        self, table: Table, piece: Sequence[tuple[str, int, Row]], first: Mapping[str, str]
     ) -> set[str]:
-        """Keys of rows that an earlier scope of this answer has already brought."""
+        """Keys of rows that an earlier scope of this answer has already brought; ``first``: the
+        scopes in which they have been found now."""
         places = [
             (other, key)
             for key, _, row in piece
             if len(others := scopes_of(table, row)) > 1
             for other in others
-            if other < scope and other in self._since
+            if other < first[key] and other in self._since
         ]
         if not places:
             return set()

@@ -131,7 +131,7 @@ class Offers:
             reached = file.scopes[scope.name]
             count = max(reached.count, scope.digest.count)
             most = count // SNAPSHOT_OFFER_SHARE
-            moved = snapshot.moved_count(scope.name, reached.version, most + 1)
+            moved = snapshot.moved_count({scope.name: reached.version}, most + 1)
             if moved <= most and self._betrays(snapshot, scope.name, reached.version, readable):
                 if self._now_us() - file.made < _SECOND_LOOK_US:
                     return []
@@ -160,7 +160,7 @@ class Offers:
     ) -> bool:
         """Whether a row has left the scope since, for one that the device may not read."""
         left: dict[str, list[str]] = defaultdict(list)
-        for moved in snapshot.moved(scope, since):
+        for _, moved in snapshot.moved({scope: since}):
             if moved.removed and moved.table in self._schema.by_name:
                 left[moved.table].append(moved.key)
         for name, keys in left.items():
@@ -177,11 +177,9 @@ class Offers:
         self, snapshot: Snapshot, scopes: Mapping[str, Scope], since: Mapping[str, int]
     ) -> bool:
         most = self._policy.catchup_rows_min
-        count = 0
-        for name, scope in scopes.items():
-            count += self._lacking(snapshot, scope, since[name], most + 1 - count)
-            if count > most:
-                return True
+        count = self._lacking(snapshot, scopes, since, most + 1)
+        if count > most:
+            return True
         if count < _SAMPLE_ROWS_MIN:
             return False
         with contextlib.closing(news(snapshot, self._schema, since)) as lines:
@@ -192,11 +190,16 @@ class Offers:
         return False
 
     @staticmethod
-    def _lacking(snapshot: Snapshot, scope: Scope, since: int, limit: int) -> int:
-        """How many rows and removals a device lacks of a scope, up to a limit."""
-        if since == 0:
-            return scope.digest.count  # what is gone is not told to whom has nothing
-        return snapshot.moved_count(scope.name, since, limit) if scope.head > since else 0
+    def _lacking(
+        snapshot: Snapshot, scopes: Mapping[str, Scope], since: Mapping[str, int], limit: int
+    ) -> int:
+        """How many rows and removals a device lacks of its scopes; from a limit on, about."""
+        # What is gone is not told to whom has nothing.
+        count = sum(scope.digest.count for name, scope in scopes.items() if not since[name])
+        behind = {name: since[name] for name in scopes if 0 < since[name] < scopes[name].head}
+        if behind and count < limit:
+            count += snapshot.moved_count(behind, limit - count)
+        return count
 
     def _catchup(
         self,
@@ -220,9 +223,7 @@ class Offers:
                     on_rows(rows)
             return Made(rows, reached)
 
-        total = sum(
-            self._lacking(snapshot, scopes[name], since[name], WIRE_INTEGER_MAX) for name in names
-        )
+        total = self._lacking(snapshot, scopes, since, WIRE_INTEGER_MAX)
         held = [part for name in names for part in (name, since[name])]
         task = self._task("catchup", encoding, total, write, device, *held)
         file = self._usable(snapshot, task.key)
@@ -248,10 +249,10 @@ class Offers:
         file = self._store.files.find(key)
         if file is None or self._now_us() >= file.ends:
             return None
+        known = snapshot.positions({name: at.version for name, at in file.scopes.items()})
+        floors = snapshot.floors(file.scopes)
         for name, reached in file.scopes.items():
-            if reached.version < snapshot.floor(name):
-                return None
-            if snapshot.position(name, reached.version) != reached.total:
+            if reached.version < floors.get(name, 0) or known.get(name) != reached.total:
                 return None
         return file
 

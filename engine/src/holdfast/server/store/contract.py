@@ -11,7 +11,7 @@ Upholds I3 (commit is durable), I10 and I11 (a scope's versions appear in order)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
@@ -222,17 +222,19 @@ class Snapshot(Protocol):
     def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
         """The scopes of these names that exist. A writer holds them until its commit."""
 
-    def position(self, scope: str, version: int) -> Digest | None:
-        """The digest a scope had at a version; None when it never had it, or it is forgotten."""
+    def positions(self, held: Mapping[str, int]) -> dict[str, Digest]:
+        """The digests that scopes had at these versions; left out are those that never had it, and
+        those of which it is forgotten."""
 
-    def floor(self, scope: str) -> int:
-        """A scope's floor, 0 when there is no such scope; nothing is locked."""
+    def floors(self, names: Collection[str]) -> dict[str, int]:
+        """The floors of those scopes that exist; nothing is locked."""
 
-    def moved(self, scope: str, since: int) -> Iterator[Moved]:
-        """Rows of a scope that changed above a version, each once, in order of version."""
+    def moved(self, held: Mapping[str, int]) -> Iterator[tuple[str, Moved]]:
+        """Rows of scopes that changed above these versions: scope by scope in the order given, each
+        row once a scope, in order of version."""
 
-    def moved_count(self, scope: str, since: int, limit: int) -> int:
-        """How many rows of a scope have changed above a version; at most ``limit``."""
+    def moved_count(self, held: Mapping[str, int], limit: int) -> int:
+        """How many rows of scopes have changed above these versions, together; at most ``limit``."""
 
     def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Versions of live feed entries by (scope, key)."""

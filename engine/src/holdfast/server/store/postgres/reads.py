@@ -7,7 +7,7 @@ REPEATABLE READ transaction that writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -52,15 +52,16 @@ _SCOPES = (
 )
 _HELD = "unnest($1::text[], $2::bigint[]) AS j(scope, version), LATERAL"
 _POSITIONS = (
-    f"SELECT j.scope, j.version, c.count, c.digest FROM {_HELD} (SELECT count, digest "
+    f"SELECT j.scope, c.count, c.digest FROM {_HELD} (SELECT count, digest "
     "FROM holdfast_commit WHERE scope = j.scope AND version = j.version LIMIT 1) AS c"
 )
-_EXPECTED_ROWS_MAX = 200
-_EXPECTED_SCOPES_MAX = 16
+_MOVES_MAX = 200
+_MOVES_SCOPES_MAX = 16
+"""Of so many scopes at once the first moves are read, so many of each."""
 _MOVES = (
     f"SELECT j.scope, f.tbl, f.key, f.removed, f.version FROM {_HELD} (SELECT tbl, key, removed, "
     "version FROM holdfast_feed WHERE scope = j.scope AND version > j.version "
-    f"ORDER BY version LIMIT {_EXPECTED_ROWS_MAX}) AS f ORDER BY j.scope, f.version"
+    f"ORDER BY version LIMIT {_MOVES_MAX}) AS f ORDER BY j.scope, f.version"
 )
 FETCH_ROWS = 1000
 _FETCH_BYTES_SOFT = 4 * MIB
@@ -143,33 +144,40 @@ class PostgresReads:
         rows = self._run(_SCOPES, (_known(names),))
         return {row[0]: scope_of(row) for row in rows}
 
-    def position(self, scope: str, version: int) -> Digest | None:
+    def positions(self, held: Mapping[str, int]) -> dict[str, Digest]:
+        rows = self._run(_POSITIONS, _held(held)) if held else []
+        return {name: Digest.of(count, digest) for name, count, digest in rows}
+
+    def floors(self, names: Collection[str]) -> dict[str, int]:
         rows = self._run(
-            "SELECT count, digest FROM holdfast_commit "
-            "WHERE scope = ANY ($1::text[]) AND version = $2",
-            (_known([scope]), version),
+            "SELECT scope, floor FROM holdfast_scope WHERE scope = ANY ($1::text[])",
+            (_known(names),),
         )
-        return Digest.of(*rows[0]) if rows else None
+        return {name: int(floor) for name, floor in rows}
 
-    def floor(self, scope: str) -> int:
+    def moved(self, held: Mapping[str, int]) -> Iterator[tuple[str, Moved]]:
+        for part in _parts(held):
+            for name, moves in self._moved_together(part).items():
+                if len(moves) < _MOVES_MAX:
+                    yield from ((name, moved) for moved in moves)
+                    continue
+                del moves  # what may go on is read again, piece by piece
+                for row in self._stream(
+                    "SELECT tbl, key, removed, version FROM holdfast_feed "
+                    "WHERE scope = $1 AND version > $2 ORDER BY version",
+                    (name, part[name]),
+                ):
+                    yield name, Moved(*row)
+
+    def _moved_together(self, held: Mapping[str, int]) -> dict[str, list[Moved]]:
+        """The first moves of a few scopes."""
+        return _by_scope(held, self._run(_MOVES, _held(held)))
+
+    def moved_count(self, held: Mapping[str, int], limit: int) -> int:
         rows = self._run(
-            "SELECT floor FROM holdfast_scope WHERE scope = ANY ($1::text[])", (_known([scope]),)
-        )
-        return int(rows[0][0]) if rows else 0
-
-    def moved(self, scope: str, since: int) -> Iterator[Moved]:
-        for row in self._stream(
-            "SELECT tbl, key, removed, version FROM holdfast_feed "
-            "WHERE scope = $1 AND version > $2 ORDER BY version",
-            (scope, since),
-        ):
-            yield Moved(*row)
-
-    def moved_count(self, scope: str, since: int, limit: int) -> int:
-        rows = self._run(
-            "SELECT count(*) FROM (SELECT FROM holdfast_feed WHERE scope = $1 AND version > $2 "
-            "LIMIT $3) AS f",
-            (scope, since, limit),
+            f"SELECT count(*) FROM (SELECT FROM {_HELD} (SELECT FROM holdfast_feed WHERE "
+            "scope = j.scope AND version > j.version LIMIT $3) AS f LIMIT $3) AS n",
+            (*_held(held), limit),
         )
         return int(rows[0][0])
 
@@ -366,7 +374,8 @@ class PostgresSnapshot(PostgresReads):
         self._devices: dict[str, Device | None] = {}
         self._scopes: dict[str, Scope | None] = {}
         self._positions: dict[tuple[str, int], Digest | None] = {}
-        self._moves: dict[tuple[str, int], list[Moved]] = {}
+        self._moves: dict[str, list[Moved]] = {}
+        self._held: dict[str, int] = {}
         with translated(program):
             self._begin(expected)
 
@@ -378,8 +387,8 @@ class PostgresSnapshot(PostgresReads):
             self._start(cursor.fetchone())
             return
         held = {name: at for name, at in expected.scopes.items() if "\0" not in name}
-        near = len(held) <= _EXPECTED_SCOPES_MAX
-        pairs = (text_array(list(held)), number_array(list(held.values())))
+        near = len(held) <= _MOVES_SCOPES_MAX
+        pairs = _held(held)
         with db.pipeline():
             db.execute(_BEGIN)
             state = db.execute(STATE)
@@ -394,14 +403,10 @@ class PostgresSnapshot(PostgresReads):
         self._scopes = dict.fromkeys(expected.scopes)
         self._scopes.update((row[0], scope_of(row)) for row in scopes.fetchall())
         self._positions = dict.fromkeys(expected.scopes.items())
-        for name, version, *digest in positions.fetchall():
-            self._positions[name, version] = Digest.of(*digest)
+        for name, *digest in positions.fetchall():
+            self._positions[name, held[name]] = Digest.of(*digest)
         if moves is not None:
-            found: dict[tuple[str, int], list[Moved]] = {place: [] for place in held.items()}
-            for name, *moved in moves.fetchall():
-                found[name, held[name]].append(Moved(*moved))
-            # What may go on is not taken for whole.
-            self._moves = {p: rows for p, rows in found.items() if len(rows) < _EXPECTED_ROWS_MAX}
+            self._held, self._moves = held, _by_scope(held, moves.fetchall())
 
     def _start(self, row: tuple[Any, ...] | None) -> None:
         assert row is not None
@@ -423,19 +428,26 @@ class PostgresSnapshot(PostgresReads):
         found = ((name, self._scopes[name]) for name in wanted)
         return {name: scope for name, scope in found if scope is not None}
 
-    def position(self, scope: str, version: int) -> Digest | None:
-        place = scope, version
-        return self._positions[place] if place in self._positions else super().position(*place)
+    def positions(self, held: Mapping[str, int]) -> dict[str, Digest]:
+        if not held.items() <= self._positions.keys():
+            return super().positions(held)
+        found = ((name, self._positions[name, at]) for name, at in held.items())
+        return {name: digest for name, digest in found if digest is not None}
 
-    def moved(self, scope: str, since: int) -> Iterator[Moved]:
-        known = self._moves.get((scope, since))
-        return super().moved(scope, since) if known is None else iter(known)
+    def _moved_together(self, held: Mapping[str, int]) -> dict[str, list[Moved]]:
+        if not self._knows_moves(held):
+            return super()._moved_together(held)
+        return {name: self._moves[name] for name in held}
 
-    def moved_count(self, scope: str, since: int, limit: int) -> int:
-        known = self._moves.get((scope, since))
-        if known is None:
-            return super().moved_count(scope, since, limit)
-        return min(limit, len(known))
+    def moved_count(self, held: Mapping[str, int], limit: int) -> int:
+        if self._knows_moves(held):
+            counts = [len(self._moves[name]) for name in held]
+            if max(counts, default=0) < _MOVES_MAX:
+                return min(limit, sum(counts))
+        return super().moved_count(held, limit)
+
+    def _knows_moves(self, held: Mapping[str, int]) -> bool:
+        return held.items() <= self._held.items()
 
     def close(self) -> None:
         if self._open:
@@ -447,6 +459,26 @@ def scope_of(row: Sequence[Any]) -> Scope:
     """A scope from its name, head, count, digest, key, floor and bytes."""
     name, head, count, digest, key, floor, size, *_ = row
     return Scope(name, head, Digest.of(count, digest), key, floor, size)
+
+
+def _held(held: Mapping[str, int]) -> tuple[str, str]:
+    """Scopes and versions as two arrays; no scope has NUL in its name."""
+    known = {name: at for name, at in held.items() if "\0" not in name}
+    return text_array(list(known)), number_array(list(known.values()))
+
+
+def _parts(held: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """As many scopes as are read together, and again."""
+    items = list(held.items())
+    for start in range(0, len(items), _MOVES_SCOPES_MAX):
+        yield dict(items[start : start + _MOVES_SCOPES_MAX])
+
+
+def _by_scope(names: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> dict[str, list[Moved]]:
+    found: dict[str, list[Moved]] = {name: [] for name in names}
+    for name, *moved in rows:
+        found[name].append(Moved(*moved))
+    return found
 
 
 def _known(names: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ Knows: the server's SQLite layout. Must not know: merging, rights, or messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -117,36 +117,43 @@ class SqliteReads:
             found[name] = Scope(name, head, Digest.of(count, digest), key, floor, size)
         return found
 
-    def position(self, scope: str, version: int) -> Digest | None:
-        rows = self._db.execute(
-            "SELECT count, digest FROM holdfast_commit WHERE scope = ? AND version = ?",
-            (scope, version),
-        )
-        if not rows:
-            return None
-        count, digest = rows[0]
-        assert isinstance(count, int) and isinstance(digest, str)
-        return Digest.of(count, digest)
-
-    def floor(self, scope: str) -> int:
-        rows = self._db.execute("SELECT floor FROM holdfast_scope WHERE scope = ?", (scope,))
-        return _int(rows) if rows else 0
-
-    def moved(self, scope: str, since: int) -> Iterator[Moved]:
-        for table, key, removed, version in self._db.iterate(
-            "SELECT tbl, key, removed, version FROM holdfast_feed INDEXED BY holdfast_feed_version "
-            "WHERE scope = ? AND version > ?",
-            (scope, since),
+    def positions(self, held: Mapping[str, int]) -> dict[str, Digest]:
+        found: dict[str, Digest] = {}
+        for name, count, digest in self._db.execute(
+            "SELECT c.scope, count, digest FROM json_each(?) AS j CROSS JOIN holdfast_commit AS c "
+            "ON c.scope = json_extract(j.value, '$[0]') "
+            "AND c.version = json_extract(j.value, '$[1]')",
+            (json_text(list(held.items())),),
         ):
-            assert isinstance(table, str) and isinstance(key, str) and isinstance(version, int)
-            yield Moved(table, key, bool(removed), version)
+            assert isinstance(name, str) and isinstance(count, int) and isinstance(digest, str)
+            found[name] = Digest.of(count, digest)
+        return found
 
-    def moved_count(self, scope: str, since: int, limit: int) -> int:
+    def floors(self, names: Collection[str]) -> dict[str, int]:
+        rows = self._db.execute(
+            "SELECT s.scope, floor FROM json_each(?) AS j "
+            "CROSS JOIN holdfast_scope AS s ON s.scope = j.value",
+            (json_text(list(names)),),
+        )
+        return {str(name): int(str(floor)) for name, floor in rows}
+
+    def moved(self, held: Mapping[str, int]) -> Iterator[tuple[str, Moved]]:
+        for scope, since in held.items():
+            for table, key, removed, version in self._db.iterate(
+                "SELECT tbl, key, removed, version FROM holdfast_feed "
+                "INDEXED BY holdfast_feed_version WHERE scope = ? AND version > ?",
+                (scope, since),
+            ):
+                assert isinstance(table, str) and isinstance(key, str) and isinstance(version, int)
+                yield scope, Moved(table, key, bool(removed), version)
+
+    def moved_count(self, held: Mapping[str, int], limit: int) -> int:
         return _int(
             self._db.execute(
-                "SELECT count(*) FROM (SELECT 1 FROM holdfast_feed INDEXED BY "
-                "holdfast_feed_version WHERE scope = ? AND version > ? LIMIT ?)",
-                (scope, since, limit),
+                "SELECT count(*) FROM (SELECT 1 FROM json_each(?) AS j CROSS JOIN holdfast_feed "
+                "AS f INDEXED BY holdfast_feed_version ON f.scope = json_extract(j.value, '$[0]') "
+                "AND f.version > json_extract(j.value, '$[1]') LIMIT ?)",
+                (json_text(list(held.items())), limit),
             )
         )
 
