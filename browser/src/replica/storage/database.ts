@@ -180,11 +180,14 @@ export class LocalDatabase {
   }
 
   #create(): void {
-    const { json, tables } = this.program;
-    const taken = this.names();
-    const clash = tables.filter((table) => taken.has(table.name)).map((table) => table.name);
-    if (clash.length > 0)
-      throw new ReplicaError(`the file already has the tables ${clash.join(", ")}`, "not_empty");
+    const { json } = this.program;
+    const taken = [...this.names()].sort().slice(0, 5);
+    if (taken.length > 0)
+      throw new ReplicaError(
+        `the file is a database of something else (it has ${taken.join(", ")}); ` +
+          "nothing was changed. Give the replica a file of its own",
+        "not_empty",
+      );
     const statements = [
       ...json.create,
       ...Object.values(json.triggers),

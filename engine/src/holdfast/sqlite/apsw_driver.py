@@ -54,7 +54,7 @@ class ApswConnection:
 
     def __init__(self, path: str, options: OpenOptions) -> None:
         flags = apsw.SQLITE_OPEN_READONLY if options.read_only else apsw.SQLITE_OPEN_READWRITE
-        if options.create and not options.read_only:
+        if options.create and not (options.read_only or options.look_only):
             flags |= apsw.SQLITE_OPEN_CREATE
         creates = bool(flags & apsw.SQLITE_OPEN_CREATE)
         self._open = True
@@ -83,7 +83,8 @@ class ApswConnection:
             self._db.set_busy_handler(Patience(options.busy_timeout_ms, options.stopped).wait)
             if options.value_bytes_max is not None:
                 self._db.limit(apsw.SQLITE_LIMIT_LENGTH, options.value_bytes_max)
-            mode = None if options.read_only else "off" if options.scratch else "wal"
+            keeps = options.read_only or options.look_only
+            mode = None if keeps else "off" if options.scratch else "wal"
             logged = mode is not None and self._db.pragma("journal_mode", mode) == "wal"
             self._db.pragma("synchronous", options.synchronous)
             self._db.pragma("cache_size", -PAGE_CACHE_KIB)

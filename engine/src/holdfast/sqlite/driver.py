@@ -42,6 +42,8 @@ class OpenOptions:
     busy_timeout_ms: int = BUSY_TIMEOUT_MS
     read_only: bool = False
     create: bool = True
+    look_only: bool = False
+    """Whose file it is, is not known yet: it keeps the journal that it has, and is not made."""
     secure_delete: bool = False
     """Whether what is deleted is overwritten in the file."""
     value_bytes_max: int | None = None

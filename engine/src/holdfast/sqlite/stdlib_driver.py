@@ -60,7 +60,8 @@ class StdlibConnection:
     """``sqlite.driver.Connection`` on ``sqlite3``, in autocommit mode."""
 
     def __init__(self, path: str, options: OpenOptions) -> None:
-        mode = "ro" if options.read_only else "rwc" if options.create else "rw"
+        creates = options.create and not options.look_only
+        mode = "ro" if options.read_only else "rwc" if creates else "rw"
         root = "//" if path.startswith("/") else ""
         uri = f"file:{root}" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         self._open = True
@@ -95,13 +96,12 @@ class StdlibConnection:
             self._patience = Patience(options.busy_timeout_ms, options.stopped)
         except _TRANSLATED as error:
             raise translate(error) from error
-        logged = not (options.read_only or options.scratch) and (
-            sqlite3.sqlite_version_info >= WAL_SAFE_SINCE
-        )
+        keeps = options.read_only or options.look_only
+        logged = not (keeps or options.scratch) and sqlite3.sqlite_version_info >= WAL_SAFE_SINCE
         try:
             if options.value_bytes_max is not None:
                 self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, options.value_bytes_max)
-            if not options.read_only:
+            if not keeps:
                 mode = "wal" if logged else "off" if options.scratch else "delete"
                 self._run(f"PRAGMA journal_mode = {mode}").fetchall()
             self._run(f"PRAGMA synchronous = {options.synchronous}")

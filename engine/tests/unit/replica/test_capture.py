@@ -29,6 +29,7 @@ from holdfast.replica.storage.database import (
     transaction,
     write_state,
 )
+from holdfast.replica.storage.making import is_free
 from holdfast.schema import Column, ForeignKey, Schema, Table
 from holdfast.sqlite import driver
 
@@ -613,6 +614,27 @@ def test_what_is_no_replica_is_refused(library, tmp_path):
     with pytest.raises(ReplicaError) as caught:
         Device(path, library=library)
     assert caught.value.code == "not_empty"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("mine", ["TABLE note (a)", "VIEW looks AS SELECT 1", "TABLE item (a)"])
+def test_a_database_of_something_else_stays_as_it_is(library, mine, tmp_path):
+    """Whatever it has in it, and by whichever way it is offered: no byte of it is touched."""
+    path = tmp_path / "r.db"
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute(f"CREATE {mine}")
+    before = path.read_bytes()
+    with pytest.raises(ReplicaError, match="a file of its own") as caught:
+        Device(path, library=library)
+    assert caught.value.code == "not_empty"
+    assert not is_free(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["r.db"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_what_is_no_database_is_refused(library, tmp_path):
+    path = tmp_path / "r.db"
     path.write_bytes(b"not a database at all, only a long text " * 200)
     with pytest.raises(DatabaseCorrupt):
         Device(path, library=library)

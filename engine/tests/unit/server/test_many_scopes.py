@@ -24,7 +24,9 @@ def statements() -> Iterator[list[str]]:
         for kind in (psycopg.Connection, psycopg.Cursor, psycopg.RawServerCursor):
             execute = kind.execute
 
-            def counted(self: Any, query: Any, *more: Any, _execute: Any = execute, **named: Any) -> Any:
+            def counted(
+                self: Any, query: Any, *more: Any, _execute: Any = execute, **named: Any
+            ) -> Any:
                 if not isinstance(self, psycopg.Connection):  # it asks by a cursor of its own
                     asked.append(str(query))
                 return _execute(self, query, *more, **named)

@@ -293,6 +293,34 @@ def test_the_same_second_settlement_is_no_news(server: Any) -> None:
     assert price(two) == "3.00"
 
 
+@pytest.mark.parametrize("late", ["2", "2.0", "2e0", " 2.00"])
+def test_one_number_is_one_choice_however_it_is_written(server: Any, late: str) -> None:
+    """Python writes 2.0 where JavaScript writes 2."""
+    one, two = server.peer("d1", user="ada"), server.peer("d2", user="bob")
+    one.insert("parcel", "p", weight=1.0, unit="kg")
+    one.sync()
+    two.sync()
+    one.update("parcel", "p", weight=3.0, unit="kg")
+    two.update("parcel", "p", weight=5.0, unit="kg")
+    for peer in (one, two, one):
+        peer.sync()
+    for peer, number in ((one, "2.0"), (two, late)):
+        (conflict,) = peer.conflicts()
+        settling = peer.settling(conflict, None)
+        settling.new["chosen"] = f'{{"unit": "kg", "weight": {number}}}'
+        write = peer.change("update", "parcel", "p", {"weight": 2.0, "unit": "kg"})
+        peer.commit(settling, write)
+    for peer in (one, two, one):
+        peer.sync()
+    assert [o.outcome for o in two.outcomes.values()] == ["applied"] * 2
+    assert server.service.journal(one.principal) == [], "the same choice is no news"
+    for peer in (one, two):
+        assert peer.conflicts() == []
+        assert peer.row("parcel", "p")["weight"] == 2.0
+        assert peer.conflicts("settled")[0]["chosen"] == '{"weight":2.0,"unit":"kg"}'
+    server.check()
+
+
 def test_a_late_settlement_leaves_other_columns_alone(server: Any) -> None:
     one, two = price_conflict(server)
     settle(one, "3.00")

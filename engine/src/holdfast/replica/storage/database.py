@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -57,7 +57,13 @@ class LocalDatabase:
         options = OpenOptions(
             synchronous=synchronous, busy_timeout_ms=busy_timeout_ms, secure_delete=True
         )
-        self.app = driver.connect(path, options)
+        with ExitStack() as looked:
+            if exists:  # who else's file it may be is asked before anything is set in it
+                look = OpenOptions(look_only=True, busy_timeout_ms=busy_timeout_ms)
+                found = driver.connect(path, look)
+                looked.callback(found.close)
+                _is_ours(found, path, schema)
+            self.app = driver.connect(path, options)
         try:
             self.schema = self._prepare(schema)
             self.program: ReplicaProgram = compile_replica(self.schema)
@@ -80,12 +86,8 @@ class LocalDatabase:
     def _prepare(self, schema: Schema | None) -> Schema:
         """Create the tables in an empty file, or read the schema of an existing one."""
         with transaction(self.app):
-            made = self.app.execute(
-                "SELECT 1 FROM sqlite_schema WHERE name = 'holdfast_state' AND type = 'table'"
-            )
-            if not made:
-                if schema is None:
-                    raise ReplicaError(f"{self.path} is not a replica", code="no_replica")
+            if not _is_ours(self.app, self.path, schema):
+                assert schema is not None, "else it is no replica"
                 self._create(schema)
                 return schema
         if self.app.execute(
@@ -118,15 +120,6 @@ class LocalDatabase:
 
     def _create(self, schema: Schema) -> None:
         program = compile_replica(schema)
-        taken = {str(name) for (name,) in self.app.execute("SELECT name FROM sqlite_schema")}
-        ours = {table.name for table in schema.all_tables}
-        clash = {n for n in taken if n.lower() in ours or n.lower().startswith("holdfast_")}
-        if clash:
-            raise ReplicaError(
-                f"{self.path} already has the tables {', '.join(sorted(clash))}; a replica starts "
-                "with an empty file",
-                code="not_empty",
-            )
         for sql in (
             *program.create,
             *program.triggers.values(),
@@ -226,6 +219,23 @@ class LocalDatabase:
 
 
 def _never() -> bool:
+    return False
+
+
+def _is_ours(connection: Connection, path: str, schema: Schema | None) -> bool:
+    """Whether an engine has made this file; False: it is empty. Raises ``ReplicaError``: it holds
+    somebody else's tables (``not_empty``), or is to be a replica already (``no_replica``)."""
+    found = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema")]
+    if "holdfast_state" in found:
+        return True
+    if schema is None:
+        raise ReplicaError(f"{path} is not a replica", code="no_replica")
+    if found:
+        raise ReplicaError(
+            f"{path} is a database of something else (it has {', '.join(sorted(found)[:5])}); "
+            "nothing was changed. Give the replica a file of its own",
+            code="not_empty",
+        )
     return False
 
 

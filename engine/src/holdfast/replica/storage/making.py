@@ -44,7 +44,8 @@ def is_free(path: Path) -> bool:
     if not path.stat().st_size:
         return True
     try:
-        with contextlib.closing(driver().connect(str(path), OpenOptions(create=False))) as found:
+        looks = driver().connect(str(path), OpenOptions(look_only=True))
+        with contextlib.closing(looks) as found:
             return not found.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
     except DatabaseError:
         return False

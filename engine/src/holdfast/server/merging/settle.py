@@ -16,6 +16,8 @@ Upholds I18 (no side is lost) and I28 (what does not count is on record).
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,6 +140,7 @@ def _plan_edit(plan: Plan, settlement: _Settlement, target: RowChange | None) ->
     if groups.column_of(table, cell) is None:
         raise Refuse("row_gone", "The column of this conflict does not exist any more.")
     chosen = _chosen_cell(table, cell, settlement.chosen)
+    settlement = dataclasses.replace(settlement, chosen=_cell_text(settlement, cell, chosen))
     writes = (
         target is not None
         and target.op == "update"
@@ -236,6 +239,7 @@ def _outrun(settlement: _Settlement, cell: str, chosen: Value) -> Decision:
 def _plan_delete(plan: Plan, settlement: _Settlement, target: RowChange | None) -> None:
     row, table = settlement.row, settlement.table
     edit = _chosen_edit(table, settlement.chosen)
+    settlement = dataclasses.replace(settlement, chosen=_edit_text(settlement, edit))
     if settlement.conflict["state"] != "open":
         _late_delete(plan, settlement, target)
     elif settlement.unseen and settlement.chosen != settlement.conflict["mine"]:
@@ -398,6 +402,29 @@ def _drop_cell(plan: Plan, target: RowChange, cell: str) -> None:
     ]
     if not rest:
         plan.changes = [change for change in plan.changes if change.new or change.op != "update"]
+
+
+def _cell_text(settlement: _Settlement, cell: str, chosen: Value) -> str | None:
+    """What was chosen for a cell, as the server writes it: texts of one value are the same text.
+
+    Hosts write a number in different ways (``2`` and ``2.0``), and choices are compared as texts.
+    """
+    if settlement.chosen is None:
+        return None
+    return wire_text(settlement.table, cell, chosen)
+
+
+def _edit_text(settlement: _Settlement, edit: dict[str, Value] | None) -> str | None:
+    """What was chosen of a row, as the conflict says it, if it does; else as the server would."""
+    if edit is None:
+        return None
+    table = settlement.table
+    for known in (settlement.conflict[side] for side in ("mine", "theirs", "chosen")):
+        with contextlib.suppress(Refuse):
+            if isinstance(known, str) and _chosen_edit(table, known) == edit:
+                return known
+    wire = {name: values.to_wire(table.by_name[name].type, edit[name]) for name in edit}
+    return msgspec.json.encode(wire).decode()
 
 
 def _decode(text: str) -> Any:

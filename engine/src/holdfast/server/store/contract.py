@@ -234,7 +234,7 @@ class Snapshot(Protocol):
         row once a scope, in order of version."""
 
     def moved_count(self, held: Mapping[str, int], limit: int) -> int:
-        """How many rows of scopes have changed above these versions, together; at most ``limit``."""
+        """How many rows of scopes changed above these versions, together; at most ``limit``."""
 
     def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Versions of live feed entries by (scope, key)."""
