@@ -72,7 +72,7 @@ class Again:
                 self._note_conflicts()
             elif event.kind != "reopen":
                 self._take_in(event.principal, event.request)
-                if event.request is not None:
+                if event.kind == "exchange" and event.request is not None:
                     self._push(event)
 
     def _take_in(self, principal: Principal | None, request: ExchangeRequest | None) -> None:

@@ -202,7 +202,7 @@ class World:
                 answer = self.service.verify(device.principal, message, echo=echo)
         except ProtocolError:
             if self.commits > before:  # it took in direct writes before it looked closer
-                self.ledger.events.append(Event("poll", self.now, device.principal))
+                self.ledger.events.append(Event("poll", self.now, device.principal, event.request))
             raise
         self.ledger.events.append(event)
         own = {t for (name, _), tx in self.ledger.sent.items() if name == device.name

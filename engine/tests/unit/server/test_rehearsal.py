@@ -257,3 +257,63 @@ def test_one_that_fits_in_a_bite_and_one_that_was_decided_are_not_decided_ahead(
     assert [o.outcome for o in one.sync()] == ["applied"]
     assert times == [1, 2]  # of which the second found nothing to decide
     server.check()
+
+
+def written_directly(server: Any) -> None:
+    """New rows and changed ones, of which nobody has taken notice yet."""
+    server.sql(
+        "INSERT INTO product (id, sku) VALUES ('p0', 'direct0'); "
+        "INSERT INTO product (id, sku) VALUES ('p1', 'direct1'); "
+        "INSERT INTO movement (id, store_id, product_id, quantity) VALUES (1, '1', 'p0', 8); "
+        "UPDATE product SET name = 'direct' WHERE id = 'old'"
+    )
+
+
+def test_rows_that_were_written_directly_are_taken_in_first(make_server: Any) -> None:
+    """Found by random worlds: it had no answer until somebody else took them in."""
+    server = make_server(budgets=SMALL)
+    one, _two = start(server)
+    written_directly(server)
+    times = while_decided(server, lambda _time: None)
+    large(one)
+    (outcome,) = one.sync()
+    assert outcome.outcome == "applied"
+    assert len(times) <= 3, "once for each table, and once when all is taken in"
+    assert one.row("product", "p0")["sku"] == "direct0"  # the later one
+    assert one.row("product", "old")["on_hand"] == 6
+    server.check()
+
+
+def test_it_is_decided_before_its_commit_where_others_write_directly(make_server: Any) -> None:
+    """What is noted of its rows is taken in when that has made it stale: once."""
+    server = make_server(budgets=SMALL)
+    one, _two = start(server)
+    server.sql("UPDATE product SET note = 'direct' WHERE id = 'old'")
+    times = while_decided(server, lambda _time: None)
+    large(one)
+    (outcome,) = one.sync()
+    assert outcome.outcome == "applied"
+    assert times == [1, 2]
+    assert one.row("product", "old")["note"] == "direct"
+    server.check()
+
+
+def test_what_a_rule_adds_to_is_taken_in_first(make_server: Any) -> None:
+    """Also where it is in none of the scopes of the device."""
+
+    def shelve(context: Any) -> None:
+        for change in context.changes:
+            if change.table == "movement":
+                context.add("task", {"id": "t", "store_id": "2", "text": "shelve it"})
+
+    server = make_server(rules=[shelve])
+    start(server)
+    three = server.peer("d3", write=("catalog", "store/1"))
+    boss = server.peer("boss")
+    server.sql("INSERT INTO task (id, store_id, text) VALUES ('t', '2', 'written directly')")
+    three.insert("movement", 1, store_id="1", product_id="old", quantity=2)
+    (outcome,) = three.sync()
+    assert outcome.outcome == "applied"
+    boss.sync()
+    assert boss.row("task", "t")["store_id"] == "2"
+    server.check()

@@ -159,12 +159,12 @@ class DirectWrites:
         of what concerns scopes; what it changed is for the caller to publish."""
         if not writer.has_notes():
             return []
-        rows = rows or self._rows_of(transactions)
+        rows = rows or self.rows_of(transactions)
         limit = INGEST_BITE_ROWS if of else 0
         notes = writer.take_notes(limit=limit, ranges=of, rows=rows)
         return ingest(writer, self._schema, notes, now_us=now_us, random_bytes=self._random_bytes)
 
-    def _rows_of(self, transactions: Sequence[Transaction]) -> dict[str, list[str]]:
+    def rows_of(self, transactions: Sequence[Transaction]) -> dict[str, list[str]]:
         """Keys by table of the rows that transactions write."""
         found: dict[str, dict[str, None]] = {}
         for transaction in transactions:
@@ -185,6 +185,14 @@ class DirectWrites:
                 if not self._bite(None):
                     return found
             found = True
+
+    def take_in_rows(self, rows: Mapping[str, Sequence[str]]) -> bool:
+        """Take in what is noted of rows, by table; whether there was anything."""
+        with contextlib.closing(self._store.read()) as snapshot:
+            if not snapshot.has_notes():
+                return False
+        with self._ingesting:
+            return self._bite((), rows)
 
     def poll(self) -> bool:
         """Take in what other processes have written directly, for a moment; cheap when they have
@@ -208,13 +216,15 @@ class DirectWrites:
             time.sleep(INGEST_BETWEEN_BITES_MS / 1000)
         return found
 
-    def _bite(self, of: Ranges | None) -> bool:
-        """Take in some of what concerns scopes (None: any), in a commit; whether there was any."""
+    def _bite(self, of: Ranges | None, rows: Mapping[str, Sequence[str]] = NO_ROWS) -> bool:
+        """Take in some of what concerns scopes (None: any), or all that is noted of rows, in a
+        commit; whether there was any."""
 
         def work(writer: Writer) -> tuple[int, int, dict[str, int], set[str]]:
             if not writer.has_notes():
                 return 0, 0, {}, set()
-            notes = writer.take_notes(limit=INGEST_BITE_ROWS, ranges=of)
+            limit = 0 if rows else INGEST_BITE_ROWS
+            notes = writer.take_notes(limit=limit, ranges=of, rows=rows)
             touched = ingest(
                 writer, self._schema, notes, now_us=self._now_us(), random_bytes=self._random_bytes
             )

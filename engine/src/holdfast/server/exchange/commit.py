@@ -30,6 +30,7 @@ from holdfast.server.feed.feed import make_scopes, missing_scopes
 from holdfast.server.feed.pull import OwnRows
 from holdfast.server.identity.permissions import Rights, named
 from holdfast.server.identity.principal import Principal, turn_of
+from holdfast.server.merging.batch import NotTakenIn
 from holdfast.server.merging.constraints import Place
 from holdfast.server.process import observe
 from holdfast.server.process.observe import Observer
@@ -109,9 +110,9 @@ class ExchangeCommit:
         stale = 0
         while True:
             prepared = None  # then it is decided while all others wait
-            if stale < REHEARSALS_MAX:
-                prepared = self._prepare(asking, request, transactions, arrival_us, first=first)
             try:
+                if stale < REHEARSALS_MAX:
+                    prepared = self._prepare(asking, request, transactions, arrival_us, first=first)
                 return self._commit(
                     asking, request, transactions, pace=pace, arrival_us=arrival_us,
                     prepared=prepared, first=first,
@@ -119,9 +120,13 @@ class ExchangeCommit:
             except _NewScopes as new:
                 # In a commit of their own, which locks nothing else: others may be at it, too.
                 self._make_scopes(new.names)
+            except NotTakenIn as found:  # seen before the commit, or by a rule or a settlement
+                if not self._direct.take_in_rows(found.rows):
+                    raise
             except Stale:
                 stale += 1
                 log.debug("what a large transaction was decided on has changed meanwhile")
+                self._direct.take_in_rows(self._direct.rows_of(transactions))
 
     def _prepare(
         self,

@@ -57,6 +57,14 @@ class _Entry:
     """Whether its sender knows what became of it: nothing but plain changes made on what stood."""
 
 
+class NotTakenIn(Exception):
+    """Rows were written directly and have no record yet: their notes have to be taken in first."""
+
+    def __init__(self, table: str, keys: list[str]) -> None:
+        super().__init__(table, keys)
+        self.rows = {table: keys}
+
+
 def server_row(stored: Stored | None) -> ServerRow:
     """What the merge knows of a stored row."""
     if stored is None:
@@ -98,13 +106,17 @@ class Batch:
     # Rows
 
     def load(self, table: Table, keys: Iterable[str]) -> None:
-        """Read rows that the batch does not hold yet, and the open conflicts about them."""
+        """Read rows that the batch does not hold yet, and the open conflicts about them. Raises
+        ``NotTakenIn``."""
         missing = [key for key in dict.fromkeys(keys) if (table.name, key) not in self._rows]
         if not missing:
             return
         found = self.writer.stored(table, missing)
-        for key in missing:
-            row = server_row(found.get(key))
+        rows = {key: server_row(found.get(key)) for key in missing}
+        noted = [key for key, row in rows.items() if row.values is not None and row.rev == 0]
+        if noted:
+            raise NotTakenIn(table.name, noted)
+        for key, row in rows.items():
             self.hold(table, key, stored=row, written=row.values, current=row)
         self.load_conflicts(table, missing)
 

@@ -22,7 +22,7 @@ from holdfast.core.merging.merge import Author
 from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE
 from holdfast.server.identity.principal import Principal
-from holdfast.server.merging.batch import SERVER, Batch
+from holdfast.server.merging.batch import SERVER, Batch, NotTakenIn
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def run_rules(
         except Refuse as refusal:
             code = RULE_PREFIX + refusal.code.removeprefix(RULE_PREFIX)
             raise Refuse(code, refusal.message, field=refusal.field, **refusal.detail) from None
-        except (ConstraintFailed, DatabaseBusy, DatabaseFull):
+        except (ConstraintFailed, DatabaseBusy, DatabaseFull, NotTakenIn):
             raise  # decided in smaller parts, or run again; not the rule's fault
         except Exception as error:  # whatever a rule raises
             logger.exception("rule %s failed", getattr(rule, "__name__", rule))
