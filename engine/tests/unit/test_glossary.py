@@ -1,0 +1,135 @@
+"""The glossary has the words that names are made of, and says where one name means two things."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+GLOSSARY = ROOT / "docs" / "glossary.md"
+ENGINE = ROOT / "engine" / "src" / "holdfast"
+BROWSER = ROOT / "browser" / "src"
+ENDINGS = ("", "s", "d", "ed", "r", "er", "or", "ing")
+
+PLAIN = """
+    access account add advanced after again answer api app apply apsw arriving asker at attached
+    attempt attention authenticator await bad batch be body build built busy bytes check chosen
+    close cluster code column commit compare comparison composer config conformance connection
+    constraint context cookie corrupt data database decided decision directory disk down
+    download driver end engine enrolled entry error event expect fail failure fault fetch fold
+    foreign forgotten front full function gone guard hash header health hint hosting http import
+    in inspect invite job keeper kind known last library limit line listen live load local lock
+    maintenance malformed memory metrics miss moved need offline ok only open opfs option order
+    out outside pack page part password patience pause people plan platform postgres prepare
+    process protocol proxies proxy query queue ran random rate reached read reason received
+    record reference refresh refuse reply request resolution result resume revoke row run sample
+    script second sender serve service sign sql sqlite start state statement stats status stdlib
+    stop stopper stream subscription sync tab table taken task telling thread tick token touch
+    transport trouble try type unpack upgrade usage user value verdict volume wait wake watch
+    wire work
+"""
+"""Words of computing and of everyday English: they mean here what they mean everywhere."""
+
+TO_BE_RENAMED = {
+    "auth": "RegistryAuth: RegistryAuthenticator",
+    "candidacy": "Candidacy: LeaderCandidate",
+    "desk": "Desk: PushDecider",
+    "door": "Door: EnrolmentEndpoints",
+    "keep": "Keep (files): FileStore, as the module is called; Keep (conflicts): Choice",
+    "kept": "Kept: StillHeld; KeptBytes: StoredBytes",
+    "lives": "Lives: RowExists",
+    "made": "Made: BuiltFile",
+    "office": "Office: LeaderRequests, as the module is called",
+    "pace": "Pace: BatchSize",
+    "pulse": "Pulse: Progress",
+    "shelf": "Shelf: FileStore, as in TypeScript",
+    "standing": "Standing: OpenFiles, RowState; StandingAuthenticator: Reauthenticator",
+    "told": "Told: OnProgress; Told (TypeScript): ReportMemory",
+}
+"""Words of this project alone that names still have, and what is to come in their place."""
+
+
+def words(name: str) -> list[str]:
+    """``HttpEventStream``: http, event, stream."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]*|[a-z]+", name)]
+
+
+def classes() -> dict[str, list[str]]:
+    """The public classes of the engine, with the modules they are in."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(ENGINE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].append(path.relative_to(ENGINE).with_suffix("").as_posix())
+    return found
+
+
+def exported() -> set[str]:
+    """Classes and types that modules of the browser's replica export."""
+    kinds = r"^export (?:abstract )?(?:class|interface|type) (\w+)"
+    return {
+        name
+        for path in BROWSER.rglob("*.ts")
+        for name in re.findall(kinds, path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+
+def glossary() -> set[str]:
+    """Single words of the entries, and those that the entries put in bold."""
+    bold = re.findall(r"\*\*([^*]+)\*\*", GLOSSARY.read_text(encoding="utf-8"))
+    return {word.lower() for entry in bold for word in re.findall(r"[A-Za-z]+", entry)}
+
+
+def forms(known: set[str]) -> set[str]:
+    """Words with their endings: exchange, exchanges, exchanged, exchanger."""
+    stems = set(known)
+    for ending in ("al", "d", "e", "ed", "ment", "s", "sal"):
+        stems |= {word.removesuffix(ending) for word in known if len(word) > len(ending) + 2}
+    stems |= {word.removesuffix("y") + "ie" for word in known if word.endswith("y")}
+    stems |= {word + word[-1] for word in known if len(word) <= 4}  # log, logged; run, runner
+    return {stem + ending for stem in stems for ending in ENDINGS}
+
+
+def test_names_of_classes_are_made_of_known_words() -> None:
+    known = forms(glossary() | set(PLAIN.split())) | TO_BE_RENAMED.keys() | {"holdfast"}
+    strange = {
+        name: missing
+        for name in [*classes(), *sorted(exported())]
+        if (missing := [word for word in words(name) if word not in known])
+    }
+    assert not strange, "neither in the glossary nor plain words"
+
+
+def test_no_list_has_words_that_no_name_has() -> None:
+    used = {word for name in [*classes(), *exported()] for word in words(name)}
+    assert TO_BE_RENAMED.keys() <= used
+    assert not [word for word in PLAIN.split() if used.isdisjoint(forms({word}))]
+
+
+def test_words_are_entered_once() -> None:
+    entries = re.findall(
+        r"^\| \*\*([^*]+)\*\* ?(\([^|]*\))? *\|", GLOSSARY.read_text("utf-8"), re.MULTILINE
+    )
+    assert len(entries) > 90
+    assert len(entries) == len(set(entries))
+
+
+def test_classes_of_one_name_are_told_apart() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| `([\w/]+)`: [^|]+ \| `([\w/]+)`: [^|]+ \|$",
+        GLOSSARY.read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    told = {name: sorted(places) for name, *places in rows}
+    assert told == {name: sorted(at) for name, at in classes().items() if len(at) > 1}
+
+
+def test_words_that_the_walk_puts_in_bold_are_entries() -> None:
+    page = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    bold = {word for word in re.findall(r"\*\*([a-z ]+)\*\*", page) if word != "bold"}
+    assert len(bold) > 15
+    known = forms(glossary())
+    strange = [entry for entry in bold if not known.issuperset(entry.split())]
+    assert not strange
