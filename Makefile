@@ -42,8 +42,11 @@ PORT ?= 8040
 BENCH_ARGS ?=
 # `make soak SOAK_SECONDS=60 SEED=7 SOAK_ARGS="--on sqlite --json soak.json"`
 SOAK_SECONDS ?= 600
-SEED ?= 1
+SEED ?=
 SOAK_ARGS ?=
+# `make search MINUTES=60 SEED=7`
+MINUTES ?= 10
+SEARCH_ARGS ?=
 
 # The first Python on PATH that is new enough and complete; looked for only when it is needed.
 FIND_PYTHON = for name in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -148,7 +151,7 @@ tour: setup ## The eight steps, one after another, on this machine
 
 # --- check --------------------------------------------------------------------------------------
 
-.PHONY: test test-fast lint format bench soak
+.PHONY: test test-fast lint format bench soak search
 test: setup web ## Every test, all tiers; what fails runs once more, alone, at the end
 	$(BIN)/python tools/run_tests.py -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
@@ -186,7 +189,10 @@ bench: setup ## Measure the workloads and print ratios
 	$(BIN)/python engine/benchmarks/run.py $(BENCH_ARGS)
 
 soak: setup ## Ten minutes of real processes while everything goes wrong: is anything lost or doubled?
-	exec $(BIN)/python engine/soak/soak.py --seconds $(SOAK_SECONDS) --seed $(SEED) $(SOAK_ARGS)
+	exec $(BIN)/python engine/soak/soak.py --seconds $(SOAK_SECONDS) --seed $(or $(SEED),1) $(SOAK_ARGS)
+
+search: setup ## Ten minutes of properties and worlds drawn anew: is there a counterexample?
+	exec $(BIN)/python tools/search.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(SEARCH_ARGS)
 
 # --- keep ---------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -12,11 +11,6 @@ from chance import between, heal, step
 from checks import after_step, at_rest
 from device import Options
 from world import World
-
-
-def examples(few: int) -> int:
-    """How many seeds to try: a few, or what ``HOLDFAST_EXAMPLES`` says."""
-    return int(os.environ.get("HOLDFAST_EXAMPLES", few))
 
 
 def run(seed: int | str, *, steps: int = 60, options: Options | None = None) -> Counter[str]:

@@ -13,7 +13,7 @@ import pytest
 from chance import heal, step
 from checks import after_step, at_rest
 from device import YEAR_US, Options
-from run import examples
+from properties import examples
 from world import World
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from bazaar import SCHEMA, tokens
 from chance import heal, step
 from checks import after_step, at_rest, same_rows
 from device import Device, Options
-from run import examples
+from properties import examples
 from world import World
 
 from holdfast.replica.exchange.verify import VerifyReport

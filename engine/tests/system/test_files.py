@@ -10,7 +10,8 @@ from functools import cache
 
 import pytest
 from device import Options
-from run import examples, run
+from properties import examples
+from run import run
 from shipping import ShippingLine
 
 pytestmark = pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from holdfast import Replica
 from holdfast.core.errors import ConstraintFailed
@@ -97,7 +98,7 @@ def as_a_person(db: Connection, rng: random.Random) -> None:
     db.execute("RELEASE work")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_the_cache_follows_any_history(seed: int, steps: int) -> None:
     rng = random.Random(seed)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from holdfast.core.errors import Refuse
 from holdfast.core.merging.merge import Author, Decision, Merged, RowChange, merge
@@ -134,7 +135,7 @@ def asked(conflict: Any) -> Any:
     return conflict.kind, NAME if conflict.column == "money" else conflict.column, sides
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=examples(300))
 @given(
     policy=st.sampled_from(POLICIES),
     on_delete=st.sampled_from(DELETES),

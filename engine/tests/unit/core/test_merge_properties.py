@@ -13,6 +13,7 @@ from typing import Literal
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from holdfast.core.errors import Refuse
 from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
@@ -21,8 +22,7 @@ from holdfast.core.merging.rows import ABSENT, ServerRow, Stamp, dump_stamps, lo
 from holdfast.core.values import Value
 from holdfast.schema.model import Column, DeletePolicy, Table
 
-settings.register_profile("merge", max_examples=200, deadline=None)
-profile = settings.get_profile("merge")
+BOUNDED = settings(max_examples=examples(200))
 
 INCARNATION = 9
 FIRST = (INCARNATION << 32) + 1
@@ -106,7 +106,7 @@ def visible(row: ServerRow) -> dict[str, Value]:
 # --- order does not matter ----------------------------------------------------------------------
 
 
-@settings(profile)
+@BOUNDED
 @given(start=wide, steps=st.lists(st.tuples(devices, st.integers(-5, 5) | wide), max_size=8))
 def test_counters_equal_the_sum_of_accepted_differences(
     start: int, steps: list[tuple[str, int]]
@@ -122,7 +122,7 @@ def test_counters_equal_the_sum_of_accepted_differences(
         assert value(row, "counter") == total
 
 
-@settings(profile)
+@BOUNDED
 @given(steps=st.lists(st.tuples(devices, st.integers(-(2**40), 2**40)), max_size=8), data=st.data())
 def test_counters_add_up_in_any_order(steps: list[tuple[str, int]], data: st.DataObject) -> None:
     row = started()
@@ -131,7 +131,7 @@ def test_counters_add_up_in_any_order(steps: list[tuple[str, int]], data: st.Dat
     assert value(row, "counter") == sum(difference for _, difference in steps)
 
 
-@settings(profile)
+@BOUNDED
 @given(one=some, other=some, one_at=times, other_at=times)
 def test_different_columns_both_survive_in_either_order(
     one: dict[str, Value], other: dict[str, Value], one_at: int, other_at: int
@@ -153,7 +153,7 @@ def chains(draw: st.DrawFn) -> tuple[dict[str, list[tuple[int, str]]], list[str]
     return made, [device for device, edits in made.items() for _ in edits]
 
 
-@settings(profile)
+@BOUNDED
 @given(made=chains(), data=st.data())
 def test_latest_does_not_depend_on_the_order_of_arrival(
     made: tuple[dict[str, list[tuple[int, str]]], list[str]], data: st.DataObject
@@ -170,7 +170,7 @@ def test_latest_does_not_depend_on_the_order_of_arrival(
     assert stamp_of(row, "latest").at == max(newest)[0]
 
 
-@settings(profile)
+@BOUNDED
 @given(
     inserts=st.lists(st.tuples(text, st.none() | text), min_size=2, max_size=3),
     moments=st.lists(times, min_size=3, max_size=3, unique=True),
@@ -196,7 +196,7 @@ def test_inserts_of_one_key_converge_in_every_order(
 DEFAULTS: dict[str, Value] = {c.name: c.default_value() for c in TABLE.data_columns}
 
 
-@settings(profile)
+@BOUNDED
 @given(
     choices=st.lists(st.tuples(some, times), min_size=1, max_size=3),
     apart=st.lists(st.booleans(), min_size=3, max_size=3),
@@ -348,7 +348,7 @@ def histories(steps: list[Step], on_delete: DeletePolicy) -> list[tuple[World, S
 on_deletes = st.sampled_from(("keep", "delete", "manual"))
 
 
-@settings(profile)
+@BOUNDED
 @given(steps=steps_of, on_delete=on_deletes)
 def test_revisions_tell_what_changed(steps: list[Step], on_delete: DeletePolicy) -> None:
     for world, step, merged in histories(steps, on_delete):
@@ -366,7 +366,7 @@ def test_revisions_tell_what_changed(steps: list[Step], on_delete: DeletePolicy)
         assert after.deleted is None or after.deleted.other < after.deleted.rev == after.rev
 
 
-@settings(profile)
+@BOUNDED
 @given(steps=steps_of, on_delete=on_deletes)
 def test_untouched_columns_survive(steps: list[Step], on_delete: DeletePolicy) -> None:
     for world, step, merged in histories(steps, on_delete):
@@ -380,7 +380,7 @@ def test_untouched_columns_survive(steps: list[Step], on_delete: DeletePolicy) -
                 assert stamp_of(merged.row, name) == stamp_of(world.row, name)
 
 
-@settings(profile)
+@BOUNDED
 @given(steps=steps_of, on_delete=on_deletes)
 def test_every_loser_is_on_record(steps: list[Step], on_delete: DeletePolicy) -> None:
     for world, step, merged in histories(steps, on_delete):
@@ -437,7 +437,7 @@ def check_columns(world: World, step: Step, merged: Merged, record: set[tuple[st
             assert (name, before[position]) in record
 
 
-@settings(profile)
+@BOUNDED
 @given(steps=steps_of, on_delete=on_deletes)
 def test_merge_is_deterministic(steps: list[Step], on_delete: DeletePolicy) -> None:
     for world, step, merged in histories(steps, on_delete):
@@ -446,7 +446,7 @@ def test_merge_is_deterministic(steps: list[Step], on_delete: DeletePolicy) -> N
         assert again == merged
 
 
-@settings(profile)
+@BOUNDED
 @given(steps=steps_of, on_delete=on_deletes)
 def test_the_same_edit_again_is_no_conflict(steps: list[Step], on_delete: DeletePolicy) -> None:
     for world, step, merged in histories(steps, on_delete):
@@ -462,7 +462,7 @@ def test_the_same_edit_again_is_no_conflict(steps: list[Step], on_delete: Delete
         assert again.row == merged.row
 
 
-@settings(profile)
+@BOUNDED
 @given(steps=steps_of, on_delete=on_deletes, lives=st.booleans())
 def test_a_device_alone_is_never_in_conflict_with_itself(
     steps: list[Step], on_delete: DeletePolicy, *, lives: bool
@@ -492,7 +492,7 @@ def test_a_device_alone_is_never_in_conflict_with_itself(
         assert visible(row) == local
 
 
-@settings(profile)
+@BOUNDED
 @given(
     steps=steps_of, on_delete=on_deletes, above=st.integers(1, 9), last=st.builds(
         Step, devices, st.sampled_from(("update", "delete")), times, st.just(False), some
@@ -530,7 +530,7 @@ stamps = st.builds(
 )
 
 
-@settings(profile)
+@BOUNDED
 @given(
     row=st.none() | stamps,
     columns=st.dictionaries(st.sampled_from("abcdef"), stamps),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from holdfast.core.backoff import Backoff
 from holdfast.core.connection.connectivity import FailureKind, State
@@ -593,7 +594,7 @@ def tell(
     return world
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(seed=seeds, config=configs, story=stories)
 def test_once_the_network_heals_everything_is_sent_within_twice_the_maximum(
     seed: int, config: SessionConfig, story: list[tuple[int, Event, tuple[str, ...] | None]]
@@ -611,7 +612,7 @@ def test_once_the_network_heals_everything_is_sent_within_twice_the_maximum(
     assert status(world.state).last_error is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(seed=seeds, config=configs, story=stories)
 def test_a_heal_is_noticed_without_help_from_anyone(
     seed: int, config: SessionConfig, story: list[tuple[int, Event, tuple[str, ...] | None]]
@@ -626,7 +627,7 @@ def test_a_heal_is_noticed_without_help_from_anyone(
         world.run(world.now_ms + 50)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(seed=seeds, config=configs, story=stories)
 def test_retries_stay_within_the_budget_in_every_window(
     seed: int, config: SessionConfig, story: list[tuple[int, Event, tuple[str, ...] | None]]
@@ -640,7 +641,7 @@ def test_retries_stay_within_the_budget_in_every_window(
             assert last - first + 1 <= budget.capacity + window_ms // budget.refill_ms + 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(seed=seeds, config=configs, story=stories)
 def test_pending_work_without_progress_is_reported_in_every_story(
     seed: int, config: SessionConfig, story: list[tuple[int, Event, tuple[str, ...] | None]]
@@ -676,7 +677,7 @@ any_event = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 @given(
     events=st.lists(st.tuples(st.integers(0, 20_000), any_event, st.floats(0, 0.999)), max_size=80)
 )

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from properties import examples
 from replica_lab import SCHEMA, Device, captured, device, difference, dump, kinds
 
 from holdfast.core.errors import ConstraintFailed
@@ -185,9 +186,10 @@ def check_outbox(phone: Device) -> None:
         )
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 def test_the_outbox_is_the_difference(library):
-    @settings(max_examples=120 if library == "apsw" else 60, deadline=None)
+    @settings(max_examples=examples(120 if library == "apsw" else 60))
     @given(TRANSACTIONS, st.integers(0, 8))
     def run(transactions, odd):
         with device(library) as phone:
@@ -198,11 +200,12 @@ def test_the_outbox_is_the_difference(library):
     run()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 def test_autocommitted_statements_are_sealed_together(library):
     """What is written outside our transactions is one group, never split, never lost."""
 
-    @settings(max_examples=40 if library == "apsw" else 20, deadline=None)
+    @settings(max_examples=examples(40 if library == "apsw" else 20))
     @given(st.lists(STATEMENTS, min_size=1, max_size=10))
     def run(steps):
         with device(library) as phone:
@@ -248,12 +251,13 @@ def work(phone: Device, kind: str, steps: Any) -> bool:
     return True
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 def test_what_is_sealed_later_keeps_its_boundaries(library):
     """Each commit of ours is one transaction, what others did in between is one; whenever it is
     sealed, however often a row was touched since, and whatever later commits made of it."""
 
-    @settings(max_examples=150 if library == "apsw" else 60, deadline=None)
+    @settings(max_examples=examples(150 if library == "apsw" else 60))
     @given(WORK)
     def run(works):
         with device(library) as phone:
@@ -318,7 +322,7 @@ def outbox(phone: Device) -> object:
     return heads, notes
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(st.lists(STEPS, min_size=1, max_size=4), min_size=2, max_size=6), st.integers(0, 6))
 def test_sealed_at_once_or_later_is_the_same(transactions, settled):
     """Bases, and what a transaction builds on, do not tell when it was sealed."""

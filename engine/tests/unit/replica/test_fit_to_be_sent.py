@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from holdfast import Column, Replica, Schema, Table
 from holdfast.core.errors import BadValue, HoldfastError
@@ -222,9 +223,7 @@ def values(kind: str) -> st.SearchStrategy[Any]:
     )
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_committed_can_be_sent_and_comes_back_equal(
     pair: tuple[Replica, Replica], data: st.DataObject

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import currently_in_test_context, event, given, settings
 from hypothesis import strategies as st
+from properties import examples
 from replica_lab import Device, captured, device, difference, dump
 
 from holdfast.core.digest import Digest, row_hash
@@ -527,9 +528,10 @@ def play(library: str, steps: Any) -> None:
         assert phone.rows("SELECT * FROM holdfast_shadow_thing") == []
 
 
-@pytest.mark.parametrize(("library", "examples"), [("apsw", 100), ("stdlib", 25)])
-def test_visible_is_truth_with_the_unsettled_changes(library, examples):
-    @settings(max_examples=examples, deadline=None)
+@pytest.mark.hypothesis
+@pytest.mark.parametrize(("library", "count"), [("apsw", 100), ("stdlib", 25)])
+def test_visible_is_truth_with_the_unsettled_changes(library, count):
+    @settings(max_examples=examples(count))
     @given(STEPS)
     def run(steps):
         play(library, steps)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from holdfast.core.digest import Digest, row_hash, seal, seal_is_valid
 
-BOUNDED = settings(max_examples=100, deadline=None)
+BOUNDED = settings(max_examples=examples(100))
 KEY = bytes(range(32))
 ROWS = st.lists(st.tuples(st.text("ab", min_size=1), st.integers(0, 9)), max_size=12, unique=True)
 

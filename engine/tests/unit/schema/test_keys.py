@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from holdfast.core.errors import BadValue, ConstraintFailed
 from holdfast.core.keys import check_key, key_text, key_values, row_key, row_scopes
@@ -23,7 +24,7 @@ from holdfast.sql.names import key_sql
 from holdfast.sql.tables import create_table
 from holdfast.sqlite import Connection, OpenOptions, driver
 
-BOUNDED = settings(max_examples=200, deadline=None)
+BOUNDED = settings(max_examples=examples(200))
 TEXT = st.text(
     st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=30
 )
@@ -76,9 +77,10 @@ def test_different_keys_have_different_texts(left, right):
     assert (key_text(table, left) == key_text(table, right)) == (left == right)
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 def test_sql_makes_the_same_text(library):
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(100))
     @given(keys())
     def run(case):
         table, key = case

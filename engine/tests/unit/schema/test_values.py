@@ -18,6 +18,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from holdfast.core.errors import BadValue, DatabaseError
 from holdfast.core.limits import (
@@ -31,7 +32,7 @@ from holdfast.schema import Column, Table
 from holdfast.sql.tables import create_table
 from holdfast.sqlite import Connection, OpenOptions, driver
 
-BOUNDED = settings(max_examples=150, deadline=None)
+BOUNDED = settings(max_examples=examples(150))
 UUID = "0190163d-8694-739b-aea5-966c26f8ad91"
 
 # type, scale, value as given, storage form, wire form
@@ -431,6 +432,7 @@ HOSTILE = st.one_of(
 )
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", TYPES)
 def test_good_values_survive_the_wire_exactly(kind):
     @BOUNDED
@@ -444,6 +446,7 @@ def test_good_values_survive_the_wire_exactly(kind):
     run()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", TYPES)
 def test_any_value_is_refused_or_kept(kind):
     @BOUNDED
@@ -469,6 +472,7 @@ def test_any_value_is_refused_or_kept(kind):
     run()
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", TYPES)
 def test_any_wire_value_is_refused_or_kept(kind):
     @BOUNDED
@@ -566,6 +570,7 @@ def store(db: Connection, value: Any) -> tuple[bool, Any]:
     return True, found
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_table_takes_what_check_takes_and_nothing_else(kind, library):
@@ -575,7 +580,7 @@ def test_a_table_takes_what_check_takes_and_nothing_else(kind, library):
     scale = 2 if kind == "decimal" else 0
     with typed_table(library, kind, scale) as db:
 
-        @settings(max_examples=400, deadline=None)
+        @settings(max_examples=examples(400))
         @given(HOSTILE | good(kind))
         def run(value):
             taken, held = store(db, value) if sqlite_can_bind(value) else (False, None)

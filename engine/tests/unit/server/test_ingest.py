@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 
 def start(server: Any) -> tuple[Any, Any]:
@@ -243,7 +244,7 @@ def play(server: Any, steps: list[tuple[int, tuple[str, Any, Any]]]) -> None:
         assert set(peer.outcomes) == set(range(1, peer.number + 1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(steps=st.lists(st.tuples(st.integers(0, 2), STEP), max_size=40))
 def test_digests_are_right_after_any_history(scratch_server: Any, steps: list[Any]) -> None:
     with scratch_server() as server:

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import SEEN_INTERVAL_MS
@@ -432,7 +433,7 @@ def outcome_of(server: Any, work: list[Any], before: list[Any], *, together: boo
     return [(o.number, o.outcome, o.code) for _, o in sorted(peer.outcomes.items())], tables
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(before=WORK, work=WORK)
 def test_no_decision_depends_on_batching(
     scratch_server: Any, before: list[Any], work: list[Any]

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from holdfast.core.keys import key_text
 from holdfast.server.exchange.budgets import Budgets
@@ -177,7 +178,7 @@ def repr_of(row: tuple[Any, ...]) -> str:
     return repr([int(value) if isinstance(value, bool) else value for value in row])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(history=HISTORY, budgets=BUDGETS)
 def test_both_stores_decide_alike(
     pair_of_servers: Any, history: list[Any], budgets: Budgets

@@ -1,0 +1,5 @@
+"""What holds for every test of the house, before any of them is read."""
+
+import properties
+
+properties.load()
