@@ -32,50 +32,23 @@ def _clock_inputs() -> Iterator[Case]:
     rng = random.Random(3)
     for number in range(80):
         yield f"best {number}", {"best": _samples(rng), "now": NOW + rng.randint(0, 10**9)}
-    for number in range(60):
-        claimed = rng.choice([None, 0, 5 * SECOND, rng.randint(-(10**8), 10**8)])
-        device = NOW + rng.randint(-(10**8), 10**8)
-        way = rng.choice(
-            [0, 50_000, 31 * SECOND, -SECOND, -3 * SECOND, rng.randint(-(10**8), 10**8)]
-        )
-        error = rng.choice([0, 100, 10**7, 10**9, -5])
-        yield f"choose {number}", {
-            "choose": [claimed, error], "device_now": device,
-            "arrival": device + (claimed or 0) + way,
-        }  # fmt: skip
-    for number in range(40):
-        base = rng.choice([None, NOW, NOW + rng.randint(-(10**7), 10**7)])
-        yield f"correct {number}", {
-            "correct": NOW + rng.randint(-(10**7), 10**7), "offset": rng.randint(-(10**7), 10**7),
-            "arrival": NOW + rng.randint(-(10**6), 10**6), "base": base,
-        }  # fmt: skip
 
 
 def _clock_answer(given: dict[str, Any]) -> Any:
     if "stamp" in given:
         return clock.next_stamp(*given["stamp"])
-    if "best" in given:
-        samples = [
-            clock.OffsetSample(sent_us=sent, received_us=received, server_us=server)
-            for sent, received, server in given["best"]
-        ]
-        best = clock.best_offset(samples, now_us=given["now"])
-        return None if best is None else [best.offset_us, best.error_us]
-    if "choose" in given:
-        claimed, error = given["choose"]
-        return clock.choose_offset(
-            claimed, error, device_now_us=given["device_now"], arrival_us=given["arrival"]
-        )
-    return clock.correct(
-        given["correct"], offset_us=given["offset"], arrival_us=given["arrival"],
-        base_us=given["base"],
-    )  # fmt: skip
+    samples = [
+        clock.OffsetSample(sent_us=sent, received_us=received, server_us=server)
+        for sent, received, server in given["best"]
+    ]
+    best = clock.best_offset(samples, now_us=given["now"])
+    return None if best is None else [best.offset_us, best.error_us]
 
 
 CLOCK = Family(
     name="clock",
-    about="Stamps that never go back; the best offset of samples [sent, received, server]; what a "
-    "server believes of a claimed offset; the correction of a stamp. Microseconds.",
+    about="Stamps that never go back; the best offset of samples [sent, received, server]. "
+    "Microseconds.",
     inputs=_clock_inputs,
     answer=_clock_answer,
 )

@@ -143,7 +143,7 @@ def _session_inputs() -> Iterator[Case]:
         ],
         "needs_upgrade": [
             {"type": "started"},
-            {"type": "exchange_failed", "kind": "schema_upgrade"},
+            {"type": "exchange_failed", "kind": "protocol_upgrade"},
         ],
         "needs_attention": [
             {"type": "started"},

@@ -3,16 +3,13 @@
  *
  * Knows offsets from round trips. Must not know a clock: every moment comes in as an argument, in
  * microseconds since 1970, UTC. Offsets are *server minus device*. Upholds the device's half of I20.
+ * What a server makes of a claimed offset is in Python only.
  */
 
 /** How much a device's clock may run away: parts per million. */
 export const DRIFT_PPM_MAX = 200;
 /** Samples older than this (one hour) say nothing about the clock of now. */
 export const SAMPLE_AGE_US_MAX = 3_600_000_000;
-/** The longest way of a request that still bears out the offset the device claims. */
-export const LATENCY_US_MAX = 30_000_000;
-/** What a claimed offset may exceed the arrival's by, beyond its error. */
-export const SLACK_US = 1_000_000;
 
 /** One round trip: the device's clock before and after, the server's clock in between (µs). */
 export interface OffsetSample {
@@ -58,27 +55,4 @@ export function bestOffset(
     if (best === null || aged.errorUs < best.errorUs) best = aged;
   }
   return best;
-}
-
-/** The offset by which a server shifts the stamps of a request; see `core/clock.py` for why. */
-export function chooseOffset(
-  claimedUs: number | null,
-  errorUs: number,
-  at: { readonly deviceNowUs: number; readonly arrivalUs: number },
-): number {
-  const arrivalOffsetUs = at.arrivalUs - at.deviceNowUs;
-  if (claimedUs === null) return arrivalOffsetUs;
-  const allowedUs = Math.min(Math.max(errorUs, 0), LATENCY_US_MAX);
-  const wayUs = arrivalOffsetUs - claimedUs;
-  const borneOut = -(allowedUs + SLACK_US) <= wayUs && wayUs <= LATENCY_US_MAX + allowedUs;
-  return borneOut ? claimedUs : arrivalOffsetUs;
-}
-
-/** The stamp of a change in server time: never after the arrival, never before its base. */
-export function correct(
-  stampUs: number,
-  by: { readonly offsetUs: number; readonly arrivalUs: number; readonly baseUs: number | null },
-): number {
-  const shiftedUs = Math.min(stampUs + by.offsetUs, by.arrivalUs);
-  return by.baseUs === null ? shiftedUs : Math.max(shiftedUs, by.baseUs);
 }

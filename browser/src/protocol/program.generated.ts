@@ -113,8 +113,6 @@ export interface TableProgram {
   readonly log_weight: string;
   readonly odd_rows: string;
   readonly log_keys: string;
-  readonly open_notes: string;
-  readonly unlog: string;
   readonly odd_texts: string;
   readonly mend_texts: string;
   readonly groups: string;

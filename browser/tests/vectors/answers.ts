@@ -11,7 +11,7 @@ import {
   spreadDelayMs,
   takeRetry,
 } from "../../src/core/backoff.js";
-import { bestOffset, chooseOffset, correct, nextStamp } from "../../src/core/clock.js";
+import { bestOffset, nextStamp } from "../../src/core/clock.js";
 import {
   classify,
   signalOf,
@@ -137,27 +137,13 @@ function digests(given: Given): unknown {
 
 function clock(given: Given): unknown {
   if ("stamp" in given) return nextStamp(given.stamp[0], given.stamp[1]);
-  if ("best" in given) {
-    const samples = (given.best as number[][]).map(
-      ([sentUs = 0, receivedUs = 0, serverUs = 0]) => ({
-        sentUs,
-        receivedUs,
-        serverUs,
-      }),
-    );
-    const best = bestOffset(samples, given.now);
-    return best === null ? null : [best.offsetUs, best.errorUs];
-  }
-  if ("choose" in given)
-    return chooseOffset(given.choose[0], given.choose[1], {
-      deviceNowUs: given.device_now,
-      arrivalUs: given.arrival,
-    });
-  return correct(given.correct, {
-    offsetUs: given.offset,
-    arrivalUs: given.arrival,
-    baseUs: given.base,
-  });
+  const samples = (given.best as number[][]).map(([sentUs = 0, receivedUs = 0, serverUs = 0]) => ({
+    sentUs,
+    receivedUs,
+    serverUs,
+  }));
+  const best = bestOffset(samples, given.now);
+  return best === null ? null : [best.offsetUs, best.errorUs];
 }
 
 function backoff(given: Given): unknown {

@@ -33,7 +33,6 @@ ONLY_PYTHON = {
     "replica/memory": "browser tests talk to a real server",
     "replica/storage/lock": "Web Locks: `tabs/leader.ts`",
     "replica/storage/making": "OPFS makes a file whole by its pool",
-    "replica/storage/upgrade": "no browser replica is as old",
     "replica/sync_control": "one worker has the file: `tabs/leader.ts`",
     "replica/turn": "leaders wait for a Web Lock: `tabs/leader.ts`",
 }

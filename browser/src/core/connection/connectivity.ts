@@ -92,7 +92,6 @@ const FAILURES = {
   local: ["retry", "deferred"],
   unauthenticated: ["sign_in", "sign_in_required"],
   protocol_upgrade: ["upgrade", "upgrade_required"],
-  schema_upgrade: ["upgrade", "upgrade_required"],
   schema_mismatch: ["attention", "attention_required"],
   nonce_mismatch: ["attention", "attention_required"],
   epoch_mismatch: ["attention", "attention_required"],

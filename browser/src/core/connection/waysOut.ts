@@ -21,8 +21,6 @@ const BY_KIND: Readonly<Record<FailureKind, string>> = {
     "Sign in again: enrol this device with a code or a password, or put a valid token in its place. Work goes on here, and what waits is kept.",
   protocol_upgrade:
     "Update the older side, this program or the server. Work goes on here, and what waits is kept.",
-  schema_upgrade:
-    "Update the older side, this app or the server. Work goes on here, and what waits is kept.",
   schema_mismatch:
     "This replica was made for another schema than the server has: check that it is the right server, and tell whoever runs it. What waits is kept.",
   nonce_mismatch:

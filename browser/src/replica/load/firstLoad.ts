@@ -71,19 +71,12 @@ export class Load {
   readonly #parts: LoadParts;
   #rounds = 0;
   #met = false;
-  #wanted: boolean;
+  #wanted = true;
   #grown = { rows: -1, atMs: 0 };
   #told = { stage: "", atMs: 0 };
 
   constructor(parts: LoadParts) {
     this.#parts = parts;
-    // A replica of an older program has no statements for files: its rows come in answers.
-    const { program } = parts;
-    const [some] = program.tables;
-    this.#wanted =
-      "load_about" in program.json &&
-      some !== undefined &&
-      "hashed" in program.statements(some).load;
   }
 
   /** What the next request says that it can take. */

@@ -42,17 +42,6 @@ def uuid7(now_us: int, random_bytes: RandomBytes) -> str:
     return str(uuid.UUID(int=value))
 
 
-def uuid7_ms(text: str) -> int:
-    """The milliseconds since 1970 that a UUIDv7 carries.
-
-    For diagnostics only: merges never trust it. Raises `ValueError` if `text` is not a UUIDv7.
-    """
-    parsed = uuid.UUID(text)
-    if parsed.version != _VERSION:
-        raise ValueError(f"not a UUIDv7: {text!r}")
-    return parsed.int >> 80
-
-
 def transaction_id(random_bytes: RandomBytes) -> str:
     """A new transaction id: 32 lower-case hexadecimal characters, all 128 bits random.
 

@@ -42,7 +42,7 @@ def not_ours(why: str) -> Offline:
     return Offline(f"what answered is not our server: {why}", code="not_our_server")
 
 
-def broken(why: str, *, cause: str = "") -> Offline:
+def incomplete(why: str, *, cause: str = "") -> Offline:
     """An answer that began as ours but is not whole. ``cause``: in the machine's words."""
     return Offline(f"the answer did not arrive whole: {why}", code="broken_answer", cause=cause)
 

@@ -31,18 +31,18 @@ def create_change_table(table: Table) -> list[str]:
     name = change_table(table)
     return [
         (
-            f"CREATE TABLE IF NOT EXISTS {name} (tx INTEGER NOT NULL, key TEXT NOT NULL, "
+            f"CREATE TABLE {name} (tx INTEGER NOT NULL, key TEXT NOT NULL, "
             "was INTEGER NOT NULL, now INTEGER, base INTEGER NOT NULL DEFAULT 0, bases TEXT"
             f"{body}, UNIQUE (key, tx)) STRICT"
         ),
-        f"CREATE INDEX IF NOT EXISTS {quote(f'holdfast_by_tx_{table.name}')} ON {name} (tx)",
+        f"CREATE INDEX {quote(f'holdfast_by_tx_{table.name}')} ON {name} (tx)",
     ]
 
 
 def create_makers_index(table: Table) -> str:
     """Which groups inserted or deleted a row: found past any number of updates."""
     return (
-        f"CREATE INDEX IF NOT EXISTS {quote(f'holdfast_makers_{table.name}')} "
+        f"CREATE INDEX {quote(f'holdfast_makers_{table.name}')} "
         f"ON {change_table(table)} (key, tx) WHERE was <> now"
     )
 
@@ -75,17 +75,3 @@ def mend_texts(table: Table) -> str:
         for number, name in enumerate(texts, start=2)
     ]
     return f"UPDATE {change_table(table)} SET {', '.join(sets)} WHERE rowid = ?{len(texts) + 2}"
-
-
-def _empty(table: Table) -> str:
-    same = " AND ".join(
-        f"{quote(old)} IS {quote(new)}"
-        for old, new in zip(old_names(table), new_names(table), strict=True)
-    )
-    unchanged = f"was = 1 AND now = 1 AND {same}" if same else "was = 1 AND now = 1"
-    return f"(was = 0 AND now = 0) OR ({unchanged})"
-
-
-def drop_empty(table: Table) -> str:
-    """Remove notes without a net change from the groups from ? on."""
-    return f"DELETE FROM {change_table(table)} WHERE tx >= ? AND ({_empty(table)})"

@@ -37,7 +37,7 @@ GUARD = (
     f"WHEN NEW.applying AND EXISTS (SELECT 1 FROM {LOG}) BEGIN "
     "SELECT RAISE(ABORT, 'holdfast: the log must be sealed before anything is applied'); END"
 )
-"""Nobody, an older engine that has the file open included, writes unnoticed past the log."""
+"""Nobody writes unnoticed past the log."""
 
 MARKS = f"SELECT seq, at, was FROM {LOG} WHERE tbl = '' ORDER BY seq"
 LOG_VIEW = "holdfast_logged"
@@ -59,7 +59,7 @@ def create_log(schema: Schema) -> str:
     """The log: a table that is only appended to, without an index."""
     values = "".join(f", {name} ANY" for name in log_columns(schema))
     return (
-        f"CREATE TABLE IF NOT EXISTS {LOG} "
+        f"CREATE TABLE {LOG} "
         f"(seq INTEGER PRIMARY KEY, tbl TEXT NOT NULL, was INTEGER, at INTEGER{values}) STRICT"
     )
 
@@ -196,21 +196,3 @@ def create_log_view(schema: Schema) -> str:
 def log_keys(table: Table) -> str:
     """Keys of the rows that the log has notes of."""
     return f"SELECT DISTINCT {_key(table, 'l.')} FROM {LOG} AS l WHERE tbl = {literal(table.name)}"
-
-
-def open_notes(table: Table) -> str:
-    """Rowid and key, as bytes, of the notes of a group (parameter) of the outbox."""
-    return f"SELECT rowid, CAST(key AS BLOB) FROM {change_table(table)} WHERE tx = ?"
-
-
-def unlog(table: Table) -> str:
-    """Put a note of the outbox into the log: parameters are the key's values and the rowid."""
-    columns = (*(f"c{number}" for number in range(len(table.key))), *_places(table))
-    key = (
-        "CAST(? AS TEXT)" if STORAGE[column.type] == "TEXT" else "?" for column in table.key_columns
-    )
-    values = ", ".join((*key, *(quote(name) for name in old_names(table))))
-    return (
-        f"INSERT INTO {LOG} (tbl, was, {', '.join(columns)}) "
-        f"SELECT {literal(table.name)}, was, {values} FROM {change_table(table)} WHERE rowid = ?"
-    )

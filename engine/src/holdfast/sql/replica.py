@@ -37,8 +37,7 @@ from holdfast.sql.tables import create_indexes, create_table
 from holdfast.sql.unfit import odd_rows
 
 PROGRAM_FORMAT = 3
-"""2: capture writes a log; 3: transactions are set aside whole, and those of other programs are
-marked as ``loose``. Older files are taken over."""
+"""How a replica's file is laid out. A file of another format is refused (``replica_format``)."""
 
 _UNSETTLED = "('pending', 'sent')"
 _DECIDED = f"state NOT IN {_UNSETTLED}"
@@ -55,9 +54,9 @@ _RANK = (
 # is set aside has there the number that the next one had at that moment: those from it on do not
 # build on what they could not see. Why it is set aside is in ``code``, ``message``, ``field`` and
 # ``held_by``, until the server decides.
-TX_INDEXES = (
-    f"CREATE INDEX IF NOT EXISTS holdfast_tx_decided ON holdfast_tx (number) WHERE {_DECIDED}",
-    "CREATE INDEX IF NOT EXISTS holdfast_tx_aside ON holdfast_tx (number) WHERE aside > 0",
+_TX_INDEXES = (
+    f"CREATE INDEX holdfast_tx_decided ON holdfast_tx (number) WHERE {_DECIDED}",
+    "CREATE INDEX holdfast_tx_aside ON holdfast_tx (number) WHERE aside > 0",
 )
 """What is found past all that waits; a statement has to say the same condition, word for word."""
 BOOKKEEPING = (
@@ -101,7 +100,7 @@ BOOKKEEPING = (
   aside INTEGER NOT NULL DEFAULT 0,
   loose INTEGER NOT NULL DEFAULT 0
 ) STRICT""",
-    *TX_INDEXES,
+    *_TX_INDEXES,
     """CREATE TABLE holdfast_row (
   tbl TEXT NOT NULL, key TEXT NOT NULL, rev INTEGER NOT NULL,
   PRIMARY KEY (tbl, key)
@@ -159,10 +158,6 @@ class TableProgram(msgspec.Struct, frozen=True):
     (``sql.unfit``): 1 where not only bytes may be wrong, then texts as bytes, of the key first."""
     log_keys: str
     """Keys of the rows that the log has notes of."""
-    open_notes: str
-    """Rowid and key, as bytes, of the notes of a group (parameter); only format 1 has such."""
-    unlog: str
-    """Put a note of the outbox into the log: the key's values, the rowid."""
     odd_texts: str
     """Rowid, group and bytes of the texts of the groups from ? on that may not be UTF-8."""
     mend_texts: str
@@ -322,8 +317,6 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         log_weight=log.weight(table),
         odd_rows=odd_rows(table),
         log_keys=log.log_keys(table),
-        open_notes=log.open_notes(table),
-        unlog=log.unlog(table),
         odd_texts=odd_texts(table),
         mend_texts=mend_texts(table),
         groups=f"SELECT DISTINCT tx FROM {change} WHERE tx >= ?",

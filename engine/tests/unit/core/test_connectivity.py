@@ -15,7 +15,6 @@ from holdfast.core.connection.connectivity import (
     Table,
     Verdict,
     classify,
-    kind_of_status,
     signal_of,
     transition,
 )
@@ -107,21 +106,3 @@ def test_a_failure_nobody_knows_is_retried_slowly(kind: str) -> None:
     if kind not in set(FailureKind):
         assert classify(kind) is Verdict.RETRY_SLOWLY
         assert signal_of(kind) is Signal.DEFERRED
-
-
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (401, FailureKind.UNAUTHENTICATED),
-        (302, FailureKind.NOT_OUR_SERVER),
-        (511, FailureKind.NOT_OUR_SERVER),
-        (429, FailureKind.TOO_MANY_REQUESTS),
-        (426, FailureKind.PROTOCOL_UPGRADE),
-        (500, FailureKind.SERVER_ERROR),
-        (503, FailureKind.SERVER_ERROR),
-        (418, FailureKind.UNKNOWN),
-        (999, FailureKind.UNKNOWN),
-    ],
-)
-def test_a_bare_status_has_a_kind(status: int, kind: FailureKind) -> None:
-    assert kind_of_status(status) is kind

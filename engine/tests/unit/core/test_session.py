@@ -276,7 +276,7 @@ def test_a_broken_history_stops_with_its_code_until_a_person_says_go_on(kind: st
 
 
 def test_an_upgrade_is_looked_for_slowly_under_one_name() -> None:
-    script = online().feed(LocalWrite(), ExchangeFailed(kind="schema_upgrade"))
+    script = online().feed(LocalWrite(), ExchangeFailed(kind="protocol_upgrade"))
     assert script.is_in(State.NEEDS_UPGRADE)
     assert script.wake_at() >= script.now_ms + CAP_MS // 2
     assert script.tick_when_due().asked() == [StartExchange]

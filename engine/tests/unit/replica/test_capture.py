@@ -31,6 +31,7 @@ from holdfast.replica.storage.database import (
 )
 from holdfast.replica.storage.making import is_free
 from holdfast.schema import Column, ForeignKey, Schema, Table
+from holdfast.sql.replica import PROGRAM_FORMAT
 from holdfast.sqlite import driver
 
 FOREIGN = """
@@ -586,8 +587,21 @@ def test_local_sql_of_another_version_does_not_matter(phone):
     reopen(phone, msgspec.structs.replace(SCHEMA, local=()))
 
 
-def test_a_format_of_the_future_is_refused(phone):
-    tamper(phone, "UPDATE holdfast_state SET format = 999")
+def test_news_are_not_applied_past_the_log(phone):
+    """What came after a touch is told by what the tables hold: nobody may change that unnoticed."""
+    with phone.write() as db:
+        db.execute("INSERT INTO num VALUES (77, 'logged')")
+    with pytest.raises(DatabaseError), transaction(phone.db.sync):
+        write_state(phone.db.sync, applying=1)
+    phone.seal_now()
+    with transaction(phone.db.sync):
+        write_state(phone.db.sync, applying=1)
+        write_state(phone.db.sync, applying=0)
+
+
+@pytest.mark.parametrize("other", [1, PROGRAM_FORMAT - 1, PROGRAM_FORMAT + 1, 999])
+def test_another_format_is_refused(phone, other):
+    tamper(phone, f"UPDATE holdfast_state SET format = {other}")
     with pytest.raises(ReplicaError) as caught:
         reopen(phone)
     assert caught.value.code == "replica_format"

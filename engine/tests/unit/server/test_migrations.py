@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from holdfast.core.errors import SchemaError
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server.open_store import open_store
 from holdfast.server.store.contract import Store
-from holdfast.server.store.migration_scripts import Dialect, missing
-from holdfast.sql.server import create_user_table
+from holdfast.server.store.migration_scripts import Dialect, Script, missing
+from holdfast.server.store.sqlite import store as sqlite_store
 
 SCHEMA = Schema(
     name="shop",
@@ -50,24 +51,28 @@ def test_a_new_database_has_seen_all_scripts(tmp_path: Path) -> None:
     assert numbers(path) == [script.number for script in missing("sqlite", [])]
 
 
-def test_a_database_from_before_scripts_were_counted_grows(tmp_path: Path) -> None:
+def test_a_database_grows_by_the_scripts_that_it_has_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "server.db"
-    first, *later = missing("sqlite", [])
-    with sqlite3.connect(path) as db:
-        db.executescript(first.sql)
-        for table in SCHEMA.all_tables:
-            for sql in create_user_table(table):
-                db.execute(sql)
-        db.execute(
-            "INSERT INTO holdfast_state (id, epoch, seal_secret, fingerprint, schema) "
-            "VALUES (1, 'before', x'00', ?, ?)",
-            (SCHEMA.fingerprint, SCHEMA.to_json().decode()),
-        )
-    db.close()
     store = opened(path)
-    assert store.epoch == "before"
+    epoch = store.epoch
     store.close()
-    assert numbers(path) == [1, *(script.number for script in later)]
+    first = missing("sqlite", [])
+    number = len(first) + 1
+    more = Script(number, "later.sql", "CREATE TABLE holdfast_later (a); CREATE TABLE other (b);")
+
+    def with_more(dialect: Dialect, done: Iterable[int]) -> list[Script]:
+        seen = set(done)
+        return [script for script in (*first, more) if script.number not in seen]
+
+    monkeypatch.setattr(sqlite_store, "missing", with_more)
+    for _ in range(2):
+        store = opened(path)
+        assert store.epoch == epoch
+        store.close()
+    assert numbers(path) == [*range(1, number), number]
+    change(path, "INSERT INTO holdfast_later VALUES (1); INSERT INTO other VALUES (1);")
 
 
 def test_a_database_of_a_newer_engine_is_refused(tmp_path: Path) -> None:

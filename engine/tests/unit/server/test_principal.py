@@ -7,10 +7,15 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.server.identity.principal import Principal, matches
+from holdfast.server.identity.principal import Principal
 
 SCOPES = st.sampled_from(["a", "a/b", "a/bc", "a/b/c", "b", "*", "a*", ""])
 PATTERNS = st.lists(st.sampled_from(["a", "a/b", "a/*", "a*", "a/b*", "*", "b", ""]), max_size=4)
+
+
+def matches(pattern: str, scope: str) -> bool:
+    """Whether a pattern names a scope: exact, or a prefix when the pattern ends with ``*``."""
+    return scope.startswith(pattern[:-1]) if pattern.endswith("*") else scope == pattern
 
 
 @given(read=PATTERNS, write=PATTERNS, scopes=st.lists(SCOPES))

@@ -17,7 +17,6 @@ import msgspec
 
 from stockroom.replay.source import Article, Line, by_invoice, first_seen
 
-PROCESSES_MIN: Final = 4
 PROCESSES_MAX: Final = 12
 
 SaleKind = Literal["sale", "customer_return", "correction"]

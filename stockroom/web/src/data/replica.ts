@@ -36,8 +36,7 @@ export function enrolled(): Enrolled | null {
 
 /** Read it anew: another tab may have signed in or out. */
 export async function recallDevice(): Promise<Enrolled | null> {
-  const found = (await recall(MEMORY)) as Enrolled | undefined;
-  known = found ?? (await fromLocalStorage());
+  known = ((await recall(MEMORY)) as Enrolled | undefined) ?? null;
   return known;
 }
 
@@ -45,20 +44,6 @@ export async function recallDevice(): Promise<Enrolled | null> {
 export async function remember(one: Enrolled | null): Promise<void> {
   await keep(MEMORY, one);
   known = one;
-}
-
-/** Where earlier versions kept it. */
-async function fromLocalStorage(): Promise<Enrolled | null> {
-  let found: Enrolled | null = null;
-  try {
-    found = JSON.parse(localStorage.getItem(MEMORY) ?? "null") as Enrolled | null;
-  } catch {
-    // What cannot be read tells nothing.
-  }
-  if (typeof found?.replica !== "string") return null;
-  await remember(found);
-  localStorage.removeItem(MEMORY);
-  return found;
 }
 
 /**

@@ -154,8 +154,6 @@ class FailureKind(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     """401: token expired, unknown or revoked."""
     PROTOCOL_UPGRADE = "protocol_upgrade"
-    SCHEMA_UPGRADE = "schema_upgrade"
-    """The schema's generation is below the server's floor, or above what it knows."""
     SCHEMA_MISMATCH = "schema_mismatch"
     """The same generation with another fingerprint."""
     NONCE_MISMATCH = "nonce_mismatch"
@@ -183,7 +181,6 @@ _FAILURES: Final[dict[FailureKind, tuple[Verdict, Signal]]] = {
     FailureKind.LOCAL: (Verdict.RETRY, Signal.DEFERRED),
     FailureKind.UNAUTHENTICATED: (Verdict.SIGN_IN, Signal.SIGN_IN_REQUIRED),
     FailureKind.PROTOCOL_UPGRADE: (Verdict.UPGRADE, Signal.UPGRADE_REQUIRED),
-    FailureKind.SCHEMA_UPGRADE: (Verdict.UPGRADE, Signal.UPGRADE_REQUIRED),
     FailureKind.SCHEMA_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
     FailureKind.NONCE_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
     FailureKind.EPOCH_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
@@ -200,25 +197,6 @@ def classify(kind: str) -> Verdict:
 def signal_of(kind: str) -> Signal:
     """The signal that a failure of this kind is."""
     return _FAILURES[known_kind(kind)][1]
-
-
-def kind_of_status(status: int) -> FailureKind:
-    """The kind of failure that a bare HTTP status stands for; a code in the body knows better."""
-    known = {
-        401: FailureKind.UNAUTHENTICATED,
-        408: FailureKind.TIMEOUT,
-        425: FailureKind.TOO_MANY_REQUESTS,
-        426: FailureKind.PROTOCOL_UPGRADE,
-        429: FailureKind.TOO_MANY_REQUESTS,
-        511: FailureKind.NOT_OUR_SERVER,  # "network authentication required": a captive portal
-    }
-    if status in known:
-        return known[status]
-    if 500 <= status <= 599:
-        return FailureKind.SERVER_ERROR
-    if 300 <= status <= 399:
-        return FailureKind.NOT_OUR_SERVER  # our server never redirects; portals do
-    return FailureKind.UNKNOWN
 
 
 def known_kind(kind: str) -> FailureKind:

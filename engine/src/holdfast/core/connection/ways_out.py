@@ -25,8 +25,6 @@ _BY_KIND: Final[dict[FailureKind, str]] = {
     "put a valid token in its place. Work goes on here, and what waits is kept.",
     FailureKind.PROTOCOL_UPGRADE: "Update the older side, this program or the server. Work goes on "
     "here, and what waits is kept.",
-    FailureKind.SCHEMA_UPGRADE: "Update the older side, this app or the server. Work goes on here, "
-    "and what waits is kept.",
     FailureKind.SCHEMA_MISMATCH: "This replica was made for another schema than the server has: "
     "check that it is the right server, and tell whoever runs it. What waits is kept.",
     FailureKind.NONCE_MISMATCH: "This replica was copied, or brought back from an older state. Go "

@@ -13,7 +13,7 @@ import httpx2
 from holdfast.core.errors import Offline, ProtocolError
 from holdfast.core.limits import KIB
 from holdfast.protocol.compression import ENCODINGS, Unpacker
-from holdfast.replica.failures import broken, not_ours
+from holdfast.replica.failures import incomplete, not_ours
 from holdfast.replica.http.sockets import Turn
 
 SMALL_BYTES_MAX = 64 * KIB
@@ -41,7 +41,7 @@ def _offline(error: httpx2.HTTPError) -> Offline:
         return Offline("the server did not answer in time", code="timeout", cause=str(error))
     if isinstance(error, httpx2.NetworkError):
         return Offline("the server cannot be reached", code="unreachable", cause=str(error))
-    return broken("the connection was lost", cause=str(error))
+    return incomplete("the connection was lost", cause=str(error))
 
 
 def pieces(response: httpx2.Response) -> Iterator[bytes]:
@@ -51,7 +51,7 @@ def pieces(response: httpx2.Response) -> Iterator[bytes]:
     except httpx2.TimeoutException as error:
         raise Offline("the answer stopped coming", code="timeout", cause=str(error)) from None
     except (httpx2.HTTPError, httpx2.StreamError) as error:
-        raise broken("the connection was lost", cause=str(error)) from None
+        raise incomplete("the connection was lost", cause=str(error)) from None
 
 
 def unpacked(response: httpx2.Response, *, bytes_max: int) -> Iterator[bytes]:
@@ -69,7 +69,7 @@ def unpacked(response: httpx2.Response, *, bytes_max: int) -> Iterator[bytes]:
             yield from unpacker.feed(piece)
         unpacker.finish()
     except ProtocolError as error:
-        raise broken(error.message) from None
+        raise incomplete(error.message) from None
 
 
 def small(response: httpx2.Response, *, bytes_max: int = SMALL_BYTES_MAX) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from holdfast.core.limits import (
 from holdfast.protocol.codec import decode_line
 from holdfast.protocol.messages import Checkpoint, Files, Gone, Head, Line, Own, RangeAnswer, Rows
 from holdfast.protocol.version import PROTOCOL
-from holdfast.replica.failures import broken, not_ours
+from holdfast.replica.failures import incomplete, not_ours
 
 _FILES = b'{"type":"files"'
 """Lines of rows are long, and are not to be read twice."""
@@ -50,7 +50,7 @@ class Answer:
         for raw in self._spool.middle():
             line = _decode(raw)
             if isinstance(line, Head | Checkpoint | Files):
-                raise broken(f"a line out of place: {type(line).__name__.lower()}")
+                raise incomplete(f"a line out of place: {type(line).__name__.lower()}")
             yield line
 
     def files(self) -> Files | None:
@@ -64,7 +64,7 @@ class Answer:
             line = _decode(raw)
             if isinstance(line, Files):
                 if self.checkpoint.lines != 2 or self.checkpoint.scopes:
-                    raise broken("files and rows in one answer")
+                    raise incomplete("files and rows in one answer")
                 return line
             return None
         return None
@@ -98,7 +98,7 @@ class Spool:
         last = piece.rfind(b"\n")
         longest = (first if first >= 0 else len(piece)) + self._size - self._line_start
         if longest > RESPONSE_LINE_BYTES_MAX or self._size + len(piece) > RESPONSE_BYTES_MAX:
-            raise broken("it is larger than is allowed")
+            raise incomplete("it is larger than is allowed")
         try:
             self._file.write(piece)
         except OSError as error:
@@ -116,7 +116,7 @@ class Spool:
     def finish(self, *, echo: str, sent_us: int, received_us: int) -> Answer:
         """The answer, if it is whole and the one that was asked for; else raises ``Offline``."""
         if self._line_start != self._size or self._lines < 2:
-            raise broken("its last line is missing")
+            raise incomplete("its last line is missing")
         head = _decode(self._part(0, self._first_end))
         if not isinstance(head, Head) or head.protocol != PROTOCOL:
             raise not_ours("its first line is not ours")
@@ -124,9 +124,9 @@ class Spool:
             raise not_ours("it answers another request")
         checkpoint = _decode(self._part(self._last_start, self._size))
         if not isinstance(checkpoint, Checkpoint):
-            raise broken("its last line is missing")
+            raise incomplete("its last line is missing")
         if checkpoint.lines != self._lines - 1:
-            raise broken(f"{self._lines - 1} of {checkpoint.lines} lines")
+            raise incomplete(f"{self._lines - 1} of {checkpoint.lines} lines")
         return Answer(
             self, head=head, checkpoint=checkpoint, sent_us=sent_us, received_us=received_us
         )
@@ -175,4 +175,4 @@ def _decode(raw: bytes) -> Line:
 
 
 def _unreadable(error: ProtocolError) -> Offline:
-    return broken(error.message)
+    return incomplete(error.message)

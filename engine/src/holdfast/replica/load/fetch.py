@@ -34,7 +34,7 @@ from holdfast.core.limits import (
 )
 from holdfast.protocol.compression import ENCODINGS, Unpacker
 from holdfast.protocol.messages import FileOffer
-from holdfast.replica.failures import broken
+from holdfast.replica.failures import incomplete
 from holdfast.replica.http.downloads import FileAnswer
 from holdfast.sqlite.failpoints import failpoint
 
@@ -156,7 +156,7 @@ class Fetcher:
                         self._told(arriving.size)
                         failpoint("files.mid")
                 if arriving.size == before:
-                    raise broken("a part of a file was empty")
+                    raise incomplete("a part of a file was empty")
             except Offline:
                 if arriving.size - before < FILE_GAIN_BYTES_MIN:
                     raise

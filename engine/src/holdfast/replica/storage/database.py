@@ -20,7 +20,6 @@ from typing import Literal
 from holdfast.core.errors import DatabaseCorrupt, DatabaseError, ReplicaError, SchemaError
 from holdfast.core.limits import RESPONSE_LINE_BYTES_MAX
 from holdfast.core.values import Value
-from holdfast.replica.storage.upgrade import FORMATS, take_over
 from holdfast.schema.model import Schema
 from holdfast.sql.names import literal, quote
 from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram, compile_replica
@@ -101,9 +100,9 @@ class LocalDatabase:
         ((format_, fingerprint, text),) = self.app.execute(
             "SELECT format, fingerprint, schema FROM holdfast_state"
         )
-        if format_ not in FORMATS:
+        if format_ != PROGRAM_FORMAT:
             raise ReplicaError(
-                f"{self.path} has format {format_!r}, this version reads {FORMATS}",
+                f"{self.path} has format {format_!r}, this version reads {PROGRAM_FORMAT}",
                 code="replica_format",
             )
         if not isinstance(text, str):
@@ -150,7 +149,7 @@ class LocalDatabase:
             )
         }
         ours = {name: found.pop(name) for name in list(found) if name.startswith("holdfast_")}
-        made, format_ = read_state(self.app, "capture", "format")
+        (made,) = read_state(self.app, "capture")
         if capture_digest(ours) != made:
             missing = sorted(self.program.triggers.keys() - ours.keys())
             raise SchemaError(
@@ -158,7 +157,7 @@ class LocalDatabase:
                 " changes may have gone unnoticed, so the replica does not open",
                 code="capture_broken",
             )
-        if ours != self.program.triggers or format_ != PROGRAM_FORMAT:
+        if ours != self.program.triggers:
             self._renew(ours)
         synced = set(self.program.tables)
         for name, sql in found.items():
@@ -194,13 +193,12 @@ class LocalDatabase:
         return str(device)
 
     def _renew(self, old: dict[str, str]) -> None:
-        """Replace the triggers and views of an older engine by this one's, in one transaction."""
+        """Replace the triggers and views of another version by this one's, in one transaction."""
         with transaction(self.app):
             for name in old:
                 self.app.execute(f"DROP TRIGGER IF EXISTS {quote(name)}")
             for name in self.program.views:
                 self.app.execute(f"DROP VIEW IF EXISTS {quote(name)}")
-            take_over(self.app, self.schema, self.program)
             for sql in (*self.program.triggers.values(), *self.program.views.values()):
                 self.app.execute(sql)
             write_state(self.app, capture=capture_digest(self.program.triggers))

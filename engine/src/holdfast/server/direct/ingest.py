@@ -31,8 +31,6 @@ from holdfast.server.merging.conflicts import follow
 from holdfast.server.merging.journal import journal_entries
 from holdfast.server.store.contract import Note, Row, Stored, Writer
 
-CHUNK_ROWS = 1000
-
 logger = logging.getLogger(__name__)
 
 

@@ -9,11 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
-def matches(pattern: str, scope: str) -> bool:
-    """Whether a pattern names a scope: exact, or a prefix when the pattern ends with ``*``."""
-    return scope.startswith(pattern[:-1]) if pattern.endswith("*") else scope == pattern
-
-
 class Grants:
     """Patterns, sorted out once: a scope is looked for among thousands of names at one blow."""
 

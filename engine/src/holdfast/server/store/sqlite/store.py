@@ -367,8 +367,6 @@ def _migrate(db: Connection) -> None:
             "CREATE TABLE holdfast_migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, "
             "at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))) STRICT"
         )
-        if _exists(db, "holdfast_state"):  # made before scripts were counted, by what is now 1
-            db.execute("INSERT INTO holdfast_migration (number, name) VALUES (1, 'before')")
     done = [cast("int", n) for (n,) in db.execute("SELECT number FROM holdfast_migration")]
     for script in missing("sqlite", done):
         db.script(script.sql)
