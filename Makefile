@@ -166,6 +166,7 @@ lint: setup ## Style, types and the rules of the house
 	$(BIN)/mypy || failed=1
 	$(BIN)/python tools/check_house.py || failed=1
 	$(BIN)/python tools/protocol_schema.py --check && $(BIN)/python tools/protocol_types.py --check || failed=1
+	$(BIN)/python tools/app_schema.py --check || failed=1
 	if [ -f $(MODULES)/.stamp ]; then
 		(cd browser && npm run --silent check && npm run --silent lint) || failed=1
 	else
@@ -200,9 +201,10 @@ search: setup ## Ten minutes of properties and worlds drawn anew: is there a cou
 EXPORT = UV_FIND_LINKS= $(UV) export --quiet --all-packages --no-emit-workspace --no-header --no-annotate
 
 .PHONY: requirements upgrade protocol clean distclean
-protocol: setup ## Write the schema of the messages, its TypeScript types and the vectors anew
+protocol: setup ## Write the schemas, their TypeScript types and the vectors anew
 	$(BIN)/python tools/protocol_schema.py
 	$(BIN)/python tools/protocol_types.py
+	$(BIN)/python tools/app_schema.py
 	cd tools && ../$(BIN)/python -m golden
 
 

@@ -1,7 +1,7 @@
 """Prices as people type and read them, and as they are stored: integer minor units.
 
 Knows: how many digits a currency has (ISO 4217, from a kept table; the web app's is made from it by
-`tools/currency_digits.py`). Must not know: exchange rates, taxes or rounding policies.
+`tools/app_schema.py`). Must not know: exchange rates, taxes or rounding policies.
 """
 
 from __future__ import annotations

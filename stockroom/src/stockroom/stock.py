@@ -15,27 +15,13 @@ from holdfast.core.errors import UsageError
 from holdfast.core.values import Value
 from stockroom import ids
 from stockroom.catalogue import Product, Writer, get_product
-from stockroom.schema import KINDS, QUANTITY_MAX, STORE_ID_LENGTH_MAX
+from stockroom.schema import KINDS, QUANTITY_MAX, STORE_ID_LENGTH_MAX, schema
 
 if TYPE_CHECKING:
     from holdfast import Replica
 
 _STORE_ID: Final = re.compile(r"[A-Za-z0-9_.-]+\Z")
-_COLUMNS: Final = (
-    "id",
-    "product_id",
-    "location_id",
-    "store_id",
-    "quantity",
-    "kind",
-    "reason",
-    "document",
-    "person",
-    "device",
-    "occurred_at",
-    "note",
-    "reverses",
-)
+_COLUMNS: Final = tuple(column.name for column in schema.by_name["movement"].columns)
 INSERT_MOVEMENT: Final = (
     f"INSERT INTO movement ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 )

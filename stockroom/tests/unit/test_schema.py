@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import app_schema
+
 from holdfast.schema import Schema
 from stockroom.schema import KINDS, schema
 
@@ -10,6 +12,11 @@ def test_the_json_form_is_the_same_schema() -> None:
     again = Schema.from_json(schema.to_json())
     assert again == schema
     assert again.fingerprint == schema.fingerprint
+
+
+def test_the_web_app_has_the_same_schema_and_digits() -> None:
+    for name, text in app_schema.modules().items():
+        assert (app_schema.TARGET / name).read_text() == text, f"{name} is stale: run make protocol"
 
 
 def test_who_shares_what() -> None:

@@ -1,4 +1,4 @@
-/** Made by `tools/currency_digits.py` from ISO 4217; do not edit. */
+/** Made by `make protocol` from ISO 4217; do not edit. */
 
 /** Digits after the point, where they are not two. */
 export const UNUSUAL_DIGITS: Readonly<Record<string, number>> = {

@@ -4,11 +4,10 @@
  * Knows: which rows are the same thing when two devices make them offline. Must not know: the replica.
  */
 
-/** Ours for good: every derived id in the field depends on it. */
-const NAMESPACE = "6f1c1d3a9d0e5d558a385e2f7a0c9b41";
+import { ID_NAMESPACE } from "./schema.generated.js";
 
 async function derived(kind: string, name: string): Promise<string> {
-  const space = Uint8Array.from(NAMESPACE.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+  const space = Uint8Array.from(ID_NAMESPACE.match(/../g) ?? [], (pair) => parseInt(pair, 16));
   const words = new TextEncoder().encode(`${kind}\0${name}`);
   const input = new Uint8Array(space.length + words.length);
   input.set(space);

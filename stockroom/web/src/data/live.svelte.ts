@@ -8,13 +8,9 @@
 import type { AppRow } from "@holdfast/browser";
 
 import { replica } from "./replica.js";
+import type { Question } from "./rows.js";
 
-export interface Question {
-  readonly sql: string;
-  readonly params?: AppRow;
-}
-
-export class Live<T> {
+export class Live<T, Asked = unknown> {
   /** Undefined until the first answer. */
   value = $state.raw<T | undefined>(undefined);
   #hold: (() => boolean) | null;
@@ -22,15 +18,15 @@ export class Live<T> {
 
   /** Made while a component is set up. `hold`: while true, an answer waits for `release`. */
   constructor(
-    question: () => Question | null,
-    read: (rows: readonly AppRow[]) => T,
+    question: () => Question<Asked> | null,
+    made: (rows: readonly Asked[]) => T,
     hold: (() => boolean) | null = null,
   ) {
     this.#hold = hold;
     $effect(() => {
       const asked = question();
       if (asked === null) {
-        this.value = read([]);
+        this.value = made([]);
         return undefined;
       }
       let ended = false;
@@ -38,15 +34,16 @@ export class Live<T> {
       let stop: (() => void) | null = null;
       const told = (rows: readonly AppRow[]): void => {
         if (ended) return;
-        if (!first && this.#hold?.()) this.#waiting = read(rows);
+        const value = made(rows.map(asked.read));
+        if (!first && this.#hold?.()) this.#waiting = value;
         else {
           this.#waiting = undefined;
-          this.value = read(rows);
+          this.value = value;
         }
         first = false;
       };
       replica()
-        .subscribe(asked.sql, asked.params ?? [], (result) => told(result.rows))
+        .subscribe(asked.sql, asked.params, (result) => told(result.rows))
         .then((end) => {
           if (ended) end();
           else stop = end;
@@ -68,7 +65,3 @@ export class Live<T> {
     this.#waiting = undefined;
   }
 }
-
-export const text = (value: unknown): string =>
-  value === null || value === undefined ? "" : String(value);
-export const whole = (value: unknown): number => Number(value ?? 0);

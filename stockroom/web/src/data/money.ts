@@ -5,9 +5,8 @@
  */
 
 import { UNUSUAL_DIGITS } from "./currencies.generated.js";
+import { PRICE_MAX } from "./schema.generated.js";
 
-/** Minor units; larger is a typing error. */
-const PRICE_MAX = 1_000_000_000_000;
 /** Digits after the point: two where ISO 4217 does not say otherwise. `Intl` knows other ones of some. */
 export const digits = (currency: string): number => UNUSUAL_DIGITS[currency] ?? 2;
 

@@ -9,79 +9,56 @@ import { type AppRow, type AppValue, UsageError } from "@holdfast/browser";
 
 import { canonical } from "./codes.js";
 import { productId } from "./ids.js";
-import { type Question, text, whole } from "./live.svelte.js";
-import { replica } from "./replica.js";
+import { ask, replica } from "./replica.js";
+import {
+  answers,
+  asText,
+  asWhole,
+  column,
+  columns,
+  insert,
+  orNull,
+  type Question,
+  type Row,
+  type Run,
+  select,
+} from "./rows.js";
+import { EDITABLE } from "./schema.generated.js";
 import { beginnings, vocabulary } from "./words.js";
 
+const PRODUCT = columns("product", ["id", ...EDITABLE], "p");
 /** `price` and `cost` in minor units of `currency`. */
-export interface Product {
-  readonly id: string;
-  readonly sku: string;
-  readonly name: string;
-  readonly description: string;
-  readonly shelf: string;
-  readonly notes: string;
-  readonly price: number;
-  readonly cost: number | null;
-  readonly currency: string;
-  readonly unit: string;
-  readonly archived: boolean;
-}
-
+export type Product = Row<typeof PRODUCT>;
 export type Fields = Omit<Product, "id">;
 
-/** A line of the stock list. `onHand`: null when it was never moved here. */
-export interface ProductLine {
-  readonly id: string;
-  readonly sku: string;
-  readonly name: string;
-  readonly shelf: string;
-  readonly unit: string;
-  readonly archived: boolean;
-  readonly onHand: number | null;
-}
-
-const EDITABLE = [
-  "sku",
-  "name",
-  "description",
-  "shelf",
-  "notes",
-  "price",
-  "cost",
-  "currency",
-  "unit",
-  "archived",
-] as const;
-const COLUMNS = ["id", ...EDITABLE].map((name) => `p.${name}`).join(", ");
 export const FOUND_MAX = 200;
 
-const LINE =
-  "p.id, p.sku, p.name, p.shelf, p.unit, p.archived, " +
-  "(SELECT sum(s.quantity) FROM stock_on_hand AS s WHERE s.product_id = p.id AND s.store_id = ?1)";
+const LINE = {
+  ...columns("product", ["id", "sku", "name", "shelf", "unit", "archived"], "p"),
+  onHand: orNull(
+    asWhole(
+      "(SELECT sum(s.quantity) FROM stock_on_hand AS s WHERE s.product_id = p.id AND s.store_id = ?1)",
+    ),
+  ),
+};
+/** A line of the stock list. `onHand`: null when it was never moved here. */
+export type ProductLine = Row<typeof LINE>;
 
-export const readLine = (row: AppRow): ProductLine => ({
-  id: text(row[0]),
-  sku: text(row[1]),
-  name: text(row[2]),
-  shelf: text(row[3]),
-  unit: text(row[4]),
-  archived: whole(row[5]) === 1,
-  onHand: row[6] === null ? null : whole(row[6]),
-});
+/** What a thing is called in lists and messages. */
+const GOODS = columns("product", ["id", "name", "sku"], "p");
+export type Goods = Row<typeof GOODS>;
 
-export const COUNT: Question = { sql: "SELECT count(*) FROM product WHERE archived = 0" };
+export const COUNT = select({ count: asWhole("count(*)") }, "FROM product WHERE archived = 0");
 
 /** A stretch of the list in its order. */
-export function stretch(store: string, from: number, count: number): Question {
-  return {
-    sql:
-      `SELECT ${LINE} FROM (SELECT id AS wanted FROM product INDEXED BY product_in_order ` +
+export const stretch = (store: string, from: number, count: number): Question<ProductLine> =>
+  select(
+    LINE,
+    "FROM (SELECT id AS wanted FROM product INDEXED BY product_in_order " +
       "WHERE archived = 0 ORDER BY name COLLATE NOCASE, id LIMIT ?2 OFFSET ?3) " +
       "JOIN product AS p ON p.id = wanted ORDER BY p.name COLLATE NOCASE, p.id",
-    params: [store, count, from],
-  };
-}
+    [store, count, from],
+  );
 
 /** Text that sorts behind everything that begins with `?3`: for a range of an index. */
 const AFTER = "?3 || char(1114111)";
@@ -91,7 +68,7 @@ const some = (sql: string): string => `SELECT * FROM (${sql} LIMIT ${FOUND_MAX})
 
 /** Lines of `wanted` (product, rank), the best first: a whole code before all, archived ones last. */
 const ranked = (wanted: readonly string[]): string =>
-  `SELECT ${LINE} FROM (SELECT product, min(rank) AS rank FROM (${wanted.join(" UNION ALL ")}) ` +
+  `FROM (SELECT product, min(rank) AS rank FROM (${wanted.join(" UNION ALL ")}) ` +
   "GROUP BY product) AS w JOIN product AS p ON p.id = w.product " +
   `ORDER BY w.rank > 0, p.archived, w.rank, p.name COLLATE NOCASE, p.sku LIMIT ${FOUND_MAX}`;
 
@@ -119,11 +96,10 @@ const SEARCH = ranked([
  * Products by what is typed: a whole barcode or SKU, their beginnings, the beginning of a name, and
  * names with all these words, in this order. Null when nothing is typed.
  */
-export function search(store: string, typed: string): Question | null {
+export function search(store: string, typed: string): Question<ProductLine> | null {
   const words = beginnings(typed);
-  return words === ""
-    ? null
-    : { sql: SEARCH, params: [store, words, typed.trim(), canonical(typed)] };
+  if (words === "") return null;
+  return select(LINE, SEARCH, [store, words, typed.trim(), canonical(typed)]);
 }
 
 const SIMILAR = ranked([
@@ -132,97 +108,77 @@ const SIMILAR = ranked([
 ]);
 
 /** Products by what may have been meant (`words.ts`), or by the last digits of a barcode. */
-export const similar = (store: string, words: string, digits: string): Question => ({
-  sql: SIMILAR,
-  params: [store, words, digits],
-});
+export const similar = (store: string, words: string, digits: string): Question<ProductLine> =>
+  select(LINE, SIMILAR, [store, words, digits]);
+
+const WORD_COUNT = select({ count: asWhole("count(*)") }, "FROM search_word");
+const WORDS = select({ word: asText("word") }, "FROM search_word");
 
 let known: { readonly count: number; readonly words: readonly string[] } = { count: 0, words: [] };
 
 /** Every word of every name; read again when there are more. */
 export async function wordsOfNames(): Promise<readonly string[]> {
-  const counted = await replica().query("SELECT count(*) FROM search_word");
-  const count = whole(counted.rows[0]?.[0]);
-  if (count !== known.count) {
-    const { rows } = await replica().query("SELECT word FROM search_word");
-    known = { count, words: vocabulary(rows.map((row) => text(row[0]))) };
-  }
+  const [{ count } = known] = await ask(WORD_COUNT);
+  if (count !== known.count)
+    known = { count, words: vocabulary((await ask(WORDS)).map(({ word }) => word)) };
   return known.words;
 }
 
-export const one = (id: string): Question => ({
-  sql: `SELECT ${COLUMNS} FROM product AS p WHERE p.id = ?`,
-  params: [id],
-});
+export const one = (id: string): Question<Product> =>
+  select(PRODUCT, "FROM product AS p WHERE p.id = ?", [id]);
 
 /** The product that has a SKU. */
-export const bySku = (sku: string): Question => ({
-  sql: `SELECT ${COLUMNS} FROM product AS p WHERE p.sku = ?`,
-  params: [sku],
-});
+export const bySku = (sku: string): Question<Product> =>
+  select(PRODUCT, "FROM product AS p WHERE p.sku = ?", [sku]);
 
-export const readProduct = (row: AppRow): Product => ({
-  id: text(row[0]),
-  sku: text(row[1]),
-  name: text(row[2]),
-  description: text(row[3]),
-  shelf: text(row[4]),
-  notes: text(row[5]),
-  price: whole(row[6]),
-  cost: row[7] === null ? null : whole(row[7]),
-  currency: text(row[8]),
-  unit: text(row[9]),
-  archived: whole(row[10]) === 1,
-});
+/** What some products are called; in no order. */
+export const named = (ids: readonly string[]): Question<Goods> =>
+  select(GOODS, "FROM product AS p WHERE p.id IN (SELECT value FROM json_each(?))", [
+    JSON.stringify(ids),
+  ]);
 
-export const barcodes = (id: string): Question => ({
-  sql: "SELECT code FROM barcode WHERE product_id = ? ORDER BY code",
-  params: [id],
-});
+const CODE = { code: column("barcode", "code", "b") };
+
+export const barcodes = (id: string): Question<Row<typeof CODE>> =>
+  select(CODE, "FROM barcode AS b WHERE b.product_id = ? ORDER BY b.code", [id]);
 
 /** A product with its barcodes; null when it is not there any more. */
 export async function withCodes(
   id: string,
 ): Promise<{ readonly product: Product; readonly codes: readonly string[] } | null> {
-  const [found, codes] = await Promise.all([
-    replica().query(one(id).sql, [id]),
-    replica().query(barcodes(id).sql, [id]),
-  ]);
-  const [row] = found.rows;
-  if (row === undefined) return null;
-  return { product: readProduct(row), codes: codes.rows.map((code) => text(code[0])) };
+  const [[product], codes] = await Promise.all([ask(one(id)), ask(barcodes(id))]);
+  return product === undefined ? null : { product, codes: codes.map(({ code }) => code) };
 }
 
 /** The product with this barcode, in whatever form, or else with exactly this SKU. */
-export async function byCode(
-  code: string,
-): Promise<{ id: string; name: string; sku: string } | null> {
-  const { rows } = await replica().query(
-    "SELECT p.id, p.name, p.sku FROM barcode AS b JOIN product AS p ON p.id = b.product_id " +
-      "WHERE b.code IN (?2, ?1) UNION ALL SELECT id, name, sku FROM product WHERE sku = ?1 LIMIT 1",
+export async function byCode(code: string): Promise<Goods | null> {
+  const found = select(
+    GOODS,
+    "FROM (SELECT product_id AS wanted, 0 AS rank FROM barcode WHERE code IN (?2, ?1) " +
+      "UNION ALL SELECT id, 1 FROM product WHERE sku = ?1) AS w " +
+      "JOIN product AS p ON p.id = w.wanted ORDER BY w.rank LIMIT 1",
     [code, canonical(code)],
   );
-  const row = rows[0];
-  return row === undefined ? null : { id: text(row[0]), name: text(row[1]), sku: text(row[2]) };
+  return (await ask(found))[0] ?? null;
 }
+
+/** Who has this SKU already. */
+export const holdersOfSku = (sku: string, except: string): Question<Goods> =>
+  select(GOODS, "FROM product AS p WHERE p.sku = ? AND p.id <> ?", [sku, except]);
 
 /** Who has this SKU already; null when it is free. */
 export async function holderOfSku(sku: string, except: string): Promise<string | null> {
-  const { rows } = await replica().query("SELECT name FROM product WHERE sku = ? AND id <> ?", [
-    sku,
-    except,
-  ]);
-  return rows[0] === undefined ? null : text(rows[0][0]);
+  return (await ask(holdersOfSku(sku, except)))[0]?.name ?? null;
 }
 
 /** Which other product this barcode names already. */
 export async function holderOfCode(code: string, except: string): Promise<string | null> {
-  const { rows } = await replica().query(
-    "SELECT p.name FROM barcode AS b JOIN product AS p ON p.id = b.product_id " +
-      "WHERE b.code IN (?, ?) AND p.id <> ?",
+  const holders = select(
+    GOODS,
+    "FROM barcode AS b JOIN product AS p ON p.id = b.product_id WHERE b.code IN (?, ?) AND p.id <> ?",
     [code, canonical(code), except],
   );
-  return rows[0] === undefined ? null : text(rows[0][0]);
+  return (await ask(holders))[0]?.name ?? null;
 }
 
 /** Add a product, under an id it had before if there is one; its id. Throws `UsageError`: `sku_exists`,
@@ -234,19 +190,16 @@ export async function add(
 ): Promise<string> {
   const derived = before ?? (await productId(fields.sku, fields.name));
   return await replica().transaction(async (tx) => {
-    const known = await tx.execute("SELECT id, sku FROM product WHERE sku = ? OR id = ?", [
+    const like = select(GOODS, "FROM product AS p WHERE p.sku = ? OR p.id = ?", [
       fields.sku,
       derived,
     ]);
-    if (known.rows.some((row) => row[1] === fields.sku))
-      throw new UsageError(fields.sku, "sku_exists");
+    const known = await answers(like, run(tx));
+    if (known.some(({ sku }) => sku === fields.sku)) throw new UsageError(fields.sku, "sku_exists");
     // The product that was first called so has another SKU by now; this one is a new thing.
-    const id = known.rows.length > 0 ? replica().newId() : derived;
-    const marks = EDITABLE.map(() => "?").join(", ");
-    await tx.execute(`INSERT INTO product (id, ${EDITABLE.join(", ")}) VALUES (?, ${marks})`, [
-      id,
-      ...EDITABLE.map((name): AppValue => fields[name]),
-    ]);
+    const id = known.length > 0 ? replica().newId() : derived;
+    const { sql, params } = insert("product", { ...fields, id });
+    await tx.execute(sql, params);
     for (const code of codes) await addCode(tx, id, code);
     return id;
   });
@@ -289,9 +242,8 @@ export async function edit(
   codes: { readonly added: readonly string[]; readonly removed: readonly string[] },
 ): Promise<void> {
   await replica().transaction(async (tx) => {
-    const [row] = (await tx.execute(one(before.id).sql, [before.id])).rows;
-    if (row === undefined) throw new UsageError("the product is not there any more", "no_product");
-    const now = readProduct(row);
+    const [now] = await answers(one(before.id), run(tx));
+    if (now === undefined) throw new UsageError("the product is not there any more", "no_product");
     const changed = EDITABLE.filter(
       (name) => before[name] !== fields[name] && now[name] !== fields[name],
     );
@@ -301,11 +253,8 @@ export async function edit(
     );
     if (moved.length > 0) throw new EditedMeanwhile(now, moved);
     if (changed.includes("sku")) {
-      const taken = await tx.execute("SELECT 1 FROM product WHERE sku = ? AND id <> ?", [
-        fields.sku,
-        before.id,
-      ]);
-      if (taken.rows.length > 0) throw new UsageError(fields.sku, "sku_exists");
+      const taken = await answers(holdersOfSku(fields.sku, before.id), run(tx));
+      if (taken.length > 0) throw new UsageError(fields.sku, "sku_exists");
     }
     if (changed.length > 0)
       await tx.execute(
@@ -322,11 +271,21 @@ export interface Writer {
   execute(sql: string, params?: AppRow): Promise<{ readonly rows: readonly AppRow[] }>;
 }
 
+const run =
+  (tx: Writer): Run =>
+  (sql, params) =>
+    tx.execute(sql, params);
+
 export async function addCode(tx: Writer, product: string, given: string): Promise<void> {
   const code = canonical(given);
-  const holder = await tx.execute("SELECT product_id FROM barcode WHERE code = ?", [code]);
-  const [row] = holder.rows;
-  if (row !== undefined && row[0] !== product) throw new UsageError(code, "barcode_exists");
-  if (row === undefined)
-    await tx.execute("INSERT INTO barcode (code, product_id) VALUES (?, ?)", [code, product]);
+  const holders = select(
+    { product: column("barcode", "product_id", "b") },
+    "FROM barcode AS b WHERE b.code = ?",
+    [code],
+  );
+  const [holder] = await answers(holders, run(tx));
+  if (holder !== undefined && holder.product !== product)
+    throw new UsageError(code, "barcode_exists");
+  const { sql, params } = insert("barcode", { code, product_id: product });
+  if (holder === undefined) await tx.execute(sql, params);
 }

@@ -8,9 +8,9 @@
 
 import { type AppValue, type Refused, type RefusedChange, UsageError } from "@holdfast/browser";
 
-import { text, whole } from "./live.svelte.js";
 import * as products from "./products.js";
-import { replica } from "./replica.js";
+import { ask, replica } from "./replica.js";
+import { insert, isTable, type NewRow, text, type Table, typeOf, whole } from "./rows.js";
 
 /** The product whose SKU somebody else has taken meanwhile, new or changed; null for anything else. */
 export function takenSku(item: Refused): RefusedChange | null {
@@ -28,9 +28,8 @@ export async function useOtherSku(item: Refused, sku: string): Promise<void> {
   const codesOf = (op: string): string[] =>
     item.changes.filter((one) => one.table === "barcode" && one.op === op).map(({ key }) => key);
   const codes = { added: codesOf("insert"), removed: codesOf("delete") };
-  const { rows } = await replica().query(products.one(change.key).sql, [change.key]);
-  if (rows[0] !== undefined) {
-    const before = products.readProduct(rows[0]);
+  const [before] = await ask(products.one(change.key));
+  if (before !== undefined) {
     const wanted = Object.fromEntries(
       Object.entries(change.new)
         .filter(([name]) => name in before)
@@ -87,10 +86,8 @@ export async function sameProduct(item: Refused): Promise<void> {
   const change = takenSku(item);
   if (change === null || change.op !== "insert")
     throw new UsageError("this is not a new product whose SKU is taken", "not_mendable");
-  const question = products.bySku(text(change.new["sku"]));
-  const { rows } = await replica().query(question.sql, question.params);
-  if (rows[0] === undefined) throw new UsageError("the other product is gone", "no_product");
-  const there = products.readProduct(rows[0]);
+  const [there] = await ask(products.bySku(text(change.new["sku"])));
+  if (there === undefined) throw new UsageError("the other product is gone", "no_product");
   const others = (await replica().refused()).filter(
     (one) => one.id !== item.id && names(one, change.key),
   );
@@ -118,6 +115,9 @@ export async function sameProduct(item: Refused): Promise<void> {
 const names = (item: Refused, product: string): boolean =>
   item.changes.some((change) => change.key === product || change.new["product_id"] === product);
 
+/** Tables of which new rows can wait together with a product. */
+const NAMING: readonly Table[] = ["movement", "store", "location"];
+
 /** One change of what waits, about the product that is there. */
 async function follow(
   tx: products.Writer,
@@ -132,21 +132,20 @@ async function follow(
     await tx.execute("DELETE FROM barcode WHERE code = ?", [key]);
   else if (table === "barcode")
     await tx.execute("UPDATE barcode SET product_id = ? WHERE code = ?", [product, key]);
-  else if (op === "insert" && ["movement", "store", "location"].includes(table)) {
+  else if (op === "insert" && isTable(table) && NAMING.includes(table)) {
     const { rows } = await tx.execute(`SELECT 1 FROM ${table} WHERE id = ?`, [key]);
     if (rows.length > 0) return;
     const values = { id: key, ...made, ...(table === "movement" ? { product_id: product } : {}) };
-    const marks = Object.keys(values).map(() => "?");
-    await tx.execute(
-      `INSERT INTO ${table} (${Object.keys(values).join(", ")}) VALUES (${marks.join(", ")})`,
-      Object.entries(values).map(([name, wire]) => stored(name, wire)),
-    );
+    const row = Object.entries(values).map(([name, wire]) => [name, stored(table, name, wire)]);
+    const { sql, params } = insert(table, Object.fromEntries(row) as NewRow<Table>);
+    await tx.execute(sql, params);
   } else throw new UsageError(`what waits changes ${table} ${key} too`, "not_mendable");
 }
 
 /** A value of the wire as it is written: integers travel as texts, booleans are 0 and 1. */
-function stored(name: string, wire: unknown): AppValue {
-  if (name === "quantity" || name === "occurred_at") return BigInt(String(wire));
+function stored(table: Table, name: string, wire: unknown): AppValue {
+  const type = typeOf(table, name);
+  if (wire !== null && (type === "integer" || type === "timestamp")) return BigInt(String(wire));
   return typeof wire === "boolean" ? Number(wire) : wire === null ? null : text(wire as AppValue);
 }
 

@@ -8,6 +8,7 @@
 import { openReplica, type TabReplica } from "@holdfast/browser";
 
 import { keep, recall } from "./memory.js";
+import { answers, type Question } from "./rows.js";
 
 const MEMORY = "stockroom.device";
 /** Replicas that were signed out and whose files may still be here. */
@@ -72,6 +73,10 @@ export function replica(): TabReplica {
   if (current === null) throw new Error("the replica is not open");
   return current;
 }
+
+/** The rows that answer a question now. */
+export const ask = async <T>(question: Question<T>): Promise<T[]> =>
+  await answers(question, (sql, params) => replica().query(sql, params));
 
 const endings = (name: string): BroadcastChannel => new BroadcastChannel(`stockroom.ended.${name}`);
 

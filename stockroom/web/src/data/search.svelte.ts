@@ -37,7 +37,7 @@ export class Search {
   constructor(store: () => string, typed: () => string, hold: (() => boolean) | null = null) {
     this.#exact = new Live(
       () => products.search(store(), typed()),
-      (rows) => ({ typed: typed(), lines: rows.map(products.readLine), isSimilar: false }),
+      (rows) => ({ typed: typed(), lines: rows, isSimilar: false }),
       hold,
     );
     this.#similar = new Live(
@@ -48,7 +48,7 @@ export class Search {
       },
       (rows) => ({
         typed: this.#guess?.typed ?? "",
-        lines: rows.map(products.readLine),
+        lines: rows,
         isSimilar: true,
       }),
       hold,

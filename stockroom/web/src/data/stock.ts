@@ -6,30 +6,24 @@
  * happened at the shelf is a fact; the screen warns about it.
  */
 
-import type { AppRow, Statement } from "@holdfast/browser";
+import type { Statement } from "@holdfast/browser";
 
 import { firstLocationId, reversalId } from "./ids.js";
-import { type Question, text, whole } from "./live.svelte.js";
 import { enrolled, replica } from "./replica.js";
+import {
+  asText,
+  asTruth,
+  asWhole,
+  column,
+  columns,
+  insert,
+  insertMade,
+  type Question,
+  type Row,
+  select,
+} from "./rows.js";
+import { type KINDS } from "./schema.generated.js";
 
-export const QUANTITY_MAX = 1_000_000_000;
-
-export const KINDS = [
-  "receive",
-  "sale",
-  "use",
-  "waste",
-  "damage",
-  "theft",
-  "found",
-  "customer_return",
-  "supplier_return",
-  "transfer_out",
-  "transfer_in",
-  "opening",
-  "reversal",
-  "correction",
-] as const;
 export type Kind = (typeof KINDS)[number];
 
 /** Why a person corrects stock by hand. */
@@ -45,24 +39,22 @@ export const REASONS = [
 ] as const satisfies readonly Kind[];
 export type Reason = (typeof REASONS)[number];
 
+const UNDONE = "EXISTS (SELECT 1 FROM movement AS r WHERE r.reverses = m.id)";
+const MOVEMENT = {
+  ...columns("movement", ["id", "quantity", "kind", "reason", "document", "person"], "m"),
+  ...columns("movement", ["device", "note", "reverses"], "m"),
+  product: column("movement", "product_id", "m"),
+  at: column("movement", "occurred_at", "m"),
+  undone: asTruth(UNDONE),
+};
+const entry = (productName: string, balance: string) => ({
+  ...MOVEMENT,
+  productName: asText(productName),
+  balance: asWhole(balance),
+});
 /** An entry of the ledger. `at`: µs since 1970, by the device's own clock until the server has taken
  * it and corrected; `balance`: after it, at its location. */
-export interface Entry {
-  readonly id: string;
-  readonly product: string;
-  readonly productName: string;
-  readonly quantity: number;
-  readonly kind: string;
-  readonly reason: string;
-  readonly document: string;
-  readonly person: string;
-  readonly device: string;
-  readonly at: number;
-  readonly note: string;
-  readonly reverses: string | null;
-  readonly undone: boolean;
-  readonly balance: number;
-}
+export type Entry = Row<ReturnType<typeof entry>>;
 
 /** `movement`: the id of the movement it becomes, so that one list is received once. */
 export interface Line {
@@ -71,76 +63,92 @@ export interface Line {
   readonly movement: string;
 }
 
-const COLUMNS =
-  "id, product_id, location_id, store_id, quantity, kind, reason, document, person, device, " +
-  "occurred_at, note, reverses";
-const INSERT = `INSERT INTO movement (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 /** Entries of a ledger that are shown at first, and with each wish for more. */
 export const LEDGER_STEP = 50;
 
-/** What is on hand at each store this device knows: store, its name, units. */
-export const onHand = (product: string): Question => ({
-  sql:
-    "SELECT s.store_id, coalesce(nullif(t.name, ''), s.store_id), sum(s.quantity) " +
+const AT_STORE = {
+  store: asText("s.store_id"),
+  name: asText("coalesce(nullif(t.name, ''), s.store_id)"),
+  quantity: asWhole("sum(s.quantity)"),
+};
+
+/** What is on hand at each store this device knows. */
+export const onHand = (product: string): Question<Row<typeof AT_STORE>> =>
+  select(
+    AT_STORE,
     "FROM stock_on_hand AS s LEFT JOIN store AS t ON t.id = s.store_id " +
-    "WHERE s.product_id = ? GROUP BY s.store_id ORDER BY s.store_id",
-  params: [product],
-});
+      "WHERE s.product_id = ? GROUP BY s.store_id ORDER BY s.store_id",
+    [product],
+  );
+
+const NAMED = {
+  ...columns("product", ["id", "name", "currency"], "p"),
+  quantity: asWhole(
+    "coalesce((SELECT sum(s.quantity) FROM stock_on_hand AS s " +
+      "WHERE s.product_id = p.id AND s.store_id = ?2), 0)",
+  ),
+};
+
+/** Some products, with what is on hand of them at a store; in no order. */
+export const onHandOf = (ids: readonly string[], store: string): Question<Row<typeof NAMED>> =>
+  select(NAMED, "FROM product AS p WHERE p.id IN (SELECT value FROM json_each(?1))", [
+    JSON.stringify(ids),
+    store,
+  ]);
+
+const UNSENT = {
+  quantity: asWhole("coalesce(sum(m.quantity), 0)"),
+  movements: asWhole("count(*)"),
+};
 
 /** How much of it the server does not know of yet. */
-export const unsent = (product: string, store: string): Question => ({
-  sql:
+export const unsent = (product: string, store: string): Question<Row<typeof UNSENT>> =>
+  select(
+    UNSENT,
     // From what waits to its rows, never the other way: a product may have thousands.
-    "SELECT coalesce(sum(m.quantity), 0), count(*) FROM holdfast_pending AS w " +
-    "CROSS JOIN movement AS m ON m.id = w.key WHERE w.tbl = 'movement' AND m.product_id = ? AND m.store_id = ?",
-  params: [product, store],
-});
+    "FROM holdfast_pending AS w CROSS JOIN movement AS m ON m.id = w.key " +
+      "WHERE w.tbl = 'movement' AND m.product_id = ? AND m.store_id = ?",
+    [product, store],
+  );
 
-const UNDONE = "EXISTS (SELECT 1 FROM movement AS r WHERE r.reverses = m.id)";
+const MOVEMENT_ID = { id: column("movement", "id", "m") };
+
+/** Which of these movements there are. */
+export const written = (ids: readonly string[]): Question<Row<typeof MOVEMENT_ID>> =>
+  select(MOVEMENT_ID, "FROM movement AS m WHERE m.id IN (SELECT value FROM json_each(?))", [
+    JSON.stringify(ids),
+  ]);
+
+const LEDGER_ENTRY = entry(
+  "''",
+  "(SELECT s.quantity FROM stock_on_hand AS s WHERE s.product_id = m.product_id " +
+    "AND s.location_id = m.location_id AND s.store_id = m.store_id) " +
+    "- coalesce(sum(m.quantity) OVER (PARTITION BY m.location_id ORDER BY m.occurred_at DESC, m.id DESC " +
+    "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)",
+);
 
 /**
  * The newest entries first, each with the balance after it: what is on hand now less what came later,
  * so that a long ledger is not read from its beginning.
  */
-export const ledger = (product: string, store: string, count: number): Question => ({
-  sql:
-    "SELECT m.id, m.product_id, '', m.quantity, m.kind, m.reason, m.document, m.person, m.device, " +
-    `m.occurred_at, m.note, m.reverses, ${UNDONE}, ` +
-    "(SELECT s.quantity FROM stock_on_hand AS s WHERE s.product_id = m.product_id " +
-    "AND s.location_id = m.location_id AND s.store_id = m.store_id) " +
-    "- coalesce(sum(m.quantity) OVER (PARTITION BY m.location_id ORDER BY m.occurred_at DESC, m.id DESC " +
-    "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) " +
+export const ledger = (product: string, store: string, count: number): Question<Entry> =>
+  select(
+    LEDGER_ENTRY,
     "FROM (SELECT * FROM movement WHERE product_id = ? AND store_id = ? " +
-    "ORDER BY occurred_at DESC, id DESC LIMIT ?) AS m ORDER BY m.occurred_at DESC, m.id DESC",
-  params: [product, store, count],
-});
+      "ORDER BY occurred_at DESC, id DESC LIMIT ?) AS m ORDER BY m.occurred_at DESC, m.id DESC",
+    [product, store, count],
+  );
+
+const HISTORY_ENTRY = entry("p.name", "0");
 
 /** What happened at a store, the newest first. */
-export const history = (store: string, count: number): Question => ({
-  sql:
-    "SELECT m.id, m.product_id, p.name, m.quantity, m.kind, m.reason, m.document, m.person, m.device, " +
-    `m.occurred_at, m.note, m.reverses, ${UNDONE}, 0 ` +
+export const history = (store: string, count: number): Question<Entry> =>
+  select(
+    HISTORY_ENTRY,
     "FROM movement AS m JOIN product AS p ON p.id = m.product_id WHERE m.store_id = ? " +
-    "ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?",
-  params: [store, count],
-});
-
-export const readEntry = (row: AppRow): Entry => ({
-  id: text(row[0]),
-  product: text(row[1]),
-  productName: text(row[2]),
-  quantity: whole(row[3]),
-  kind: text(row[4]),
-  reason: text(row[5]),
-  document: text(row[6]),
-  person: text(row[7]),
-  device: text(row[8]),
-  at: whole(row[9]),
-  note: text(row[10]),
-  reverses: row[11] === null ? null : text(row[11]),
-  undone: whole(row[12]) === 1,
-  balance: whole(row[13]),
-});
+      "ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?",
+    [store, count],
+  );
 
 /** Goods came in: all lines in one transaction. Returns the ids of the movements. */
 export async function receive(
@@ -179,13 +187,25 @@ export async function undo(entries: readonly string[]): Promise<void> {
 async function reversal(entry: string): Promise<Statement> {
   const id = await reversalId(entry);
   const { person, device } = actor();
-  return {
-    sql:
-      `INSERT INTO movement (${COLUMNS}) SELECT ?, product_id, location_id, store_id, -quantity, ` +
-      "'reversal', '', document, ?, ?, ?, '', id FROM movement WHERE id = ? " +
-      "AND NOT EXISTS (SELECT 1 FROM movement WHERE id = ?)",
-    params: [id, person, device, replica().deviceNowUs(), entry, id],
+  const made = {
+    id: "?1",
+    product_id: "product_id",
+    location_id: "location_id",
+    store_id: "store_id",
+    quantity: "-quantity",
+    kind: "'reversal'",
+    document: "document",
+    person: "?2",
+    device: "?3",
+    occurred_at: "?4",
+    reverses: "id",
   };
+  return insertMade(
+    "movement",
+    made,
+    "FROM movement WHERE id = ?5 AND NOT EXISTS (SELECT 1 FROM movement WHERE id = ?1)",
+    [id, person, device, replica().deviceNowUs(), entry],
+  );
 }
 
 function actor(): { readonly person: string; readonly device: string } {
@@ -197,16 +217,15 @@ function actor(): { readonly person: string; readonly device: string } {
 async function place(store: string): Promise<Statement[]> {
   const location = await firstLocationId(store);
   return [
-    {
-      sql: "INSERT INTO store (id) SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM store WHERE id = ?1)",
-      params: [store],
-    },
-    {
-      sql:
-        "INSERT INTO location (id, store_id) SELECT ?1, ?2 " +
-        "WHERE NOT EXISTS (SELECT 1 FROM location WHERE id = ?1)",
-      params: [location, store],
-    },
+    insertMade("store", { id: "?1" }, "WHERE NOT EXISTS (SELECT 1 FROM store WHERE id = ?1)", [
+      store,
+    ]),
+    insertMade(
+      "location",
+      { id: "?1", store_id: "?2" },
+      "WHERE NOT EXISTS (SELECT 1 FROM location WHERE id = ?1)",
+      [location, store],
+    ),
   ];
 }
 
@@ -221,12 +240,14 @@ async function movement(of: {
   readonly note: string;
 }): Promise<Statement> {
   const { person, device } = actor();
-  const location = await firstLocationId(of.store);
-  const nowUs = replica().deviceNowUs();
-  const reason = of.reason ?? "";
-  return {
-    sql: INSERT,
-    params: [of.id, of.product, location, of.store, of.quantity, of.kind, reason, of.document, person,
-      device, nowUs, of.note, null],
-  }; // prettier-ignore
+  const { id, store, product, quantity, kind, reason = "", document, note } = of;
+  const row = { id, product_id: product, store_id: store, quantity, kind, reason, document, note };
+  const location = await firstLocationId(store);
+  return insert("movement", {
+    ...row,
+    location_id: location,
+    person,
+    device,
+    occurred_at: replica().deviceNowUs(),
+  });
 }

@@ -4,28 +4,33 @@
  * Knows: `device_setting` and the scopes that were granted. Must not know: what happens in a store.
  */
 
-import { Live, type Question, text, whole } from "./live.svelte.js";
-import { replica } from "./replica.js";
+import { Live } from "./live.svelte.js";
+import { ask, replica } from "./replica.js";
+import { asText, asWhole, type Row, select } from "./rows.js";
 
-export interface Store {
-  readonly id: string;
-  readonly name: string;
-}
+const STORE = {
+  id: asText("substr(g.scope, 7)"),
+  name: asText("coalesce(nullif(s.name, ''), substr(g.scope, 7))"),
+};
+export type Store = Row<typeof STORE>;
 
 /** Stores whose work this device may write. */
-export const STORES: Question = {
-  sql:
-    "SELECT substr(g.scope, 7), coalesce(nullif(s.name, ''), substr(g.scope, 7)) " +
-    "FROM holdfast_scope AS g LEFT JOIN store AS s ON s.id = substr(g.scope, 7) " +
-    "WHERE g.scope LIKE 'store/%' AND g.writable = 1 ORDER BY 2",
-};
+export const STORES = select(
+  STORE,
+  "FROM holdfast_scope AS g LEFT JOIN store AS s ON s.id = substr(g.scope, 7) " +
+    "WHERE g.scope LIKE 'store/%' AND g.writable = 1 ORDER BY coalesce(nullif(s.name, ''), substr(g.scope, 7))",
+);
 
-/** How much has arrived: products, movements, and whether a first answer was stored. */
-export const ARRIVED: Question = {
-  sql:
-    "SELECT (SELECT count(*) FROM product), (SELECT count(*) FROM movement), " +
-    "(SELECT count(*) FROM holdfast_scope)",
+const COUNTS = {
+  products: asWhole("(SELECT count(*) FROM product)"),
+  movements: asWhole("(SELECT count(*) FROM movement)"),
+  scopes: asWhole("(SELECT count(*) FROM holdfast_scope)"),
 };
+/** How much has arrived, and whether a first answer was stored. */
+export type Arrived = Row<typeof COUNTS>;
+export const ARRIVED = select(COUNTS, "");
+
+const CHOSEN = select({ id: asText("value") }, "FROM device_setting WHERE name = 'store'");
 
 class Place {
   store = $state("");
@@ -35,8 +40,7 @@ class Place {
 export const place = new Place();
 
 export async function rememberedStore(): Promise<string | null> {
-  const { rows } = await replica().query("SELECT value FROM device_setting WHERE name = 'store'");
-  return rows[0] === undefined ? null : text(rows[0][0]);
+  return (await ask(CHOSEN))[0]?.id ?? null;
 }
 
 export async function chooseStore(id: string): Promise<void> {
@@ -52,16 +56,16 @@ export async function chooseStore(id: string): Promise<void> {
 }
 
 /** Follow the stores there are for as long as the calling component lives. */
-export function followStores(): Live<Store[]> {
+export function followStores(): Live<readonly Store[]> {
   return new Live(
     () => STORES,
-    (rows) => rows.map((row) => ({ id: text(row[0]), name: text(row[1]) })),
+    (rows) => rows,
   );
 }
 
-export function followArrivals(): Live<{ products: number; movements: number; scopes: number }> {
+export function followArrivals(): Live<Arrived> {
   return new Live(
     () => ARRIVED,
-    ([row]) => ({ products: whole(row?.[0]), movements: whole(row?.[1]), scopes: whole(row?.[2]) }),
+    ([counts]) => counts ?? { products: 0, movements: 0, scopes: 0 },
   );
 }

@@ -4,82 +4,43 @@
  * Knows: the engine's views. Must not know: how any of it is worded. All of it is live.
  */
 
-import type { AppRow, Conflict, Refused, Status } from "@holdfast/browser";
+import type { Conflict, Refused, Status } from "@holdfast/browser";
 
-import { Live, type Question, text, whole } from "./live.svelte.js";
-import { replica } from "./replica.js";
+import { Live } from "./live.svelte.js";
+import { type State, STATES, unsentRows, waitingRows } from "./outbox.js";
+import { ask, replica } from "./replica.js";
+import { asText, select, tables } from "./rows.js";
 
 export type Badge = "pending" | "sent" | "attention";
 
-/** `tbl key` -> badge; a product carries the badge of its movements. */
-const BADGES: Question = {
-  sql:
-    "SELECT tbl, key, state FROM holdfast_pending " +
-    "UNION ALL SELECT 'product', m.product_id, w.state FROM holdfast_pending AS w " +
-    "JOIN movement AS m ON m.id = w.key WHERE w.tbl = 'movement' " +
-    "UNION ALL SELECT tbl, key, 'attention' FROM holdfast_inbox",
-};
-
 /** All that is shown of the inbox: the sides of an open conflict, and its authors, change meanwhile. */
-const INBOX: Question = {
-  sql:
-    "SELECT i.kind, i.id, i.tbl, i.key, i.at, c.kind, c.base, c.mine, c.theirs, c.user, c.their_user, c.their_at " +
-    "FROM holdfast_inbox AS i LEFT JOIN holdfast_conflict AS c ON i.kind = 'conflict' AND c.id = i.id",
-};
+const INBOX = select(
+  Object.fromEntries(
+    [
+      ...["kind", "id", "tbl", "key", "at"].map((name) => `i.${name}`),
+      ...["kind", "base", "mine", "theirs", "user", "their_user", "their_at"].map(
+        (name) => `c.${name}`,
+      ),
+    ].map((name) => [name, asText(name)]),
+  ),
+  "FROM holdfast_inbox AS i LEFT JOIN holdfast_conflict AS c ON i.kind = 'conflict' AND c.id = i.id",
+);
 
 const RANK: Readonly<Record<Badge, number>> = { sent: 1, pending: 2, attention: 3 };
 
-function badgeMap(rows: readonly AppRow[]): ReadonlyMap<string, Badge> {
+/** `table key` -> badge. */
+function badgeMap(rows: readonly State[]): ReadonlyMap<string, Badge> {
   const found = new Map<string, Badge>();
-  for (const [table, key, state] of rows) {
+  for (const { table, key, state } of rows) {
     const badge: Badge = state === "pending" ? "pending" : state === "sent" ? "sent" : "attention";
-    const name = `${text(table)} ${text(key)}`;
+    const name = `${table} ${key}`;
     const before = found.get(name);
     if (before === undefined || RANK[badge] > RANK[before]) found.set(name, badge);
   }
   return found;
 }
 
-/** What the engine says was done to a row. */
-export type Operation = "insert" | "update" | "delete";
-
-/** A local transaction that waits, one of its rows a line. */
-export interface Waiting {
-  readonly tx: number;
-  readonly table: string;
-  readonly key: string;
-  readonly op: Operation;
-  readonly state: string;
-  readonly name: string;
-  readonly quantity: number | null;
-  readonly kind: string;
-  readonly product: string;
-}
-
 export const WAITING_SHOWN_MAX = 300;
-export const WAITING: Question = {
-  sql:
-    "SELECT w.tx, w.tbl, w.key, w.kind, w.state, coalesce(p.name, mp.name, bp.name, ''), " +
-    "m.quantity, coalesce(m.kind, ''), coalesce(p.id, mp.id, bp.id, '') FROM holdfast_pending AS w " +
-    "LEFT JOIN product AS p ON w.tbl = 'product' AND p.id = w.key " +
-    "LEFT JOIN movement AS m ON w.tbl = 'movement' AND m.id = w.key " +
-    "LEFT JOIN product AS mp ON mp.id = m.product_id " +
-    "LEFT JOIN barcode AS b ON w.tbl = 'barcode' AND b.code = w.key " +
-    "LEFT JOIN product AS bp ON bp.id = b.product_id " +
-    `ORDER BY w.tx DESC LIMIT ${WAITING_SHOWN_MAX}`,
-};
-
-export const readWaiting = (row: AppRow): Waiting => ({
-  tx: whole(row[0]),
-  table: text(row[1]),
-  key: text(row[2]),
-  op: text(row[3]) as Operation,
-  state: text(row[4]),
-  name: text(row[5]),
-  quantity: row[6] === null ? null : whole(row[6]),
-  kind: text(row[7]),
-  product: text(row[8]),
-});
 
 class SyncState {
   status = $state.raw<Status | null>(null);
@@ -108,7 +69,7 @@ export function badgeOf(table: string, key: string): Badge | null {
 
 /** Follow the replica for as long as the calling component lives. */
 export function follow(): void {
-  badges = new Live(() => BADGES, badgeMap);
+  badges = new Live(() => STATES, badgeMap);
   // The inbox is looked into again whenever the database says that it has changed.
   const inbox = new Live(
     () => INBOX,
@@ -145,26 +106,19 @@ export function follow(): void {
 /** All that this device has not been able to send, as a file to keep. */
 export async function exportOutbox(): Promise<Blob> {
   const device = replica();
-  const [{ rows }, status, refused] = await Promise.all([
-    device.query(WAITING.sql.replace(` LIMIT ${WAITING_SHOWN_MAX}`, "")),
+  const [waiting, status, refused] = await Promise.all([
+    ask(waitingRows(null)),
     device.status(),
     device.refused(),
   ]);
-  const moved = await device.query(
-    "SELECT m.* FROM movement AS m JOIN holdfast_pending AS w ON w.tbl = 'movement' AND w.key = m.id",
-  );
-  const products = await device.query(
-    "SELECT p.* FROM product AS p JOIN holdfast_pending AS w ON w.tbl = 'product' AND w.key = p.id",
-  );
-  const table = (found: { columns: readonly string[]; rows: readonly AppRow[] }): object[] =>
-    found.rows.map((row) => Object.fromEntries(found.columns.map((name, at) => [name, row[at]])));
+  const rows: Record<string, readonly object[]> = {};
+  for (const table of tables) rows[table] = await ask(unsentRows(table));
   const all = {
     made: new Date().toISOString(),
     device: status.device,
     user: status.user,
-    waiting: rows.map(readWaiting),
-    movements: table(moved),
-    products: table(products),
+    waiting,
+    rows,
     refused,
   };
   const plain = JSON.stringify(

@@ -9,7 +9,7 @@
 import { UsageError } from "@holdfast/browser";
 
 import { canonical, doubt } from "../data/codes.js";
-import { Live, text } from "../data/live.svelte.js";
+import { Live } from "../data/live.svelte.js";
 import { parsePrice } from "../data/money.js";
 import * as products from "../data/products.js";
 import { t } from "../i18n/index.js";
@@ -64,11 +64,8 @@ export class ProductEditing {
     this.#brought = brought;
     this.draftName = nameOf(id, brought);
     this.#holder = new Live(
-      () =>
-        this.#sku === ""
-          ? null
-          : { sql: "SELECT name FROM product WHERE sku = ? AND id <> ?", params: [this.#sku, id] },
-      ([row]) => text(row?.[0]),
+      () => (this.#sku === "" ? null : products.holdersOfSku(this.#sku, id)),
+      ([holder]) => holder?.name ?? "",
     );
     $effect(() => {
       const now = JSON.stringify(this.typed);

@@ -5,7 +5,7 @@
  * of the same are one line.
  */
 
-import { QUANTITY_MAX } from "../data/stock.js";
+import { QUANTITY_MAX } from "../data/schema.generated.js";
 
 export interface Goods {
   readonly id: string;

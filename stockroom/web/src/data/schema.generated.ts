@@ -1,0 +1,161 @@
+/** Made by `make protocol` from Stockroom's Python; do not edit. */
+
+export const QUANTITY_MAX = 1_000_000_000;
+export const PRICE_MAX = 1_000_000_000_000;
+export const ID_NAMESPACE = "6f1c1d3a9d0e5d558a385e2f7a0c9b41";
+
+/** Why stock moved. */
+export const KINDS = [
+  "receive",
+  "sale",
+  "use",
+  "waste",
+  "damage",
+  "theft",
+  "found",
+  "customer_return",
+  "supplier_return",
+  "transfer_out",
+  "transfer_in",
+  "opening",
+  "reversal",
+  "correction",
+] as const;
+
+/** The columns of a product that a person edits. */
+export const EDITABLE = [
+  "sku",
+  "name",
+  "description",
+  "shelf",
+  "notes",
+  "price",
+  "cost",
+  "currency",
+  "unit",
+  "archived",
+] as const;
+
+/**
+ * Every synced table: its key, its columns with their types, and those that name a row elsewhere.
+ * `?`: the column may be NULL; `=`: it has a default.
+ */
+export const TABLES = {
+  store: {
+    key: ["id"],
+    columns: {
+      id: "text",
+      name: "text=",
+    },
+    refers: {},
+  },
+  location: {
+    key: ["id"],
+    columns: {
+      id: "uuid",
+      store_id: "text",
+      name: "text=",
+      archived: "boolean=",
+    },
+    refers: { store_id: "store" },
+  },
+  supplier: {
+    key: ["id"],
+    columns: {
+      id: "uuid",
+      name: "text",
+      contact: "text=",
+      notes: "text=",
+    },
+    refers: {},
+  },
+  category: {
+    key: ["id"],
+    columns: {
+      id: "uuid",
+      name: "text",
+    },
+    refers: {},
+  },
+  product: {
+    key: ["id"],
+    columns: {
+      id: "uuid",
+      sku: "text",
+      name: "text",
+      description: "text=",
+      shelf: "text=",
+      notes: "text=",
+      price: "integer=",
+      cost: "integer?",
+      currency: "text=",
+      unit: "text=",
+      archived: "boolean=",
+      supplier_id: "uuid?",
+      category_id: "uuid?",
+    },
+    refers: { supplier_id: "supplier", category_id: "category" },
+  },
+  barcode: {
+    key: ["code"],
+    columns: {
+      code: "text",
+      product_id: "uuid",
+    },
+    refers: { product_id: "product" },
+  },
+  reorder_rule: {
+    key: ["store_id", "product_id"],
+    columns: {
+      store_id: "text",
+      product_id: "uuid",
+      reorder_at: "integer=",
+      order_up_to: "integer=",
+    },
+    refers: { product_id: "product" },
+  },
+  movement: {
+    key: ["id"],
+    columns: {
+      id: "uuid",
+      product_id: "uuid",
+      location_id: "uuid",
+      store_id: "text",
+      quantity: "integer",
+      kind: "text",
+      reason: "text=",
+      document: "text=",
+      person: "text=",
+      device: "text=",
+      occurred_at: "timestamp",
+      note: "text=",
+      reverses: "uuid?",
+    },
+    refers: { product_id: "product", location_id: "location" },
+  },
+  question: {
+    key: ["id"],
+    columns: {
+      id: "uuid",
+      store_id: "text",
+      kind: "text",
+      about_table: "text",
+      about_key: "text",
+      text: "text=",
+      asked_at: "timestamp",
+      answer: "text?",
+      answered_by: "text=",
+    },
+    refers: {},
+  },
+  employee: {
+    key: ["id"],
+    columns: {
+      id: "uuid",
+      name: "text",
+      role: "text=",
+      archived: "boolean=",
+    },
+    refers: {},
+  },
+} as const;
