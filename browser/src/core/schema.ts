@@ -7,12 +7,13 @@
 
 import type { Column as ColumnJson, Table as TableJson } from "../protocol/program.generated.js";
 import { SchemaError } from "./errors.js";
+import { type MergePolicy, POLICIES } from "./merging/policies.js";
 import { type ColumnType, fromWire, type Value } from "./values.js";
 
 export interface Column {
   readonly name: string;
   readonly type: ColumnType;
-  readonly merge: string;
+  readonly merge: MergePolicy;
   readonly nullable: boolean;
   readonly scale: number;
   readonly defaultValue: Value;
@@ -52,14 +53,13 @@ function column(json: ColumnJson): Column {
   const scale = json.scale ?? 0;
   const merge = json.merge ?? "latest";
   const given = json.default ?? null;
-  const start = merge === "counter" ? 0n : null;
   return {
     name: json.name,
     type,
     merge,
     nullable: json.nullable ?? false,
     scale,
-    defaultValue: given === null ? start : fromWire(type, given, scale),
+    defaultValue: given === null ? POLICIES[merge].start : fromWire(type, given, scale),
   };
 }
 

@@ -12,7 +12,7 @@ from planted import Patch, Plants
 from test_clocks import skews_change_nothing
 
 from holdfast.core.errors import Offline
-from holdfast.core.merging import merge, policies
+from holdfast.core.merging import choosing, counter, merge, policies
 from holdfast.core.merging.rows import ServerRow
 from holdfast.replica.changes import dependence
 from holdfast.replica.exchange import exchanger
@@ -95,12 +95,15 @@ def a_repeated_request_is_done_again(patch: Patch) -> None:
 
 @plant_in(43)
 def a_counter_counts_twice(patch: Patch) -> None:
-    real = policies._add
+    real = policies.POLICIES["counter"]
 
-    def add(cell: Any, difference: int, author: Any, **more: Any) -> Any:
-        return real(cell, difference * (2 if author.number == 5 else 1), author, **more)
+    def decide(cell: Any, change: Any, author: Any, *, settled: bool) -> Any:
+        name = cell.column.name
+        twice = change.new[name] * (2 if author.number == 5 else 1)
+        change = msgspec.structs.replace(change, new={**change.new, name: twice})
+        return counter.decide(cell, change, author, settled=settled)
 
-    patch.setattr(policies, "_add", add)
+    patch.setitem(policies.POLICIES, "counter", real._replace(decide=decide, follow=None))
 
 
 @plant
@@ -157,7 +160,7 @@ def what_builds_on_a_refused_transaction_goes_in(patch: Patch) -> None:
 
 @plant_in(7)
 def the_loser_is_not_on_record(patch: Patch) -> None:
-    patch.setattr(policies, "_dropped", lambda *_: None)
+    patch.setattr(choosing, "_dropped", lambda *_: None)
 
 
 @plant_in(9)

@@ -13,7 +13,7 @@ from device import Line, Options
 from planted import Patch, Plants
 from run import run
 
-from holdfast.core.merging import merge, policies
+from holdfast.core.merging import cells, merge
 from holdfast.protocol.messages import ExchangeRequest
 from holdfast.server.merging import conflicts, settle
 
@@ -59,7 +59,7 @@ DAMAGES = Plants("damage", seeds_max=20, steps=60, options=damaged)
 
 @plant
 def a_default_beats_a_choice(patch: Patch) -> None:
-    patch.setattr(policies.Cell, "unchosen", property(lambda _: False))
+    patch.setattr(cells.Cell, "unchosen", property(lambda _: False))
 
 
 @plant_in(8)

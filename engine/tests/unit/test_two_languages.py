@@ -17,9 +17,10 @@ PARTS = ("core", "replica")
 
 ONLY_PYTHON = {
     "core/enrolment_codes": "a browser signs in with a password",
+    "core/merging/cells": "the server alone merges",
+    "core/merging/choosing": "the server alone merges",
     "core/merging/groups": "a browser needs two lines of it: `core/schema.ts`",
     "core/merging/merge": "the server alone merges",
-    "core/merging/policies": "the server alone merges",
     "core/merging/rows": "the server alone merges",
     "replica/changes/parts": "no other program writes into a browser's file",
     "replica/guards": "an event loop has no threads that could die unseen",

@@ -2,12 +2,13 @@
  * What a change rests on: the earlier unsettled ones without which it could not be.
  *
  * Knows: the notes of the outbox. Must not know: messages, or who decides. A change rests on the value
- * that it replaces (the same column or group; differences of a counter replace nothing), on the row's existence,
+ * that it replaces (the same column or group; a difference, such as a counter's, replaces nothing), on the row's existence,
  * on what it refers to, and on a unique value that another row has given up. Never merely on the same
  * row: a sale does not wait for a refused rename (I27).
  */
 
 import type { Row } from "../../core/keys.js";
+import { policyOf } from "../../core/merging/policies.js";
 import type { Table } from "../../core/schema.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
@@ -156,11 +157,11 @@ class Chain {
   exists = 0;
   readonly inherited = new Map<string, number>();
   writers = new Map<string, number>();
-  readonly #counters: ReadonlySet<string>;
+  readonly #replacing: ReadonlySet<string>;
 
   constructor(table: Table) {
-    const counters = table.dataColumns.filter(({ merge }) => merge === "counter");
-    this.#counters = new Set(counters.map(({ name }) => name));
+    const replacing = table.dataColumns.filter((column) => policyOf(column).replaces);
+    this.#replacing = new Set(replacing.map(({ name }) => name));
   }
 
   /** One more change, later than all before. */
@@ -172,7 +173,7 @@ class Chain {
     }
     for (const name of change.touched) {
       this.inherited.set(name, change.bases.get(name) ?? change.ground);
-      if (change.updates && !this.#counters.has(name)) this.writers.set(name, change.tx);
+      if (change.updates && this.#replacing.has(name)) this.writers.set(name, change.tx);
     }
   }
 
@@ -182,7 +183,7 @@ class Chain {
     for (const name of change.touched) {
       if (!left.delete(name)) continue;
       this.inherited.set(name, change.bases.get(name) ?? change.ground);
-      if (change.updates && this.exists === 0 && !this.#counters.has(name))
+      if (change.updates && this.exists === 0 && this.#replacing.has(name))
         this.writers.set(name, change.tx);
     }
     if (!change.updates && this.exists === 0) this.exists = change.tx;

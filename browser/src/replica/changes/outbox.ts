@@ -15,6 +15,7 @@ import {
   TRANSACTION_BYTES_MAX,
   TRANSACTION_CHANGES_MAX,
 } from "../../core/limits.js";
+import { policyOf } from "../../core/merging/policies.js";
 import type { Column, Table } from "../../core/schema.js";
 import { check, toWire, utf8Length, type Value, type Wire } from "../../core/values.js";
 import type { Change, Transaction } from "../../protocol/messages.generated.js";
@@ -166,9 +167,11 @@ export function changeMessage(table: Table, note: Note): Change {
     if (note.was && note.now && !touches(table, note, position)) return;
     const before = note.old[position] ?? null;
     const after = note.new[position] ?? null;
-    if (note.now) fresh[column.name] = wire(table, column, difference(column, note, before, after));
+    const { difference, replaces } = policyOf(column);
+    if (note.now)
+      fresh[column.name] = wire(table, column, note.was ? difference(before, after) : after);
     // What never could be sent was never there for anybody else.
-    if (note.was && column.merge !== "counter" && isSendable(column, before))
+    if (note.was && replaces && isSendable(column, before))
       old[column.name] = wire(table, column, before);
   });
   const values = keyValues(table, note.key);
@@ -183,12 +186,6 @@ export function changeMessage(table: Table, note: Note): Change {
       old,
     }),
   };
-}
-
-/** What a change says of a column: a counter says its difference. */
-function difference(column: Column, note: Note, before: Value, after: Value): Value {
-  const counts = column.merge === "counter" && note.was;
-  return counts && typeof before === "bigint" && typeof after === "bigint" ? after - before : after;
 }
 
 function isSendable(column: Column, value: Value): boolean {

@@ -8,6 +8,7 @@
 
 import { BadValue, ConstraintFailed, UsageError } from "../../core/errors.js";
 import { keyValues, type Row } from "../../core/keys.js";
+import { policyOf } from "../../core/merging/policies.js";
 import { type Column, columnsOf, type Table } from "../../core/schema.js";
 import { chosenSide, type Keep, type Party, type Side, yours } from "../../core/sides.js";
 import { check, fromWire, toWire, type Value, type Wire } from "../../core/values.js";
@@ -275,11 +276,13 @@ export class Inbox {
     const bare = { table: table.name, key: note.key, old: {}, new: {}, current: {} };
     try {
       const message = changeMessage(table, note);
-      const [fresh, row] = [message.new ?? {}, this.overlay(table).visible(note.key)];
+      const fresh = shownAll(table, message.new ?? {});
+      const old = shownAll(table, message.old ?? {});
+      const row = this.overlay(table).visible(note.key);
       const current = Object.fromEntries(
-        Object.keys(row === null ? {} : fresh).map((name) => [name, shownWire(table, row, name)]),
+        Object.keys(row === null ? {} : fresh).map((name) => [name, shownValue(table, row, name)]),
       );
-      return { ...bare, op: message.op, old: message.old ?? {}, new: fresh, current };
+      return { ...bare, op: message.op, old, new: fresh, current };
     } catch (error) {
       if (!(error instanceof BadValue)) throw error;
       return { ...bare, op: "", error: error.message };
@@ -301,10 +304,20 @@ function wiresOf(cell: string, chosen: unknown): unknown[] {
   return names.map((name) => found[name]);
 }
 
-function shownWire(table: Table, row: Row | null, name: string): Wire {
+function shownValue(table: Table, row: Row | null, name: string): unknown {
   const column = table.byName.get(name) as Column;
   const value: Value = row?.[table.positions.get(name) ?? -1] ?? null;
-  return toWire(column.type, value);
+  return policyOf(column).show(toWire(column.type, value));
+}
+
+/** What a change says of columns, as people read it. */
+function shownAll(table: Table, said: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(said).map(([name, wire]) => {
+      const column = table.byName.get(name) as Column;
+      return [name, policyOf(column).show(wire as Wire)];
+    }),
+  );
 }
 
 /** Whose `deviceValue` is, and whose `serverValue`. */

@@ -9,9 +9,9 @@
 
 import { ConstraintFailed } from "../../core/errors.js";
 import { keyText, keyValues, type Row, rowKey } from "../../core/keys.js";
-import { INTEGER_MAX, INTEGER_MIN } from "../../core/limits.js";
+import { policyOf } from "../../core/merging/policies.js";
 import type { Table } from "../../core/schema.js";
-import { same, type Value } from "../../core/values.js";
+import { same } from "../../core/values.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
 import type { Reference, TableProgram } from "../storage/program.js";
 
@@ -81,8 +81,7 @@ export function fold(table: Table, base: Row | null, note: Note): Row | null {
     const current = base[position] ?? null;
     if (!differs(table, old, note.new, position)) return current;
     const wanted = note.new[position] ?? null;
-    if (column.merge !== "counter") return wanted;
-    return add(current, wanted, note.was ? (note.old[position] ?? null) : 0n);
+    return policyOf(column).replay(current, note.was ? (note.old[position] ?? null) : null, wanted);
   });
 }
 
@@ -115,13 +114,6 @@ export function foldAll(
     data = fold(table, data, note);
   }
   return { data, lost: null };
-}
-
-function add(current: Value, wanted: Value, old: Value): Value {
-  if (typeof current !== "bigint" || typeof wanted !== "bigint" || typeof old !== "bigint")
-    return wanted;
-  const sum = current + wanted - old;
-  return sum < INTEGER_MIN ? INTEGER_MIN : sum > INTEGER_MAX ? INTEGER_MAX : sum;
 }
 
 /** Rows of one table, as the server has them and as the person sees them. */

@@ -15,6 +15,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
@@ -214,6 +215,14 @@ def to_wire(type_name: str, value: Value) -> Any:
     """The JSON form of a storage value: 64-bit integers and decimals travel as strings."""
     convert = _TO_WIRE.get(type_name)
     return value if value is None or convert is None else convert(value)
+
+
+def plain(type_name: str, wire: Any) -> Any:
+    """A wire value as people read it in JSON: integers as numbers."""
+    if type_name in ("integer", "timestamp") and isinstance(wire, str):
+        with suppress(ValueError):  # a conflict that holds something else can still be looked at
+            return int(wire)
+    return wire
 
 
 def _integer_of(wire: Any, _scale: int) -> int:

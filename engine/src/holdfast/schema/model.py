@@ -24,8 +24,8 @@ from holdfast.core.limits import (
     TABLES_MAX,
 )
 from holdfast.schema.defaults import wire_default
+from holdfast.schema.policies import POLICIES, RULES, MergePolicy, misfit
 
-MergePolicy = Literal["latest", "manual", "counter", "server", "client", "largest", "smallest"]
 DeletePolicy = Literal["keep", "delete", "manual"]
 ColumnType = Literal[
     "text", "integer", "real", "boolean", "bytes", "uuid", "timestamp", "date", "decimal", "json"
@@ -62,9 +62,10 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             msgspec.structs.force_setattr(self, "default", wire)
 
     def default_value(self) -> values.Value:
-        """The default in its storage form; ``None`` when there is none. A counter starts at 0."""
+        """The default in its storage form; ``None`` when there is none. Some policies have a start,
+        such as a counter's 0."""
         if self.default is None:
-            return 0 if self.merge == "counter" else None
+            return RULES[self.merge].start
         return values.from_wire(self.type, self.default, scale=self.scale)
 
 
@@ -294,16 +295,16 @@ def _validate_column(where: str, column: Column, *, is_key: bool) -> None:
     where = f"{where}, column {column.name}"
     if column.type not in values.TYPES:
         _fail(where, f"{column.type!r} is not a type")
-    if column.merge not in get_args(MergePolicy):
-        _fail(where, f"{column.merge!r} is not a merge policy")
+    if column.merge not in POLICIES:
+        _fail(where, f"{column.merge!r} is not a merge policy ({', '.join(POLICIES)})")
     if is_key and column.corrected:
         _fail(where, "a key never changes, so it cannot be corrected")
     if is_key and (column.type not in values.KEY_TYPES or column.nullable):
         _fail(where, f"a key is one of {', '.join(values.KEY_TYPES)} and never null")
     if is_key and column.merge != "latest":
         _fail(where, "a key never changes, so it has no merge policy")
-    if column.merge == "counter" and (column.type != "integer" or column.nullable):
-        _fail(where, "a counter is an integer and never null")
+    if unfit := misfit(column.merge, column.type, nullable=column.nullable):
+        _fail(where, unfit)
     if column.corrected and column.type != "timestamp":
         _fail(where, "only a timestamp can be corrected")
     if column.scale and column.type != "decimal":
@@ -381,10 +382,6 @@ def _validate_unique_reach(where: str, table: Table) -> None:
             _fail(where, f"unique {unique} reaches beyond its scopes (say existence_public)")
 
 
-_GROUPED: tuple[MergePolicy, ...] = ("latest", "server", "client", "manual")
-"""The policies that choose between two values, and make no third one of them."""
-
-
 def _validate_groups(where: str, table: Table) -> None:
     """A group is data columns that nobody else has, decided alike."""
     taken: set[str] = set()
@@ -400,9 +397,9 @@ def _validate_groups(where: str, table: Table) -> None:
                 _fail(named, f"{name!r} is part of the key, which never changes")
             elif name in taken:
                 _fail(named, f"{name!r} is in another group already")
-            elif column.merge not in _GROUPED:
-                _fail(named, f"{name!r} merges by {column.merge!r}; a group can be "
-                      f"{', '.join(_GROUPED)}")  # fmt: skip
+            elif not RULES[column.merge].grouped:
+                can = ", ".join(policy for policy in POLICIES if RULES[policy].grouped)
+                _fail(named, f"{name!r} merges by {column.merge!r}; a group can be {can}")
             elif column.corrected:
                 _fail(named, f"{name!r} is corrected by the server, apart from the others")
         if len({table.by_name[name].merge for name in group}) > 1:

@@ -20,6 +20,7 @@ from holdfast.core.limits import (
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import Check, Column, ForeignKey, Table
 from holdfast.sql.names import key_sql, literal, names, quote
+from holdfast.sql.policies import POLICIES
 
 _HEX = "[0-9a-f]"
 _DATE_GLOB = "-".join("[0-9]" * n for n in (4, 2, 2))
@@ -102,7 +103,7 @@ def column_sql(table: Table, column: Column) -> str:
     default = column.default_value()
     if default is not None:
         parts.append(f"DEFAULT {literal(default)}")
-    conditions = [type_check(column)]
+    conditions = [type_check(column), POLICIES[column.merge].check(quote(column.name))]
     size = f"length(CAST({quote(column.name)} AS BLOB))"
     if column.name in table.key and column.type in ("text", "bytes"):
         conditions.append(f"{size} BETWEEN 1 AND {KEY_BYTES_MAX}")

@@ -16,6 +16,7 @@ from holdfast.schema.model import Column, Table
 from holdfast.sql.capture import LOG
 from holdfast.sql.changes import NOT_ASCII
 from holdfast.sql.names import literal, quote
+from holdfast.sql.policies import POLICIES
 
 _ANY_TEXT = ("text", "json")
 """Types whose values may be any text; of the others only ASCII gets past the checks."""
@@ -37,13 +38,13 @@ def _texts(table: Table) -> list[Column]:
 
 
 def _leaps(table: Table) -> list[str]:
-    """Differences of counters that do not fit an integer."""
+    """Differences that cannot be said."""
     at = _at(table)
-    return [
-        f"typeof(t.{quote(column.name)} - {at[column.name]}) = 'real'"
+    found = (
+        POLICIES[column.merge].unfit(at[column.name], f"t.{quote(column.name)}")
         for column in table.data_columns
-        if column.merge == "counter"
-    ]
+    )
+    return [condition for condition in found if condition]
 
 
 def _nests(table: Table) -> list[str]:

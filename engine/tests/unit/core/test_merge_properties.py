@@ -17,6 +17,7 @@ from properties import examples
 
 from holdfast.core.errors import Refuse
 from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
+from holdfast.core.merging import merge as merging
 from holdfast.core.merging.merge import Author, Merged, RowChange, merge
 from holdfast.core.merging.rows import ABSENT, ServerRow, Stamp, dump_stamps, load_stamps, stamp_of
 from holdfast.core.values import Value
@@ -346,6 +347,22 @@ def histories(steps: list[Step], on_delete: DeletePolicy) -> list[tuple[World, S
 
 
 on_deletes = st.sampled_from(("keep", "delete", "manual"))
+
+
+@BOUNDED
+@given(steps=steps_of)
+def test_the_short_way_of_an_update_comes_to_what_the_policies_decide(steps: list[Step]) -> None:
+    for world, step, _ in histories(steps, "keep"):
+        if step.op != "update" or world.row.values is None:
+            continue
+        change, author = world.change(step), author_of(step.device, step.at)
+        followed = merging._follow(world.row, world.row.values, change, author)
+        if followed is None:
+            event("an update needed a closer look")
+            continue
+        event("an update followed")
+        decided = merging._edit(world.row, world.row.values, change, author, frozenset())
+        assert decided == Merged(followed, changed=True)
 
 
 @BOUNDED

@@ -19,16 +19,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core.errors import Refuse
-from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
 from holdfast.core.merging import groups
-from holdfast.core.merging.policies import (
-    Author,
-    Cell,
-    Decision,
-    OpenConflict,
-    RowChange,
-    merge_column,
-)
+from holdfast.core.merging.cells import Author, Cell, Decision, OpenConflict, RowChange
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import (
     ROW,
     ServerRow,
@@ -109,7 +102,8 @@ def _follow(
     """The row after an update that nobody was in the way of; None when that needs a closer look.
 
     Most updates are such: every value is new and was made on what stands, or adds to a counter. The
-    result is what ``policies`` decides column by column, for a fraction of its cost.
+    result is what the policies decide column by column, for a fraction of its cost: a property of
+    the tests.
     """
     table, device = change.table, author.device
     rev = next_rev(row, 0)
@@ -123,17 +117,27 @@ def _follow(
         value = after[position]
         old = stamp_of(row, name)
         newest = newest_by_others(old, device)
-        if table.by_name[name].merge == "counter":
-            assert isinstance(value, int) and isinstance(incoming, int), "a counter is an integer"
-            total = value + incoming
-            if not incoming or not INTEGER_MIN <= total <= INTEGER_MAX:
-                return None
-            after[position] = total
-        else:
+        policy = policy_of(table.by_name[name])
+        chosen_first = False
+        if policy.replaces:
+            if name not in row.columns:  # it may be a default, which nobody has written
+                if name in table.group_of:
+                    return None
+                chosen_first = value == table.by_name[name].default_value()
             seen = base_in(row, change.bases[name]) if name in change.bases else base
-            if newest > seen or (incoming == value and name not in table.group_of):
+            if newest > seen and not chosen_first:
+                return None
+            if incoming == value and name not in table.group_of:
                 return None
             after[position] = incoming
+        else:
+            followed = None if policy.follow is None else policy.follow(value, incoming)
+            if followed is None:
+                return None
+            after[position] = followed
+        if chosen_first:
+            columns[name] = Stamp(rev, device, author.user, author.at)
+            continue
         if first or old is not before:  # most columns have one stamp
             first, before = False, old
             at = max(author.at, old.at)
@@ -208,7 +212,7 @@ def _edit(
             base=base_in(row, groups.seen_base(name, change.base, change.bases)),
             rev=rev,
         )
-        verdict = merge_column(cell, joined, author, settled=settled.issuperset(names))
+        verdict = policy_of(column).decide(cell, joined, author, settled=settled.issuperset(names))
         if len(names) == 1:
             merged[table.positions[name]] = verdict.value
         elif verdict.value != cell.value:  # a group takes all of the change, or nothing

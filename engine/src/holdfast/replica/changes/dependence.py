@@ -2,8 +2,8 @@
 
 Knows: the notes of the outbox. Must not know: messages, or who decides. A change rests on
 
-- the value that it replaces: an earlier change of the same column or group of its row. Differences
-  of a counter replace nothing;
+- the value that it replaces: an earlier change of the same column or group of its row. A
+  difference, such as a counter's, replaces nothing;
 - the row's existence: an earlier insert of it; and an insert on the delete that freed its key;
 - what it refers to: the insert of a parent; and the delete of a parent on whatever took its
   children away;
@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from holdfast.core.merging.groups import differing
+from holdfast.core.merging.policies import policy_of
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
@@ -171,7 +172,8 @@ class _Chain:
     """What a next change of a row would stand on. ``found``: whether there is anything."""
 
     def __init__(self, columns: _Columns) -> None:
-        self._counters = {c.name for c in columns.table.data_columns if c.merge == "counter"}
+        data = columns.table.data_columns
+        self._replacing = {column.name for column in data if policy_of(column).replaces}
         self.found = False
         self.exists = 0
         self.inherited: dict[str, int] = {}
@@ -184,7 +186,7 @@ class _Chain:
             self.exists, self.writers = change.tx, {}
         for name in change.touched:
             self.inherited[name] = change.bases.get(name, change.ground)
-            if change.updates and name not in self._counters:
+            if change.updates and name in self._replacing:
                 self.writers[name] = change.tx
 
     def put_below(self, change: _Change, left: set[str]) -> None:
@@ -193,7 +195,7 @@ class _Chain:
         for name in left.intersection(change.touched):
             left.discard(name)
             self.inherited[name] = change.bases.get(name, change.ground)
-            if change.updates and not self.exists and name not in self._counters:
+            if change.updates and not self.exists and name in self._replacing:
                 self.writers[name] = change.tx
         if not change.updates and not self.exists:
             self.exists = change.tx

@@ -23,6 +23,7 @@ from holdfast.core.limits import (
     TRANSACTION_CHANGES_MAX,
 )
 from holdfast.core.merging.groups import differing
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.values import STORAGE, Value, check, to_wire
 from holdfast.protocol.messages import Change, Transaction
 from holdfast.replica.storage.noted import noted_tables
@@ -167,9 +168,11 @@ def change_message(table: Table, row: Row) -> Change:
     olds, news = row[6 : 6 + width], row[6 + width :]
     for place in differing(table, olds, news) if was and now else range(width):
         column, before, after = data[place], olds[place], news[place]
+        policy = policy_of(column)
         if now:
-            result_new[column.name] = _wire(table, column, _new(column, was, before, after))
-        if was and column.merge != "counter" and (old := _old(table, column, before)) is not _NONE:
+            said = policy.difference(before, after) if was else after
+            result_new[column.name] = _wire(table, column, said)
+        if was and policy.replaces and (old := _old(table, column, before)) is not _NONE:
             result_old[column.name] = old
     return Change(
         table=table.name,
@@ -183,13 +186,6 @@ def change_message(table: Table, row: Row) -> Change:
         new=result_new,
         old=result_old,
     )
-
-
-def _new(column: Column, was: Value, before: Value, after: Value) -> Value:
-    """What a change says of a column: a counter says its difference."""
-    if column.merge == "counter" and was and isinstance(before, int) and isinstance(after, int):
-        return after - before
-    return after
 
 
 _NONE = object()

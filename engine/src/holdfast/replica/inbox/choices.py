@@ -17,15 +17,13 @@ import msgspec
 from holdfast.core.errors import BadValue, UsageError
 from holdfast.core.merging.groups import columns_of
 from holdfast.core.values import Value, check, from_wire, to_wire
+from holdfast.core.values import plain as plain_value
 from holdfast.schema.model import Column, Table
 
 
 def plain(column: Column | None, wire: Any) -> Any:
     """A wire value as people read it in JSON: integers as numbers."""
-    if column is not None and column.type in ("integer", "timestamp") and isinstance(wire, str):
-        with suppress(ValueError):  # a conflict that holds something else can still be looked at
-            return int(wire)
-    return wire
+    return wire if column is None else plain_value(column.type, wire)
 
 
 def parse(column: Column, text: str) -> Value:

@@ -8,15 +8,17 @@ leaves only by retry (a new one that names it) or by discard.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from holdfast.core.errors import BadValue, ConstraintFailed, UsageError
 from holdfast.core.keys import key_values
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.sides import Keep, Party, Side, chosen_side, yours
 from holdfast.core.values import Value, to_wire
 from holdfast.replica.changes.outbox import change_message
-from holdfast.replica.inbox.choices import choice_text, given, kept, plain, shown
+from holdfast.replica.inbox.choices import choice_text, given, kept, shown
 from holdfast.replica.rebase.overlay import Note, Overlay, assemble, data_of, fold
 from holdfast.replica.storage.database import LocalDatabase, read_state, reading, savepoint
 from holdfast.schema.model import Column, Schema, Table
@@ -115,9 +117,15 @@ class Kept:
     held_by: int = 0
 
 
+def _plain(table: Table, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a change says of columns, as people read it in JSON."""
+    columns = {name: table.by_name[name] for name in said}
+    return {name: policy_of(columns[name]).show(columns[name], wire) for name, wire in said.items()}
+
+
 def _shown(column: Column, value: Value) -> Any:
     """A stored value as people read it in JSON."""
-    return plain(column, to_wire(column.type, value))
+    return policy_of(column).show(column, to_wire(column.type, value))
 
 
 class Inbox:
@@ -257,8 +265,8 @@ class Inbox:
             "current": {}
             if current is None
             else {n: _shown(table.by_name[n], current[table.positions[n]]) for n in message.new},
-            "new": {n: plain(table.by_name[n], v) for n, v in message.new.items()},
-            "old": {n: plain(table.by_name[n], v) for n, v in message.old.items()},
+            "new": _plain(table, message.new),
+            "old": _plain(table, message.old),
         }
 
     def waiting(self, item: str) -> int:

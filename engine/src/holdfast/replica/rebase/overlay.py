@@ -25,8 +25,8 @@ from dataclasses import dataclass
 
 from holdfast.core.errors import ConstraintFailed
 from holdfast.core.keys import key_text, key_values, row_key
-from holdfast.core.limits import INTEGER_MAX, INTEGER_MIN
 from holdfast.core.merging.groups import differing
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.values import Value
 from holdfast.replica.storage.database import savepoint
 from holdfast.schema.model import Table
@@ -84,13 +84,9 @@ def fold(table: Table, base: Row | None, note: Note) -> Row | None:
     result = list(base)
     touched = note.touched(table) if note.was else differing(table, table.default_data, note.new)
     for position in touched:
-        column = table.data_columns[position]
-        new = note.new[position]
-        if column.merge == "counter":
-            old = note.old[position] if note.was else 0
-            result[position] = _add(result[position], new, old)
-        else:
-            result[position] = new
+        policy = policy_of(table.data_columns[position])
+        old = note.old[position] if note.was else None
+        result[position] = policy.replay(result[position], old, note.new[position])
     return tuple(result)
 
 
@@ -118,12 +114,6 @@ def fold_all(
             data = notes[0].old
         data = fold(table, data, note)
     return data, None
-
-
-def _add(current: Value, new: Value, old: Value) -> Value:
-    if not (isinstance(current, int) and isinstance(new, int) and isinstance(old, int)):
-        return new
-    return min(max(current + new - old, INTEGER_MIN), INTEGER_MAX)
 
 
 class Overlay:

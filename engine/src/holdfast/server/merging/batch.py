@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from holdfast.core.errors import ConstraintFailed, Refuse
 from holdfast.core.keys import key_values
 from holdfast.core.merging.merge import Author, Merged, RowChange, merge
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import (
     ABSENT,
     INCARNATION_MAX,
@@ -400,8 +401,7 @@ def _cell(row: Row, name: str) -> Value:
 
 
 def difference(table: Table, row: Row, new: Mapping[str, Value]) -> dict[str, Value]:
-    """What a change must hold so that a row becomes ``new``: of a counter, the difference; of a
-    group, all columns."""
+    """What a change must hold so that a row becomes ``new``, by policy; of a group, all columns."""
     values: dict[str, Value] = {}
     for group in table.groups:
         places = {name: row[table.positions[name]] for name in group}
@@ -411,11 +411,7 @@ def difference(table: Table, row: Row, new: Mapping[str, Value]) -> dict[str, Va
         before = row[table.positions[name]]
         if before == value:
             continue
-        if table.by_name[name].merge == "counter":
-            assert isinstance(value, int) and isinstance(before, int), "a counter is an integer"
-            values[name] = value - before
-        else:
-            values[name] = value
+        values[name] = policy_of(table.by_name[name]).difference(before, value)
     return values
 
 

@@ -19,7 +19,8 @@ from holdfast.core import values
 from holdfast.core.errors import BadValue, Refuse
 from holdfast.core.keys import key_text
 from holdfast.core.limits import TRANSACTION_CHANGES_MAX
-from holdfast.core.merging.merge import RowChange
+from holdfast.core.merging.cells import RowChange
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.values import Value
 from holdfast.protocol.messages import Change, Transaction
 from holdfast.schema.model import Column, Schema, Table
@@ -86,7 +87,7 @@ def _read_change(table: Table, change: Change, shift: Shift) -> RowChange:
         base=change.base,
         bases=change.bases,
         new=new,
-        old=_read_values(table, change.old) if change.old else {},
+        old=_read_values(table, change.old, _stood) if change.old else {},
     )
 
 
@@ -119,7 +120,7 @@ def read_key(table: Table, wire: list[object]) -> tuple[tuple[Value, ...], str]:
 
 
 def _read_new(table: Table, change: Change, shift: Shift) -> dict[str, Value]:
-    new = _read_values(table, change.new)
+    new = _read_values(table, change.new, _said_by[change.op])
     for name in table.key:
         if name in new:
             raise Refuse(
@@ -157,8 +158,25 @@ def _fill(table: Table, new: dict[str, Value]) -> None:
             new[column.name] = default
 
 
-def _read_values(table: Table, wires: Mapping[str, object]) -> dict[str, Value]:
-    """The storage values of columns, by name."""
+def _stood(column: Column, wire: object) -> Value:
+    return values.wire_reader(column.type)(wire, column.scale)
+
+
+def _said_by_insert(column: Column, wire: object) -> Value:
+    return policy_of(column).check(column, wire, False)
+
+
+def _said_by_update(column: Column, wire: object) -> Value:
+    return policy_of(column).check(column, wire, True)
+
+
+_said_by = {"insert": _said_by_insert, "update": _said_by_update}
+
+
+def _read_values(
+    table: Table, wires: Mapping[str, object], read: Callable[[Column, object], Value]
+) -> dict[str, Value]:
+    """The storage values of columns, or what a change says of them, by name."""
     found: dict[str, Value] = {}
     name = ""
     try:
@@ -166,9 +184,7 @@ def _read_values(table: Table, wires: Mapping[str, object]) -> dict[str, Value]:
             column = table.by_name.get(name)
             if column is None:
                 raise _unknown_column(table, name)
-            found[name] = (
-                None if wire is None else values.wire_reader(column.type)(wire, column.scale)
-            )
+            found[name] = None if wire is None else read(column, wire)
     except BadValue as error:
         raise Refuse(
             "bad_value", f"{table.name}.{name}: {error.message}.", field=name, table=table.name

@@ -23,6 +23,7 @@ from holdfast.core.limits import (
 from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE, Check, Column, Table
 from holdfast.sql.names import names, quote
+from holdfast.sql.postgres.policies import CHECKS
 
 STORAGE = {
     "text": "text", "integer": "bigint", "real": "double precision", "boolean": "smallint",
@@ -130,7 +131,7 @@ def column_sql(table: Table, column: Column) -> str:
     default = column.default_value()
     if default is not None:
         parts.append(f"DEFAULT {literal(default)}")
-    conditions = [type_check(column)]
+    conditions = [type_check(column), CHECKS[column.merge](quote(column.name))]
     size = f"octet_length({quote(column.name)})"
     if column.name in table.key and column.type in ("text", "bytes"):
         conditions.append(f"{size} BETWEEN 1 AND {KEY_BYTES_MAX}")

@@ -1,0 +1,195 @@
+"""Policies that choose between the value that stands and the one that arrives, or ask a person.
+
+Knows: one cell and one change of it. Must not know: whether the row lives, SQL, messages, clocks.
+
+Upholds I18 (the policy decides, and the loser is on record). A change is concurrent when another
+device has written the column in a revision above the one the change is based on. What is not
+concurrent applies, whatever the policy.
+
+Who wrote a value that already stood there is recorded as well, or a third writer's fate would hang
+on the order of arrival. Under ``latest`` a later writer takes the stamp over, in the revision that
+the row will have next, so that it counts as unseen by everyone; all other policies note only that
+the value has a second writer in the same revision, for whoever has seen that has seen the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec.structs import replace
+
+from holdfast.core.merging.cells import (
+    Author,
+    Cell,
+    Decide,
+    Decision,
+    OpenConflict,
+    RowChange,
+    Verdict,
+    first_choice,
+    written,
+)
+from holdfast.core.merging.rows import Stamp, newest_by_others
+from holdfast.core.values import Value, order_key
+from holdfast.schema.model import Column
+
+Automatic = Literal["latest", "server", "client", "largest", "smallest"]
+"""The policies that choose by themselves."""
+ArrivingWins = Callable[[Cell, Value, Author], bool]
+"""Whether the value that arrives wins against the one that stands."""
+
+
+def chooses(kind: Automatic, arriving_wins: ArrivingWins) -> Decide:
+    """Make the ``decide`` of a policy that chooses by itself and records what lost."""
+
+    def decide(cell: Cell, change: RowChange, author: Author, *, settled: bool) -> Verdict:
+        """Decide one touched column."""
+        verdict = _unopposed(cell, change, author, kind=kind, settled=settled)
+        if verdict is not None:
+            return verdict
+        incoming, stamp = change.new[cell.column.name], cell.stamp
+        if not arriving_wins(cell, incoming, author):
+            return Verdict(cell.value, stamp, _dropped(cell, change, author, kind))
+        same_device = stamp.device == author.device
+        decision = (
+            None
+            if same_device and not stamp.shared and not _unseen_by_itself(cell, change)
+            else _overridden(cell, change, author, kind)
+        )
+        return Verdict(incoming, written(cell, author, follows=same_device), decision)
+
+    return decide
+
+
+def ask(cell: Cell, change: RowChange, author: Author, *, settled: bool) -> Verdict:
+    """Decide one touched column; leave a concurrent change to a person."""
+    verdict = _unopposed(cell, change, author, kind="latest", settled=settled)
+    if verdict is not None:
+        return verdict
+    return Verdict(cell.value, cell.stamp, conflict=_conflict(cell, change, author))
+
+
+def _unopposed(
+    cell: Cell, change: RowChange, author: Author, *, kind: Automatic, settled: bool
+) -> Verdict | None:
+    """Decide what needs no choice: all but a concurrent change to another value."""
+    column, stamp = cell.column, cell.stamp
+    incoming = change.new[column.name]
+    if settled:
+        return Verdict(incoming, _settle(cell, incoming, author))
+    if change.op == "insert" and incoming == column.default_value():
+        return Verdict(cell.value, stamp)
+    if cell.unchosen:
+        return Verdict(incoming, first_choice(cell, incoming, author))
+    if incoming == cell.value:
+        return Verdict(incoming, _write_again(cell, author))
+    if newest_by_others(stamp, author.device) > cell.base:
+        return None
+    decision = None
+    if _unseen_by_itself(cell, change):
+        decision = _overridden(cell, change, author, kind)
+    return Verdict(incoming, written(cell, author, follows=True), decision)
+
+
+def _unseen_by_itself(cell: Cell, change: RowChange) -> bool:
+    """Whether a device makes its own row anew, that had left it with a scope: it has not seen what
+    it wrote then."""
+    unseen = change.op == "insert" and cell.stamp.rev > cell.base
+    return unseen and cell.value != cell.column.default_value()
+
+
+def _write_again(cell: Cell, author: Author) -> Stamp:
+    """The stamp after the value that stands has been written once more (see the module)."""
+    stamp = cell.stamp
+    shared = stamp.shared or stamp.device != author.device
+    if cell.column.merge == "latest" and author.at > stamp.at:
+        other = cell.rev if shared else stamp.other
+        return Stamp(cell.rev, author.device, author.user, author.at, other)
+    return replace(stamp, other=stamp.rev) if shared else stamp
+
+
+def _settle(cell: Cell, chosen: Value, author: Author) -> Stamp:
+    """The stamp of a settlement: its author has seen the other side, so nothing is unseen by it."""
+    rev = cell.stamp.rev if chosen == cell.value else cell.rev
+    return Stamp(rev, author.device, author.user, max(author.at, cell.stamp.at))
+
+
+def is_later(cell: Cell, _incoming: Value, author: Author) -> bool:
+    """``latest``: the later time wins."""
+    # A device's transactions arrive in the order of their numbers (I9): its own arrival is later.
+    return author.device == cell.stamp.device or author.at >= cell.stamp.at
+
+
+def is_larger(cell: Cell, incoming: Value, _author: Author) -> bool:
+    """``largest``: no value is the least."""
+    return _exceeds(cell.column, incoming, cell.value)
+
+
+def is_smaller(cell: Cell, incoming: Value, _author: Author) -> bool:
+    """``smallest``: no value is the most."""
+    if incoming is None or cell.value is None:
+        return incoming is not None
+    return _exceeds(cell.column, cell.value, incoming)
+
+
+def _exceeds(column: Column, one: Value, other: Value) -> bool:
+    """Whether ``one`` is larger; no value loses against any value."""
+    if one is None or other is None:
+        return one is not None
+    return bool(order_key(column.type, one) > order_key(column.type, other))
+
+
+def _dropped(cell: Cell, change: RowChange, author: Author, kind: Automatic) -> Decision:
+    """The arriving value lost."""
+    name, stamp = cell.column.name, cell.stamp
+    return Decision(
+        table=change.table.name,
+        key=change.key,
+        column=name,
+        kind=kind,
+        kept=cell.value,
+        kept_device=stamp.device,
+        kept_user=stamp.user,
+        kept_at=stamp.at,
+        lost=change.new[name],
+        lost_device=author.device,
+        lost_user=author.user,
+        lost_at=author.at,
+    )
+
+
+def _overridden(cell: Cell, change: RowChange, author: Author, kind: Automatic) -> Decision:
+    """The value that stood lost."""
+    name, stamp = cell.column.name, cell.stamp
+    return Decision(
+        table=change.table.name,
+        key=change.key,
+        column=name,
+        kind=kind,
+        kept=change.new[name],
+        kept_device=author.device,
+        kept_user=author.user,
+        kept_at=author.at,
+        lost=cell.value,
+        lost_device=stamp.device,
+        lost_user=stamp.user,
+        lost_at=stamp.at,
+    )
+
+
+def _conflict(cell: Cell, change: RowChange, author: Author) -> OpenConflict:
+    name, stamp = cell.column.name, cell.stamp
+    return OpenConflict(
+        table=change.table.name,
+        key=change.key,
+        column=name,
+        kind="edit",
+        base=change.old.get(name),
+        mine=change.new[name],
+        theirs=cell.value,
+        mine_author=author,
+        their_device=stamp.device,
+        their_user=stamp.user,
+        their_at=stamp.at,
+    )
