@@ -33,12 +33,12 @@ const NETWORK_SIGN_IN = 511;
 
 /** What answered is not our server, whatever it says. */
 export function notOurs(why: string): Offline {
-  return new Offline(`what answered is not our server: ${why}`, "not_our_server");
+  return new Offline(`the response is not from the Holdfast server: ${why}`, "not_our_server");
 }
 
 /** An answer that began as ours but is not whole. */
 export function incomplete(why: string, cause = ""): Offline {
-  return new Offline(`the answer did not arrive whole: ${why}`, "broken_answer", { cause });
+  return new Offline(`the response is incomplete: ${why}`, "broken_answer", { cause });
 }
 
 /** The content type without parameters, in lower case. */

@@ -401,7 +401,7 @@ export class Replica {
     this.#telling.say(known);
     if (this.#closed || withoutTime(before) === withoutTime(now)) return;
     this.#take(() => this.#database.remember(STANDING, now)).catch((error: unknown) => {
-      console.warn("how the replica stands could not be stored", error); // a full disk, or it closes
+      console.warn("the connection status could not be stored", error); // a full disk, or it closes
     });
   }
 

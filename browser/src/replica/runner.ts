@@ -107,14 +107,14 @@ export class Runner {
   }
 
   #rest(error: unknown): void {
-    console.error("background sync failed in an unforeseen way; it begins anew", error);
+    console.error("background sync failed with an unexpected error and is started again", error);
     const { config, host } = this.#parts;
     clearTimeout(this.#timer);
     this.#closeStream();
     const now = host.monotonicMs();
     this.#deaths = now - this.#revivedAtMs >= SYNC_REVIVED_MS ? 1 : this.#deaths + 1;
     const waitMs = delayMs(config.backoff, this.#deaths, host.random01());
-    const words = `background sync failed in an unforeseen way: ${messageOf(error)}`;
+    const words = `background sync failed with an unexpected error: ${messageOf(error)}`;
     this.#resting = setTimeout(() => this.#begin(), waitMs);
     aside(() =>
       this.#parts.onStatus({

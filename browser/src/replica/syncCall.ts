@@ -47,7 +47,10 @@ export async function syncToEnd(
     total.receivedRows += done.applied.rows;
     total.removedRows += done.applied.removed;
     if (barren(done))
-      throw new SyncError("the server does not decide what it was sent", "no_progress");
+      throw new SyncError(
+        "the server returned no outcome for the transactions that it was sent",
+        "no_progress",
+      );
   } while (done.left > 0);
   const report = { ...total, repairedRows: 0, reconciledRows: 0, exchanges, verified: true };
   if (done.applied.differing.length === 0) return report;

@@ -375,7 +375,7 @@ export class Connection {
     if (primary === 13) return new DatabaseFull(message);
     // The OPFS VFS answers a write beyond the quota with an I/O error like any other.
     if (primary === 10 && this.#disk.noRoomLeft())
-      return new DatabaseFull("there is no room left for this page's data");
+      return new DatabaseFull("no space left for this page's data");
     if (primary === 11 || primary === 26) return new DatabaseCorrupt(message);
     return new DatabaseError(message);
   }

@@ -133,7 +133,7 @@ export class OpfsKeep implements Keep {
     } catch (error) {
       pool.unlink(path);
       // The pool tells in words only that a write was cut short, or that the bytes are no database.
-      if (timesNoRoom() > before) throw new DatabaseFull("there is no room left for this database");
+      if (timesNoRoom() > before) throw new DatabaseFull("no space left for this database");
       const looked = given.whole || error instanceof this.#sqlite.SQLite3Error;
       if (looked && !(error instanceof DOMException)) throw new DatabaseCorrupt(messageOf(error));
       throw error;

@@ -8,43 +8,43 @@
 
 import { type FailureKind, knownKind } from "./connectivity.js";
 
-const BY_ITSELF = "It is tried again by itself; what waits is kept.";
+const BY_ITSELF = "It is retried automatically; pending work is kept.";
 
 const BY_KIND: Readonly<Record<FailureKind, string>> = {
   network: `Check the connection and the server's address. ${BY_ITSELF}`,
   timeout: `Check the connection. ${BY_ITSELF}`,
   not_our_server: `Something else answers in the server's place: sign in to this network, or check the server's address. ${BY_ITSELF}`,
-  server_error: `The server is in trouble; tell whoever runs it. ${BY_ITSELF}`,
-  too_many_requests: `The server has too much to do. ${BY_ITSELF}`,
+  server_error: `The server has failed; tell its administrator. ${BY_ITSELF}`,
+  too_many_requests: `The server is overloaded, or a rate limit was reached. ${BY_ITSELF}`,
   local: `This device could not do it; see the message. ${BY_ITSELF}`,
   unauthenticated:
-    "Sign in again: enrol this device with a code or a password, or put a valid token in its place. Work goes on here, and what waits is kept.",
+    "Sign in again: enrol this device with a code or a password, or put a valid token in its place. You can go on working here; pending work is kept.",
   protocol_upgrade:
-    "Update the older side, this program or the server. Work goes on here, and what waits is kept.",
+    "Update the older side, this program or the server. You can go on working here; pending work is kept.",
   schema_mismatch:
-    "This replica was made for another schema than the server has: check that it is the right server, and tell whoever runs it. What waits is kept.",
+    "This replica was made for another schema than the server has: check that it is the right server, and tell its administrator. Pending work is kept.",
   nonce_mismatch:
-    "This replica was copied, or brought back from an older state. Go on with the original; where there is none, make a new replica, and enter what waits here there. Nothing is deleted here.",
+    "This replica was copied, or restored from an older state. Continue with the original; if there is none, make a new replica, and enter the pending work of this one there. Nothing is deleted here.",
   epoch_mismatch:
-    "The server has another history, restored or made anew: tell whoever runs it before anything else. What waits is kept.",
+    "The server has another history (epoch): it was restored, or created again. Tell its administrator before anything else. Pending work is kept.",
   seal_mismatch:
-    "The server has forgotten what it had confirmed, as after a restore from a backup: tell whoever runs it before anything else. What waits is kept.",
+    "The server has lost what it had confirmed, as after a restore from a backup. Tell its administrator before anything else. Pending work is kept.",
   unknown:
-    "It is tried again by itself, slowly; should it stay so, pass the message on. What waits is kept.",
+    "It is retried automatically, slowly; if it does not go away, report this message. Pending work is kept.",
 };
 
 const BY_CODE: Readonly<Record<string, string>> = {
   wrong_device:
-    "The token belongs to another device: put this device's own in its place, or enrol this device again. What waits is kept.",
-  sync_elsewhere: "Another process syncs this replica; it goes on when that one is done.",
+    "The token belongs to another device: put this device's own in its place, or enrol this device again. Pending work is kept.",
+  sync_elsewhere: "Another process syncs this replica; sync continues when that one is done.",
   sync_silent:
-    "The process that syncs this replica stands still: let it go on, or end it and start it again. What waits is kept.",
-  database_full: "Free some space on this device; sync goes on by itself.",
-  disk_full: "Free some space on this device; sync goes on by itself.",
+    "The process that syncs this replica does not respond: let it continue, or end it and start it again. Pending work is kept.",
+  database_full: "Free some space on this device; sync resumes automatically.",
+  disk_full: "Free some space on this device; sync resumes automatically.",
   database_busy:
-    "Another program keeps the replica's file locked: let it commit, or end it. Sync goes on by itself.",
+    "Another program keeps the replica's file locked: let it commit, or end it. Sync resumes automatically.",
   database_read_only:
-    "Let this program write the replica's file and its folder. Sync goes on by itself.",
+    "Let this program write the replica's file and its folder. Sync resumes automatically.",
   database_corrupt:
     "Keep a copy of the replica's file, check the disk, and make a new replica. Nothing is deleted here.",
 };

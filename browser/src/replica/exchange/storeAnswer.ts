@@ -158,7 +158,7 @@ export class AnswerStore {
     );
     if (epoch !== "" && head.epoch !== epoch)
       throw new AttentionNeeded(
-        "the server's history is another one (restored from a backup?); nothing was changed and " +
+        "the server's history (epoch) has changed (restored from a backup?); nothing was changed and " +
           "pending work is kept",
         "epoch_mismatch",
       );

@@ -22,7 +22,7 @@ export interface FileAnswer {
 
 /** A path that a server may offer: below `/v1/files/`, and nowhere else. Throws `FileGone`. */
 export function checkedPath(path: string): string {
-  if (!PATH.test(path)) throw new FileGone("the path of the file is none that we follow");
+  if (!PATH.test(path)) throw new FileGone("the offered file is not below /v1/files/");
   return path;
 }
 
@@ -34,7 +34,7 @@ export function rangeHeaders(start: number, sha256: string): Record<string, stri
 /** The byte that an answer starts with. Throws `FileGone`, `ServerTrouble` or `Offline`. */
 export function openedFile(response: Response, start: number, nowMs: number): number {
   const { status, headers } = response;
-  if (GONE.has(status)) throw new FileGone(`the file is not there any more (status ${status})`);
+  if (GONE.has(status)) throw new FileGone(`the file is no longer available (status ${status})`);
   if (status !== 200 && status !== 206)
     throw failureOf({
       status: response.type === "opaqueredirect" ? 302 : status,
@@ -53,6 +53,7 @@ export function openedFile(response: Response, start: number, nowMs: number): nu
   // Another origin may keep its headers from us; then it is as it was asked for, or the SHA-256 tells.
   if (range === null && response.type === "cors") return start;
   const found = RANGE.exec(range?.trim() ?? "");
-  if (found === null || Number(found[1]) !== start) throw notOurs("it is another part of the file");
+  if (found === null || Number(found[1]) !== start)
+    throw notOurs("it is not the requested range of the file");
   return start;
 }

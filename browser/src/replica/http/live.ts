@@ -22,7 +22,7 @@ export async function* parseEvents(pieces: AsyncIterable<Uint8Array>): AsyncIter
   for await (const piece of pieces) {
     const lines = (rest + decoder.decode(piece, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
-    if (rest.length > EVENT_LENGTH_MAX) throw notOurs("an event that never ends");
+    if (rest.length > EVENT_LENGTH_MAX) throw notOurs("an event is too long");
     for (const line of lines) {
       if (line === "") {
         if (name === "hello" || name === "moved") yield { kind: name };

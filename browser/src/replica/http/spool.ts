@@ -45,8 +45,8 @@ export class Answer {
       throw incomplete("its last line is missing");
     const head = decodeLine(first);
     if (head.type !== "head" || head.protocol !== PROTOCOL)
-      throw notOurs("its first line is not ours");
-    if (head.echo !== by.echo) throw notOurs("it answers another request");
+      throw notOurs("its first line is not a head");
+    if (head.echo !== by.echo) throw notOurs("it has the echo of another request");
     const checkpoint = decodeLine(last);
     if (checkpoint.type !== "checkpoint") throw incomplete("its last line is missing");
     if (checkpoint.lines !== lines.length - 1)
@@ -63,7 +63,7 @@ export class Answer {
     for (const raw of this.#middle) {
       const line = decodeLine(raw);
       if (line.type === "head" || line.type === "checkpoint" || line.type === "files")
-        throw incomplete(`a line out of place: ${line.type}`);
+        throw incomplete(`an unexpected line: ${line.type}`);
       yield line;
     }
   }

@@ -109,7 +109,7 @@ export class HttpTransport implements Transport {
       typeof found.time !== "number" ||
       Math.abs(found.time) > WIRE_INTEGER_MAX
     )
-      throw notOurs("its sign of life is for somebody else");
+      throw notOurs("its health check returned another request's nonce");
     return { serverUs: found.time, sentUs, receivedUs };
   }
 
@@ -258,7 +258,7 @@ export class HttpTransport implements Transport {
       });
     }
     if (mediaType(contentType) !== kind) throw notOurs(`it is of type ${contentType.slice(0, 60)}`);
-    if (!echoed) throw notOurs("it has not our echo");
+    if (!echoed) throw notOurs("it does not repeat the request's echo");
   }
 
   #isClosed(): boolean {
@@ -275,7 +275,7 @@ export class HttpTransport implements Transport {
     if (this.#options.token === null) return {};
     const token = this.#options.token();
     if (!/^[\x21-\x7e]+$/.test(token))
-      throw new SignInNeeded("there is no usable token", "sign_in");
+      throw new SignInNeeded("there is no valid device token", "sign_in");
     return { authorization: `Bearer ${token}` };
   }
 }
@@ -354,7 +354,7 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw notOurs("what it says cannot be read");
+    throw notOurs("it cannot be decoded");
   }
 }
 

@@ -91,7 +91,7 @@ function checkOffer(offer: FileOffer): void {
     offer.unpacked_bytes > 0 &&
     offer.unpacked_bytes <= FILE_UNPACKED_BYTES_MAX &&
     offer.rows >= 0;
-  if (!sane) throw new FileRefused("the offer of a file makes no sense");
+  if (!sane) throw new FileRefused("the offer of a file is invalid");
 }
 
 /** Brings files into a keep. `told` hears how many bytes of a file are there; `stopped` ends a request
@@ -130,7 +130,7 @@ export class Fetcher {
         await this.#discard(offer);
       }
     }
-    throw new FileRefused("a file is not the one that was offered, twice");
+    throw new FileRefused("a file did not match its offer, twice");
   }
 
   async #bring(offer: FileOffer): Promise<void> {
@@ -224,7 +224,7 @@ class Arriving {
   }
 
   #mustFit(): void {
-    if (this.size > this.#offer.bytes) throw new Damaged("it is longer than was offered");
+    if (this.size > this.#offer.bytes) throw new Damaged("it is longer than offered");
   }
 }
 
@@ -280,11 +280,11 @@ async function inRoom<T>(work: () => Promise<T>): Promise<T> {
 function notKept(error: unknown): HoldfastError {
   const full = error instanceof DOMException && error.name === "QuotaExceededError";
   if (full || error instanceof DatabaseFull)
-    return new SyncError("no room for a file of the server", "disk_full");
+    return new SyncError("no space left for a file of the server", "disk_full");
   // Its SHA-256 is the one of the offer: it would be the same again.
   if (error instanceof DatabaseCorrupt)
     return new FileRefused(`a file is no database: ${error.message}`);
   if (error instanceof HoldfastError) return error;
   const why = messageOf(error);
-  return new SyncError(`a file of the server cannot be kept: ${why}`, "file_not_kept");
+  return new SyncError(`a file of the server cannot be stored: ${why}`, "file_not_kept");
 }

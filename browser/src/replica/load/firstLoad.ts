@@ -152,7 +152,7 @@ export class Load {
     const [scope = ""] = scopes;
     const one = scopes.length === 1 || offer.kind === "catchup";
     if (scopes.length === 0 || !one || !scopes.every((name) => Object.hasOwn(head.scopes, name)))
-      throw new FileRefused("a file brings positions of other scopes");
+      throw new FileRefused("a file has positions of scopes that the device cannot read");
     if (this.#offers.some(({ id }) => id === offer.id))
       throw new FileRefused("a file is offered a second time");
     const fetcher = new Fetcher(

@@ -12,7 +12,7 @@ import { fromWire } from "../../core/values.js";
 import type { Truth } from "../storage/members.js";
 
 export function broken(what: string): Offline {
-  return new Offline(`the answer is not usable: ${what}`, "broken_answer");
+  return new Offline(`the response is invalid: ${what}`, "broken_answer");
 }
 
 /** A row as it travels: its key, revision and storage values. Throws `Offline`. */

@@ -23,7 +23,7 @@ export interface Reason {
 
 /** Why a transaction is set aside with another one. */
 export function buildsOn(number: number): Reason {
-  const message = `it builds on transaction ${number}, which is set aside`;
+  const message = `it depends on transaction ${number}, which is set aside`;
   return { code: "held", message, field: "", heldBy: number };
 }
 

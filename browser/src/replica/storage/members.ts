@@ -59,7 +59,7 @@ export class Members {
       const key = grant.key === "" && known !== undefined ? known : fromHex(grant.key);
       if (known !== undefined && toHex(known) !== toHex(key))
         throw new AttentionNeeded(
-          `the server's history of scope ${scope} is another one`,
+          `the server's history of scope ${scope} has changed`,
           "epoch_mismatch",
         );
       if (known === undefined) {

@@ -29,7 +29,7 @@ def password(file: File, *, as_json: Json = False) -> None:
             old, new = (sys.stdin.readline().rstrip("\r\n") for _ in range(2))
         if not old or not new:
             raise UsageError(
-                "give the password until now and the new one, as two lines of stdin",
+                "give the current password and the new one, as two lines of stdin",
                 code="no_password",
             )
         change_password(file, password=old, new=new)

@@ -134,7 +134,9 @@ def status(
         if as_json:
             document(now.to_dict() | {"syncing_elsewhere": replica.syncs_elsewhere()})
             return
-        out.print(f"[bold]{now.state}[/]  device {now.device or '(not met yet)'} at {now.server}")
+        out.print(
+            f"[bold]{now.state}[/]  device {now.device or '(not registered yet)'} at {now.server}"
+        )
         if now.error_kind is not None:
             out.print(
                 f"last failure: {now.error_kind} ({now.error_code}): {now.error_message}",

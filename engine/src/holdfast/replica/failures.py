@@ -39,12 +39,12 @@ _NETWORK_SIGN_IN = 511
 
 def not_ours(why: str) -> Offline:
     """What answered is not our server, whatever it says."""
-    return Offline(f"what answered is not our server: {why}", code="not_our_server")
+    return Offline(f"the response is not from the Holdfast server: {why}", code="not_our_server")
 
 
 def incomplete(why: str, *, cause: str = "") -> Offline:
     """An answer that began as ours but is not whole. ``cause``: in the machine's words."""
-    return Offline(f"the answer did not arrive whole: {why}", code="broken_answer", cause=cause)
+    return Offline(f"the response is incomplete: {why}", code="broken_answer", cause=cause)
 
 
 def failure(

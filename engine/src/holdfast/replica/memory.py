@@ -165,7 +165,7 @@ class MemoryTransport:
 
     def _check(self) -> None:
         if not self.connected:
-            raise Offline("the line is cut", code="unreachable", unsent=True)
+            raise Offline("the connection is cut", code="unreachable", unsent=True)
 
 
 class MemoryEventStream:

@@ -147,7 +147,7 @@ class Runner:
             self._requester = self._new_thread(self._request, "request")
             self._requester.start()
         if not self._thread.is_alive():
-            log.error("the thread of background sync has ended; there is a new one")
+            log.error("the background sync thread has died; a new one was started")
             self._thread = self._new_thread(self._run, "session")
             self._thread.start()
 
@@ -192,11 +192,13 @@ class Runner:
                 return
             except BaseException as error:
                 if self._stopping:
-                    log.warning("background sync ended in an unforeseen way: %r", error)
+                    log.warning("background sync stopped with an unexpected error: %r", error)
                     return
                 lived_ms = self._host.monotonic_ms() - began_ms
                 self._deaths = 1 if lived_ms >= SYNC_REVIVED_MS else self._deaths + 1
-                log.exception("background sync failed in an unforeseen way; it begins anew")
+                log.exception(
+                    "background sync failed with an unexpected error and is started again"
+                )
                 self._rest(repr(error))
 
     def _rest(self, why: str) -> None:
@@ -431,9 +433,9 @@ class Runner:
                 else:
                     events.put(core.Heartbeat())
         except errors.HoldfastError as error:
-            log.debug("the live stream ended: %s", error)
+            log.debug("the event stream ended: %s", error)
         except BaseException:
-            log.exception("the live stream failed in an unforeseen way")
+            log.exception("the event stream failed with an unexpected error")
         finally:
             if stream is not None:
                 with self._stream_lock:
@@ -456,14 +458,14 @@ def _nobody(_session: dict[str, Any]) -> None:
 
 
 def _died(why: str) -> dict[str, str]:
-    message = f"background sync failed in an unforeseen way: {why}"
+    message = f"background sync failed with an unexpected error: {why}"
     return connection_record.failure(FailureKind.UNKNOWN, "internal", message)
 
 
 def _why(what: str, error: BaseException) -> dict[str, Any]:
     """What failed an exchange or a probe, as its event says it."""
     if not isinstance(error, errors.HoldfastError):
-        log.error("%s failed in an unforeseen way", what, exc_info=error)
+        log.error("%s failed with an unexpected error", what, exc_info=error)
         return {"kind": "unknown", "message": repr(error)}
     return {
         "kind": failure_kind(error), "retry_after_ms": getattr(error, "retry_after_ms", None),

@@ -67,7 +67,10 @@ def _until_done(
         if not done.left:
             break
         if done.barren:
-            raise SyncError("the server does not decide what it was sent", code="no_progress")
+            raise SyncError(
+                "the server returned no outcome for the transactions that it was sent",
+                code="no_progress",
+            )
     verified = not done.applied.differing
     if done.applied.differing:
         fixed = Verifier(database, exchanger).verify(deep=False)

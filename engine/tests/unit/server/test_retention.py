@@ -155,7 +155,7 @@ def test_a_row_with_an_open_conflict_about_its_deletion_is_kept(server: Any) -> 
 def test_a_device_that_was_away_for_longer_finds_what_is_gone(
     server: Any, tmp_path: Path, *, cut: bool
 ) -> None:
-    """I4, I12: also when the line is cut after the news and before the comparing."""
+    """I4, I12: also when the connection is cut after the news and before the comparing."""
     peer = many(server, 300)
     with replica(server, tmp_path / "away.db") as away:
         assert away.sync().verified

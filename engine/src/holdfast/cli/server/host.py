@@ -131,7 +131,7 @@ def stats(schema: Schema, database: str) -> Stats:
 
 def _nobody(_headers: Mapping[str, str]) -> Principal:
     """Nobody may ask anything of a database that is only checked."""
-    raise ProtocolError("this server only checks", code="sign_in", status=401)
+    raise ProtocolError("this process only checks the database", code="sign_in", status=401)
 
 
 def _ready(url: str) -> None:

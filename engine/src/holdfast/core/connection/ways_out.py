@@ -11,44 +11,45 @@ from typing import Final
 
 from holdfast.core.connection.connectivity import FailureKind, known_kind
 
-_BY_ITSELF: Final = "It is tried again by itself; what waits is kept."
+_BY_ITSELF: Final = "It is retried automatically; pending work is kept."
 
 _BY_KIND: Final[dict[FailureKind, str]] = {
     FailureKind.NETWORK: "Check the connection and the server's address. " + _BY_ITSELF,
     FailureKind.TIMEOUT: "Check the connection. " + _BY_ITSELF,
     FailureKind.NOT_OUR_SERVER: "Something else answers in the server's place: sign in to this "
     "network, or check the server's address. " + _BY_ITSELF,
-    FailureKind.SERVER_ERROR: "The server is in trouble; tell whoever runs it. " + _BY_ITSELF,
-    FailureKind.TOO_MANY_REQUESTS: "The server has too much to do. " + _BY_ITSELF,
+    FailureKind.SERVER_ERROR: "The server has failed; tell its administrator. " + _BY_ITSELF,
+    FailureKind.TOO_MANY_REQUESTS: "The server is overloaded, or a rate limit was reached. "
+    + _BY_ITSELF,
     FailureKind.LOCAL: "This device could not do it; see the message. " + _BY_ITSELF,
     FailureKind.UNAUTHENTICATED: "Sign in again: enrol this device with a code or a password, or "
-    "put a valid token in its place. Work goes on here, and what waits is kept.",
-    FailureKind.PROTOCOL_UPGRADE: "Update the older side, this program or the server. Work goes on "
-    "here, and what waits is kept.",
+    "put a valid token in its place. You can go on working here; pending work is kept.",
+    FailureKind.PROTOCOL_UPGRADE: "Update the older side, this program or the server. You can go "
+    "on working here; pending work is kept.",
     FailureKind.SCHEMA_MISMATCH: "This replica was made for another schema than the server has: "
-    "check that it is the right server, and tell whoever runs it. What waits is kept.",
-    FailureKind.NONCE_MISMATCH: "This replica was copied, or brought back from an older state. Go "
-    "on with the original; where there is none, make a new replica, and enter what waits here "
-    "there. Nothing is deleted here.",
-    FailureKind.EPOCH_MISMATCH: "The server has another history, restored or made anew: tell "
-    "whoever runs it before anything else. What waits is kept.",
-    FailureKind.SEAL_MISMATCH: "The server has forgotten what it had confirmed, as after a restore "
-    "from a backup: tell whoever runs it before anything else. What waits is kept.",
-    FailureKind.UNKNOWN: "It is tried again by itself, slowly; should it stay so, pass the message "
-    "on. What waits is kept.",
+    "check that it is the right server, and tell its administrator. Pending work is kept.",
+    FailureKind.NONCE_MISMATCH: "This replica was copied, or restored from an older state. "
+    "Continue with the original; if there is none, make a new replica, and enter the pending work "
+    "of this one there. Nothing is deleted here.",
+    FailureKind.EPOCH_MISMATCH: "The server has another history (epoch): it was restored, or "
+    "created again. Tell its administrator before anything else. Pending work is kept.",
+    FailureKind.SEAL_MISMATCH: "The server has lost what it had confirmed, as after a restore from "
+    "a backup. Tell its administrator before anything else. Pending work is kept.",
+    FailureKind.UNKNOWN: "It is retried automatically, slowly; if it does not go away, report this "
+    "message. Pending work is kept.",
 }
 _BY_CODE: Final = {
     "wrong_device": "The token belongs to another device: put this device's own in its place, or "
-    "enrol this device again. What waits is kept.",
-    "sync_elsewhere": "Another process syncs this replica; it goes on when that one is done.",
-    "sync_silent": "The process that syncs this replica stands still: let it go on, or end it and "
-    "start it again. What waits is kept.",
-    "database_full": "Free some space on this device; sync goes on by itself.",
-    "disk_full": "Free some space on this device; sync goes on by itself.",
+    "enrol this device again. Pending work is kept.",
+    "sync_elsewhere": "Another process syncs this replica; sync continues when that one is done.",
+    "sync_silent": "The process that syncs this replica does not respond: let it continue, or end "
+    "it and start it again. Pending work is kept.",
+    "database_full": "Free some space on this device; sync resumes automatically.",
+    "disk_full": "Free some space on this device; sync resumes automatically.",
     "database_busy": "Another program keeps the replica's file locked: let it commit, or end it. "
-    "Sync goes on by itself.",
+    "Sync resumes automatically.",
     "database_read_only": "Let this program write the replica's file and its folder. "
-    "Sync goes on by itself.",
+    "Sync resumes automatically.",
     "database_corrupt": "Keep a copy of the replica's file, check the disk, and make a new "
     "replica. Nothing is deleted here.",
 }
@@ -59,7 +60,7 @@ _AT_SERVER: Final = {
     "database_read_only": "Let this account write the database's file and its folder; a folder "
     "that is not there has to be made first.",
     "database_corrupt": "Check that it is the right file. If it is, keep a copy of it, check the "
-    "disk, and bring a backup back. Nothing is deleted here.",
+    "disk, and restore a backup. Nothing is deleted here.",
 }
 _OUR_OWN: Final = frozenset({FailureKind.LOCAL, FailureKind.UNKNOWN, FailureKind.NONCE_MISMATCH})
 """Kinds under which a code means what it means on this device."""

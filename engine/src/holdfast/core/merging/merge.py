@@ -69,7 +69,7 @@ def merge(
     whose key another row has now; ``overflow`` for a counter that leaves 64 bits.
     """
     if change.op != "insert" and is_of_another_row(row, change.base):
-        raise Refuse("row_gone", "This row does not exist any more; another has its key now.")
+        raise Refuse("row_gone", "This row no longer exists; another row has its key.")
     if change.op == "insert":
         if row.values is None:
             return _begin(row, change, author, rev=next_rev(row, incarnation))
@@ -247,11 +247,11 @@ def _edit_deleted(
     """An update of a row that is not there: of one deleted meanwhile, or it is too late."""
     deleted, image = row.deleted, row.image
     if deleted is None or image is None:
-        raise Refuse("row_gone", "This row does not exist any more.")
+        raise Refuse("row_gone", "This row no longer exists.")
     if ROW in settled:
         return _edit(row, image, change, author, settled, revived=True)
     if deleted.device == author.device or deleted.rev <= base_in(row, change.base):
-        raise Refuse("row_gone", "This row had been deleted before it was changed.")
+        raise Refuse("row_gone", "This row was deleted before it was changed.")
     if not change.new:
         return Merged(row, changed=False)
     match change.table.on_delete:

@@ -406,21 +406,23 @@ class Exchanger:
         )
         if epoch and head.epoch != epoch:
             raise AttentionNeeded(
-                "the server's history is another one (restored from a backup?); nothing was "
+                "the server's history (epoch) has changed (restored from a backup?); nothing was "
                 "changed and pending work is kept",
                 code="epoch_mismatch",
             )
         if device and head.device != device:
             raise AttentionNeeded("the answer is for another device", code="wrong_device")
         if nonces is not None and (nonce, proposed or nonce) != (nonces.since, nonces.to):
-            raise DatabaseError("another process has answered this exchange", code="sync_elsewhere")
+            raise DatabaseError(
+                "another process has completed this exchange", code="sync_elsewhere"
+            )
 
     def _check_newer(self, final: Checkpoint) -> None:
         """Another process may have applied newer news than this answer has: never go back (I15)."""
         for scope, applied in checkpoint(self._db).items():
             offered = final.scopes.get(scope)
             if offered is not None and offered.version < applied.version:
-                raise SyncError("another process is ahead of this answer", code="sync_elsewhere")
+                raise SyncError("a newer answer is applied already", code="sync_elsewhere")
 
     def _note(
         self,

@@ -49,7 +49,9 @@ def pieces(response: httpx2.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_raw()
     except httpx2.TimeoutException as error:
-        raise Offline("the answer stopped coming", code="timeout", cause=str(error)) from None
+        raise Offline(
+            "timed out while reading the response", code="timeout", cause=str(error)
+        ) from None
     except (httpx2.HTTPError, httpx2.StreamError) as error:
         raise incomplete("the connection was lost", cause=str(error)) from None
 

@@ -34,7 +34,7 @@ class FileAnswer:
 def checked_path(path: str) -> str:
     """A path that a server may offer: below ``/v1/files/``, and nowhere else."""
     if _PATH.fullmatch(path) is None:
-        raise FileGone("the path of the file is none that we follow")
+        raise FileGone("the offered file is not below /v1/files/")
     return path
 
 
@@ -50,7 +50,7 @@ def opened(response: httpx2.Response, *, start: int, now_us: int) -> FileAnswer:
     """The file in an answer. Raises ``FileGone``, ``ServerTrouble`` or ``Offline``."""
     status = response.status_code
     if status in _GONE:
-        raise FileGone(f"the file is not there any more (status {status})")
+        raise FileGone(f"the file is no longer available (status {status})")
     if status not in (200, 206):
         raise failure(
             status,
@@ -67,6 +67,6 @@ def opened(response: httpx2.Response, *, start: int, now_us: int) -> FileAnswer:
     if status == 206:
         found = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
         if found is None or int(found[1]) != start:
-            raise not_ours("it is another part of the file")
+            raise not_ours("it is not the requested range of the file")
         begins = start
     return FileAnswer(begins, pieces(response))

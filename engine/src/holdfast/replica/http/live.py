@@ -61,7 +61,7 @@ def parse_events(pieces: Iterable[bytes]) -> Iterator[LiveEvent]:
         elif line.startswith(b"data: "):
             data += line[6:]
             if len(data) > _LINE_BYTES_MAX:
-                raise not_ours("an event that never ends")
+                raise not_ours("an event is too long")
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -69,7 +69,7 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
         if len(rest) > _LINE_BYTES_MAX:
-            raise not_ours("an event that never ends")
+            raise not_ours("an event is too long")
         yield from lines
 
 
@@ -77,7 +77,7 @@ def _scopes(data: bytes) -> dict[str, int]:
     try:
         return msgspec.json.decode(data, type=_Scopes).scopes
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise not_ours("an event that cannot be read") from None
+        raise not_ours("an event cannot be decoded") from None
 
 
 class HttpEventStream:

@@ -50,7 +50,7 @@ class Answer:
         for raw in self._spool.middle():
             line = _decode(raw)
             if isinstance(line, Head | Checkpoint | Files):
-                raise incomplete(f"a line out of place: {type(line).__name__.lower()}")
+                raise incomplete(f"an unexpected line: {type(line).__name__.lower()}")
             yield line
 
     def files(self) -> Files | None:
@@ -102,7 +102,9 @@ class Spool:
         try:
             self._file.write(piece)
         except OSError as error:
-            raise SyncError(f"no room for the server's answer: {error}", code="disk_full") from None
+            raise SyncError(
+                f"no space left for the server's response: {error}", code="disk_full"
+            ) from None
         if first >= 0:
             before_last = piece.rfind(b"\n", 0, last)
             self._first_end = self._first_end or self._size + first + 1
@@ -119,9 +121,9 @@ class Spool:
             raise incomplete("its last line is missing")
         head = _decode(self._part(0, self._first_end))
         if not isinstance(head, Head) or head.protocol != PROTOCOL:
-            raise not_ours("its first line is not ours")
+            raise not_ours("its first line is not a head")
         if head.echo != echo:
-            raise not_ours("it answers another request")
+            raise not_ours("it has the echo of another request")
         checkpoint = _decode(self._part(self._last_start, self._size))
         if not isinstance(checkpoint, Checkpoint):
             raise incomplete("its last line is missing")

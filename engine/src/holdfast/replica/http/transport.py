@@ -193,9 +193,9 @@ class HttpTransport:
         try:
             health = msgspec.json.decode(body, type=_Health)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise not_ours("its sign of life cannot be read") from None
+            raise not_ours("its health check cannot be decoded") from None
         if health.nonce != nonce or abs(health.time) > WIRE_INTEGER_MAX:
-            raise not_ours("its sign of life is for somebody else")
+            raise not_ours("its health check returned another request's nonce")
         return health.time, sent_us, received_us
 
     def events(self) -> EventStream:
@@ -317,14 +317,14 @@ class HttpTransport:
         if media_type(content_type) != kind:
             raise not_ours(f"it is of type {content_type[:60]!r}")
         if not echoed:
-            raise not_ours("it has not our echo")
+            raise not_ours("it does not repeat the request's echo")
 
     # --- token and life -------------------------------------------------------------------------
 
     def _sign(self) -> dict[str, str]:
         token = self._token()
         if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise SignInNeeded("there is no usable token", code="sign_in")
+            raise SignInNeeded("there is no valid device token", code="sign_in")
         return {"authorization": f"Bearer {token}"}
 
     def fingerprint(self) -> str:

@@ -216,7 +216,7 @@ def _enrolled(body: bytes) -> Enrolled:
     try:
         return msgspec.json.decode(body, type=Enrolled)
     except (msgspec.MsgspecError, UnicodeError):
-        raise not_ours("its credentials cannot be read") from None
+        raise not_ours("its credentials cannot be decoded") from None
 
 
 def _schema_of(url: str, token: str) -> Schema:

@@ -111,7 +111,7 @@ def _check_offer(offer: FileOffer) -> None:
         and offer.rows >= 0
     )
     if not sane:
-        raise FileRefused("the offer of a file makes no sense")
+        raise FileRefused("the offer of a file is invalid")
 
 
 class Fetcher:
@@ -139,7 +139,7 @@ class Fetcher:
                         return self._shelf.unpacked(offer)
                 except ProtocolError:  # what unpacks it says so
                     arriving.discard()
-        raise FileRefused("a file is not the one that was offered, twice")
+        raise FileRefused("a file did not match its offer, twice")
 
     def _rest(self, arriving: Arriving, offer: FileOffer) -> None:
         """Ask for what is missing, until nothing is."""
@@ -246,7 +246,7 @@ class Arriving:
     def _take(self, piece: bytes) -> None:
         self.size += len(piece)
         if self.size > self._offer.bytes:
-            raise ProtocolError("it is longer than was offered", code="too_large")
+            raise ProtocolError("it is longer than offered", code="too_large")
         self._unpacking.feed(piece)
         self._hash.update(piece)
 
@@ -255,9 +255,9 @@ class Arriving:
         self._unpacking.end()
         self._unpacker.finish()
         if self._hash.hexdigest() != self._offer.sha256:
-            raise ProtocolError("its SHA-256 is another one", code="bad_encoding")
+            raise ProtocolError("its SHA-256 does not match", code="bad_encoding")
         if self._unpacked.tell() != self._offer.unpacked_bytes:
-            raise ProtocolError("it unpacks to another size", code="bad_encoding")
+            raise ProtocolError("its unpacked size does not match", code="bad_encoding")
 
     def discard(self) -> None:
         for path in (self._part_path, self._unpacked_path):
@@ -294,5 +294,5 @@ def _room(shelf: Shelf, offer: FileOffer) -> Iterator[None]:
 def not_kept(error: OSError) -> SyncError:
     """What keeps a file from being here, as an error with a stable code."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return SyncError("no room for a file of the server", code="disk_full")
-    return SyncError(f"a file of the server cannot be kept: {error}", code="file_not_kept")
+        return SyncError("no space left for a file of the server", code="disk_full")
+    return SyncError(f"a file of the server cannot be stored: {error}", code="file_not_kept")

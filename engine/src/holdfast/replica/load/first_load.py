@@ -241,4 +241,4 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
 def _check_positions(head: Head, offer: FileOffer) -> None:
     one = len(offer.positions) == 1 or offer.kind == "catchup"
     if not offer.positions or not one or not offer.positions.keys() <= head.scopes.keys():
-        raise FileRefused("a file brings positions of other scopes")
+        raise FileRefused("a file has positions of scopes that the device cannot read")

@@ -54,7 +54,7 @@ class Applied:
 
 def broken(what: str) -> Offline:
     """The answer cannot be our server's: nothing of it is believed."""
-    return Offline(f"the answer is not usable: {what}", code="broken_answer")
+    return Offline(f"the response is invalid: {what}", code="broken_answer")
 
 
 class Applier:

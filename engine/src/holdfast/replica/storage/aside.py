@@ -135,4 +135,4 @@ class Aside:
 
 def builds_on(number: int) -> Reason:
     """Why a transaction is set aside with another one."""
-    return Reason("held", f"it builds on transaction {number}, which is set aside", held_by=number)
+    return Reason("held", f"it depends on transaction {number}, which is set aside", held_by=number)

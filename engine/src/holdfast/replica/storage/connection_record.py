@@ -106,4 +106,4 @@ def keep(connection: Connection, standing: Standing) -> None:
         with transaction(connection):
             write_state(connection, session=json.dumps(standing))
     except DatabaseError as error:
-        log.warning("how the replica stands could not be stored: %s", error)
+        log.warning("the connection status could not be stored: %s", error)

@@ -51,7 +51,7 @@ class Members:
             key = bytes.fromhex(grant.key) if grant.key or known is None else known
             if known is not None and known != key:
                 raise AttentionNeeded(
-                    f"the server's history of scope {scope} is another one", code="epoch_mismatch"
+                    f"the server's history of scope {scope} has changed", code="epoch_mismatch"
                 )
             if known is None:
                 self._keys[scope] = key

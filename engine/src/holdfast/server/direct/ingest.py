@@ -119,7 +119,11 @@ def _merged(
     try:
         row = merge(before, change, author, incarnation=incarnation, settled=settled).row
     except Refuse as refusal:
-        logger.warning("a direct write of %s needed force: %s", table.name, refusal)
+        logger.warning(
+            "a direct write of %s was kept although a push could not have made it: %s",
+            table.name,
+            refusal,
+        )
         row = before
     if row.values == now:
         return row

@@ -57,7 +57,7 @@ class StoredRows:
                     self._grow()
                     return
             time.sleep(0.1)  # another process is at it
-        raise DatabaseBusy("another process hashes the rows of a grown schema, and does not end")
+        raise DatabaseBusy("another process is still migrating the row hashes to the new schema")
 
     def deep_check(self, *, proceed: Callable[[], bool] = lambda: True) -> int:
         """Recompute the hashes of all stored rows; how many differed from the feeds.
@@ -86,7 +86,11 @@ class StoredRows:
 
         touched, versions = self._store.transact(work)
         for item in touched:
-            logger.warning("%s %s was not as the feeds had it", item.table.name, item.key)
+            logger.warning(
+                "%s %s did not match its hash in the feed; it is published again",
+                item.table.name,
+                item.key,
+            )
         self._moved(versions)
         return {(item.table.name, item.key) for item in touched}
 

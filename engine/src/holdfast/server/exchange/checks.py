@@ -37,7 +37,7 @@ def check_request(
         )  # fmt: skip
     if request.epoch not in ("", epoch):
         raise ProtocolError(
-            "this server's history is not the one that the device knows",
+            "the server's history (epoch) is not the one that this device has synced with",
             code="epoch_mismatch", status=409, epoch=epoch,
         )  # fmt: skip
 

@@ -88,7 +88,7 @@ class ExchangeCommit:
                 if not done.bites:
                     raise
                 # What was decided is decided and is told; who asks again hears what is wrong.
-                log.info("a push ends between two bites: %s", error.message)
+                log.info("a push stopped between two commits: %s", error.message)
                 break
             done.take(pushed)
             pace, rest = pushed.pace, rest[len(pushed.outcomes) :]
@@ -125,7 +125,7 @@ class ExchangeCommit:
                     raise
             except Stale:
                 stale += 1
-                log.debug("what a large transaction was decided on has changed meanwhile")
+                log.debug("the rehearsal of a large transaction is stale; it is rehearsed again")
                 self._direct.take_in_rows(self._direct.rows_of(transactions))
 
     def _prepare(

@@ -109,7 +109,9 @@ class _Rows:
             try:
                 db.executemany(inserts[name], self._rows(table, keys))
             except DatabaseFull:
-                raise DatabaseFull(f"a snapshot of {self._scope.name!r} finds no room") from None
+                raise DatabaseFull(
+                    f"no space left for a snapshot file of {self._scope.name!r}"
+                ) from None
             failpoint("snapshot.mid")
             on_rows(self._digest.count)
         return self._digest

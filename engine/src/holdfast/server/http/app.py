@@ -314,7 +314,7 @@ class _Shell:
     async def _let_go(self, lines: Lines, turn: str) -> None:
         """A slow reader must not hold the database."""
         if len(self._slow) >= ANSWER_SPOOLS_MAX:
-            raise DatabaseFull("too many answers are being read slowly")
+            raise DatabaseFull("too many responses are being read slowly")
         self._slow.add(lines)
         await self._threads.run(turn, lines.let_go)
 
@@ -447,9 +447,11 @@ def _as_protocol_error(error: Exception) -> ProtocolError:
         raise error
     if isinstance(error, DatabaseError):
         log.error("the server's database failed: %s", error)
-        return ProtocolError("the server's database is in trouble", code=error.code, status=503)
+        return ProtocolError("the server's database has failed", code=error.code, status=503)
     log.error("unexpected failure", exc_info=error)
-    return ProtocolError("the server failed; it is logged there", code="internal", status=500)
+    return ProtocolError(
+        "internal server error; the details are in the server's log", code="internal", status=500
+    )
 
 
 def _json(content: dict[str, Any]) -> Response:

@@ -49,7 +49,9 @@ class TokenCookies:
             headers, scheme=scope.get("scheme", ""), public=scope.get(PUBLIC_ORIGIN, "")
         ):
             error = ProtocolError(
-                "a cookie counts only for our own pages", code="wrong_origin", status=403
+                "cookies are taken from this server's own pages only",
+                code="wrong_origin",
+                status=403,
             )
             await error_response(error, echo="")(scope, receive, with_headers(send, scope))
             return

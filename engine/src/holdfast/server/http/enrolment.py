@@ -103,7 +103,7 @@ class _Desk:
         asked = await _read(request, body, EnrolRequest)
         by_name = bool(asked.user or asked.password)
         if bool(asked.code) and by_name:
-            raise ProtocolError("either a code, or a user and password")
+            raise ProtocolError("send either a code, or a user and password")
         try:
             if asked.code:
                 done = await self._run(enrolment.with_code, asked, address)
@@ -225,7 +225,7 @@ def _not_admin() -> ProtocolError:
 async def _read(request: Request, body: Body, kind: type[SmallT]) -> SmallT:
     """A small, plain body."""
     if body_encoding(request.headers) is not None:
-        raise ProtocolError("this body is small and plain", code="bad_encoding", status=415)
+        raise ProtocolError("this body must not be compressed", code="bad_encoding", status=415)
     pieces = await body.read(
         compressed=False, bytes_max=ENROL_BODY_BYTES_MAX, deadline_ms=SMALL_BODY_DEADLINE_MS
     )

@@ -122,7 +122,7 @@ class Front:
     def _check_host(self, scope: Scope) -> None:
         hosts = Headers(scope=scope).getlist("host")
         if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
-            raise ProtocolError("a request names one host", code="bad_host")
+            raise ProtocolError("a request must have exactly one Host header", code="bad_host")
         if not self._is_ours(hosts[0], scope):
             raise ProtocolError(
                 f"this server does not answer to the name {hosts[0][:100]!r}; if it is one of its "

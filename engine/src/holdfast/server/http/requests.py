@@ -44,7 +44,7 @@ def echo_of(headers: Headers) -> str:
     """The echo that the answer must carry; empty when none was asked for."""
     values = headers.getlist(ECHO_HEADER)
     if len(values) > 1:
-        raise ProtocolError("one echo, please", code="bad_echo")
+        raise ProtocolError("exactly one Holdfast-Echo header is expected", code="bad_echo")
     return checked_echo(values[0]) if values else ""
 
 

@@ -87,7 +87,7 @@ class Lines:
                 first, self._first = self._first, b""
                 return first
             if self._broken:
-                raise DatabaseFull("the answer was broken off")
+                raise DatabaseFull("the response was aborted")
             if self._spool is not None:
                 return self._spool.read(_BATCH_BYTES)
             return b"" if self._whole else self._batch()
@@ -108,10 +108,14 @@ class Lines:
                 for piece in self._pieces:
                     spool.write(piece)
                     if self._closed.is_set() or spool.tell() > bytes_max:
-                        raise DatabaseFull("an answer that is read slowly is too large to be kept")
+                        raise DatabaseFull(
+                            "a response that is read slowly is too large to be buffered"
+                        )
                 spool.seek(0)
             except OSError as error:
-                raise DatabaseFull(f"no room for an answer that is read slowly: {error}") from None
+                raise DatabaseFull(
+                    f"no space left to buffer a response that is read slowly: {error}"
+                ) from None
             self._release()
             stack.pop_all()
             self._spool, self._broken = spool, False

@@ -105,7 +105,7 @@ def is_over(token: Token, now_us: int) -> bool:
 
 def not_known() -> ProtocolError:
     """The same words whatever the reason."""
-    return ProtocolError("the device token is not known", code="sign_in", status=401)
+    return ProtocolError("unknown, expired or revoked token", code="sign_in", status=401)
 
 
 def _principal(device: str, user: User) -> Principal:

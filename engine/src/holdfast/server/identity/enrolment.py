@@ -335,7 +335,7 @@ def _standing(registry: RegistryWrites, name: str) -> User:
 def _refused() -> ProtocolError:
     """The same words whatever the reason."""
     return ProtocolError(
-        "the code, or the name and password, are not right", code="enrol_refused", status=401
+        "the code, or the name or password, is wrong", code="enrol_refused", status=401
     )
 
 

@@ -145,7 +145,7 @@ class People:
             user = snapshot.registry.user(principal.user)
         stored = None if user is None or user.disabled else user.password
         if not passwords.is_right(stored, password):
-            raise ProtocolError("this is not your password", code="wrong_password", status=403)
+            raise ProtocolError("wrong password", code="wrong_password", status=403)
 
         def work(writer: Writer) -> None:
             found = _known(writer, principal.user)

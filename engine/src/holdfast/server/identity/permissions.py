@@ -36,8 +36,8 @@ class Rights:
         if now is not None:
             return now
         if done:
-            raise ProtocolError("rights have changed meanwhile", code="busy", status=503)
-        raise ProtocolError("the device token is not known", code="sign_in", status=401)
+            raise ProtocolError("permissions have changed; try again", code="busy", status=503)
+        raise ProtocolError("unknown, expired or revoked token", code="sign_in", status=401)
 
 
 def readable(reads: Snapshot, principal: Principal) -> dict[str, Scope]:

@@ -57,7 +57,7 @@ class Rates:
             wait_ms = free_at_ms - now_ms - self._slack_ms
             if wait_ms > 0:
                 raise ProtocolError(
-                    f"too many {self._what}; come again later",
+                    f"too many {self._what} (rate limit); try again later",
                     code=self._code,
                     status=429,
                     retry_after_s=math.ceil(wait_ms / 1000),

@@ -64,10 +64,10 @@ def who(authenticate: Authenticator, headers: Mapping[str, str]) -> Principal:
     try:
         found: object = authenticate(headers)
     except LookupError as error:
-        log.info("nobody is known by these headers: %s in authenticate", type(error).__name__)
+        log.info("authenticate raised %s: the request is not authenticated", type(error).__name__)
         found = None
     if found is None:
-        raise ProtocolError("the device token is not known", code="sign_in", status=401)
+        raise ProtocolError("unknown, expired or revoked token", code="sign_in", status=401)
     if not isinstance(found, Principal):
         if inspect.iscoroutine(found):
             found.close()
@@ -114,7 +114,7 @@ class TokenFile:
             if hmac.compare_digest(digest, presented):
                 found = principal
         if found is None:
-            raise ProtocolError("the device token is not known", code="sign_in", status=401)
+            raise ProtocolError("unknown, expired or revoked token", code="sign_in", status=401)
         return found
 
     def _digest(self, token: str) -> bytes:
@@ -127,7 +127,7 @@ class TokenFile:
             if self._loaded.mark is None or self._loaded.mark != self._mark():
                 before, self._loaded = self._loaded, self._load()
                 if self._loaded.fault and self._loaded.fault != before.fault:
-                    log.error("nobody can sign in: %s", self._loaded.fault)
+                    log.error("no device can be authenticated: %s", self._loaded.fault)
             return self._loaded
 
     def _mark(self) -> tuple[int, int, int] | None:

@@ -54,10 +54,10 @@ class RightsWatch:
             try:
                 self._hub.review(self._judge)
             except HoldfastError as error:
-                log.warning("open streams could not be looked at yet: %s", error)
+                log.warning("permissions of open event streams could not be checked yet: %s", error)
                 self._again()
             except Exception:
-                log.exception("looking at open streams failed")
+                log.exception("checking the permissions of open event streams failed")
                 self._again()
 
     def _again(self) -> None:

@@ -91,7 +91,7 @@ class Access:
 
 
 def _row_gone(table: Table) -> Refuse:
-    return Refuse("row_gone", "This row does not exist any more.", table=table.name)
+    return Refuse("row_gone", "This row no longer exists.", table=table.name)
 
 
 def forbidden(table: Table) -> Refuse:

@@ -80,7 +80,11 @@ def check_settling(change: RowChange) -> None:
         or not change.new.keys() <= SETTLING
         or change.new.get("state") != "settled"
     ):
-        raise Refuse("forbidden", "A conflict can only be settled.", table=CONFLICT_TABLE.name)
+        raise Refuse(
+            "forbidden",
+            "A conflict row can only be settled, not written or deleted.",
+            table=CONFLICT_TABLE.name,
+        )
 
 
 def plan_settlements(batch: Batch, changes: Sequence[RowChange], author: Author) -> Plan:
@@ -95,11 +99,11 @@ def plan_settlements(batch: Batch, changes: Sequence[RowChange], author: Author)
 def _settlement(batch: Batch, change: RowChange, author: Author) -> _Settlement:
     row = batch.get(CONFLICT_TABLE, change.key)
     if row.values is None:
-        raise Refuse("row_gone", "This conflict does not exist any more.")
+        raise Refuse("row_gone", "This conflict no longer exists.")
     conflict = dict(zip(CONFLICT_TABLE.column_names, row.values, strict=True))
     table = batch.schema.by_name.get(str(conflict["table_name"]))
     if table is None:
-        raise Refuse("row_gone", "The table of this conflict does not exist any more.")
+        raise Refuse("row_gone", "The table of this conflict no longer exists.")
     row_key = str(conflict["row_key"])
     chosen = change.new.get("chosen")
     base = base_in(row, change.bases.get("state", change.base))
@@ -138,7 +142,7 @@ def _plan_edit(plan: Plan, settlement: _Settlement, target: RowChange | None) ->
     table = settlement.table
     cell = str(settlement.conflict["column_name"])
     if groups.column_of(table, cell) is None:
-        raise Refuse("row_gone", "The column of this conflict does not exist any more.")
+        raise Refuse("row_gone", "The column of this conflict no longer exists.")
     chosen = _chosen_cell(table, cell, settlement.chosen)
     settlement = dataclasses.replace(settlement, chosen=_cell_text(settlement, cell, chosen))
     writes = (

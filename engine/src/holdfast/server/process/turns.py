@@ -49,7 +49,7 @@ class Queue(Generic[T]):
         """Somebody waits no longer. Raises ``ValueError`` when it does not wait."""
         waiting = self._waiting.get(owner)
         if waiting is None:
-            raise ValueError("it does not wait")
+            raise ValueError("it is not queued")
         waiting.remove(item)
         if not waiting:
             del self._waiting[owner]

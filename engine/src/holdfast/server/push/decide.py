@@ -226,8 +226,8 @@ class Run:
         if any(is_impossible(row, base) for base in (change.base, *change.bases.values())):
             self._impossible += 1
             logger.warning(
-                "device %s bases a change of %s on a revision that the row has not had: its file "
-                "is damaged, or it lies", self._sender.device, table.name,
+                "device %s sent a change of %s with a base above the row's revision: its file is "
+                "damaged, or its client is faulty", self._sender.device, table.name,
             )  # fmt: skip
             self._batch.renew(table, change.key, row)
         self._access.check_after(table, merged.row.values)

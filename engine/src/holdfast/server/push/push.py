@@ -135,12 +135,15 @@ def _check_numbers(
     expected = transactions[0].number if transactions else 0
     if expected > high + 1:
         raise ProtocolError(
-            f"transaction {expected} follows {high}", code="number_gap", status=409, high=high
+            f"transaction {expected} leaves a gap after {high}",
+            code="number_gap",
+            status=409,
+            high=high,
         )
     for transaction in transactions:
         if transaction.number != expected:
             raise ProtocolError(
-                f"transaction {transaction.number} comes where {expected} is due",
+                f"transaction {transaction.number} was sent where {expected} is expected",
                 code="number_gap", status=409, high=high,
             )  # fmt: skip
         expected += 1

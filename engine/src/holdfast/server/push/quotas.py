@@ -100,8 +100,8 @@ class Account:
                 raise Refuse(
                     "quota_row_bytes",
                     f"{table.name} {key!r} would have {has} bytes; a row may have "
-                    f"{self._quotas.row_bytes_max}. Keep less in it, or ask whoever runs the "
-                    "server to allow more.",
+                    f"{self._quotas.row_bytes_max}. Keep less in it, or ask the server's "
+                    "administrator for a larger quota.",
                     table=table.name, key=key, limit=self._quotas.row_bytes_max, used=had,
                 )  # fmt: skip
             was, is_now = scopes_of(table, before.values), scopes_of(table, now.values)
@@ -131,8 +131,8 @@ class Account:
                 raise Refuse(
                     code,
                     f"{name} may hold {most} {what} and has {used}; this would be {more} more. "
-                    "Delete what is not needed any more and try again, or ask whoever runs the "
-                    "server to allow more.",
+                    "Delete what is no longer needed and try again, or ask the server's "
+                    "administrator for a larger quota.",
                     scope=name, limit=most, used=used,
                 )  # fmt: skip
 
@@ -172,7 +172,7 @@ class _Volume:
             used = self._rates.used(name)
             raise ProtocolError(
                 f"this {self._kind} may send {self._limit} bytes within a day and has sent {used}; "
-                "what waits goes up later, or ask whoever runs the server to allow more",
+                "pending work is sent later, or ask the server's administrator for a larger quota",
                 code=f"quota_{self._kind}_bytes", status=429,
                 limit=self._limit, used=used, **error.detail,
             ) from None  # fmt: skip

@@ -88,10 +88,10 @@ class Relay:
                 with contextlib.closing(self._connect()) as db:
                     work(db)
             except psycopg.Error as error:
-                log.warning("news between servers are late: %s", error)
+                log.warning("notifications between server processes are delayed: %s", error)
                 self._stop.wait(_RETRY_S)
             except Exception:
-                log.exception("news between servers are late")
+                log.exception("notifications between server processes are delayed")
                 self._stop.wait(_RETRY_S)
 
     def _tell(self, db: Connection) -> None:

@@ -71,7 +71,7 @@ class PostgresFiles:
         )  # fmt: skip
         if not rows or checksum(rows[0][0]) != rows[0][1]:
             self.remove(file.id)
-            raise FileGone("the file is not there any more, or was damaged")
+            raise FileGone("the file is no longer available, or was damaged")
         piece: bytes = rows[0][0]
         return piece
 

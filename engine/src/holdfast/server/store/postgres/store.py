@@ -263,7 +263,7 @@ class PostgresStore:
                 try:
                     return self._attempt(db, work, wanted, careful=careful)
                 except TryAgain as error:
-                    log.debug("a write is begun again: %s", error)
+                    log.debug("a write transaction is retried: %s", error)
                     if not error.scopes - wanted:
                         careful = attempt > 0
                     wanted |= error.scopes
@@ -352,7 +352,7 @@ def _take(pool: ConnectionPool[Connection]) -> Connection:
     except PoolClosed:
         raise DatabaseError("the store is closed", code="closed") from None
     except (PoolTimeout, TooManyRequests) as error:
-        raise DatabaseBusy(f"no connection to the database is free: {error}") from None
+        raise DatabaseBusy(f"no database connection is available: {error}") from None
 
 
 def _last(cursor: Any) -> list[tuple[Any, ...]]:

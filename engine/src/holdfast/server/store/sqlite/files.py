@@ -77,7 +77,7 @@ class DirectoryFiles:
     def piece(self, file: StoredFile, number: int) -> bytes:
         record = self._record(file.id)
         if record is None:
-            raise FileGone("the file is not there any more")
+            raise FileGone("the file is no longer available")
         try:
             with (self._folder / f"{file.id}.data").open("rb") as source:
                 source.seek(number * FILE_PIECE_BYTES)
@@ -180,4 +180,4 @@ def _sync(path: Path) -> None:
 
 
 def _no_room(error: OSError) -> DatabaseError:
-    return DatabaseFull(f"a file could not be kept: {error}")
+    return DatabaseFull(f"a file could not be stored: {error}")
