@@ -15,7 +15,7 @@ ENDINGS = ("", "s", "d", "ed", "r", "er", "or", "ing")
 
 PLAIN = """
     access account add advanced after again answer api app apply apsw arriving asker at attached
-    attempt attention authenticator await bad batch be body build built busy bytes check chosen
+    attempt attention authenticator await bad batch be body build built busy by bytes check chosen
     close cluster code column commit compare comparison composer config conformance connection
     constraint context cookie corrupt data database decided decision directory disk down
     download driver end engine enrolled entry error event expect fail failure fault fetch fold
