@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,48 @@ from holdfast.protocol.enrolment import (
 )
 from holdfast.protocol.messages import ErrorAnswer, ExchangeRequest, Line, VerifyRequest
 from holdfast.protocol.version import PROTOCOL
-from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram
+from holdfast.sql.bookkeeping import statements, transactions, truth
+from holdfast.sql.load import LoadProgram
+from holdfast.sql.replica import PROGRAM_FORMAT, Reference, ReplicaProgram, TableProgram
 
 FOLDER = Path(__file__).resolve().parents[1] / "protocol" / "schema"
 
 
-def _document(title: str, version: int, types: dict[str, Any]) -> str:
+PROGRAM = (
+    ReplicaProgram,
+    TableProgram,
+    LoadProgram,
+    Reference,
+    statements.Bookkeeping,
+    transactions.TransactionStatements,
+    statements.ConflictStatements,
+    truth.RowStatements,
+    truth.MemberStatements,
+    truth.ScopeStatements,
+    statements.StateStatements,
+)
+"""What a program is made of: always written whole, whatever has a default in Python."""
+
+
+def _said(struct: type) -> dict[str, str]:
+    """By field, the docstring below it."""
+    (parsed,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
+    assert isinstance(parsed, ast.ClassDef)
+    return {
+        field.target.id: text.value.value
+        for field, text in zip(parsed.body, parsed.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
+def _document(
+    title: str, version: int, types: dict[str, Any], *, whole: tuple[type, ...] = ()
+) -> str:
+    """``whole``: types whose fields are described, and all written."""
     heads, components = msgspec.json.schema_components(
         list(types.values()), ref_template="#/$defs/{name}"
     )
@@ -41,6 +80,13 @@ def _document(title: str, version: int, types: dict[str, Any]) -> str:
     for name, head in zip(types, heads, strict=True):
         if head == {"$ref": f"#/$defs/{name}"}:  # a struct is a component already
             document["$defs"][name] = components[name]
+    for struct in whole:
+        part = document["$defs"][struct.__name__]
+        part["required"] = list(part["properties"])
+        for field in part["properties"].values():
+            field.pop("default", None)
+        for name, text in _said(struct).items():
+            part["properties"][name]["description"] = text
     return json.dumps(_plain(document), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -76,7 +122,10 @@ def documents() -> dict[str, str]:
             },
         ),
         "program.json": _document(
-            "Holdfast replica program", PROGRAM_FORMAT, {"ReplicaProgram": ReplicaProgram}
+            "Holdfast replica program",
+            PROGRAM_FORMAT,
+            {"ReplicaProgram": ReplicaProgram},
+            whole=PROGRAM,
         ),
     }
 

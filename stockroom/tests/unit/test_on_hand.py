@@ -78,7 +78,7 @@ def as_the_engine(db: Connection, rng: random.Random) -> None:
                 db.execute(PROGRAM.upsert_row, row)
             case _:
                 db.execute(PROGRAM.delete_row, row[:1])
-                db.execute(PROGRAM.insert_row, row)
+                db.execute(PROGRAM.upsert_row, row)
     db.execute("UPDATE holdfast_state SET applying = 0")
     db.execute(rng.choice(["COMMIT", "COMMIT", "ROLLBACK"]))
 

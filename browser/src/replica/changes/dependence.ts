@@ -30,15 +30,10 @@ const PAGE_MAX = 256;
 export function sealedNow(database: LocalDatabase, tables: readonly Table[], first: number): After {
   const { connection, program } = database;
   const after: After = new Map();
-  const [unsettled] = connection.execute(
-    "SELECT count(*) FROM " +
-      "(SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 2)",
-  );
+  const [unsettled] = connection.execute(program.bookkeeping.transactions.unsettled_up_to_two);
   if (unsettled?.[0] === 1n) return after; // the new one alone
   const decided = new Set(
-    connection
-      .execute("SELECT number FROM holdfast_tx WHERE state NOT IN ('pending', 'sent')")
-      .map(([number]) => whole(number)),
+    connection.execute(program.bookkeeping.transactions.decided).map(([number]) => whole(number)),
   );
   const note = (tx: number, earlier: number): void => {
     if (decided.has(earlier)) return;

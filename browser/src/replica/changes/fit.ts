@@ -43,7 +43,7 @@ export function checkFit(database: LocalDatabase, end: number, seal: () => unkno
   const suspects = odd.filter((table) => isSuspect(database, table, start));
   if (few && bytes <= TRANSACTION_BYTES_MAX && suspects.length === 0) return;
   seal();
-  const [newest] = connection.execute("SELECT coalesce(max(number), 0) FROM holdfast_tx");
+  const [newest] = connection.execute(program.bookkeeping.transactions.newest_own);
   const number = newest?.[0] ?? 0n;
   let [changes, size] = [0, AROUND_BYTES];
   for (const table of program.tables)

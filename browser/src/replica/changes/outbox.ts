@@ -34,11 +34,9 @@ const STEP = 64;
 
 /** The unsettled transactions that go up next, in order, and marked as sent. */
 export function nextBatch(database: LocalDatabase): Transaction[] {
-  const heads = database.connection.execute(
-    "SELECT number, id, at, after, replaces, void FROM holdfast_tx " +
-      "WHERE state IN ('pending', 'sent') ORDER BY number LIMIT ?",
-    [BigInt(PUSH_TRANSACTIONS_MAX)],
-  );
+  const heads = database.connection.execute(database.bookkeeping.transactions.next_heads, [
+    BigInt(PUSH_TRANSACTIONS_MAX),
+  ]);
   if (heads.length === 0) return [];
   const tables = notedTables(database.connection, database.program);
   const batch: Transaction[] = [];
@@ -63,10 +61,7 @@ export function nextBatch(database: LocalDatabase): Transaction[] {
 function sent(database: LocalDatabase, batch: Transaction[]): Transaction[] {
   const last = batch.at(-1);
   if (last !== undefined)
-    database.connection.execute(
-      "UPDATE holdfast_tx SET state = 'sent' WHERE state = 'pending' AND number <= ?",
-      [BigInt(last.number)],
-    );
+    database.connection.execute(database.bookkeeping.transactions.set_sent, [BigInt(last.number)]);
   return batch;
 }
 

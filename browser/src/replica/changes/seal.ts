@@ -88,21 +88,18 @@ export function seal(database: LocalDatabase, host: Host, replaces = 0): number 
     if (number === undefined) return;
     stampUs = nextStamp(stampUs, at);
     made += 1;
-    connection.execute(
-      "INSERT INTO holdfast_tx (number, id, state, at, replaces, void) " +
-        "VALUES (?, ?, 'pending', ?, ?, ?)",
-      [
-        BigInt(number),
-        transactionId(host.randomBytes),
-        BigInt(stampUs),
-        BigInt(isOpen && group === newest ? replaces : 0),
-        marred.has(group) ? "bad_value" : "",
-      ],
-    );
+    connection.execute(database.bookkeeping.transactions.add, [
+      BigInt(number),
+      transactionId(host.randomBytes),
+      BigInt(stampUs),
+      BigInt(isOpen && group === newest ? replaces : 0),
+      marred.has(group) ? "bad_value" : "",
+      0n, // nobody else writes the file
+    ]);
   });
   if (made !== numbers.size) throw new DatabaseError("the log's groups and its notes do not agree");
   for (const [number, earlier] of sealedNow(database, tables, first))
-    connection.execute("UPDATE holdfast_tx SET after = ? WHERE number = ?", [
+    connection.execute(database.bookkeeping.transactions.set_after, [
       JSON.stringify([...earlier].sort((a, b) => a - b)),
       BigInt(number),
     ]);

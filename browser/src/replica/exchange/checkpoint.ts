@@ -14,7 +14,7 @@ const CLIENT = "holdfast-browser 0.1.0";
 
 /** What the server is told of this device: what waits behind what goes up now. */
 export function reportOf(database: LocalDatabase): Report {
-  const { pending, oldestPending } = readWaiting(database.connection);
+  const { pending, oldestPending } = readWaiting(database);
   return {
     waiting: pending,
     ...(oldestPending === null ? {} : { oldest: oldestPending }),
@@ -24,7 +24,7 @@ export function reportOf(database: LocalDatabase): Report {
 
 /** Scopes that differed after the last answer: it was counted then, or expected. */
 export function differing(database: LocalDatabase): Set<string> {
-  const found = database.connection.execute("SELECT scope FROM holdfast_scope WHERE told = 1");
+  const found = database.connection.execute(database.bookkeeping.scopes.differing);
   return new Set(found.map(([scope]) => String(scope)));
 }
 
@@ -32,9 +32,7 @@ export function differing(database: LocalDatabase): Set<string> {
 export function checkpointOf(database: LocalDatabase): Record<string, Position> {
   return Object.fromEntries(
     database.connection
-      .execute(
-        "SELECT scope, version, server_count, server_digest, seal FROM holdfast_scope WHERE seal <> ''",
-      )
+      .execute(database.bookkeeping.scopes.positions)
       .map(([scope, version, count, digest, seal_]) => [
         String(scope),
         {

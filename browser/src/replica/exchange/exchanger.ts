@@ -76,7 +76,7 @@ export class Exchanger {
         keep: this.#keep,
         transport: this.#transport,
         program: this.#database.program,
-        hashKey: (scope) => this.#turn(() => hashKeyOf(this.#database.connection, scope)),
+        hashKey: (scope) => this.#turn(() => hashKeyOf(this.#database, scope)),
         told: (how) => this.onLoading(how),
         stopped,
         monotonicMs: this.#host.monotonicMs,
@@ -167,10 +167,9 @@ export class Exchanger {
   /** What this attempt was the first to send has not reached the server: pending again. */
   #takeBack(firstNew: number): void {
     this.#database.connection.transaction(() =>
-      this.#database.connection.execute(
-        "UPDATE holdfast_tx SET state = 'pending' WHERE state = 'sent' AND number >= ?",
-        [BigInt(firstNew)],
-      ),
+      this.#database.connection.execute(this.#database.bookkeeping.transactions.take_back, [
+        BigInt(firstNew),
+      ]),
     );
   }
 
@@ -194,7 +193,7 @@ export class Exchanger {
         "verified_us",
       );
       const [pending] = database.connection.execute(
-        "SELECT min(number) FROM holdfast_tx WHERE state = 'pending'",
+        database.bookkeeping.transactions.first_pending,
       );
       const firstNew = typeof pending?.[0] === "bigint" ? Number(pending[0]) : null;
       const transactions = nextBatch(database);

@@ -143,7 +143,7 @@ export class AnswerStore {
     new Freeing(this.#database, inbox, (replaces) =>
       seal(this.#database, this.#host, replaces),
     ).afterNews();
-    const { pending, sent: unanswered } = readWaiting(this.#database.connection);
+    const { pending, sent: unanswered } = readWaiting(this.#database);
     const left = pending + unanswered;
     return { sent, left, applied, ranges, expected };
   }
@@ -199,7 +199,7 @@ export class AnswerStore {
       database.writeState({ nonce: nonces.to, next_nonce: "" });
     database.writeState({ device: head.device, user: head.user, epoch: head.epoch });
     if (!differing.every((scope) => expected.has(scope)))
-      database.connection.execute("UPDATE holdfast_state SET mismatches = mismatches + 1");
+      database.connection.execute(database.bookkeeping.state.add_mismatches, [1n]);
     this.#notedUs = differing.length === 0 ? nowUs + (best?.offsetUs ?? 0) : null;
     if (this.#notedUs !== null) database.writeState({ verified_us: BigInt(this.#notedUs) });
   }

@@ -34,6 +34,7 @@ import { Replay, shown } from "../rebase/replay.js";
 import { openKeys, seal } from "../changes/seal.js";
 import type { Exchanged } from "./storeAnswer.js";
 import type { Turn } from "../mutex.js";
+import type { Bookkeeping } from "../storage/program.js";
 
 /** A scope after verification: both sides' count of rows and digest (32 hex digits). */
 export interface ScopeCheck {
@@ -84,6 +85,10 @@ export class Verifier {
     this.#exchanger = exchanger;
     this.#host = host;
     this.#turn = turn;
+  }
+
+  get #sql(): Bookkeeping {
+    return this.#database.bookkeeping;
   }
 
   /** Check, compare and repair. Throws `SyncError` when the server cannot be asked. */
@@ -148,9 +153,7 @@ export class Verifier {
     }
     if (misnumbered.size > 0)
       await this.#turn(() =>
-        this.#database.atWork(() =>
-          this.#db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1"),
-        ),
+        this.#database.atWork(() => this.#db.execute(this.#sql.state.add_mismatches, [1n])),
       );
     const scopes = await this.#turn(() => this.scopes());
     const hidden = [...checked.hidden].flatMap(([table, keys]) =>
@@ -174,9 +177,7 @@ export class Verifier {
   /** Both sides' digests as of the last answer. */
   scopes(): ScopeCheck[] {
     return this.#db
-      .execute(
-        "SELECT scope, count, digest, server_count, server_digest FROM holdfast_scope ORDER BY scope",
-      )
+      .execute(this.#sql.scopes.both_digests)
       .map(([scope, count, digest, serverCount, serverDigest]) => ({
         scope: String(scope),
         count: whole(count),
@@ -194,7 +195,7 @@ export class Verifier {
     const result: Checked = { rows: 0, damaged: [], hidden: new Map() };
     const scopeKeys = new Map(
       this.#db
-        .execute("SELECT scope, hash_key FROM holdfast_scope")
+        .execute(this.#sql.scopes.digests)
         .map(([scope, key]) => [String(scope), key instanceof Uint8Array ? key : new Uint8Array()]),
     );
     let rows = 0;
@@ -205,12 +206,9 @@ export class Verifier {
     if (result.damaged.length > 0)
       this.#db.transaction(() => {
         for (const { table, key } of result.damaged)
-          this.#db.execute(
-            "UPDATE holdfast_member SET hash = zeroblob(16) WHERE tbl = ? AND key = ?",
-            [table, key],
-          );
+          this.#db.execute(this.#sql.members.forget_hash, [table, key]);
         this.#sumUp([...scopeKeys.keys()]);
-        this.#db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1");
+        this.#db.execute(this.#sql.state.add_mismatches, [1n]);
       });
     return { ...result, rows };
   }
@@ -221,7 +219,7 @@ export class Verifier {
     const changed = this.#keys(sql.unsettled_keys);
     const fresh = openKeys(this.#database, table);
     const known = this.#known(table.name);
-    const revised = this.#keys("SELECT key FROM holdfast_row WHERE tbl = ?", table.name);
+    const revised = this.#keys(this.#sql.rows.keys, table.name);
     const bare = new Set(
       [...known.keys(), ...revised].filter((key) => known.has(key) !== revised.has(key)),
     );
@@ -255,10 +253,7 @@ export class Verifier {
 
   #known(table: string): Known {
     const known: Known = new Map();
-    for (const [scope, key, hash] of this.#db.execute(
-      "SELECT scope, key, hash FROM holdfast_member WHERE tbl = ?",
-      [table],
-    )) {
+    for (const [scope, key, hash] of this.#db.execute(this.#sql.members.of_table, [table])) {
       const scopes = known.get(String(key)) ?? new Map<string, string>();
       known.set(
         String(key),
@@ -287,11 +282,7 @@ export class Verifier {
   #sumUp(scopes: readonly string[]): void {
     for (const scope of scopes) {
       const own = this.#range(scope, "", null);
-      this.#db.execute("UPDATE holdfast_scope SET count = ?, digest = ? WHERE scope = ?", [
-        BigInt(own.count),
-        own.hex,
-        scope,
-      ]);
+      this.#db.execute(this.#sql.scopes.set_digest, [BigInt(own.count), own.hex, scope]);
     }
   }
 
@@ -301,7 +292,7 @@ export class Verifier {
    * check compares them too. */
   #everyScope(): RangeQuery[] {
     return this.#db
-      .execute("SELECT scope FROM holdfast_scope ORDER BY scope")
+      .execute(this.#sql.scopes.names)
       .map(([scope]) => ({ scope: String(scope), revisions: true }));
   }
 
@@ -314,20 +305,17 @@ export class Verifier {
   }
 
   #members(scope: string, start: string, end: string | null) {
-    const until = end === null ? "" : " AND (m.tbl, m.key) < (?, ?)";
-    return this.#db
-      .execute(
-        "SELECT m.tbl, m.key, m.hash, coalesce(r.rev, 0) FROM holdfast_member AS m " +
-          "LEFT JOIN holdfast_row AS r ON r.tbl = m.tbl AND r.key = m.key " +
-          `WHERE m.scope = ? AND (m.tbl, m.key) >= (?, ?)${until}`,
-        [scope, ...split(start), ...(end === null ? [] : split(end))],
-      )
-      .map(([table, key, hash, rev]) => ({
-        table: String(table),
-        key: String(key),
-        hash: hash instanceof Uint8Array ? hash : new Uint8Array(),
-        rev: typeof rev === "bigint" ? rev : 0n,
-      }));
+    const from = [scope, ...split(start)];
+    const found =
+      end === null
+        ? this.#db.execute(this.#sql.members.from_position, from)
+        : this.#db.execute(this.#sql.members.between_positions, [...from, ...split(end)]);
+    return found.map(([table, key, hash, rev]) => ({
+      table: String(table),
+      key: String(key),
+      hash: hash instanceof Uint8Array ? hash : new Uint8Array(),
+      rev: typeof rev === "bigint" ? rev : 0n,
+    }));
   }
 
   #differs(scope: string, part: RangeDigest): boolean {

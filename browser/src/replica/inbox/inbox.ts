@@ -17,6 +17,7 @@ import type { LocalDatabase } from "../storage/database.js";
 import type { Kept } from "./freeing.js";
 import { changeMessage } from "../changes/outbox.js";
 import { assemble, dataOf, fold, type Note, noteOf, Overlay } from "../rebase/overlay.js";
+import type { Bookkeeping } from "../storage/program.js";
 
 /** An open conflict. `deviceValue`: what `user` on `device` wants, which did not go in; `serverValue`:
  * what stands on the server, by `theirUser` on `theirDevice`; `base`: what both started from; all in
@@ -78,10 +79,6 @@ export type Chosen = Wire | Readonly<Record<string, Wire>>;
  * the same on every device, `yours` and `other` what they are as seen from this one. */
 export type Resolution = { readonly keep: Keep } | { readonly value: Chosen };
 
-const CONFLICT =
-  "SELECT id, table_name, row_key, column_name, kind, base, mine, theirs, user, device, at, " +
-  "their_user, their_device, their_at FROM holdfast_conflict WHERE state = 'open'";
-
 export class Inbox {
   readonly #database: LocalDatabase;
   readonly #db: Connection;
@@ -91,10 +88,14 @@ export class Inbox {
     this.#db = database.connection;
   }
 
+  get #sql(): Bookkeeping {
+    return this.#database.bookkeeping;
+  }
+
   /** Open conflicts of all rows this replica may see, oldest first. */
   conflicts(): Conflict[] {
     const asking = this.#asking();
-    return this.#db.execute(`${CONFLICT} ORDER BY at, id`).map((row) => conflict(row, asking));
+    return this.#db.execute(this.#sql.conflicts.open).map((row) => conflict(row, asking));
   }
 
   /** Who asks: the user and the device of this replica. */
@@ -106,32 +107,30 @@ export class Inbox {
   /** Settle a conflict: write the value and close the conflict row. Throws `UsageError`
    * (`no_conflict`, `bad_choice`, `unclear_side`) or `BadValue`. */
   settle(id: string, by: Resolution, nowUs: number): void {
-    const [found] = this.#db.execute(`${CONFLICT} AND id = ?`, [id]);
+    const [found] = this.#db.execute(this.#sql.conflicts.open_item, [id]);
     if (found === undefined)
       throw new UsageError(`no open conflict has the id ${id}`, "no_conflict");
     const asking = this.#asking();
     const open = conflict(found, asking);
     const side = "keep" in by ? chosenSide(by.keep, ...parties(open), asking) : null;
     const chosen =
-      open.kind === "delete" ? this.#sideOf(open, side) : this.#writeChosen(open, side, by);
-    this.#db.execute(
-      "UPDATE holdfast_conflict SET state = 'settled', chosen = ?, settled_by = ?, " +
-        "settled_at = ? WHERE id = ?",
-      [chosen, asking.user || asking.device, BigInt(nowUs), id],
-    );
+      open.kind === "delete" ? this.#sideOf(found, side) : this.#writeChosen(open, side, by);
+    this.#db.execute(this.#sql.conflicts.settle, [
+      chosen,
+      asking.user || asking.device,
+      BigInt(nowUs),
+      id,
+    ]);
   }
 
-  #sideOf(open: Conflict, side: Side | null): string | null {
+  #sideOf(found: Row, side: Side | null): string | null {
     if (side === null)
       throw new UsageError(
         "this is about a whole row: keep a side of it (device or server); there is no other value to set",
         "bad_choice",
       );
-    const stored = side === "device" ? "mine" : "theirs";
-    const [row] = this.#db.execute(`SELECT ${stored} FROM holdfast_conflict WHERE id = ?`, [
-      open.id,
-    ]);
-    return typeof row?.[0] === "string" ? row[0] : null;
+    const stored = found[side === "device" ? 6 : 7];
+    return typeof stored === "string" ? stored : null;
   }
 
   #writeChosen(open: Conflict, side: Side | null, by: Resolution): string {
@@ -159,10 +158,7 @@ export class Inbox {
   /** Refused, held and set aside transactions, in order. */
   refused(): Refused[] {
     return this.#db
-      .execute(
-        "SELECT number, state, aside, code, message, field, held_by, at FROM holdfast_tx " +
-          "WHERE state IN ('refused', 'held') OR aside > 0 ORDER BY number",
-      )
+      .execute(this.#sql.transactions.inbox)
       .map(([number, state, aside, code, message, field, heldBy, at]) => ({
         id: String(number),
         number: whole(number),
@@ -179,11 +175,7 @@ export class Inbox {
 
   /** The number of a refused or held transaction by its id. Throws `UsageError` (`no_refused`). */
   waiting(item: string): number {
-    const [found] = this.#db.execute(
-      "SELECT number, aside FROM holdfast_tx WHERE (state IN ('refused', 'held') OR aside > 0) " +
-        "AND (CAST(number AS TEXT) = ?1 OR id = ?1)",
-      [item],
-    );
+    const [found] = this.#db.execute(this.#sql.transactions.inbox_item, [item]);
     if (found === undefined)
       throw new UsageError(`no refused change has the id ${item}`, "no_refused");
     if (found[1] !== 0n)
@@ -197,33 +189,27 @@ export class Inbox {
   /** What is refused or held. */
   numbers(): Set<number> {
     return new Set(
-      this.#db
-        .execute("SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held')")
-        .map(([number]) => whole(number)),
+      this.#db.execute(this.#sql.transactions.stopped).map(([number]) => whole(number)),
     );
   }
 
   /** Held transactions, in order, what they rest on, and the code they wait with. */
   held(): { readonly number: number; readonly after: readonly number[]; readonly code: string }[] {
-    return this.#db
-      .execute(
-        "SELECT number, after, code FROM holdfast_tx WHERE state = 'held' " +
-          "AND state NOT IN ('pending', 'sent') ORDER BY number",
-      )
-      .map(([number, after, code]) => ({
-        number: whole(number),
-        after: JSON.parse(String(after)) as number[],
-        code: String(code),
-      }));
+    return this.#db.execute(this.#sql.transactions.held).map(([number, after, code]) => ({
+      number: whole(number),
+      after: JSON.parse(String(after)) as number[],
+      code: String(code),
+    }));
   }
 
   /** Say why a held transaction stays; what it was held by is named until another is. */
   noteHeld({ number, code, message, heldBy }: Kept): void {
-    this.#db.execute(
-      "UPDATE holdfast_tx SET code = ?1, message = ?2, " +
-        "held_by = CASE WHEN ?3 THEN ?3 ELSE held_by END WHERE number = ?4",
-      [code, message, BigInt(heldBy), BigInt(number)],
-    );
+    this.#db.execute(this.#sql.transactions.set_held, [
+      code,
+      message,
+      BigInt(heldBy),
+      BigInt(number),
+    ]);
   }
 
   /** Make the changes of a refused transaction once more, on the rows as they are now. */
@@ -256,7 +242,7 @@ export class Inbox {
   forget(number: number): void {
     for (const table of this.#database.program.tables)
       this.#db.execute(this.#database.program.statements(table).delete_group, [BigInt(number)]);
-    this.#db.execute("DELETE FROM holdfast_tx WHERE number = ?", [BigInt(number)]);
+    this.#db.execute(this.#sql.transactions.remove, [BigInt(number)]);
   }
 
   /** The noted changes of a transaction, with their tables. */

@@ -121,10 +121,7 @@ export class Importer {
   settle(): void {
     for (const { table, key, row } of this.#displaced.values()) {
       if (this.#truth.visible(table, key) !== null) continue;
-      const [held] = this.#db.execute("SELECT rev FROM holdfast_row WHERE tbl = ? AND key = ?", [
-        table.name,
-        key,
-      ]);
+      const [held] = this.#db.execute(this.#program.bookkeeping.rows.revision, [table.name, key]);
       if (held !== undefined) this.#truth.put(table, [{ key, rev: whole(held[0]), row }]);
     }
     this.#displaced.clear();
@@ -135,7 +132,7 @@ export class Importer {
     const { table } = copy;
     const touched = [...this.#truth.touched(table)].sort(byCodePoint);
     if (!known && touched.length === 0 && copy.findsNothing()) {
-      const triggers = copy.unwatched();
+      const triggers = copy.unwatched(this.#program.bookkeeping.state.capture_of);
       yield* this.#copied(copy, true);
       // As they were, before anybody else can write.
       for (const sql of triggers) this.#db.script(sql);
@@ -210,12 +207,8 @@ class Copy {
 
   /** Take away the capture triggers of the table, which would be asked twice for each row and keep
    * quiet; what makes them again. */
-  unwatched(): string[] {
-    const found = this.#db.execute(
-      "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? " +
-        "AND name GLOB 'holdfast_*'",
-      [this.table.name],
-    );
+  unwatched(captureOf: string): string[] {
+    const found = this.#db.execute(captureOf, [this.table.name]);
     for (const [name] of found) this.#db.script(`DROP TRIGGER main."${String(name)}"`);
     return found.map(([, sql]) => String(sql));
   }

@@ -26,6 +26,7 @@ import type { Host } from "../host.js";
 import { type AttachedFile, Importer, type TruthWriter } from "../load/importFiles.js";
 import { Members, type Truth } from "../storage/members.js";
 import { Keys, notedTables } from "../storage/noted.js";
+import { anyUnsettled } from "../storage/waiting.js";
 import { Overlay } from "./overlay.js";
 import type { Program } from "../storage/program.js";
 import { Replay } from "./replay.js";
@@ -51,6 +52,7 @@ export class Applier implements TruthWriter {
   readonly #database: LocalDatabase;
   readonly #db: Connection;
   readonly #program: Program;
+  readonly #host: Host;
   readonly #nowUs: number;
   readonly #members: Members;
   readonly #overlays: ReadonlyMap<string, Overlay>;
@@ -80,19 +82,19 @@ export class Applier implements TruthWriter {
   };
 
   constructor(database: LocalDatabase, host: Host) {
-    seal(database, host);
     this.#database = database;
+    this.#host = host;
     this.#db = database.connection;
     this.#program = database.program;
     this.#nowUs = host.nowUs();
-    this.#members = new Members(this.#db);
+    this.#members = new Members(database);
     this.#overlays = new Map(
       this.#program.tables.map((table) => [
         table.name,
         new Overlay(this.#db, table, this.#program.statements(table)),
       ]),
     );
-    const nothing = new Keys(this.#db, null);
+    const nothing = new Keys(this.#db);
     for (const { name } of this.#program.tables) {
       this.#left.set(name, nothing);
       this.#shadowed.set(name, nothing);
@@ -116,6 +118,7 @@ export class Applier implements TruthWriter {
     const reached = Object.keys(checkpoint.scopes);
     if (reached.length !== granted.size || !reached.every((scope) => granted.has(scope)))
       throw broken("its checkpoint names other scopes than its head");
+    seal(this.#database, this.#host);
     const decided = this.#decide(head.outcomes ?? []);
     this.#database.writeState({ applying: 1n });
     this.#collect();
@@ -151,33 +154,28 @@ export class Applier implements TruthWriter {
     const numbers = outcomes.map(({ number }) => number);
     const ids = new Map(
       this.#db
-        .execute(
-          "SELECT number, id FROM holdfast_tx WHERE state IN ('sent', 'pending') " +
-            "AND number BETWEEN ? AND ?",
-          [BigInt(Math.min(...numbers)), BigInt(Math.max(...numbers))],
-        )
+        .execute(this.#program.bookkeeping.transactions.unsettled_ids, [
+          BigInt(Math.min(...numbers)),
+          BigInt(Math.max(...numbers)),
+        ])
         .map(([number, id]) => [whole(number), String(id)]),
     );
     const decided = new Set<number>();
     for (const outcome of outcomes) {
       if (ids.get(outcome.number) !== outcome.id) continue;
-      this.#db.execute(
-        "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, " +
-          "decided_us = ?, aside = aside * (? = 'applied') WHERE number = ?",
-        [
-          outcome.outcome === "applied" ? "acked" : outcome.outcome,
-          outcome.code ?? "",
-          outcome.message ?? "",
-          outcome.field ?? "",
-          BigInt(outcome.held_by ?? 0),
-          BigInt(this.#nowUs),
-          outcome.outcome,
-          BigInt(outcome.number),
-        ],
-      );
+      this.#db.execute(this.#program.bookkeeping.transactions.decide, [
+        outcome.outcome === "applied" ? "acked" : outcome.outcome,
+        outcome.code ?? "",
+        outcome.message ?? "",
+        outcome.field ?? "",
+        BigInt(outcome.held_by ?? 0),
+        BigInt(this.#nowUs),
+        outcome.outcome,
+        BigInt(outcome.number),
+      ]);
       if (!decided.has(outcome.number) && (outcome.impossible ?? 0) > 0)
         // Our revisions of those rows are damaged; the rows come with this answer.
-        this.#db.execute("UPDATE holdfast_state SET mismatches = mismatches + ?", [
+        this.#db.execute(this.#program.bookkeeping.state.add_mismatches, [
           BigInt(outcome.impossible ?? 0),
         ]);
       if (!decided.has(outcome.number)) this.#result[outcome.outcome] += 1;
@@ -190,19 +188,17 @@ export class Applier implements TruthWriter {
 
   /** Where unsettled changes and shadows are, and what is set aside. */
   #collect(): void {
-    const unsettled =
-      this.#db.execute("SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 1")
-        .length > 0;
+    const unsettled = anyUnsettled(this.#database);
     this.#hasWork = unsettled;
     this.#noted = notedTables(this.#db, this.#program);
     for (const table of this.#noted) {
       const sql = this.#program.statements(table);
       if (unsettled) {
         const held = this.#db.execute(sql.aside_keys).map(([key]) => String(key));
-        this.#left.set(table.name, new Keys(this.#db, sql.unsettled_keys, "c.key"));
+        this.#left.set(table.name, new Keys(this.#db, sql.unsettled_keys, sql.unsettled_among));
         this.#again.set(table.name, new Set(held));
       }
-      this.#shadowed.set(table.name, new Keys(this.#db, sql.shadow_keys));
+      this.#shadowed.set(table.name, new Keys(this.#db, sql.shadow_keys, sql.shadows_among));
     }
   }
 
@@ -327,7 +323,7 @@ export class Applier implements TruthWriter {
     for (const [name, key] of this.#members.lose(scope)) {
       const table = this.#program.byName.get(name);
       if (table === undefined) continue;
-      this.#db.execute("DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", [name, key]);
+      this.#db.execute(this.#program.bookkeeping.rows.remove, [name, key]);
       this.#truth(table, key, null);
       this.#result.removed += 1;
     }
@@ -420,9 +416,6 @@ export class Applier implements TruthWriter {
     const span = [BigInt(Math.min(...this.#acked)), BigInt(Math.max(...this.#acked))];
     for (const table of this.#noted)
       this.#db.execute(this.#program.statements(table).delete_acked, span);
-    this.#db.execute(
-      "DELETE FROM holdfast_tx WHERE state = 'acked' AND number BETWEEN ? AND ?",
-      span,
-    );
+    this.#db.execute(this.#program.bookkeeping.transactions.remove_acked, span);
   }
 }

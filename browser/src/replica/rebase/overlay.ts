@@ -151,8 +151,7 @@ export class Overlay {
 
   /** All noted changes of a key, settled or not, in order. */
   #all(key: string): Note[] {
-    const sql = this.#sql.changes.replace("WHERE tx BETWEEN ? AND ?", "WHERE key = ?");
-    return this.#db.execute(sql, [key]).map((row) => noteOf(this.table, row));
+    return this.#db.execute(this.#sql.all_key_changes, [key]).map((row) => noteOf(this.table, row));
   }
 
   /** The row as the table holds it. */

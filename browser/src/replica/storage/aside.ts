@@ -11,6 +11,7 @@
 
 import { type Connection, whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
+import type { Bookkeeping } from "./program.js";
 
 /** Why a transaction is not shown, as a refusal of the server says it. `heldBy`: the number of the
  * one that it builds on. */
@@ -49,13 +50,14 @@ export class Aside {
   constructor(database: LocalDatabase) {
     this.#database = database;
     this.#db = database.connection;
-    for (const [number, aside, code] of this.#db.execute(
-      "SELECT number, aside, code FROM holdfast_tx " +
-        "WHERE aside > 0 AND state IN ('pending', 'sent')",
-    )) {
+    for (const [number, aside, code] of this.#db.execute(this.#sql.transactions.aside)) {
       this.before.set(whole(number), whole(aside));
       if (code === "row_gone") this.#gone.add(whole(number));
     }
+  }
+
+  get #sql(): Bookkeeping {
+    return this.#database.bookkeeping;
   }
 
   /** What builds on what, and which were refused; looked up when it is needed. */
@@ -63,10 +65,7 @@ export class Aside {
     if (this.#known !== null) return this.#known;
     const after = new Map<number, readonly number[]>();
     const later = new Map<number, number[]>();
-    for (const [number, earlier] of this.#db.execute(
-      "SELECT number, after FROM holdfast_tx " +
-        "WHERE state IN ('pending', 'sent') AND after <> '[]'",
-    )) {
+    for (const [number, earlier] of this.#db.execute(this.#sql.transactions.resting)) {
       const ones = JSON.parse(String(earlier)) as number[];
       after.set(whole(number), ones);
       for (const one of ones) {
@@ -75,10 +74,7 @@ export class Aside {
         else those.push(whole(number));
       }
     }
-    const stopped = this.#db.execute(
-      "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held') " +
-        "AND state NOT IN ('pending', 'sent')",
-    );
+    const stopped = this.#db.execute(this.#sql.transactions.stopped);
     this.#known = { after, later, stopped: new Set(stopped.map(([number]) => whole(number))) };
     return this.#known;
   }
@@ -118,10 +114,7 @@ export class Aside {
 
   /** The lowest and the highest number that is unsettled. */
   span(): readonly [number, number] {
-    const [row] = this.#db.execute(
-      "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM holdfast_tx " +
-        "WHERE state IN ('pending', 'sent')",
-    );
+    const [row] = this.#db.execute(this.#sql.transactions.unsettled_span);
     return [whole(row?.[0]), whole(row?.[1])];
   }
 
@@ -129,27 +122,19 @@ export class Aside {
   store(): void {
     for (const number of this.before.keys())
       if (!this.hidden.has(number))
-        this.#db.execute(
-          "UPDATE holdfast_tx SET aside = 0, code = '', message = '', field = '', held_by = 0 " +
-            "WHERE number = ?",
-          [BigInt(number)],
-        );
+        this.#db.execute(this.#sql.transactions.show_again, [BigInt(number)]);
     if (this.hidden.size === 0) return;
     const [open] = this.#database.state("open_tx");
     for (const number of [...this.hidden].sort((a, b) => a - b)) {
       const why = this.reasons.get(number) ?? buildsOn(0);
-      this.#db.execute(
-        "UPDATE holdfast_tx SET aside = ?, code = ?, message = ?, field = ?, held_by = ? " +
-          "WHERE number = ?",
-        [
-          BigInt(this.before.get(number) ?? whole(open)),
-          why.code,
-          why.message,
-          why.field,
-          BigInt(why.heldBy),
-          BigInt(number),
-        ],
-      );
+      this.#db.execute(this.#sql.transactions.set_aside, [
+        BigInt(this.before.get(number) ?? whole(open)),
+        why.code,
+        why.message,
+        why.field,
+        BigInt(why.heldBy),
+        BigInt(number),
+      ]);
     }
   }
 }

@@ -12,7 +12,13 @@ import { DatabaseError, ReplicaError, SchemaError } from "../../core/errors.js";
 import { byCodePoint } from "../../core/keys.js";
 import type { Value } from "../../core/values.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
-import { PROGRAM_FORMAT, type Program, readProgram, type ReplicaProgram } from "./program.js";
+import {
+  type Bookkeeping,
+  PROGRAM_FORMAT,
+  type Program,
+  readProgram,
+  type ReplicaProgram,
+} from "./program.js";
 
 const WRITES =
   /\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?|delete\s+from)\s+["'`[]?(\w+)/gi;
@@ -76,6 +82,11 @@ export class LocalDatabase {
     this.#checkCapture();
   }
 
+  /** The statements on the engine's own tables. */
+  get bookkeeping(): Bookkeeping {
+    return this.program.bookkeeping;
+  }
+
   /** Columns of the one state row. */
   state(...columns: StateColumn[]): Value[] {
     const [row] = this.connection.execute(`SELECT ${columns.join(", ")} FROM holdfast_state`);
@@ -94,9 +105,9 @@ export class LocalDatabase {
     this.connection.execute(`UPDATE holdfast_state SET ${assignments}`, Object.values(columns));
   }
 
-  /** How many rows of a table of the engine meet a condition. */
-  count(table: string, where = "1", ...params: Value[]): number {
-    const [row] = this.connection.execute(`SELECT count(*) FROM ${table} WHERE ${where}`, params);
+  /** What a statement counts. */
+  count(sql: string, ...params: Value[]): number {
+    const [row] = this.connection.execute(sql, params);
     return whole(row?.[0]);
   }
 
@@ -196,15 +207,12 @@ export class LocalDatabase {
       HOST_TABLES,
     ];
     for (const sql of statements) this.connection.script(sql);
-    this.connection.execute(
-      "INSERT INTO holdfast_state (id, format, fingerprint, schema, capture) VALUES (1, ?, ?, ?, ?)",
-      [
-        BigInt(PROGRAM_FORMAT),
-        json.fingerprint,
-        JSON.stringify(json.schema),
-        captureDigest(new Map(Object.entries(json.triggers))),
-      ],
-    );
+    this.connection.execute(this.bookkeeping.state.make, [
+      BigInt(PROGRAM_FORMAT),
+      json.fingerprint,
+      JSON.stringify(json.schema),
+      captureDigest(new Map(Object.entries(json.triggers))),
+    ]);
     this.remember("program", JSON.stringify(json));
   }
 
@@ -237,9 +245,7 @@ export class LocalDatabase {
     const wanted = new Map(Object.entries(this.program.json.triggers));
     const ours = new Map<string, string>();
     const others = new Map<string, string>();
-    for (const [name, sql] of this.connection.execute(
-      "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'",
-    ))
+    for (const [name, sql] of this.connection.execute(this.bookkeeping.state.triggers))
       (String(name).startsWith("holdfast_") ? ours : others).set(String(name), String(sql));
     const [made] = this.state("capture");
     if (captureDigest(ours) !== made) {

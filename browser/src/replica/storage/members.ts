@@ -12,6 +12,8 @@ import type { Table } from "../../core/schema.js";
 import { fromHex, toHex } from "../../core/values.js";
 import type { Position, ScopeGrant } from "../../protocol/messages.generated.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
+import type { LocalDatabase } from "./database.js";
+import type { Bookkeeping } from "./program.js";
 
 /** Server truth of a row: its key, revision and values. */
 export interface Truth {
@@ -23,27 +25,30 @@ export interface Truth {
 const NONE = "0".repeat(32);
 
 /** The key to the hashes of a scope's rows; null when the replica does not know it. */
-export function hashKeyOf(db: Connection, scope: string): Uint8Array | null {
-  const [[key] = []] = db.execute("SELECT hash_key FROM holdfast_scope WHERE scope = ?", [scope]);
+export function hashKeyOf(
+  { connection, bookkeeping }: LocalDatabase,
+  scope: string,
+): Uint8Array | null {
+  const [[key] = []] = connection.execute(bookkeeping.scopes.hash_key, [scope]);
   return key instanceof Uint8Array ? key : null;
 }
 
 /** The members of all scopes of a replica, within one write transaction. */
 export class Members {
   readonly #db: Connection;
+  readonly #sql: Bookkeeping;
   readonly #keys = new Map<string, Uint8Array>();
   readonly #digests = new Map<string, Digest>();
   #empty: boolean;
 
-  constructor(db: Connection) {
+  constructor({ connection: db, bookkeeping }: LocalDatabase) {
     this.#db = db;
-    for (const [scope, key, count, digest] of db.execute(
-      "SELECT scope, hash_key, count, digest FROM holdfast_scope",
-    )) {
+    this.#sql = bookkeeping;
+    for (const [scope, key, count, digest] of db.execute(this.#sql.scopes.digests)) {
       this.#keys.set(String(scope), key instanceof Uint8Array ? key : new Uint8Array());
       this.#digests.set(String(scope), Digest.of(whole(count), String(digest)));
     }
-    this.#empty = db.execute("SELECT 1 FROM holdfast_member LIMIT 1").length === 0;
+    this.#empty = db.execute(this.#sql.members.any).length === 0;
   }
 
   get scopes(): string[] {
@@ -66,24 +71,15 @@ export class Members {
         this.#keys.set(scope, key);
         this.#digests.set(scope, new Digest());
       }
-      this.#db.execute(
-        "INSERT INTO holdfast_scope (scope, version, seal, server_count, server_digest, " +
-          "count, digest, hash_key, writable) VALUES (?, 0, '', 0, ?, 0, ?, ?, ?) " +
-          "ON CONFLICT (scope) DO UPDATE SET writable = excluded.writable",
-        [scope, NONE, NONE, key, grant.write ? 1n : 0n],
-      );
+      this.#db.execute(this.#sql.scopes.grant, [scope, NONE, NONE, key, grant.write ? 1n : 0n]);
     }
   }
 
   /** Forget a scope; returns the rows (table, key) that are in no other scope. */
   lose(scope: string): (readonly [string, string])[] {
-    this.#db.execute("DELETE FROM holdfast_scope WHERE scope = ?", [scope]);
-    const rows = this.#db.execute(
-      "SELECT tbl, key FROM holdfast_member AS m WHERE scope = ?1 AND NOT EXISTS (" +
-        "SELECT 1 FROM holdfast_member AS o WHERE o.tbl = m.tbl AND o.key = m.key AND o.scope <> ?1)",
-      [scope],
-    );
-    this.#db.execute("DELETE FROM holdfast_member WHERE scope = ?", [scope]);
+    this.#db.execute(this.#sql.scopes.remove, [scope]);
+    const rows = this.#db.execute(this.#sql.members.only_of_scope, [scope]);
+    this.#db.execute(this.#sql.members.remove_scope, [scope]);
     this.#keys.delete(scope);
     this.#digests.delete(scope);
     return rows.map(([table, key]) => [String(table), String(key)] as const);
@@ -103,11 +99,7 @@ export class Members {
     };
     for (const { key, rev, row } of rows) {
       const old = before.get(key) ?? new Map<string, Uint8Array>();
-      this.#db.execute(
-        "INSERT INTO holdfast_row (tbl, key, rev) VALUES (?, ?, ?) " +
-          "ON CONFLICT (tbl, key) DO UPDATE SET rev = excluded.rev",
-        [table.name, key, BigInt(rev)],
-      );
+      this.#db.execute(this.#sql.rows.put, [table.name, key, BigInt(rev)]);
       for (const scope of rowScopes(table, row)) {
         const hashKey = this.#keys.get(scope);
         if (hashKey === undefined) continue;
@@ -116,19 +108,11 @@ export class Members {
         const previous = old.get(scope);
         if (previous !== undefined) note(removed, scope, previous);
         old.delete(scope);
-        this.#db.execute(
-          "INSERT INTO holdfast_member (scope, tbl, key, hash) VALUES (?, ?, ?, ?) " +
-            "ON CONFLICT (scope, tbl, key) DO UPDATE SET hash = excluded.hash",
-          [scope, table.name, key, hash],
-        );
+        this.#db.execute(this.#sql.members.put, [scope, table.name, key, hash]);
       }
       for (const [scope, hash] of old) {
         note(removed, scope, hash);
-        this.#db.execute("DELETE FROM holdfast_member WHERE scope = ? AND tbl = ? AND key = ?", [
-          scope,
-          table.name,
-          key,
-        ]);
+        this.#db.execute(this.#sql.members.remove, [scope, table.name, key]);
       }
     }
     for (const [scope, digest] of this.#digests)
@@ -139,11 +123,10 @@ export class Members {
   /** By key: the scopes that list the row, and its hash there. */
   #known(table: Table, rows: readonly Truth[]): Map<string, Map<string, Uint8Array>> {
     const found = new Map<string, Map<string, Uint8Array>>();
-    for (const [key, scope, hash] of this.#db.execute(
-      "SELECT m.key, m.scope, m.hash FROM json_each(?) AS j CROSS JOIN holdfast_member AS m " +
-        "ON m.tbl = ? AND m.key = j.value",
-      [JSON.stringify(rows.map((row) => row.key)), table.name],
-    )) {
+    for (const [key, scope, hash] of this.#db.execute(this.#sql.members.of_rows, [
+      JSON.stringify(rows.map((row) => row.key)),
+      table.name,
+    ])) {
       if (!(hash instanceof Uint8Array)) continue;
       const scopes = found.get(String(key)) ?? new Map<string, Uint8Array>();
       found.set(String(key), scopes.set(String(scope), hash));
@@ -153,23 +136,20 @@ export class Members {
 
   /** The row is in none of our scopes any more. */
   remove(table: Table, key: string): void {
-    for (const [scope, hash] of this.#db.execute(
-      "SELECT scope, hash FROM holdfast_member WHERE tbl = ? AND key = ?",
-      [table.name, key],
-    )) {
+    for (const [scope, hash] of this.#db.execute(this.#sql.members.of_row, [table.name, key])) {
       const digest = this.#digests.get(String(scope));
       if (digest !== undefined && hash instanceof Uint8Array)
         this.#digests.set(String(scope), digest.remove(hash));
     }
-    this.#db.execute("DELETE FROM holdfast_member WHERE tbl = ? AND key = ?", [table.name, key]);
-    this.#db.execute("DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", [table.name, key]);
+    this.#db.execute(this.#sql.members.remove_row, [table.name, key]);
+    this.#db.execute(this.#sql.rows.remove, [table.name, key]);
   }
 
   // --- of whole files ------------------------------------------------------------------------------
 
   /** Whether any row is a member of the scope. */
   holds(scope: string): boolean {
-    const sql = "SELECT 1 FROM holdfast_member WHERE scope = ? LIMIT 1";
+    const sql = this.#sql.members.any_of_scope;
     return this.#db.execute(sql, [scope]).length > 0;
   }
 
@@ -183,16 +163,13 @@ export class Members {
   /** A row is not in this scope any more; whether it is in none of ours now. */
   part(scope: string, table: Table, key: string): boolean {
     const place = [scope, table.name, key];
-    for (const [hash] of this.#db.execute(
-      "SELECT hash FROM holdfast_member WHERE scope = ? AND tbl = ? AND key = ?",
-      place,
-    )) {
+    for (const [hash] of this.#db.execute(this.#sql.members.hash, place)) {
       const digest = this.#digests.get(scope);
       if (digest !== undefined && hash instanceof Uint8Array)
         this.#digests.set(scope, digest.remove(hash));
     }
-    this.#db.execute("DELETE FROM holdfast_member WHERE scope = ? AND tbl = ? AND key = ?", place);
-    const rest = "SELECT 1 FROM holdfast_member WHERE tbl = ? AND key = ? LIMIT 1";
+    this.#db.execute(this.#sql.members.remove, place);
+    const rest = this.#sql.members.any_of_row;
     return this.#db.execute(rest, [table.name, key]).length === 0;
   }
 
@@ -203,20 +180,16 @@ export class Members {
       const position = positions[scope];
       if (position === undefined) continue;
       const differs = digest.count !== position.count || digest.hex !== position.digest;
-      this.#db.execute(
-        "UPDATE holdfast_scope SET version = ?, seal = ?, server_count = ?, " +
-          "server_digest = ?, count = ?, digest = ?, told = ? WHERE scope = ?",
-        [
-          BigInt(position.version),
-          position.seal,
-          BigInt(position.count),
-          position.digest,
-          BigInt(digest.count),
-          digest.hex,
-          differs ? 1n : 0n,
-          scope,
-        ],
-      );
+      this.#db.execute(this.#sql.scopes.finish, [
+        BigInt(position.version),
+        position.seal,
+        BigInt(position.count),
+        position.digest,
+        BigInt(digest.count),
+        digest.hex,
+        differs ? 1n : 0n,
+        scope,
+      ]);
       if (differs) differing.push(scope);
     }
     return differing.sort(byCodePoint);

@@ -8,13 +8,14 @@
 import { HoldfastError, SchemaError } from "../../core/errors.js";
 import { type Table, tableOf } from "../../core/schema.js";
 import {
+  type Bookkeeping,
   type Reference,
   type ReplicaProgram,
   type TableProgram,
   VERSION as PROGRAM_FORMAT,
 } from "../../protocol/program.generated.js";
 
-export { PROGRAM_FORMAT, type Reference, type ReplicaProgram, type TableProgram };
+export { type Bookkeeping, PROGRAM_FORMAT, type Reference, type ReplicaProgram, type TableProgram };
 
 export interface Program {
   readonly json: ReplicaProgram;
@@ -22,6 +23,8 @@ export interface Program {
   readonly tables: readonly Table[];
   readonly byName: ReadonlyMap<string, Table>;
   readonly statements: (table: Table) => TableProgram;
+  /** The statements on the engine's own tables. */
+  readonly bookkeeping: Bookkeeping;
 }
 
 /** Read a program. Throws `SchemaError`: `program_format` when this version cannot run it. */
@@ -40,7 +43,9 @@ export function readProgram(json: ReplicaProgram): Program {
       return found;
     };
     tables.forEach(statements);
-    return { json, tables, byName, statements };
+    const { bookkeeping } = json;
+    if (typeof bookkeeping !== "object") throw new SchemaError("the program has no bookkeeping");
+    return { json, tables, byName, statements, bookkeeping };
   } catch (error) {
     if (error instanceof HoldfastError) throw error;
     throw new SchemaError(`this is not a replica program: ${String(error)}`);

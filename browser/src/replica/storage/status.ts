@@ -79,7 +79,7 @@ export interface Status extends Known {
 
 /** Whether anything waits to be sent or answered. */
 export function hasWork(database: LocalDatabase): boolean {
-  return anyUnsettled(database.connection) || isLogged(database);
+  return anyUnsettled(database) || isLogged(database);
 }
 
 /** How many changes wait, sealed or not: only an index of them is read. */
@@ -87,16 +87,14 @@ function changesOf(database: LocalDatabase, { first }: Waiting): number {
   const { connection, program } = database;
   let found = 0;
   if (first !== null)
-    for (const table of notedTables(connection, program)) {
-      const [row] = connection.execute(program.statements(table).count_changes, [BigInt(first)]);
-      found += whole(row?.[0]);
-    }
-  return found + (isLogged(database) ? database.count("holdfast_logged", "1") : 0);
+    for (const table of notedTables(connection, program))
+      found += database.count(program.statements(table).count_changes, BigInt(first));
+  return found + (isLogged(database) ? database.count(program.json.count_logged) : 0);
 }
 
 /** When the first of what is not sealed was written. */
-function firstLogged({ connection }: LocalDatabase): number | null {
-  const [row] = connection.execute("SELECT min(at) FROM holdfast_log WHERE tbl = ''");
+function firstLogged({ connection, program }: LocalDatabase): number | null {
+  const [row] = connection.execute(program.json.first_logged);
   return typeof row?.[0] === "bigint" ? Number(row[0]) : null;
 }
 
@@ -106,8 +104,8 @@ export function readStatus(
   known: Known,
   about: Pick<Status, "server" | "persisted" | "loading">,
 ): Status {
-  const waiting = readWaiting(database.connection);
-  const setAside = database.count("holdfast_tx", "aside > 0");
+  const waiting = readWaiting(database);
+  const setAside = database.count(database.bookkeeping.transactions.count_aside);
   const [device = "", user = ""] = database.texts("device", "user");
   const [verified, offset, error, mismatches] = database.state(
     "verified_us",
@@ -123,7 +121,7 @@ export function readStatus(
     held: waiting.held + setAside,
     setAside,
     refused: waiting.refused,
-    conflicts: database.count("holdfast_conflict", "state = 'open'"),
+    conflicts: database.count(database.bookkeeping.conflicts.count_open),
     pendingChanges: changesOf(database, waiting),
     oldestPendingAt: waiting.oldest ?? firstLogged(database),
     verifiedAt: typeof verified === "bigint" ? Number(verified) : null,

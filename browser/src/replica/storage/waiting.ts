@@ -8,7 +8,8 @@
  * person.
  */
 
-import { type Connection, whole } from "../../sqlite/connection.js";
+import { whole } from "../../sqlite/connection.js";
+import type { LocalDatabase } from "./database.js";
 
 /** Transactions of the outbox by state. `first`: the lowest number that is not settled, `oldest` its
  * time (microseconds since 1970), `oldestPending` that of the lowest which was never sent. */
@@ -23,29 +24,25 @@ export interface Waiting {
 }
 
 /** Whether anything was sealed that has no outcome yet. */
-export function anyUnsettled(db: Connection): boolean {
-  const sql = "SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 1";
-  return db.execute(sql).length > 0;
+export function anyUnsettled({ connection, bookkeeping }: LocalDatabase): boolean {
+  return connection.execute(bookkeeping.transactions.first_unsettled).length > 0;
 }
 
 /** What waits now. */
-export function readWaiting(db: Connection): Waiting {
-  const [last] = db.execute("SELECT max(number) FROM holdfast_tx");
-  const lowest = (states: string): readonly [number, number] | null => {
-    const [row] = db.execute(
-      `SELECT number, at FROM holdfast_tx WHERE state IN (${states}) ORDER BY number LIMIT 1`,
-    );
+export function readWaiting({ connection, bookkeeping }: LocalDatabase): Waiting {
+  const { transactions } = bookkeeping;
+  const [last] = connection.execute(transactions.newest);
+  const lowest = (sql: string): readonly [number, number] | null => {
+    const [row] = connection.execute(sql);
     return row === undefined ? null : [whole(row[0]), whole(row[1])];
   };
-  const unsent = lowest("'pending'");
-  const unsettled = lowest("'pending', 'sent'");
+  const unsent = lowest(transactions.first_pending);
+  const unsettled = lowest(transactions.first_unsettled);
   const end = typeof last?.[0] === "bigint" ? whole(last[0]) + 1 : 1;
   const begin = unsent === null ? end : unsent[0];
   const states = new Map(
-    db
-      .execute("SELECT state, count(*) FROM holdfast_tx WHERE number < ? GROUP BY state", [
-        BigInt(begin),
-      ])
+    connection
+      .execute(transactions.count_by_state, [BigInt(begin)])
       .map(([state, count]) => [String(state), whole(count)]),
   );
   return {

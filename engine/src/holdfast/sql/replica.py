@@ -14,6 +14,8 @@ import msgspec
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import ForeignKey, Schema, Table
 from holdfast.sql import dependence, log
+from holdfast.sql.bookkeeping.statements import STATEMENTS, Bookkeeping
+from holdfast.sql.bookkeeping.transactions import DECIDED, UNSETTLED
 from holdfast.sql.capture import LOG, triggers
 from holdfast.sql.changes import (
     create_change_table,
@@ -39,9 +41,10 @@ from holdfast.sql.unfit import odd_rows
 PROGRAM_FORMAT = 3
 """How a replica's file is laid out. A file of another format is refused (``replica_format``)."""
 
-_UNSETTLED = "('pending', 'sent')"
-_DECIDED = f"state NOT IN {_UNSETTLED}"
-_SEEN_STATE = f"CASE WHEN x.aside > 0 AND x.state IN {_UNSETTLED} THEN 'held' ELSE x.state END"
+_SEEN_STATE = f"CASE WHEN x.aside > 0 AND x.state IN {UNSETTLED} THEN 'held' ELSE x.state END"
+_GIVEN = "(SELECT value FROM json_each(?))"
+_TABLES_AT_ONCE = 50
+"""A statement of this many parts stays short enough to be kept compiled."""
 _RANK = (
     "CASE state WHEN 'conflict' THEN 5 WHEN 'refused' THEN 4 WHEN 'held' THEN 3 "
     "WHEN 'pending' THEN 2 WHEN 'sent' THEN 1 ELSE 0 END"
@@ -55,7 +58,7 @@ _RANK = (
 # build on what they could not see. Why it is set aside is in ``code``, ``message``, ``field`` and
 # ``held_by``, until the server decides.
 _TX_INDEXES = (
-    f"CREATE INDEX holdfast_tx_decided ON holdfast_tx (number) WHERE {_DECIDED}",
+    f"CREATE INDEX holdfast_tx_decided ON holdfast_tx (number) WHERE {DECIDED}",
     "CREATE INDEX holdfast_tx_aside ON holdfast_tx (number) WHERE aside > 0",
 )
 """What is found past all that waits; a statement has to say the same condition, word for word."""
@@ -141,7 +144,6 @@ class TableProgram(msgspec.Struct, frozen=True):
     select_row: str
     select_rows: str
     """Rows by a JSON array of their keys' texts; empty for keys of several columns or of bytes."""
-    insert_row: str
     upsert_row: str
     delete_row: str
     all_rows: str
@@ -190,11 +192,16 @@ class TableProgram(msgspec.Struct, frozen=True):
     """Changes of groups from ? to ?: tx, key, was, now, base, bases, old values, new values."""
     counts: str
     """How many changes of the table each group from ? to ? has."""
+    all_key_changes: str
+    """All noted changes of one key, settled or not, in order; columns as in ``changes``."""
     key_changes: str
     """Unsettled changes of one key, in order; columns as in ``changes``."""
     touched_keys: str
     """Group and key of the changes of groups from ? to ?, in order."""
     unsettled_keys: str
+    """Keys with unsettled changes."""
+    unsettled_among: str
+    """Those of some keys that have unsettled changes (parameter: a JSON array)."""
     deleted_keys: str
     """Keys that unsettled transactions, none of them set aside, delete."""
     aside_keys: str
@@ -215,6 +222,9 @@ class TableProgram(msgspec.Struct, frozen=True):
     put_shadow: str
     delete_shadow: str
     shadow_keys: str
+    """Keys with shadows."""
+    shadows_among: str
+    """Those of some keys that have shadows (parameter: a JSON array)."""
     load: LoadProgram
     """How a snapshot file is looked at and imported."""
 
@@ -246,12 +256,21 @@ class ReplicaProgram(msgspec.Struct, frozen=True):
     empty_log: str
     open_groups: str
     """How many groups of the log have a net change."""
+    first_logged: str
+    """When the first group that ends in the log was written; NULL: none does."""
+    count_logged: str
+    """How many net changes the log holds."""
+    noted_tables: tuple[str, ...]
+    """The tables with notes in the outbox or with shadows, in the program's order; each statement
+    asks for some of the tables."""
     load_begin: tuple[str, ...]
     """Before a table of a snapshot file is imported into one that is not empty."""
     load_end: tuple[str, ...]
     """And after it."""
     load_about: str
     """What a snapshot file says of itself."""
+    bookkeeping: Bookkeeping
+    """The statements on the engine's own tables."""
     tables: dict[str, TableProgram]
 
 
@@ -295,14 +314,13 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
     comma = ", " if data else ""
     updates = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in data)
     insert = f"INSERT INTO {own} ({columns}) VALUES ({marks(len(table.columns))})"
-    unsettled = f"JOIN holdfast_tx AS x ON x.number = c.tx AND x.state IN {_UNSETTLED}"
+    unsettled = f"JOIN holdfast_tx AS x ON x.number = c.tx AND x.state IN {UNSETTLED}"
     references = [(schema.by_name[key.table], table, key) for key in table.foreign_keys]
     freed = (dependence.freed(table, unique) for unique in table.unique)
     return TableProgram(
         name=table.name,
         select_row=f"SELECT {columns} FROM {own} WHERE {key_match(table)}",
         select_rows=_select_rows(table),
-        insert_row=insert,
         upsert_row=f"{insert} ON CONFLICT ({names(table.key)}) DO "
         + (f"UPDATE SET {updates}" if data else "NOTHING"),
         delete_row=f"DELETE FROM {own} WHERE {key_match(table)}",
@@ -338,19 +356,21 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         f"WHERE tbl = '{table.name}' AND key = {change}.key), 0) WHERE tx = ? AND key = ?",
         changes=f"SELECT {_change_columns(table)} FROM {change} WHERE tx BETWEEN ? AND ? "
         "ORDER BY tx, rowid",
+        all_key_changes=f"SELECT {_change_columns(table)} FROM {change} WHERE key = ? ORDER BY tx",
         counts=f"SELECT tx, count(*) FROM {change} WHERE tx BETWEEN ? AND ? GROUP BY tx",
         key_changes=f"SELECT {_change_columns(table, 'c.')} FROM {change} AS c {unsettled} "
         "WHERE c.key = ? ORDER BY c.tx",
         touched_keys=f"SELECT tx, key FROM {change} WHERE tx BETWEEN ? AND ? ORDER BY tx",
         unsettled_keys=f"SELECT c.key FROM {change} AS c {unsettled}",
+        unsettled_among=f"SELECT c.key FROM {change} AS c {unsettled} WHERE c.key IN {_GIVEN}",
         deleted_keys=f"SELECT DISTINCT c.key FROM {change} AS c {unsettled} AND x.aside = 0 "
         "WHERE c.now = 0",
         aside_keys=f"SELECT DISTINCT c.key FROM holdfast_tx AS x CROSS JOIN {change} AS c "
-        f"ON c.tx = x.number WHERE x.aside > 0 AND x.state IN {_UNSETTLED}",
+        f"ON c.tx = x.number WHERE x.aside > 0 AND x.state IN {UNSETTLED}",
         unplain_keys=f"SELECT c.key FROM holdfast_tx AS x CROSS JOIN {change} AS c "
         "ON c.tx = x.number WHERE x.aside > 0 UNION "
         f"SELECT c.key FROM holdfast_tx AS x CROSS JOIN {change} AS c ON c.tx = x.number "
-        f"WHERE x.state IN ('refused', 'held') AND x.{_DECIDED}",
+        f"WHERE x.state IN ('refused', 'held') AND x.{DECIDED}",
         references=tuple(
             Reference(
                 columns=foreign.columns,
@@ -371,6 +391,7 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         f"VALUES ({marks(2 + len(data))})",
         delete_shadow=f"DELETE FROM {shadow} WHERE key = ?",
         shadow_keys=f"SELECT key FROM {shadow}",
+        shadows_among=f"SELECT key FROM {shadow} WHERE key IN {_GIVEN}",
         load=load_program(table),
     )
 
@@ -391,6 +412,16 @@ def _row_state(table: Table) -> str:
         f"(SELECT 1 FROM {log.LOG_VIEW} WHERE tbl = {own} AND key = ?1)) "
         f"ORDER BY {_RANK} DESC LIMIT 1"
     )
+
+
+def _noted_tables(schema: Schema) -> tuple[str, ...]:
+    parts = [
+        f"SELECT {literal(table.name)} WHERE EXISTS (SELECT 1 FROM {change_table(table)}) "
+        f"OR EXISTS (SELECT 1 FROM {shadow_table(table)})"
+        for table in schema.all_tables
+    ]
+    starts = range(0, len(parts), _TABLES_AT_ONCE)
+    return tuple(" UNION ALL ".join(parts[at : at + _TABLES_AT_ONCE]) for at in starts)
 
 
 def _views(schema: Schema) -> dict[str, str]:
@@ -466,9 +497,13 @@ def _compile(schema_json: bytes) -> ReplicaProgram:
         log_last=log.LAST,
         empty_log=log.EMPTY,
         open_groups=log.GROUPS,
+        first_logged=log.FIRST,
+        count_logged=log.COUNT,
+        noted_tables=_noted_tables(schema),
         load_begin=LOAD_BEGIN,
         load_end=LOAD_END,
         load_about=LOAD_ABOUT,
+        bookkeeping=STATEMENTS,
         tables={table.name: _table_program(schema, table) for table in schema.all_tables},
     )
 

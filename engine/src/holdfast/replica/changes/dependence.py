@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from holdfast.core.merging.groups import differing
 from holdfast.core.merging.policies import policy_of
 from holdfast.schema.model import Schema, Table
+from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 
@@ -51,12 +52,7 @@ class Notes:
 
 def decided_numbers(connection: Connection) -> frozenset[int]:
     """What has its outcome, such as what waits for a person: nothing written now rests on it."""
-    return frozenset(
-        int(str(number))
-        for (number,) in connection.execute(
-            "SELECT number FROM holdfast_tx WHERE state NOT IN ('pending', 'sent')"
-        )
-    )
+    return frozenset(int(str(number)) for (number,) in connection.execute(TRANSACTIONS.decided))
 
 
 def sealed_now(notes: Notes, tables: Sequence[Table], first: int) -> After:
@@ -64,10 +60,7 @@ def sealed_now(notes: Notes, tables: Sequence[Table], first: int) -> After:
     inherit the bases of what they stand on."""
     after: After = defaultdict(set)
     connection, program = notes.connection, notes.program
-    ((unsettled,),) = connection.execute(
-        "SELECT count(*) FROM "
-        "(SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 2)"
-    )
+    ((unsettled,),) = connection.execute(TRANSACTIONS.unsettled_up_to_two)
     if unsettled == 1:  # the new one alone
         return after
     decided = decided_numbers(connection)

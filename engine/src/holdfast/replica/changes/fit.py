@@ -26,6 +26,7 @@ from holdfast.core.values import Value, row_bytes
 from holdfast.replica.changes.dependence import Notes
 from holdfast.replica.changes.outbox import change_message
 from holdfast.schema.model import Table
+from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sqlite import Row
 
 _encode = msgspec.json.Encoder().encode
@@ -46,9 +47,7 @@ def check_fit(notes: Notes, *, start: int, end: int, seal: Callable[[], object])
     if small and not suspects:
         return
     seal()
-    ((number,),) = notes.connection.execute(
-        "SELECT coalesce(max(number), 0) FROM holdfast_tx WHERE NOT loose"
-    )
+    ((number,),) = notes.connection.execute(TRANSACTIONS.newest_own)
     changes, size = 0, _AROUND_BYTES
     for table in notes.schema.all_tables:
         statements = notes.program.tables[table.name]

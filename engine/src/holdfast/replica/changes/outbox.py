@@ -28,6 +28,7 @@ from holdfast.core.values import STORAGE, Value, check, to_wire
 from holdfast.protocol.messages import Change, Transaction
 from holdfast.replica.storage.noted import noted_tables
 from holdfast.schema.model import Column, Schema, Table
+from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 
@@ -41,11 +42,7 @@ def next_batch(
 
     A batch is closed when it is large enough; one larger transaction travels alone.
     """
-    heads = connection.execute(
-        "SELECT number, id, at, after, replaces, void FROM holdfast_tx "
-        "WHERE state IN ('pending', 'sent') ORDER BY number LIMIT ?",
-        (PUSH_TRANSACTIONS_MAX,),
-    )
+    heads = connection.execute(TRANSACTIONS.next_heads, (PUSH_TRANSACTIONS_MAX,))
     if not heads:
         return []
     tables = [schema.by_name[name] for name in noted_tables(connection, program)]
@@ -86,10 +83,7 @@ def _step(
 
 
 def _sent(connection: Connection, batch: list[Transaction]) -> list[Transaction]:
-    connection.execute(
-        "UPDATE holdfast_tx SET state = 'sent' WHERE state = 'pending' AND number <= ?",
-        (batch[-1].number,),
-    )
+    connection.execute(TRANSACTIONS.set_sent, (batch[-1].number,))
     return batch
 
 

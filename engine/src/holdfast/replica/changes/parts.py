@@ -37,15 +37,15 @@ from holdfast.replica.changes.dependence import (
 from holdfast.replica.changes.outbox import change_message, change_size
 from holdfast.replica.storage.database import read_state, write_state
 from holdfast.schema.model import CONFLICT_TABLE, Table
+from holdfast.sql.bookkeeping.statements import TRANSACTIONS
+from holdfast.sql.bookkeeping.transactions import STOPPED
 from holdfast.sql.names import change_table
 
 Places = list[Place]
 _LOOSE, _LEFT = 1, 2
 """A group of what other programs wrote; and one that was looked at after it was stopped, and of
 which all that is left belongs together."""
-_STOPPED = "state IN ('refused', 'held') AND state NOT IN ('pending', 'sent')"
-"""The second half names an index."""
-_NEW = f"loose = {_LOOSE} AND {_STOPPED}"
+_NEW = f"loose = {_LOOSE} AND {STOPPED}"
 """What was stopped and not looked at yet."""
 
 
@@ -97,7 +97,7 @@ def take_apart_decided(
     stopped = {
         int(str(number)): (str(state), loose == _LOOSE, json.loads(str(after)))
         for number, state, loose, after in notes.connection.execute(
-            f"SELECT number, state, loose, after FROM holdfast_tx WHERE {_STOPPED} ORDER BY number"
+            f"SELECT number, state, loose, after FROM holdfast_tx WHERE {STOPPED} ORDER BY number"
         )
     }
     if any(
@@ -316,17 +316,14 @@ def _move_heads(
         )
         made[number] = (at, replaces)
         if number not in plan.kept:
-            db.execute("DELETE FROM holdfast_tx WHERE number = ?", (number,))
+            db.execute(TRANSACTIONS.remove, (number,))
     for move in reversed(moves):
         if move.rows is not None:
             at, replaces = made[move.old]
             if not move.pending:
                 replaces = 0 if move.old in plan.kept else move.old
-            db.execute(
-                "INSERT INTO holdfast_tx (number, id, state, at, replaces, loose) "
-                "VALUES (?, ?, 'pending', ?, ?, 1)",
-                (move.new, transaction_id(random_bytes), at, replaces),
-            )
+            one = (move.new, transaction_id(random_bytes), at, replaces, "", _LOOSE)
+            db.execute(TRANSACTIONS.add, one)
         elif move.pending:
             db.execute("UPDATE holdfast_tx SET number = ? WHERE number = ?", (move.new, move.old))
         else:
@@ -357,7 +354,7 @@ def _rest_anew(notes: Notes, first: int, moved: set[int]) -> None:
         before = {one for one in json.loads(str(text)) if one not in moved and one < first}
         new = sorted(before | after.get(int(str(number)), set()))
         rows.append((json.dumps(new, separators=(",", ":")), number))
-    notes.connection.executemany("UPDATE holdfast_tx SET after = ? WHERE number = ?", rows)
+    notes.connection.executemany(TRANSACTIONS.set_after, rows)
 
 
 def _base_anew(notes: Notes, first: int) -> None:

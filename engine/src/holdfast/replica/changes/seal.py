@@ -32,6 +32,7 @@ from holdfast.replica.changes.dependence import Notes, Place, sealed_now
 from holdfast.replica.changes.parts import take_apart_sealed
 from holdfast.replica.storage.database import read_state, write_state
 from holdfast.schema.model import Schema, Table
+from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sql.replica import ReplicaProgram, TableProgram
 from holdfast.sqlite import Connection
 
@@ -99,14 +100,10 @@ def seal(
             )
     if len(heads) != len(numbers):
         raise DatabaseError("the log's groups and its notes do not agree")
-    connection.executemany(
-        "INSERT INTO holdfast_tx (number, id, state, at, replaces, void, loose) "
-        "VALUES (?, ?, 'pending', ?, ?, ?, ?)",
-        heads,
-    )
+    connection.executemany(TRANSACTIONS.add, heads)
     notes = Notes(connection, schema, program)
     connection.executemany(
-        "UPDATE holdfast_tx SET after = ? WHERE number = ?",
+        TRANSACTIONS.set_after,
         [
             (_compact(sorted(earlier)), number)
             for number, earlier in sealed_now(notes, tables, first).items()

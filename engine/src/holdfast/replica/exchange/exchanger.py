@@ -70,6 +70,7 @@ from holdfast.replica.storage.database import LocalDatabase, read_state, transac
 from holdfast.replica.storage.members import hash_key
 from holdfast.replica.storage.waiting import read_waiting
 from holdfast.schema.model import Schema
+from holdfast.sql.bookkeeping.statements import SCOPES, STATE, TRANSACTIONS
 from holdfast.sqlite import Connection
 from holdfast.sqlite.failpoints import failpoint
 
@@ -282,10 +283,7 @@ class Exchanger:
     def _take_back(self, first: int) -> None:
         """What this attempt was the first to send has not reached the server: pending again."""
         with transaction(self._db):
-            self._db.execute(
-                "UPDATE holdfast_tx SET state = 'pending' WHERE state = 'sent' AND number >= ?",
-                (first,),
-            )
+            self._db.execute(TRANSACTIONS.take_back, (first,))
 
     def _prepare(self, load: Load) -> tuple[ExchangeRequest, int]:
         """Seal, choose what goes up, and store the proposed nonce before it is sent.
@@ -301,9 +299,8 @@ class Exchanger:
                 "device", "epoch", "nonce", "next_nonce", "confirmed", "offset_us",
                 "offset_error_us",
             )  # fmt: skip
-            ((first_new,),) = self._db.execute(
-                "SELECT coalesce(min(number), 0) FROM holdfast_tx WHERE state = 'pending'"
-            )
+            pending = self._db.execute(TRANSACTIONS.first_pending)
+            first_new = int(str(pending[0][0])) if pending else NEVER
             batch = next_batch(self._db, self._schema, self._database.program)
             if not proposed and (batch or not nonce):
                 proposed = self._host.random_bytes(8).hex()
@@ -330,7 +327,7 @@ class Exchanger:
             brief=not load.positions,  # of scopes that only files bring, the keys are not here yet
             transactions=batch,
         )
-        return request, int(str(first_new)) or NEVER
+        return request, first_new
 
     def _report(self) -> Report:
         """What the server is told of this device: what waits behind what goes up now."""
@@ -444,7 +441,7 @@ class Exchanger:
             write_state(self._db, nonce=nonces.to, next_nonce="")
         write_state(self._db, device=head.device, user=head.user, epoch=head.epoch)
         if not result.expected.issuperset(result.applied.differing):
-            self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")
+            self._db.execute(STATE.add_mismatches, (1,))
         self._noted_us = None
         if not result.applied.differing:
             self._noted_us = now_us + (best.offset_us if best else 0)
@@ -472,7 +469,7 @@ def _missed(head: Head) -> frozenset[str]:
 
 def differing(connection: Connection) -> frozenset[str]:
     """Scopes that differed after the last answer: it was counted then, or expected."""
-    found = connection.execute("SELECT scope FROM holdfast_scope WHERE told = 1")
+    found = connection.execute(SCOPES.differing)
     return frozenset(str(scope) for (scope,) in found)
 
 
@@ -482,8 +479,5 @@ def checkpoint(connection: Connection) -> dict[str, Position]:
         str(scope): Position(
             version=int(str(version)), count=int(str(rows)), digest=str(digest), seal=str(seal_)
         )
-        for scope, version, rows, digest, seal_ in connection.execute(
-            "SELECT scope, version, server_count, server_digest, seal FROM holdfast_scope "
-            "WHERE seal <> ''"
-        )
+        for scope, version, rows, digest, seal_ in connection.execute(SCOPES.positions)
     }

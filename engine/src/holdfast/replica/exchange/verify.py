@@ -28,6 +28,7 @@ from holdfast.replica.rebase.overlay import Overlay
 from holdfast.replica.rebase.replay import Replay, shown
 from holdfast.replica.storage.aside import Aside
 from holdfast.replica.storage.database import LocalDatabase, applying, reading, transaction
+from holdfast.sql.bookkeeping.statements import MEMBERS, ROWS, SCOPES, STATE
 from holdfast.sqlite import Connection, Row
 
 Progress = Callable[[str, int, int], None]
@@ -125,7 +126,7 @@ class Verifier:
             queries = [RangeQuery(scope=scope) for scope in sorted(fresh)]
         if misnumbered:
             with transaction(self._db):
-                self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")
+                self._db.execute(STATE.add_mismatches, (1,))
         scopes = self.scopes()
         return VerifyReport(
             ok=all(scope.equal for scope in scopes),
@@ -149,8 +150,7 @@ class Verifier:
                 server_count=int(str(server_count)), server_digest=str(server_digest),
             )
             for scope, count, digest, server_count, server_digest in self._db.execute(
-                "SELECT scope, count, digest, server_count, server_digest FROM holdfast_scope "
-                "ORDER BY scope"
+                SCOPES.both_digests
             )
         )  # fmt: skip
 
@@ -168,7 +168,7 @@ class Verifier:
         with reading(self._db):
             keys = {
                 str(scope): bytes(key) if isinstance(key, bytes) else b""
-                for scope, key in self._db.execute("SELECT scope, hash_key FROM holdfast_scope")
+                for scope, key, _, _ in self._db.execute(SCOPES.digests)
             }
             aside = Aside(self._db).before.keys()
             for table in self._database.schema.all_tables:
@@ -203,7 +203,7 @@ class Verifier:
         with transaction(self._db):
             self._forget_hashes(damaged)
             if damaged:
-                self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + 1")
+                self._db.execute(STATE.add_mismatches, (1,))
         return checked, damaged, hidden
 
     def _show_again(self, hidden: dict[str, set[str]]) -> int:
@@ -225,16 +225,11 @@ class Verifier:
 
     def _revised(self, table: str) -> set[str]:
         """Keys of which a revision is known: those of all members, or edits have no base."""
-        return {
-            str(key)
-            for (key,) in self._db.iterate("SELECT key FROM holdfast_row WHERE tbl = ?", (table,))
-        }
+        return {str(key) for (key,) in self._db.iterate(ROWS.keys, (table,))}
 
     def _known(self, table: str) -> dict[str, dict[str, bytes]]:
         known: dict[str, dict[str, bytes]] = {}
-        for scope, key, hashed in self._db.iterate(
-            "SELECT scope, key, hash FROM holdfast_member WHERE tbl = ?", (table,)
-        ):
+        for scope, key, hashed in self._db.iterate(MEMBERS.of_table, (table,)):
             known.setdefault(str(key), {})[str(scope)] = (
                 bytes(hashed) if isinstance(hashed, bytes) else b""
             )
@@ -258,29 +253,23 @@ class Verifier:
     def _forget_hashes(self, damaged: list[tuple[str, str]]) -> None:
         """Damaged rows must not count as held: their hashes are no longer what the file has."""
         for table, key in damaged:
-            self._db.execute(
-                "UPDATE holdfast_member SET hash = zeroblob(16) WHERE tbl = ? AND key = ?",
-                (table, key),
-            )
+            self._db.execute(MEMBERS.forget_hash, (table, key))
         if damaged:
-            scopes = self._db.execute("SELECT scope FROM holdfast_scope")
+            scopes = self._db.execute(SCOPES.names)
             self._sum_up({str(scope) for (scope,) in scopes})
 
     def _sum_up(self, scopes: Iterable[str]) -> None:
         """Compute the stored digests of scopes anew from their rows' hashes."""
         for scope in scopes:
             own = self._range(scope, "", None)
-            self._db.execute(
-                "UPDATE holdfast_scope SET count = ?, digest = ? WHERE scope = ?",
-                (own.count, own.hex, scope),
-            )
+            self._db.execute(SCOPES.set_digest, (own.count, own.hex, scope))
 
     # --- comparing with the server ------------------------------------------------------------
 
     def _every_scope(self) -> list[RangeQuery]:
         """A digest over values says nothing of revisions, on which the server's decisions rest: a
         deep check compares them too."""
-        scopes = self._db.execute("SELECT scope FROM holdfast_scope ORDER BY scope")
+        scopes = self._db.execute(SCOPES.names)
         return [RangeQuery(scope=str(scope), revisions=True) for (scope,) in scopes]
 
     def _range(self, scope: str, start: str, end: str | None) -> Digest:
@@ -294,16 +283,10 @@ class Verifier:
         self, scope: str, start: str, end: str | None
     ) -> Iterator[tuple[str, str, bytes, int]]:
         """Table, key, hash and revision of a range's rows."""
-        condition, params = "m.scope = ? AND (m.tbl, m.key) >= (?, ?)", [scope, *_split(start)]
+        sql, params = MEMBERS.from_position, [scope, *_split(start)]
         if end is not None:
-            condition += " AND (m.tbl, m.key) < (?, ?)"
-            params += _split(end)
-        for table, key, hashed, rev in self._db.iterate(
-            "SELECT m.tbl, m.key, m.hash, coalesce(r.rev, 0) FROM holdfast_member AS m "
-            "LEFT JOIN holdfast_row AS r ON r.tbl = m.tbl AND r.key = m.key "
-            f"WHERE {condition}",
-            params,
-        ):
+            sql, params = MEMBERS.between_positions, [*params, *_split(end)]
+        for table, key, hashed, rev in self._db.iterate(sql, params):
             known = bytes(hashed) if isinstance(hashed, bytes) else b""
             yield str(table), str(key), known, int(str(rev))
 

@@ -22,13 +22,9 @@ from holdfast.replica.inbox.choices import choice_text, given, kept, shown
 from holdfast.replica.rebase.overlay import Note, Overlay, assemble, data_of, fold
 from holdfast.replica.storage.database import LocalDatabase, read_state, reading, savepoint
 from holdfast.schema.model import Column, Schema, Table
+from holdfast.sql.bookkeeping.statements import CONFLICTS, TRANSACTIONS
 from holdfast.sql.names import key_match, quote
 from holdfast.sqlite import Connection, Row
-
-_OPEN = (
-    "SELECT id, table_name, row_key, column_name, kind, base, mine, theirs, user, device, at, "
-    "their_user, their_device, their_at FROM holdfast_conflict WHERE state = 'open'"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +146,7 @@ class Inbox:
     def conflicts(self) -> list[Conflict]:
         """Open conflicts of all rows this replica may see, oldest first."""
         asking = self._asking()
-        return [self._conflict(row, asking) for row in self._db.execute(f"{_OPEN} ORDER BY at, id")]
+        return [self._conflict(row, asking) for row in self._db.execute(CONFLICTS.open)]
 
     def _asking(self) -> Party:
         """Who asks: the user and the device of this replica."""
@@ -179,7 +175,7 @@ class Inbox:
     ) -> None:
         """Settle a conflict: write the value and close the conflict row, in this transaction."""
         asking = self._asking()
-        found = self._db.execute(f"{_OPEN} AND id = ?", (conflict_id,))
+        found = self._db.execute(CONFLICTS.open_item, (conflict_id,))
         if not found:
             raise UsageError(f"no open conflict has the id {conflict_id}", code="no_conflict")
         conflict = self._conflict(found[0], asking)
@@ -191,10 +187,7 @@ class Inbox:
                     "this is about a whole row: keep a side of it (device or server); there is no "
                     "other value to set", code="bad_choice",
                 )  # fmt: skip
-            stored = "mine" if side == "device" else "theirs"
-            ((chosen,),) = self._db.execute(
-                f"SELECT {stored} FROM holdfast_conflict WHERE id = ?", (conflict_id,)
-            )
+            chosen = found[0][6 if side == "device" else 7]
         else:
             if side is None:
                 new = given(table, conflict.column, value)
@@ -208,9 +201,7 @@ class Inbox:
                 (*new.values(), *key_values(table, conflict.key)),
             )
         self._db.execute(
-            "UPDATE holdfast_conflict SET state = 'settled', chosen = ?, settled_by = ?, "
-            "settled_at = ? WHERE id = ?",
-            (chosen, asking.user or asking.device, now_us, conflict_id),
+            CONFLICTS.settle, (chosen, asking.user or asking.device, now_us, conflict_id)
         )
 
     # --- refused transactions -----------------------------------------------------------------
@@ -224,8 +215,7 @@ class Inbox:
         device, user = read_state(self._db, "device", "user")
         result = []
         for number, state, aside, code, message, field, held_by, at in self._db.execute(
-            "SELECT number, state, aside, code, message, field, held_by, at FROM holdfast_tx "
-            "WHERE state IN ('refused', 'held') OR aside > 0 ORDER BY number"
+            TRANSACTIONS.inbox
         ):
             changes = [self._describe(table, row) for table, row in self.notes(int(str(number)))]
             first: dict[str, Any] = changes[0] if changes else {"table": "", "key": ""}
@@ -271,12 +261,7 @@ class Inbox:
 
     def waiting(self, item: str) -> int:
         """The number of a refused or held transaction by its id. Raises ``UsageError``."""
-        found = self._db.execute(
-            "SELECT number, aside FROM holdfast_tx "
-            "WHERE (state IN ('refused', 'held') OR aside > 0) "
-            "AND (CAST(number AS TEXT) = ?1 OR id = ?1)",
-            (item,),
-        )
+        found = self._db.execute(TRANSACTIONS.inbox_item, (item,))
         if not found:
             raise UsageError(f"no refused change has the id {item}", code="no_refused")
         if found[0][1]:
@@ -288,28 +273,20 @@ class Inbox:
 
     def numbers(self) -> set[int]:
         """What is refused or held."""
-        found = self._db.execute(
-            "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held')"
-        )
+        found = self._db.execute(TRANSACTIONS.stopped)
         return {int(str(number)) for (number,) in found}
 
     def held(self) -> list[tuple[int, list[int], str]]:
         """Held transactions, in order: number, what they rest on, and the code they wait with."""
-        # The second condition follows from the first: SQLite uses the index of what is decided.
         return [
             (int(str(number)), json.loads(str(after)), str(code))
-            for number, after, code in self._db.execute(
-                "SELECT number, after, code FROM holdfast_tx WHERE state = 'held' "
-                "AND state NOT IN ('pending', 'sent') ORDER BY number"
-            )
+            for number, after, code in self._db.execute(TRANSACTIONS.held)
         ]
 
     def note_held(self, kept: Kept) -> None:
         """Say why a held transaction stays; what it was held by is named until another is."""
         self._db.execute(
-            "UPDATE holdfast_tx SET code = ?1, message = ?2, "
-            "held_by = CASE WHEN ?3 THEN ?3 ELSE held_by END WHERE number = ?4",
-            (kept.code, kept.message, kept.held_by, kept.number),
+            TRANSACTIONS.set_held, (kept.code, kept.message, kept.held_by, kept.number)
         )
 
     def overlay(self, table: Table) -> Overlay:
@@ -352,4 +329,4 @@ class Inbox:
         """Remove a refused or held transaction from the inbox."""
         for statements in self._database.program.tables.values():
             self._db.execute(statements.delete_group, (number,))
-        self._db.execute("DELETE FROM holdfast_tx WHERE number = ?", (number,))
+        self._db.execute(TRANSACTIONS.remove, (number,))

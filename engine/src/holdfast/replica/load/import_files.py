@@ -32,6 +32,7 @@ from holdfast.core.errors import ConstraintFailed, FileRefused
 from holdfast.replica.load.snapshot_file import SnapshotFile, sum_of
 from holdfast.replica.storage.members import Members
 from holdfast.schema.model import Schema, Table
+from holdfast.sql.bookkeeping.statements import ROWS, STATE
 from holdfast.sql.load import FILE, LoadProgram
 from holdfast.sql.names import quote
 from holdfast.sql.replica import ReplicaProgram
@@ -127,9 +128,7 @@ class Importer:
             table = self._schema.by_name[name]
             if self._truth.visible(table, key) is not None:
                 continue
-            held = self._db.execute(
-                "SELECT rev FROM holdfast_row WHERE tbl = ? AND key = ?", (name, key)
-            )
+            held = self._db.execute(ROWS.revision, (name, key))
             if held:
                 self._truth.put(table, [(key, int(str(held[0][0])), row)])
         self._displaced.clear()
@@ -214,11 +213,7 @@ class _Copy:
     def unwatched(self) -> Iterator[None]:
         """Without the capture triggers of the table, which would be asked twice for each row and
         keep quiet. They are back, as they were, before anybody else can write."""
-        found = self._db.execute(
-            "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ? "
-            "AND name GLOB 'holdfast_*'",
-            (self.table.name,),
-        )
+        found = self._db.execute(STATE.capture_of, (self.table.name,))
         for name, _ in found:
             self._db.execute(f"DROP TRIGGER main.{quote(str(name))}")
         yield

@@ -30,7 +30,9 @@ from holdfast.replica.rebase.replay import Replay
 from holdfast.replica.storage.database import applying, write_state
 from holdfast.replica.storage.members import Members
 from holdfast.replica.storage.noted import Keys, noted_tables
+from holdfast.replica.storage.waiting import any_unsettled
 from holdfast.schema.model import Schema, Table
+from holdfast.sql.bookkeeping.statements import ROWS, STATE, TRANSACTIONS
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 
@@ -69,7 +71,6 @@ class Applier:
         now_us: int,
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        seal(connection, schema, program, now_us=now_us, random_bytes=random_bytes)
         self._db = connection
         self._schema = schema
         self._program = program
@@ -80,7 +81,7 @@ class Applier:
             table.name: Overlay(connection, table, program.tables[table.name])
             for table in schema.all_tables
         }
-        nothing = Keys(connection, None)
+        nothing = Keys(connection)
         self._noted: list[str] = []
         self._left = dict.fromkeys(program.tables, nothing)
         self._fresh: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
@@ -108,6 +109,13 @@ class Applier:
         when it makes no sense, or ``FileRefused``."""
         if set(checkpoint.scopes) != set(head.scopes):
             raise broken("its checkpoint names other scopes than its head")
+        seal(
+            self._db,
+            self._schema,
+            self._program,
+            now_us=self._now_us,
+            random_bytes=self._random_bytes,
+        )
         decided = self._decide(head.outcomes)
         moved = self._take_apart(decided)
         with applying(self._db):
@@ -144,17 +152,10 @@ class Applier:
         if not outcomes:
             return frozenset()
         numbers = [outcome.number for outcome in outcomes]
-        unsettled = set(
-            self._db.execute(
-                "SELECT number, id FROM holdfast_tx WHERE state IN ('sent', 'pending') "
-                "AND number BETWEEN ? AND ?",
-                (min(numbers), max(numbers)),
-            )
-        )
+        unsettled = set(self._db.execute(TRANSACTIONS.unsettled_ids, (min(numbers), max(numbers))))
         ours = {o.number: o for o in outcomes if (o.number, o.id) in unsettled}
         self._db.executemany(
-            "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, "
-            "decided_us = ?, aside = aside * (? = 'applied') WHERE number = ?",
+            TRANSACTIONS.decide,
             [
                 ("acked" if o.outcome == "applied" else o.outcome, o.code, o.message, o.field,
                  o.held_by, self._now_us, o.outcome, o.number)
@@ -167,7 +168,7 @@ class Applier:
         self._result.held += kinds["held"]
         impossible = sum(outcome.impossible for outcome in ours.values())
         if impossible:  # our revisions of those rows are damaged; the rows come with this answer
-            self._db.execute("UPDATE holdfast_state SET mismatches = mismatches + ?", (impossible,))
+            self._db.execute(STATE.add_mismatches, (impossible,))
         self._acked = frozenset(n for n, o in ours.items() if o.outcome == "applied")
         decided = frozenset(ours)
         if decided:
@@ -196,17 +197,19 @@ class Applier:
 
     def _collect(self) -> None:
         """Where unsettled changes and shadows are, and what is set aside."""
-        unsettled = self._db.execute(
-            "SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') LIMIT 1"
-        )
-        self._has_work = bool(unsettled)
+        unsettled = any_unsettled(self._db)
+        self._has_work = unsettled
         self._noted = noted_tables(self._db, self._program)
         for name in self._noted:
             statements = self._program.tables[name]
             if unsettled:
-                self._left[name] = Keys(self._db, statements.unsettled_keys, "c.key")
+                self._left[name] = Keys(
+                    self._db, every=statements.unsettled_keys, among=statements.unsettled_among
+                )
                 self._again[name] = {str(key) for (key,) in self._db.execute(statements.aside_keys)}
-            self._shadowed[name] = Keys(self._db, statements.shadow_keys)
+            self._shadowed[name] = Keys(
+                self._db, every=statements.shadow_keys, among=statements.shadows_among
+            )
 
     def _look(self, table: Table, keys: Collection[str]) -> None:
         """Find out at once what stands on the rows of a line."""
@@ -314,7 +317,7 @@ class Applier:
         for name, key in self._members.lose(scope):
             table = self._schema.by_name.get(name)
             if table is not None:
-                self._db.execute("DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", (name, key))
+                self._db.execute(ROWS.remove, (name, key))
                 self._truth(table, key, None)
                 self._result.removed += 1
 
@@ -381,9 +384,7 @@ class Applier:
         span = (min(self._acked), max(self._acked))
         for name in self._noted:
             self._db.execute(self._program.tables[name].delete_acked, span)
-        self._db.execute(
-            "DELETE FROM holdfast_tx WHERE state = 'acked' AND number BETWEEN ? AND ?", span
-        )
+        self._db.execute(TRANSACTIONS.remove_acked, span)
 
 
 def decode_row(table: Table, wire: list[object]) -> tuple[str, int, Row]:

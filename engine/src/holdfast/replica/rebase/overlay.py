@@ -141,9 +141,8 @@ class Overlay:
 
     def _first(self, key: str, decided: frozenset[int]) -> Note | None:
         """The earliest change of a key among those unsettled or being settled now."""
-        change = self._sql.changes.replace("WHERE tx BETWEEN ? AND ?", "WHERE key = ?")
         unsettled = {int(str(row[0])) for row in self._db.execute(self._sql.key_changes, (key,))}
-        for row in self._db.execute(change, (key,)):
+        for row in self._db.execute(self._sql.all_key_changes, (key,)):
             if int(str(row[0])) in decided or int(str(row[0])) in unsettled:
                 return Note.of(self.table, row)
         return None
@@ -168,8 +167,7 @@ class Overlay:
         """What the server has made of a row that it knew as we did: our accepted changes on it."""
         row = self.truth(key, decided)
         data = None if row is None else data_of(self.table, row)
-        change = self._sql.changes.replace("WHERE tx BETWEEN ? AND ?", "WHERE key = ?")
-        for found in self._db.execute(change, (key,)):
+        for found in self._db.execute(self._sql.all_key_changes, (key,)):
             note = Note.of(self.table, found)
             if note.tx in acked:
                 data = fold(self.table, data, note)

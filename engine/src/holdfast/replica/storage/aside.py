@@ -17,6 +17,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from holdfast.replica.storage.database import read_state
+from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sqlite import Connection
 
 
@@ -39,10 +40,7 @@ class Aside:
         self.before: dict[int, int] = {}
         """Those that were set aside until now, and the first number made after that."""
         self._gone: set[int] = set()
-        for number, aside, code in connection.execute(
-            "SELECT number, aside, code FROM holdfast_tx "
-            "WHERE aside > 0 AND state IN ('pending', 'sent')"
-        ):
+        for number, aside, code in connection.execute(TRANSACTIONS.aside):
             self.before[int(str(number))] = int(str(aside))
             if code == "row_gone":
                 self._gone.add(int(str(number)))
@@ -54,10 +52,7 @@ class Aside:
     def _after(self) -> dict[int, list[int]]:
         return {
             int(str(number)): json.loads(str(after))
-            for number, after in self._db.execute(
-                "SELECT number, after FROM holdfast_tx "
-                "WHERE state IN ('pending', 'sent') AND after <> '[]'"
-            )
+            for number, after in self._db.execute(TRANSACTIONS.resting)
         }
 
     @functools.cached_property
@@ -70,10 +65,7 @@ class Aside:
 
     @functools.cached_property
     def _stopped(self) -> set[int]:
-        found = self._db.execute(
-            "SELECT number FROM holdfast_tx WHERE state IN ('refused', 'held') "
-            "AND state NOT IN ('pending', 'sent')"
-        )
+        found = self._db.execute(TRANSACTIONS.stopped)
         return {int(str(number)) for (number,) in found}
 
     def _saw(self, number: int, earlier: int) -> bool:
@@ -105,26 +97,18 @@ class Aside:
 
     def span(self) -> tuple[int, int]:
         """The lowest and the highest number that is unsettled."""
-        ((low, high),) = self._db.execute(
-            "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM holdfast_tx "
-            "WHERE state IN ('pending', 'sent')"
-        )
+        ((low, high),) = self._db.execute(TRANSACTIONS.unsettled_span)
         return int(str(low)), int(str(high))
 
     def store(self) -> None:
         """Keep what was found out."""
         back: Collection[int] = self.before.keys() - self.hidden
-        self._db.executemany(
-            "UPDATE holdfast_tx SET aside = 0, code = '', message = '', field = '', held_by = 0 "
-            "WHERE number = ?",
-            [(number,) for number in back],
-        )
+        self._db.executemany(TRANSACTIONS.show_again, [(number,) for number in back])
         if not self.hidden:
             return
         (open_tx,) = read_state(self._db, "open_tx")
         self._db.executemany(
-            "UPDATE holdfast_tx SET aside = ?, code = ?, message = ?, field = ?, held_by = ? "
-            "WHERE number = ?",
+            TRANSACTIONS.set_aside,
             [
                 (self.before.get(number, open_tx), why.code, why.message, why.field, why.held_by,
                  number)

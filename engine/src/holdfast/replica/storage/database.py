@@ -17,11 +17,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from holdfast.core.errors import DatabaseCorrupt, DatabaseError, ReplicaError, SchemaError
+from holdfast.core.errors import DatabaseCorrupt, ReplicaError, SchemaError
 from holdfast.core.limits import RESPONSE_LINE_BYTES_MAX
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema
-from holdfast.sql.names import literal, quote
+from holdfast.sql.bookkeeping.statements import STATE
+from holdfast.sql.names import quote
 from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram, compile_replica
 from holdfast.sqlite import Connection, Driver, OpenOptions
 
@@ -127,8 +128,7 @@ class LocalDatabase:
         ):
             self.app.execute(sql)
         self.app.execute(
-            "INSERT INTO holdfast_state (id, format, fingerprint, schema, capture) "
-            "VALUES (1, ?, ?, ?, ?)",
+            STATE.make,
             (
                 PROGRAM_FORMAT,
                 program.fingerprint,
@@ -142,12 +142,7 @@ class LocalDatabase:
 
         Triggers that another version of the engine made, and nobody touched since, are made anew.
         """
-        found = {
-            str(name): str(sql)
-            for name, sql in self.app.execute(
-                "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"
-            )
-        }
+        found = {str(name): str(sql) for name, sql in self.app.execute(STATE.triggers)}
         ours = {name: found.pop(name) for name in list(found) if name.startswith("holdfast_")}
         (made,) = read_state(self.app, "capture")
         if capture_digest(ours) != made:
@@ -309,11 +304,3 @@ def applying(connection: Connection) -> Iterator[None]:
     write_state(connection, applying=1)
     yield
     write_state(connection, applying=0)
-
-
-def count(connection: Connection, table: str, where: str = "1", *params: Value) -> int:
-    """How many rows of a table of the engine meet a condition."""
-    ((number,),) = connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", params)
-    if not isinstance(number, int):
-        raise DatabaseError(f"count of {literal(table)} is not a number")
-    return number

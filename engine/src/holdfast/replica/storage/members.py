@@ -15,12 +15,13 @@ from holdfast.core.errors import AttentionNeeded, Offline
 from holdfast.core.keys import row_scopes
 from holdfast.protocol.messages import Position, ScopeGrant
 from holdfast.schema.model import Table
+from holdfast.sql.bookkeeping.statements import MEMBERS, ROWS, SCOPES
 from holdfast.sqlite import Connection, Row
 
 
 def hash_key(connection: Connection, scope: str) -> bytes | None:
     """The key to the hashes of a scope's rows; None when the replica does not know it."""
-    found = connection.execute("SELECT hash_key FROM holdfast_scope WHERE scope = ?", (scope,))
+    found = connection.execute(SCOPES.hash_key, (scope,))
     return found[0][0] if found and isinstance(found[0][0], bytes) else None
 
 
@@ -31,12 +32,10 @@ class Members:
         self._db = connection
         self._keys: dict[str, bytes] = {}
         self._digests: dict[str, Digest] = {}
-        for scope, key, count, digest in connection.execute(
-            "SELECT scope, hash_key, count, digest FROM holdfast_scope"
-        ):
+        for scope, key, count, digest in connection.execute(SCOPES.digests):
             self._keys[str(scope)] = bytes(key) if isinstance(key, bytes) else b""
             self._digests[str(scope)] = Digest.of(int(str(count)), str(digest))
-        self._empty = not connection.execute("SELECT 1 FROM holdfast_member LIMIT 1")
+        self._empty = not connection.execute(MEMBERS.any)
 
     @property
     def scopes(self) -> set[str]:
@@ -56,23 +55,13 @@ class Members:
             if known is None:
                 self._keys[scope] = key
                 self._digests[scope] = Digest()
-            self._db.execute(
-                "INSERT INTO holdfast_scope (scope, version, seal, server_count, server_digest, "
-                "count, digest, hash_key, writable) VALUES (?, 0, '', 0, ?, 0, ?, ?, ?) "
-                "ON CONFLICT (scope) DO UPDATE SET writable = excluded.writable",
-                (scope, "0" * 32, "0" * 32, key, int(grant.write)),
-            )
+            self._db.execute(SCOPES.grant, (scope, "0" * 32, "0" * 32, key, int(grant.write)))
 
     def lose(self, scope: str) -> list[tuple[str, str]]:
         """Forget a scope; returns the rows (table, key) that are in no other scope."""
-        self._db.execute("DELETE FROM holdfast_scope WHERE scope = ?", (scope,))
-        rows = self._db.execute(
-            "SELECT tbl, key FROM holdfast_member AS m WHERE scope = ?1 AND NOT EXISTS ("
-            "SELECT 1 FROM holdfast_member AS o WHERE o.tbl = m.tbl AND o.key = m.key "
-            "AND o.scope <> ?1)",
-            (scope,),
-        )
-        self._db.execute("DELETE FROM holdfast_member WHERE scope = ?", (scope,))
+        self._db.execute(SCOPES.remove, (scope,))
+        rows = self._db.execute(MEMBERS.only_of_scope, (scope,))
+        self._db.execute(MEMBERS.remove_scope, (scope,))
         self._keys.pop(scope, None)
         self._digests.pop(scope, None)
         return [(str(table), str(key)) for table, key in rows]
@@ -107,28 +96,14 @@ class Members:
             self._digests[scope] = self._digests[scope].replace(
                 removed=removed[scope], added=added[scope]
             )
-        self._db.executemany(
-            "INSERT INTO holdfast_row (tbl, key, rev) VALUES (?, ?, ?) "
-            "ON CONFLICT (tbl, key) DO UPDATE SET rev = excluded.rev",
-            [(table.name, key, rev) for key, rev, _ in rows],
-        )
-        self._db.executemany(
-            "DELETE FROM holdfast_member WHERE scope = ? AND tbl = ? AND key = ?", left
-        )
-        self._db.executemany(
-            "INSERT INTO holdfast_member (scope, tbl, key, hash) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (scope, tbl, key) DO UPDATE SET hash = excluded.hash",
-            entries,
-        )
+        self._db.executemany(ROWS.put, [(table.name, key, rev) for key, rev, _ in rows])
+        self._db.executemany(MEMBERS.remove, left)
+        self._db.executemany(MEMBERS.put, entries)
 
     def _known(self, table: Table, keys: list[str]) -> dict[str, dict[str, bytes]]:
         """By key: the scopes that list the row, and its hash there."""
         found: dict[str, dict[str, bytes]] = {}
-        for key, scope, hashed in self._db.iterate(
-            "SELECT m.key, m.scope, m.hash FROM json_each(?) AS j CROSS JOIN holdfast_member AS m "
-            "ON m.tbl = ? AND m.key = j.value",
-            (json.dumps(keys), table.name),
-        ):
+        for key, scope, hashed in self._db.iterate(MEMBERS.of_rows, (json.dumps(keys), table.name)):
             if isinstance(hashed, bytes):
                 found.setdefault(str(key), {})[str(scope)] = hashed
         return found
@@ -136,25 +111,21 @@ class Members:
     def remove(self, table: Table, key: str) -> None:
         """The row is in none of our scopes any more."""
         self._drop(table.name, key)
-        self._db.execute("DELETE FROM holdfast_row WHERE tbl = ? AND key = ?", (table.name, key))
+        self._db.execute(ROWS.remove, (table.name, key))
 
     def _drop(self, table: str, key: str) -> None:
-        found = self._db.execute(
-            "SELECT scope, hash FROM holdfast_member WHERE tbl = ? AND key = ?", (table, key)
-        )
+        found = self._db.execute(MEMBERS.of_row, (table, key))
         for scope, hashed in found:
             if str(scope) in self._digests and isinstance(hashed, bytes):
                 self._digests[str(scope)] = self._digests[str(scope)].remove(hashed)
         if found:
-            self._db.execute("DELETE FROM holdfast_member WHERE tbl = ? AND key = ?", (table, key))
+            self._db.execute(MEMBERS.remove_row, (table, key))
 
     # --- of whole files -------------------------------------------------------------------------
 
     def holds(self, scope: str) -> bool:
         """Whether any row is a member of the scope."""
-        return bool(
-            self._db.execute("SELECT 1 FROM holdfast_member WHERE scope = ? LIMIT 1", (scope,))
-        )
+        return bool(self._db.execute(MEMBERS.any_of_scope, (scope,)))
 
     def add_sum(self, scope: str, count: int, total: int) -> None:
         """Members were copied into the scope: how many, and the sum of their hashes."""
@@ -164,17 +135,12 @@ class Members:
 
     def part(self, scope: str, table: Table, key: str) -> bool:
         """A row is not in this scope any more; whether it is in none of ours now."""
-        condition = "WHERE scope = ? AND tbl = ? AND key = ?"
-        found = self._db.execute(
-            f"SELECT hash FROM holdfast_member {condition}", (scope, table.name, key)
-        )
-        for (hashed,) in found:
+        place = (scope, table.name, key)
+        for (hashed,) in self._db.execute(MEMBERS.hash, place):
             if isinstance(hashed, bytes):
                 self._digests[scope] = self._digests[scope].remove(hashed)
-        self._db.execute(f"DELETE FROM holdfast_member {condition}", (scope, table.name, key))
-        return not self._db.execute(
-            "SELECT 1 FROM holdfast_member WHERE tbl = ? AND key = ? LIMIT 1", (table.name, key)
-        )
+        self._db.execute(MEMBERS.remove, place)
+        return not self._db.execute(MEMBERS.any_of_row, (table.name, key))
 
     def finish(self, positions: dict[str, Position]) -> list[str]:
         """Store digests and the server's checkpoint; returns the scopes that differ."""
@@ -185,8 +151,7 @@ class Members:
                 continue
             differs = (digest.count, digest.hex) != (position.count, position.digest)
             self._db.execute(
-                "UPDATE holdfast_scope SET version = ?, seal = ?, server_count = ?, "
-                "server_digest = ?, count = ?, digest = ?, told = ? WHERE scope = ?",
+                SCOPES.finish,
                 (
                     position.version, position.seal, position.count, position.digest,
                     digest.count, digest.hex, int(differs), scope,

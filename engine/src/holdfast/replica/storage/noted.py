@@ -14,9 +14,6 @@ from collections.abc import Collection
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection
 
-_TABLES_AT_ONCE = 50
-"""A statement of this many parts stays short enough to be kept compiled."""
-
 
 class Keys:
     """A set of keys in the database, of which it is asked whether one is in it.
@@ -24,24 +21,23 @@ class Keys:
     It must not change as long as it is asked, but for what the asker has taken out themselves.
     """
 
-    def __init__(self, connection: Connection, statement: str | None, column: str = "key") -> None:
-        """``statement`` gives all of them in ``column``, and has no WHERE; None: there are none."""
+    def __init__(self, connection: Connection, *, every: str = "", among: str = "") -> None:
+        """``every`` gives all of them, ``among`` those of a JSON array; empty: there are none."""
         self._db = connection
-        self._sql = statement
-        self._column = column
+        self._every = every
+        self._among = among
         self._known: dict[str, bool] = {}
 
     def look(self, keys: Collection[str]) -> None:
         """Find out about many at once."""
-        asked = [] if self._sql is None else [key for key in keys if key not in self._known]
+        asked = [key for key in keys if key not in self._known] if self._among else []
         if asked:
             self._known.update(dict.fromkeys(asked, False))
-            sql = f"{self._sql} WHERE {self._column} IN (SELECT value FROM json_each(?))"
-            found = self._db.execute(sql, (json.dumps(asked),))
+            found = self._db.execute(self._among, (json.dumps(asked),))
             self._known.update((str(key), True) for (key,) in found)
 
     def __contains__(self, key: str) -> bool:
-        if self._sql is None:
+        if not self._among:
             return False
         known = self._known.get(key)
         if known is None:
@@ -51,30 +47,18 @@ class Keys:
 
     def among(self, keys: Collection[str]) -> set[str]:
         """Those of some keys that are in it."""
-        if self._sql is None:
+        if not self._among:
             return set()
         self.look(keys)
         return {key for key in keys if self._known[key]}
 
     def all(self) -> set[str]:
         """Every key: costs as many as there are."""
-        if self._sql is None:
+        if not self._every:
             return set()
-        return {str(key) for (key,) in self._db.execute(self._sql)}
+        return {str(key) for (key,) in self._db.execute(self._every)}
 
 
 def noted_tables(connection: Connection, program: ReplicaProgram) -> list[str]:
     """The tables with notes in the outbox or with shadows, in the program's order."""
-    names = list(program.tables)
-    found: list[str] = []
-    for start in range(0, len(names), _TABLES_AT_ONCE):
-        parts = []
-        for number, name in enumerate(names[start : start + _TABLES_AT_ONCE], start=start):
-            statements = program.tables[name]
-            noted = statements.groups.replace("?", "0")
-            parts.append(
-                f"SELECT {number} WHERE EXISTS ({noted}) OR EXISTS ({statements.shadow_keys})"
-            )
-        rows = connection.execute(" UNION ALL ".join(parts))
-        found += [names[int(str(number))] for (number,) in rows]
-    return found
+    return [str(name) for sql in program.noted_tables for (name,) in connection.execute(sql)]

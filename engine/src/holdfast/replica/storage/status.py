@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.replica.storage.database import LocalDatabase, count, read_state, reading
+from holdfast.core.values import Value
+from holdfast.replica.storage.database import LocalDatabase, read_state, reading
 from holdfast.replica.storage.noted import noted_tables
 from holdfast.replica.storage.waiting import Waiting, any_unsent, any_unsettled, read_waiting
-from holdfast.sql.log import LOG_VIEW
+from holdfast.sql.bookkeeping.statements import CONFLICTS, TRANSACTIONS
+from holdfast.sqlite import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +74,7 @@ def open_groups(database: LocalDatabase) -> int:
     foreign connections did in between."""
     if not _anything_logged(database):
         return 0
-    ((groups,),) = database.app.execute(database.program.open_groups)
-    return int(str(groups))
+    return _number(database.app, database.program.open_groups)
 
 
 def _anything_logged(database: LocalDatabase) -> bool:
@@ -103,9 +104,9 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
     db = database.app
     waiting = read_waiting(db)
     unsealed = open_groups(database)
-    ((logged,),) = db.execute("SELECT min(at) FROM holdfast_log WHERE tbl = ''")
+    ((logged,),) = db.execute(database.program.first_logged)
     oldest = waiting.oldest if waiting.oldest is not None else logged
-    set_aside = count(db, "holdfast_tx", "aside > 0")
+    set_aside = _number(db, TRANSACTIONS.count_aside)
     device, user, server, verified, offset, error, mismatches = read_state(
         db, "device", "user", "server", "verified_us", "offset_us", "offset_error_us", "mismatches"
     )
@@ -116,7 +117,7 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         held=waiting.held + set_aside,
         set_aside=set_aside,
         refused=waiting.refused,
-        conflicts=count(db, "holdfast_conflict", "state = 'open'"),
+        conflicts=_number(db, CONFLICTS.count_open),
         verified_at=verified if isinstance(verified, int) else None,
         retry_at=session.get("retry_at"),
         clock_offset_ms=round(offset / 1000) if isinstance(offset, int) else None,
@@ -138,14 +139,19 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
     )
 
 
+def _number(connection: Connection, sql: str, *params: Value) -> int:
+    """What a statement counts."""
+    ((number,),) = connection.execute(sql, params)
+    return int(str(number))
+
+
 def _changes(database: LocalDatabase, waiting: Waiting) -> int:
     """How many changes wait, sealed or not: only an index of them is read."""
     db, program = database.app, database.program
     found = 0
     if waiting.first is not None:
         for name in noted_tables(db, program):
-            ((number,),) = db.execute(program.tables[name].count_changes, (waiting.first,))
-            found += int(str(number))
+            found += _number(db, program.tables[name].count_changes, waiting.first)
     if _anything_logged(database):
-        found += count(db, LOG_VIEW)
+        found += _number(db, program.count_logged)
     return found

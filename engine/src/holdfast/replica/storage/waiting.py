@@ -11,26 +11,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sqlite import Connection
-
-_FIRST_PENDING = (
-    "SELECT number, at FROM holdfast_tx WHERE state = 'pending' ORDER BY number LIMIT 1"
-)
-_FIRST_UNSETTLED = (
-    "SELECT number, at FROM holdfast_tx WHERE state IN ('pending', 'sent') ORDER BY number LIMIT 1"
-)
-_LAST = "SELECT max(number) FROM holdfast_tx"
-_ANY = "SELECT 1 FROM holdfast_tx WHERE state {} LIMIT 1"
 
 
 def any_unsettled(connection: Connection) -> bool:
     """Whether anything was sealed that has no outcome yet."""
-    return bool(connection.execute(_ANY.format("IN ('pending', 'sent')")))
+    return bool(connection.execute(TRANSACTIONS.first_unsettled))
 
 
 def any_unsent(connection: Connection) -> bool:
     """Whether anything was sealed that has never been sent."""
-    return bool(connection.execute(_ANY.format("= 'pending'")))
+    return bool(connection.execute(TRANSACTIONS.first_pending))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +46,8 @@ class Waiting:
 
 def read_waiting(connection: Connection) -> Waiting:
     """What waits now; within a read transaction of the caller's."""
-    ((last,),) = connection.execute(_LAST)
-    found = connection.execute(_FIRST_PENDING)
+    ((last,),) = connection.execute(TRANSACTIONS.newest)
+    found = connection.execute(TRANSACTIONS.first_pending)
     begin, oldest_pending = found[0] if found else (None, None)
     pending = 0
     if isinstance(begin, int) and isinstance(last, int):
@@ -63,11 +55,10 @@ def read_waiting(connection: Connection) -> Waiting:
     states = {
         str(state): int(str(number))
         for state, number in connection.execute(
-            "SELECT state, count(*) FROM holdfast_tx WHERE number < ? GROUP BY state",
-            ((last if isinstance(last, int) else 0) + 1 - pending,),
+            TRANSACTIONS.count_by_state, ((last if isinstance(last, int) else 0) + 1 - pending,)
         )
     }
-    unsettled = connection.execute(_FIRST_UNSETTLED)
+    unsettled = connection.execute(TRANSACTIONS.first_unsettled)
     first, oldest = unsettled[0] if unsettled else (None, None)
     return Waiting(
         pending=pending,

@@ -1,0 +1,196 @@
+"""The statements of a replica are written once, by name, for both languages.
+
+The replica program holds them. Here each is prepared on a real file by both drivers, each is used,
+and none stands a second time, word for word, in a host; nor is one of them edited as text.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from holdfast.schema.model import Column, ForeignKey, Schema, Table
+from holdfast.sql.bookkeeping.statements import STATEMENTS
+from holdfast.sql.load import FILE, OWN, LoadProgram
+from holdfast.sql.names import names, quote
+from holdfast.sql.replica import ReplicaProgram, TableProgram, compile_replica
+from holdfast.sqlite import OpenOptions, driver
+
+ROOT = Path(__file__).resolve().parents[3]
+PYTHON = sorted((ROOT / "engine/src/holdfast/replica").rglob("*.py"))
+TYPESCRIPT = sorted((ROOT / "browser/src/replica").rglob("*.ts"))
+GROUPS = STATEMENTS.__struct_fields__
+
+BUILT = {
+    "SELECT {} FROM holdfast_state": "columns of the state row, by the names a caller gives",
+    "UPDATE holdfast_state SET {}": "the same, written",
+}
+"""What each language puts together itself."""
+
+SCHEMA = Schema(
+    name="statements",
+    tables=(
+        Table(
+            name="shelf",
+            key=("id",),
+            columns=(Column("id"), Column("code", nullable=True)),
+            scopes=("shop",),
+            unique=(("code",),),
+        ),
+        Table(
+            name="thing",
+            key=("id",),
+            columns=(Column("id"), Column("shelf"), Column("qty", "integer", merge="counter")),
+            scopes=("shop",),
+            foreign_keys=(ForeignKey(("shelf",), "shelf"),),
+        ),
+        Table(
+            name="pair",
+            key=("left", "right"),
+            columns=(Column("left"), Column("right", "integer")),
+            scopes=("shop",),
+        ),
+    ),
+)
+
+
+def bookkeeping() -> dict[str, str]:
+    """Return the named statements on the engine's own tables."""
+    return {
+        f"{group}.{field}": getattr(getattr(STATEMENTS, group), field)
+        for group in GROUPS
+        for field in getattr(STATEMENTS, group).__struct_fields__
+    }
+
+
+def texts(part: object) -> Iterator[str]:
+    """Yield every statement of a part of a program."""
+    if isinstance(part, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", part):
+        yield part
+    elif isinstance(part, list | tuple):
+        for item in part:
+            yield from texts(item)
+    elif isinstance(part, dict):
+        for item in part.values():
+            yield from texts(item)
+
+
+def nothing(sql: str) -> tuple[None, ...]:
+    """Return as many NULLs as a statement has parameters."""
+    bare = re.sub(r"'(?:[^']|'')*'", "''", sql)
+    numbered = [int(number) for number in re.findall(r"\?(\d+)", bare)]
+    return (None,) * (max(numbered) if numbered else bare.count("?"))
+
+
+@pytest.mark.parametrize("library", ["apsw", "stdlib"])
+def test_every_statement_is_prepared_on_a_real_file(library, tmp_path):
+    program = compile_replica(SCHEMA)
+    replica = driver(library).connect(str(tmp_path / "replica.db"), OpenOptions())
+    file = driver(library).connect(str(tmp_path / "file.db"), OpenOptions())
+    try:
+        for sql in (*program.create, *program.triggers.values(), *program.views.values()):
+            replica.execute(sql)
+        for table in SCHEMA.all_tables:
+            columns = names((*OWN, *table.column_names))
+            file.execute(f"CREATE TABLE {quote(table.name)} ({columns})")
+        replica.execute(f"ATTACH ? AS {FILE}", (str(tmp_path / "file.db"),))
+        for sql in program.load_begin:
+            replica.execute(sql)
+        loads = [table.load for table in program.tables.values()]
+        in_file = {sql for load in loads for sql in (load.look, load.hashed)}
+        found = list(texts(msgspec.to_builtins(program)))
+        assert len(found) >= 200
+        assert set(bookkeeping().values()) <= set(found)
+        for sql in found:
+            if sql != program.load_about:
+                (file if sql in in_file else replica).execute(f"EXPLAIN {sql}", nothing(sql))
+    finally:
+        replica.close()
+        file.close()
+
+
+def test_a_program_holds_the_statements_that_python_runs():
+    """A host in another language runs the same ones."""
+    assert compile_replica(SCHEMA).bookkeeping == STATEMENTS
+
+
+def test_every_statement_is_used_by_its_name_in_both_languages():
+    python = "\n".join(path.read_text() for path in PYTHON)
+    typescript = "\n".join(path.read_text() for path in TYPESCRIPT)
+    for name in bookkeeping():
+        group, field = name.split(".")
+        assert re.search(rf"\b{group.upper()}\.{field}\b", python), f"Python does not use {name}"
+        assert re.search(rf"\b{group}\s*\.{field}\b", typescript), f"TypeScript does not use {name}"
+
+
+@pytest.mark.parametrize("struct", [ReplicaProgram, TableProgram, LoadProgram])
+def test_no_part_of_a_program_is_there_for_nobody(struct):
+    sources = "\n".join(path.read_text() for path in (*PYTHON, *TYPESCRIPT))
+    for field in struct.__struct_fields__:
+        assert re.search(rf"\.{field}\b|\b{field}[,: ].*\}} = ", sources), field
+
+
+def test_every_statement_says_what_it_is_for():
+    described = (ROOT / "browser/src/protocol/program.generated.ts").read_text()
+    for name in bookkeeping():
+        field = name.split(".")[1]
+        assert re.search(rf"/\*\* .+ \*/\n  readonly {field}: string;", described), name
+
+
+def spaced(text: str) -> str:
+    """Return a text with one space wherever there is any."""
+    return " ".join(text.split())
+
+
+def literals(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each string of a module with its line; what is put in stands as ``{}``."""
+    tree = ast.parse(path.read_text())
+    inside = {
+        id(part)
+        for whole in ast.walk(tree)
+        if isinstance(whole, ast.JoinedStr)
+        for part in ast.walk(whole)
+        if part is not whole
+    }
+    for node in ast.walk(tree):
+        if id(node) in inside:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            parts = (p.value if isinstance(p, ast.Constant) else "{}" for p in node.values)
+            yield node.lineno, spaced("".join(str(part) for part in parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, spaced(node.value)
+
+
+def plain_typescript(path: Path) -> str:
+    """Return a module's text with its strings joined; what is put in stands as ``{}``."""
+    joined = re.sub(r"[\"`]\s*\+\s*[\"`]", "", path.read_text())
+    return spaced(re.sub(r"\$\{[^}]*\}", "{}", joined))
+
+
+STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE)\b.*\bholdfast_")
+
+
+def test_no_statement_on_the_engines_tables_stands_in_both_languages():
+    typescript = {path: plain_typescript(path) for path in TYPESCRIPT}
+    for path in PYTHON:
+        for line, text in literals(path):
+            if STATEMENT.match(text) and text not in BUILT:
+                for twin, source in typescript.items():
+                    assert text not in source, f"{path.name}:{line} and {twin.name}: {text}"
+
+
+def test_what_the_program_holds_is_written_nowhere_else():
+    held = {spaced(sql) for sql in texts(msgspec.to_builtins(compile_replica(SCHEMA)))}
+    for path in PYTHON:
+        for line, text in literals(path):
+            assert text not in held, f"{path.name}:{line}: {text}"
+    for path in TYPESCRIPT:
+        source = plain_typescript(path)
+        for sql in held:
+            assert f'"{sql}"' not in source and f"`{sql}`" not in source, f"{path.name}: {sql}"
