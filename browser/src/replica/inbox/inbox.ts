@@ -137,7 +137,7 @@ export class Inbox {
     const table = this.#database.program.byName.get(open.table);
     const columns = columnsOf(open.column).flatMap((name) => table?.byName.get(name) ?? []);
     if (table === undefined || columns.length < columnsOf(open.column).length)
-      throw new UsageError("the conflict is about a column nobody knows", "no_conflict");
+      throw new UsageError("the conflict is about an unknown column", "no_conflict");
     const kept = side === "device" ? open.deviceValue : open.serverValue;
     const wires = wiresOf(open.column, side === null && "value" in by ? by.value : kept);
     const stored = columns.map(({ type, scale }, at) => fromWire(type, wires[at] ?? null, scale));
@@ -219,8 +219,8 @@ export class Inbox {
       const row = overlay.visible(note.key);
       if (row === null && note.was && note.now)
         throw new UsageError(
-          `change ${number} updates a row of ${table.name} that is not on this device any more ` +
-            `(${note.key}): discard it, or make the row anew`,
+          `change ${number} updates a row of ${table.name} that is no longer on this device ` +
+            `(${note.key}): discard it, or insert the row again`,
           "no_row",
         );
       const data = fold(table, row === null ? null : dataOf(table, row), note);

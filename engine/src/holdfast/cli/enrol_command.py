@@ -48,7 +48,7 @@ def enrol(
     code: Annotated[str, typer.Option(help="A one-time enrolment code.")] = "",
     user: Annotated[str, typer.Option(help="A user's name; the password is asked for.")] = "",
     password_stdin: PasswordStdin = False,
-    name: Annotated[str, typer.Option(help="What people call this device.")] = "",
+    name: Annotated[str, typer.Option(help="A name for this device.")] = "",
     schema: Annotated[
         str | None, typer.Option(help="For a new replica; by default the server's.")
     ] = None,

@@ -84,7 +84,7 @@ def init(
     ],
     as_json: Json = False,
 ) -> None:
-    """Make a replica. Works without the server; it is met at the first sync."""
+    """Make a replica. Works offline; the server is contacted at the first sync."""
     from holdfast.replica.http.transport import checked_url
     from holdfast.replica.identity.connect import read_token
     from holdfast.replica.replica import Replica
@@ -124,9 +124,9 @@ def init(
 def status(
     file: File,
     as_json: Json = False,
-    probe: Annotated[bool, typer.Option(help="Ask the server whether it is there.")] = True,
+    probe: Annotated[bool, typer.Option(help="Send a health check to the server.")] = True,
 ) -> None:
-    """What waits, what needs a person, and how the connection is, at this moment."""
+    """Show what is pending, what needs a person, and the state of the connection."""
     with reported(as_json=as_json), open_existing(file) as replica:
         now = replica.status
         if not replica.syncs_elsewhere():
@@ -348,7 +348,7 @@ def resolve(
 
 
 def retry(file: File, item: Item, as_json: Json = False) -> None:
-    """Make a refused change again, and what was held with it, as new transactions."""
+    """Retry a refused change, and what was held with it, as new transactions."""
     with reported(as_json=as_json), open_existing(file) as replica:
         numbers = replica.retry(item)
         _settled(replica, item, "retried", as_json=as_json, numbers=numbers)
@@ -358,11 +358,12 @@ def discard(
     file: File,
     item: Item,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what would happen to what waits for it.")
+        bool,
+        typer.Option("--dry-run", help="Only show what would be released, and what would stay."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Give a refused or held change up; what was held because of it goes on where it can."""
+    """Discard a refused or held change; what was held because of it is released if possible."""
     with reported(as_json=as_json), open_existing(file) as replica:
         freed = replica.if_discarded(item) if dry_run else replica.discard(item)
         what = "would discard" if dry_run else "discarded"
@@ -385,9 +386,9 @@ def _settled(replica: Replica, item: str, what: str, *, as_json: bool, **more: A
 def run(
     file: File,
     backoff_max: Annotated[
-        float, typer.Option(help="Longest wait between attempts, seconds.")
+        float, typer.Option(help="Longest back-off between attempts, seconds.")
     ] = 300,
-    poll: Annotated[float, typer.Option(help="Seconds between looks without live events.")] = 15,
+    poll: Annotated[float, typer.Option(help="Seconds between polls without live events.")] = 15,
     as_json: Json = False,
 ) -> None:
     """Sync in the background until SIGTERM or SIGINT; each new status is a line on stderr. While

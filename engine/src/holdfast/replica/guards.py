@@ -23,7 +23,7 @@ def outlived(what: str, callback: Callable[P, object]) -> Callable[P, None]:
         try:
             callback(*args, **kwargs)
         except BaseException:
-            log.exception("%s failed; sync goes on", what)
+            log.exception("%s failed; sync continues", what)
 
     return call
 
@@ -35,6 +35,6 @@ def endured(what: str, callback: Callable[P, object]) -> Callable[P, None]:
         try:
             callback(*args, **kwargs)
         except Exception:
-            log.exception("%s failed; the work goes on", what)
+            log.exception("%s failed; the work continues", what)
 
     return call

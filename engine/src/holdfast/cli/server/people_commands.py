@@ -35,7 +35,7 @@ PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read a password from the first line of stdin.")
 ]
 
-user = typer.Typer(name="user", help="Users and their rights.", no_args_is_help=True)
+user = typer.Typer(name="user", help="Users and their permissions.", no_args_is_help=True)
 
 
 @user.command("add")
@@ -76,7 +76,8 @@ def user_set(
     no_roles: Annotated[bool, typer.Option("--no-roles", help="No roles.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Replace a user's scopes or roles; what is not named stays. All devices follow at once."""
+    """Replace a user's scopes or roles; what is not named stays. Takes effect on all
+    devices at once."""
     from holdfast.cli.server import people_host
 
     with reported(as_json=as_json, at="server"):
@@ -95,7 +96,7 @@ def user_set(
 
 @user.command("list")
 def user_list(*, schema: SchemaPath, database: Database, as_json: Json = False) -> None:
-    """All users and what they may do."""
+    """List users and their permissions."""
     from holdfast.cli.server import people_host
 
     with (
@@ -122,7 +123,7 @@ def user_list(*, schema: SchemaPath, database: Database, as_json: Json = False) 
 def user_disable(
     name: Name, *, schema: SchemaPath, database: Database, as_json: Json = False
 ) -> None:
-    """Let none of a user's devices in, from this moment on; enabling takes it back."""
+    """Lock a user and all their devices out, from now on; enabling undoes it."""
     _set_disabled(name, schema, database, disabled=True, as_json=as_json)
 
 
@@ -130,7 +131,7 @@ def user_disable(
 def user_enable(
     name: Name, *, schema: SchemaPath, database: Database, as_json: Json = False
 ) -> None:
-    """Let a user's devices in again, those that were not revoked one by one."""
+    """Unlock a user's devices, except those that were revoked one by one."""
     _set_disabled(name, schema, database, disabled=False, as_json=as_json)
 
 
@@ -150,7 +151,7 @@ def user_password(
     schema: SchemaPath,
     database: Database,
     password_stdin: PasswordStdin = False,
-    remove: Annotated[bool, typer.Option("--remove", help="No password any more.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the password.")] = False,
     keep_devices: Annotated[
         bool, typer.Option("--keep-devices", help="Do not sign out the user's devices.")
     ] = False,
@@ -175,8 +176,8 @@ def enrol(
     *,
     schema: SchemaPath,
     database: Database,
-    device: Annotated[str, typer.Option(help="Only for this device, to let it in again.")] = "",
-    minutes: Annotated[int, typer.Option(help="How long the code lives.")] = CODE_MINUTES,
+    device: Annotated[str, typer.Option(help="Only for this device, to register it again.")] = "",
+    minutes: Annotated[int, typer.Option(help="How long the code is valid.")] = CODE_MINUTES,
     as_json: Json = False,
 ) -> None:
     """Print a one-time code with which a device enrols for a user."""
@@ -201,7 +202,7 @@ def devices(
     name: Annotated[str, typer.Option("--user", help="Only this user's.")] = "",
     as_json: Json = False,
 ) -> None:
-    """All devices: when they were last seen, and what waited on them then."""
+    """List devices: when they were last seen, and what was pending on them then."""
     from holdfast.cli.server import people_host
 
     with (
@@ -234,7 +235,7 @@ def revoke(
     name: Annotated[str, typer.Option("--user", help="All devices that this user has.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Let a device in no more, from this moment on. What waits on it stays there."""
+    """Revoke a device, from now on. Pending work stays on it."""
     from holdfast.cli.server import people_host
 
     with reported(as_json=as_json, at="server"):

@@ -75,5 +75,5 @@ def way_out(kind: str, code: str) -> str:
 
 
 def way_out_at_server(code: str) -> str:
-    """What whoever runs a server can do about a failure of its database; empty: see the message."""
+    """What an administrator can do about a failed server's database; empty: see the message."""
     return _AT_SERVER.get(code, "")

@@ -306,8 +306,8 @@ class Inbox:
             row = overlay.visible(note.key)
             if row is None and note.was and note.now:
                 raise UsageError(
-                    f"change {number} updates a row of {table.name} that is not on this device any "
-                    f"more ({note.key}): discard it, or make the row anew",
+                    f"change {number} updates a row of {table.name} that is no longer on this "
+                    f"device ({note.key}): discard it, or insert the row again",
                     code="no_row",
                 )
             data = fold(table, data_of(table, row) if row else None, note)
