@@ -70,7 +70,7 @@ def _document(
     heads, components = msgspec.json.schema_components(
         list(types.values()), ref_template="#/$defs/{name}"
     )
-    document = {
+    document: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
         "version": version,

@@ -99,7 +99,8 @@ def turns(files: list[Path], seed: int, times: float, worlds: int) -> Iterator[T
     dice = random.Random(seed)
     numbers = itertools.count()
     while files or worlds:
-        for file in dice.sample(files, len(files)) or [None]:
+        order: list[Path | None] = [*dice.sample(files, len(files))]
+        for file in order or [None]:
             if file is not None:
                 yield properties_of(file, dice.randrange(2**32), times)
             if worlds:

@@ -45,19 +45,19 @@ def all_passed(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["tests/vectors", "tests/unit"])
-def test_in_node(folder):
+def test_in_node(folder: str) -> None:
     all_passed(folder)
 
 
 @pytest.mark.acceptance
 @pytest.mark.timeout(DEADLINE_S + 30)
-def test_a_replica_in_node_at_a_real_server():
+def test_a_replica_in_node_at_a_real_server() -> None:
     all_passed("tests/replica")
 
 
 @pytest.mark.acceptance
 @pytest.mark.timeout(DEADLINE_S + 30)
-def test_in_chromium():
+def test_in_chromium() -> None:
     if shutil.which("chromium") is None:
         pytest.skip("needs Chromium (Debian: apt-get install chromium)")
     all_passed("tests/chromium")

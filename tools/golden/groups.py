@@ -11,7 +11,7 @@ from typing import Any
 from golden import Case, Family
 from golden.replicas import answer_steps, tell
 from holdfast.schema import Column, Schema, Table
-from holdfast.schema.model import MergePolicy
+from holdfast.schema.policies import MergePolicy
 
 
 def _goods(name: str, policy: MergePolicy) -> Table:

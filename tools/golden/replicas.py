@@ -154,6 +154,8 @@ class Actor:
                 case "discard":
                     for item in replica.refused()[:1]:
                         replica.discard(item.id)
+                case unknown:
+                    raise ValueError(f"no step is called {unknown}")
         except HoldfastError as error:
             return error.code
         return None

@@ -87,7 +87,8 @@ def _event(rng: random.Random, name: str) -> dict[str, Any]:
 def _trace(rng: random.Random, config: dict[str, Any], length: int) -> list[list[Any]]:
     """What a driver and the world could say, most of it in answer to what the session asked."""
     state = core.new_session(_config(config))
-    now_ms, owed, events = rng.randint(0, 10**6), ["started"], []
+    now_ms, owed = rng.randint(0, 10**6), ["started"]
+    events: list[list[Any]] = []
     wake_ms: int | None = None
     others = [name for name in EVENTS if name not in ("started", "stop", "advanced")]
     while len(events) < length:
@@ -115,6 +116,8 @@ def _trace(rng: random.Random, config: dict[str, Any], length: int) -> list[list
                     owed.append(rng.choice(["stream_up", "stream_up", "stream_down"]))
                 case core.WakeAt(at_ms=at_ms):
                     wake_ms = at_ms
+                case core.CloseStream() | core.Report():
+                    pass  # nothing comes of it
     return events
 
 

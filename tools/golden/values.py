@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from golden import Case, Family
-from holdfast.core import values
+from holdfast.core import limits, values
 from holdfast.core.errors import BadValue
 from holdfast.core.values import Value
 
@@ -200,7 +200,7 @@ def _storages() -> Iterator[tuple[str, Value]]:
         yield from ((kind, number) for number in INTEGERS)
     yield from (("real", number) for number in REALS)
     for kind in ("timestamp",):
-        for number in (values.TIMESTAMP_US_MAX, values.TIMESTAMP_US_MIN):
+        for number in (limits.TIMESTAMP_US_MAX, limits.TIMESTAMP_US_MIN):
             yield from ((kind, number + step) for step in (-1, 0, 1))
     for kind, texts in (("text", TEXTS), ("uuid", UUIDS), ("date", DATES), ("decimal", DECIMALS),
                         ("json", JSONS)):  # fmt: skip
@@ -223,8 +223,8 @@ def _inputs() -> Iterator[Case]:
             yield f"storage {number} {kind}", given
     for kind in values.TYPES:
         for number, wire in enumerate(WIRES):
-            scale = {"scale": 2} if kind == "decimal" else {}
-            yield f"wire {kind} {number}", {"type": kind, "wire": wire, **scale}
+            more = {"scale": 2} if kind == "decimal" else {}
+            yield f"wire {kind} {number}", {"type": kind, "wire": wire, **more}
 
 
 def _answer(given: dict[str, Any]) -> Any:

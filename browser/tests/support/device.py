@@ -40,7 +40,8 @@ def obey(replica: Replica, command: dict[str, Any]) -> Any:
             for conflict in replica.conflicts():
                 replica.resolve(conflict.id, keep=keep)
             return None
-    raise ValueError(command)
+        case _:
+            raise ValueError(command)
 
 
 main()

@@ -28,7 +28,7 @@ class TestStdlib(DriverConformance):
         return driver("apsw")
 
 
-def test_an_unknown_driver_is_refused():
+def test_an_unknown_driver_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         driver("oracle")
     assert caught.value.code == "unknown_driver"

@@ -32,10 +32,10 @@ class TestSqliteOfPython(StoreConformance):
         path = tmp_path / "server.db"
         return lambda schema: open_store(schema, path, random_bytes=draw, driver_name="stdlib")
 
-    def test_a_snapshot_is_one_moment(self, opened: Callable[[Schema], Store]) -> None:
+    def test_a_snapshot_is_one_moment(self, store: Store) -> None:
         if sqlite3.sqlite_version_info < WAL_SAFE_SINCE:
             pytest.skip("with a rollback journal the writer waits until the snapshot is closed")
-        super().test_a_snapshot_is_one_moment(opened)
+        super().test_a_snapshot_is_one_moment(store)
 
 
 class TestPostgres(StoreConformance):

@@ -207,11 +207,13 @@ class Stores:
 
     def write(self, name: str, *statements: tuple[str, tuple[Any, ...]]) -> bool:
         """One local transaction; False when the device itself refuses it."""
-        with self._as(name), self.device(name).transaction() as db:
-            for sql, params in statements:
-                db.execute(sql, params)
-            return True
-        return False
+        written: list[bool] = []
+        with self._as(name):
+            with self.device(name).transaction() as db:
+                for sql, params in statements:
+                    db.execute(sql, params)
+            written.append(True)
+        return bool(written)
 
     def sync(self, name: str) -> None:
         with self._as(name):
@@ -245,7 +247,8 @@ class Stores:
     def server_rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         """Read the server's database from beside it."""
         with self._beside() as run:
-            return run(sql, *params)
+            rows: list[tuple[Any, ...]] = run(sql, *params)
+            return rows
 
     def write_directly(self, sql: str, *params: Any) -> None:
         with self._beside() as run:

@@ -17,7 +17,7 @@ from stores import Stores
 from holdfast.core.errors import Refuse
 from holdfast.protocol.messages import Gone
 from holdfast.server.exchange import compare, composer
-from holdfast.server.feed import pull, ranges
+from holdfast.server.feed import feed, pull, ranges
 from holdfast.server.merging import access, conflicts, journal
 from holdfast.server.push import decide, push
 
@@ -66,7 +66,7 @@ def conflicts_that_stay_behind(patch: pytest.MonkeyPatch) -> None:
 
 
 def conflicts_in_every_scope(patch: pytest.MonkeyPatch) -> None:
-    honest = conflicts.scopes_of
+    honest = feed.scopes_of
 
     def scopes(table: Any, row: Any) -> tuple[str, ...]:
         return (*honest(table, row), "catalog")

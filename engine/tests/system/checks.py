@@ -125,7 +125,7 @@ def holds_a_checkpoint(world: World, device: Device) -> None:
     seen = device.dump()
     for name, table in TABLES.items():
         notes = unsettled(device, table)
-        seen[name] |= before_the_log(device, table)
+        held: dict[str, Row | None] = {**seen[name], **before_the_log(device, table)}
         listed = {
             key for (key,) in device.rows("SELECT key FROM holdfast_member WHERE tbl = ?", name)
         }
@@ -133,14 +133,14 @@ def holds_a_checkpoint(world: World, device: Device) -> None:
         assert listed == expected, f"I10: {device.name} {name} lists {listed ^ expected}"
         revs = {key for (key,) in device.rows("SELECT key FROM holdfast_row WHERE tbl = ?", name)}
         assert revs == expected, f"I10: {device.name} {name} has revisions {revs ^ expected}"
-        for key in expected | seen[name].keys() | notes.keys():
+        for key in expected | held.keys() | notes.keys():
             row = truth.get((name, key))
             mine = notes.get(key, [])
             for note in mine:
                 if not note["aside"]:
                     row = replayed(table, row, note, mine[0])
-            assert same(seen[name].get(key), row), (
-                f"I14/I15: {device.name} {name} {key}: {seen[name].get(key)}, not {row}; {mine}"
+            assert same(held.get(key), row), (
+                f"I14/I15: {device.name} {name} {key}: {held.get(key)}, not {row}; {mine}"
             )
 
 

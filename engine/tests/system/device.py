@@ -152,7 +152,7 @@ class Line(MemoryTransport):
         world.pass_time()
         if fault == "lose":
             world.count["answer lost"] += 1
-            if world.committed > before and getattr(request, "transactions", ()):
+            if world.committed > before and getattr(request, "transactions", None):
                 world.count["answer lost after commit"] += 1
             raise Offline("the answer was lost", code="timeout")
         raw = b"".join(lines)
@@ -267,7 +267,8 @@ class Device:
 
     def some_work(self) -> list[Statement]:
         """Mostly what the device may do, now and then what it may not."""
-        seen, stores = self.dump(), STORES
+        seen = self.dump()
+        stores: tuple[str, ...] = STORES
         if self.work.dice.random() > 0.06:
             stores = tuple(s for s in STORES if self.principal.may_write(f"store/{s}")) or STORES
             seen = {

@@ -63,7 +63,7 @@ def moves_are_whole(device: Device) -> set[str]:
     """I16: purses and slips agree, whoever made the moves. The slips that are seen."""
     device.foreign.execute("BEGIN")
     slips = device.rows("SELECT id, source, target, coins FROM slip")
-    purses = dict(device.rows("SELECT id, n FROM purse"))
+    purses: dict[str, int] = dict(device.rows("SELECT id, n FROM purse"))
     device.foreign.execute("COMMIT")
     wanted = Counter(dict.fromkeys(PURSES, FIRST_COINS))
     for _, source, target, coins in slips:

@@ -33,7 +33,7 @@ def read(world: World, device: Device, outcomes: dict[Any, Any], truth: Truth) -
 
 def never_goes_back(device: Device) -> None:
     """I15: versions of scopes only grow, as long as the device has them."""
-    now = dict(device.rows("SELECT scope, version FROM holdfast_scope"))
+    now: dict[str, int] = dict(device.rows("SELECT scope, version FROM holdfast_scope"))
     for scope, version in device.seen_versions.items():
         assert now.get(scope, version) >= version, f"I15: {device.name} went back in {scope}"
     device.seen_versions = now
@@ -41,7 +41,7 @@ def never_goes_back(device: Device) -> None:
 
 def orphans_of(device: Device) -> set[tuple[str, int, str, int]]:
     """Table, rowid, parent and which foreign key, of all rows whose parent is not there."""
-    return {tuple(row) for row in device.rows("PRAGMA foreign_key_check")}  # type: ignore[misc]
+    return {tuple(row) for row in device.rows("PRAGMA foreign_key_check")}
 
 
 def nothing_is_orphaned(device: Device, truth: Truth) -> None:

@@ -99,7 +99,7 @@ class Ship:
                 for _, moved in snapshot.moved({scope: position.version})
                 if moved.removed
             }
-        return kept.keys | removed <= device.readable_keys
+        return bool(kept.keys | removed <= device.readable_keys)
 
     def catchup(self, scopes: list[str], since: dict[str, int]) -> FileOffer | None:
         with contextlib.closing(self.world.store.read()) as snapshot:

@@ -17,7 +17,9 @@ def race(device: Device) -> None:  # noqa: C901, PLR0912 - one story of two hand
     other = world.plan.choice([d for d in world.devices if d is not device])
     mine, theirs = device.dump(), other.dump()
     kind = world.plan.choice(("edit", "edit", "delete", "delete", "unique", "settle", "move"))
-    names = ("product", "item") if kind == "unique" else ("product", "item", "part", "memo", "task")
+    names: tuple[str, ...] = ("product", "item", "part", "memo", "task")
+    if kind == "unique":
+        names = ("product", "item")
     if kind == "delete" and world.plan.random() < 0.4:
         names = ("memo",)
     if kind == "move":

@@ -72,6 +72,7 @@ def test_any_wrong_cell_is_found_and_repaired(world: World) -> None:
     dice = random.Random("cells")
     columns = [(table, column) for table in SCHEMA.tables for column in table.data_columns]
     done = 0
+    device = world.devices[0]
     while done < examples(60):
         device = dice.choice(world.devices)
         table, column = dice.choice(columns)

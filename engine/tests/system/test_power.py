@@ -14,6 +14,7 @@ from test_clocks import skews_change_nothing
 from holdfast.core.errors import Offline
 from holdfast.core.merging import choosing, counter, merge, policies
 from holdfast.core.merging.rows import ServerRow
+from holdfast.protocol.messages import Gone
 from holdfast.replica.changes import dependence
 from holdfast.replica.exchange import exchanger
 from holdfast.replica.rebase import apply, replay
@@ -216,7 +217,7 @@ def an_edit_of_pending_work_claims_to_have_seen_the_news(patch: Patch) -> None:
 @plant
 def moved_rows_are_sent_as_gone(patch: Patch) -> None:
     def gone(self: Any, name: str, keys: Any) -> Any:
-        yield pull.Gone(name, list(keys))
+        yield Gone(name, list(keys))
 
     patch.setattr(pull._Puller, "_gone", gone)
 

@@ -51,7 +51,6 @@ from holdfast.protocol.messages import (
     Gone,
     Head,
     RangeAnswer,
-    Rows,
     VerifyRequest,
 )
 from holdfast.server.identity.principal import Principal
@@ -243,8 +242,8 @@ class World:
                 assert all(device.principal.may_read(scope) for scope in line.scopes), "I23"
             case Checkpoint():
                 assert all(device.principal.may_read(scope) for scope in line.scopes), "I23"
-            case Rows():
-                pass
+            case _:
+                pass  # a row says by itself who may see it
         extra = {place for place in told if place not in device.readable_keys}
         if isinstance(line, Gone) and extra and device.verifying:
             return  # it answers what was asked
@@ -272,7 +271,7 @@ class World:
 
     def has_missed_removals(self, device: Device) -> bool:
         """Whether it is below a floor, or has not yet compared after it was."""
-        floors = dict(self.server_rows("SELECT scope, floor FROM holdfast_scope"))
+        floors: dict[str, int] = dict(self.server_rows("SELECT scope, floor FROM holdfast_scope"))
         return device.is_comparing() or any(
             0 < version < floors.get(scope, 0)
             for scope, version in device.rows("SELECT scope, version FROM holdfast_scope")

@@ -142,7 +142,7 @@ SELECT '00000000-0000-4000-8000-000000000000', product_id, location_id, store_id
     reason, document, person, device, occurred_at, note, reverses
 FROM movement LIMIT 1
 """
-SPOILED = (
+SPOILED: tuple[tuple[str, str, set[str]], ...] = (
     ("server.db", "DELETE FROM movement WHERE rowid = 7", {"lost", "units", "unequal"}),
     (
         "server.db",

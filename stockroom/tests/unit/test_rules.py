@@ -65,7 +65,7 @@ class Shop:
             for (name,) in db.execute(
                 "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'movement%'"
             ):
-                db.execute(f"DROP TRIGGER {name}")
+                db.execute(f"DROP TRIGGER {name!s}")
         return replica
 
     def sent(self, device: Replica, sql: str, params: tuple[object, ...] = ()) -> str:

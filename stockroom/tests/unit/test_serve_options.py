@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -23,11 +25,10 @@ SAID = [
 ]
 
 
-def _options(app):
-    (serve,) = [
-        command for name, command in typer.main.get_command(app).commands.items() if name == "serve"
-    ]
-    return {param.name: param for param in serve.params}
+def _options(app: typer.Typer) -> dict[str, Any]:
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    return {str(param.name): param for param in group.commands["serve"].params}
 
 
 def test_what_both_know_is_defined_once() -> None:
@@ -42,8 +43,8 @@ def test_what_both_know_is_defined_once() -> None:
             assert getattr(ours, one) == getattr(theirs, one), (name, one)
 
 
-def test_what_is_said_reaches_both_servers(monkeypatch, tmp_path) -> None:
-    reached = {}
+def test_what_is_said_reaches_both_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reached: dict[str, tuple[str, Any]] = {}
     monkeypatch.setattr(
         host, "run",
         lambda _schema, database, _tokens, options: reached.update(holdfast=(database, options)),
@@ -75,7 +76,10 @@ def test_what_is_said_reaches_both_servers(monkeypatch, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("option", "value"), [("--connections", "0"), ("--port", "65536"), ("--quota-scope-bytes", "0")]
 )
-def test_neither_takes_what_is_out_of_range(app, more, option, value) -> None:
-    with pytest.raises(typer.TyperException) as caught:
+def test_neither_takes_what_is_out_of_range(
+    app: typer.Typer, more: tuple[str, ...], option: str, value: str
+) -> None:
+    with pytest.raises(typer.BadParameter) as caught:
         typer.main.get_command(app).main(["serve", option, value, *more], standalone_mode=False)
+    assert caught.value.param is not None
     assert caught.value.param.opts == [option]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -114,7 +114,7 @@ def test_stock_may_fall_below_zero(replica: Replica, place: Place) -> None:
 def test_what_makes_no_sense_is_refused_with_a_code(replica: Replica, place: Place) -> None:
     catalogue.add_product(replica, sku="A", name="Tea")
     pending = replica.status.pending
-    for code, call in (
+    calls: tuple[tuple[str, Callable[[], stock.Moved]], ...] = (
         ("no_product", lambda: stock.receive(replica, place, "B", 1)),
         ("bad_quantity", lambda: stock.receive(replica, place, "A", 0)),
         ("bad_quantity", lambda: stock.receive(replica, place, "A", 10**10)),
@@ -123,7 +123,8 @@ def test_what_makes_no_sense_is_refused_with_a_code(replica: Replica, place: Pla
         ("no_reason", lambda: stock.adjust(replica, place, "A", to=1, reason=" ")),
         ("bad_kind", lambda: stock.adjust(replica, place, "A", to=1, reason="x", kind="y")),
         ("no_movement", lambda: stock.undo(replica, "nothing")),
-    ):
+    )
+    for code, call in calls:
         with pytest.raises(UsageError) as caught:
             call()
         assert code_of(caught) == code
