@@ -1,6 +1,6 @@
 // Made by `make protocol` from protocol/schema/program.json; do not edit.
 
-export const VERSION = 3;
+export const VERSION = 4;
 
 /** The statements on the engine's own tables, by table. */
 export interface Bookkeeping {
@@ -149,14 +149,16 @@ export interface ReplicaProgram {
   /** The log's last entry: its place and table ('': a mark). */
   readonly log_last: string;
   readonly empty_log: string;
+  /** The tables that may have changes or shadows: they had some at the last exchange, or since. */
+  readonly noted_tables: string;
+  readonly add_noted: string;
+  readonly drop_noted: string;
   /** How many groups of the log have a net change. */
   readonly open_groups: string;
   /** When the first group that ends in the log was written; NULL: none does. */
   readonly first_logged: string;
   /** How many net changes the log holds. */
   readonly count_logged: string;
-  /** The tables with notes in the outbox or with shadows, in the program's order; each statement asks for some of the tables. */
-  readonly noted_tables: readonly string[];
   /** Before a table of a snapshot file is imported into one that is not empty. */
   readonly load_begin: readonly string[];
   /** And after it. */
@@ -302,6 +304,8 @@ export interface TableProgram {
   readonly unplain_keys: string;
   /** The foreign keys that are enforced on a replica. */
   readonly references: readonly Reference[];
+  /** Whether there are changes or shadows of the table. */
+  readonly noted: string;
   /** How many changes the groups from ? on have. */
   readonly count_changes: string;
   /** How one row stands (parameter: its key); no row: nobody knows it. */

@@ -75,6 +75,7 @@ export function seal(database: LocalDatabase, host: Host, replaces = 0): number 
   for (const table of tables) {
     const sql = program.statements(table);
     connection.execute(sql.fold);
+    connection.execute(program.json.add_noted, [table.name]);
     for (const group of mend(connection, sql, first)) marred.add(group);
   }
   connection.execute(program.json.empty_log);

@@ -190,7 +190,7 @@ export class Applier implements TruthWriter {
   #collect(): void {
     const unsettled = anyUnsettled(this.#database);
     this.#hasWork = unsettled;
-    this.#noted = notedTables(this.#db, this.#program);
+    this.#noted = notedTables(this.#db, this.#program, true);
     for (const table of this.#noted) {
       const sql = this.#program.statements(table);
       if (unsettled) {

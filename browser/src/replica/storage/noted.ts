@@ -7,7 +7,7 @@
  */
 
 import type { Table } from "../../core/schema.js";
-import type { Connection } from "../../sqlite/connection.js";
+import { type Connection, whole } from "../../sqlite/connection.js";
 import type { Program } from "./program.js";
 
 /** A set of keys in the database, of which it is asked whether one is in it. It must not change as
@@ -55,9 +55,16 @@ export class Keys {
   }
 }
 
-/** The tables with notes in the outbox or with shadows, in the program's order. */
-export function notedTables(db: Connection, program: Program): Table[] {
-  return program.json.noted_tables.flatMap((sql) =>
-    db.execute(sql).flatMap(([name]) => program.byName.get(String(name)) ?? []),
-  );
+/** The tables with notes in the outbox or with shadows, in the program's order. Only those are asked
+ * that may have some, which sealing writes down. `sweep`: those that have none any more are no longer
+ * asked from now on; inside a write transaction. */
+export function notedTables(db: Connection, program: Program, sweep = false): Table[] {
+  const { json } = program;
+  const may = new Set(db.execute(json.noted_tables).map(([name]) => String(name)));
+  return program.tables.filter((table) => {
+    if (!may.has(table.name)) return false;
+    const noted = whole(db.execute(program.statements(table).noted)[0]?.[0]) === 1;
+    if (!noted && sweep) db.execute(json.drop_noted, [table.name]);
+    return noted;
+  });
 }

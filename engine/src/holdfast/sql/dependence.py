@@ -35,7 +35,7 @@ def made(parent: Table, child: Table, key: ForeignKey) -> str:
     )
     return (
         f"{refers} AND ?3 = 0 AND p.was <> p.now AND p.was = 0 "
-        f"AND (c.was = 0 OR {_moved(child, key.columns, 'c')}) UNION ALL {refers} AND ?3 = 1"
+        f"AND (c.was = 0 OR {_moved(child, key.columns, 'c.')}) UNION ALL {refers} AND ?3 = 1"
     )
 
 
@@ -50,8 +50,28 @@ def released(parent: Table, child: Table, key: ForeignKey) -> str:
         f"CROSS JOIN {change_table(parent)} AS c "
         f"ON c.key = {_parent_key(parent, child, key, 'p', 'o_')} "
         f"WHERE {_RANGE} AND c.was = 1 AND c.now = 0 AND p.was = 1 "
-        f"AND (p.now = 0 OR {_moved(child, key.columns, 'p')})"
+        f"AND (p.now = 0 OR {_moved(child, key.columns, 'p.')})"
     )
+
+
+def create_freed_indexes(table: Table) -> list[str]:
+    """Changes that give up a unique value, by the value: found past any number of other changes.
+    The condition is that of ``freed``, word for word."""
+    indexes = []
+    for number, columns in enumerate(table.unique):
+        data = [name for name in columns if name not in table.key]
+        if data:
+            values = ", ".join(quote("o_" + name) for name in data)
+            indexes.append(
+                f"CREATE INDEX {quote(f'holdfast_freed_{number}_{table.name}')} "
+                f"ON {change_table(table)} ({values}) WHERE {_gives_up(table, columns)}"
+            )
+    return indexes
+
+
+def _gives_up(table: Table, columns: tuple[str, ...], row: str = "") -> str:
+    """Whether a change takes its values of some columns from the row."""
+    return f"{row}was = 1 AND ({row}now = 0 OR {_moved(table, columns, row)})"
 
 
 def freed(table: Table, columns: tuple[str, ...]) -> str:
@@ -66,10 +86,10 @@ def freed(table: Table, columns: tuple[str, ...]) -> str:
         for n in columns
     )
     return (
-        f"{_PAIR} FROM {change} AS c JOIN {change} AS p ON {match} "
+        f"{_PAIR} FROM {change} AS c CROSS JOIN {change} AS p ON {match} "
         f"WHERE {_RANGE} AND p.key <> c.key "
-        f"AND c.now = 1 AND (c.was = 0 OR {_moved(table, columns, 'c')}) "
-        f"AND p.was = 1 AND (p.now = 0 OR {_moved(table, columns, 'p')})"
+        f"AND c.now = 1 AND (c.was = 0 OR {_moved(table, columns, 'c.')}) "
+        f"AND {_gives_up(table, columns, 'p.')}"
     )
 
 
@@ -79,7 +99,7 @@ def _moved(table: Table, columns: Iterable[str], row: str) -> str:
     return (
         "("
         + (
-            " OR ".join(f"{row}.{quote('o_' + n)} IS NOT {row}.{quote('n_' + n)}" for n in data)
+            " OR ".join(f"{row}{quote('o_' + n)} IS NOT {row}{quote('n_' + n)}" for n in data)
             or "0"
         )
         + ")"

@@ -38,13 +38,11 @@ from holdfast.sql.names import (
 from holdfast.sql.tables import create_indexes, create_table
 from holdfast.sql.unfit import odd_rows
 
-PROGRAM_FORMAT = 3
+PROGRAM_FORMAT = 4
 """How a replica's file is laid out. A file of another format is refused (``replica_format``)."""
 
 _SEEN_STATE = f"CASE WHEN x.aside > 0 AND x.state IN {UNSETTLED} THEN 'held' ELSE x.state END"
 _GIVEN = "(SELECT value FROM json_each(?))"
-_TABLES_AT_ONCE = 50
-"""A statement of this many parts stays short enough to be kept compiled."""
 _RANK = (
     "CASE state WHEN 'conflict' THEN 5 WHEN 'refused' THEN 4 WHEN 'held' THEN 3 "
     "WHEN 'pending' THEN 2 WHEN 'sent' THEN 1 ELSE 0 END"
@@ -104,6 +102,7 @@ BOOKKEEPING = (
   loose INTEGER NOT NULL DEFAULT 0
 ) STRICT""",
     *_TX_INDEXES,
+    "CREATE TABLE holdfast_noted (tbl TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
     """CREATE TABLE holdfast_row (
   tbl TEXT NOT NULL, key TEXT NOT NULL, rev INTEGER NOT NULL,
   PRIMARY KEY (tbl, key)
@@ -211,6 +210,8 @@ class TableProgram(msgspec.Struct, frozen=True):
     server's row with all noted changes."""
     references: tuple[Reference, ...]
     """The foreign keys that are enforced on a replica."""
+    noted: str
+    """Whether there are changes or shadows of the table."""
     count_changes: str
     """How many changes the groups from ? on have."""
     row_state: str
@@ -254,15 +255,16 @@ class ReplicaProgram(msgspec.Struct, frozen=True):
     log_last: str
     """The log's last entry: its place and table ('': a mark)."""
     empty_log: str
+    noted_tables: str
+    """The tables that may have changes or shadows: they had some at the last exchange, or since."""
+    add_noted: str
+    drop_noted: str
     open_groups: str
     """How many groups of the log have a net change."""
     first_logged: str
     """When the first group that ends in the log was written; NULL: none does."""
     count_logged: str
     """How many net changes the log holds."""
-    noted_tables: tuple[str, ...]
-    """The tables with notes in the outbox or with shadows, in the program's order; each statement
-    asks for some of the tables."""
     load_begin: tuple[str, ...]
     """Before a table of a snapshot file is imported into one that is not empty."""
     load_end: tuple[str, ...]
@@ -381,6 +383,7 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
             for foreign in table.foreign_keys
             if enforced_on_replica(schema, table, foreign)
         ),
+        noted=f"SELECT EXISTS (SELECT 1 FROM {change}) OR EXISTS (SELECT 1 FROM {shadow})",
         count_changes=f"SELECT count(*) FROM {change} WHERE tx >= ?",
         row_state=_row_state(table),
         delete_group=f"DELETE FROM {change} WHERE tx = ?",
@@ -412,16 +415,6 @@ def _row_state(table: Table) -> str:
         f"(SELECT 1 FROM {log.LOG_VIEW} WHERE tbl = {own} AND key = ?1)) "
         f"ORDER BY {_RANK} DESC LIMIT 1"
     )
-
-
-def _noted_tables(schema: Schema) -> tuple[str, ...]:
-    parts = [
-        f"SELECT {literal(table.name)} WHERE EXISTS (SELECT 1 FROM {change_table(table)}) "
-        f"OR EXISTS (SELECT 1 FROM {shadow_table(table)})"
-        for table in schema.all_tables
-    ]
-    starts = range(0, len(parts), _TABLES_AT_ONCE)
-    return tuple(" UNION ALL ".join(parts[at : at + _TABLES_AT_ONCE]) for at in starts)
 
 
 def _views(schema: Schema) -> dict[str, str]:
@@ -473,6 +466,7 @@ def _compile(schema_json: bytes) -> ReplicaProgram:
         create += create_indexes(table)
         create += create_change_table(table)
         create.append(create_makers_index(table))
+        create += dependence.create_freed_indexes(table)
         create.append(_shadow(table))
     return ReplicaProgram(
         format=PROGRAM_FORMAT,
@@ -496,10 +490,12 @@ def _compile(schema_json: bytes) -> ReplicaProgram:
         log_tables_after=log.TABLES_AFTER,
         log_last=log.LAST,
         empty_log=log.EMPTY,
+        noted_tables="SELECT tbl FROM holdfast_noted",
+        add_noted="INSERT OR IGNORE INTO holdfast_noted (tbl) VALUES (?)",
+        drop_noted="DELETE FROM holdfast_noted WHERE tbl = ?",
         open_groups=log.GROUPS,
         first_logged=log.FIRST,
         count_logged=log.COUNT,
-        noted_tables=_noted_tables(schema),
         load_begin=LOAD_BEGIN,
         load_end=LOAD_END,
         load_about=LOAD_ABOUT,

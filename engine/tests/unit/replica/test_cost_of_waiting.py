@@ -53,6 +53,20 @@ PLAIN = Schema(
     ),
 )
 
+UNIQUE = Schema(
+    name="unique",
+    tables=(
+        Table(
+            name="item",
+            key=("id",),
+            scopes=("all",),
+            unique=(("code",),),
+            existence_public=True,
+            columns=(Column("id"), Column("code"), Column("name", default="")),
+        ),
+    ),
+)
+
 LEDGER = Schema(
     name="ledger",
     tables=(
@@ -128,6 +142,23 @@ def counted(connection: Connection) -> Iterator[list[int]]:
         yield steps
     finally:
         raw.set_progress_handler(None)
+
+
+@contextmanager
+def traced(connection: Connection) -> Iterator[list[str]]:
+    """The statements that run on one connection."""
+    ran: list[str] = []
+
+    def note(_cursor: object, sql: str, _params: object) -> bool:
+        ran.append(sql)
+        return True
+
+    raw = connection._db  # type: ignore[attr-defined]
+    raw.exec_trace = note
+    try:
+        yield ran
+    finally:
+        raw.exec_trace = None
 
 
 def test_what_is_counted_is_what_is_there(opened: Callable[..., Replica]) -> None:
@@ -216,9 +247,11 @@ def test_an_exchange_costs_what_it_carries(
     assert many <= few * 1.2 + 2, costs
 
 
-def test_an_exchange_asks_only_the_tables_that_it_concerns(opened: Callable[..., Replica]) -> None:
-    """Statements, not their time: of two hundred tables one has something to send."""
-    said = []
+def test_an_exchange_asks_only_the_tables_that_it_concerns(
+    opened: Callable[..., Replica], tmp_path: Path
+) -> None:
+    """Statements, not their time: of two hundred tables one has something to send, and news."""
+    said, applied = [], []
     for tables in (2, 190):
         names = tuple(f"t{number}" for number in range(tables))
         columns = (Column("id"), Column("name", default=""))
@@ -231,21 +264,58 @@ def test_an_exchange_asks_only_the_tables_that_it_concerns(opened: Callable[...,
         replica = opened(schema, connected=False)
         add(replica, "1", table="t0")
         replica.seal()
-        ran: list[str] = []
-
-        def note(_cursor: object, sql: str, _params: object, ran: list[str] = ran) -> bool:
-            ran.append(sql)
-            return True
-
         sync = replica._database.sync
-        with transaction(sync):
-            sync._db.exec_trace = note  # type: ignore[attr-defined]
+        with transaction(sync), traced(sync) as ran:
             batch = outbox.next_batch(sync, replica.schema, replica._database.program)
-            sync._db.exec_trace = None  # type: ignore[attr-defined]
         assert [len(sent.changes) for sent in batch] == [1]
         said.append(len(ran))
-    few, many = said
-    assert many <= few + 4, said  # it is asked of fifty tables at once which of them have any
+        with closing(open_server(schema, tmp_path / f"wide{tables}.db", lambda _: None)) as server:
+            transport = MemoryTransport(server.service, Principal("ann", "w", write=("all",)))
+            with Replica.open(
+                tmp_path / f"wide{tables}-device.db", schema, transport=transport
+            ) as device:
+                device.sync()
+                add(device, "1", table="t1")
+                device.seal()
+                with traced(device._database.sync) as ran:
+                    device.sync()
+                applied.append(len(ran))
+                assert device.query("SELECT tbl FROM holdfast_noted") == [("t1",)]
+                device.sync()
+                assert device.query("SELECT tbl FROM holdfast_noted") == [], "nothing is left of it"
+    assert said[0] == said[1], said
+    assert applied[0] == applied[1] < 100, applied
+
+
+def test_a_seal_costs_the_same_however_many_unique_values_wait(
+    opened: Callable[..., Replica],
+) -> None:
+    """Inserts, edits and values that were given up wait, and have nothing to do with this one."""
+    costs = []
+    for number in (20, 1000):
+        replica = opened(UNIQUE, connected=False)
+        with replica.transaction() as db:
+            db.executemany(
+                "INSERT INTO item VALUES (?, ?, '')", [(f"i{n}", f"c{n}") for n in range(number)]
+            )
+        with replica.transaction() as db:
+            db.execute("UPDATE item SET name = 'x'")
+        with replica.transaction() as db:
+            db.execute("UPDATE item SET code = code || '-'")
+        replica.seal()
+        with counted(replica._database.app) as steps:
+            for turn in range(20):
+                with replica.transaction() as db:
+                    db.execute("INSERT INTO item VALUES (?, ?, '')", [f"m{turn}", f"m{turn}"])
+                replica.seal()
+        costs.append(steps[0])
+        with replica.transaction() as db:
+            db.execute("INSERT INTO item VALUES ('taken', 'c7', '')")
+        replica.seal()
+        after = replica.query("SELECT after FROM holdfast_tx ORDER BY number DESC LIMIT 1")
+        assert after == [("[3]",)], "it takes a value that the third transaction gave up"
+    few, many = costs
+    assert many <= few * 1.2 + 2, costs
 
 
 def test_a_write_and_its_seal_cost_the_same_after_many_of_the_row(

@@ -79,6 +79,7 @@ def seal(
     for table in tables:
         statements = program.tables[table.name]
         connection.execute(statements.fold)
+        connection.execute(program.add_noted, (table.name,))
         for group, key in _mend(connection, statements, first):
             void.add(group)
             unnamed.append((table.name, key))

@@ -199,7 +199,7 @@ class Applier:
         """Where unsettled changes and shadows are, and what is set aside."""
         unsettled = any_unsettled(self._db)
         self._has_work = unsettled
-        self._noted = noted_tables(self._db, self._program)
+        self._noted = noted_tables(self._db, self._program, sweep=True)
         for name in self._noted:
             statements = self._program.tables[name]
             if unsettled:

@@ -59,6 +59,20 @@ class Keys:
         return {str(key) for (key,) in self._db.execute(self._every)}
 
 
-def noted_tables(connection: Connection, program: ReplicaProgram) -> list[str]:
-    """The tables with notes in the outbox or with shadows, in the program's order."""
-    return [str(name) for sql in program.noted_tables for (name,) in connection.execute(sql)]
+def noted_tables(
+    connection: Connection, program: ReplicaProgram, *, sweep: bool = False
+) -> list[str]:
+    """The tables with notes in the outbox or with shadows, in the program's order.
+
+    Only those are asked that may have some, which sealing writes down. ``sweep``: those that have
+    none any more are no longer asked from now on; inside a write transaction.
+    """
+    may = {str(name) for (name,) in connection.execute(program.noted_tables)}
+    found: list[str] = []
+    for name in filter(may.__contains__, program.tables) if may else ():
+        ((noted,),) = connection.execute(program.tables[name].noted)
+        if noted:
+            found.append(name)
+        elif sweep:
+            connection.execute(program.drop_noted, (name,))
+    return found
