@@ -33,8 +33,8 @@ import type { Members, Truth } from "../storage/members.js";
 import type { Program } from "../storage/program.js";
 import type { SnapshotFile } from "./snapshotFile.js";
 
-/** What the program calls the attached file. */
-const FILE = "holdfast_file";
+/** What the program calls the table of a file that is imported: its rowid, then its columns. */
+const LOADING = "temp.holdfast_loading";
 
 /** What writes server truth row by row, and knows the overlay. */
 export interface TruthWriter {
@@ -64,7 +64,7 @@ export function attach(db: Connection, keep: Keep, files: readonly SnapshotFile[
   if (files.length > 0) db.execute("PRAGMA cell_size_check = 1");
   try {
     for (const [at, file] of files.entries()) {
-      const alias = `${FILE}_${at}`;
+      const alias = `holdfast_file_${at}`;
       keep.attach(db, file.name, alias);
       attached.push({ file, alias });
     }
@@ -101,10 +101,12 @@ export class Importer {
     const { tables } = this.#program;
     const plain: Copy[] = [];
     for (const table of tables) {
-      const sql = at(this.#program.statements(table).load, alias);
-      const copy = new Copy(this.#db, table, sql, file.scope);
+      const sql = this.#program.statements(table).load;
+      const copy = new Copy(this.#db, table, sql, file.scope, alias);
       try {
+        copy.show();
         if (yield* this.#table(copy, known)) plain.push(copy);
+        copy.hide();
       } catch (error) {
         if (!(error instanceof ConstraintFailed)) throw error;
         throw new FileRefused(`a row of ${table.name} does not fit: ${error.message}`);
@@ -114,7 +116,12 @@ export class Importer {
       // These are all its rows, and their sum has been checked.
       const whole = Digest.of(file.position.count, file.position.digest);
       this.#members.addSum(file.scope, whole.count, whole.total);
-    } else for (const copy of plain) yield* this.#sumUp(copy, true);
+    } else
+      for (const copy of plain) {
+        copy.show();
+        yield* this.#sumUp(copy, true);
+        copy.hide();
+      }
   }
 
   /** Bring back what had to make room and was not mentioned again. After the answer's rows. */
@@ -192,12 +199,26 @@ class Copy {
   readonly #sql: LoadProgram;
   readonly table: Table;
   readonly scope: string;
+  readonly #alias: string;
 
-  constructor(db: Connection, table: Table, sql: LoadProgram, scope: string) {
+  constructor(db: Connection, table: Table, sql: LoadProgram, scope: string, alias: string) {
+    this.#alias = alias;
     this.#db = db;
     this.#sql = sql;
     this.table = table;
     this.scope = scope;
+  }
+
+  /** Show the statements this table of this file. */
+  show(): void {
+    this.#db.execute(
+      `CREATE VIEW ${LOADING} AS SELECT _rowid_ AS holdfast_n, * FROM ${this.#alias}."${this.table.name}"`,
+    );
+  }
+
+  /** They are done with it. What fails before undoes all. */
+  hide(): void {
+    this.#db.execute(`DROP VIEW ${LOADING}`);
   }
 
   /** Whether the replica has no row of this table, neither shown nor known. */
@@ -281,15 +302,4 @@ class Copy {
       after = found.at(-1)?.[0] ?? null;
     }
   }
-}
-
-/** The statements for the file that is attached under this name. */
-function at(sql: LoadProgram, alias: string): LoadProgram {
-  const here = (text: string): string => text.replaceAll(`${FILE}.`, `${alias}.`);
-  return Object.fromEntries(
-    Object.entries(sql as unknown as Record<string, string | string[]>).map(([name, part]) => [
-      name,
-      typeof part === "string" ? here(part) : part.map(here),
-    ]),
-  ) as unknown as LoadProgram;
 }

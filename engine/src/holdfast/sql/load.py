@@ -2,8 +2,9 @@
 
 Knows: the layout of a snapshot file, and the replica's tables. Must not know: how a file came, or
 when a statement is run.
-A file that is looked at is a database of its own; one that is imported is attached, and called
-``holdfast_file`` here: a host that has several attached puts the name of each in its place.
+A file that is looked at is a database of its own; one that is imported is attached. Several may be,
+under names of the host's choice: while a table of one is imported, the view ``holdfast_loading``
+shows it (``loading_view``), and the statements read that.
 
 Rows of a file that meet something of the replica's are noted in a temporary table with what is done
 with them; all others are copied by three statements: rows, revisions, members.
@@ -18,8 +19,8 @@ from holdfast.core.limits import IMPORT_ROWS_PER_STEP, ROWS_PER_LINE, WIRE_INTEG
 from holdfast.schema.model import Table
 from holdfast.sql.names import key_match, key_sql, literal, names, quote
 
-FILE = "holdfast_file"
-"""What the attached file is called in these statements."""
+LOADING = "temp.holdfast_loading"
+"""The view of the table that is imported: its rowid as ``holdfast_n``, then its columns."""
 OWN = ("holdfast_key", "holdfast_rev", "holdfast_hash")
 """The columns of a snapshot's tables that come before the table's own."""
 ABOUT = (
@@ -80,28 +81,36 @@ class LoadProgram(msgspec.Struct, frozen=True):
     """Rows behind a rowid that are written like those of an answer: rowid, key, revision, row."""
 
 
+def loading_view(alias: str, table: Table) -> str:
+    """Make the view of a table of the file that is attached under this name."""
+    return (
+        f"CREATE VIEW {LOADING} AS SELECT _rowid_ AS holdfast_n, * FROM {alias}.{quote(table.name)}"
+    )
+
+
 def load_program(table: Table) -> LoadProgram:
     """The statements of one table."""
-    own, source, name = quote(table.name), f"{FILE}.{quote(table.name)}", literal(table.name)
+    own, source, name = quote(table.name), LOADING, literal(table.name)
     columns = table.column_names
-    between = f"FROM {source} AS f WHERE f._rowid_ BETWEEN ?1 AND ?2"
-    plain = f" AND f._rowid_ NOT IN (SELECT n FROM {_MET})"
-    joining = f" AND f._rowid_ NOT IN {_NOT_JOINING}"
+    between = f"FROM {source} AS f WHERE f.holdfast_n BETWEEN ?1 AND ?2"
+    plain = f" AND f.holdfast_n NOT IN (SELECT n FROM {_MET})"
+    joining = f" AND f.holdfast_n NOT IN {_NOT_JOINING}"
     sums = "SELECT count(*), coalesce(group_concat(hex(f.holdfast_hash), ''), '')"
 
     def copies(rows: str, members: str) -> tuple[str, ...]:
         return (
             (
                 f"INSERT INTO main.{own} ({names(columns)}) SELECT {names(columns, 'f.')} "
-                f"{between}{rows} ORDER BY f._rowid_"
+                f"{between}{rows} ORDER BY f.holdfast_n"
             ),
             (
                 "INSERT INTO main.holdfast_row (tbl, key, rev) SELECT "
-                f"{name}, f.holdfast_key, f.holdfast_rev {between}{rows} ORDER BY f._rowid_"
+                f"{name}, f.holdfast_key, f.holdfast_rev {between}{rows} ORDER BY f.holdfast_n"
             ),
             (
                 "INSERT INTO main.holdfast_member (scope, tbl, key, hash) SELECT "
-                f"?3, {name}, f.holdfast_key, f.holdfast_hash {between}{members} ORDER BY f._rowid_"
+                f"?3, {name}, f.holdfast_key, f.holdfast_hash {between}{members} "
+                "ORDER BY f.holdfast_n"
             ),
         )
 
@@ -112,35 +121,35 @@ def load_program(table: Table) -> LoadProgram:
         f"ORDER BY _rowid_ LIMIT {ROWS_PER_LINE}",
         is_held=f"SELECT EXISTS (SELECT 1 FROM main.{own}) "
         f"OR EXISTS (SELECT 1 FROM main.holdfast_row WHERE tbl = {name})",
-        steps="SELECT min(n), max(n), count(*) FROM (SELECT _rowid_ AS n "
-        f"FROM {source} WHERE _rowid_ > ? ORDER BY _rowid_ LIMIT {IMPORT_ROWS_PER_STEP})",
+        steps="SELECT min(n), max(n), count(*) FROM (SELECT holdfast_n AS n "
+        f"FROM {source} WHERE holdfast_n > ? ORDER BY holdfast_n LIMIT {IMPORT_ROWS_PER_STEP})",
         copy=copies("", ""),
         copy_rest=copies(plain, joining),
-        meet_known=f"INSERT INTO {_MET} SELECT f._rowid_, CASE "
+        meet_known=f"INSERT INTO {_MET} SELECT f.holdfast_n, CASE "
         f"WHEN r.rev > f.holdfast_rev THEN {KEEP} WHEN r.rev < f.holdfast_rev THEN {WRITE} "
         f"WHEN m.hash IS NULL THEN {JOIN} WHEN m.hash = f.holdfast_hash THEN {KEEP} "
         f"ELSE {WRITE} END FROM {source} AS f CROSS JOIN main.holdfast_row AS r "
         f"ON r.tbl = {name} AND r.key = f.holdfast_key LEFT JOIN main.holdfast_member AS m "
         f"ON m.scope = ? AND m.tbl = {name} AND m.key = f.holdfast_key",
-        meet_shown=f"INSERT OR IGNORE INTO {_MET} SELECT f._rowid_, {WRITE} FROM {source} AS f "
+        meet_shown=f"INSERT OR IGNORE INTO {_MET} SELECT f.holdfast_n, {WRITE} FROM {source} AS f "
         f"CROSS JOIN main.{own} AS t ON {key_match(table, 't.', 'f.')}",
-        meet_touched=f"INSERT OR IGNORE INTO {_MET} SELECT f._rowid_, {WRITE} FROM {source} AS f "
-        "WHERE f.holdfast_key IN (SELECT value FROM json_each(?))",
+        meet_touched=f"INSERT OR IGNORE INTO {_MET} SELECT f.holdfast_n, {WRITE} "
+        f"FROM {source} AS f WHERE f.holdfast_key IN (SELECT value FROM json_each(?))",
         meet_unique=tuple(
-            f"INSERT OR IGNORE INTO {_MET} SELECT f._rowid_, {WRITE} FROM {source} AS f "
+            f"INSERT OR IGNORE INTO {_MET} SELECT f.holdfast_n, {WRITE} FROM {source} AS f "
             f"CROSS JOIN main.{own} AS t ON "
             + " AND ".join(f"t.{quote(column)} = f.{quote(column)}" for column in unique)
             + f" WHERE NOT ({key_match(table, 't.', 'f.')})"
             for unique in table.unique
         ),
-        keys=f"INSERT INTO {_KEYS} SELECT holdfast_key FROM {source} ORDER BY _rowid_",
+        keys=f"INSERT INTO {_KEYS} SELECT holdfast_key FROM {source} ORDER BY holdfast_n",
         departed=f"SELECT key FROM main.holdfast_member WHERE scope = ? AND tbl = {name} "
         f"AND key > ? AND key NOT IN (SELECT key FROM {_KEYS}) "
         f"ORDER BY key LIMIT {IMPORT_ROWS_PER_STEP}",
         sums=f"{sums} {between}",
         sums_rest=f"{sums} {between}{joining}",
-        written=f"SELECT f._rowid_, f.holdfast_key, f.holdfast_rev, {names(columns, 'f.')} "
-        f"FROM {_MET} AS x JOIN {source} AS f ON f._rowid_ = x.n "
+        written=f"SELECT f.holdfast_n, f.holdfast_key, f.holdfast_rev, {names(columns, 'f.')} "
+        f"FROM {_MET} AS x JOIN {source} AS f ON f.holdfast_n = x.n "
         f"WHERE x.act = {WRITE} AND x.n > ? ORDER BY x.n LIMIT {ROWS_PER_LINE}",
     )
 

@@ -18,7 +18,7 @@ from holdfast.core.values import TYPES
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 from holdfast.schema.load import load_schema
 from holdfast.schema.model import template_columns
-from holdfast.sql.load import ABOUT, FILE, OWN
+from holdfast.sql.load import ABOUT, LOADING, OWN, loading_view
 from holdfast.sql.names import names as names_of
 from holdfast.sql.replica import Reference, ReplicaProgram, compile_replica
 from holdfast.sqlite import Connection, OpenOptions, driver
@@ -351,10 +351,12 @@ def test_names_that_could_meet_do_not(library, tmp_path):
         for name, statements in program.tables.items():
             for sql in statements_of(statements):
                 explained(db, sql)
+            db.execute(loading_view("a_file", program_table(program, name)))
             for sql in statements_of(statements.load, apart=("look", "hashed")):
                 explained(db, sql)
             # Rows are counted by their place, whatever their columns are called.
             assert db.execute(statements.load.steps, (-(2**63),)) == [(1, 2, 2)], name
+            db.execute(f"DROP VIEW {LOADING}")
         for sql in program.load_end:
             db.execute(sql)
     finally:
@@ -371,14 +373,19 @@ def test_names_that_could_meet_do_not(library, tmp_path):
 
 def file_of_rows(db: Connection, program: ReplicaProgram, path: str) -> None:
     """Attach a snapshot file with two rows in each table; all columns are texts."""
-    db.execute(f"ATTACH ? AS {FILE}", (path,))
-    db.execute(f"CREATE TABLE {FILE}.holdfast_snapshot ({', '.join(ABOUT)})")
+    db.execute("ATTACH ? AS a_file", (path,))
+    db.execute(f"CREATE TABLE a_file.holdfast_snapshot ({', '.join(ABOUT)})")
     for table in (*program.schema.tables, *program.engine_tables):
         columns = (*OWN, *table.column_names)
-        db.execute(f'CREATE TABLE {FILE}."{table.name}" ({names_of(columns)})')
+        db.execute(f'CREATE TABLE a_file."{table.name}" ({names_of(columns)})')
         for _ in range(2):
             values = ", ".join("'x'" for _ in columns)
-            db.execute(f'INSERT INTO {FILE}."{table.name}" VALUES ({values})')
+            db.execute(f'INSERT INTO a_file."{table.name}" VALUES ({values})')
+
+
+def program_table(program: ReplicaProgram, name: str) -> Table:
+    """Return one of the program's tables."""
+    return program.schema.by_name[name]
 
 
 def explained(db: Connection, sql: str) -> None:

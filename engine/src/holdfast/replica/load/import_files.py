@@ -25,15 +25,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-import msgspec
-
 from holdfast.core.digest import Digest
 from holdfast.core.errors import ConstraintFailed, FileRefused
 from holdfast.replica.load.snapshot_file import SnapshotFile, sum_of
 from holdfast.replica.storage.members import Members
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.bookkeeping.statements import ROWS, STATE
-from holdfast.sql.load import FILE, LoadProgram
+from holdfast.sql.load import LOADING, LoadProgram, loading_view
 from holdfast.sql.names import quote
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
@@ -64,7 +62,7 @@ class Truth(Protocol):
 @contextmanager
 def attached(db: Connection, files: Sequence[SnapshotFile]) -> Iterator[list[str]]:
     """Attach files; the names they have in SQL. Not inside a transaction: they could not go."""
-    aliases = [f"{FILE}_{number}" for number in range(len(files))]
+    aliases = [f"holdfast_file_{number}" for number in range(len(files))]
     made: list[str] = []
     try:
         if files:  # what they are made of has been looked at; see what is damaged since
@@ -104,14 +102,15 @@ class Importer:
         """Take in one file; how many rows it has. Raises ``FileRefused`` when one does not fit."""
         known = self._members.holds(file.scope)
         copies = [
-            _Copy(self._db, table, _at(self._program.tables[table.name].load, alias), file)
+            _Copy(self._db, table, self._program.tables[table.name].load, file, alias)
             for table in self._schema.all_tables
         ]
         plain: list[_Copy] = []
         for copy in copies:
             try:
-                if self._table(copy, known=known):
-                    plain.append(copy)
+                with copy.in_view():
+                    if self._table(copy, known=known):
+                        plain.append(copy)
             except ConstraintFailed as error:
                 raise FileRefused(f"a row of {copy.table.name} does not fit: {error}") from None
         if len(plain) == len(copies):  # these are all its rows, and their sum has been checked
@@ -119,7 +118,8 @@ class Importer:
             self._members.add_sum(file.scope, whole.count, whole.total)
         else:
             for copy in plain:
-                self._sum_up(copy, all_rows=True)
+                with copy.in_view():
+                    self._sum_up(copy, all_rows=True)
         return file.rows
 
     def settle(self) -> None:
@@ -181,28 +181,26 @@ class Importer:
         self._on_rows(self._rows)
 
 
-def _at(sql: LoadProgram, alias: str) -> LoadProgram:
-    """The statements for the file that is attached under this name."""
-    here = (FILE + ".", alias + ".")
-    return msgspec.convert(
-        {
-            name: part.replace(*here) if isinstance(part, str) else [p.replace(*here) for p in part]
-            for name, part in msgspec.structs.asdict(sql).items()
-        },
-        LoadProgram,
-    )
-
-
 class _Copy:
     """The statements that copy one table of one file."""
 
-    def __init__(self, db: Connection, table: Table, sql: LoadProgram, file: SnapshotFile) -> None:
+    def __init__(
+        self, db: Connection, table: Table, sql: LoadProgram, file: SnapshotFile, alias: str
+    ) -> None:
         self._db = db
         self._sql = sql
+        self._view = loading_view(alias, table)
         self._steps = file.steps[table.name]
         self.table = table
         self.scope = file.scope
         self.rows = sum(rows for _, _, rows in self._steps)
+
+    @contextmanager
+    def in_view(self) -> Iterator[None]:
+        """Show the statements this table of this file; what fails inside undoes all."""
+        self._db.execute(self._view)
+        yield
+        self._db.execute(f"DROP VIEW {LOADING}")
 
     def finds_nothing(self) -> bool:
         """Whether the replica has no row of this table, neither shown nor known."""
