@@ -1,5 +1,5 @@
 /**
- * * A first load as a file in Chromium: killed at any point, damaged, or without room, it is whole or not there.
+ * A first load as a file in Chromium: killed at any point, damaged, or without room, it is whole or not there.
  *
  * Checks I10, I16, I32, I33, I35.
  */

@@ -1,5 +1,5 @@
 /**
- * * A first load as a file, in Node: cut, damaged, paused or without room, it comes whole, or its rows come.
+ * A first load as a file, in Node: cut, damaged, paused or without room, it comes whole, or its rows come.
  *
  * Checks I16, I31.
  */

@@ -1,5 +1,5 @@
 /**
- * * Importing files and applying answers: what is newer stands, and what was written here stays on top.
+ * Importing files and applying answers: what is newer stands, and what was written here stays on top.
  *
  * Checks I14.
  */

@@ -1,5 +1,5 @@
 /**
- * * A snapshot file is exactly what it should be, or refused before anything of it is copied.
+ * A snapshot file is exactly what it should be, or refused before anything of it is copied.
  *
  * Checks I36.
  */

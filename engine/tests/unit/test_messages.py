@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 ENGINE = ROOT / "engine" / "src" / "holdfast"
 BROWSER = ROOT / "browser" / "src"
+STOCKROOM = ROOT / "stockroom" / "src"
+WORDS = ROOT / "stockroom" / "web" / "src" / "i18n" / "en.ts"
 
 FOUND_BY_NO_SEARCH = (
     "a sign of life",
@@ -62,7 +64,8 @@ def messages_of(path: Path) -> Iterator[str]:
 
 def said_in_python() -> dict[str, list[str]]:
     ways_out = ENGINE / "core" / "connection" / "ways_out.py"
-    said = {str(path): list(messages_of(path)) for path in sorted(ENGINE.rglob("*.py"))}
+    paths = [*sorted(ENGINE.rglob("*.py")), *sorted(STOCKROOM.rglob("*.py"))]
+    said = {str(path): list(messages_of(path)) for path in paths}
     return said | {str(ways_out): list(texts(ast.parse(ways_out.read_text(encoding="utf-8"))))[1:]}
 
 
@@ -78,8 +81,13 @@ def said_in_typescript() -> dict[str, list[str]]:
     return said | {str(ways_out): quoted}
 
 
+def said_in_the_app() -> dict[str, list[str]]:
+    text = WORDS.read_text(encoding="utf-8")
+    return {str(WORDS): re.findall(r"\"((?:[^\"\\\n]|\\.)+)\"", text)}
+
+
 def test_messages_are_in_words_that_are_searched_for() -> None:
-    said = said_in_python() | said_in_typescript()
+    said = said_in_python() | said_in_typescript() | said_in_the_app()
     assert sum(map(len, said.values())) > 500
     private = [
         f"{path}: {text}"

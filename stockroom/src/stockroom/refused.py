@@ -96,12 +96,12 @@ def same_product(replica: Replica, item: Refused) -> Product:
         raise _not_mendable(item)
     there = other_product(replica, item)
     if there is None:
-        raise UsageError("the other product is not there any more: try again", code="no_product")
+        raise UsageError("the other product no longer exists: try again", code="no_product")
     own = str(change["key"])
     naming = [item, *(one for one in replica.refused() if one.id != item.id and _names(one, own))]
     if any(one.set_aside for one in naming):
         raise UsageError(
-            "some of what waits for it is still to be decided by the server: sync first",
+            "the server has not decided all that is held with it yet: sync first",
             code="undecided",
         )
     made: dict[str, Any] = {}
@@ -149,7 +149,8 @@ def _follow(db: Writer, change: Change, own: str, there: str) -> None:
             _insert(db, change, {"product_id": product} if table == "movement" else {})
     else:
         raise UsageError(
-            f"what waits for it changes {table} {key} too: settle that first", code="not_mendable"
+            f"a change that is held with it changes {table} {key} too: settle that first",
+            code="not_mendable",
         )
 
 

@@ -68,7 +68,7 @@ export default {
   trouble: {
     soon: "next try soon",
     at: "next try {{time}}",
-    next: "Trying again by itself in {{span}}.",
+    next: "Retrying automatically in {{span}}.",
     now: "Trying again now.",
     why: {
       away: "The server cannot be reached.",
@@ -86,7 +86,7 @@ export default {
       undecided:
         "The server has not decided about all of it yet. Try again after the next exchange. Nothing was changed.",
       not_mendable: "Something else waits for it that has to be settled first. Nothing is lost.",
-      no_product: "This product is not on this device any more. Nothing was changed.",
+      no_product: "This product is no longer on this device. Nothing was changed.",
       edited_meanwhile:
         "Somebody has changed this product meanwhile. Nothing was changed; look again, and decide.",
       leader_lost: "Another tab was closed at that moment, and nothing was changed. Try again.",
@@ -95,7 +95,7 @@ export default {
       no_conflict: "Somebody has decided this already.",
       no_refused: "This is settled already.",
       no_row:
-        "What this changes is not on this device any more. Discard it, or enter it anew. Nothing was changed.",
+        "What this changes is no longer on this device. Discard it, or enter it again. Nothing was changed.",
       unique: "Something else has this value already. Nothing was changed.",
       bad_value: "A value does not fit here. Nothing was changed.",
       opfs_busy:
@@ -103,10 +103,10 @@ export default {
       no_worker: "A part of the app could not be loaded. With a connection, try again.",
     },
     signIn:
-      "The server wants you to sign in again. Your work is kept, and goes on as soon as you have.",
+      "The server wants you to sign in again. Your work is kept, and sync continues as soon as you have.",
     upgrade: "The server needs a newer version of this app. Your work is kept.",
     attention:
-      "Sync has stopped, because this device and the server do not fit together any more. Your work is kept: save it as a file under Device, and ask your manager.",
+      "Sync has stopped, because this device and the server no longer fit together. Your work is kept: save it as a file under Device, and ask your manager.",
     clockFast:
       "This device’s clock is {{span}} fast. Your times are corrected, and the order of things is right. Set the clock when you can.",
     clockSlow:
@@ -158,7 +158,7 @@ export default {
     },
     records: "{{done}} of {{total}} records",
     size: "{{done}} of {{total}}",
-    full: "This device has too little free space for your stock. Free some; it goes on by itself.",
+    full: "This device has too little free space for your stock. Free some; it continues automatically.",
   },
   unopened: "Stockroom could not be opened",
   blocked: {
@@ -214,9 +214,9 @@ export default {
     shelf: "Shelf",
     description: "Description",
     notes: "Notes",
-    gone: "This product is not here any more",
+    gone: "This product is no longer here",
     conflict: "Two people changed this product. Decide",
-    archived: "Archived: it is not offered any more.",
+    archived: "Archived: it is no longer offered.",
     older: "Show older entries",
   },
   entry: {
@@ -256,7 +256,7 @@ export default {
     barcode: "Barcode",
     addBarcode: "Add barcode",
     removeBarcode: "Remove barcode {{code}}",
-    archived: "Archived: do not offer it any more",
+    archived: "Archived: stop offering it",
     skuTaken: "{{name}} has this SKU already",
     codeTaken: "{{name}} has this barcode already",
     codeDoubtful:
@@ -504,7 +504,7 @@ export default {
     codes: {
       unique: "Another product has this SKU already.",
       not_unique: "Another row has the same value already.",
-      foreign_key: "It refers to something that is not there any more.",
+      foreign_key: "It refers to something that no longer exists.",
       forbidden: "You may not change this.",
       scope: "You may not change this.",
     },

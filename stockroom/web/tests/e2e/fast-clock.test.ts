@@ -1,5 +1,5 @@
 /**
- * * * A device whose clock is three hours fast: things keep their order, and its user is told.
+ * A device whose clock is three hours fast: things keep their order, and its user is told.
  *
  * Checks I20.
  */

@@ -1,5 +1,5 @@
 /**
- * * * A link that holds for moments only, thirty times: nothing is doubled, and the chip never lies.
+ * A link that holds for moments only, thirty times: nothing is doubled, and the chip never lies.
  *
  * Checks I29.
  */

@@ -1,5 +1,5 @@
 /**
- * * * No room left on the device: a write fails loudly and whole, what was typed stays, and work goes on.
+ * No room left on the device: a write fails loudly and whole, what was typed stays, and work goes on.
  *
  * Checks I33.
  */

@@ -1,5 +1,5 @@
 /**
- * * * The whole browser is killed right after it said "saved": it is still there, and is sent once.
+ * The whole browser is killed right after it said "saved": it is still there, and is sent once.
  *
  * Checks I1.
  */

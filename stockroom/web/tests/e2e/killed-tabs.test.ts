@@ -1,5 +1,5 @@
 /**
- * * * Two tabs share one outbox, and either is killed while it is being sent: sent once, nothing lost.
+ * Two tabs share one outbox, and either is killed while it is being sent: sent once, nothing lost.
  *
  * Checks I35.
  */

@@ -1,5 +1,5 @@
 /**
- * * * The server has committed and the answer is lost, three times over: it happens once.
+ * The server has committed and the answer is lost, three times over: it happens once.
  *
  * Checks I7.
  */

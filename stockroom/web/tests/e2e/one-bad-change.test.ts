@@ -1,5 +1,5 @@
 /**
- * * * One change among five hundred that the server refuses: the others land, and the one is explained.
+ * One change among five hundred that the server refuses: the others land, and the one is explained.
  *
  * Checks I27.
  */
@@ -116,7 +116,7 @@ test("a new product whose SKU is taken gets another one, and what was received o
   await mira.to("sync/needs");
   const held = page.locator("[data-refused]").filter({ hasText: "Waits for a refused change" });
   await held.first().getByRole("button", { name: "Try again" }).click();
-  await page.getByText("It refers to something that is not there any more").waitFor();
+  await page.getByText("It refers to something that no longer exists").waitFor();
   const card = page.locator("[data-refused]").filter({ hasText: "Another product has this SKU" });
   await card.getByLabel("Another SKU").fill("PEG-3");
   await card.getByRole("button", { name: "Use it" }).click();

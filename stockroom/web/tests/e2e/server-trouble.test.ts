@@ -1,5 +1,5 @@
 /**
- * * * A server that answers with errors: the app says when it tries again, in plain words, and does.
+ * A server that answers with errors: the app says when it tries again, in plain words, and does.
  *
  * Checks I29.
  */
@@ -35,7 +35,7 @@ test("503 with Retry-After: it is not asked before its time, and the time is tol
   const note = dilan.page.locator("[data-connection=server]");
   await expect_(note, /The server is there, but it has trouble at the moment/);
   // It said two hundred seconds; some jitter comes on top, and never less.
-  const told = /Trying again by itself in (?:(\d+) s|(\d) min)/.exec(
+  const told = /Retrying automatically in (?:(\d+) s|(\d) min)/.exec(
     (await note.textContent()) ?? "",
   );
   expect(told?.[2]).toMatch(/^[34]$/);
