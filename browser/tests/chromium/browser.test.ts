@@ -3,8 +3,9 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Page } from "playwright-core";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 
+import { Cable } from "../support/cable.js";
 import { Chromium, until } from "../support/chromium.js";
 import { open, settled, SITE } from "../support/page.js";
 import { HERE, PythonDevice, Server } from "../support/processes.js";
@@ -89,11 +90,14 @@ describe("the replica in Chromium", () => {
   }, 180_000);
 
   test("what was saved is there after a reload, with the server away; and goes up when it is back", async () => {
-    const page = await tab();
+    // The page's own files come from its service worker in an app; here only the sync server is away.
+    const cable = await Cable.to(server);
+    onTestFinished(() => cable.close());
+    const page = await browser.page(`${cable.url}/site/`);
+    await open(page);
     await write(page, ADD);
     await settled(page);
-    // The page's own files come from its service worker in an app; here only the sync server is away.
-    await browser.context.route("**/v1/**", (route) => route.abort());
+    cable.cut();
     await write(page, TAKE);
     await page.reload();
     await open(page);
@@ -103,7 +107,7 @@ describe("the replica in Chromium", () => {
     // A browser does not tell whether a request that failed has left it: then it counts as sent.
     const { pending, sent } = await page.evaluate(() => replica.status());
     expect(pending + sent).toBe(2);
-    await browser.context.unroute("**/v1/**");
+    cable.mend();
     await page.reload();
     await open(page);
     expect(await query(page, COUNT)).toEqual([[8]]);
