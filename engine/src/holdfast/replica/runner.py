@@ -101,6 +101,8 @@ class Runner:
         self._listeners: list[threading.Thread] = []
         self._told: dict[str, int] = {}
         """Versions told by the stream that are still to be compared with the replica's."""
+        self._written_meanwhile = False
+        """Whether somebody has written while an exchange was under way."""
         self._stream: EventStream | None = None
         self._stream_lock = threading.Lock()
         self._watch: Connection = database.watch(lambda: self._stopping)
@@ -220,6 +222,7 @@ class Runner:
         self._events = queue.Queue()  # what is still under way answers nobody
         self._state = core.new_session(self._options.session)
         self._wake_at_ms, self._told, self._advanced = None, {}, None
+        self._written_meanwhile = False
 
     def _session(self) -> None:
         seen = self._data_version()
@@ -268,6 +271,8 @@ class Runner:
             return
         if isinstance(event, core.ExchangeOk | core.ExchangeFailed):
             self._compare()
+            if self._written_meanwhile:
+                self._look_for_work()
         self._step(event)
 
     def _compare(self) -> None:
@@ -294,6 +299,13 @@ class Runner:
         if isinstance(asked, int) and asked > self._asked:
             self._asked = asked
             self.hint()
+        if self._state.exchanging:
+            self._written_meanwhile = True  # and it may be what the exchange is about to take
+        else:
+            self._look_for_work()
+
+    def _look_for_work(self) -> None:
+        self._written_meanwhile = False
         if self._has_unsent():
             self._step(core.LocalWrite())
 

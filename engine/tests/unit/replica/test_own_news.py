@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 from holdfast import Column, Replica, Schema, Table
 from holdfast.core.session import SessionConfig
 from holdfast.protocol.messages import ExchangeRequest
+from holdfast.replica.exchange.exchanger import Exchanger
 from holdfast.replica.http.spool import Answer
 from holdfast.replica.memory import MemoryTransport
-from holdfast.replica.runner import RunnerOptions
+from holdfast.replica.runner import Runner, RunnerOptions
 from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
 from holdfast.server.store.sqlite.store import SqliteStore
+from holdfast.sqlite import OpenOptions, driver
 from holdfast.testing import wait_until
 
 SCHEMA = Schema(
@@ -101,6 +104,78 @@ def test_a_push_costs_its_device_one_exchange(world: World) -> None:
         world.write(0, f"mine-{number}")
         world.write(1, f"theirs-{number}")
     assert [wire.exchanges for wire in world.wires] == [had + 2 * ROUNDS for had in before]
+
+
+def test_a_write_that_an_exchange_is_about_to_take_asks_for_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the exchange takes to begin: the file has changed, and holds what is unsent."""
+    for wire in world.wires:
+        wait_until(lambda wire=wire: wire.exchanges >= 2, WAIT_S, "a live stream")
+    world.write(1, "first")
+    begin, looked = threading.Event(), threading.Event()
+    begins, looks = Exchanger.exchange, Runner._look
+
+    def late(exchanger: Exchanger) -> object:
+        begin.wait(WAIT_S)
+        return begins(exchanger)
+
+    def look(runner: Runner) -> None:
+        looks(runner)
+        if runner._state.exchanging:
+            looked.set()
+
+    monkeypatch.setattr(Exchanger, "exchange", late)
+    monkeypatch.setattr(Runner, "_look", look)
+    had = world.wires[0].exchanges
+    with world.replicas[0].transaction() as db:
+        db.execute("INSERT INTO item VALUES ('mine')")
+    assert looked.wait(WAIT_S)
+    begin.set()
+    for replica in world.replicas:
+        wait_until(lambda replica=replica: world.has(replica, "mine"), WAIT_S, "mine everywhere")
+    world.write(0, "next")  # an exchange for nothing would have been before this one
+    assert world.wires[0].exchanges == had + 2
+
+
+def test_what_is_written_while_an_exchange_is_under_way_goes_with_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when nobody but the file tells of it."""
+    for wire in world.wires:
+        wait_until(lambda wire=wire: wire.exchanges >= 2, WAIT_S, "a live stream")
+    world.write(1, "first")
+    end, looked = threading.Event(), threading.Event()
+    begins, looks = Exchanger.exchange, Runner._look
+
+    def late(exchanger: Exchanger) -> object:
+        done = begins(exchanger)
+        end.wait(WAIT_S)
+        return done
+
+    def look(runner: Runner) -> None:
+        looks(runner)
+        if runner._state.exchanging and runner._has_unsent():
+            looked.set()
+
+    monkeypatch.setattr(Exchanger, "exchange", late)
+    monkeypatch.setattr(Runner, "_look", look)
+    with world.replicas[0].transaction() as db:
+        db.execute("INSERT INTO item VALUES ('mine')")
+    wait_until(
+        lambda: (world.replicas[0].status.pending, world.replicas[0].status.sent) == (0, 0),
+        WAIT_S,
+        "an answer",
+    )
+    looked.clear()
+    other = driver().connect(str(world.replicas[0].path), OpenOptions())
+    other.execute("INSERT INTO item VALUES ('foreign')")
+    other.close()
+    assert looked.wait(WAIT_S)
+    end.set()
+    wait_until(
+        lambda: world.has(world.replicas[1], "foreign"), WAIT_S, "what was written meanwhile"
+    )
 
 
 def test_news_of_rights_without_versions_are_looked_at(world: World) -> None:
