@@ -529,6 +529,13 @@ def server(make_server: Callable[..., Server]) -> Server:
 
 
 @pytest.fixture(scope="session")
+def usual(cluster: PostgresCluster | None) -> int:
+    """How many examples a property draws: PostgreSQL costs many times what a file does, and which
+    store it is changes no decision (I17). `make search` draws more."""
+    return 60 if cluster is None else 12
+
+
+@pytest.fixture(scope="session")
 def scratch_server(
     cluster: PostgresCluster | None,
 ) -> Callable[[], contextlib.AbstractContextManager[Server]]:

@@ -22,9 +22,9 @@ from holdfast.server.store.contract import RowRecord
 
 pytestmark = pytest.mark.slow
 
-SMALL, LARGE = 20_000, 300_000
-GROWTH_KIB_MAX = 40 * 1024
-"""300,000 rows are some 60 MB as a file, and several times that as objects."""
+SMALL, LARGE = 20_000, 120_000
+GROWTH_KIB_MAX = 16 * 1024
+"""120,000 rows are some 24 MB as a file, and several times that as objects."""
 
 ITEM = Table("item", ("id",), (Column("id"), Column("name"), Column("note")), scopes=("{note}",))
 SCHEMA = Schema(name="memory", tables=(ITEM,))
@@ -98,5 +98,5 @@ def test_memory_does_not_grow_with_the_rows(make_server: Any, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     (small, _, before), (large, size, after) = json.loads(done.stdout)
     assert (small, large) == (SMALL, LARGE)
-    assert size > 20_000_000
+    assert size > 60 * LARGE
     assert after - before < GROWTH_KIB_MAX, f"{before} KiB, then {after} KiB"

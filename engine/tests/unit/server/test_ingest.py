@@ -244,8 +244,12 @@ def play(server: Any, steps: list[tuple[int, tuple[str, Any, Any]]]) -> None:
         assert set(peer.outcomes) == set(range(1, peer.number + 1))
 
 
-@settings(max_examples=examples(60))
-@given(steps=st.lists(st.tuples(st.integers(0, 2), STEP), max_size=40))
-def test_digests_are_right_after_any_history(scratch_server: Any, steps: list[Any]) -> None:
-    with scratch_server() as server:
-        play(server, steps)
+@pytest.mark.hypothesis
+def test_digests_are_right_after_any_history(scratch_server: Any, usual: int) -> None:
+    @settings(max_examples=examples(usual))
+    @given(steps=st.lists(st.tuples(st.integers(0, 2), STEP), max_size=40))
+    def run(steps: list[Any]) -> None:
+        with scratch_server() as server:
+            play(server, steps)
+
+    run()

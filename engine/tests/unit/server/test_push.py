@@ -433,16 +433,18 @@ def outcome_of(server: Any, work: list[Any], before: list[Any], *, together: boo
     return [(o.number, o.outcome, o.code) for _, o in sorted(peer.outcomes.items())], tables
 
 
-@settings(max_examples=examples(60))
-@given(before=WORK, work=WORK)
-def test_no_decision_depends_on_batching(
-    scratch_server: Any, before: list[Any], work: list[Any]
-) -> None:
-    results = []
-    for together in (True, False):
-        with scratch_server() as server:
-            results.append(outcome_of(server, work, before, together=together))
-    assert results[0] == results[1]
+@pytest.mark.hypothesis
+def test_no_decision_depends_on_batching(scratch_server: Any, usual: int) -> None:
+    @settings(max_examples=examples(usual))
+    @given(before=WORK, work=WORK)
+    def run(before: list[Any], work: list[Any]) -> None:
+        results = []
+        for together in (True, False):
+            with scratch_server() as server:
+                results.append(outcome_of(server, work, before, together=together))
+        assert results[0] == results[1]
+
+    run()
 
 
 KILLED = """

@@ -178,7 +178,7 @@ def repr_of(row: tuple[Any, ...]) -> str:
     return repr([int(value) if isinstance(value, bool) else value for value in row])
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(20))
 @given(history=HISTORY, budgets=BUDGETS)
 def test_both_stores_decide_alike(
     pair_of_servers: Any, history: list[Any], budgets: Budgets
