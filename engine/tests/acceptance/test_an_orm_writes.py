@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import create_engine, insert, update
@@ -12,6 +13,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
 
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
@@ -43,7 +47,7 @@ def orm(path: Path) -> Iterator[Session]:
         engine.dispose()
 
 
-def test_on_a_replica_that_the_same_process_has_open(world) -> None:
+def test_on_a_replica_that_the_same_process_has_open(world: World) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     with a.opened(driver_name="stdlib") as replica:
         with orm(a.file) as session:
@@ -71,7 +75,7 @@ def test_on_a_replica_that_the_same_process_has_open(world) -> None:
     world.check_equal(a, b)
 
 
-def test_on_the_servers_database(world) -> None:
+def test_on_the_servers_database(world: World) -> None:
     a = world.device("a", "token-a")
     a.shell("INSERT INTO stock (sku, name, on_hand) VALUES ('mug', 'Mug', 10)")
     a.sync()

@@ -5,12 +5,19 @@ Checks I7.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+
+from holdfast.testing import FaultProxy
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
 
-def test_work_whose_answer_was_lost_thrice_counts_once(world, proxy) -> None:
+def test_work_whose_answer_was_lost_thrice_counts_once(world: World, proxy: FaultProxy) -> None:
     a = world.device("a", "token-a", url=proxy.url)
     b = world.device("b", "token-b")
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from holdfast.replica.http.live import EventStream
 from holdfast.replica.http.transport import HttpTransport
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
@@ -30,10 +34,11 @@ class LateTransport(HttpTransport):
 
     @property
     def ending(self) -> threading.Event:
-        return self.__dict__.setdefault("_ending", threading.Event())
+        event: threading.Event = self.__dict__.setdefault("_ending", threading.Event())
+        return event
 
 
-def test_a_stream_that_opens_during_the_end_does_not_hold_it_up(world) -> None:
+def test_a_stream_that_opens_during_the_end_does_not_hold_it_up(world: World) -> None:
     a = world.device("a", "token-a")
     transport = LateTransport(world.url, lambda: "token-a")
     with a.opened(transport=transport) as replica:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from holdfast.replica.http.live import EventStream
 from holdfast.replica.http.transport import HttpTransport
 from holdfast.replica.runner import Runner, RunnerOptions
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
@@ -37,14 +40,14 @@ def _write_and_see_it_arrive(world: Any, replica: Any, sku: str) -> None:
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("no"), SystemExit(1), BrokenPipeError()])
-def test_a_status_callback_that_raises_stops_nothing(world, error) -> None:
+def test_a_status_callback_that_raises_stops_nothing(world: World, error: Any) -> None:
     with world.device("a", "token-a").opened() as replica:
         replica.start(RunnerOptions(session=SOON, on_status=_raise(error)))
         _write_and_see_it_arrive(world, replica, "screw")
         wait_until(lambda: replica.status.state == "online", what="the truth")
 
 
-def test_a_progress_callback_that_raises_stops_nothing(world) -> None:
+def test_a_progress_callback_that_raises_stops_nothing(world: World) -> None:
     with world.device("a", "token-a").opened() as replica:
         with replica.transaction() as db:
             db.execute(INSERT, ["screw"])
@@ -54,7 +57,9 @@ def test_a_progress_callback_that_raises_stops_nothing(world) -> None:
 
 
 @pytest.mark.parametrize("place", ["_look", "_watch_token", "_compare", "_tell", "_data_version"])
-def test_a_session_that_fails_begins_anew(world, monkeypatch, place: str) -> None:
+def test_a_session_that_fails_begins_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     """Wherever in the session's thread it happens; meanwhile the status tells of it."""
     real = getattr(Runner, place)
     failing = [False]
@@ -88,7 +93,9 @@ def test_a_session_that_fails_begins_anew(world, monkeypatch, place: str) -> Non
         assert len(world.rows("SELECT sku FROM stock")) == 3
 
 
-def test_a_thread_that_is_gone_is_noticed_and_replaced(world, monkeypatch) -> None:
+def test_a_thread_that_is_gone_is_noticed_and_replaced(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Should even the guard fail: the status says so, and the next write brings it back."""
     a = world.device("a", "token-a")
     with a.opened() as replica:
@@ -112,7 +119,7 @@ class BrokenStream(HttpTransport):
         return super().events()
 
 
-def test_a_live_stream_that_fails_is_opened_again(world) -> None:
+def test_a_live_stream_that_fails_is_opened_again(world: World) -> None:
     a = world.device("a", "token-a")
     transport = BrokenStream(world.url, lambda: "token-a")
     with a.opened(transport=transport) as replica:
@@ -133,7 +140,7 @@ class BrokenExchange(HttpTransport):
         return super().exchange(*arguments)
 
 
-def test_an_exchange_that_ends_its_thread_does_not(world) -> None:
+def test_an_exchange_that_ends_its_thread_does_not(world: World) -> None:
     a = world.device("a", "token-a")
     transport = BrokenExchange(world.url, lambda: "token-a")
     with a.opened(transport=transport) as replica:
@@ -142,9 +149,13 @@ def test_an_exchange_that_ends_its_thread_does_not(world) -> None:
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_run_outlives_its_terminal(world, stream: str) -> None:
+def test_run_outlives_its_terminal(world: World, stream: str) -> None:
     a = world.device("a", "token-a")
-    where = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: subprocess.PIPE}
+    where: dict[str, Any] = {
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        stream: subprocess.PIPE,
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "holdfast.cli", "run", str(a.file), "--backoff-max", "1", "--json"],
         stdin=subprocess.DEVNULL, **where,

@@ -16,15 +16,17 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 
 from holdfast.core.digest import Digest
 from holdfast.core.digest import seal as make_seal
-from holdfast.core.limits import SCOPES_MAX
-from holdfast.protocol.strict import JSON_VALUES_MAX
+from holdfast.core.limits import JSON_VALUES_MAX, SCOPES_MAX
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import MakeWorld, World
 
 pytestmark = pytest.mark.acceptance
 
@@ -103,18 +105,18 @@ def insert(key: str, /, **new: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def world(make_world):
+def world(make_world: MakeWorld) -> World:
     return make_world(tokens=TOKENS)
 
 
 @pytest.fixture
-def peer(world) -> Iterator[Peer]:
+def peer(world: World) -> Iterator[Peer]:
     made = Peer(world.url, "token-x")
     yield made
     made.http.close()
 
 
-def _state(world) -> tuple[Any, ...]:
+def _state(world: World) -> tuple[Any, ...]:
     return (
         world.rows(),
         world.rows("SELECT scope, head, count, digest FROM holdfast_scope"),
@@ -310,7 +312,7 @@ def _verify(peer: Peer, **changed: Any) -> dict[str, Any]:
     return peer.message(nonce=None, transactions=None, **changed)
 
 
-def test_requests_that_are_refused_whole(world, peer: Peer) -> None:
+def test_requests_that_are_refused_whole(world: World, peer: Peer) -> None:
     b = world.device("b", "token-b")
     b.shell("INSERT INTO stock (sku, name, on_hand) VALUES ('mine', 'Mine', 3)")
     b.sync()
@@ -336,7 +338,7 @@ def test_requests_that_are_refused_whole(world, peer: Peer) -> None:
     world.check_equal(b)
 
 
-def test_a_seal_of_the_server_above_its_head(world, peer: Peer) -> None:
+def test_a_seal_of_the_server_above_its_head(world: World, peer: Peer) -> None:
     """Made with the server's own secret: as a device has it after the server was put back."""
     peer.exchange(peer.transaction(insert("first")))
     before = _state(world)
@@ -392,7 +394,7 @@ BAD_CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def test_a_bad_transaction_costs_only_itself(world, peer: Peer) -> None:
+def test_a_bad_transaction_costs_only_itself(world: World, peer: Peer) -> None:
     b = world.device("b", "token-b")
     full = str(2**63 - 1)
     peer.exchange(peer.transaction(insert("full", on_hand=full)))
@@ -421,7 +423,7 @@ def test_a_bad_transaction_costs_only_itself(world, peer: Peer) -> None:
     world.check_equal(b)
 
 
-def test_hostile_values_that_fit_arrive_unchanged(world, peer: Peer) -> None:
+def test_hostile_values_that_fit_arrive_unchanged(world: World, peer: Peer) -> None:
     b = world.device("b", "token-b")
     names = [
         "'; DROP TABLE stock; --",
@@ -451,7 +453,7 @@ def test_hostile_values_that_fit_arrive_unchanged(world, peer: Peer) -> None:
     world.check_equal(b)
 
 
-def test_who_may_not_write_is_refused_by_transaction(world) -> None:
+def test_who_may_not_write_is_refused_by_transaction(world: World) -> None:
     reader = Peer(world.url, "token-r")
     (outcome,) = reader.exchange(reader.transaction(insert("k")))
     assert (outcome["outcome"], outcome["code"]) == ("refused", "forbidden")
@@ -459,7 +461,7 @@ def test_who_may_not_write_is_refused_by_transaction(world) -> None:
     reader.http.close()
 
 
-def test_a_body_that_ends_early_changes_nothing(world, peer: Peer) -> None:
+def test_a_body_that_ends_early_changes_nothing(world: World, peer: Peer) -> None:
     before = _state(world)
     body = json.dumps(peer.message(peer.transaction(insert("k")))).encode()
     heads = (
@@ -482,7 +484,7 @@ def test_a_body_that_ends_early_changes_nothing(world, peer: Peer) -> None:
     assert peer.exchange(peer.transaction(insert("k")))[0]["outcome"] == "applied"
 
 
-def test_random_garbage_is_always_a_4xx(world, peer: Peer) -> None:
+def test_random_garbage_is_always_a_4xx(world: World, peer: Peer) -> None:
     """Seeded: random bytes, and valid requests with bytes changed, cut or doubled."""
     b = world.device("b", "token-b")
     b.shell("INSERT INTO stock (sku) VALUES ('mine')")

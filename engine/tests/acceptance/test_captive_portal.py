@@ -5,15 +5,20 @@ Checks I6.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from holdfast import Offline
-from holdfast.testing import wait_until
+from holdfast.testing import FaultProxy, wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
 
-def test_a_portal_is_not_taken_for_the_server(world, proxy) -> None:
+def test_a_portal_is_not_taken_for_the_server(world: World, proxy: FaultProxy) -> None:
     a = world.device("a", "token-a", url=proxy.url)
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
     a.sync()
@@ -39,7 +44,9 @@ def test_a_portal_is_not_taken_for_the_server(world, proxy) -> None:
     world.check_equal(a)
 
 
-def test_background_sync_waits_behind_a_portal_and_goes_on_after_it(world, proxy) -> None:
+def test_background_sync_waits_behind_a_portal_and_goes_on_after_it(
+    world: World, proxy: FaultProxy
+) -> None:
     a = world.device("a", "token-a", url=proxy.url)
     proxy.captive_portal()
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")

@@ -11,8 +11,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
@@ -29,7 +33,7 @@ with Replica.open(sys.argv[1]) as replica:
 @pytest.mark.parametrize(
     "point", ["exchange.prepared", "exchange.answered", "apply.before_commit", "apply.after_commit"]
 )
-def test_an_exchange_cut_short_is_done_again_and_counts_once(world, point: str) -> None:
+def test_an_exchange_cut_short_is_done_again_and_counts_once(world: World, point: str) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     b.shell("INSERT INTO stock (sku, on_hand) VALUES ('shared', 100)")
     b.sync()
@@ -54,7 +58,7 @@ def test_an_exchange_cut_short_is_done_again_and_counts_once(world, point: str) 
 
 
 @pytest.mark.parametrize("point", ["local.before_commit", "local.after_commit"])
-def test_a_local_write_is_there_whole_or_not_at_all(world, point: str) -> None:
+def test_a_local_write_is_there_whole_or_not_at_all(world: World, point: str) -> None:
     a = world.device("a", "token-a")
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('shared', 10)")
     a.sync()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from holdfast.core.errors import AttentionNeeded
-from holdfast.testing import wait_until
+from holdfast.testing import FaultProxy, wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
 
-def test_the_second_of_two_copies_is_stopped_and_keeps_its_queue(world) -> None:
+def test_the_second_of_two_copies_is_stopped_and_keeps_its_queue(world: World) -> None:
     original = world.device("a", "token-a")
     original.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
     original.sync()
@@ -42,7 +46,9 @@ def test_the_second_of_two_copies_is_stopped_and_keeps_its_queue(world) -> None:
     world.check_equal(original)
 
 
-def test_in_the_background_a_copy_needs_attention_and_stops_asking(world, proxy) -> None:
+def test_in_the_background_a_copy_needs_attention_and_stops_asking(
+    world: World, proxy: FaultProxy
+) -> None:
     original = world.device("a", "token-a")
     copy = world.device("copy", "token-a", url=proxy.url, met=False)
     subprocess.run(["cp", original.file, copy.file], check=True)

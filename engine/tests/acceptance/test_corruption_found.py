@@ -7,12 +7,17 @@ Checks I32, I36.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeAlias
+
 import pytest
 
 from holdfast.schema.load import load_schema
 from holdfast.server.assembly import open_server
 from holdfast.server.identity.token_file import TokenFile
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import Device, World
 
 pytestmark = pytest.mark.acceptance
 
@@ -30,8 +35,11 @@ DAMAGE = {
 }
 
 
+Filled: TypeAlias = "tuple[World, Device, Device]"
+
+
 @pytest.fixture
-def filled(world):
+def filled(world: World) -> Filled:
     """A device with rows, some pending work, and another device."""
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     with a.opened() as replica:
@@ -46,7 +54,7 @@ def filled(world):
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_on_a_replica_is_found_and_repaired(filled, damage: str) -> None:
+def test_damage_on_a_replica_is_found_and_repaired(filled: Filled, damage: str) -> None:
     world, a, _ = filled
     sql, sku = DAMAGE[damage]
     a.shell("UPDATE stock SET name = 'pending', on_hand = on_hand - 1 WHERE sku = 'p001'")
@@ -73,7 +81,7 @@ def test_damage_on_a_replica_is_found_and_repaired(filled, damage: str) -> None:
     world.check_equal(a)
 
 
-def test_damage_under_pending_work_is_repaired_and_the_work_kept(filled) -> None:
+def test_damage_under_pending_work_is_repaired_and_the_work_kept(filled: Filled) -> None:
     world, a, b = filled
     a.shell("UPDATE stock SET on_hand = on_hand - 1 WHERE sku = 'p100'")
     b.shell("UPDATE stock SET name = 'from b' WHERE sku = 'p100'")
@@ -93,7 +101,7 @@ def test_damage_under_pending_work_is_repaired_and_the_work_kept(filled) -> None
     world.check_equal(a, b)
 
 
-def test_damage_to_what_a_person_sees_of_pending_work_is_mended(filled) -> None:
+def test_damage_to_what_a_person_sees_of_pending_work_is_mended(filled: Filled) -> None:
     world, a, _ = filled
     a.shell("UPDATE stock SET name = 'mine' WHERE sku = 'p100'")
     assert a.status()["pending"] == 1
@@ -108,7 +116,7 @@ def test_damage_to_what_a_person_sees_of_pending_work_is_mended(filled) -> None:
     assert world.rows("SELECT name FROM stock WHERE sku = 'p100'") == [("mine",)]
 
 
-def test_a_device_can_be_verified_while_it_syncs_in_the_background(filled) -> None:
+def test_a_device_can_be_verified_while_it_syncs_in_the_background(filled: Filled) -> None:
     world, a, b = filled
     running = a.run()
     wait_until(lambda: a.session().get("state") == "online", what="the background sync")
@@ -123,7 +131,7 @@ def test_a_device_can_be_verified_while_it_syncs_in_the_background(filled) -> No
     world.check_equal(a, b)
 
 
-def test_the_servers_database_can_be_checked_from_a_shell(filled) -> None:
+def test_the_servers_database_can_be_checked_from_a_shell(filled: Filled) -> None:
     world, _, _ = filled
     world.server.terminate()
     arguments = ("check", "--schema", world.schema, "--database", world.database, "--json")
@@ -134,7 +142,7 @@ def test_the_servers_database_can_be_checked_from_a_shell(filled) -> None:
     assert world.holdfast(*arguments).code == 0, "it was taken in as written directly"
 
 
-def test_damage_to_the_hashes_themselves_is_found_by_comparing(filled) -> None:
+def test_damage_to_the_hashes_themselves_is_found_by_comparing(filled: Filled) -> None:
     world, a, _ = filled
     a.shell("UPDATE holdfast_member SET hash = zeroblob(16) WHERE key = 'p042'")
     told = a.cli("verify", "--json").document
@@ -143,7 +151,7 @@ def test_damage_to_the_hashes_themselves_is_found_by_comparing(filled) -> None:
     world.check_equal(a)
 
 
-def test_a_wrong_digest_is_noticed_by_the_next_sync(filled) -> None:
+def test_a_wrong_digest_is_noticed_by_the_next_sync(filled: Filled) -> None:
     world, a, _ = filled
     a.shell("UPDATE holdfast_scope SET digest = '00000000000000000000000000000000'")
     with a.opened() as replica:
@@ -154,7 +162,7 @@ def test_a_wrong_digest_is_noticed_by_the_next_sync(filled) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_on_the_server_is_found_by_its_deep_check(filled, damage: str) -> None:
+def test_damage_on_the_server_is_found_by_its_deep_check(filled: Filled, damage: str) -> None:
     """The server is the authority: what it stores is what counts, and every device gets it."""
     world, a, b = filled
     sql, sku = DAMAGE[damage]
@@ -168,7 +176,7 @@ def test_damage_on_the_server_is_found_by_its_deep_check(filled, damage: str) ->
     _check_all_have(world, a, b, sku)
 
 
-def test_writes_while_the_servers_triggers_were_gone_are_found_at_its_start(filled) -> None:
+def test_writes_while_the_servers_triggers_were_gone_are_found_at_its_start(filled: Filled) -> None:
     world, a, b = filled
     world.server.terminate()
     triggers = world.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
@@ -182,7 +190,7 @@ def test_writes_while_the_servers_triggers_were_gone_are_found_at_its_start(fill
     _check_all_have(world, a, b, "p000")
 
 
-def _check_all_have(world, a, b, sku: str) -> None:
+def _check_all_have(world: World, a: Device, b: Device, sku: str) -> None:
     for device in (a, b):
         device.sync()
         with device.opened() as replica:
@@ -192,7 +200,7 @@ def _check_all_have(world, a, b, sku: str) -> None:
     world.check_equal(a, b)
 
 
-def test_unsealed_work_of_others_is_not_taken_for_damage(filled) -> None:
+def test_unsealed_work_of_others_is_not_taken_for_damage(filled: Filled) -> None:
     world, a, b = filled
     a.shell("DELETE FROM stock WHERE sku = 'p010'; UPDATE stock SET name = 'x' WHERE sku = 'p011'")
     a.shell("INSERT INTO stock (sku) VALUES ('new')")

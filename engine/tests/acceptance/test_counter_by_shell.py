@@ -5,9 +5,14 @@ Checks I21.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import Device, World
 
 pytestmark = pytest.mark.acceptance
 
@@ -22,7 +27,7 @@ CONFLICT_FIELDS = {
 SCREW = "INSERT INTO stock (sku, name, price, on_hand) VALUES ('screw', 'Screw', 100, 10)"
 
 
-def test_two_offline_decrements_of_ten_end_at_eight_everywhere(world) -> None:
+def test_two_offline_decrements_of_ten_end_at_eight_everywhere(world: World) -> None:
     made = world.holdfast(
         "init", world.path / "a.db", "--schema", world.schema, "--server", world.url,
         "--token-file", _token(world, "token-a"), "--json",
@@ -55,7 +60,7 @@ def test_two_offline_decrements_of_ten_end_at_eight_everywhere(world) -> None:
     world.check_equal(a, b)
 
 
-def test_a_price_conflict_is_settled_offline_on_the_other_device(world) -> None:
+def test_a_price_conflict_is_settled_offline_on_the_other_device(world: World) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     a.shell(SCREW)
     a.sync()
@@ -103,7 +108,7 @@ def test_a_price_conflict_is_settled_offline_on_the_other_device(world) -> None:
     world.check_equal(a, b, table="holdfast_conflict")
 
 
-def test_keep_takes_either_side(world) -> None:
+def test_keep_takes_either_side(world: World) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     a.shell(SCREW + ", ('nut', 'Nut', 100, 10)")
     a.sync()
@@ -123,7 +128,7 @@ def test_keep_takes_either_side(world) -> None:
 
 
 @pytest.mark.parametrize("first", ["a", "b"])
-def test_keeping_yours_keeps_ones_own_on_either_device(world, first) -> None:
+def test_keeping_yours_keeps_ones_own_on_either_device(world: World, first: str) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     a.shell(SCREW)
     a.sync()
@@ -142,7 +147,7 @@ def test_keeping_yours_keeps_ones_own_on_either_device(world, first) -> None:
         assert device.cli("conflicts", "--json").document == {"conflicts": []}
 
 
-def test_a_third_persons_device_is_shown_names_and_asked_for_a_side(world) -> None:
+def test_a_third_persons_device_is_shown_names_and_asked_for_a_side(world: World) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     c = world.device("c", "token-c")
     a.shell(SCREW)
@@ -168,18 +173,18 @@ def test_a_third_persons_device_is_shown_names_and_asked_for_a_side(world) -> No
     assert a.query("SELECT price FROM stock") == [(120,)]
 
 
-def _conflicts(device):
+def _conflicts(device: Device) -> Any:
     with device.opened() as replica:
         return replica.conflicts()
 
 
-def _token(world, token: str):
+def _token(world: World, token: str) -> Any:
     path = world.path / "init.token"
     path.write_text(token)
     return path
 
 
-def test_run_ends_with_exit_code_zero_and_one_document(world) -> None:
+def test_run_ends_with_exit_code_zero_and_one_document(world: World) -> None:
     a = world.device("a", "token-a")
     started = a.run("--json")
     wait_until(lambda: a.session().get("state") == "online", what="the background sync")

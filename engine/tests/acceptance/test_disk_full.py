@@ -9,10 +9,14 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from holdfast import DatabaseError, Replica
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import MakeWorld, World
 
 pytestmark = pytest.mark.acceptance
 
@@ -55,7 +59,7 @@ def _write(replica: Replica, number: int) -> DatabaseError | None:
     return None
 
 
-def test_a_device_without_space(world, small_disk: Path) -> None:
+def test_a_device_without_space(world: World, small_disk: Path) -> None:
     b = world.device("b", "token-b")
     a = world.device("a", "token-a")
     moved = small_disk / "a.db"
@@ -67,6 +71,7 @@ def test_a_device_without_space(world, small_disk: Path) -> None:
         replica.sync()
         filler = _fill(small_disk, leave_kib=300)
         written = 0
+        full: DatabaseError | None = None
         for number in range(WRITES_MAX):
             full = _write(replica, number)
             if full is not None:
@@ -98,7 +103,7 @@ def test_a_device_without_space(world, small_disk: Path) -> None:
     world.check_equal(a, b)
 
 
-def test_a_server_without_space(make_world, small_disk: Path) -> None:
+def test_a_server_without_space(make_world: MakeWorld, small_disk: Path) -> None:
     world = make_world(path=small_disk)
     a = world.device("a", "token-a")
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")

@@ -125,7 +125,9 @@ def offered(server: ServerProcess) -> tuple[Head, FileOffer]:
         assert found is not None
         return (found[0], found[1].offers[0]) if found[1].offers else None
 
-    return wait_until(ready, DONE, "a file")
+    found = wait_until(ready, DONE, "a file")
+    assert found is not None
+    return found
 
 
 def fetched(server: ServerProcess, offer: FileOffer) -> bytes:

@@ -227,9 +227,10 @@ def test_pending_work_is_not_stalled_while_the_load_goes_forward(filled: Any) ->
         def told(loading: Loading | None) -> None:
             if loading is None or loading.done == 0:
                 return
+            runner = replica._syncing._runner
+            assert runner is not None
             wait_until(
-                lambda: (loading.stage, loading.total, loading.done)
-                in replica._syncing._runner._state.reached,
+                lambda: (loading.stage, loading.total, loading.done) in runner._state.reached,
                 what="the session to hear of it",
             )  # fmt: skip
             clock_ms[0] += patience_ms - 1

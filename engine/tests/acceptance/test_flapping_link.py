@@ -6,21 +6,28 @@ Checks I29.
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from holdfast import SyncError
+from holdfast.testing import FaultProxy
+from holdfast.testing.proxy import FaultKind
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
 CONNECTIONS = 30
+Kind = FaultKind | Literal["cut"] | None
 UNSETTLED = "SELECT count(*) FROM holdfast_tx WHERE state IN ('pending', 'sent')"
 
 
-def test_thirty_broken_connections_lose_and_double_nothing(world, proxy) -> None:
+def test_thirty_broken_connections_lose_and_double_nothing(world: World, proxy: FaultProxy) -> None:
     a = world.device("a", "token-a", url=proxy.url)
     b = world.device("b", "token-b")
-    kinds = ["drop_before", "drop_after", "truncate", "reset", "cut", None]
+    kinds: list[Kind] = ["drop_before", "drop_after", "truncate", "reset", "cut", None]
     script = random.Random(7).choices(kinds, k=CONNECTIONS)
     succeeded = 0
     for number, kind in enumerate(script, start=1):

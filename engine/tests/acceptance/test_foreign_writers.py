@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
@@ -47,12 +51,12 @@ db.commit()
 """
 
 
-def _write(path, *statements: str) -> None:
+def _write(path: Any, *statements: str) -> None:
     """One transaction of Python's own sqlite3, in another process."""
     subprocess.run([sys.executable, "-c", FOREIGN, str(path), *statements], check=True, timeout=60)
 
 
-def test_what_others_write_on_a_replica_reaches_everybody(world) -> None:
+def test_what_others_write_on_a_replica_reaches_everybody(world: World) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     a.shell(SEED)
     for device in (a, b):
@@ -71,25 +75,25 @@ def test_what_others_write_on_a_replica_reaches_everybody(world) -> None:
     world.check_equal(a, b)
 
 
-def test_what_others_write_on_the_server_reaches_live_devices(world) -> None:
+def test_what_others_write_on_the_server_reaches_live_devices(world: World) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     a.shell(SEED)
     for device in (a, b):
         device.sync()
         device.run(poll=3600)
     for device in (a, b):
-        wait_until(lambda device=device: device.session().get("state") == "online", what="a link")
+        wait_until(lambda device=device: device.session().get("state") == "online", what="a link")  # type: ignore[misc]  # it binds the name
     _write(world.database, *WRITES)
     for device in (a, b):
         wait_until(
-            lambda device=device: device.query("SELECT * FROM stock ORDER BY 1") == EXPECTED,
+            lambda device=device: device.query("SELECT * FROM stock ORDER BY 1") == EXPECTED,  # type: ignore[misc]  # it binds the name
             what=f"the back office's writes on {device.name}",
         )
     a.shell("UPDATE stock SET on_hand = on_hand - 1 WHERE sku = 'nut'")
     _write(world.database, "UPDATE stock SET on_hand = on_hand - 2 WHERE sku = 'nut'")
     for device in (a, b):
         wait_until(
-            lambda device=device: (
+            lambda device=device: (  # type: ignore[misc]  # it binds the name
                 device.query("SELECT on_hand FROM stock WHERE sku = 'nut'") == [(20,)]
             ),
             what=f"both differences on {device.name}",
@@ -99,7 +103,7 @@ def test_what_others_write_on_the_server_reaches_live_devices(world) -> None:
     world.check_equal(a, b)
 
 
-def test_a_write_that_the_wire_could_not_carry_is_stopped_at_the_source(world) -> None:
+def test_a_write_that_the_wire_could_not_carry_is_stopped_at_the_source(world: World) -> None:
     a = world.device("a", "token-a")
     a.shell(SEED)
     a.sync()

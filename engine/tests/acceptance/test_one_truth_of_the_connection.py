@@ -11,17 +11,21 @@ import signal
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import Device, World
 
 pytestmark = pytest.mark.acceptance
 
 SCREW = "INSERT INTO stock (sku, on_hand) VALUES ('screw', 1)"
 
 
-def _copied(world):
+def _copied(world: World) -> Any:
     """A device, and a copy of it that can never sync again, with work that waits in it."""
     a = world.device("a", "token-a")
     a.shell(SCREW)
@@ -33,13 +37,13 @@ def _copied(world):
     return copy
 
 
-def _status(device, *arguments: str):
+def _status(device: Device, *arguments: str) -> Any:
     told = device.cli("status", "--json", *arguments).document
     return told, (told["state"], told["error_code"])
 
 
 @pytest.mark.parametrize("command", ["sync", "run"])
-def test_a_failure_is_told_by_every_process_until_a_success(world, command: str) -> None:
+def test_a_failure_is_told_by_every_process_until_a_success(world: World, command: str) -> None:
     copy = _copied(world)
     if command == "sync":
         failed = copy.cli("sync", "--json")
@@ -69,7 +73,7 @@ def test_a_failure_is_told_by_every_process_until_a_success(world, command: str)
     assert runner.terminate() == 0
 
 
-def test_a_token_that_is_not_taken_is_told_until_one_is(world) -> None:
+def test_a_token_that_is_not_taken_is_told_until_one_is(world: World) -> None:
     a = world.device("a", "token-a")
     a.token_file.write_text("of somebody else\n")
     for command in ("sync", "verify"):
@@ -83,7 +87,7 @@ def test_a_token_that_is_not_taken_is_told_until_one_is(world) -> None:
         a.token_file.write_text("of somebody else\n")
 
 
-def test_a_token_of_another_device_is_told(world) -> None:
+def test_a_token_of_another_device_is_told(world: World) -> None:
     a = world.device("a", "token-a")
     a.token_file.write_text("token-b\n")
     assert a.cli("sync").code == 1
@@ -92,7 +96,7 @@ def test_a_token_of_another_device_is_told(world) -> None:
     assert "another device" in told["way_out"]
 
 
-def test_a_locked_file_is_told_with_a_way_out(world) -> None:
+def test_a_locked_file_is_told_with_a_way_out(world: World) -> None:
     a = world.device("a", "token-a")
     with a.opened(busy_timeout_ms=200) as replica:
         holder = subprocess.Popen(
@@ -113,7 +117,7 @@ def test_a_locked_file_is_told_with_a_way_out(world) -> None:
             holder.communicate(timeout=60)
 
 
-def test_a_runner_that_stands_still_is_told_as_of_its_last_sign(world) -> None:
+def test_a_runner_that_stands_still_is_told_as_of_its_last_sign(world: World) -> None:
     a = world.device("a", "token-a")
     runner = a.run()
     wait_until(lambda: a.session().get("state") == "online", what="a link")

@@ -28,6 +28,7 @@ from holdfast.replica import enrol
 from holdfast.schema.load import load_schema
 from holdfast.testing import FaultProxy, ServerProcess, wait_until
 from holdfast.testing.postgres import PostgresCluster
+from holdfast.testing.proxy import FaultKind
 
 pytestmark = pytest.mark.acceptance
 
@@ -242,6 +243,7 @@ def test_answers_with_tokens_in_them_are_lost(shop: Shop) -> None:
             sell(a)
             assert a.sync().applied == 1, "work waits for no token"
             assert credentials(a)["token"] == old
+        new = old
         for attempt in range(2):  # anew, as another process
             with Replica.open(path) as a:
                 a.sync()
@@ -264,12 +266,13 @@ def test_what_comes_after_the_token_is_lost(shop: Shop, by: str) -> None:
     server = shop.serve()
     shop.operate("user", "password", "ann")
     address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
-    proof = {"code": shop.code()}
+    proof: dict[str, Any] = {"code": shop.code()}
     if by == "password":
         proof = {"user": "ann", "password": "correct horse"}
     path = shop.folder / "a.db"
     with FaultProxy(upstream=address, paths=("/v1/enrol", "/v1/schema")) as proxy:
-        for script in ([None, "drop_after"], ["drop_after"]):
+        scripts: tuple[list[FaultKind | None], ...] = ([None, "drop_after"], ["drop_after"])
+        for script in scripts:
             proxy.scripted(script)
             with pytest.raises(Offline):
                 enrol(path, server=proxy.url, **proof)
@@ -282,7 +285,8 @@ def test_what_comes_after_the_token_is_lost(shop: Shop, by: str) -> None:
             assert {"attempt", "shown"}.isdisjoint(
                 name for name, value in credentials(a).items() if value
             )
-        other, again = shop.folder / "b.db", {"code": shop.code()} if by == "code" else proof
+        other = shop.folder / "b.db"
+        again: dict[str, Any] = {"code": shop.code()} if by == "code" else proof
         proxy.scripted([None, "drop_after"])
         with pytest.raises(Offline):
             enrol(other, server=proxy.url, **again)

@@ -79,7 +79,7 @@ class Shop:
     def recovered(self, on_hand: int) -> None:
         """All devices get through, and everything is there once."""
         for replica in (*self.devices, *self.devices):
-            wait_until(lambda r=replica: synced(r), WAIT_S, "a sync that succeeds", poll_s=0.1)
+            wait_until(lambda r=replica: synced(r), WAIT_S, "a sync that succeeds", poll_s=0.1)  # type: ignore[misc]  # it binds the name
         for replica in self.devices:
             assert replica.query("SELECT on_hand FROM stock WHERE sku = 'mug'") == [(on_hand,)]
             assert replica.status.pending == replica.status.refused == 0
@@ -195,7 +195,7 @@ def test_stopped_at_once_and_started_again_under_load(
         )
         own_cluster.start()
     for replica in (a, b):  # by itself
-        wait_until(lambda r=replica: r.status.pending == 0, WAIT_S, "work that gets through")
+        wait_until(lambda r=replica: r.status.pending == 0, WAIT_S, "work that gets through")  # type: ignore[misc]  # it binds the name
         replica.stop()
     shop.recovered(950)
 
@@ -273,7 +273,7 @@ def test_no_connection_is_left(make_shop: Any, own_cluster: PostgresCluster) -> 
     shop = make_shop(own_cluster)
     (a,) = shop.devices
     shop.sell(a)
-    taken = []
+    taken: list[psycopg.Connection] = []
     end_sessions(shop)
     with contextlib.suppress(psycopg.OperationalError):  # until there are no more
         while len(taken) < 100:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from holdfast.testing import free_port
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import MakeWorld, World
 
 pytestmark = [
     pytest.mark.acceptance,
@@ -14,7 +18,7 @@ pytestmark = [
 ]
 
 
-def test_a_token_that_others_can_read_is_told_of(world) -> None:
+def test_a_token_that_others_can_read_is_told_of(world: World) -> None:
     server = f"http://127.0.0.1:{free_port()}"
     for name, mode, is_told in (("a", 0o644, True), ("b", 0o640, True), ("c", 0o600, False)):
         token = world.path / f"{name}.secret"
@@ -29,7 +33,7 @@ def test_a_token_that_others_can_read_is_told_of(world) -> None:
         assert "token-a" not in made.err + made.out
 
 
-def test_so_does_a_server_about_its_tokens(make_world) -> None:
+def test_so_does_a_server_about_its_tokens(make_world: MakeWorld) -> None:
     told = make_world()
     log = told.server.log_path.read_text()
     assert '"event": "tokens_readable"' in log, log

@@ -5,10 +5,15 @@ Checks I26, I32.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from holdfast.core.errors import SignInNeeded
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
@@ -17,7 +22,7 @@ def _without_a(text: str) -> str:
     return text[text.index("[token-b]") :]
 
 
-def test_work_waits_while_the_token_is_revoked(world) -> None:
+def test_work_waits_while_the_token_is_revoked(world: World) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     b.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
     b.sync()
@@ -45,7 +50,7 @@ def test_work_waits_while_the_token_is_revoked(world) -> None:
     world.check_equal(a, b)
 
 
-def test_a_live_stream_ends_with_its_token_and_goes_on_with_a_new_one(world) -> None:
+def test_a_live_stream_ends_with_its_token_and_goes_on_with_a_new_one(world: World) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     a.run(backoff_max=1, poll=1)
     wait_until(lambda: a.session().get("state") == "online", what="a link")

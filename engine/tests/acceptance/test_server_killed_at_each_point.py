@@ -8,10 +8,15 @@ Checks I3, I4, I7, I10.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from holdfast import SyncError
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import MakeWorld
 
 pytestmark = pytest.mark.acceptance
 
@@ -29,7 +34,7 @@ ATTEMPTS_MAX = 20
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_every_write_is_applied_exactly_once(make_world, point: str) -> None:
+def test_every_write_is_applied_exactly_once(make_world: MakeWorld, point: str) -> None:
     world = make_world(env={"HOLDFAST_FAILPOINT": f"{point}:{PASSES}"})
     device = world.device("a", "token-a", met=False)
     writes = 0

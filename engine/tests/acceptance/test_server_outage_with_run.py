@@ -5,9 +5,14 @@ Checks I29.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import Device, World
 
 pytestmark = pytest.mark.acceptance
 
@@ -16,7 +21,7 @@ BACK_WITHIN_S = 10
 DOWN = ("offline", "waiting")
 
 
-def test_a_server_that_comes_back_is_synced_without_a_command(world) -> None:
+def test_a_server_that_comes_back_is_synced_without_a_command(world: World) -> None:
     a = world.device("a", "token-a")
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
     runner = a.run(backoff_max=2)
@@ -45,11 +50,11 @@ def test_a_server_that_comes_back_is_synced_without_a_command(world) -> None:
     assert len(world.applied("device-a")) in (2, 3)
 
 
-def _with_retry_at(device):
+def _with_retry_at(device: Device) -> Any:
     status = device.cli("status", "--json").document
     return status if status["retry_at"] is not None else None
 
 
-def _settled(device):
+def _settled(device: Device) -> Any:
     status = device.status()
     return status if status["pending"] + status["sent"] == 0 and not status["retry_at"] else None

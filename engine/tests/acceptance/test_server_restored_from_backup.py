@@ -6,18 +6,22 @@ Checks I5.
 from __future__ import annotations
 
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from holdfast.core.errors import AttentionNeeded
 from holdfast.testing import wait_until
 
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
+
 pytestmark = pytest.mark.acceptance
 
 STOP_CODES = ("server_behind", "epoch_mismatch", "nonce_mismatch")
 
 
-def test_devices_stop_and_keep_their_rows_and_queues(world) -> None:
+def test_devices_stop_and_keep_their_rows_and_queues(world: World) -> None:
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
     for device in (a, b):
@@ -59,7 +63,7 @@ def test_devices_stop_and_keep_their_rows_and_queues(world) -> None:
     assert a.query("SELECT on_hand FROM stock WHERE sku = 'screw'") == [(7,)]
 
 
-def test_an_empty_server_deletes_nothing_on_a_device(world) -> None:
+def test_an_empty_server_deletes_nothing_on_a_device(world: World) -> None:
     a = world.device("a", "token-a")
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
     a.sync()

@@ -10,12 +10,16 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from holdfast import Replica
 from holdfast.schema.load import load_schema
 from holdfast.testing import free_port, wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
@@ -90,7 +94,7 @@ def _half_a_post(port: int, path: str) -> socket.socket:
 
 @pytest.mark.parametrize("how", ["plain", "wrapped", "thread"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_mounted_server_ends_with_its_host(tmp_path, how: str, number: int) -> None:
+def test_a_mounted_server_ends_with_its_host(tmp_path: Path, how: str, number: int) -> None:
     port = free_port()
     with (
         _mounted(tmp_path, how, port) as process,
@@ -108,7 +112,7 @@ def test_a_mounted_server_ends_with_its_host(tmp_path, how: str, number: int) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_ends_with_streams_and_half_a_request(world, number: int) -> None:
+def test_serve_ends_with_streams_and_half_a_request(world: World, number: int) -> None:
     a = world.device("a", "token-a")
     runner = a.run()
     wait_until(lambda: a.session().get("state") == "online", what="a link")

@@ -99,11 +99,11 @@ def test_what_psql_writes_reaches_devices_of_both(
         a.start()
         b.start()
         for replica in (a, b):
-            wait_until(lambda r=replica: r.status.state == "online", what="both are online")
+            wait_until(lambda r=replica: r.status.state == "online", what="both are online")  # type: ignore[misc]  # it binds the name
         postgres_cluster.sql("UPDATE stock SET price = 900, on_hand = on_hand + 5", database)
         for replica in (a, b):
             wait_until(
-                lambda r=replica: r.query("SELECT price, on_hand FROM stock") == [(900, 105)],
+                lambda r=replica: r.query("SELECT price, on_hand FROM stock") == [(900, 105)],  # type: ignore[misc]  # it binds the name
                 what="the back office's write",
             )
         a.stop()

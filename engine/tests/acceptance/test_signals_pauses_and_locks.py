@@ -14,11 +14,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from holdfast.testing import wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
@@ -69,7 +72,7 @@ def _disturb(rng: random.Random, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_every_process_ends_and_nothing_is_lost(world, seed: int) -> None:
+def test_every_process_ends_and_nothing_is_lost(world: World, seed: int) -> None:
     rng = random.Random(f"signals {seed}")
     a = world.device("a", "token-a")
     written = 0
@@ -94,7 +97,7 @@ def test_every_process_ends_and_nothing_is_lost(world, seed: int) -> None:
     world.check_equal(a)
 
 
-def test_a_runner_ends_while_another_program_has_the_lock(world) -> None:
+def test_a_runner_ends_while_another_program_has_the_lock(world: World) -> None:
     a = world.device("a", "token-a")
     runner = a.run("--poll", "1")
     wait_until(lambda: a.session().get("state") == "online", what="a link")
@@ -108,12 +111,12 @@ def test_a_runner_ends_while_another_program_has_the_lock(world) -> None:
     a.sync()
 
 
-def test_a_runner_that_was_paused_hears_what_came_meanwhile(world) -> None:
+def test_a_runner_that_was_paused_hears_what_came_meanwhile(world: World) -> None:
     a = world.device("a", "token-a")
     for _ in range(2):
         runner = a.run()
         wait_until(
-            lambda runner=runner: (
+            lambda runner=runner: (  # type: ignore[misc]  # it binds the name
                 a.session().get("pid") == runner.process.pid
                 and a.session().get("state") == "online"
             ),
@@ -126,7 +129,7 @@ def test_a_runner_that_was_paused_hears_what_came_meanwhile(world) -> None:
         assert runner.process.wait(ENDS_S) == 0
 
 
-def test_syncs_go_on_beside_forked_children(world) -> None:
+def test_syncs_go_on_beside_forked_children(world: World) -> None:
     """Children that are forked at any moment take no lock along, and their end gives none away."""
     a = world.device("a", "token-a")
     script = """
@@ -170,7 +173,7 @@ print(failed[:1])
     assert a.try_sync() is None, "the child of an ended process has its lock"
 
 
-def test_a_killed_init_leaves_a_free_name_or_a_whole_replica(world, tmp_path) -> None:
+def test_a_killed_init_leaves_a_free_name_or_a_whole_replica(world: World, tmp_path: Path) -> None:
     token = tmp_path / "init.token"
     token.write_text("token-a\n")
     nowhere = "http://127.0.0.1:9"

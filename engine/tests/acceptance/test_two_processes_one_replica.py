@@ -6,10 +6,14 @@ Checks I35.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
-from holdfast.testing import wait_until
+from holdfast.testing import FaultProxy, wait_until
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
@@ -20,7 +24,7 @@ ADD_ONE = (
 ON_SERVER = "SELECT on_hand FROM stock"
 
 
-def test_sync_beside_run_is_done_by_run(world) -> None:
+def test_sync_beside_run_is_done_by_run(world: World) -> None:
     a = world.device("a", "token-a")
     runner = a.run()
     wait_until(lambda: a.session().get("state") == "online", what="the background sync")
@@ -35,7 +39,7 @@ def test_sync_beside_run_is_done_by_run(world) -> None:
     world.check_equal(a)
 
 
-def test_sync_beside_run_says_soon_that_the_server_is_gone(world) -> None:
+def test_sync_beside_run_says_soon_that_the_server_is_gone(world: World) -> None:
     a = world.device("a", "token-a")
     runner = a.run()
     wait_until(lambda: a.session().get("state") == "online", what="the background sync")
@@ -49,7 +53,7 @@ def test_sync_beside_run_says_soon_that_the_server_is_gone(world) -> None:
     assert runner.terminate() == 0
 
 
-def test_two_syncs_at_once_send_once(world, proxy) -> None:
+def test_two_syncs_at_once_send_once(world: World, proxy: FaultProxy) -> None:
     a = world.device("a", "token-a", url=proxy.url)
     a.shell(ADD_ONE)
     proxy.delay_ms = 1500  # so that they do meet
@@ -62,7 +66,7 @@ def test_two_syncs_at_once_send_once(world, proxy) -> None:
     world.check_equal(a)
 
 
-def test_another_runner_takes_over_from_a_killed_one(world) -> None:
+def test_another_runner_takes_over_from_a_killed_one(world: World) -> None:
     a = world.device("a", "token-a")
     first = a.run()
     wait_until(lambda: a.session().get("state") == "online", what="the first runner")
@@ -81,7 +85,7 @@ def test_another_runner_takes_over_from_a_killed_one(world) -> None:
     world.check_equal(a)
 
 
-def test_a_second_runner_waits_its_turn(world) -> None:
+def test_a_second_runner_waits_its_turn(world: World) -> None:
     a = world.device("a", "token-a")
     first = a.run()
     wait_until(lambda: a.session().get("state") == "online", what="the first runner")
@@ -95,7 +99,7 @@ def test_a_second_runner_waits_its_turn(world) -> None:
     assert world.applied("device-a") == [1]
 
 
-def test_a_runner_that_waits_its_turn_ends_when_it_is_told(world) -> None:
+def test_a_runner_that_waits_its_turn_ends_when_it_is_told(world: World) -> None:
     a = world.device("a", "token-a")
     first = a.run()
     wait_until(lambda: a.session().get("state") == "online", what="the first runner")

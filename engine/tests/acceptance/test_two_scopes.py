@@ -11,9 +11,13 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import MakeWorld, World
 
 pytestmark = pytest.mark.acceptance
 
@@ -63,7 +67,7 @@ ITEMS = "SELECT id FROM item ORDER BY 1"
 
 
 @pytest.fixture
-def world(make_world, tmp_path):
+def world(make_world: MakeWorld, tmp_path: Path) -> World:
     schema = tmp_path / "stores.json"
     schema.write_text(json.dumps(SCHEMA))
     return make_world(schema=schema, tokens=TOKENS)
@@ -120,13 +124,13 @@ class Recorder:
 
 
 @pytest.fixture
-def recorder(world) -> Iterator[Recorder]:
+def recorder(world: World) -> Iterator[Recorder]:
     made = Recorder(world.port)
     yield made
     made.close()
 
 
-def test_a_row_that_moves_leaves_one_device_and_reaches_the_other(world) -> None:
+def test_a_row_that_moves_leaves_one_device_and_reaches_the_other(world: World) -> None:
     one, two = world.device("one", "one"), world.device("two", "two")
     both = world.device("both", "both")
     everybody = (one, two, both)
@@ -153,7 +157,7 @@ def test_a_row_that_moves_leaves_one_device_and_reaches_the_other(world) -> None
             assert replica.verify().ok
 
 
-def test_an_edit_of_a_row_that_has_moved_away_goes_to_the_inbox(world) -> None:
+def test_an_edit_of_a_row_that_has_moved_away_goes_to_the_inbox(world: World) -> None:
     one, both = world.device("one", "one"), world.device("both", "both")
     one.shell("INSERT INTO item (id, note) VALUES ('a', 'mine')")
     for device in (one, both):
@@ -170,7 +174,7 @@ def test_an_edit_of_a_row_that_has_moved_away_goes_to_the_inbox(world) -> None:
     assert both.query("SELECT note FROM item") == [("mine",)]
 
 
-def test_no_byte_of_another_scope_reaches_a_device(world, recorder) -> None:
+def test_no_byte_of_another_scope_reaches_a_device(world: World, recorder: Recorder) -> None:
     both = world.device("both", "both")
     canaries = [f"canary-{number:04}-of-store-two" for number in range(40)]
     values = ", ".join(f"('k-{text}', '2', '{text}')" for text in canaries)
@@ -205,7 +209,7 @@ def test_no_byte_of_another_scope_reaches_a_device(world, recorder) -> None:
     assert both.query("SELECT count(*) FROM item WHERE note LIKE 'canary%!'") == [(39,)]
 
 
-def test_a_lost_scope_leaves_the_device_with_its_rows(world) -> None:
+def test_a_lost_scope_leaves_the_device_with_its_rows(world: World) -> None:
     both = world.device("both", "both")
     both.shell(
         "INSERT INTO item (id, store_id, note) VALUES ('a', '1', 'x'), ('b', '2', 'secret-b')"
@@ -230,7 +234,7 @@ def test_a_lost_scope_leaves_the_device_with_its_rows(world) -> None:
     assert both.query(ITEMS) == [("a",), ("b",)]
 
 
-def test_a_scope_that_may_only_be_read_refuses_writes(world) -> None:
+def test_a_scope_that_may_only_be_read_refuses_writes(world: World) -> None:
     looks, one = world.device("looks", "looks"), world.device("one", "one")
     one.shell("INSERT INTO item (id, note) VALUES ('a', 'x')")
     one.sync()

@@ -6,10 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from holdfast.testing import free_port
+
+if TYPE_CHECKING:
+    from engine.tests.acceptance.conftest import World
 
 pytestmark = pytest.mark.acceptance
 
@@ -51,15 +55,16 @@ WRONG_USES = (
 )
 
 
-def test_wrong_use_is_told_with_exit_code_two(world) -> None:
+def test_wrong_use_is_told_with_exit_code_two(world: World) -> None:
     replica = world.device("a", "token-a", met=False)
+    empty = world.path / "empty"
+    empty.touch()
     names = {
         "REPLICA": replica.file, "MISSING": world.path / "missing", "NEW": world.path / "new.db",
         "OTHER": world.path / "other.db", "DIRECTORY": world.path, "SCHEMA": world.schema,
         "TOKEN": replica.token_file, "TOKENS": world.tokens, "URL": world.url,
-        "TAKEN": world.port, "EMPTY": world.path / "empty",
+        "TAKEN": world.port, "EMPTY": empty,
     }  # fmt: skip
-    names["EMPTY"].touch()
     commands = [[str(names.get(word, word)) for word in words] for words in WRONG_USES]
     ran = _all(world, commands)
     codes = {" ".join(words): code for words, (code, _, _) in zip(WRONG_USES, ran, strict=True)}
@@ -71,7 +76,7 @@ def test_wrong_use_is_told_with_exit_code_two(world) -> None:
     assert not (world.path / "missing").exists()
 
 
-def test_a_file_that_is_no_database_is_left_as_it_is(world) -> None:
+def test_a_file_that_is_no_database_is_left_as_it_is(world: World) -> None:
     junk = world.path / "junk.db"
     junk.write_bytes(b"this is no database, whatever its name says\n" * 100)
     before = junk.read_bytes()
@@ -87,7 +92,7 @@ def test_a_file_that_is_no_database_is_left_as_it_is(world) -> None:
     assert junk.read_bytes() == before
 
 
-def test_a_failed_command_with_json_still_ends_with_one_document(world) -> None:
+def test_a_failed_command_with_json_still_ends_with_one_document(world: World) -> None:
     a = world.device("a", "token-a", url=f"http://127.0.0.1:{free_port()}", met=False)
     a.shell("INSERT INTO stock (sku) VALUES ('screw')")
     commands = [
@@ -109,7 +114,7 @@ def test_a_failed_command_with_json_still_ends_with_one_document(world) -> None:
     assert status["pending"] + status["sent"] == 1
 
 
-def _all(world, commands: list[list[str]]) -> list[tuple[int, str, str]]:
+def _all(world: World, commands: list[list[str]]) -> list[tuple[int, str, str]]:
     """Run each command in a process of its own: exit code, stdout, stderr.
 
     The processes are forks of one that has imported the command already, and has been used in a

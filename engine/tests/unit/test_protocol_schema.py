@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import pytest
 from protocol_schema import FOLDER, documents
@@ -20,18 +21,18 @@ can every peer of this number still be understood? If not, `protocol/version.py`
 
 
 @pytest.mark.parametrize("name", sorted(documents()))
-def test_schema_is_up_to_date(name):
+def test_schema_is_up_to_date(name: Any) -> None:
     stored = (FOLDER / name).read_text(encoding="utf-8")
     assert stored == documents()[name], f"protocol/schema/{name} is stale: run make protocol"
 
 
 @pytest.mark.parametrize("name", sorted(modules()))
-def test_typescript_is_up_to_date(name):
+def test_typescript_is_up_to_date(name: Any) -> None:
     stored = (TARGET / name).read_text(encoding="utf-8")
     assert stored == modules()[name], f"browser/src/protocol/{name} is stale: run make protocol"
 
 
-def test_a_change_of_the_messages_is_a_decision_about_the_version():
+def test_a_change_of_the_messages_is_a_decision_about_the_version() -> None:
     shape = json.loads((FOLDER / "messages.json").read_text(encoding="utf-8"))
     assert shape["version"] == PROTOCOL
     text = json.dumps(_without_words(shape["$defs"]), sort_keys=True)
@@ -40,7 +41,7 @@ def test_a_change_of_the_messages_is_a_decision_about_the_version():
     )
 
 
-def _without_words(part):
+def _without_words(part: Any) -> Any:
     if isinstance(part, dict):
         return {
             key: {name: _without_words(inner) for name, inner in value.items()}

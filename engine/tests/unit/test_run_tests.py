@@ -35,19 +35,19 @@ def run(folder: Path, *tests: str, workers: int = 0) -> subprocess.CompletedProc
     )  # fmt: skip
 
 
-def test_what_passes_alone_is_told_as_flaky(tmp_path):
+def test_what_passes_alone_is_told_as_flaky(tmp_path: Path) -> None:
     done = run(tmp_path, PASSES_THE_SECOND_TIME, "def test_good():\n    pass\n", workers=2)
     assert done.returncode == 0, done.stdout
     assert "\nflaky: test_0.py::test_flickers\n" in done.stdout
 
 
-def test_what_fails_twice_fails_the_run(tmp_path):
+def test_what_fails_twice_fails_the_run(tmp_path: Path) -> None:
     done = run(tmp_path, PASSES_THE_SECOND_TIME, "def test_bad():\n    assert False\n")
     assert done.returncode == 1, done.stdout
     assert "flaky:" not in done.stdout
 
 
-def test_failures_of_an_earlier_run_are_not_run_again(tmp_path):
+def test_failures_of_an_earlier_run_are_not_run_again(tmp_path: Path) -> None:
     bad = "def test_bad():\n    assert False\n"
     assert run(tmp_path, bad).returncode == 1
     (tmp_path / "test_0.py").write_text("def test_bad():\n    pass\n")
@@ -56,7 +56,7 @@ def test_failures_of_an_earlier_run_are_not_run_again(tmp_path):
     assert "once more" not in done.stdout
 
 
-def test_many_failures_are_not_run_again(tmp_path):
+def test_many_failures_are_not_run_again(tmp_path: Path) -> None:
     done = run(
         tmp_path,
         "import pytest\n@pytest.mark.parametrize('n', range(21))\ndef test_bad(n): assert False\n",

@@ -22,7 +22,7 @@ def invariants() -> dict[int, str]:
     return {int(number): rest for number, rest in rows}
 
 
-def test_all_37_invariants_are_listed_once():
+def test_all_37_invariants_are_listed_once() -> None:
     text = SPEC.read_text(encoding="utf-8")
     assert len(re.findall(r"^\| I\d+ \|", text, re.MULTILINE)) == 37
     assert sorted(invariants()) == list(range(1, 38))
@@ -60,7 +60,7 @@ def files_of_tests() -> list[Path]:
     ]
 
 
-def test_each_names_its_test_or_says_not_yet():
+def test_each_names_its_test_or_says_not_yet() -> None:
     for number, row in invariants().items():
         links = re.findall(r"\]\((\.\./[^)]+)\)", row)
         assert links or "not yet" in row, f"I{number} says neither"
@@ -71,7 +71,7 @@ def test_each_names_its_test_or_says_not_yet():
             assert re.search(A_TEST, text, re.MULTILINE), f"I{number}: {link} has no test"
 
 
-def test_each_test_names_the_invariants_that_it_holds():
+def test_each_test_names_the_invariants_that_it_holds() -> None:
     held = held_by()
     assert len(held) > 60
     for path in sorted({*files_of_tests(), *held}):
@@ -83,7 +83,7 @@ def test_each_test_names_the_invariants_that_it_holds():
         assert named(text) <= said(text), f"{place} names more than it says at its head"
 
 
-def test_what_helpers_of_tests_look_at_is_held_by_a_test_beside_them():
+def test_what_helpers_of_tests_look_at_is_held_by_a_test_beside_them() -> None:
     beside: dict[Path, set[int]] = defaultdict(set)
     for path in files_of_tests():
         beside[path.parent] |= said(path.read_text(encoding="utf-8"))
@@ -93,7 +93,7 @@ def test_what_helpers_of_tests_look_at_is_held_by_a_test_beside_them():
             assert named(text) <= beside[path.parent], path.relative_to(ROOT)
 
 
-def test_every_code_of_the_server_is_documented():
+def test_every_code_of_the_server_is_documented() -> None:
     text = SPEC.read_text(encoding="utf-8")
     used: set[str] = set()
     for module in [*(SOURCE / "server").rglob("*.py"), *(SOURCE / "protocol").glob("*.py")]:
@@ -106,7 +106,7 @@ def test_every_code_of_the_server_is_documented():
     assert not missing, f"not in SPEC.md: {missing}"
 
 
-def test_states_and_version_are_those_of_the_code():
+def test_states_and_version_are_those_of_the_code() -> None:
     text = SPEC.read_text(encoding="utf-8")
     assert f"protocol, version {PROTOCOL}" in text
     for state in State:

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -93,7 +94,7 @@ def nothing(sql: str) -> tuple[None, ...]:
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-def test_every_statement_is_prepared_on_a_real_file(library, tmp_path):
+def test_every_statement_is_prepared_on_a_real_file(library: Any, tmp_path: Path) -> None:
     program = compile_replica(SCHEMA)
     replica = driver(library).connect(str(tmp_path / "replica.db"), OpenOptions())
     file = driver(library).connect(str(tmp_path / "file.db"), OpenOptions())
@@ -126,12 +127,12 @@ def test_every_statement_is_prepared_on_a_real_file(library, tmp_path):
         file.close()
 
 
-def test_a_program_holds_the_statements_that_python_runs():
+def test_a_program_holds_the_statements_that_python_runs() -> None:
     """A host in another language runs the same ones."""
     assert compile_replica(SCHEMA).bookkeeping == STATEMENTS
 
 
-def test_every_statement_is_used_by_its_name_in_both_languages():
+def test_every_statement_is_used_by_its_name_in_both_languages() -> None:
     python = "\n".join(path.read_text() for path in PYTHON)
     typescript = "\n".join(path.read_text() for path in TYPESCRIPT)
     for name in bookkeeping():
@@ -141,13 +142,13 @@ def test_every_statement_is_used_by_its_name_in_both_languages():
 
 
 @pytest.mark.parametrize("struct", [ReplicaProgram, TableProgram, LoadProgram])
-def test_no_part_of_a_program_is_there_for_nobody(struct):
+def test_no_part_of_a_program_is_there_for_nobody(struct: Any) -> None:
     sources = "\n".join(path.read_text() for path in (*PYTHON, *TYPESCRIPT))
     for field in struct.__struct_fields__:
         assert re.search(rf"\.{field}\b|\b{field}[,: ].*\}} = ", sources), field
 
 
-def test_every_statement_says_what_it_is_for():
+def test_every_statement_says_what_it_is_for() -> None:
     described = (ROOT / "browser/src/protocol/program.generated.ts").read_text()
     for name in bookkeeping():
         field = name.split(".")[1]
@@ -188,7 +189,7 @@ def plain_typescript(path: Path) -> str:
 STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE)\b.*\bholdfast_")
 
 
-def test_no_statement_on_the_engines_tables_stands_in_both_languages():
+def test_no_statement_on_the_engines_tables_stands_in_both_languages() -> None:
     typescript = {path: plain_typescript(path) for path in TYPESCRIPT}
     for path in PYTHON:
         for line, text in literals(path):
@@ -197,7 +198,7 @@ def test_no_statement_on_the_engines_tables_stands_in_both_languages():
                     assert text not in source, f"{path.name}:{line} and {twin.name}: {text}"
 
 
-def test_what_the_program_holds_is_written_nowhere_else():
+def test_what_the_program_holds_is_written_nowhere_else() -> None:
     held = {spaced(sql) for sql in texts(msgspec.to_builtins(compile_replica(SCHEMA)))}
     for path in PYTHON:
         for line, text in literals(path):

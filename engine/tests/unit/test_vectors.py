@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from golden import FOLDER
@@ -10,7 +11,7 @@ from golden.families import FAMILIES
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
-def test_python_answers_as_stored(name):
+def test_python_answers_as_stored(name: Any) -> None:
     family = FAMILIES[name]
     cases = family.stored()
     assert len(cases) >= 10
@@ -23,11 +24,11 @@ def test_python_answers_as_stored(name):
     assert not differing, differing[:3]
 
 
-def test_every_file_has_a_family_and_every_family_a_file():
+def test_every_file_has_a_family_and_every_family_a_file() -> None:
     assert {path.stem for path in FOLDER.glob("*.json")} == set(FAMILIES)
 
 
-def test_hashes_are_those_that_others_have_published():
+def test_hashes_are_those_that_others_have_published() -> None:
     published = {
         # RFC 7693, appendix B.
         "RFC 7693 blake2s-256 of abc": (
@@ -41,7 +42,7 @@ def test_hashes_are_those_that_others_have_published():
     assert {name: stored[name] for name in published} == published
 
 
-def test_encodings_are_those_worked_out_by_hand():
+def test_encodings_are_those_worked_out_by_hand() -> None:
     by_hand = [
         "00",  # NULL
         "010000000000000001",  # 1
@@ -58,7 +59,7 @@ def test_encodings_are_those_worked_out_by_hand():
     assert [case["out"] for case in stored[: len(by_hand)]] == by_hand
 
 
-def test_sessions_cover_every_event_in_every_state():
+def test_sessions_cover_every_event_in_every_state() -> None:
     covered = {
         tuple(case["name"].split(": "))
         for case in FAMILIES["session"].stored()

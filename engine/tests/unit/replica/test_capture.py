@@ -6,9 +6,11 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import msgspec
 import pytest
@@ -46,7 +48,7 @@ DELETE FROM item WHERE id = 'c';
 
 
 @pytest.fixture(params=LIBRARIES)
-def phone(request):
+def phone(request: pytest.FixtureRequest) -> Iterator[Device]:
     with device(request.param) as found:
         yield found
 
@@ -113,7 +115,7 @@ def foreign_write(phone: Device, write: object) -> None:
     assert phone.seal_now() is None
 
 
-def test_writes_of_the_sqlite3_shell_are_captured(phone):
+def test_writes_of_the_sqlite3_shell_are_captured(phone: Device) -> None:
     shell = which("sqlite3")
     if shell is None:
         pytest.skip("there is no sqlite3 shell here (apt install sqlite3)")
@@ -124,7 +126,7 @@ def test_writes_of_the_sqlite3_shell_are_captured(phone):
     foreign_write(phone, write)
 
 
-def test_writes_of_another_process_are_captured(phone):
+def test_writes_of_another_process_are_captured(phone: Device) -> None:
     program = (
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2])"
     )
@@ -135,7 +137,7 @@ def test_writes_of_another_process_are_captured(phone):
     foreign_write(phone, write)
 
 
-def test_writes_of_an_orm_in_this_process_are_captured():
+def test_writes_of_an_orm_in_this_process_are_captured() -> None:
     with device("stdlib") as phone:
 
         def write(path: Path) -> None:
@@ -145,7 +147,7 @@ def test_writes_of_an_orm_in_this_process_are_captured():
         foreign_write(phone, write)
 
 
-def test_foreign_writes_are_grouped_together_and_never_with_ours(phone):
+def test_foreign_writes_are_grouped_together_and_never_with_ours(phone: Device) -> None:
     program = (
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2])"
     )
@@ -158,7 +160,7 @@ def test_foreign_writes_are_grouped_together_and_never_with_ours(phone):
     assert set(captured(phone.db.app, 2)["tag"]) == {"x/1", "x/ours"}
 
 
-def test_a_foreign_write_that_is_rolled_back_leaves_nothing(phone):
+def test_a_foreign_write_that_is_rolled_back_leaves_nothing(phone: Device) -> None:
     program = (
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
         "db.execute('BEGIN'); db.execute(\"INSERT INTO tag VALUES ('a', 'b')\"); db.close()"
@@ -171,7 +173,7 @@ def test_a_foreign_write_that_is_rolled_back_leaves_nothing(phone):
 # --- transactions -------------------------------------------------------------------------------
 
 
-def test_a_rollback_leaves_nothing(phone):
+def test_a_rollback_leaves_nothing(phone: Device) -> None:
     phone.run("INSERT INTO item (id) VALUES ('a')")
     before = dump(phone.db.app)
     with pytest.raises(RuntimeError), phone.write() as db:  # noqa: PT012 - it fails at its end
@@ -184,7 +186,7 @@ def test_a_rollback_leaves_nothing(phone):
     assert phone.seal_now() is None
 
 
-def test_a_commit_that_fails_leaves_nothing(phone):
+def test_a_commit_that_fails_leaves_nothing(phone: Device) -> None:
     with pytest.raises(ConstraintFailed) as caught, phone.write() as db:
         db.execute("INSERT INTO part (id, item_id) VALUES ('p', 'nobody')")
     assert caught.value.kind == "foreign_key"
@@ -194,7 +196,7 @@ def test_a_commit_that_fails_leaves_nothing(phone):
     assert phone.run("INSERT INTO tag VALUES ('a', 'b')") == 1
 
 
-def test_a_transaction_that_the_app_lost_is_an_error_and_tells_the_truth(phone):
+def test_a_transaction_that_the_app_lost_is_an_error_and_tells_the_truth(phone: Device) -> None:
     """``OR ROLLBACK`` ends it behind the app's back: what followed was autocommitted."""
     phone.run("INSERT INTO tag VALUES ('a', 'b')")
     before = dump(phone.db.app)
@@ -209,7 +211,7 @@ def test_a_transaction_that_the_app_lost_is_an_error_and_tells_the_truth(phone):
     assert [kinds(net) for net in found if net] == [kinds(expected)]
 
 
-def test_no_net_change_makes_no_transaction(phone):
+def test_no_net_change_makes_no_transaction(phone: Device) -> None:
     phone.run("INSERT INTO item (id, qty) VALUES ('a', 1)")
     assert (
         phone.run(
@@ -226,7 +228,7 @@ def test_no_net_change_makes_no_transaction(phone):
     assert phone.rows("SELECT count(*) FROM holdfast_change_item") == [(1,)]
 
 
-def test_ids_are_drawn_and_stamps_never_go_back(phone):
+def test_ids_are_drawn_and_stamps_never_go_back(phone: Device) -> None:
     phone.run("INSERT INTO tag VALUES ('a', '1')")
     phone.now_us -= 10_000_000
     phone.run("INSERT INTO tag VALUES ('a', '2')")
@@ -235,7 +237,7 @@ def test_ids_are_drawn_and_stamps_never_go_back(phone):
     assert int(str(second["at"])) > int(str(first["at"]))
 
 
-def test_a_full_disk_fails_the_write_whole(phone):
+def test_a_full_disk_fails_the_write_whole(phone: Device) -> None:
     phone.run("INSERT INTO item (id) VALUES ('a')")
     before = dump(phone.db.app)
     ((pages,),) = phone.rows("PRAGMA page_count")
@@ -267,7 +269,7 @@ def message(phone: Device, table: str, number: int, key: str) -> dict[str, objec
         ("INSERT INTO item (id, qty) VALUES ('a', 5) ON CONFLICT DO UPDATE SET qty = qty + 5", "5"),
     ],
 )
-def test_a_counter_is_captured_as_a_difference(phone, write, new):
+def test_a_counter_is_captured_as_a_difference(phone: Device, write: Any, new: Any) -> None:
     phone.run("INSERT INTO item (id, qty) VALUES ('a', 10)")
     change = message(phone, "item", phone.run(write), "a")
     assert (change["op"], change["new"]) == ("update", {"qty": new})
@@ -277,7 +279,7 @@ def test_a_counter_is_captured_as_a_difference(phone, write, new):
     assert first["new"]["qty"] == "10"  # type: ignore[index]
 
 
-def test_a_counter_that_leaps_too_far_is_void_and_stops_nothing(phone):
+def test_a_counter_that_leaps_too_far_is_void_and_stops_nothing(phone: Device) -> None:
     phone.run(f"INSERT INTO item (id, qty) VALUES ('a', {-(2**63)})")
     phone.run(f"UPDATE item SET qty = {2**63 - 1}")
     phone.run("INSERT INTO tag VALUES ('a', 'b')")
@@ -288,7 +290,7 @@ def test_a_counter_that_leaps_too_far_is_void_and_stops_nothing(phone):
     ]  # fmt: skip
 
 
-def test_a_change_names_what_it_touched(phone):
+def test_a_change_names_what_it_touched(phone: Device) -> None:
     phone.run("INSERT INTO item (id, sku, qty) VALUES ('a', 'k', 1)")
     settle(phone, 1, "acked")
     number = phone.run(
@@ -303,7 +305,7 @@ def test_a_change_names_what_it_touched(phone):
     }
 
 
-def test_a_delete_says_what_was_there(phone):
+def test_a_delete_says_what_was_there(phone: Device) -> None:
     phone.run("INSERT INTO pair (a, b, note) VALUES ('x/y', -5, 'n')")
     settle(phone, 1, "acked")
     assert message(phone, "pair", phone.run("DELETE FROM pair"), "x%2Fy/-5") == {
@@ -326,7 +328,7 @@ def test_a_delete_says_what_was_there(phone):
         "INSERT INTO item (id) VALUES ('a') ON CONFLICT (id) DO UPDATE SET id = 'b'",
     ],
 )
-def test_keys_never_change(phone, write):
+def test_keys_never_change(phone: Device, write: Any) -> None:
     phone.run(
         "INSERT INTO item (id) VALUES ('a')",
         "INSERT INTO pair (a, b) VALUES ('a', 1)",
@@ -342,7 +344,7 @@ def test_keys_never_change(phone, write):
 
 
 @pytest.mark.parametrize("hidden", ["item", "num"])
-def test_a_default_that_replaces_null_is_seen(phone, hidden):
+def test_a_default_that_replaces_null_is_seen(phone: Device, hidden: Any) -> None:
     """``OR REPLACE`` puts the default in place of a NULL, and then it may meet another row."""
     if hidden == "item":
         phone.run("INSERT INTO item (id, slot) VALUES ('a', 0), ('b', 1)")
@@ -357,7 +359,7 @@ def test_a_default_that_replaces_null_is_seen(phone, hidden):
 # --- bases and after ----------------------------------------------------------------------------
 
 
-def test_bases_are_the_revisions_that_were_seen(phone):
+def test_bases_are_the_revisions_that_were_seen(phone: Device) -> None:
     quietly(phone, "INSERT INTO item (id, qty) VALUES ('a', 1)")
     known_to_server(phone, "item", "a", 7)
     first = phone.run("UPDATE item SET name = 'x'", "INSERT INTO item (id, slot) VALUES ('new', 1)")
@@ -375,7 +377,7 @@ def test_bases_are_the_revisions_that_were_seen(phone):
     assert bases(phone, "item", fourth)["a"] == (12, {})
 
 
-def test_a_row_that_was_deleted_here_is_inserted_on_what_was_seen(phone):
+def test_a_row_that_was_deleted_here_is_inserted_on_what_was_seen(phone: Device) -> None:
     quietly(phone, "INSERT INTO pair (a, b, note) VALUES ('a', 1, 'n')")
     known_to_server(phone, "pair", "a/1", 7)
     deleted = phone.run("DELETE FROM pair")
@@ -387,7 +389,7 @@ def test_a_row_that_was_deleted_here_is_inserted_on_what_was_seen(phone):
     assert bases(phone, "pair", replaced)["a/1"] == (8, {"note": 7})
 
 
-def test_after_names_what_a_transaction_builds_on(phone):
+def test_after_names_what_a_transaction_builds_on(phone: Device) -> None:
     one = phone.run("INSERT INTO item (id, sku, slot) VALUES ('a', 'k1', 1)")
     two = phone.run("INSERT INTO item (id, sku, slot) VALUES ('b', 'k2', 2)")
     unrelated = phone.run("INSERT INTO tag VALUES ('a', 'b')")
@@ -408,14 +410,14 @@ def test_after_names_what_a_transaction_builds_on(phone):
     assert removed in tx(phone, again)["after"]
 
 
-def test_after_names_the_last_change_of_a_column_alone(phone):
+def test_after_names_the_last_change_of_a_column_alone(phone: Device) -> None:
     """Each names the one before it, so the chain is whole and its cost does not grow."""
     phone.run("INSERT INTO num (id, code) VALUES (1, 'a')")
     numbers = [phone.run(f"UPDATE num SET v = '{n}'") for n in range(5)]
     assert [tx(phone, n)["after"] for n in numbers] == [[1], *([1, n - 1] for n in numbers[1:])]
 
 
-def test_after_forgets_what_is_settled(phone):
+def test_after_forgets_what_is_settled(phone: Device) -> None:
     one = phone.run("INSERT INTO item (id) VALUES ('a')")
     settle(phone, one, "acked")
     assert tx(phone, phone.run("INSERT INTO part (id, item_id) VALUES ('p', 'a')"))["after"] == []
@@ -437,7 +439,7 @@ KINDS = {
 @pytest.mark.parametrize(
     "shape", ["column", "only key", "part of key", "composite", "composite in key"]
 )
-def test_after_finds_parents_of_every_kind_of_key(kind, shape):
+def test_after_finds_parents_of_every_kind_of_key(kind: str, shape: Any) -> None:
     composite = shape.startswith("composite")
     parent = Table(
         "parent", ("a", "b") if composite else ("b",),
@@ -478,7 +480,7 @@ def tamper(phone: Device, *statements: str) -> None:
         phone.db.app.execute(sql)
 
 
-def test_it_opens_again_with_and_without_its_schema(phone):
+def test_it_opens_again_with_and_without_its_schema(phone: Device) -> None:
     phone.run("INSERT INTO item (id) VALUES ('a')")
     phone.close()
     for schema in (None, SCHEMA):
@@ -491,7 +493,7 @@ def test_it_opens_again_with_and_without_its_schema(phone):
 
 @pytest.mark.parametrize("name", ["after_insert", "after_update", "after_delete", "before_insert_1",
                                   "before_update_2", "key"])  # fmt: skip
-def test_a_missing_trigger_is_refused(phone, name):
+def test_a_missing_trigger_is_refused(phone: Device, name: str) -> None:
     tamper(phone, f"DROP TRIGGER holdfast_item_{name}")
     with pytest.raises(SchemaError) as caught:
         reopen(phone)
@@ -499,7 +501,7 @@ def test_a_missing_trigger_is_refused(phone, name):
     assert f"holdfast_item_{name}" in caught.value.message
 
 
-def test_a_changed_trigger_is_refused(phone):
+def test_a_changed_trigger_is_refused(phone: Device) -> None:
     ((sql,),) = phone.rows("SELECT sql FROM sqlite_schema WHERE name = 'holdfast_tag_after_insert'")
     tamper(
         phone, "DROP TRIGGER holdfast_tag_after_insert", str(sql).replace("'tag', 0", "'tag', 1")
@@ -509,7 +511,7 @@ def test_a_changed_trigger_is_refused(phone):
     assert caught.value.code == "capture_broken"
 
 
-def test_triggers_of_another_engine_are_made_anew(phone):
+def test_triggers_of_another_engine_are_made_anew(phone: Device) -> None:
     """What another version made and nobody has touched since is no damage."""
     ((sql,),) = phone.rows("SELECT sql FROM sqlite_schema WHERE name = 'holdfast_tag_after_insert'")
     older = str(sql).replace("BEGIN", "BEGIN /* older */")
@@ -529,7 +531,7 @@ def test_triggers_of_another_engine_are_made_anew(phone):
     assert found == [(sql,)]
 
 
-def test_a_table_made_anew_without_its_triggers_is_refused(phone):
+def test_a_table_made_anew_without_its_triggers_is_refused(phone: Device) -> None:
     tamper(phone, "DROP TABLE tag", "CREATE TABLE tag (item TEXT, word TEXT)")
     with pytest.raises(SchemaError):
         reopen(phone)
@@ -549,7 +551,7 @@ def test_a_table_made_anew_without_its_triggers_is_refused(phone):
         "INSERT INTO holdfast_conflict (id) VALUES (NEW.id);",
     ],
 )
-def test_an_apps_trigger_that_writes_a_synced_table_is_refused(phone, body):
+def test_an_apps_trigger_that_writes_a_synced_table_is_refused(phone: Device, body: Any) -> None:
     tamper(phone, f"CREATE TRIGGER app AFTER INSERT ON item BEGIN {body} END")
     with pytest.raises(SchemaError) as caught:
         reopen(phone)
@@ -568,12 +570,12 @@ def test_an_apps_trigger_that_writes_a_synced_table_is_refused(phone, body):
         "INSERT ON item BEGIN INSERT INTO log SELECT word, 1 FROM tag; END",
     ],
 )
-def test_an_apps_trigger_that_maintains_its_own_tables_is_fine(phone, sql):
+def test_an_apps_trigger_that_maintains_its_own_tables_is_fine(phone: Device, sql: Any) -> None:
     tamper(phone, f"CREATE TRIGGER app {sql}")
     reopen(phone)
 
 
-def test_another_schema_is_refused_and_nothing_is_changed(phone):
+def test_another_schema_is_refused_and_nothing_is_changed(phone: Device) -> None:
     other = msgspec.structs.replace(SCHEMA, generation=2)
     before = phone.rows("SELECT * FROM sqlite_schema")
     with pytest.raises(SchemaError) as caught:
@@ -583,11 +585,11 @@ def test_another_schema_is_refused_and_nothing_is_changed(phone):
         assert raw.execute("SELECT * FROM sqlite_schema").fetchall() == before
 
 
-def test_local_sql_of_another_version_does_not_matter(phone):
+def test_local_sql_of_another_version_does_not_matter(phone: Device) -> None:
     reopen(phone, msgspec.structs.replace(SCHEMA, local=()))
 
 
-def test_news_are_not_applied_past_the_log(phone):
+def test_news_are_not_applied_past_the_log(phone: Device) -> None:
     """What came after a touch is told by what the tables hold: nobody may change that unnoticed."""
     phone.db.app.execute("INSERT INTO num (id) VALUES (77)")
     with pytest.raises(DatabaseError), transaction(phone.db.sync):
@@ -599,21 +601,21 @@ def test_news_are_not_applied_past_the_log(phone):
 
 
 @pytest.mark.parametrize("other", [1, PROGRAM_FORMAT - 1, PROGRAM_FORMAT + 1, 999])
-def test_another_format_is_refused(phone, other):
+def test_another_format_is_refused(phone: Device, other: Any) -> None:
     tamper(phone, f"UPDATE holdfast_state SET format = {other}")
     with pytest.raises(ReplicaError) as caught:
         reopen(phone)
     assert caught.value.code == "replica_format"
 
 
-def test_an_unreadable_schema_is_refused(phone):
+def test_an_unreadable_schema_is_refused(phone: Device) -> None:
     tamper(phone, "UPDATE holdfast_state SET schema = '{}'")
     with pytest.raises((SchemaError, DatabaseCorrupt)):
         reopen(phone)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_what_is_no_replica_is_refused(library, tmp_path):
+def test_what_is_no_replica_is_refused(library: Any, tmp_path: Path) -> None:
     path = tmp_path / "r.db"
     with pytest.raises(ReplicaError) as caught:
         Device(path, library=library, schema=None)
@@ -631,7 +633,9 @@ def test_what_is_no_replica_is_refused(library, tmp_path):
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("mine", ["TABLE note (a)", "VIEW looks AS SELECT 1", "TABLE item (a)"])
-def test_a_database_of_something_else_stays_as_it_is(library, mine, tmp_path):
+def test_a_database_of_something_else_stays_as_it_is(
+    library: Any, mine: Any, tmp_path: Path
+) -> None:
     """Whatever it has in it, and by whichever way it is offered: no byte of it is touched."""
     path = tmp_path / "r.db"
     with closing(sqlite3.connect(path)) as raw:
@@ -646,7 +650,7 @@ def test_a_database_of_something_else_stays_as_it_is(library, mine, tmp_path):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_what_is_no_database_is_refused(library, tmp_path):
+def test_what_is_no_database_is_refused(library: Any, tmp_path: Path) -> None:
     path = tmp_path / "r.db"
     path.write_bytes(b"not a database at all, only a long text " * 200)
     with pytest.raises(DatabaseCorrupt):
@@ -654,7 +658,7 @@ def test_what_is_no_database_is_refused(library, tmp_path):
     assert path.read_bytes().startswith(b"not a database")
 
 
-def test_local_sql_that_does_not_run_leaves_no_half_made_replica(tmp_path):
+def test_local_sql_that_does_not_run_leaves_no_half_made_replica(tmp_path: Path) -> None:
     path = tmp_path / "r.db"
     broken = msgspec.structs.replace(SCHEMA, local=("CREATE TABLE fine (a)", "CREATE NONSENSE"))
     with pytest.raises(DatabaseError):
@@ -662,7 +666,7 @@ def test_local_sql_that_does_not_run_leaves_no_half_made_replica(tmp_path):
     Device(path, schema=SCHEMA).close()
 
 
-def test_opening_while_another_process_writes_says_busy(phone):
+def test_opening_while_another_process_writes_says_busy(phone: Device) -> None:
     with transaction(phone.db.app), pytest.raises(DatabaseBusy):
         LocalDatabase(
             str(phone.path),
@@ -676,7 +680,7 @@ def test_opening_while_another_process_writes_says_busy(phone):
 # --- values that cannot travel ------------------------------------------------------------------
 
 
-def test_text_that_is_not_utf8_stops_only_its_own_transaction(phone):
+def test_text_that_is_not_utf8_stops_only_its_own_transaction(phone: Device) -> None:
     phone.run("INSERT INTO item (id, name, slot) VALUES ('good', 'x', 1)")
     phone.run("INSERT INTO item (id, name, slot) VALUES ('bad', CAST(x'ff41' AS TEXT), 2)")
     phone.run("UPDATE item SET qty = 1 WHERE id = 'bad'")

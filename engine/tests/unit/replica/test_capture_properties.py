@@ -188,10 +188,10 @@ def check_outbox(phone: Device) -> None:
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-def test_the_outbox_is_the_difference(library):
+def test_the_outbox_is_the_difference(library: Any) -> None:
     @settings(max_examples=examples(120 if library == "apsw" else 60))
     @given(TRANSACTIONS, st.integers(0, 8))
-    def run(transactions, odd):
+    def run(transactions: Any, odd: Any) -> None:
         with device(library) as phone:
             for number, steps in enumerate(transactions):
                 one_transaction(phone, steps, give_up=number == odd)
@@ -202,12 +202,12 @@ def test_the_outbox_is_the_difference(library):
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-def test_autocommitted_statements_are_sealed_together(library):
+def test_autocommitted_statements_are_sealed_together(library: Any) -> None:
     """What is written outside our transactions is one group, never split, never lost."""
 
     @settings(max_examples=examples(40 if library == "apsw" else 20))
     @given(st.lists(STATEMENTS, min_size=1, max_size=10))
-    def run(steps):
+    def run(steps: Any) -> None:
         with device(library) as phone:
             before = dump(phone.db.app)
             phone.db.app.execute("PRAGMA recursive_triggers = ON")
@@ -253,13 +253,13 @@ def work(phone: Device, kind: str, steps: Any) -> bool:
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-def test_what_is_sealed_later_keeps_its_boundaries(library):
+def test_what_is_sealed_later_keeps_its_boundaries(library: Any) -> None:
     """Each commit of ours is one transaction, what others did in between is one; whenever it is
     sealed, however often a row was touched since, and whatever later commits made of it."""
 
     @settings(max_examples=examples(150 if library == "apsw" else 60))
     @given(WORK)
-    def run(works):
+    def run(works: Any) -> None:
         with device(library) as phone:
             expected: list[Any] = []
             start = dump(phone.db.app)  # of the open group
@@ -324,7 +324,7 @@ def outbox(phone: Device) -> object:
 
 @settings(max_examples=examples(100))
 @given(st.lists(st.lists(STEPS, min_size=1, max_size=4), min_size=2, max_size=6), st.integers(0, 6))
-def test_sealed_at_once_or_later_is_the_same(transactions, settled):
+def test_sealed_at_once_or_later_is_the_same(transactions: Any, settled: Any) -> None:
     """Bases, and what a transaction builds on, do not tell when it was sealed."""
     with device() as prompt, device() as late:
         for phone in (prompt, late):

@@ -116,7 +116,7 @@ class Shop:
 
 
 @pytest.fixture(params=LIBRARIES)
-def shop(request, tmp_path) -> Iterator[Shop]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     found = Shop(tmp_path / "r.db", request.param)
     yield found
     found.replica.close()
@@ -174,7 +174,7 @@ def refused(shop: Shop) -> None:
 # --- conflicts ----------------------------------------------------------------------------------
 
 
-def test_a_conflict_is_shown_with_both_sides(shop):
+def test_a_conflict_is_shown_with_both_sides(shop: Shop) -> None:
     item = conflicted(shop)
     (found,) = shop.replica.conflicts()
     assert (found.id, found.table, found.key, found.column) == (item, "item", "a", "name")
@@ -201,7 +201,9 @@ def test_a_conflict_is_shown_with_both_sides(shop):
         ({"value": ""}, ""),
     ],
 )
-def test_settling_writes_the_value_and_closes_the_conflict_in_one_transaction(shop, choice, name):
+def test_settling_writes_the_value_and_closes_the_conflict_in_one_transaction(
+    shop: Shop, choice: Any, name: Any
+) -> None:
     shop.replica.resolve(conflicted(shop), **choice)
     assert shop.replica.query("SELECT name FROM item") == [(name,)]
     assert shop.replica.conflicts() == []
@@ -226,7 +228,9 @@ def test_settling_writes_the_value_and_closes_the_conflict_in_one_transaction(sh
         ("facts", '"{\\"a\\": 1}"', '{"a": 1}'),
     ],
 )
-def test_every_type_of_value_is_settled_exactly(shop, column, wire, stored):
+def test_every_type_of_value_is_settled_exactly(
+    shop: Shop, column: Any, wire: Any, stored: Any
+) -> None:
     shop.replica.resolve(conflicted(shop, column_name=column, base="null", mine=wire), keep="mine")
     assert shop.replica.query(f"SELECT {column} FROM item") == [(stored,)]
 
@@ -245,7 +249,7 @@ def test_every_type_of_value_is_settled_exactly(shop, column, wire, stored):
         ("sku", None, None),
     ],
 )
-def test_a_person_may_type_another_value(shop, column, value, stored):
+def test_a_person_may_type_another_value(shop: Shop, column: Any, value: Any, stored: Any) -> None:
     item = conflicted(shop, column_name=column, base="null", mine="null", theirs="null")
     shop.replica.resolve(item, value=value)
     assert shop.replica.query(f"SELECT {column} FROM item") == [(stored,)]
@@ -265,7 +269,9 @@ def test_a_person_may_type_another_value(shop, column, value, stored):
         ("name", None, ConstraintFailed),
     ],
 )
-def test_a_value_that_does_not_fit_settles_nothing(shop, column, value, error):
+def test_a_value_that_does_not_fit_settles_nothing(
+    shop: Shop, column: Any, value: Any, error: Any
+) -> None:
     item = conflicted(shop, column_name=column, base="null", mine="null", theirs="null")
     before = shop.tables()
     with pytest.raises(error):
@@ -287,7 +293,9 @@ def test_a_value_that_does_not_fit_settles_nothing(shop, column, value, error):
     ],
 )
 @pytest.mark.parametrize("kind", ["edit", "delete"])
-def test_yours_is_what_belongs_to_who_asks_or_nobody_guesses(shop, kind, changes, yours):
+def test_yours_is_what_belongs_to_who_asks_or_nobody_guesses(
+    shop: Shop, kind: Any, changes: Any, yours: Any
+) -> None:
     if kind == "delete":
         changes |= {"kind": "delete", "column_name": "", "mine": '{"name":"ours"}', "theirs": None}
     item = conflicted(shop, **changes)
@@ -309,7 +317,7 @@ def test_yours_is_what_belongs_to_who_asks_or_nobody_guesses(shop, kind, changes
     assert (None if chosen is None else json.loads(chosen)) == kept
 
 
-def test_a_word_that_is_no_side_settles_nothing(shop):
+def test_a_word_that_is_no_side_settles_nothing(shop: Shop) -> None:
     item = conflicted(shop)
     for wrong in ("Mine", "", "ours"):
         with pytest.raises(UsageError) as caught:
@@ -318,12 +326,12 @@ def test_a_word_that_is_no_side_settles_nothing(shop):
     assert len(shop.replica.conflicts()) == 1
 
 
-def test_a_conflict_that_makes_no_sense_does_not_hide_the_others(shop):
+def test_a_conflict_that_makes_no_sense_does_not_hide_the_others(shop: Shop) -> None:
     conflicted(shop, column_name="qty", base='"many"', table_name="item")
     assert [item.base for item in shop.replica.conflicts()] == ["many"]
 
 
-def test_a_deleted_row_is_kept_or_not(shop):
+def test_a_deleted_row_is_kept_or_not(shop: Shop) -> None:
     item = conflicted(shop, kind="delete", column_name="", mine='{"name": "x"}', theirs="null")
     with pytest.raises(UsageError) as caught:
         shop.replica.resolve(item, value="x")
@@ -334,7 +342,7 @@ def test_a_deleted_row_is_kept_or_not(shop):
     ]
 
 
-def test_a_conflict_is_settled_once(shop):
+def test_a_conflict_is_settled_once(shop: Shop) -> None:
     item = conflicted(shop)
     shop.replica.resolve(item, keep="mine")
     for unknown in (item, "", "nope"):
@@ -346,7 +354,7 @@ def test_a_conflict_is_settled_once(shop):
 # --- refusals -----------------------------------------------------------------------------------
 
 
-def test_refused_work_leaves_the_tables_and_stays_in_the_inbox(shop):
+def test_refused_work_leaves_the_tables_and_stays_in_the_inbox(shop: Shop) -> None:
     refused(shop)
     tables = shop.tables()
     assert [tables["item"][key][4] for key in "ab"] == [10, 20]
@@ -387,13 +395,13 @@ def test_refused_work_leaves_the_tables_and_stays_in_the_inbox(shop):
     }
 
 
-def test_the_order_of_changes_in_an_answer_does_not_matter(shop):
+def test_the_order_of_changes_in_an_answer_does_not_matter(shop: Shop) -> None:
     refused(shop)
     assert shop.replica.query("SELECT * FROM holdfast_shadow_item") == []
     assert shop.replica.query("SELECT confirmed FROM holdfast_state") == [(4,)]
 
 
-def test_what_waits_goes_on_with_what_it_waits_for_directly_or_not(shop):
+def test_what_waits_goes_on_with_what_it_waits_for_directly_or_not(shop: Shop) -> None:
     refused(shop)
     assert shop.replica.if_discarded("1").numbers == (2, 3)
     assert shop.replica.if_discarded("2").numbers == (3,)
@@ -403,7 +411,7 @@ def test_what_waits_goes_on_with_what_it_waits_for_directly_or_not(shop):
     assert shop.numbers() == {1: "refused", 2: "held", 3: "held", 4: "refused"}
 
 
-def test_retry_makes_it_again_with_all_that_was_held_with_it(shop):
+def test_retry_makes_it_again_with_all_that_was_held_with_it(shop: Shop) -> None:
     refused(shop)
     shop.answer({}, item=[{"id": "a", "qty": 100, "name": "server"}])
     before = {item.number: item.changes for item in shop.replica.refused()}
@@ -430,13 +438,13 @@ def test_retry_makes_it_again_with_all_that_was_held_with_it(shop):
     assert len(set(ids)) == len(ids)
 
 
-def test_retry_by_the_long_id(shop):
+def test_retry_by_the_long_id(shop: Shop) -> None:
     refused(shop)
     ((long,),) = shop.replica.query("SELECT id FROM holdfast_tx WHERE number = 4")
     assert shop.replica.retry(str(long)) == [5]
 
 
-def test_retry_that_breaks_a_constraint_changes_nothing(shop):
+def test_retry_that_breaks_a_constraint_changes_nothing(shop: Shop) -> None:
     refused(shop)
     shop.answer({}, num=[{"id": 9, "code": "p"}])
     before, numbers = shop.tables(), shop.numbers()
@@ -446,7 +454,7 @@ def test_retry_that_breaks_a_constraint_changes_nothing(shop):
     assert (shop.tables(), shop.numbers()) == (before, numbers)
 
 
-def test_retry_of_an_update_of_a_row_that_is_not_there_changes_nothing(shop):
+def test_retry_of_an_update_of_a_row_that_is_not_there_changes_nothing(shop: Shop) -> None:
     """As an insert it would bring back what nobody chose, and a counter would count twice."""
     refused(shop)
     shop.write("DELETE FROM item WHERE id = 'a'")
@@ -462,14 +470,14 @@ def test_retry_of_an_update_of_a_row_that_is_not_there_changes_nothing(shop):
     assert shop.tables()["item"]["a"][4] == 50 - 1 - 2, "differences count once, on what is there"
 
 
-def test_retry_of_what_is_there_already_leaves_the_inbox(shop):
+def test_retry_of_what_is_there_already_leaves_the_inbox(shop: Shop) -> None:
     refused(shop)
     shop.write("INSERT INTO num (id, code) VALUES (1, 'p')")
     assert shop.replica.retry("4") == []
     assert 4 not in shop.numbers()
 
 
-def test_retry_of_a_swap(shop):
+def test_retry_of_a_swap(shop: Shop) -> None:
     shop.answer({}, item=[{"id": "a", "slot": 1}, {"id": "b", "slot": 2}, {"id": "c", "slot": 3}])
     shop.write(
         "UPDATE item SET slot = 9 WHERE id = 'a'", "UPDATE item SET slot = 1 WHERE id = 'b'",
@@ -484,7 +492,7 @@ def test_retry_of_a_swap(shop):
     ]  # fmt: skip
 
 
-def test_discard_gives_one_up_and_lets_go_on_what_waited(shop):
+def test_discard_gives_one_up_and_lets_go_on_what_waited(shop: Shop) -> None:
     refused(shop)
     foreseen = shop.replica.if_discarded("1")
     freed = shop.replica.discard("1")
@@ -497,7 +505,7 @@ def test_discard_gives_one_up_and_lets_go_on_what_waited(shop):
     assert shop.replica.query("SELECT replaces FROM holdfast_tx WHERE number > 4") == [(2,), (3,)]
 
 
-def test_discard_from_the_end_gives_all_up(shop):
+def test_discard_from_the_end_gives_all_up(shop: Shop) -> None:
     refused(shop)
     tables = shop.tables()
     for item in "3214":
@@ -508,7 +516,7 @@ def test_discard_from_the_end_gives_all_up(shop):
     assert shop.replica.row_status("num", "1") == "unknown"
 
 
-def test_what_is_not_in_the_inbox_can_be_neither_retried_nor_discarded(shop):
+def test_what_is_not_in_the_inbox_can_be_neither_retried_nor_discarded(shop: Shop) -> None:
     shop.write("INSERT INTO tag VALUES ('a', 'b')")
     for item in ("1", "99", "", "x", "01"):
         for verb in (shop.replica.retry, shop.replica.discard):
@@ -518,7 +526,7 @@ def test_what_is_not_in_the_inbox_can_be_neither_retried_nor_discarded(shop):
     assert shop.numbers() == {1: "pending"}
 
 
-def test_the_inbox_survives_closing(shop):
+def test_the_inbox_survives_closing(shop: Shop) -> None:
     refused(shop)
     conflicted(shop)
     before = (shop.replica.refused(), shop.replica.conflicts())
@@ -530,7 +538,7 @@ def test_the_inbox_survives_closing(shop):
         again.close()
 
 
-def test_text_that_is_not_utf8_is_refused_alone_and_shown(shop):
+def test_text_that_is_not_utf8_is_refused_alone_and_shown(shop: Shop) -> None:
     """From the keyboard of the sqlite3 shell to the inbox, without stopping anything on the way.
 
     Known limit: a row whose *key* is no UTF-8 is refused and shown, but stays in its table; no key

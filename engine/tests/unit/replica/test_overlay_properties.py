@@ -530,10 +530,10 @@ def play(library: str, steps: Any) -> None:
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize(("library", "count"), [("apsw", 100), ("stdlib", 25)])
-def test_visible_is_truth_with_the_unsettled_changes(library, count):
+def test_visible_is_truth_with_the_unsettled_changes(library: Any, count: Any) -> None:
     @settings(max_examples=examples(count))
     @given(STEPS)
-    def run(steps):
+    def run(steps: Any) -> None:
         play(library, steps)
 
     run()
@@ -601,12 +601,12 @@ STORIES: dict[str, list[tuple[Any, ...]]] = {
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 @pytest.mark.parametrize("name", STORIES)
-def test_stories(name, library):
+def test_stories(name: Any, library: Any) -> None:
     play(library, STORIES[name])
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-def test_the_later_change_yields(library):
+def test_the_later_change_yields(library: Any) -> None:
     """Two changes want a value that the server took and gave back: the earlier one gets it."""
     with device(library, SCHEMA) as phone:
         world = World(phone)
@@ -631,7 +631,7 @@ def test_the_later_change_yields(library):
         assert world.held() == {}
 
 
-def test_bases_are_json():
+def test_bases_are_json() -> None:
     """The bases of chained changes are plain revisions by column."""
     with device("apsw", SCHEMA) as phone:
         world = World(phone)

@@ -72,7 +72,7 @@ class World:
         with self.replicas[number].transaction() as db:
             db.execute("INSERT INTO item VALUES (?)", (key,))
         for replica in self.replicas:
-            wait_until(lambda replica=replica: self.has(replica, key), WAIT_S, f"{key} everywhere")
+            wait_until(lambda replica=replica: self.has(replica, key), WAIT_S, f"{key} everywhere")  # type: ignore[misc]  # it binds the name
 
     def has(self, replica: Replica, key: str) -> bool:
         status = replica.status
@@ -97,7 +97,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def test_a_push_costs_its_device_one_exchange(world: World) -> None:
     for wire in world.wires:  # one at the start, one when the stream has opened
-        wait_until(lambda wire=wire: wire.exchanges >= 2, WAIT_S, "a live stream")
+        wait_until(lambda wire=wire: wire.exchanges >= 2, WAIT_S, "a live stream")  # type: ignore[misc]  # it binds the name
     world.write(1, "first")
     before = [wire.exchanges for wire in world.wires]
     for number in range(ROUNDS):
@@ -183,7 +183,7 @@ def test_news_of_rights_without_versions_are_looked_at(world: World) -> None:
     for wire in world.wires:
         before = wire.exchanges
         wire.moved({})
-        wait_until(lambda wire=wire, had=before: wire.exchanges > had, WAIT_S, "an exchange")
+        wait_until(lambda wire=wire, had=before: wire.exchanges > had, WAIT_S, "an exchange")  # type: ignore[misc]  # it binds the name
 
 
 def test_a_version_that_the_replica_lacks_is_fetched(world: World) -> None:

@@ -137,7 +137,7 @@ def rows(replica: Replica) -> dict[str, list[Any]]:
 
 @pytest.fixture(params=[("apsw", False), ("stdlib", False), ("apsw", True), ("stdlib", True)],
                 ids=lambda p: f"{p[0]}-{'file' if p[1] else 'answer'}")  # fmt: skip
-def shop(request, tmp_path) -> Iterator[Shop]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     found = Shop(tmp_path, request.param[0], files=request.param[1])
     yield found
     found.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ def total(rows: list[tuple[str, int]], key: bytes = KEY) -> Digest:
 
 @BOUNDED
 @given(ROWS, st.randoms(use_true_random=False))
-def test_order_does_not_count(rows, random):
+def test_order_does_not_count(rows: Any, random: Any) -> None:
     shuffled = list(rows)
     random.shuffle(shuffled)
     assert total(shuffled) == total(rows)
@@ -35,13 +37,13 @@ def test_order_does_not_count(rows, random):
 
 @BOUNDED
 @given(ROWS, ROWS)
-def test_other_rows_have_another_digest(left, right):
+def test_other_rows_have_another_digest(left: Any, right: Any) -> None:
     assert (total(left) == total(right)) == (set(left) == set(right))
 
 
 @BOUNDED
 @given(ROWS, st.integers(0, 11), st.integers(10, 20))
-def test_a_change_moves_the_digest_by_its_row_alone(rows, place, value):
+def test_a_change_moves_the_digest_by_its_row_alone(rows: Any, place: Any, value: Any) -> None:
     if not rows:
         return
     name, old = rows[place % len(rows)]
@@ -50,7 +52,7 @@ def test_a_change_moves_the_digest_by_its_row_alone(rows, place, value):
     assert moved.add(row_hash(KEY, "t", name, (name, value))) == total(changed)
 
 
-def test_a_hash_tells_table_key_type_and_place_apart():
+def test_a_hash_tells_table_key_type_and_place_apart() -> None:
     hashes = {
         row_hash(KEY, "t", "a", ("a", None)),
         row_hash(KEY, "u", "a", ("a", None)),
@@ -68,14 +70,14 @@ def test_a_hash_tells_table_key_type_and_place_apart():
     assert {len(value) for value in hashes} == {16}
 
 
-def test_the_hash_is_fixed():
+def test_the_hash_is_fixed() -> None:
     assert (
         row_hash(KEY, "product", "a/b", ("é", 2**63 - 1, None, 0.5, b"\x00")).hex()
         == "92bc357c014d054215a8569899686db0"
     )
 
 
-def test_the_text_form():
+def test_the_text_form() -> None:
     digest = total([("a", 1), ("b", 2)])
     assert len(digest.hex) == 32
     assert Digest.of(digest.count, digest.hex) == digest
@@ -93,7 +95,7 @@ def test_the_text_form():
         {"digest": Digest(2, 1)},
     ],
 )
-def test_a_seal_holds_for_what_it_was_made_for_alone(change):
+def test_a_seal_holds_for_what_it_was_made_for_alone(change: Any) -> None:
     facts = {"epoch": "e", "scope": "s", "version": 1, "digest": Digest(1, 1)}
     text = seal(b"secret", **facts)
     assert seal_is_valid(b"secret", text, **facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -62,7 +63,7 @@ def made(library: str, table: Table) -> Iterator[Connection]:
 
 @BOUNDED
 @given(keys())
-def test_key_text_round_trip(case):
+def test_key_text_round_trip(case: Any) -> None:
     table, key = case
     text = key_text(table, key)
     assert key_values(table, text) == key
@@ -72,17 +73,17 @@ def test_key_text_round_trip(case):
 
 @BOUNDED
 @given(st.tuples(TRICKY, TRICKY), st.tuples(TRICKY, TRICKY))
-def test_different_keys_have_different_texts(left, right):
+def test_different_keys_have_different_texts(left: Any, right: Any) -> None:
     table = keyed("text", "text")
     assert (key_text(table, left) == key_text(table, right)) == (left == right)
 
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-def test_sql_makes_the_same_text(library):
+def test_sql_makes_the_same_text(library: Any) -> None:
     @settings(max_examples=examples(100))
     @given(keys())
-    def run(case):
+    def run(case: Any) -> None:
         table, key = case
         with made(library, table) as db:
             marks = ", ".join("?" * len(key))
@@ -105,7 +106,7 @@ def test_sql_makes_the_same_text(library):
         (("bytes", "integer", "date"), (b"\xff", 5, "2024-01-01"), "ff/5/2024-01-01"),
     ],
 )
-def test_the_form_is_fixed(kinds, key, text):
+def test_the_form_is_fixed(kinds: Any, key: Any, text: Any) -> None:
     assert key_text(keyed(*kinds), key) == text
 
 
@@ -116,7 +117,7 @@ def test_the_form_is_fixed(kinds, key, text):
         (("text", "text"), "a/b/c"), (("integer", "text"), "x/a"),
     ],
 )  # fmt: skip
-def test_what_is_no_key_raises_value_error(kinds, text):
+def test_what_is_no_key_raises_value_error(kinds: Any, text: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         key_values(keyed(*kinds), text)
 
@@ -128,7 +129,7 @@ def test_what_is_no_key_raises_value_error(kinds, text):
         (("integer",), ("5",)), (("uuid",), ("x",)), (("text",), ("\0",)), (("text",), ("\ud800",)),
     ],
 )  # fmt: skip
-def test_check_key_refuses(kinds, key):
+def test_check_key_refuses(kinds: Any, key: Any) -> None:
     with pytest.raises(BadValue) as caught:
         check_key(keyed(*kinds), key)
     assert caught.value.code == "bad_key"
@@ -144,7 +145,7 @@ def test_check_key_refuses(kinds, key):
         (("integer", "bytes"), (7, b"x" * 511)),
     ],
 )
-def test_the_longest_key_is_the_same_in_sql_and_python(kinds, key, library):
+def test_the_longest_key_is_the_same_in_sql_and_python(kinds: Any, key: Any, library: Any) -> None:
     table = keyed(*kinds)
     longer = (*key[:-1], key[-1] + key[-1][:1])
     assert len(key_text(table, key).encode()) <= KEY_BYTES_MAX
@@ -174,7 +175,7 @@ def scopes(table: Table, **given: object) -> tuple[str, ...]:
     return row_scopes(table, tuple(values.values()))  # type: ignore[arg-type]
 
 
-def test_scopes_of_a_row():
+def test_scopes_of_a_row() -> None:
     assert scopes(scoped("catalog")) == ("catalog",)
     assert scopes(scoped("s/{a}/{b}", "all", "all")) == ("all", "s/x/y")
     assert scopes(scoped("{n}:{raw}")) == ("5:ff",)
@@ -185,13 +186,13 @@ def test_scopes_of_a_row():
 
 @given(st.text("{ab}n", max_size=8), st.text("{ab}n", max_size=8))
 @BOUNDED
-def test_a_value_that_looks_like_a_template_is_only_a_value(a, b):
+def test_a_value_that_looks_like_a_template_is_only_a_value(a: Any, b: Any) -> None:
     if a and b:
         assert scopes(scoped("s/{a}/{b}/{n}"), a=a, b=b) == (f"s/{a}/{b}/5",)
 
 
 @pytest.mark.parametrize("empty", [None, "", b""])
-def test_an_empty_value_names_no_scope(empty):
+def test_an_empty_value_names_no_scope(empty: Any) -> None:
     with pytest.raises(BadValue):
         scopes(scoped("s/{a}"), a=empty)
 
@@ -212,12 +213,12 @@ def test_an_empty_value_names_no_scope(empty):
         '["a"' + ', "a"' * 1000 + "]",
     ],
 )
-def test_an_array_of_scopes_is_one_of_names(names):
+def test_an_array_of_scopes_is_one_of_names(names: Any) -> None:
     with pytest.raises(BadValue):
         scopes(scoped("*{names}"), names=names)
 
 
-def test_a_scopes_name_has_a_limit():
+def test_a_scopes_name_has_a_limit() -> None:
     assert scopes(scoped("{a}"), a="x" * SCOPE_NAME_LENGTH_MAX)
     with pytest.raises(BadValue):
         scopes(scoped("{a}"), a="x" * (SCOPE_NAME_LENGTH_MAX + 1))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -202,7 +203,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_makes_no_sense_is_refused_with_its_place(name):
+def test_what_makes_no_sense_is_refused_with_its_place(name: Any) -> None:
     make, words = BAD[name]
     with pytest.raises(SchemaError) as caught:
         make()
@@ -211,7 +212,7 @@ def test_what_makes_no_sense_is_refused_with_its_place(name):
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-def test_what_is_accepted_compiles_and_its_defaults_are_exact(library, tmp_path):
+def test_what_is_accepted_compiles_and_its_defaults_are_exact(library: Any, tmp_path: Path) -> None:
     program = compile_replica(FULL)
     db = driver(library).connect(str(tmp_path / "t.db"), OpenOptions())
     try:
@@ -226,7 +227,7 @@ def test_what_is_accepted_compiles_and_its_defaults_are_exact(library, tmp_path)
         db.close()
 
 
-def test_json_round_trip():
+def test_json_round_trip() -> None:
     text = FULL.to_json()
     again = Schema.from_json(text)
     assert again == FULL
@@ -249,17 +250,17 @@ def test_json_round_trip():
     ],
     ids=repr,
 )  # fmt: skip
-def test_what_is_not_a_schema_is_refused(text):
+def test_what_is_not_a_schema_is_refused(text: Any) -> None:
     with pytest.raises(SchemaError):
         Schema.from_json(text)
 
 
-def test_the_fingerprint_is_stable():
+def test_the_fingerprint_is_stable() -> None:
     """A change of this value parts every replica from its server: a decision, not an accident."""
     assert Schema("s", (table(),)).fingerprint == "3d4a1946b80e300e37f308bce3538ff6"
 
 
-def test_the_fingerprint_tells_every_difference_of_synced_tables():
+def test_the_fingerprint_tells_every_difference_of_synced_tables() -> Any:
     child = FULL.by_name["child"]
 
     def with_child(**changes: Any) -> Schema:
@@ -295,18 +296,18 @@ def test_the_fingerprint_tells_every_difference_of_synced_tables():
     assert msgspec.structs.replace(FULL, local=()).fingerprint == FULL.fingerprint
 
 
-def test_engine_tables_come_with_every_schema():
+def test_engine_tables_come_with_every_schema() -> None:
     assert [t.name for t in FULL.all_tables] == ["parent", "child", "holdfast_conflict"]
     assert FULL.by_name["holdfast_conflict"].key == ("id",)
 
 
-def test_template_columns():
+def test_template_columns() -> None:
     assert template_columns("catalog") == ()
     assert template_columns("a/{b}/{c_d}") == ("b", "c_d")
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-def test_names_that_could_meet_do_not(library, tmp_path):
+def test_names_that_could_meet_do_not(library: Any, tmp_path: Path) -> None:
     """Tables called like SQL's words, like the engine's parts, or like one another's indexes."""
     names = (
         "order",
@@ -408,7 +409,7 @@ def statements_of(program: object, *, apart: tuple[str, ...] = ("name", "load"))
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-def test_the_largest_schema_compiles_to_what_sqlite_takes(library, tmp_path):
+def test_the_largest_schema_compiles_to_what_sqlite_takes(library: Any, tmp_path: Path) -> None:
     wide = tuple(
         Column(f"c{n}", TYPES[n % len(TYPES)], nullable=True) for n in range(COLUMNS_MAX - 1)
     )
@@ -432,7 +433,7 @@ def test_the_largest_schema_compiles_to_what_sqlite_takes(library, tmp_path):
         db.close()
 
 
-def test_load_schema(tmp_path, monkeypatch):
+def test_load_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "s.json"
     path.write_bytes(FULL.to_json())
     assert load_schema(str(path)) == FULL
@@ -494,7 +495,7 @@ def test_a_default_that_does_not_fit_is_refused(kind: Any, default: object) -> N
         )
 
 
-def test_a_schema_without_groups_has_the_fingerprint_that_it_had():
+def test_a_schema_without_groups_has_the_fingerprint_that_it_had() -> None:
     plain = schema(Column("a"), Column("b"))
     with_group = schema(Column("a"), Column("b"), groups=(("a", "b"),))
     assert b"groups" not in plain.to_json()
@@ -502,7 +503,7 @@ def test_a_schema_without_groups_has_the_fingerprint_that_it_had():
     assert Schema.from_json(with_group.to_json()) == with_group
 
 
-def test_only_new_columns_can_be_made_a_group_of_an_old_table():
+def test_only_new_columns_can_be_made_a_group_of_an_old_table() -> None:
     from holdfast.server.store.contract import is_additive
 
     old = schema(Column("a"), Column("b"))

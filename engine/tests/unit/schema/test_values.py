@@ -281,7 +281,7 @@ def identical(left: Any, right: Any) -> bool:
 
 
 @pytest.mark.parametrize(("kind", "scale", "value", "stored", "wire"), ACCEPTED, ids=label)
-def test_accepted(kind, scale, value, stored, wire):
+def test_accepted(kind: str, scale: int, value: Any, stored: Any, wire: Any) -> None:
     result = check(kind, value, scale=scale)
     assert identical(result, stored)
     assert identical(check(kind, result, scale=scale), stored), "checking again changes nothing"
@@ -290,33 +290,33 @@ def test_accepted(kind, scale, value, stored, wire):
 
 
 @pytest.mark.parametrize(("kind", "scale", "value"), REFUSED, ids=label)
-def test_refused(kind, scale, value):
+def test_refused(kind: str, scale: int, value: Any) -> None:
     with pytest.raises(BadValue) as caught:
         check(kind, value, scale=scale)
     assert caught.value.code == "bad_value"
 
 
 @pytest.mark.parametrize(("kind", "scale", "value"), REFUSED_WIRE, ids=label)
-def test_refused_on_the_wire(kind, scale, value):
+def test_refused_on_the_wire(kind: str, scale: int, value: Any) -> None:
     with pytest.raises(BadValue) as caught:
         from_wire(kind, value, scale=scale)
     assert caught.value.code == "bad_value"
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_null_is_null(kind):
+def test_null_is_null(kind: str) -> None:
     assert check(kind, None) is None
     assert to_wire(kind, None) is None
     assert from_wire(kind, None) is None
 
 
-def test_json_that_never_ends_is_refused_and_does_not_crash():
+def test_json_that_never_ends_is_refused_and_does_not_crash() -> None:
     for text in ("[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 50_000):
         with pytest.raises(BadValue):
             check("json", text)
 
 
-def test_a_decimal_does_not_depend_on_the_threads_context():
+def test_a_decimal_does_not_depend_on_the_threads_context() -> None:
     with decimal.localcontext() as context:
         context.prec = 3
         context.rounding = decimal.ROUND_UP
@@ -434,10 +434,10 @@ HOSTILE = st.one_of(
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", TYPES)
-def test_good_values_survive_the_wire_exactly(kind):
+def test_good_values_survive_the_wire_exactly(kind: str) -> None:
     @BOUNDED
     @given(good(kind))
-    def run(value):
+    def run(value: Any) -> None:
         stored = check(kind, value)
         assert identical(stored, value)
         sent = msgspec.json.decode(msgspec.json.encode(to_wire(kind, stored)))
@@ -448,10 +448,10 @@ def test_good_values_survive_the_wire_exactly(kind):
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", TYPES)
-def test_any_value_is_refused_or_kept(kind):
+def test_any_value_is_refused_or_kept(kind: str) -> None:
     @BOUNDED
     @given(HOSTILE | good(kind), SCALES)
-    def run(value, scale):
+    def run(value: Any, scale: int) -> None:
         scale = scale if kind == "decimal" else 0
         try:
             stored = check(kind, value, scale=scale)
@@ -474,10 +474,10 @@ def test_any_value_is_refused_or_kept(kind):
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", TYPES)
-def test_any_wire_value_is_refused_or_kept(kind):
+def test_any_wire_value_is_refused_or_kept(kind: str) -> None:
     @BOUNDED
     @given(HOSTILE | good(kind).map(lambda value: to_wire(kind, value)))
-    def run(wire):
+    def run(wire: Any) -> None:
         try:
             stored = from_wire(kind, wire)
         except BadValue:
@@ -492,7 +492,7 @@ def test_any_wire_value_is_refused_or_kept(kind):
 
 @BOUNDED
 @given(DIGITS, SCALES)
-def test_decimals_are_exact_at_every_scale(digits, scale):
+def test_decimals_are_exact_at_every_scale(digits: int, scale: int) -> None:
     number = Decimal(digits).scaleb(-scale, context=decimal.Context(prec=40))
     stored = check("decimal", number, scale=scale)
     assert Decimal(stored) == number
@@ -533,14 +533,14 @@ STORED = st.one_of(
 
 @BOUNDED
 @given(st.lists(STORED, max_size=6))
-def test_the_encoding_can_be_read_back_so_no_two_rows_share_one(row):
+def test_the_encoding_can_be_read_back_so_no_two_rows_share_one(row: Any) -> None:
     read = decode(encode(row))
     assert [
         identical(a, b + 0.0 if isinstance(b, float) else b) for a, b in zip(read, row, strict=True)
     ] == ([True] * len(row))
 
 
-def test_the_encoding_is_fixed():
+def test_the_encoding_is_fixed() -> None:
     row = (None, 1, -1, 0.5, -0.0, "é", b"\x00", "", b"")
     assert encode(row).hex() == (
         "0001000000000000000101ffffffffffffffff023fe0000000000000020000000000000000"
@@ -573,7 +573,7 @@ def store(db: Connection, value: Any) -> tuple[bool, Any]:
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 @pytest.mark.parametrize("kind", TYPES)
-def test_a_table_takes_what_check_takes_and_nothing_else(kind, library):
+def test_a_table_takes_what_check_takes_and_nothing_else(kind: str, library: str) -> None:
     """Known to differ, and not drawn here: JSON nested some hundred levels deep (SQLite takes it,
     check refuses), and text that is not UTF-8, which SQLite's built-in functions cannot see. A
     replica refuses both at the commit."""
@@ -582,7 +582,7 @@ def test_a_table_takes_what_check_takes_and_nothing_else(kind, library):
 
         @settings(max_examples=examples(400))
         @given(HOSTILE | good(kind))
-        def run(value):
+        def run(value: Any) -> None:
             taken, held = store(db, value) if sqlite_can_bind(value) else (False, None)
             if taken:
                 assert identical(check(kind, held, scale=scale), held)
@@ -605,7 +605,9 @@ def sqlite_can_bind(value: Any) -> bool:
 @pytest.mark.parametrize(
     ("kind", "scale", "value"), [case for case in REFUSED if sqlite_can_bind(case[2])], ids=label
 )
-def test_the_table_refuses_what_check_refuses(kind, scale, value, library):
+def test_the_table_refuses_what_check_refuses(
+    kind: str, scale: int, value: Any, library: str
+) -> None:
     with typed_table(library, kind, scale) as db:
         taken, held = store(db, value)
         # SQLite turns some values into the column's type (1.0 to 1, '1' to 1): then that is good.
@@ -616,7 +618,7 @@ def test_the_table_refuses_what_check_refuses(kind, scale, value, library):
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 @pytest.mark.parametrize("case", ACCEPTED, ids=label)
-def test_the_table_takes_what_check_takes(case, library):
+def test_the_table_takes_what_check_takes(case: Any, library: str) -> None:
     kind, scale, _value, stored, _wire = case
     with typed_table(library, kind, scale) as db:
         taken, held = store(db, stored)
@@ -625,7 +627,7 @@ def test_the_table_takes_what_check_takes(case, library):
 
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
-def test_sizes_count_bytes(library):
+def test_sizes_count_bytes(library: str) -> None:
     with typed_table(library, "text") as db:
         assert store(db, "é" * (TEXT_BYTES_MAX // 2))[0]
         assert not store(db, "é" * (TEXT_BYTES_MAX // 2) + "x")[0]

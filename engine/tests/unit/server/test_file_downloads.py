@@ -206,7 +206,7 @@ def test_slow_readers_hold_nothing_of_the_database(endless: Site) -> None:
     if endless.server.postgres:
         store = endless.server.store
         for pool in (store._readers, store._writers):
-            until(lambda pool=pool: _all_free(pool.get_stats()))
+            until(lambda pool=pool: _all_free(pool.get_stats()))  # type: ignore[misc]  # it binds the name
     assert endless.get(range="bytes=0-9").content == BODY[:10]  # and keep nobody from reading
     for reader in readers:
         reader.close()
