@@ -7,15 +7,18 @@ Knows: how each thing is done, and what its answer must be at once. Must not kno
 from __future__ import annotations
 
 import contextlib
+import random
 from dataclasses import replace
 from typing import Any
 
 from bazaar import STORES, Statement, tokens
 from device import PRINCIPALS, SECOND_US, YEAR_US, Device, Event
+from offers import note_choice
 from readers import orphans_of
 from shell import run_foreign, shell
 
 from holdfast.core.errors import BadValue, ConstraintFailed, Offline, ProtocolError, UsageError
+from holdfast.replica.inbox.inbox import Conflict
 
 
 def write(device: Device) -> None:
@@ -86,27 +89,34 @@ def verify(device: Device) -> None:
 
 
 def resolve(device: Device) -> bool:
-    world = device.world
+    """Settle one of the conflicts that the device shows, if it shows any."""
     open_ = device.replica.conflicts()
-    if not open_:
-        return False
-    conflict = device.work.dice.choice(open_)
-    keep: Any = device.work.dice.choice(("device", "server", None))
-    value = None
+    if open_:
+        settle(device, device.work.dice.choice(open_), device.work.dice)
+    return bool(open_)
+
+
+def settle(device: Device, conflict: Conflict, dice: random.Random) -> None:
+    """Settle a conflict, one way or another. What its maker sees of it may go by that."""
+    world = device.world
+    keep: Any = dice.choice(("device", "server", None))
+    value: Any = None
     if conflict.kind != "delete" and keep is None:
         value = "7.25" if conflict.column == "price" else device.work.token()
+        if conflict.table == "offer":
+            value = {"price": "7.25", "currency": value}
+            note_choice(world, conflict.column, conflict.key, value)
     if conflict.kind == "delete":
         keep = keep or "device"
     world.ledger.overwritten |= tokens(
         [conflict.base, conflict.device_value, conflict.server_value]
     )
-    world.ledger.overwritten |= tokens(list(device.dump()[conflict.table].values()))
+    world.ledger.overwritten |= tokens(device.dump()[conflict.table].get(conflict.key))
     try:
         device.replica.resolve(conflict.id, keep=keep, value=value)
         world.count["settled by a person"] += 1
     except (ConstraintFailed, BadValue):
         world.count["settlement failed locally"] += 1
-    return True
 
 
 def retry(device: Device) -> None:

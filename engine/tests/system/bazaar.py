@@ -152,6 +152,19 @@ SCHEMA = Schema(
             unique=(("serial",),),
             existence_public=True,
         ),
+        Table(  # see `offers`
+            name="offer",
+            key=("id",),
+            columns=(
+                Column("id"),
+                Column("price", "decimal", merge="manual", scale=2, default="0.00"),
+                Column("currency", merge="manual", default="EUR"),
+                Column("qty", "integer", default="1"),
+                Column("unit", default="each"),
+            ),
+            scopes=("catalog",),
+            groups=(("price", "currency"), ("qty", "unit")),
+        ),
         Table(
             name="audit",
             key=("id",),
@@ -173,7 +186,7 @@ def scopes(table: str, row: Sequence[Any]) -> set[str]:
     value = dict(zip(TABLES[table].column_names, row, strict=True))
     if table == "holdfast_conflict":
         return set(json.loads(value["scopes"]))
-    if table in ("product", "link", "purse", "slip"):
+    if table in ("product", "link", "purse", "slip", "offer"):
         return {"catalog"}
     own = {f"store/{value['store']}"}
     return own | {"tasks"} if table == "task" else own
@@ -211,6 +224,7 @@ def first_rows(work: Work) -> list[Statement]:
             )
             for n in range(6)
         ),
+        *(("offer (id, price, currency)", (f"o{n}", f"{n}.00", work.token())) for n in (1, 2)),
         *(("purse (id, n)", (name, FIRST_COINS)) for name in PURSES),
         *(("tally (id, store)", (n - 2, STORES[n % 3])) for n in range(3)),
         *(

@@ -14,14 +14,15 @@ from functools import partial
 from typing import Any
 
 from bazaar import TABLES, TOKEN, Row, scopes, tokens
-from device import Device, wire_default
+from device import Device, cells_of, default_of, wire_default
+from offers import no_mixed_pair_on_the_server, wire_of
 from readers import read
 from waits import a_refusal_keeps_no_stranger, each_wait_has_its_reason, freed_in_time, place_of
 from world import World
 from world import server_outcomes as remembered
 
 from holdfast.core.keys import row_key
-from holdfast.schema.model import Table
+from holdfast.schema.model import Column, Table
 
 UNSETTLED = ("pending", "sent")
 
@@ -35,6 +36,7 @@ def after_step(world: World) -> None:
         if not device.is_comparing():
             holds_a_checkpoint(world, device)
     server_is_sound(world)
+    no_mixed_pair_on_the_server(world)
     open_conflicts_are_right(world)
 
 
@@ -189,6 +191,7 @@ def replayed(
         keys = None
     else:
         keys = row
+    kept = {column.name for column in table.data_columns if _is_kept(table, column, note)}
     result = []
     for column, value in zip(table.columns, row, strict=True):
         if column.name in table.key:
@@ -197,15 +200,23 @@ def replayed(
         old, new = note["old"][column.name], note["new"][column.name]
         if keys is None:
             result.append(new)
-        elif not note["was"] and new == column.default_value():
-            result.append(value)
         elif column.merge == "counter":
             result.append(value + new - (old if note["was"] else 0))
-        elif note["was"] and same((old,), (new,)):
+        elif column.name in kept:
             result.append(value)
         else:
             result.append(new)
     return tuple(result)
+
+
+def _is_kept(table: Table, column: Column, note: dict[str, Any]) -> bool:
+    """Whether a change leaves a column, and all that are one decision with it, as they stand."""
+    return all(
+        same((note["old"][name],), (note["new"][name],))
+        if note["was"]
+        else note["new"][name] == table.by_name[name].default_value()
+        for name in table.group_of.get(column.name, (column.name,))
+    )
 
 
 def same(one: Row | None, other: Row | None) -> bool:
@@ -342,7 +353,13 @@ def losers_are_on_record(
             seen |= tokens(change.old)
             if change.op == "delete":
                 seen |= under[row]
-    record = tokens(world.latest)
+    record = tokens(
+        {name: rows for name, rows in world.latest.items() if name != "holdfast_conflict"}
+    )
+    for conflict in world.latest["holdfast_conflict"].values():
+        # Who settles one has seen it, or what they have not seen is open still, or journalled.
+        if conflict[15] == "open":
+            record |= tokens(conflict)
     for (entry,) in world.server_rows("SELECT entry FROM holdfast_journal"):
         record |= tokens(entry)
     for (image,) in world.server_rows("SELECT image FROM holdfast_row WHERE image IS NOT NULL"):
@@ -359,16 +376,16 @@ def no_default_beats_a_choice(
     for place, (_, outcome, _) in applied.items():
         for change in world.ledger.sent[place].changes:
             if outcome == "applied" and change.op == "update":
-                columns = TABLES[change.table].by_name
-                names = [n for n, v in change.new.items() if v == wire_default(columns[n])]
-                cleared |= {(*place_of(change), name) for name in names}
-    for table, key, column, kind, entry in world.server_rows(
+                table = TABLES[change.table]
+                names = {n for n, v in change.new.items() if v == wire_default(table.by_name[n])}
+                cleared |= {(*place_of(change), cell) for cell in cells_of(table, names)}
+    for name, key, column, kind, entry in world.server_rows(
         "SELECT tbl, key, col, kind, entry FROM holdfast_journal"
     ):
         if column and kind not in ("edit", "settlement"):
             kept = json.loads(entry)["kept"]
-            won = kept == wire_default(TABLES[table].by_name[column])
-            assert not won or (table, key, column) in cleared, f"I18: {table} {key} {entry}"
+            won = kept == default_of(TABLES[name], column)
+            assert not won or (name, key, column) in cleared, f"I18: {name} {key} {entry}"
 
 
 def open_conflicts_are_right(world: World) -> None:
@@ -384,7 +401,7 @@ def open_conflicts_are_right(world: World) -> None:
             continue
         assert scopes("holdfast_conflict", conflict) == scopes(conflict[2], row), f"I23: {conflict}"
         if conflict[4]:
-            value = row[TABLES[conflict[2]].positions[conflict[4]]]
+            value = wire_of(conflict[2], conflict[4], row)
             assert json.loads(conflict[8]) == value, (
                 f"I18: {conflict} shows another value than {value}"
             )

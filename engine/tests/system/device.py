@@ -25,6 +25,7 @@ from bazaar import (
     scopes,
     tokens,
 )
+from offers import written
 from purses import meanwhile
 from waits import rests_on_row
 
@@ -44,7 +45,7 @@ from holdfast.replica.host import Host
 from holdfast.replica.http.spool import Answer, receive
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
-from holdfast.schema.model import Column
+from holdfast.schema.model import Column, Table
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.identity.principal import Principal
 from holdfast.sqlite import Connection
@@ -107,6 +108,8 @@ class Ledger:
     direct: Counter[int] = field(default_factory=Counter)
     direct_keys: set[int] = field(default_factory=set)
     overwritten: set[str] = field(default_factory=set)
+    pairs: set[tuple[str, str, Row]] = field(default_factory=set)
+    """What somebody has left in a group of an offer: see `offers`."""
     cleared: set[tuple[str, str, str]] = field(default_factory=set)
     """Cells that a direct write has set to their default."""
     events: list[Event] = field(default_factory=list)
@@ -223,7 +226,7 @@ class Device:
     def run(self, statements: list[Statement]) -> bool:
         """One transaction; whether it was committed."""
         try:
-            with self.replica.transaction() as db:
+            with written(self.world, self.rows), self.replica.transaction() as db:
                 for sql, params in statements:
                     db.execute(sql, params)
         except ConstraintFailed:
@@ -320,12 +323,25 @@ def says_of(change: Change) -> set[str]:
     one that goes, all."""
     columns = TABLES[change.table].data_columns
     if change.op == "insert":
-        return {c.name for c in columns if change.new.get(c.name) != wire_default(c)}
+        chosen = {c.name for c in columns if change.new.get(c.name) != wire_default(c)}
+        return chosen.union(*(TABLES[change.table].group_of.get(name, ()) for name in chosen))
     return set(change.new) if change.op == "update" else {column.name for column in columns}
 
 
 def wire_default(column: Column) -> Any:
     return to_wire(column.type, column.default_value())
+
+
+def default_of(table: Table, cell: str) -> Any:
+    """The default of a column, or of a group, as the journal tells it."""
+    if cell in table.by_name:
+        return wire_default(table.by_name[cell])
+    return {name: wire_default(table.by_name[name]) for name in cell.split(",")}
+
+
+def cells_of(table: Table, columns: set[str]) -> set[str]:
+    """Columns, and the groups that are all among them."""
+    return columns | {",".join(group) for group in table.groups if columns.issuperset(group)}
 
 
 def transaction_values(transaction: Transaction) -> list[Any]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from offers import no_mixed_pair
 from purses import has_purses, moves_are_whole, nothing_seen_goes_away, waiting_is_told
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def read(world: World, device: Device, outcomes: dict[Any, Any], truth: Truth) -
     never_goes_back(device)
     nothing_is_orphaned(device, truth)
     what_is_shown_stands_on_what_is_shown(device)
+    no_mixed_pair(world, device)
     if not has_purses(device):
         device.seen_slips = set()
         return

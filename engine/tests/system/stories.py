@@ -6,9 +6,10 @@ afterwards (``checks``).
 
 from __future__ import annotations
 
-from acts import resolve, sync, verify
+from acts import resolve, settle, sync, verify
 from bazaar import STORES, TABLES, Row, Statement
 from device import DAY_US, Device
+from world import World
 
 
 def race(device: Device) -> None:  # noqa: C901, PLR0912 - one story of two hands
@@ -40,7 +41,7 @@ def race(device: Device) -> None:  # noqa: C901, PLR0912 - one story of two hand
         conflict = world.plan.choice([open_[id_] for id_ in sorted(open_)])
         name, key = conflict.table, conflict.key
         table = TABLES[name]
-        column = table.by_name[conflict.column]
+        column = table.by_name[conflict.column.split(",")[0]]
         mine = device.dump()
         if key not in theirs[name] or key not in mine[name]:
             return
@@ -120,3 +121,47 @@ def _made_again(who: Device, name: str, row: Row) -> Statement:
     ]  # fmt: skip
     columns, marks = ", ".join(table.column_names), ", ".join("?" * len(values))
     return f"INSERT INTO {name} ({columns}) VALUES ({marks})", tuple(values)
+
+
+_MANUAL = (("offer", "currency"), ("task", "text"), ("part", "note"), ("item", "choice"))
+"""Columns whose conflicts a person settles, with a token in each value."""
+
+
+def overtaken(world: World) -> None:
+    """A device goes on with its side of a conflict, of which it has not heard yet, while another
+    settles that conflict, unaware. No other answer is lost meanwhile."""
+    dice = world.story_dice
+    device, other = dice.sample(world.devices, 2)
+    mine, theirs = device.dump(), other.dump()
+    common = [(name, column, key) for name, column in _MANUAL
+              for key in sorted(mine[name].keys() & theirs[name].keys())
+              if device.may_write(name, mine[name][key])
+              and other.may_write(name, theirs[name][key])]  # fmt: skip
+    if not common:
+        return
+    name, column, key = dice.choice(common)
+    where, values = device.work.where(name, mine[name][key])
+
+    def write(who: Device) -> None:
+        statement = f"UPDATE {name} SET {column} = ? WHERE {where}"
+        who.run([(statement, (who.work.token(), *values))])
+
+    faults, world.faults = world.faults, False
+    write(device)
+    write(other)
+    sync(other)
+    world.forced_fault = "lose"
+    sync(device)
+    sync(other)
+    open_ = [
+        conflict for conflict in other.replica.conflicts()
+        if (conflict.table, conflict.key, conflict.device) == (name, key, device.name)
+        and column in conflict.column.split(",")
+    ]  # fmt: skip
+    if open_:
+        world.count["settled unaware"] += 1
+        write(device)
+        settle(other, dice.choice(open_), dice)
+        for who in (device, other) if dice.random() < 0.7 else (other, device):
+            sync(who)
+    world.faults = faults

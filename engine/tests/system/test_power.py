@@ -204,7 +204,7 @@ def lost_scopes_stay(patch: Patch) -> None:
     patch.setattr(members.Members, "lose", lose)
 
 
-@plant
+@plant_in(5)
 def an_edit_of_pending_work_claims_to_have_seen_the_news(patch: Patch) -> None:
     real = dependence.on_own_row
 
@@ -264,7 +264,7 @@ def removals_are_forgotten_but_the_floor_stays(patch: Patch) -> None:
 # What readers must never see
 
 
-@plant
+@plant_in(16)
 def half_a_transaction_is_set_aside(patch: Patch) -> None:
     real = replay.Replay._of
     patch.setattr(replay.Replay, "_of", lambda self, number: real(self, number)[:1])

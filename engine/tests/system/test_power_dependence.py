@@ -60,7 +60,7 @@ def one_bad_row_takes_all_that_other_programs_wrote(patch: Patch) -> None:
     patch.setattr(apply, "take_apart_decided", lambda *_, **__: Counter())
 
 
-@plant_in(1)
+@plant_in(3)
 def what_moves_up_forgets_what_it_rests_on(patch: Patch) -> None:
     patch.setattr(parts, "_rest_anew", lambda *_: None)
 

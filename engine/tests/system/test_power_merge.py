@@ -5,6 +5,7 @@ In some worlds a device is damaged: it claims to have seen revisions that its ro
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -13,8 +14,9 @@ from device import Line, Options
 from planted import Patch, Plants
 from run import run
 
-from holdfast.core.merging import cells, merge
+from holdfast.core.merging import cells, groups, merge
 from holdfast.protocol.messages import ExchangeRequest
+from holdfast.replica.rebase import overlay
 from holdfast.server.merging import conflicts, settle
 
 pytestmark = pytest.mark.slow
@@ -62,9 +64,38 @@ def a_default_beats_a_choice(patch: Patch) -> None:
     patch.setattr(cells.Cell, "unchosen", property(lambda _: False))
 
 
-@plant_in(8)
+@plant_in(16)
 def a_conflict_stays_open_on_nothing(patch: Patch) -> None:
     patch.setattr(conflicts, "_close", lambda *_, **__: [])
+
+
+@plant
+def a_settlement_disposes_of_a_side_that_its_maker_has_not_seen(patch: Patch) -> None:
+    real = settle._settlement
+
+    def settlement(*what: Any) -> Any:
+        return dataclasses.replace(real(*what), unseen=False)
+
+    patch.setattr(settle, "_settlement", settlement)
+
+
+@plant_in(1)
+def a_settlement_writes_over_what_its_maker_has_not_seen(patch: Patch) -> None:
+    patch.setattr(settle, "_moved_on", lambda *_: False)
+
+
+@plant
+def a_group_merges_column_by_column(patch: Patch) -> None:
+    patch.setattr(merge, "_joined", lambda change: change)
+    patch.setattr(merge, "_groups_change", lambda *_: True)
+
+
+@plant_in(1)
+def a_group_is_replayed_column_by_column(patch: Patch) -> None:
+    def differing(table: Any, *rows: Any) -> Any:
+        return groups.differing(msgspec.structs.replace(table, groups=()), *rows)
+
+    patch.setattr(overlay, "differing", differing)
 
 
 @DAMAGES.plant_in(14)

@@ -35,9 +35,11 @@ from device import (
     Event,
     Ledger,
     Options,
+    cells_of,
     incarnation,
     transaction_values,
 )
+from offers import written
 from shell import FastDriver
 
 from holdfast.core.errors import (
@@ -87,6 +89,9 @@ class World:
         self.told: set[tuple[str, int]] = set()
         self._open_server()
         self.outside = driver().connect(str(folder / "server.db"), OpenOptions(synchronous="OFF"))
+        self.offer_dice = random.Random(f"{seed}/offers")
+        self.story_dice = random.Random(f"{seed}/stories")
+        self.forced_fault = ""
         self.latest = self.dump_server()
         self.write_directly(first_rows(self.back_office))
         self.devices = [self._device(number) for number in range(self.options.devices)]
@@ -256,6 +261,9 @@ class World:
             self.now += self.net.randrange(1_000, 400_000)
 
     def fault(self) -> str:
+        if self.forced_fault:
+            name, self.forced_fault = self.forced_fault, ""
+            return name
         if not self.faults:
             return ""
         roll = self.net.random()
@@ -314,10 +322,11 @@ class World:
     def write_directly(self, statements: list[Statement]) -> bool:
         before = self.dump_server()
         try:
-            self.outside.execute("BEGIN IMMEDIATE")
-            for sql, params in statements:
-                self.outside.execute(sql, params)
-            self.outside.execute("COMMIT")
+            with written(self, self.server_rows):
+                self.outside.execute("BEGIN IMMEDIATE")
+                for sql, params in statements:
+                    self.outside.execute(sql, params)
+                self.outside.execute("COMMIT")
         except DatabaseError:
             if self.outside.in_transaction:
                 self.outside.execute("ROLLBACK")
@@ -330,11 +339,12 @@ class World:
         for name, table in TABLES.items():
             for key in before.get(name, {}).keys() & after.get(name, {}).keys():
                 cells = zip(table.columns, before[name][key], after[name][key], strict=True)
-                self.ledger.cleared |= {
-                    (name, key, column.name)
+                cleared = {
+                    column.name
                     for column, was, now in cells
                     if now != was and now == column.default_value()
                 }
+                self.ledger.cleared |= {(name, key, cell) for cell in cells_of(table, cleared)}
         for key, row in after["tally"].items():
             old = before["tally"].get(key)
             self.ledger.direct[row[0]] += row[2] - (0 if old is None else old[2])
