@@ -1,4 +1,5 @@
-/** What Python's Stockroom has too, held to the same cases: article numbers, ids, words of a search. */
+/** What Python's Stockroom has too, held to the same cases: article numbers, ids, words of a search, and
+ * what a refused product says otherwise. */
 
 import { readFileSync } from "node:fs";
 import path from "node:path";
@@ -8,6 +9,8 @@ import { expect, test } from "vitest";
 import { canonical, doubt } from "../../src/data/codes.js";
 import { productId } from "../../src/data/ids.js";
 import { formatPrice, parsePrice } from "../../src/data/money.js";
+import type { Product } from "../../src/data/products.js";
+import { editsOf } from "../../src/data/refused.js";
 import { beginnings, meant, vocabulary } from "../../src/data/words.js";
 
 const CASES = path.resolve(import.meta.dirname, "../../../tests/cases");
@@ -45,6 +48,32 @@ test("names fall into the same words", () => {
 test.each(WORDS.typed)("typed: $typed", (one) => {
   expect(beginnings(one.typed)).toBe(one.beginnings);
   expect(meant(one.typed, WORDS.vocabulary)).toBe(one.meant);
+});
+
+interface Edits {
+  readonly name: string;
+  readonly there: Partial<Product>;
+  readonly made: Readonly<Record<string, unknown>>;
+  readonly edits: Partial<Product>;
+}
+
+/** A product of which nothing was said. */
+const PLAIN: Product = {
+  id: "p", sku: "A", name: "", description: "", shelf: "", notes: "", price: 0, cost: null,
+  currency: "EUR", unit: "piece", archived: false,
+}; // prettier-ignore
+
+/** As what was refused has it: integers travel as texts. */
+const onTheWire = (made: Edits["made"]): Edits["made"] =>
+  Object.fromEntries(
+    Object.entries(made).map(([name, value]) => [
+      name,
+      typeof value === "number" ? String(value) : value,
+    ]),
+  );
+
+test.each(read("edits.json") as Edits[])("$name", ({ there, made, edits }) => {
+  expect(editsOf({ ...PLAIN, ...there }, onTheWire(made))).toEqual(edits);
 });
 
 test.each([
