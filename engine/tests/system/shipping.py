@@ -184,7 +184,7 @@ class ShippingLine(Line):
         if roll < 0.08:
             count["file gone"] += 1
             raise FileGone("it is not there any more")
-        if start and roll < 0.2:
+        if start and roll < 0.4:
             count["range not honoured"] += 1
             start = 0
         elif start:
