@@ -8,8 +8,10 @@ from golden.failures import FAILURES
 from golden.files import FILES
 from golden.groups import GROUPS
 from golden.hashes import DIGESTS, ENCODING, KEYS
+from golden.policies import POLICY
 from golden.replicas import REPLICA
 from golden.sessions import CONNECTIVITY, SESSION
+from golden.sets import SETS
 from golden.sides import SIDES
 from golden.values import VALUES
 
@@ -17,6 +19,6 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         *(VALUES, ENCODING, KEYS, DIGESTS, CLOCK, BACKOFF, CONNECTIVITY, FAILURES, SESSION),
-        *(SIDES, REPLICA, GROUPS, FILES),
+        *(SIDES, POLICY, REPLICA, GROUPS, SETS, FILES),
     )
 }

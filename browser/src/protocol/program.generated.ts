@@ -25,7 +25,7 @@ export interface Check {
 export interface Column {
   readonly name: string;
   readonly type?: "boolean" | "bytes" | "date" | "decimal" | "integer" | "json" | "real" | "text" | "timestamp" | "uuid";
-  readonly merge?: "client" | "counter" | "largest" | "latest" | "manual" | "server" | "smallest";
+  readonly merge?: "client" | "counter" | "largest" | "latest" | "manual" | "server" | "set" | "smallest";
   readonly nullable?: boolean;
   readonly default?: unknown;
   readonly corrected?: boolean;

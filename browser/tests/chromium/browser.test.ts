@@ -62,7 +62,7 @@ describe("the replica in Chromium", () => {
   test("golden vectors", async () => {
     const names = readdirSync(VECTORS).filter((name) => name.endsWith(".json"));
     const command = join(BROWSER, "..", ".venv", "bin", "holdfast");
-    for (const name of ["replica", "groups"]) {
+    for (const name of ["replica", "groups", "sets"]) {
       const { cases } = JSON.parse(readFileSync(join(VECTORS, `${name}.json`), "utf8")) as {
         cases: { in: { schema: unknown } }[];
       };
@@ -77,7 +77,8 @@ describe("the replica in Chromium", () => {
         const read = async (url: string): Promise<never> =>
           (await (await fetch(url)).json()) as never;
         const cases = await read(`/vectors/${file}`);
-        const of = file === "groups.json" ? "groups" : "replica";
+        const own = ["groups.json", "sets.json"].includes(file);
+        const of = own ? file.slice(0, -5) : "replica";
         return await globalThis.differing(
           file.slice(0, -5),
           cases,

@@ -26,6 +26,7 @@ import { failureKind, stateAfter } from "../../src/core/connection/failures.js";
 import { transactionId, uuid7 } from "../../src/core/ids.js";
 import { keyValues, rowKey, rowScopes } from "../../src/core/keys.js";
 import { tableOf } from "../../src/core/schema.js";
+import { type MergePolicy, POLICIES } from "../../src/core/merging/policies.js";
 import { chosenSide, type Party, yours } from "../../src/core/sides.js";
 import { newSession, step } from "../../src/core/session.js";
 import { type Event, SESSION_CONFIG, type SessionConfig } from "../../src/core/sessionEvents.js";
@@ -242,6 +243,21 @@ function session(given: Given): unknown {
   });
 }
 
+function policies(given: Given): unknown {
+  const policy = POLICIES[given.policy as MergePolicy];
+  if ("wire" in given) return policy.show(given.wire);
+  const { start, replaces, inherits, difference, replay } = policy;
+  const [now, before, after] = [given.now, given.before, given.after].map(untagged);
+  return {
+    start: tagged(start),
+    replaces,
+    inherits,
+    said: refusedOr(() => tagged(difference(before ?? null, after ?? null))),
+    replayed: tagged(replay(now ?? null, before ?? null, after ?? null)),
+    inserted: tagged(replay(now ?? null, null, after ?? null)),
+  };
+}
+
 /** The program is of the schema of the cases; compiling one is Python's work. */
 export const ANSWERS: Readonly<Record<string, (given: Given, program: ReplicaProgram) => unknown>> =
   {
@@ -257,6 +273,8 @@ export const ANSWERS: Readonly<Record<string, (given: Given, program: ReplicaPro
     session,
     replica: answerReplica,
     groups: answerReplica,
+    sets: answerReplica,
+    policies,
     files: answerReplica,
   };
 

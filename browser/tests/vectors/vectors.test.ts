@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 
 import { describe, expect, test } from "vitest";
 
+import { POLICIES } from "../../src/core/merging/policies.js";
 import type { ReplicaProgram } from "../../src/replica/storage/program.js";
 import { compiled } from "../support/program.js";
 import { ANSWERS, differing, type VectorFile } from "./answers.js";
@@ -20,7 +21,10 @@ describe("golden vectors", () => {
   const programOf = (name: string): ReplicaProgram =>
     compiled((read(name).cases[0]?.in as { schema: unknown }).schema);
   const program = programOf("replica.json");
-  const goods = programOf("groups.json");
+  const own: Record<string, ReplicaProgram> = {
+    "groups.json": programOf("groups.json"),
+    "sets.json": programOf("sets.json"),
+  };
 
   test("every file has an answer, and every answer a file", () => {
     expect(FILES.map((name) => name.slice(0, -5)).sort()).toEqual(Object.keys(ANSWERS).sort());
@@ -29,7 +33,13 @@ describe("golden vectors", () => {
   test.each(FILES)("%s", async (name) => {
     const file = read(name);
     expect(file.cases.length).toBeGreaterThanOrEqual(10);
-    const its = name === "groups.json" ? goods : program;
-    expect(await differing(name.slice(0, -5), file, its)).toEqual([]);
+    expect(await differing(name.slice(0, -5), file, own[name] ?? program)).toEqual([]);
+  });
+
+  test("every policy has its vectors", () => {
+    const told = read("policies.json").cases.map(
+      ({ in: given }) => (given as { policy: string }).policy,
+    );
+    expect([...new Set(told)].sort()).toEqual(Object.keys(POLICIES).sort());
   });
 });

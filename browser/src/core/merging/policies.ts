@@ -10,6 +10,7 @@
 import type { Column as ColumnJson } from "../../protocol/program.generated.js";
 import type { Value, Wire } from "../values.js";
 import * as counter from "./counter.js";
+import * as sets from "./sets.js";
 
 export type MergePolicy = NonNullable<ColumnJson["merge"]>;
 
@@ -20,6 +21,9 @@ export interface Policy {
   /** Whether an update says the new value, which takes the place of the old one: so it rests on what
    * wrote that one, and says what it was. Otherwise it says a difference. */
   readonly replaces: boolean;
+  /** Whether a change is based on what this device's earlier unsettled change of the column was based
+   * on; otherwise on the row's revision as last applied. */
+  readonly inherits: boolean;
   /** What an update says that makes of one value another. */
   readonly difference: (before: Value, after: Value) => Value;
   /** A value after a change, made elsewhere from a value before (null: an insert) to one after. */
@@ -32,6 +36,7 @@ export interface Policy {
 const REPLACING: Policy = {
   start: null,
   replaces: true,
+  inherits: true,
   difference: (_before, after) => after,
   replay: (_current, _before, after) => after,
   show: (wire) => wire,
@@ -43,6 +48,7 @@ export const POLICIES: Readonly<Record<MergePolicy, Policy>> = {
   counter: {
     start: 0n,
     replaces: false,
+    inherits: true,
     difference: counter.difference,
     replay: counter.replay,
     show: (wire) => wire,
@@ -51,6 +57,14 @@ export const POLICIES: Readonly<Record<MergePolicy, Policy>> = {
   client: REPLACING,
   largest: REPLACING,
   smallest: REPLACING,
+  set: {
+    start: "[]",
+    replaces: false,
+    inherits: false,
+    difference: sets.difference,
+    replay: sets.replay,
+    show: sets.show,
+  },
 };
 
 /** The policy of a column. */

@@ -153,10 +153,13 @@ class Chain {
   readonly inherited = new Map<string, number>();
   writers = new Map<string, number>();
   readonly #replacing: ReadonlySet<string>;
+  readonly #inheriting: ReadonlySet<string>;
 
   constructor(table: Table) {
-    const replacing = table.dataColumns.filter((column) => policyOf(column).replaces);
-    this.#replacing = new Set(replacing.map(({ name }) => name));
+    const those = (which: "replaces" | "inherits"): ReadonlySet<string> =>
+      new Set(table.dataColumns.filter((one) => policyOf(one)[which]).map(({ name }) => name));
+    this.#replacing = those("replaces");
+    this.#inheriting = those("inherits");
   }
 
   /** One more change, later than all before. */
@@ -167,7 +170,8 @@ class Chain {
       this.writers = new Map();
     }
     for (const name of change.touched) {
-      this.inherited.set(name, change.bases.get(name) ?? change.ground);
+      if (this.#inheriting.has(name))
+        this.inherited.set(name, change.bases.get(name) ?? change.ground);
       if (change.updates && this.#replacing.has(name)) this.writers.set(name, change.tx);
     }
   }
@@ -177,7 +181,8 @@ class Chain {
     this.found = true;
     for (const name of change.touched) {
       if (!left.delete(name)) continue;
-      this.inherited.set(name, change.bases.get(name) ?? change.ground);
+      if (this.#inheriting.has(name))
+        this.inherited.set(name, change.bases.get(name) ?? change.ground);
       if (change.updates && this.exists === 0 && this.#replacing.has(name))
         this.writers.set(name, change.tx);
     }

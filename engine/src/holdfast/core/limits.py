@@ -182,6 +182,8 @@ TABLES_MAX = 200
 COLUMNS_MAX = 200
 KEY_BYTES_MAX = 1024
 TEXT_BYTES_MAX = 4 * MIB
+SET_BYTES_MAX = MIB
+"""Of a ``set`` column: what a change says of it, with all it adds and removes, is a text too."""
 JSON_NESTING_MAX = 512
 """Arrays and objects within each other, in a value of type ``json``: every side reads that deep."""
 SCOPE_NAME_LENGTH_MAX = 200

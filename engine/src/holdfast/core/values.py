@@ -164,7 +164,7 @@ def _decimal(value: Any, scale: int) -> str:
 
 def _json(value: Any, _scale: int) -> str:
     text = _text(value, 0)
-    if text.count("[") + text.count("{") > JSON_NESTING_MAX and _depth(text) > JSON_NESTING_MAX:
+    if text.count("[") + text.count("{") > JSON_NESTING_MAX and depth(text) > JSON_NESTING_MAX:
         raise BadValue(f"JSON is nested more than {JSON_NESTING_MAX} levels deep")
     try:  # numbers are only looked at: they may have more digits than Python reads
         json.loads(text, parse_constant=_no_constant, parse_int=str, parse_float=str)
@@ -173,7 +173,7 @@ def _json(value: Any, _scale: int) -> str:
     return text
 
 
-def _depth(text: str) -> int:
+def depth(text: str) -> int:
     """How deep arrays and objects stand within each other, in what may be JSON."""
     depth = deepest = 0
     for sign in _BRACKETS.findall(_STRING.sub("", text)):

@@ -303,8 +303,6 @@ def _validate_column(where: str, column: Column, *, is_key: bool) -> None:
         _fail(where, f"a key is one of {', '.join(values.KEY_TYPES)} and never null")
     if is_key and column.merge != "latest":
         _fail(where, "a key never changes, so it has no merge policy")
-    if unfit := misfit(column.merge, column.type, nullable=column.nullable):
-        _fail(where, unfit)
     if column.corrected and column.type != "timestamp":
         _fail(where, "only a timestamp can be corrected")
     if column.scale and column.type != "decimal":
@@ -312,9 +310,13 @@ def _validate_column(where: str, column: Column, *, is_key: bool) -> None:
     if not 0 <= column.scale <= 12:
         _fail(where, "scale is 0 to 12")
     try:
-        column.default_value()
+        default = column.default_value()
     except BadValue as error:
         _fail(where, f"default: {error.message}")
+    else:
+        unfit = misfit(column.merge, column.type, nullable=column.nullable, default=default)
+        if unfit:
+            _fail(where, unfit)
 
 
 def _validate_foreign_key(where: str, table: Table, key: ForeignKey, parent: Table | None) -> None:

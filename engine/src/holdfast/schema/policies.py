@@ -9,11 +9,14 @@ of the browser.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, Literal, NamedTuple, TypedDict, TypeVar, get_args
 
 from holdfast.core import values
 
-MergePolicy = Literal["latest", "manual", "counter", "server", "client", "largest", "smallest"]
+MergePolicy = Literal[
+    "latest", "manual", "counter", "server", "client", "largest", "smallest", "set"
+]
 POLICIES: tuple[MergePolicy, ...] = get_args(MergePolicy)
 
 T = TypeVar("T")
@@ -30,6 +33,7 @@ class ByPolicy(TypedDict, Generic[T]):
     client: T
     largest: T
     smallest: T
+    set: T
 
 
 class Rule(NamedTuple):
@@ -45,6 +49,8 @@ class Rule(NamedTuple):
     """The default where none is declared."""
     meant: str
     """What is said to whoever breaks the rule."""
+    takes: Callable[[values.Value], bool] = lambda _default: True
+    """Whether a value of its type may be the default."""
 
 
 def _any(*, grouped: bool) -> Rule:
@@ -59,11 +65,19 @@ RULES: ByPolicy[Rule] = {
     "client": _any(grouped=True),
     "largest": _any(grouped=False),
     "smallest": _any(grouped=False),
+    "set": Rule(
+        ("json",),
+        False,
+        False,
+        "[]",
+        "a set is json, never null, and its default an array",
+        takes=lambda default: str(default).lstrip(" \t\n\r").startswith("["),
+    ),
 }
 
 
-def misfit(policy: MergePolicy, type_name: str, *, nullable: bool) -> str:
-    """Say why a column cannot have a policy; empty when it can."""
+def misfit(policy: MergePolicy, type_name: str, *, nullable: bool, default: values.Value) -> str:
+    """Say why a column cannot have a policy; empty when it can. ``default``: in storage form."""
     rule = RULES[policy]
     fits = type_name in rule.types and (rule.nullable or not nullable)
-    return "" if fits else rule.meant
+    return "" if fits and rule.takes(default) else rule.meant

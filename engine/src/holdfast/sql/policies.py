@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from holdfast.core.limits import SET_BYTES_MAX
 from holdfast.schema.policies import ByPolicy
 
 
@@ -27,6 +28,12 @@ def _leaps(before: str, after: str) -> str:
     return f"typeof({after} - {before}) = 'real'"
 
 
+def _is_array(name: str) -> str:
+    """An array, and not too large. SQLite tells the type of valid JSON only."""
+    array = f"CASE WHEN json_valid({name}) THEN json_type({name}) = 'array' ELSE 0 END"
+    return f"{array} AND length(CAST({name} AS BLOB)) <= {SET_BYTES_MAX}"
+
+
 _ANY = PolicySql(check=lambda _name: "", unfit=lambda _before, _after: "")
 
 POLICIES: ByPolicy[PolicySql] = {
@@ -37,4 +44,5 @@ POLICIES: ByPolicy[PolicySql] = {
     "client": _ANY,
     "largest": _ANY,
     "smallest": _ANY,
+    "set": PolicySql(check=_is_array, unfit=lambda _before, _after: ""),
 }

@@ -20,13 +20,13 @@ class Shop:
     """A server, and devices ``a`` and ``b`` that see all of it."""
 
     def __init__(self, folder: Path, schema: Schema, *, library: str = "apsw", rules: Any = (),
-                 budgets: Budgets | None = None):  # fmt: skip
+                 budgets: Budgets | None = None, database: str = ""):  # fmt: skip
         self.folder = folder
         self.schema = schema
         self.library = library
         self.server = open_server(
-            schema, str(folder / "server.db"), lambda _headers: self.principal("a"), rules=rules,
-            **({} if budgets is None else {"budgets": budgets}),
+            schema, database or str(folder / "server.db"), lambda _headers: self.principal("a"),
+            rules=rules, **({} if budgets is None else {"budgets": budgets}),
         )  # fmt: skip
         self.devices: dict[str, Replica] = {}
         self.transports: dict[str, MemoryTransport] = {}

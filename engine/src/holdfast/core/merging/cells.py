@@ -106,6 +106,10 @@ class Cell(Struct, frozen=True, gc=False):
     untouched: bool
     base: int
     rev: int
+    stamps: Mapping[str, Stamp]
+    """Of the row, by name of what is stamped."""
+    inserted: Stamp
+    """The stamp of the row's insert."""
 
     @property
     def unchosen(self) -> bool:
@@ -120,6 +124,10 @@ class Verdict(Struct, frozen=True, gc=False):
     stamp: Stamp
     decision: Decision | None = None
     conflict: OpenConflict | None = None
+    parts: Mapping[str, Stamp | None] = {}
+    """Stamps of parts of the value from now on, by ``part_name``; None: there is none any more."""
+    renewed: bool = False
+    """Whether what stands was said once more, so that everybody is told of it anew."""
 
 
 class Decide(Protocol):

@@ -23,6 +23,7 @@ from holdfast.core.merging import groups
 from holdfast.core.merging.cells import Author, Cell, Decision, OpenConflict, RowChange
 from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import (
+    INSERTED,
     ROW,
     ServerRow,
     Stamp,
@@ -39,7 +40,7 @@ __all__ = ["Author", "Decision", "Merged", "OpenConflict", "RowChange", "merge"]
 
 class Merged(Struct, frozen=True, gc=False):
     """The row from now on. ``changed``: its values or existence did, or an edit of it waits in a
-    conflict, so it has a new revision.
+    conflict, or what a set has was added once more; so it has a new revision.
 
     Without that the stamps may still differ: store whatever is not equal to what was given.
     ``plain``: the row is what was given with the change made to it, and nothing else.
@@ -196,7 +197,8 @@ def _edit(
     joined = _joined(change)
     rev = next_rev(row, 0)
     merged: list[Value] = list(values)
-    stamps: dict[str, Stamp] = {}
+    stamps: dict[str, Stamp | None] = {}
+    renewed = False
     decisions: list[Decision] = []
     conflicts: list[OpenConflict] = []
     for name in joined.new:
@@ -211,6 +213,8 @@ def _edit(
             untouched=groups.is_untouched(row, name),
             base=base_in(row, groups.seen_base(name, change.base, change.bases)),
             rev=rev,
+            stamps=row.columns,
+            inserted=stamp_of(row, INSERTED),
         )
         verdict = policy_of(column).decide(cell, joined, author, settled=settled.issuperset(names))
         if len(names) == 1:
@@ -220,18 +224,28 @@ def _edit(
                 merged[table.positions[one]] = change.new[one]
         if verdict.stamp != stamp:
             stamps |= dict.fromkeys(names, verdict.stamp)
+        stamps |= verdict.parts
+        renewed = renewed or verdict.renewed
         if verdict.decision is not None:
             decisions.append(verdict.decision)
         if verdict.conflict is not None:
             conflicts.append(verdict.conflict)
     after = tuple(merged)
-    changed = revived or after != values or bool(conflicts)
+    changed = revived or renewed or after != values or bool(conflicts)
     if revived or conflicts:  # who has not seen this must not delete the row unasked
         stamps[ROW] = _stands_by(row, author, rev)
     if changed or stamps:
-        columns = {**row.columns, **stamps} if stamps else row.columns
+        columns = _restamped(row.columns, stamps) if stamps else row.columns
         row = ServerRow(rev if changed else row.rev, after, None, row.row, columns, None)
     return Merged(row, changed, tuple(decisions), tuple(conflicts))
+
+
+def _restamped(
+    columns: Mapping[str, Stamp], stamps: Mapping[str, Stamp | None]
+) -> dict[str, Stamp]:
+    """The stamps of a row with new ones; None: what was stamped is gone."""
+    restamped = {**columns, **stamps}
+    return {name: stamp for name, stamp in restamped.items() if stamp is not None}
 
 
 def _stands_by(row: ServerRow, author: Author, rev: int) -> Stamp:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from holdfast.core import values
-from holdfast.core.merging import choosing, counter
+from holdfast.core.merging import choosing, counter, sets
 from holdfast.core.merging.cells import Decide
 from holdfast.core.values import Value
 from holdfast.schema.model import Column
@@ -27,6 +27,9 @@ class Policy(NamedTuple):
     replaces: bool
     """Whether an update says the new value, which takes the place of the old one: so it rests on
     what wrote that one, and says what it was. Otherwise it says a difference."""
+    inherits: bool
+    """Whether a change is based on what this device's earlier unsettled change of the column was
+    based on; otherwise on the row's revision as last applied."""
     check: Callable[[Column, Any, bool], Value]
     """What a change says of a column, from its wire form; True: the change is an update. Raises
     ``BadValue``."""
@@ -55,6 +58,7 @@ def _replacing(decide: Decide) -> Policy:
     """A policy under which one value takes the place of another."""
     return Policy(
         replaces=True,
+        inherits=True,
         check=_checked,
         difference=lambda _before, after: after,
         replay=lambda _current, _before, after: after,
@@ -73,6 +77,7 @@ POLICIES: ByPolicy[Policy] = {
     "manual": _replacing(choosing.ask),
     "counter": Policy(
         replaces=False,
+        inherits=True,
         check=_checked,
         difference=counter.difference,
         replay=counter.replay,
@@ -84,6 +89,16 @@ POLICIES: ByPolicy[Policy] = {
     "client": _choosing("client", lambda _cell, _incoming, _author: True),
     "largest": _choosing("largest", choosing.is_larger),
     "smallest": _choosing("smallest", choosing.is_smaller),
+    "set": Policy(
+        replaces=False,
+        inherits=False,
+        check=sets.check,
+        difference=sets.difference,
+        replay=sets.replay,
+        follow=None,
+        decide=sets.decide,
+        show=sets.show,
+    ),
 }
 
 

@@ -8,7 +8,7 @@ tells the newest revision by its writer apart from the newest by anyone else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
 import msgspec
@@ -18,6 +18,8 @@ from holdfast.core.errors import Refuse
 from holdfast.core.limits import WIRE_INTEGER_MAX
 from holdfast.core.values import Value
 
+INSERTED = ":"
+"""Stands for the insert of a row: nothing is stamped under this name, so its stamp is the row's."""
 ROW = ""
 """Stands for the row itself where a column is named."""
 COUNTER_BITS = 32
@@ -54,7 +56,8 @@ class ServerRow(Struct, frozen=True, gc=False):
     ``values`` are all columns in declared order, ``None`` when the row is deleted or never was;
     ``image`` is then its last state. ``row`` is the stamp of the insert and of all columns that are
     not in ``columns``; there, ``ROW`` has an entry when several devices have inserted the row. A
-    deleted row keeps its stamps, for the edit that may revive it.
+    deleted row keeps its stamps, for the edit that may revive it. An element of a set that was
+    added since the insert has an entry for each device that has added it (``part_name``).
     """
 
     rev: int
@@ -96,6 +99,19 @@ def is_of_another_row(row: ServerRow, base: int) -> bool:
     """Whether ``base`` is a revision of a row with this key that was purged before this one was
     made."""
     return base > 0 and row.rev > 0 and base >> COUNTER_BITS != row.rev >> COUNTER_BITS
+
+
+def part_name(column: str, device: str, part: str) -> str:
+    """Under which name it is stamped that a device has written a part of a column's value, such as
+    an element of a set: no column is called so."""
+    return f"{column}:{device}:{part}"
+
+
+def part_stamps(column: str, stamps: Mapping[str, Stamp]) -> Iterator[tuple[str, Stamp]]:
+    """The stamps of the parts of a column's value, with the parts."""
+    for name, stamp in stamps.items():
+        if name.startswith(f"{column}:"):
+            yield name.removeprefix(f"{column}:{stamp.device}:"), stamp
 
 
 def stamp_of(row: ServerRow, column: str) -> Stamp:

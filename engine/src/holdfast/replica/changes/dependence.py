@@ -167,6 +167,7 @@ class _Chain:
     def __init__(self, columns: _Columns) -> None:
         data = columns.table.data_columns
         self._replacing = {column.name for column in data if policy_of(column).replaces}
+        self._inheriting = {column.name for column in data if policy_of(column).inherits}
         self.found = False
         self.exists = 0
         self.inherited: dict[str, int] = {}
@@ -178,7 +179,8 @@ class _Chain:
         if not change.updates:
             self.exists, self.writers = change.tx, {}
         for name in change.touched:
-            self.inherited[name] = change.bases.get(name, change.ground)
+            if name in self._inheriting:
+                self.inherited[name] = change.bases.get(name, change.ground)
             if change.updates and name in self._replacing:
                 self.writers[name] = change.tx
 
@@ -187,7 +189,8 @@ class _Chain:
         self.found = True
         for name in left.intersection(change.touched):
             left.discard(name)
-            self.inherited[name] = change.bases.get(name, change.ground)
+            if name in self._inheriting:
+                self.inherited[name] = change.bases.get(name, change.ground)
             if change.updates and not self.exists and name in self._replacing:
                 self.writers[name] = change.tx
         if not change.updates and not self.exists:

@@ -12,9 +12,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from holdfast.core.errors import Refuse
 from holdfast.core.keys import key_values
 from holdfast.core.merging.merge import Author, RowChange, merge
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import (
     ABSENT,
     INCARNATION_MAX,
@@ -127,7 +130,18 @@ def _merged(
         row = before
     if row.values == now:
         return row
+    if now is not None and row.values is not None and _same(table, row.values, now):
+        rev = next_rev(before, 0) if row.rev == before.rev else row.rev
+        return replace(row, rev=rev, values=now)  # as it was written
     return overwritten(table, before, now, now_us, incarnation)
+
+
+def _same(table: Table, one: Row, other: Row) -> bool:
+    """Whether two rows say the same by the policies of their columns: a set in another order."""
+    return all(
+        a == b or policy_of(column).replay(a, a, b) == a
+        for column, a, b in zip(table.columns, one, other, strict=True)
+    )
 
 
 def new_incarnation(random_bytes: Callable[[int], bytes]) -> int:

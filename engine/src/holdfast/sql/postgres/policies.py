@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from holdfast.core.limits import SET_BYTES_MAX
 from holdfast.schema.policies import ByPolicy
 
 Condition = Callable[[str], str]
@@ -21,6 +22,11 @@ def _any(_name: str) -> str:
     return ""
 
 
+def _is_array(name: str) -> str:
+    """An array, and not too large."""
+    return f"json_typeof({name}::json) = 'array' AND octet_length({name}) <= {SET_BYTES_MAX}"
+
+
 CHECKS: ByPolicy[Condition] = {
     "latest": _any,
     "manual": _any,
@@ -29,4 +35,5 @@ CHECKS: ByPolicy[Condition] = {
     "client": _any,
     "largest": _any,
     "smallest": _any,
+    "set": _is_array,
 }
