@@ -192,7 +192,7 @@ bench: setup ## Measure the workloads and print ratios
 soak: setup ## Ten minutes of real processes while everything goes wrong: is anything lost or doubled?
 	exec $(BIN)/python engine/soak/soak.py --seconds $(SOAK_SECONDS) --seed $(or $(SEED),1) $(SOAK_ARGS)
 
-search: setup ## Ten minutes of properties and worlds drawn anew: is there a counterexample?
+search: setup web ## Ten minutes of properties, worlds and monkeys drawn anew: is there a counterexample?
 	exec $(BIN)/python tools/search.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(SEARCH_ARGS)
 
 # --- keep ---------------------------------------------------------------------------------------

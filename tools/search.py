@@ -4,7 +4,8 @@
 
 What `make test` draws is the same in each run. Here it is new: in turn the property tests of one
 file, drawn by chance and ``--times`` as many, and random worlds of several devices and a server,
-each with a seed of its own; again and again until the time is over. What is found is printed with
+each with a seed of its own, now and then with monkeys in the app; again and again until the time is
+over. What is found is printed with
 the command that repeats it, and the search goes on. Exit code 1 when something was found.
 
 The time is a bound: what still runs then is interrupted.
@@ -19,6 +20,7 @@ import os
 import random
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,9 +33,16 @@ from pathlib import Path
 from properties import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
+WEB = ROOT / "stockroom/web"
+BUILT = WEB / "dist/index.html"
 WHERE = ("engine/tests", "stockroom/tests")
 WORLDS = 4
 """Worlds in one turn: about as long as the properties of one file."""
+MONKEYS_EVERY = 8
+"""One turn of worlds in so many is one of monkeys, where the app is built."""
+MONKEY_STEPS = 20
+MONKEY_ENDS_S = 300
+"""Longer than the test lets it go on."""
 SAYS_SO = re.compile(r"^(FAILED |ERROR |again: )", re.MULTILINE)
 """What an interrupted run has printed when it had found something before."""
 DRAWS = re.compile(r"^ *@given\(", re.MULTILINE)
@@ -48,6 +57,8 @@ class Turn:
     what: str
     command: tuple[str, ...]
     again: str
+    needs_s: int = 0
+    """Begun only where so much time is left: it must not be interrupted, and ends by itself."""
 
 
 def main(words: list[str]) -> int:
@@ -58,6 +69,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--times", type=float, default=4, help="as many examples as in `make test`")
     parser.add_argument("--tests", nargs="+", type=Path, help="files or folders of properties")
     parser.add_argument("--turns", type=int, default=None, help="at most; else as time allows")
+    parser.add_argument("--no-monkeys", action="store_true", help="none in the app")
     parser.add_argument("--worlds", type=int, default=WORLDS, help="in one turn; 0: none")
     options = parser.parse_args(words)
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
@@ -66,8 +78,11 @@ def main(words: list[str]) -> int:
     print(f"seed {seed}: {len(files)} files of properties, {options.minutes:g} minutes", flush=True)
     os.environ[VARIABLE] = f"{options.times:g}"
     done = found = 0
-    endless = turns(files, seed, options.times, options.worlds)
+    monkeys = not options.no_monkeys and BUILT.is_file() and shutil.which("chromium") is not None
+    endless = turns(files, seed, options.times, worlds=options.worlds, monkeys=monkeys)
     for turn in itertools.islice(endless, options.turns):
+        if time.monotonic() + turn.needs_s > deadline:
+            continue
         code, output = within(deadline, turn.command)
         bad = SAYS_SO.search(output) is not None if code is None else code != 0
         how = "FOUND" if bad else "ends" if code is None else "ok"
@@ -94,16 +109,21 @@ def property_files(places: list[Path]) -> list[Path]:
     return sorted(found)
 
 
-def turns(files: list[Path], seed: int, times: float, worlds: int) -> Iterator[Turn]:
+def turns(
+    files: list[Path], seed: int, times: float, *, worlds: int, monkeys: bool
+) -> Iterator[Turn]:
     """Without end: all files in a new order, worlds in between."""
     dice = random.Random(seed)
     numbers = itertools.count()
+    until_monkeys = itertools.cycle(reversed(range(MONKEYS_EVERY)))
     while files or worlds:
         order: list[Path | None] = [*dice.sample(files, len(files))]
         for file in order or [None]:
             if file is not None:
                 yield properties_of(file, dice.randrange(2**32), times)
-            if worlds:
+            if worlds and monkeys and next(until_monkeys) == 0:
+                yield monkey_of(dice.randrange(2**31))
+            elif worlds:
                 yield worlds_of([f"search/{seed}/{next(numbers)}" for _ in range(worlds)])
 
 
@@ -125,6 +145,23 @@ def worlds_of(seeds: list[str]) -> Turn:
         f"worlds {seeds[0]} to {seeds[-1].rpartition('/')[2]}",
         (sys.executable, script, *seeds),
         f".venv/bin/python {script} {' '.join(seeds)}",
+    )
+
+
+def monkey_of(seed: int) -> Turn:
+    """By what the app's own tests ask for; what the seed cannot say is up to the machine."""
+    chosen = {
+        "STOCKROOM_SEEDS": "1",
+        "STOCKROOM_FIRST_SEED": str(seed),
+        "STOCKROOM_STEPS": str(MONKEY_STEPS),
+    }
+    words = [f"{name}={value}" for name, value in chosen.items()]
+    test = ("node", "node_modules/vitest/vitest.mjs", "run", "tests/e2e/monkey.test.ts")
+    return Turn(
+        f"monkeys, seed {seed}",
+        ("env", "-C", str(WEB), *words, *test),
+        f"cd stockroom/web && {' '.join(words)} {' '.join(test)}",
+        needs_s=MONKEY_ENDS_S,
     )
 
 
