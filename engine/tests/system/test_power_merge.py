@@ -1,6 +1,8 @@
 """Planted bugs of merging: each is found within a few worlds.
 
 In some worlds a device is damaged: it claims to have seen revisions that its rows never had.
+
+Checks I18.
 """
 
 from __future__ import annotations
