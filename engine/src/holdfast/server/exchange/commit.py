@@ -27,11 +27,10 @@ from holdfast.server.direct.direct_writes import DirectWrites, Moved, concerned
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.exchange.checks import check_checkpoint, check_nonces
 from holdfast.server.feed.feed import make_scopes, missing_scopes
-from holdfast.server.feed.pull import OwnRows
+from holdfast.server.feed.own_rows import OwnRows
 from holdfast.server.identity.permissions import Rights, named
 from holdfast.server.identity.principal import Principal, turn_of
 from holdfast.server.merging.batch import NotTakenIn
-from holdfast.server.merging.constraints import Place
 from holdfast.server.process import observe
 from holdfast.server.process.observe import Observer
 from holdfast.server.push.decide import Engine, Sender
@@ -230,34 +229,20 @@ class ExchangeCommit:
 
 @dataclass(slots=True)
 class Decisions:
-    """What all bites of a push did together.
-
-    ``own``: revisions, by table and key, of rows that are what the device has made of them;
-    ``versions``: those that its commits gave to each scope.
-    """
+    """What all bites of a push did together. ``own``: the rows of which the device need only be
+    told the revisions."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    own: dict[Place, int] = field(default_factory=dict)
-    versions: dict[str, set[int]] = field(default_factory=dict)
+    own: OwnRows = field(default_factory=OwnRows)
     work: int = 0
     bites: int = 0
 
     def take(self, pushed: Pushed) -> None:
         """Take in what the next bite did."""
         self.outcomes += pushed.outcomes
-        for place, rev in pushed.own.items():
-            if rev and place not in self.own:
-                self.own[place] = rev
-            else:  # its device knows what one bite has made of it, not what two have
-                self.own[place] = 0
-        for scope, version in pushed.versions.items():
-            self.versions.setdefault(scope, set()).add(version)
+        self.own.add(pushed.own, pushed.versions)
         self.work += pushed.work
         self.bites += 1
-
-    def own_rows(self) -> OwnRows:
-        """What the device need only be told the revisions of."""
-        return OwnRows({place: rev for place, rev in self.own.items() if rev}, self.versions)
 
 
 def told(request: ExchangeRequest) -> dict[str, Any]:

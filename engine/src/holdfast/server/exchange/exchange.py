@@ -27,7 +27,8 @@ from holdfast.server.direct.direct_writes import BeingTakenIn, DirectWrites, con
 from holdfast.server.exchange.checks import below_floor, check_checkpoint, check_request, since
 from holdfast.server.exchange.commit import Decisions, ExchangeCommit, told
 from holdfast.server.exchange.composer import Composer
-from holdfast.server.feed.pull import NO_ROWS, Answer, news
+from holdfast.server.feed.own_rows import NO_OWN_ROWS
+from holdfast.server.feed.pull import Answer, news
 from holdfast.server.files.offers import Offers
 from holdfast.server.identity.permissions import Rights, named, readable
 from holdfast.server.identity.principal import Principal
@@ -98,7 +99,7 @@ class Exchanges:
             if files is not None:
                 snapshot.close()
                 return iter([head, files, Checkpoint({}, 2)])
-            own = pushed.own_rows() if request.brief else NO_ROWS
+            own = pushed.own if request.brief else NO_OWN_ROWS
             body = news(snapshot, self._schema, positions, own)
             lines = self._composer.lines(snapshot, head, scopes, [body])
         except BaseException:

@@ -10,8 +10,7 @@ Upholds I10, I11, I16, I23 (only rows of readable scopes, removals included), I2
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from holdfast.core import values
@@ -21,6 +20,7 @@ from holdfast.core.values import Value
 from holdfast.protocol.messages import Checkpoint, Gone, Line, Own, Position, Rows
 from holdfast.schema.model import Schema, Table
 from holdfast.server.feed.feed import scopes_of
+from holdfast.server.feed.own_rows import NO_OWN_ROWS, OwnRows
 from holdfast.server.store.contract import Row, Scope, Snapshot
 from holdfast.sqlite.failpoints import failpoint
 
@@ -43,18 +43,6 @@ def wire_row(table: Table, rev: int, row: Sequence[Value]) -> list[Any]:
 def _size(row: Row) -> int:
     texts = [len(value) for value in row if isinstance(value, (str, bytes))]
     return sum(texts) + 8 * (len(row) - len(texts))
-
-
-@dataclass(frozen=True, slots=True)
-class OwnRows:
-    """Rows that the device has just made itself: their revisions by table and key, and the versions
-    that their scopes got with them. Of those that are still so it is told no more."""
-
-    revs: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    versions: Mapping[str, Collection[int]] = field(default_factory=dict)
-
-
-NO_ROWS = OwnRows()
 
 
 class _Puller:
@@ -81,8 +69,7 @@ class _Puller:
         for scope, moved in self._snapshot.moved(behind):
             if moved.table not in self._schema.by_name:
                 continue
-            pushed = self._own.versions.get(scope, ())
-            if moved.version in pushed and (moved.table, moved.key) in self._own.revs:
+            if self._own.has(scope, moved):
                 keys = own[moved.table]
                 keys.append(moved.key)
                 if len(keys) >= ROWS_PER_LINE:
@@ -106,7 +93,7 @@ class _Puller:
 
     def _own_line(self, name: str, keys: list[str]) -> Own:
         failpoint("pull.mid")
-        return Own(name, keys, [self._own.revs[name, key] for key in keys])
+        return self._own.line(name, keys)
 
     def _rows(self, name: str, places: Mapping[str, str]) -> Iterator[Rows]:
         table = self._schema.by_name[name]
@@ -159,7 +146,7 @@ class _Puller:
 
 
 def news(
-    snapshot: Snapshot, schema: Schema, since: Mapping[str, int], own: OwnRows = NO_ROWS
+    snapshot: Snapshot, schema: Schema, since: Mapping[str, int], own: OwnRows = NO_OWN_ROWS
 ) -> Generator[Rows | Own | Gone]:
     """Rows and removals above the versions in ``since``, which names all readable scopes."""
     return _Puller(snapshot, schema, since, own).lines()
