@@ -110,3 +110,18 @@ export const TELL_PAUSE_MS_MAX = 100;
 export const OPFS_WAIT_MS = 10_000;
 /** Statements kept prepared. */
 export const STATEMENTS_MAX = 256;
+
+// How work is cut up, and how long is waited in between: what changes speed, and never what is true.
+/** A file that is damaged may be so on this disk, or in a cache: it is fetched once more. */
+export const FILE_TRIES_MAX = 2;
+/** Earlier changes of a row that are read at once. */
+export const CHAIN_PAGE_ROWS = 4;
+export const CHAIN_PAGE_ROWS_MAX = 256;
+export const PUSH_STEP_TRANSACTIONS = 64;
+/** What a transaction has besides its changes, generously. */
+export const TRANSACTION_AROUND_BYTES = 4096;
+export const EVENT_LENGTH_MAX = 1024 * KIB;
+export const OFFSET_SAMPLES_MAX = 8;
+export const TAKEN_POLL_MS = 50;
+export const COMPLETED_KEPT_US = 3_600_000_000;
+export const COMPLETED_FORGOTTEN_EVERY_US = 300_000_000;

@@ -9,7 +9,7 @@
 import init, { type Sqlite3Static } from "@sqlite.org/sqlite-wasm";
 
 import { DatabaseError, messageOf, ReplicaError } from "../core/errors.js";
-import { LOG_BYTES_KEPT, PAGE_CACHE_KIB } from "../core/limits.js";
+import { LOG_BYTES_KEPT, PAGE_CACHE_KIB, TAKEN_POLL_MS } from "../core/limits.js";
 import { Connection } from "./connection.js";
 import { listenToDisk, noRoomLeft, tellOfWrites } from "./disk.js";
 import { type Keep, MemoryKeep } from "./fileStore.js";
@@ -48,7 +48,6 @@ export function missingForOpfs(): string | null {
   return null;
 }
 
-const TAKEN_POLL_MS = 50;
 const POOL_CAPACITY = 6;
 
 /**

@@ -7,6 +7,7 @@
  * row: a sale does not wait for a refused rename (I27).
  */
 
+import { CHAIN_PAGE_ROWS, CHAIN_PAGE_ROWS_MAX } from "../../core/limits.js";
 import type { Row } from "../../core/keys.js";
 import { policyOf } from "../../core/merging/policies.js";
 import type { Table } from "../../core/schema.js";
@@ -20,10 +21,6 @@ export type After = Map<number, Set<number>>;
 
 /** A number that no transaction reaches. */
 const NEVER = 2n ** 62n;
-
-/** Earlier changes of a row that are read at once. */
-const PAGE = 4;
-const PAGE_MAX = 256;
 
 /** What the transactions from `first` on rest on, which have just been noted; their columns inherit the
  * bases of what they stand on. */
@@ -207,7 +204,7 @@ function chainOf(
 ): Chain {
   const chain = new Chain(table);
   let below = BigInt(from);
-  for (let page = PAGE; ; page = Math.min(page * 4, PAGE_MAX)) {
+  for (let page = CHAIN_PAGE_ROWS; ; page = Math.min(page * 4, CHAIN_PAGE_ROWS_MAX)) {
     const rows = connection.execute(sql.earlier, [key, below, BigInt(page)]);
     let done = rows.length < page;
     for (const row of rows) {

@@ -14,6 +14,7 @@ import { type Row, rowScopes } from "../../core/keys.js";
 import {
   MIB,
   ROW_BYTES_MAX,
+  TRANSACTION_AROUND_BYTES,
   TRANSACTION_BYTES_MAX,
   TRANSACTION_CHANGES_MAX,
 } from "../../core/limits.js";
@@ -24,9 +25,6 @@ import type { LocalDatabase } from "../storage/database.js";
 import { changeMessage } from "./outbox.js";
 import { assemble, type Note, noteOf } from "../rebase/overlay.js";
 import { isUtf8, spelled } from "./utf8.js";
-
-/** What a transaction has besides its changes, generously. */
-const AROUND_BYTES = 4096;
 
 /** Refuse the transaction whose mark is at a place of the log, if it cannot be sent. Throws `ReplicaError`
  * (`too_many_changes`, `too_large`, `quota_row_bytes`) or `BadValue` (`bad_value`; `table`, `key` and
@@ -45,7 +43,7 @@ export function checkFit(database: LocalDatabase, end: number, seal: () => unkno
   seal();
   const [newest] = connection.execute(program.bookkeeping.transactions.newest_own);
   const number = newest?.[0] ?? 0n;
-  let [changes, size] = [0, AROUND_BYTES];
+  let [changes, size] = [0, TRANSACTION_AROUND_BYTES];
   for (const table of program.tables)
     for (const row of connection.execute(program.statements(table).changes, [number, number])) {
       changes += 1;

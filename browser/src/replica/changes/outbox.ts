@@ -11,6 +11,7 @@ import { keyValues, type Row } from "../../core/keys.js";
 import {
   PUSH_BYTES_SOFT,
   PUSH_CHANGES_MAX,
+  PUSH_STEP_TRANSACTIONS,
   PUSH_TRANSACTIONS_MAX,
   TRANSACTION_BYTES_MAX,
   TRANSACTION_CHANGES_MAX,
@@ -30,8 +31,6 @@ interface Found {
   readonly note: Note | null;
 }
 
-const STEP = 64;
-
 /** The unsettled transactions that go up next, in order, and marked as sent. */
 export function nextBatch(database: LocalDatabase): Transaction[] {
   const heads = database.connection.execute(database.bookkeeping.transactions.next_heads, [
@@ -41,8 +40,8 @@ export function nextBatch(database: LocalDatabase): Transaction[] {
   const tables = notedTables(database.connection, database.program);
   const batch: Transaction[] = [];
   let [changesLeft, bytesLeft] = [PUSH_CHANGES_MAX, PUSH_BYTES_SOFT];
-  for (let start = 0; start < heads.length; start += STEP) {
-    const part = heads.slice(start, start + STEP);
+  for (let start = 0; start < heads.length; start += PUSH_STEP_TRANSACTIONS) {
+    const part = heads.slice(start, start + PUSH_STEP_TRANSACTIONS);
     const found = changesOf(database, tables, whole(part[0]?.[0]), whole(part.at(-1)?.[0]));
     for (const head of part) {
       const notes = found.get(whole(head[0])) ?? [];

@@ -6,6 +6,7 @@
  * is asked next. Upholds I7 (an answer is stored once), I10, I15 (never an older one over a newer one).
  */
 
+import { OFFSET_SAMPLES_MAX } from "../../core/limits.js";
 import { bestOffset, type OffsetSample } from "../../core/clock.js";
 import { AttentionNeeded, DatabaseError, SyncError } from "../../core/errors.js";
 import type { Checkpoint, Head, Nonces, RangeAnswer } from "../../protocol/messages.generated.js";
@@ -22,8 +23,6 @@ import { catchupLines, type Load } from "../load/firstLoad.js";
 import { seal } from "../changes/seal.js";
 import { breathe, type Turn } from "../mutex.js";
 import { readWaiting } from "../storage/waiting.js";
-
-const SAMPLES_MAX = 8;
 
 /** What one exchange did. `left`: transactions that are still to be sent or answered. */
 export interface Exchanged {
@@ -186,7 +185,7 @@ export class AnswerStore {
     const { head, sentUs, receivedUs } = answer;
     const nowUs = this.#host.nowUs();
     this.#samples = [...this.#samples, { sentUs, receivedUs, serverUs: head.time }].slice(
-      -SAMPLES_MAX,
+      -OFFSET_SAMPLES_MAX,
     );
     const best = bestOffset(this.#samples, nowUs);
     const database = this.#database;

@@ -5,15 +5,13 @@
  * By `fetch` and not `EventSource`, which cannot carry an echo or a token.
  */
 
-import { KIB } from "../../core/limits.js";
+import { EVENT_LENGTH_MAX } from "../../core/limits.js";
 import { notOurs } from "../failures.js";
 
 /** `hello` comes first; `moved` says that scopes have news; `heartbeat` that the stream lives. */
 export interface LiveEvent {
   readonly kind: "hello" | "moved" | "heartbeat";
 }
-
-const EVENT_LENGTH_MAX = 1024 * KIB;
 
 /** The events in a stream of bytes. Names nobody knows are left out. */
 export async function* parseEvents(pieces: AsyncIterable<Uint8Array>): AsyncIterable<LiveEvent> {

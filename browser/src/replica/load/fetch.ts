@@ -27,6 +27,7 @@ import {
   FILE_PACKED_PIECE_BYTES,
   FILE_PIECE_BYTES,
   FILE_SPACE_SHARE,
+  FILE_TRIES_MAX,
   FILE_UNPACKED_BYTES_MAX,
   MIB,
 } from "../../core/limits.js";
@@ -40,8 +41,6 @@ import type { Transport } from "../http/transport.js";
 export const ENCODINGS: readonly string[] =
   typeof DecompressionStream === "undefined" ? [] : ["gzip"];
 const SHA256 = /^[0-9a-f]{64}$/;
-/** A file that is damaged may be so on this disk, or in a cache: it is fetched once more. */
-const TRIES_MAX = 2;
 
 /** The bytes that arrived are not those that were offered. */
 class Damaged extends HoldfastError {}
@@ -118,7 +117,7 @@ export class Fetcher {
    * `FileGone`, `FileRefused` or `SyncError` (`disk_full`, `file_not_kept`); what has arrived is kept
    * where that helps. */
   async fetch(offer: FileOffer): Promise<string> {
-    for (let tries = 0; tries < TRIES_MAX; tries += 1) {
+    for (let tries = 0; tries < FILE_TRIES_MAX; tries += 1) {
       try {
         await inRoom(() => this.#bring(offer));
         return unpackedOf(offer);

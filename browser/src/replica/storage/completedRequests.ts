@@ -5,12 +5,10 @@
  * I35 that a write which is asked again happens once: its id is stored in the commit of the write.
  */
 
+import { COMPLETED_FORGOTTEN_EVERY_US, COMPLETED_KEPT_US } from "../../core/limits.js";
 import type { LocalDatabase } from "./database.js";
 import { type QueryResult, resultFromJson, resultToJson } from "../appValues.js";
 import type { Host } from "../host.js";
-
-const KEPT_US = 3_600_000_000;
-const FORGOTTEN_EVERY_US = 300_000_000;
 
 export class Requests {
   readonly #database: LocalDatabase;
@@ -36,9 +34,11 @@ export class Requests {
     const nowUs = this.#host.nowUs();
     const { connection } = this.#database;
     // Now and then: it reads them all.
-    if (Math.abs(nowUs - this.#forgotAtUs) > FORGOTTEN_EVERY_US) {
+    if (Math.abs(nowUs - this.#forgotAtUs) > COMPLETED_FORGOTTEN_EVERY_US) {
       this.#forgotAtUs = nowUs;
-      connection.execute("DELETE FROM holdfast_request WHERE at < ?", [BigInt(nowUs - KEPT_US)]);
+      connection.execute("DELETE FROM holdfast_request WHERE at < ?", [
+        BigInt(nowUs - COMPLETED_KEPT_US),
+      ]);
     }
     connection.execute("INSERT INTO holdfast_request (id, at, answer) VALUES (?, ?, ?)", [
       once,

@@ -22,11 +22,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from holdfast.core.limits import END_GRACE_MS
+from holdfast.core.limits import (
+    END_GRACE_MS,
+    END_SLICE_S,
+    END_WAKE_S,
+)
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_WAKE_S: Final = 0.1
-_SLICE_S: Final = 0.2
 _OVER: Final = b"\0"
 
 Handler = Callable[[int, FrameType | None], object]
@@ -49,10 +51,10 @@ class Ending:
         """Wait, in the main thread, until a signal has come; False when none has in that time."""
         ends = None if timeout_s is None else time.monotonic() + timeout_s
         while not self.told:
-            left = _SLICE_S if ends is None else ends - time.monotonic()
+            left = END_SLICE_S if ends is None else ends - time.monotonic()
             if left <= 0:
                 return False
-            time.sleep(min(left, _SLICE_S))
+            time.sleep(min(left, END_SLICE_S))
         return True
 
     @contextlib.contextmanager
@@ -85,7 +87,7 @@ class Ending:
             if ours is not None and signal.getsignal(number) is ours:
                 break
         ends = time.monotonic() + END_GRACE_MS / 1000
-        while not self._over.wait(_WAKE_S):
+        while not self._over.wait(END_WAKE_S):
             if not self.told and self._main is not None:
                 signal.pthread_kill(self._main, number)
             if time.monotonic() >= ends:

@@ -34,6 +34,11 @@ from holdfast.core.errors import (
     SyncError,
     UsageError,
 )
+from holdfast.core.limits import (
+    COMMAND_WAIT_S_MAX,
+    ENROL_TIMEOUT_S,
+    PROCESS_PATIENCE_S,
+)
 from holdfast.core.session import SessionConfig
 from holdfast.schema.load import load_schema
 
@@ -46,11 +51,6 @@ if TYPE_CHECKING:
 File = Annotated[Path, typer.Argument(help="The replica's file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document as the last line.")]
 Item = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
-
-_ASK_TIMEOUT_S = 60.0
-_ASK_PATIENCE_S = 3.0
-"""How long the background process gets to try again before its last error counts."""
-_WAIT_S_MAX = 86_400
 
 
 class Side(StrEnum):
@@ -213,7 +213,7 @@ def _sync_here_or_there(replica: Replica, progress: Progress) -> dict[str, Any]:
     """Sync, or have it done by the process that does so; that may end at any moment."""
     done: Callable[[], bool] | None = None
     asked_at = 0.0
-    deadline = time.monotonic() + _ASK_TIMEOUT_S
+    deadline = time.monotonic() + ENROL_TIMEOUT_S
     while time.monotonic() < deadline:
         if not replica.syncs_elsewhere():
             try:
@@ -227,7 +227,7 @@ def _sync_here_or_there(replica: Replica, progress: Progress) -> dict[str, Any]:
             return {"by": "the process that runs in the background"}
         now = replica.status
         stands = now.error_code is not None and now.state not in ("starting", "syncing")
-        if stands and time.monotonic() > asked_at + _ASK_PATIENCE_S:
+        if stands and time.monotonic() > asked_at + PROCESS_PATIENCE_S:
             raise Offline(
                 f"the background process cannot sync now: {now.error_message}", code=now.error_code
             )
@@ -396,9 +396,10 @@ def run(
     from holdfast.replica.runner import RunnerOptions
 
     with reported(as_json=as_json), open_existing(file) as replica:
-        if not all(0.1 <= seconds <= _WAIT_S_MAX for seconds in (backoff_max, poll)):
+        if not all(0.1 <= seconds <= COMMAND_WAIT_S_MAX for seconds in (backoff_max, poll)):
             raise UsageError(
-                f"--backoff-max and --poll take 0.1 to {_WAIT_S_MAX} seconds", code="bad_choice"
+                f"--backoff-max and --poll take 0.1 to {COMMAND_WAIT_S_MAX} seconds",
+                code="bad_choice",
             )
         cap_ms = int(backoff_max * 1000)
         config = SessionConfig(

@@ -13,7 +13,13 @@ import re
 from collections.abc import Sequence
 
 from holdfast.core.errors import BadValue
-from holdfast.core.limits import KEY_BYTES_MAX, SCOPE_NAME_LENGTH_MAX, SCOPES_MAX
+from holdfast.core.limits import (
+    KEY_BYTES_MAX,
+    KEYS_REMEMBERED_LENGTH_MAX,
+    KEYS_REMEMBERED_MAX,
+    SCOPE_NAME_LENGTH_MAX,
+    SCOPES_MAX,
+)
 from holdfast.core.values import Value, check
 from holdfast.schema.model import Column, Table
 
@@ -90,8 +96,8 @@ def row_scopes(table: Table, row: Sequence[Value]) -> tuple[str, ...]:
     if found is not None:
         return found
     names = _scopes(table.name, table.scopes, values)
-    if plain and sum(map(len, values)) <= _REMEMBERED_LENGTH_MAX:  # type: ignore[arg-type]
-        if len(known) >= _REMEMBERED_MAX:
+    if plain and sum(map(len, values)) <= KEYS_REMEMBERED_LENGTH_MAX:  # type: ignore[arg-type]
+        if len(known) >= KEYS_REMEMBERED_MAX:
             known.clear()
         known[values] = names
     return names
@@ -120,9 +126,6 @@ def _scopes(table: str, templates: tuple[str, ...], values: tuple[Value, ...]) -
 
 
 _TEXT = {str}
-_REMEMBERED_LENGTH_MAX = 200
-_REMEMBERED_MAX = 1024
-"""A row's scopes are asked for at every step, and many rows are in the same ones."""
 
 
 def _array(value: Value) -> list[str]:

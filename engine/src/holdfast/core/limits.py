@@ -1,6 +1,9 @@
-"""Every limit of the engine, with its unit last in the name.
+"""Every limit and every pace of the engine, with its unit last in the name.
 
-Knows: numbers. A limit used anywhere else in the code is a defect.
+Knows: numbers. Here stands what bounds memory, disk, time or traffic, and how work is cut up:
+pages, bites, polls, back-off. Not here, but where it is used: what a format or an algorithm fixes
+(widths of hashes, format numbers, status codes, the arithmetic of clocks and back-off) and how
+units convert. A test knows those by name, and finds every other number.
 Upholds I31: memory, disk and time are bounded by configuration, not by data or peer.
 """
 
@@ -357,3 +360,93 @@ CLOCK_LEEWAY_MS = 300_000
 ROLES_MAX = 100
 PEOPLE_PAGE_MAX = 1000
 CLIENT_VERSION_LENGTH_MAX = 100
+
+# How work is cut up, and how long is waited in between
+# (what changes speed, and never what is true)
+INGEST_ROWS_PER_MS = 15
+"""About how quickly notes are taken in; for when to ask again."""
+INGEST_SCOPES_APART_MAX = 16
+"""Of more scopes in one bite it is not asked one by one whether the next bites concern them."""
+REQUEST_DRAIN_MS = 2_000
+ANSWER_BATCH_BYTES = 64 * KIB
+FILE_SEND_BYTES = 64 * KIB
+CONNECTION_PIECE_BYTES = 4096
+CONNECTION_LOG_EVERY_S = 10.0
+CATCHUP_SAMPLE_ROWS_MIN = 64
+"""Fewer rows are never too large: each has a limit of its own."""
+FILE_ROWS_PER_MS = 50
+"""About how quickly a file is made; for when to ask again."""
+SNAPSHOT_SECOND_LOOK_US = 60 * 1_000_000
+"""A snapshot as young as this is not made anew because rows have left its scope."""
+SNAPSHOT_SPLIT_ROWS_MIN = 8
+FILE_TELL_ROWS = 10_000
+MAINTENANCE_BETWEEN_BITES_MS = 5
+"""A moment for others, between two bites of a long job."""
+RETENTION_SCOPES_AT_ONCE = 50
+PUSH_SLOWER_FACTOR = 8
+"""What the number of transactions decided at once is divided by when the database objects."""
+PUSH_WELL_GROUPS = 4
+"""So many successes in a row double it: what a failure wastes is at most half of what went well."""
+PUSH_BITE_WORK_SHARE = 3
+"""A commit in which transactions failed ends with so many times the work of one where none did."""
+POSTGRES_MOVES_MAX = 200
+POSTGRES_MOVES_SCOPES_MAX = 16
+"""Of so many scopes at once the first moves are read, so many of each."""
+POSTGRES_FETCH_ROWS = 1000
+POSTGRES_FETCH_BYTES_SOFT = 4 * MIB
+POSTGRES_FETCH_ROWS_MIN = 8
+POSTGRES_BACKOFF_MS = 5
+POSTGRES_BACKOFF_MS_MAX = 500
+POSTGRES_PAYLOAD_BYTES_MAX = 7000
+"""PostgreSQL takes less than 8000."""
+POSTGRES_LISTEN_S = 0.2
+POSTGRES_LISTEN_RETRY_S = 1.0
+READERS_IDLE_MAX = 4
+TAKEN_NAMES_SHOWN_MAX = 5
+STREAMS_REVIEWED_AT_ONCE = 2000
+"""Streams whose devices are asked for in one read."""
+RIGHTS_RETRY_S = 0.2
+JOURNAL_SCAN_ENTRIES = 200
+LINE_BYTES_SOFT = MIB
+"""A line is closed when the values in it have reached this."""
+UNPACK_PIECE_BYTES = 256 * KIB
+COMPRESSION_RATIO_FLOOR_BYTES = 64 * KIB
+PACK_OUTPUT_BYTES = 32 * KIB
+STRICT_BLOCK_BYTES = 1024 * 1024
+VALUES_AT_ONCE = 400
+"""A statement that fires triggers may be taken back by itself, and SQLite prepares for that before
+each: one for many rows costs a third of one for each."""
+RESCUE_COPIES_MAX = 100
+CREDENTIALS_BYTES_MAX = 65_536
+FILE_TRIES_MAX = 2
+"""A file that is damaged may be so on this disk, or in a cache: it is fetched once more."""
+TRANSACTION_AROUND_BYTES = 4096
+"""What a transaction has besides its changes, generously."""
+CHAIN_PAGE_ROWS = 4
+CHAIN_PAGE_ROWS_MAX = 256
+"""Earlier changes of a row that are read at once."""
+PUSH_STEP_TRANSACTIONS = 64
+IDLE_CONNECTIONS_MAX = 4
+IDLE_CONNECTION_S = 30.0
+"""Shorter than a server keeps an idle connection, so that a request does not meet its end."""
+SMALL_BODY_BYTES_MAX = 64 * KIB
+OFFSET_SAMPLES_MAX = 8
+STOP_POLL_S = 0.05
+STATUS_TELL_MS = 50
+LOCK_TRIES_MAX = 5
+LOCK_PAUSE_S = 0.02
+"""Between tries: others look for a moment whether the lock is taken."""
+KEYS_REMEMBERED_LENGTH_MAX = 200
+KEYS_REMEMBERED_MAX = 1024
+"""A row's scopes are asked for at every step, and many rows are in the same ones."""
+ENROL_TIMEOUT_S = 60.0
+PROCESS_PATIENCE_S = 3.0
+"""How long the background process gets to try again before its last error counts."""
+COMMAND_WAIT_S_MAX = 86_400
+END_WAKE_S = 0.1
+END_SLICE_S = 0.2
+TOKEN_FILE_SETTLED_NS = 2_000_000_000
+HOST_LOOKS_MAX = 5
+"""How often all tasks are looked through for a server; after that only its signal handlers are."""
+HOST_DEPTH_MAX = 30
+EVENT_LINE_BYTES_MAX = 4096 + SCOPES_MAX * (4 * SCOPE_NAME_LENGTH_MAX + 32)

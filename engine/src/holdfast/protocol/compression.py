@@ -15,10 +15,12 @@ from typing import Any, Final, Literal, Protocol
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import (
+    COMPRESSION_RATIO_FLOOR_BYTES,
     COMPRESSION_RATIO_MAX,
-    KIB,
     MIB,
+    PACK_OUTPUT_BYTES,
     REQUEST_BODY_BYTES_MAX,
+    UNPACK_PIECE_BYTES,
     ZSTD_WINDOW_LOG_MAX,
 )
 
@@ -41,9 +43,6 @@ _GZIP = 16 + zlib.MAX_WBITS
 _LEVELS: Final[dict[Encoding, tuple[int, int]]] = {"gzip": (1, 6), "zstd": (1, 9)}
 """For what is made while somebody waits, and for what is made once: the first costs a third of the
 second's time, for four fifths of its gain."""
-_PIECE_BYTES = 256 * KIB
-_RATIO_FLOOR_BYTES = 64 * KIB
-_OUTPUT_BYTES = 32 * KIB
 _FLUSH_BYTES = MIB
 """Input after which compressed output is forced out, so that a reader sees progress."""
 
@@ -125,7 +124,7 @@ class Unpacker:
                     raise _bad_encoding(f"there is something behind the {self._encoding} data")
                 return
             try:
-                piece = source.decompress(data, _PIECE_BYTES)
+                piece = source.decompress(data, UNPACK_PIECE_BYTES)
             except _DAMAGED:
                 raise _bad_encoding(f"it is not {self._encoding}, or damaged") from None
             self._written += len(piece)
@@ -147,7 +146,7 @@ class Unpacker:
     def _check(self) -> None:
         over_ratio = (
             self._ratio_max is not None
-            and self._written > _RATIO_FLOOR_BYTES
+            and self._written > COMPRESSION_RATIO_FLOOR_BYTES
             and self._written > self._ratio_max * self._read
         )
         if over_ratio or self._written > self._bytes_max:
@@ -224,7 +223,7 @@ def pack_lines(lines: Iterable[bytes], encoding: Encoding) -> Iterator[bytes]:
         if unflushed >= _FLUSH_BYTES:
             ready += packer.flush()
             unflushed = 0
-        if len(ready) >= _OUTPUT_BYTES or (ready and not unflushed):
+        if len(ready) >= PACK_OUTPUT_BYTES or (ready and not unflushed):
             yield bytes(ready)
             ready.clear()
     ready += packer.finish()

@@ -11,9 +11,12 @@ import json
 from typing import Any
 
 from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import JSON_DEPTH_MAX, JSON_VALUES_MAX
+from holdfast.core.limits import (
+    JSON_DEPTH_MAX,
+    JSON_VALUES_MAX,
+    STRICT_BLOCK_BYTES,
+)
 
-_BLOCK_BYTES = 1024 * 1024
 _MARKS = b'"[]{},'
 _OTHERS = bytes(byte for byte in range(256) if byte not in _MARKS)
 _ONE_BRACKET = bytes.maketrans(b"{}", b"[]")
@@ -77,8 +80,8 @@ def _outside_strings(body: bytes) -> bytes:
         return marks
     outside: list[bytes] = []
     inside = 0
-    for start in range(0, len(marks), _BLOCK_BYTES):  # in blocks, as each piece is an object
-        pieces = marks[start : start + _BLOCK_BYTES].split(b'"')
+    for start in range(0, len(marks), STRICT_BLOCK_BYTES):  # in blocks, as each piece is an object
+        pieces = marks[start : start + STRICT_BLOCK_BYTES].split(b'"')
         outside.append(b"".join(pieces[inside::2]))
         inside = (inside + len(pieces) - 1) % 2
     return b"".join(outside)

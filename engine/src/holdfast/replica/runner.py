@@ -28,7 +28,13 @@ from holdfast.core import errors
 from holdfast.core import session as core
 from holdfast.core.connection.connectivity import FailureKind, State, known_kind
 from holdfast.core.connection.failures import failure_kind
-from holdfast.core.limits import FOREIGN_WRITE_POLL_MS, SYNC_BEAT_MS, SYNC_REVIVED_MS
+from holdfast.core.limits import (
+    FOREIGN_WRITE_POLL_MS,
+    STATUS_TELL_MS,
+    STOP_POLL_S,
+    SYNC_BEAT_MS,
+    SYNC_REVIVED_MS,
+)
 from holdfast.replica.exchange.exchanger import Exchanger, checkpoint
 from holdfast.replica.exchange.verify import Verifier
 from holdfast.replica.guards import outlived
@@ -40,9 +46,6 @@ from holdfast.replica.storage.database import LocalDatabase, read_state
 from holdfast.sqlite import Connection
 
 log = logging.getLogger("holdfast.runner")
-
-_STOP_POLL_S = 0.05
-_TELL_MS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,7 @@ class Runner:
                 self._transport.interrupt()
                 self._exchanger.interrupt()
                 self._close_stream()
-                worker.join(_STOP_POLL_S)
+                worker.join(STOP_POLL_S)
         self._exchanger.go_on()
         self._watch.close()
 
@@ -285,7 +288,7 @@ class Runner:
             self._step(core.ServerMoved())
 
     def _patience_s(self) -> float:
-        wait_ms = _TELL_MS if self._untold else FOREIGN_WRITE_POLL_MS
+        wait_ms = STATUS_TELL_MS if self._untold else FOREIGN_WRITE_POLL_MS
         if self._wake_at_ms is not None:
             wait_ms = min(wait_ms, max(0, self._wake_at_ms - self._host.monotonic_ms()))
         return wait_ms / 1000

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from holdfast.core.limits import VALUES_AT_ONCE
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import CONFLICT_TABLE, ForeignKey, Table
 from holdfast.sql.changes import create_change_table
@@ -21,10 +22,6 @@ CONFLICT_INDEX = (
     "CREATE INDEX IF NOT EXISTS holdfast_conflict_open ON holdfast_conflict "
     "(table_name, row_key) WHERE state = 'open'"
 )
-
-_VALUES_AT_ONCE = 400
-"""A statement that fires triggers may be taken back by itself, and SQLite prepares for that before
-each: one for many rows costs a third of one for each."""
 
 
 def create_user_table(table: Table) -> list[str]:
@@ -82,7 +79,7 @@ def table_sql(table: Table) -> TableSql:
     targets = ", ".join(f"{quote(c.name)} = excluded.{quote(c.name)}" for c in table.data_columns)
     action = f"DO UPDATE SET {targets}" if targets else "DO NOTHING"
     old = "".join(f", {quote(f'o_{column.name}')}" for column in table.data_columns)
-    rows_at_once = max(1, _VALUES_AT_ONCE // len(table.columns))
+    rows_at_once = max(1, VALUES_AT_ONCE // len(table.columns))
     into = f"INSERT INTO {quote(table.name)} ({names(table.column_names)}) VALUES"
     one = f"({marks(len(table.columns))})"
     conflict = f"ON CONFLICT ({names(table.key)}) {action}"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.core.errors import DatabaseError, DatabaseMoved
+from holdfast.core.limits import RESCUE_COPIES_MAX
 from holdfast.core.values import Value
 
 Identity = tuple[int, int]
@@ -29,7 +30,6 @@ _ADVICE: Final = (
     "-shm while it is open (an ORM in the same process needs driver_name='stdlib'), and open it "
     "again"
 )
-_COPIES_MAX: Final = 100
 
 
 def commits(sql: str, *, in_transaction: bool) -> bool:
@@ -137,7 +137,7 @@ class Standing:
         return self._state() == self._seen and identity_of(f"{self._path}-wal") is None
 
     def _copy(self, execute: Execute) -> str | None:
-        for number in range(1, _COPIES_MAX + 1):
+        for number in range(1, RESCUE_COPIES_MAX + 1):
             name = f"{self._path}-saved-{number}"
             try:
                 os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

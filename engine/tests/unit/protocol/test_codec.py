@@ -278,7 +278,7 @@ def scanned_depth(text: str) -> int | None:
 
 
 def test_strings_that_span_blocks_are_told_from_structure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strict, "_BLOCK_BYTES", 3)
+    monkeypatch.setattr(strict, "STRICT_BLOCK_BYTES", 3)
     raw = b'["[","]]","{{{{",["a]"],"\\"[[[","x"]'
     strict.check_shape(raw)
     with pytest.raises(ProtocolError):

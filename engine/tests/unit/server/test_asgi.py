@@ -570,7 +570,7 @@ def test_a_slow_body_is_given_up(server: Running, monkeypatch: pytest.MonkeyPatc
     defaults = request_module.Body.read.__kwdefaults__
     assert defaults is not None
     monkeypatch.setitem(defaults, "idle_ms", 50)
-    monkeypatch.setattr(request_module, "_DRAIN_MS", 50)
+    monkeypatch.setattr(request_module, "REQUEST_DRAIN_MS", 50)
     with socket.create_connection(server.address) as raw:
         raw.sendall(head("content-length: 100") + b"{")
         answer = received(raw)

@@ -113,8 +113,8 @@ def test_one_request_looks_at_so_many_pages_and_says_where_to_go_on(
     both.sync()
     both.update("task", "t1", store_id="2")
     both.sync()
-    assert module.PAGE_ENTRIES >= 100
-    monkeypatch.setattr(module, "PAGE_ENTRIES", 2)
+    assert module.JOURNAL_SCAN_ENTRIES >= 100
+    monkeypatch.setattr(module, "JOURNAL_SCAN_ENTRIES", 2)
     read = module.read_journal
     monkeypatch.setattr(
         "holdfast.server.service.read_journal",

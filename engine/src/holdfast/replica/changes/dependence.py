@@ -21,6 +21,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from holdfast.core.limits import (
+    CHAIN_PAGE_ROWS,
+    CHAIN_PAGE_ROWS_MAX,
+)
 from holdfast.core.merging.groups import differing
 from holdfast.core.merging.policies import policy_of
 from holdfast.schema.model import Schema, Table
@@ -34,9 +38,6 @@ Place = tuple[str, str]
 """A row: its table's name and its key's text."""
 After = dict[int, set[int]]
 """Of a transaction: the earlier ones that it rests on."""
-_PAGE = 4
-_PAGE_MAX = 256
-"""Earlier changes of a row that are read at once."""
 NEVER = 2**62
 """A number that no transaction reaches."""
 
@@ -209,7 +210,7 @@ def _chain(
     """What a row's changes from ``below`` on stand on, read from the last one downwards, as far as
     it takes to know of the columns that are ``left``: however many changes wait, mostly one."""
     statements = notes.program.tables[columns.table.name]
-    chain, page = _Chain(columns), _PAGE
+    chain, page = _Chain(columns), CHAIN_PAGE_ROWS
     while True:
         rows = notes.connection.execute(statements.earlier, (key, below, page))
         for row in rows:
@@ -222,7 +223,7 @@ def _chain(
                 break
         else:
             if len(rows) == page:
-                page = min(page * 4, _PAGE_MAX)
+                page = min(page * 4, CHAIN_PAGE_ROWS_MAX)
                 continue
         break
     if not chain.exists and chain.found:

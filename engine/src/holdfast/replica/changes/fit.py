@@ -19,6 +19,7 @@ from holdfast.core.keys import key_values, row_scopes
 from holdfast.core.limits import (
     MIB,
     ROW_BYTES_MAX,
+    TRANSACTION_AROUND_BYTES,
     TRANSACTION_BYTES_MAX,
     TRANSACTION_CHANGES_MAX,
 )
@@ -30,8 +31,6 @@ from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sqlite import Row
 
 _encode = msgspec.json.Encoder().encode
-_AROUND_BYTES = 4096
-"""What a transaction has besides its changes, generously."""
 
 
 def check_fit(notes: Notes, *, start: int, end: int, seal: Callable[[], object]) -> None:
@@ -48,7 +47,7 @@ def check_fit(notes: Notes, *, start: int, end: int, seal: Callable[[], object])
         return
     seal()
     ((number,),) = notes.connection.execute(TRANSACTIONS.newest_own)
-    changes, size = 0, _AROUND_BYTES
+    changes, size = 0, TRANSACTION_AROUND_BYTES
     for table in notes.schema.all_tables:
         statements = notes.program.tables[table.name]
         for row in notes.connection.iterate(statements.changes, (number, number)):

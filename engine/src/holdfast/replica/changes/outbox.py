@@ -18,6 +18,7 @@ from holdfast.core.keys import key_values
 from holdfast.core.limits import (
     PUSH_BYTES_SOFT,
     PUSH_CHANGES_MAX,
+    PUSH_STEP_TRANSACTIONS,
     PUSH_TRANSACTIONS_MAX,
     TRANSACTION_BYTES_MAX,
     TRANSACTION_CHANGES_MAX,
@@ -31,8 +32,6 @@ from holdfast.schema.model import Column, Schema, Table
 from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
-
-_STEP = 64
 
 
 def next_batch(
@@ -68,7 +67,7 @@ def _step(
     connection: Connection, program: ReplicaProgram, tables: list[Table], heads: list[Row]
 ) -> list[Row]:
     """The next heads of which the changes are read at once: no more than memory is for."""
-    part = heads[:_STEP]
+    part = heads[:PUSH_STEP_TRANSACTIONS]
     counts: Counter[int] = Counter()
     for table in tables:
         sql = program.tables[table.name].counts

@@ -42,6 +42,7 @@ from holdfast.core.errors import (
     SyncError,
     UpgradeNeeded,
 )
+from holdfast.core.limits import OFFSET_SAMPLES_MAX
 from holdfast.protocol.messages import (
     Checkpoint,
     ExchangeRequest,
@@ -76,7 +77,6 @@ from holdfast.sqlite.failpoints import failpoint
 
 log = logging.getLogger("holdfast.sync")
 
-_SAMPLES_MAX = 8
 CLIENT = f"holdfast {version('holdfast')}"
 """What the server is told of this program."""
 NEVER = 2**62
@@ -133,7 +133,7 @@ class Exchanger:
         self._host = host
         self._tend = tend
         self._mutex = threading.RLock()
-        self._samples: deque[OffsetSample] = deque(maxlen=_SAMPLES_MAX)
+        self._samples: deque[OffsetSample] = deque(maxlen=OFFSET_SAMPLES_MAX)
         self._shelf = Shelf(database.path)
         self._stopped = threading.Event()
         database.given_up = self._stopped.is_set

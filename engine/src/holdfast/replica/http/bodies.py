@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import httpx2
 
 from holdfast.core.errors import Offline, ProtocolError
-from holdfast.core.limits import KIB
+from holdfast.core.limits import (
+    SMALL_BODY_BYTES_MAX,
+)
 from holdfast.protocol.compression import ENCODINGS, Unpacker
 from holdfast.replica.failures import incomplete, not_ours
 from holdfast.replica.http.sockets import Turn
-
-SMALL_BYTES_MAX = 64 * KIB
 
 
 @contextlib.contextmanager
@@ -74,7 +74,7 @@ def unpacked(response: httpx2.Response, *, bytes_max: int) -> Iterator[bytes]:
         raise incomplete(error.message) from None
 
 
-def small(response: httpx2.Response, *, bytes_max: int = SMALL_BYTES_MAX) -> Iterator[bytes]:
+def small(response: httpx2.Response, *, bytes_max: int = SMALL_BODY_BYTES_MAX) -> Iterator[bytes]:
     """The body of an answer that has to be small."""
     size = 0
     for piece in unpacked(response, bytes_max=bytes_max):

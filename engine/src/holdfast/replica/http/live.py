@@ -15,10 +15,11 @@ from typing import Annotated, Literal, Protocol, Self
 import msgspec
 
 from holdfast.core.errors import Offline
-from holdfast.core.limits import SCOPE_NAME_LENGTH_MAX, SCOPES_MAX
+from holdfast.core.limits import (
+    EVENT_LINE_BYTES_MAX,
+    SCOPE_NAME_LENGTH_MAX,
+)
 from holdfast.replica.failures import not_ours
-
-_LINE_BYTES_MAX = 4096 + SCOPES_MAX * (4 * SCOPE_NAME_LENGTH_MAX + 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def parse_events(pieces: Iterable[bytes]) -> Iterator[LiveEvent]:
             name = line[7:].decode("ascii", "replace")
         elif line.startswith(b"data: "):
             data += line[6:]
-            if len(data) > _LINE_BYTES_MAX:
+            if len(data) > EVENT_LINE_BYTES_MAX:
                 raise not_ours("an event is too long")
 
 
@@ -68,7 +69,7 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
-        if len(rest) > _LINE_BYTES_MAX:
+        if len(rest) > EVENT_LINE_BYTES_MAX:
             raise not_ours("an event is too long")
         yield from lines
 

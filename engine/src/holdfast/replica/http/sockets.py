@@ -18,9 +18,10 @@ from typing import Any
 import httpcore2
 import httpx2
 
-_IDLE_CONNECTIONS_MAX = 4
-_IDLE_S = 30.0
-"""Shorter than a server keeps an idle connection, so that a request does not meet its end."""
+from holdfast.core.limits import (
+    IDLE_CONNECTION_S,
+    IDLE_CONNECTIONS_MAX,
+)
 
 
 class Turn:
@@ -151,7 +152,7 @@ class GuardedTransport(httpx2.HTTPTransport):
         self._pool = httpcore2.ConnectionPool(
             ssl_context=ssl_context,
             max_connections=None,
-            max_keepalive_connections=_IDLE_CONNECTIONS_MAX,
-            keepalive_expiry=_IDLE_S,
+            max_keepalive_connections=IDLE_CONNECTIONS_MAX,
+            keepalive_expiry=IDLE_CONNECTION_S,
             network_backend=guard,
         )

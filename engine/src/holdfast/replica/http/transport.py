@@ -36,15 +36,17 @@ from holdfast.core.limits import (
     READ_TIMEOUT_MS,
     REQUEST_DEADLINE_MS,
     RESPONSE_BYTES_MAX,
+    SMALL_BODY_BYTES_MAX,
     WIRE_INTEGER_MAX,
 )
+from holdfast.core.session_events import HEARTBEATS_MISSED
 from holdfast.protocol.codec import Request, encode_request
 from holdfast.protocol.compression import ENCODINGS, Encoding, pack_bytes
 from holdfast.protocol.enrolment import EnrolRequest, PasswordRequest, RefreshRequest
 from holdfast.protocol.messages import ExchangeRequest, VerifyRequest
 from holdfast.protocol.version import CONTENT_TYPE, ECHO_HEADER
 from holdfast.replica.failures import failure, media_type, not_ours
-from holdfast.replica.http.bodies import SMALL_BYTES_MAX, explained, pieces, small, unpacked
+from holdfast.replica.http.bodies import explained, pieces, small, unpacked
 from holdfast.replica.http.downloads import FileAnswer, checked_path, opened, range_headers
 from holdfast.replica.http.live import EventStream, HttpEventStream, LiveEvent
 from holdfast.replica.http.sockets import Guard, GuardedStream, GuardedTransport
@@ -52,7 +54,6 @@ from holdfast.replica.http.spool import Answer, receive
 
 __all__ = ["Answer", "EventStream", "HttpTransport", "LiveEvent", "Transport"]
 
-_HEARTBEATS_MISSED = 2.5
 _PROBE_DEADLINE_MS = 2 * CONNECT_TIMEOUT_MS
 
 
@@ -136,7 +137,7 @@ class HttpTransport:
         connect_s, read_s = connect_timeout_ms / 1000, read_timeout_ms / 1000
         self._timeout = httpx2.Timeout(read_s, connect=connect_s)
         self._silence = httpx2.Timeout(
-            heartbeat_ms * _HEARTBEATS_MISSED / 1000, connect=connect_s, write=read_s
+            heartbeat_ms * HEARTBEATS_MISSED / 1000, connect=connect_s, write=read_s
         )
         self._probe_ms = min(deadline_ms, _PROBE_DEADLINE_MS)
         self._guard = Guard()
@@ -225,7 +226,7 @@ class HttpTransport:
         message: EnrolRequest | PasswordRequest | RefreshRequest | None = None,
         *,
         headers: Mapping[str, str],
-        bytes_max: int = SMALL_BYTES_MAX,
+        bytes_max: int = SMALL_BODY_BYTES_MAX,
     ) -> bytes:
         """A small call of its own: the JSON of its answer. ``headers``: what shows who asks.
 

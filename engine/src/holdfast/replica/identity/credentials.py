@@ -17,10 +17,10 @@ from pathlib import Path
 import msgspec
 
 from holdfast.core.errors import ReplicaError
+from holdfast.core.limits import CREDENTIALS_BYTES_MAX
 from holdfast.sqlite.locks import LOCK_EX, LOCK_NB, flock, sync_folder
 
 SUFFIX = "-credentials"
-_BYTES_MAX = 65_536
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class CredentialsFile:
         """What is in it; None when it is not there or cannot be read as what it should be."""
         try:
             with self._path.open("rb") as file:
-                return msgspec.json.decode(file.read(_BYTES_MAX), type=Credentials)
+                return msgspec.json.decode(file.read(CREDENTIALS_BYTES_MAX), type=Credentials)
         except (OSError, msgspec.MsgspecError, UnicodeError):
             return None
 

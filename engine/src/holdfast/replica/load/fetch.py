@@ -30,6 +30,7 @@ from holdfast.core.limits import (
     FILE_PIECE_BYTES,
     FILE_PIECES_AHEAD_MAX,
     FILE_SPACE_SHARE,
+    FILE_TRIES_MAX,
     FILE_UNPACKED_BYTES_MAX,
 )
 from holdfast.protocol.compression import ENCODINGS, Unpacker
@@ -39,8 +40,6 @@ from holdfast.replica.http.downloads import FileAnswer
 from holdfast.sqlite.failpoints import failpoint
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_TRIES_MAX = 2
-"""A file that is damaged may be so on this disk, or in a cache: it is fetched once more."""
 
 
 class FileTransport(Protocol):
@@ -127,7 +126,7 @@ class Fetcher:
         ``FileRefused`` or ``SyncError`` (``disk_full``, ``file_not_kept``); what has arrived
         is kept where that helps.
         """
-        for _ in range(_TRIES_MAX):
+        for _ in range(FILE_TRIES_MAX):
             with _room(self._shelf, offer):
                 arriving = Arriving(self._shelf.part(offer), self._shelf.unpacked(offer), offer)
                 try:

@@ -16,11 +16,11 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
+from holdfast.core.limits import (
+    LOCK_PAUSE_S,
+    LOCK_TRIES_MAX,
+)
 from holdfast.sqlite.locks import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
-
-_TRIES = 5
-_PAUSE_S = 0.02
-"""Between tries: others look for a moment whether the lock is taken."""
 
 
 class SyncLock:
@@ -36,13 +36,13 @@ class SyncLock:
         if self._descriptor is not None:
             return True
         descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-        for left in reversed(range(_TRIES)):
+        for left in reversed(range(LOCK_TRIES_MAX)):
             try:
                 flock(descriptor, LOCK_EX | LOCK_NB)
                 break
             except OSError:
                 if left:
-                    time.sleep(_PAUSE_S)
+                    time.sleep(LOCK_PAUSE_S)
         else:
             os.close(descriptor)
             return False

@@ -28,6 +28,8 @@ from holdfast.core.limits import (
     INGEST_BITE_ROWS,
     INGEST_COUNTED_MAX,
     INGEST_PATIENCE_MS,
+    INGEST_ROWS_PER_MS,
+    INGEST_SCOPES_APART_MAX,
     INGEST_TURN_MS,
 )
 from holdfast.protocol.messages import Transaction
@@ -42,10 +44,6 @@ from holdfast.server.store.contract import NO_ROWS, Expected, Snapshot, Store, W
 from holdfast.server.store.registry import RIGHTS
 from holdfast.sql.note_scopes import EVERYBODY, Ranges
 
-_ROWS_PER_MS = 15
-"""About how quickly notes are taken in; for when to ask again."""
-_TOLD_APART_MAX = 16
-"""Of more scopes in one bite it is not asked one by one whether the next bites concern them."""
 _LAST = chr(0x10FFFF)
 
 Moved = Callable[[Mapping[str, int]], None]
@@ -143,7 +141,7 @@ class DirectWrites:
 
     def _later(self, left: int) -> BeingTakenIn:
         self._most = max(self._most, left)
-        wait_ms = min(FILE_RETRY_MS_MAX, max(FILE_RETRY_MS_MIN, left // _ROWS_PER_MS))
+        wait_ms = min(FILE_RETRY_MS_MAX, max(FILE_RETRY_MS_MIN, left // INGEST_ROWS_PER_MS))
         return BeingTakenIn(done=self._most - left, total=self._most, retry_after_ms=wait_ms)
 
     def ingest(
@@ -230,7 +228,7 @@ class DirectWrites:
             )
             versions = publish(writer, touched, self._random_bytes)
             waiting = set[str]()
-            if len(versions) <= _TOLD_APART_MAX:
+            if len(versions) <= INGEST_SCOPES_APART_MAX:
                 waiting = {name for name in versions if writer.noted(ranges([name]), 1)}
             return sum(map(len, notes.values())), len(touched), versions, waiting
 

@@ -15,7 +15,10 @@ from typing import Any
 
 from holdfast.core import values
 from holdfast.core.digest import seal
-from holdfast.core.limits import MIB, ROWS_PER_LINE
+from holdfast.core.limits import (
+    LINE_BYTES_SOFT,
+    ROWS_PER_LINE,
+)
 from holdfast.core.values import Value
 from holdfast.protocol.messages import Checkpoint, Gone, Line, Own, Position, Rows
 from holdfast.schema.model import Schema, Table
@@ -23,9 +26,6 @@ from holdfast.server.feed.feed import scopes_of
 from holdfast.server.feed.own_rows import NO_OWN_ROWS, OwnRows
 from holdfast.server.store.contract import Row, Scope, Snapshot
 from holdfast.sqlite.failpoints import failpoint
-
-LINE_BYTES_SOFT = MIB
-"""A line is closed when the values in it have reached this."""
 
 _SAME = frozenset({"text", "uuid", "date", "decimal", "json", "real"})
 """Types whose wire form is their storage form."""

@@ -28,6 +28,7 @@ from holdfast.core.limits import (
     FILE_FAILED_S,
     FILE_LINK_S,
     FILE_PIECE_BYTES,
+    FILE_TELL_ROWS,
     FILES_BYTES_MAX,
     SNAPSHOT_KEEP_S,
 )
@@ -42,7 +43,6 @@ _US: Final = 1_000_000
 _KEEP_S: Final[Mapping[Kind, int]] = {"snapshot": SNAPSHOT_KEEP_S, "catchup": CATCHUP_KEEP_S}
 _GRACE_US: Final = 2 * FILE_LINK_S * _US
 """What is offered no more may still be fetched by paths that are out."""
-_TELL_ROWS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class Builder:
         with self._lock:
             before = self._rows.get(task.key, 0)
             self._rows[task.key] = rows
-        if rows // _TELL_ROWS > before // _TELL_ROWS:
+        if rows // FILE_TELL_ROWS > before // FILE_TELL_ROWS:
             build.tell(rows, task.total)
 
     def _pack(self, task: Task, made: Made, source: Path, target: Path) -> StoredFile:

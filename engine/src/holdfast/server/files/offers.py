@@ -22,13 +22,16 @@ from holdfast.core.errors import DatabaseFull
 from holdfast.core.limits import (
     CATCHUP_BYTES_MIN,
     CATCHUP_ROWS_MIN,
+    CATCHUP_SAMPLE_ROWS_MIN,
     FILE_RETRY_MS_MAX,
     FILE_RETRY_MS_MIN,
+    FILE_ROWS_PER_MS,
     FILE_UNPACKED_BYTES_MAX,
     ROWS_PER_LINE,
     SNAPSHOT_OFFER_SHARE,
     SNAPSHOT_REFRESH_SHARE,
     SNAPSHOT_ROWS_MIN,
+    SNAPSHOT_SECOND_LOOK_US,
     WIRE_INTEGER_MAX,
 )
 from holdfast.core.values import encode
@@ -43,13 +46,6 @@ from holdfast.server.files.links import link
 from holdfast.server.files.snapshot import SNAPSHOT_FORMAT, write_snapshot
 from holdfast.server.store.contract import Scope, Snapshot, Store
 from holdfast.server.store.files import Encoding, Kind, Reached, StoredFile
-
-_SAMPLE_ROWS_MIN = 64
-"""Fewer rows are never too large: each has a limit of its own."""
-_ROWS_PER_MS = 50
-"""About how quickly a file is made; for when to ask again."""
-_SECOND_LOOK_US = 60 * 1_000_000
-"""A snapshot as young as this is not made anew because rows have left its scope."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +105,7 @@ class Offers:
             return None
         building = [item for item in found if isinstance(item, FileBuild)]
         left = max((item.total - item.rows for item in building), default=0)
-        wait_ms = min(FILE_RETRY_MS_MAX, max(FILE_RETRY_MS_MIN, left // _ROWS_PER_MS))
+        wait_ms = min(FILE_RETRY_MS_MAX, max(FILE_RETRY_MS_MIN, left // FILE_ROWS_PER_MS))
         return Files(
             offers=[item for item in found if isinstance(item, FileOffer)],
             building=building,
@@ -133,7 +129,7 @@ class Offers:
             most = count // SNAPSHOT_OFFER_SHARE
             moved = snapshot.moved_count({scope.name: reached.version}, most + 1)
             if moved <= most and self._betrays(snapshot, scope.name, reached.version, readable):
-                if self._now_us() - file.made < _SECOND_LOOK_US:
+                if self._now_us() - file.made < SNAPSHOT_SECOND_LOOK_US:
                     return []
             elif moved <= most:
                 if moved > count // SNAPSHOT_REFRESH_SHARE:
@@ -180,7 +176,7 @@ class Offers:
         count = self._lacking(snapshot, scopes, since, most + 1)
         if count > most:
             return True
-        if count < _SAMPLE_ROWS_MIN:
+        if count < CATCHUP_SAMPLE_ROWS_MIN:
             return False
         with contextlib.closing(news(snapshot, self._schema, since)) as lines:
             for line in lines:

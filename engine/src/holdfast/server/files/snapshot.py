@@ -20,7 +20,12 @@ from pathlib import Path
 
 from holdfast.core.digest import Digest, row_hash, seal
 from holdfast.core.errors import DatabaseCorrupt, DatabaseFull
-from holdfast.core.limits import FILE_FETCH_BYTES_SOFT, FILE_UNPACKED_BYTES_MAX, ROWS_PER_LINE
+from holdfast.core.limits import (
+    FILE_FETCH_BYTES_SOFT,
+    FILE_UNPACKED_BYTES_MAX,
+    ROWS_PER_LINE,
+    SNAPSHOT_SPLIT_ROWS_MIN,
+)
 from holdfast.core.values import STORAGE, Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.store.contract import Row, Scope, Snapshot
@@ -30,7 +35,6 @@ from holdfast.sqlite.failpoints import failpoint
 
 SNAPSHOT_FORMAT = 1
 _PAGE_BYTES = 4096
-_SPLIT_ROWS_MIN = 8
 _ABOUT = (
     "CREATE TABLE holdfast_snapshot (format INTEGER, epoch TEXT, scope TEXT, version INTEGER, "
     "count INTEGER, digest TEXT, seal TEXT, fingerprint TEXT, generation INTEGER)"
@@ -146,7 +150,7 @@ def in_order(
     for item in snapshot.rows(table, keys):
         found[item[0]] = item
         size += sum(len(value) for value in item[2] if isinstance(value, (str, bytes)))
-        if size > FILE_FETCH_BYTES_SOFT and len(keys) > _SPLIT_ROWS_MIN:
+        if size > FILE_FETCH_BYTES_SOFT and len(keys) > SNAPSHOT_SPLIT_ROWS_MIN:
             break
     else:
         yield from (found[key] for key in keys if key in found)

@@ -29,6 +29,8 @@ from uvicorn.server import ServerState
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import (
+    CONNECTION_LOG_EVERY_S,
+    CONNECTION_PIECE_BYTES,
     CONNECTIONS_MAX,
     CONNECTIONS_PER_ADDRESS_SHARE,
     DESCRIPTORS_FEW,
@@ -49,8 +51,6 @@ from holdfast.server.identity.rate_limit import address_key
 
 log = logging.getLogger("holdfast.server.connections")
 
-_PIECE_BYTES: Final = 4096
-_LOG_EVERY_S: Final = 10.0
 _PROXY: Final = "proxy"
 
 
@@ -188,7 +188,7 @@ class Gate:
         """Once in a while: whoever floods us does not fill the disk as well."""
         self._turned_away += 1
         now = time.monotonic()
-        if now - self._said_at >= _LOG_EVERY_S:
+        if now - self._said_at >= CONNECTION_LOG_EVERY_S:
             told = {"address": key, "open": self._counts.total(), "refused": self._turned_away}
             log.warning(what, extra=told | more)
             self._said_at, self._turned_away = now, 0
@@ -249,7 +249,7 @@ class Connection(HttpToolsProtocol):
         start = 0
         try:
             while start < len(data):
-                end = start + _PIECE_BYTES if self._in_head else len(data)
+                end = start + CONNECTION_PIECE_BYTES if self._in_head else len(data)
                 self._feed(data[start:end])
                 start = end
         except httptools.HttpParserUpgrade:

@@ -26,14 +26,13 @@ from holdfast.core.limits import (
     FILE_DOWNLOADS_MAX,
     FILE_PIECE_BYTES,
     FILE_READERS_MAX,
-    KIB,
+    FILE_SEND_BYTES,
 )
 from holdfast.server.files.links import no_such_file
 from holdfast.server.http.contract import ExchangeService
 from holdfast.server.http.responses import Streamed
 from holdfast.server.store.files import FileGone, StoredFile
 
-_SEND_BYTES = 64 * KIB
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
 
 
@@ -106,7 +105,7 @@ class Downloads:
         """The bytes from ``start`` to ``end``; ``piece`` is the one that ``start`` is in."""
         while start < end:
             base = start - start % FILE_PIECE_BYTES
-            stop = min(end, base + len(piece), start + _SEND_BYTES)
+            stop = min(end, base + len(piece), start + FILE_SEND_BYTES)
             yield piece[start - base : stop - base]
             start = stop
             if start < end and start % FILE_PIECE_BYTES == 0:

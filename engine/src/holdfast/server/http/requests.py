@@ -21,6 +21,7 @@ from holdfast.core.limits import (
     REQUEST_BODY_BYTES_MAX,
     REQUEST_COMPRESSED_BYTES_MAX,
     REQUEST_DEADLINE_MS,
+    REQUEST_DRAIN_MS,
 )
 from holdfast.protocol.compression import ENCODINGS, Encoding
 from holdfast.protocol.version import ECHO_HEADER
@@ -28,7 +29,6 @@ from holdfast.server.process.hosting import Hosting
 
 REQUEST_CONTENT_TYPE = "application/json"
 _ECHO = re.compile(r"[A-Za-z0-9_-]{0,64}")
-_DRAIN_MS = 2_000
 
 
 def checked_echo(value: str, *, name: str = "echo") -> str:
@@ -142,7 +142,7 @@ class Body:
         """Throw the rest away, for a short while, so that the client gets to read the answer."""
         left = REQUEST_COMPRESSED_BYTES_MAX
         try:
-            with anyio.fail_after(_DRAIN_MS / 1000):
+            with anyio.fail_after(REQUEST_DRAIN_MS / 1000):
                 while not self.finished and left > 0:
                     left -= len(await self._next())
         except TimeoutError:

@@ -23,18 +23,16 @@ from starlette.types import Receive, Scope, Send
 
 from holdfast.core.errors import DatabaseFull, ProtocolError
 from holdfast.core.limits import (
+    ANSWER_BATCH_BYTES,
     ANSWER_HOLD_MS,
     ANSWER_SPOOL_BYTES_MAX,
     GZIP_FLOOR_BYTES,
-    KIB,
     READ_TIMEOUT_MS,
 )
 from holdfast.protocol.codec import encode_error, encode_line
 from holdfast.protocol.compression import ENCODINGS, Encoding, pack_lines
 from holdfast.protocol.messages import Line, Rows
 from holdfast.protocol.version import CONTENT_TYPE
-
-_BATCH_BYTES = 64 * KIB
 
 
 class Lines:
@@ -89,7 +87,7 @@ class Lines:
             if self._broken:
                 raise DatabaseFull("the response was aborted")
             if self._spool is not None:
-                return self._spool.read(_BATCH_BYTES)
+                return self._spool.read(ANSWER_BATCH_BYTES)
             return b"" if self._whole else self._batch()
 
     def let_go(self, *, bytes_max: int = ANSWER_SPOOL_BYTES_MAX) -> None:
@@ -137,7 +135,7 @@ class Lines:
         batch = bytearray()
         for piece in self._pieces:
             batch += piece
-            if len(batch) >= _BATCH_BYTES:
+            if len(batch) >= ANSWER_BATCH_BYTES:
                 return bytes(batch)
         self._whole = True
         self._release()

@@ -21,11 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import ProtocolError, UsageError
-from holdfast.core.limits import DEVICE_NAME_LENGTH_MAX, SCOPE_NAME_LENGTH_MAX, SCOPES_MAX
+from holdfast.core.limits import (
+    DEVICE_NAME_LENGTH_MAX,
+    SCOPE_NAME_LENGTH_MAX,
+    SCOPES_MAX,
+    TOKEN_FILE_SETTLED_NS,
+)
 from holdfast.server.identity.authenticator import Authenticator
 from holdfast.server.identity.principal import Principal
 
-_SETTLED_NS = 2_000_000_000
 _FIELDS = frozenset({"user", "device", "read", "write", "roles"})
 
 log = logging.getLogger(__name__)
@@ -139,7 +143,7 @@ class TokenFile:
 
     def _load(self) -> _Loaded:
         mark = self._mark()
-        if mark is not None and abs(time.time_ns() - mark[0]) < _SETTLED_NS:
+        if mark is not None and abs(time.time_ns() - mark[0]) < TOKEN_FILE_SETTLED_NS:
             mark = None  # a change within the clock's grain would not show: read again
         try:
             tables = tomllib.loads(self._path.read_text(encoding="utf-8"))

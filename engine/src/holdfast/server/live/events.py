@@ -17,12 +17,12 @@ from types import TracebackType
 from typing import Self
 
 from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import EVENT_STREAMS_PER_DEVICE_MAX
+from holdfast.core.limits import (
+    EVENT_STREAMS_PER_DEVICE_MAX,
+    STREAMS_REVIEWED_AT_ONCE,
+)
 from holdfast.server.identity.principal import Grants, Principal
 from holdfast.server.store.registry import RIGHTS
-
-_REVIEWED_AT_ONCE = 2000
-"""Streams whose devices are asked for in one read."""
 
 
 class Subscription:
@@ -206,8 +206,8 @@ class Hub:
         """Have the registered principals of all open streams judged, and end or change theirs."""
         with self._lock:
             subscriptions = [s for s in self._subscriptions if s.principal.registered]
-        for start in range(0, len(subscriptions), _REVIEWED_AT_ONCE):
-            piece = subscriptions[start : start + _REVIEWED_AT_ONCE]
+        for start in range(0, len(subscriptions), STREAMS_REVIEWED_AT_ONCE):
+            piece = subscriptions[start : start + STREAMS_REVIEWED_AT_ONCE]
             for subscription, now in zip(piece, judge([s.principal for s in piece]), strict=True):
                 if now is None:
                     subscription.close()

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from holdfast.core.errors import HoldfastError
+from holdfast.core.limits import RIGHTS_RETRY_S
 from holdfast.server.identity.principal import Principal
 from holdfast.server.live.events import Hub
 
@@ -22,8 +23,6 @@ log = logging.getLogger(__name__)
 
 Judge = Callable[[Sequence[Principal]], Sequence[Principal | None]]
 """The principals as they are now; None for one that stands no more."""
-
-_RETRY_S = 0.2
 
 
 class RightsWatch:
@@ -62,5 +61,5 @@ class RightsWatch:
 
     def _again(self) -> None:
         """What could not be judged is judged as soon as possible."""
-        self._stop.wait(_RETRY_S)
+        self._stop.wait(RIGHTS_RETRY_S)
         self._moved.set()

@@ -19,14 +19,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.limits import FOREIGN_WRITE_POLL_MS, MAINTENANCE_LOOK_MS
+from holdfast.core.limits import (
+    FOREIGN_WRITE_POLL_MS,
+    MAINTENANCE_BETWEEN_BITES_MS,
+    MAINTENANCE_LOOK_MS,
+)
 from holdfast.server.process.observe import JobRan, Observer, nobody
 from holdfast.server.store.contract import Store
 
 log = logging.getLogger("holdfast.server.maintenance")
 
-_BETWEEN_BITES_MS = 5
-"""A moment for others, between two bites of a long job."""
 
 Proceed = Callable[[], bool]
 
@@ -134,4 +136,4 @@ class Maintenance:
         log.info("maintenance: %s took %d ms", job.name, ms)
 
     def _proceed(self) -> bool:
-        return not self._stop.wait(_BETWEEN_BITES_MS / 1000)
+        return not self._stop.wait(MAINTENANCE_BETWEEN_BITES_MS / 1000)

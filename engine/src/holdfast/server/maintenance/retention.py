@@ -23,6 +23,7 @@ from holdfast.core.limits import (
     NUMBERS_RETENTION_DAYS,
     REMOVALS_RETENTION_DAYS,
     RETENTION_BITE_ROWS,
+    RETENTION_SCOPES_AT_ONCE,
 )
 from holdfast.core.merging.rows import load_stamps
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
@@ -31,7 +32,6 @@ from holdfast.server.merging.batch import has_manual
 from holdfast.server.store.contract import Row, Store, Stored, Writer
 
 DAY_US = 86_400 * 1_000_000
-SCOPES_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,8 +192,8 @@ def _nothing(_count: int) -> None:
 
 
 def _pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), SCOPES_AT_ONCE):
-        yield names[start : start + SCOPES_AT_ONCE]
+    for start in range(0, len(names), RETENTION_SCOPES_AT_ONCE):
+        yield names[start : start + RETENTION_SCOPES_AT_ONCE]
 
 
 def _spread(bite: Callable[[str, int], int], names: Sequence[str], limit: int) -> int:

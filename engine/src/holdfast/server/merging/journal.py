@@ -17,7 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from holdfast.core.keys import is_key
-from holdfast.core.limits import JOURNAL_PAGES_MAX
+from holdfast.core.limits import (
+    JOURNAL_PAGES_MAX,
+    JOURNAL_SCAN_ENTRIES,
+)
 from holdfast.core.merging.groups import wire_of
 from holdfast.core.merging.merge import Decision
 from holdfast.schema.model import Schema, Table
@@ -27,7 +30,6 @@ from holdfast.server.identity.principal import Principal
 from holdfast.server.merging.batch import Batch
 from holdfast.server.store.contract import JournalEntry, Row, Snapshot
 
-PAGE_ENTRIES = 200
 _HALF_BITS = 26
 _HALF = (1 << _HALF_BITS) - 1
 _ROUNDS = 4
@@ -65,7 +67,7 @@ def read_journal(
     look = _row_reader(snapshot, schema, principal, table, key) if key else None
     scopes = sorted(readable(snapshot, principal))
     for _ in range(pages_max):
-        want = min(PAGE_ENTRIES, limit + 1)
+        want = min(JOURNAL_SCAN_ENTRIES, limit + 1)
         if look is not None:
             page = look(last, want)
         else:

@@ -20,11 +20,13 @@ from typing import Any, Final
 
 import anyio
 
-from holdfast.core.limits import BODY_GRACE_MS, HOST_LOOK_MS
+from holdfast.core.limits import (
+    BODY_GRACE_MS,
+    HOST_DEPTH_MAX,
+    HOST_LOOK_MS,
+    HOST_LOOKS_MAX,
+)
 
-_LOOKS: Final = 5
-"""How often all tasks are looked through for a server; after that only its signal handlers are."""
-_DEPTH_MAX: Final = 30
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -67,7 +69,7 @@ class Hosting:
         while not self._ended():
             if host is None:
                 host = _by_signals()
-            if host is None and looks < _LOOKS:
+            if host is None and looks < HOST_LOOKS_MAX:
                 looks += 1
                 host = _by_tasks()
             if host is not None and host.should_exit:
@@ -96,7 +98,7 @@ def _by_tasks() -> object | None:
     """The server that runs on this event loop, in whatever thread, whoever takes its signals."""
     for task in asyncio.all_tasks():
         waits: Any = task.get_coro()
-        for _ in range(_DEPTH_MAX):
+        for _ in range(HOST_DEPTH_MAX):
             frame = getattr(waits, "cr_frame", None)
             if frame is None:
                 break

@@ -17,7 +17,11 @@ from typing import cast
 
 from holdfast.core.digest import row_hash
 from holdfast.core.errors import ConstraintFailed, Refuse
-from holdfast.core.limits import PUSH_TRANSACTIONS_MAX
+from holdfast.core.limits import (
+    PUSH_SLOWER_FACTOR,
+    PUSH_TRANSACTIONS_MAX,
+    PUSH_WELL_GROUPS,
+)
 from holdfast.protocol.messages import Transaction
 from holdfast.server.feed.feed import FeedPlace, Touched
 from holdfast.server.merging.access import Access
@@ -28,13 +32,6 @@ from holdfast.server.push.decode import body_hash
 from holdfast.server.push.quotas import Account, Added
 from holdfast.server.push.rehearsal import Rehearsal, Script, Stale
 from holdfast.server.store.contract import JournalEntry, Writer
-
-_SLOWER = 8
-"""What the number of transactions decided at once is divided by when the database objects."""
-_WELL = 4
-"""So many successes in a row double it: what a failure wastes is at most half of what went well."""
-BITE_WORK = 3
-"""A commit in which transactions failed ends with so many times the work of one where none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +47,11 @@ class Pace:
 
     def slower(self, tried: int) -> Pace:
         """After a failure of so many."""
-        return Pace(max(1, tried // _SLOWER))
+        return Pace(max(1, tried // PUSH_SLOWER_FACTOR))
 
     def faster(self) -> Pace:
         """After a success."""
-        if self.well + 1 < _WELL:
+        if self.well + 1 < PUSH_WELL_GROUPS:
             return Pace(self.size, self.well + 1)
         return Pace(min(self.size * 2, PUSH_TRANSACTIONS_MAX))
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import PUSH_BITE_CHANGES
+from holdfast.core.limits import PUSH_BITE_CHANGES, PUSH_BITE_WORK_SHARE
 from holdfast.protocol.messages import Outcome, Transaction
 from holdfast.schema.model import CONFLICT_TABLE
 from holdfast.server.feed.feed import NO_HASHES, Touched, publish
@@ -24,7 +24,7 @@ from holdfast.server.merging.access import Access
 from holdfast.server.merging.constraints import Place
 from holdfast.server.push.decide import Decided, Engine, Sender
 from holdfast.server.push.decode import body_hash
-from holdfast.server.push.desk import BITE_WORK, Desk, Pace, Prepared, is_large, weight
+from holdfast.server.push.desk import Desk, Pace, Prepared, is_large, weight
 from holdfast.server.push.rehearsal import Stale
 from holdfast.server.store.contract import Recorded, Writer
 from holdfast.sqlite.failpoints import failpoint
@@ -81,7 +81,7 @@ def push(
         prepared.sender != sender or [prepared.decided.transaction] != [*fresh]
     ):
         raise Stale
-    work_max = bite_changes * BITE_WORK
+    work_max = bite_changes * PUSH_BITE_WORK_SHARE
     desk = Desk(writer, engine, sender, pace or Pace(), work_max=work_max)
     desk.take_touched(touched)
     decided = desk.decide(fresh, prepared)

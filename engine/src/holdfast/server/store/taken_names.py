@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.core.errors import SchemaError
-
-_SHOWN_MAX = 5
+from holdfast.core.limits import TAKEN_NAMES_SHOWN_MAX
 
 
 def tables_exist(where: str, taken: Sequence[tuple[str, str]]) -> SchemaError:
     """``taken``: kinds and names of what stands in the way."""
-    shown = ", ".join(f"{kind} {name}" for kind, name in taken[:_SHOWN_MAX])
-    more = f" and {len(taken) - _SHOWN_MAX} more" if len(taken) > _SHOWN_MAX else ""
+    shown = ", ".join(f"{kind} {name}" for kind, name in taken[:TAKEN_NAMES_SHOWN_MAX])
+    more = (
+        f" and {len(taken) - TAKEN_NAMES_SHOWN_MAX} more"
+        if len(taken) > TAKEN_NAMES_SHOWN_MAX
+        else ""
+    )
     return SchemaError(
         f"{where} already has {shown}{more}, which no Holdfast server has made, so that its rows "
         "would never reach a device; nothing was changed. Let the server start on an empty "

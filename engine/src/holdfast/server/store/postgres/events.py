@@ -18,16 +18,18 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 import psycopg
 
-from holdfast.core.limits import RELAY_POLL_MS
+from holdfast.core.limits import (
+    POSTGRES_LISTEN_RETRY_S,
+    POSTGRES_LISTEN_S,
+    POSTGRES_PAYLOAD_BYTES_MAX,
+    RELAY_POLL_MS,
+)
 from holdfast.server.store.contract import OnCommit
 from holdfast.server.store.postgres.reads import Connection
 from holdfast.server.store.registry import RIGHTS
 
 log = logging.getLogger(__name__)
 
-_PAYLOAD_BYTES_MAX = 7000  # PostgreSQL takes less than 8000
-_LISTEN_S = 0.2
-_RETRY_S = 1.0
 _read = msgspec.json.Decoder(dict[str, int]).decode
 
 
@@ -89,10 +91,10 @@ class Relay:
                     work(db)
             except psycopg.Error as error:
                 log.warning("notifications between server processes are delayed: %s", error)
-                self._stop.wait(_RETRY_S)
+                self._stop.wait(POSTGRES_LISTEN_RETRY_S)
             except Exception:
                 log.exception("notifications between server processes are delayed")
-                self._stop.wait(_RETRY_S)
+                self._stop.wait(POSTGRES_LISTEN_RETRY_S)
 
     def _tell(self, db: Connection) -> None:
         self._teller_pid = db.info.backend_pid
@@ -113,7 +115,7 @@ class Relay:
             if time.monotonic() - looked >= RELAY_POLL_MS / 1000:
                 self._look(db)
                 looked = time.monotonic()
-            for notify in db.notifies(timeout=_LISTEN_S, stop_after=1):
+            for notify in db.notifies(timeout=POSTGRES_LISTEN_S, stop_after=1):
                 if notify.pid != self._teller_pid:
                     self._hear(_read(notify.payload))
 
@@ -133,7 +135,7 @@ def _payloads(news: Mapping[str, int]) -> Iterator[str]:
     size = 0
     for scope, version in news.items():
         cost = len(msgspec.json.encode(scope)) + 24
-        if piece and size + cost > _PAYLOAD_BYTES_MAX:
+        if piece and size + cost > POSTGRES_PAYLOAD_BYTES_MAX:
             yield msgspec.json.encode(piece).decode()
             piece, size = {}, 0
         piece[scope] = version

@@ -15,7 +15,16 @@ import psycopg
 from psycopg.abc import QueryNoTemplate
 
 from holdfast.core.digest import Digest
-from holdfast.core.limits import INTEGER_MAX, MIB, ROWS_PER_LINE
+from holdfast.core.limits import (
+    INTEGER_MAX,
+    MIB,
+    POSTGRES_FETCH_BYTES_SOFT,
+    POSTGRES_FETCH_ROWS,
+    POSTGRES_FETCH_ROWS_MIN,
+    POSTGRES_MOVES_MAX,
+    POSTGRES_MOVES_SCOPES_MAX,
+    ROWS_PER_LINE,
+)
 from holdfast.core.values import Value
 from holdfast.schema.model import Table
 from holdfast.server.store.contract import (
@@ -55,17 +64,11 @@ _POSITIONS = (
     f"SELECT j.scope, c.count, c.digest FROM {_HELD} (SELECT count, digest "
     "FROM holdfast_commit WHERE scope = j.scope AND version = j.version LIMIT 1) AS c"
 )
-_MOVES_MAX = 200
-_MOVES_SCOPES_MAX = 16
-"""Of so many scopes at once the first moves are read, so many of each."""
 _MOVES = (
     f"SELECT j.scope, f.tbl, f.key, f.removed, f.version FROM {_HELD} (SELECT tbl, key, removed, "
     "version FROM holdfast_feed WHERE scope = j.scope AND version > j.version "
-    f"ORDER BY version LIMIT {_MOVES_MAX}) AS f ORDER BY j.scope, f.version"
+    f"ORDER BY version LIMIT {POSTGRES_MOVES_MAX}) AS f ORDER BY j.scope, f.version"
 )
-FETCH_ROWS = 1000
-_FETCH_BYTES_SOFT = 4 * MIB
-_FETCH_ROWS_MIN = 8
 
 _unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
@@ -110,8 +113,8 @@ class PostgresReads:
 
     def _stream(self, sql: str, params: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """Run one query and yield its rows; a long result stays on the server."""
-        first = self._run(f"{sql} LIMIT {FETCH_ROWS + 1}", params)
-        if len(first) <= FETCH_ROWS:
+        first = self._run(f"{sql} LIMIT {POSTGRES_FETCH_ROWS + 1}", params)
+        if len(first) <= POSTGRES_FETCH_ROWS:
             yield from first
             return
         del first
@@ -120,7 +123,7 @@ class PostgresReads:
             translated(self._program),
             psycopg.RawServerCursor(self._db, f"holdfast_{self._cursors}") as cursor,
         ):
-            cursor.itersize = FETCH_ROWS
+            cursor.itersize = POSTGRES_FETCH_ROWS
             cursor.execute(sql, params or None)
             yield from cursor
 
@@ -158,7 +161,7 @@ class PostgresReads:
     def moved(self, held: Mapping[str, int]) -> Iterator[tuple[str, Moved]]:
         for part in _parts(held):
             for name, moves in self._moved_together(part).items():
-                if len(moves) < _MOVES_MAX:
+                if len(moves) < POSTGRES_MOVES_MAX:
                     yield from ((name, moved) for moved in moves)
                     continue
                 del moves  # what may go on is read again, piece by piece
@@ -230,8 +233,8 @@ class PostgresReads:
         statements = self._program.tables[table.name]
         place = 0
         while place < len(keys):
-            share = _FETCH_BYTES_SOFT // self._row_bytes
-            piece = keys[place : place + max(_FETCH_ROWS_MIN, min(share, ROWS_PER_LINE))]
+            share = POSTGRES_FETCH_BYTES_SOFT // self._row_bytes
+            piece = keys[place : place + max(POSTGRES_FETCH_ROWS_MIN, min(share, ROWS_PER_LINE))]
             place += len(piece)
             found = self._run(statements.select_rev, statements.key_arrays(piece))
             sizes = [_size(row) for row in found]
@@ -387,7 +390,7 @@ class PostgresSnapshot(PostgresReads):
             self._start(cursor.fetchone())
             return
         held = {name: at for name, at in expected.scopes.items() if "\0" not in name}
-        near = len(held) <= _MOVES_SCOPES_MAX
+        near = len(held) <= POSTGRES_MOVES_SCOPES_MAX
         pairs = _held(held)
         with db.pipeline():
             db.execute(_BEGIN)
@@ -442,7 +445,7 @@ class PostgresSnapshot(PostgresReads):
     def moved_count(self, held: Mapping[str, int], limit: int) -> int:
         if self._knows_moves(held):
             counts = [len(self._moves[name]) for name in held]
-            if max(counts, default=0) < _MOVES_MAX:
+            if max(counts, default=0) < POSTGRES_MOVES_MAX:
                 return min(limit, sum(counts))
         return super().moved_count(held, limit)
 
@@ -470,8 +473,8 @@ def _held(held: Mapping[str, int]) -> tuple[str, str]:
 def _parts(held: Mapping[str, int]) -> Iterator[dict[str, int]]:
     """As many scopes as are read together, and again."""
     items = list(held.items())
-    for start in range(0, len(items), _MOVES_SCOPES_MAX):
-        yield dict(items[start : start + _MOVES_SCOPES_MAX])
+    for start in range(0, len(items), POSTGRES_MOVES_SCOPES_MAX):
+        yield dict(items[start : start + POSTGRES_MOVES_SCOPES_MAX])
 
 
 def _by_scope(names: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> dict[str, list[Moved]]:

@@ -28,6 +28,8 @@ from holdfast.core.limits import (
     DATABASE_ATTEMPTS_MAX,
     DATABASE_CONNECTIONS_MAX,
     DATABASE_WAIT_MS,
+    POSTGRES_BACKOFF_MS,
+    POSTGRES_BACKOFF_MS_MAX,
     POSTGRES_VERSION_MIN,
 )
 from holdfast.schema.model import Schema, Table
@@ -49,8 +51,6 @@ from holdfast.sqlite.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
-_BACKOFF_MS = 5
-_BACKOFF_MS_MAX = 500
 # Results that are read back exactly, commits that are durable, and no plan compiled for one use.
 _SETTINGS = (
     "SET client_encoding = 'UTF8'; SET bytea_output = 'hex'; SET extra_float_digits = 1; "
@@ -297,7 +297,7 @@ class PostgresStore:
 
     def _pause(self, attempt: int) -> None:
         """A moment for the other one to finish, or for the database to come back."""
-        most = min(_BACKOFF_MS_MAX, _BACKOFF_MS << attempt)
+        most = min(POSTGRES_BACKOFF_MS_MAX, POSTGRES_BACKOFF_MS << attempt)
         time.sleep(self._jitter.uniform(0, most) / 1000)
 
     # News between processes

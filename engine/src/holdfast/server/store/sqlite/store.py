@@ -24,7 +24,10 @@ from pathlib import Path
 from typing import cast
 
 from holdfast.core.errors import DatabaseError, SchemaError, SchemaMoved
-from holdfast.core.limits import READY_WAIT_MS
+from holdfast.core.limits import (
+    READERS_IDLE_MAX,
+    READY_WAIT_MS,
+)
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.process.observe import Observer
@@ -42,8 +45,6 @@ from holdfast.sql.server import create_user_table, note_untold
 from holdfast.sql.tables import column_sql
 from holdfast.sqlite import Connection, Driver, OpenOptions, driver
 from holdfast.sqlite.failpoints import failpoint
-
-READERS_IDLE_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)

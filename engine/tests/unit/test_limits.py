@@ -1,0 +1,117 @@
+"""Limits and paces stand in one module; other numbers are fixed by a format or an algorithm."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import holdfast
+
+ROOT = Path(holdfast.__file__).parent
+LIMITS = ROOT / "core" / "limits.py"
+NOT_SHIPPED = "testing"
+
+FIXED = {
+    "cli": "CHECK_FAILED WRONG_USE INTERRUPTED",  # exit codes
+    "core/backoff": "RETRY_AFTER_MS_MAX _DOUBLINGS_MAX _FLOOR_PART",  # the arithmetic of waits
+    "core/clock": "DRIFT_PPM_MAX SAMPLE_AGE_US_MAX LATENCY_US_MAX SLACK_US",  # and of clocks
+    "core/session_events": "HEARTBEATS_MISSED",
+    "core/connection/failures": "_TOO_MANY_REQUESTS",  # a status code
+    "core/digest": "_MODULUS HASH_BYTES",
+    "core/enrolment_codes": "CODE_LENGTH _GROUP _TOKEN_BYTES",
+    "core/ids": "TRANSACTION_ID_BYTES UUID7_US_MAX _VERSION _VARIANT",
+    "core/merging/rows": "COUNTER_BITS COUNTER_MAX",
+    "protocol": "_GZIP PROTOCOL",
+    "replica/changes/dependence": "NEVER",
+    "replica/exchange/exchanger": "NEVER",
+    "replica/failures": "_NETWORK_SIGN_IN",
+    "replica/http/transport": "_PROBE_DEADLINE_MS",  # made of a limit
+    "replica/load/snapshot_file": "SNAPSHOT_FORMAT _HEADER_BYTES _MODULUS",
+    "server/feed": "SCOPE_KEY_BYTES _MODULUS",
+    "server/files": "_US _GRACE_US SNAPSHOT_FORMAT _PAGE_BYTES",
+    "server/identity": "_DAY_US _MINUTE_US _RUN",
+    "server/maintenance/retention": "DAY_US",
+    "server/merging/journal": "_HALF_BITS _HALF _ROUNDS",  # a cipher of page marks
+    "server/push/quotas": "_DAY_MS",
+    "server/store/sqlite/files": "_SUM_BYTES",
+    "sql": "PROGRAM_FORMAT _NAME_BYTES_MAX",  # the latter is PostgreSQL's
+    "sqlite/guard": "_SHARED_FIRST _SHARED_BYTES",  # of SQLite's lock page
+}
+"""Numbers that stand elsewhere, by module or package."""
+
+
+def numbers(source: str) -> Iterator[str]:
+    """The names of a module's constants that are numbers, or made of them."""
+    parts = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Name, ast.Load,
+             ast.Attribute)  # fmt: skip
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target = node.targets[0]
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            target = node.target
+        else:
+            continue
+        value = node.value
+        assert value is not None
+        inside = list(ast.walk(value))
+        literals = [part.value for part in inside if isinstance(part, ast.Constant)]
+        if (
+            isinstance(target, ast.Name)
+            and literals
+            and all(type(literal) in (int, float) for literal in literals)
+            and all(isinstance(part, parts) for part in inside)
+        ):
+            yield target.id
+
+
+def fixed(place: str) -> set[str]:
+    """What a module may hold, by its own name or that of a package it is in."""
+    return {
+        name
+        for where, names in FIXED.items()
+        if place == where or place.startswith(f"{where}/")
+        for name in names.split()
+    }
+
+
+def test_numbers_are_limits_or_fixed() -> None:
+    found: list[str] = []
+    used: set[str] = set()
+    for path in sorted(ROOT.rglob("*.py")):
+        place = path.relative_to(ROOT).with_suffix("").as_posix()
+        if path == LIMITS or place.startswith(f"{NOT_SHIPPED}/"):
+            continue
+        held = set(numbers(path.read_text(encoding="utf-8")))
+        found += [f"{place}: {name}" for name in sorted(held - fixed(place))]
+        used |= held & fixed(place)
+    assert found == [], "a limit or a pace: move it to core/limits.py, or say here what fixes it"
+    assert {name for names in FIXED.values() for name in names.split()} == used, "no such number"
+
+
+def test_a_number_is_found_however_it_is_written() -> None:
+    source = (
+        "A = 4\nB: Final = 4 * MIB\n_C_MS = 2.5\nD = (1 << 48) - 1\nE = 'x'\nF = True\nG = f(2)"
+    )
+    assert list(numbers(source)) == ["A", "B", "_C_MS", "D"]
+
+
+def test_every_limit_is_used() -> None:
+    sources = "\n".join(
+        path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py") if path != LIMITS
+    )
+    words = set(ast_names(sources.replace("from __future__ import annotations\n", "")))
+    own = LIMITS.read_text(encoding="utf-8")
+    for name in numbers(own):
+        assert name in words or own.count(name) > 1, f"{name} limits nothing"
+
+
+def ast_names(sources: str) -> Iterator[str]:
+    """Every word of some sources."""
+    word = ""
+    for character in sources:
+        if character.isalnum() or character == "_":
+            word += character
+        elif word:
+            yield word
+            word = ""
