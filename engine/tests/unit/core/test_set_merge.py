@@ -159,6 +159,28 @@ def test_a_replica_shows_its_changes_on_news_and_keeps_every_addition(
     assert set(json.loads(current)) >= ours[-1] - start
 
 
+letters = st.frozensets(st.sampled_from(LETTERS))
+
+
+@BOUNDED
+@given(start=letters, states=st.lists(letters, min_size=2, max_size=2), now=letters)
+def test_two_changes_made_one_do_what_both_do(
+    start: frozenset[str], states: list[frozenset[str]], now: frozenset[str]
+) -> None:
+    """On whatever stands: what the second takes back of the first is gone."""
+    words = [
+        sets.difference(array(a), array(b)) for a, b in zip((start, *states), states, strict=False)
+    ]
+    both = json.loads(str(sets.join(*words)))
+    each = set(now)
+    for said in map(json.loads, map(str, words)):
+        each = each - set(said["remove"]) | set(said["add"])
+    assert set(now) - set(both["remove"]) | set(both["add"]) == each
+    assert set(json.loads(str(sets.join(array(now), words[0])))) == (now - (start - states[0])) | (
+        states[0] - start
+    )
+
+
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=3),
@@ -236,6 +258,14 @@ def test_sets_are_read_as_deep_as_json_may_be() -> None:
     assert sets.replay("[]", "[]", f"[{deep}]") == f"[{deep}]"
     objects = '{"b":' * 400 + "1" + "}" * 400
     assert sets.elements(f"[ {objects} ]") == [objects]
+
+
+def test_a_whole_set_that_was_chosen_takes_the_place_of_what_was_seen() -> None:
+    server = started()
+    seen = server.row.rev
+    server.take("A", seen, {"tags": word({"c"}, set())})
+    server.take("B", seen, {"tags": '["b","d"]'})
+    assert tags(server.row) == {"b", "c", "d"}
 
 
 def test_an_element_both_added_and_removed_is_added() -> None:

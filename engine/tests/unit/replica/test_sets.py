@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from server_lab import Shop
 
 from holdfast.core.errors import BadValue, HoldfastError
@@ -162,3 +163,23 @@ def test_what_is_no_set_is_refused_to_who_writes_it(shop: Shop, text: str) -> No
     with pytest.raises((HoldfastError, psycopg.Error)):
         directly(shop, f"UPDATE item SET tags = '{text}'")
     assert everywhere(shop) == '["red", "blue"]'
+
+
+def test_edits_of_a_deleted_row_come_back_whole_by_a_settlement(tmp_path: Path) -> None:
+    """Two transactions that each add, and sell; the conflict about the row has all of it."""
+    (item,) = SCHEMA.tables
+    columns = (*item.columns, Column("sold", "integer", merge="counter"))
+    schema = Schema(name="asked", tables=(replace(item, columns=columns, on_delete="manual"),))
+    with closing(Shop(tmp_path, schema)) as shop:
+        shop.write("a", """INSERT INTO item (id, tags, sold) VALUES ('x', '["red"]', 10)""")
+        shop.sync("a", "b", "a")
+        shop.write("b", "DELETE FROM item")
+        shop.sync("b")
+        shop.write("a", """UPDATE item SET tags = '["red","one"]', sold = sold + 1""")
+        shop.write("a", """UPDATE item SET tags = '["two","one"]', sold = sold + 2""")
+        shop.sync("a", "b")
+        (conflict,) = shop.devices["b"].conflicts()
+        shop.devices["b"].resolve(conflict.id, keep="device")
+        shop.sync("b", "a")
+        found = [shop.devices[name].query("SELECT tags, sold FROM item") for name in "ab"]
+        assert found == [[('["one","two"]', 13)]] * 2

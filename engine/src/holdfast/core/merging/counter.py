@@ -29,6 +29,11 @@ def replay(current: Value, before: Value, after: Value) -> Value:
     return min(max(current + after - start, INTEGER_MIN), INTEGER_MAX)
 
 
+def join(first: Value, second: Value) -> Value:
+    """Return two differences as one, held within what an integer can be."""
+    return replay(first, 0, second)
+
+
 def follow(value: Value, incoming: Value) -> Value:
     """Return the sum; None when it needs a closer look."""
     assert isinstance(value, int), "a counter is an integer"

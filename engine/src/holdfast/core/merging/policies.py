@@ -40,6 +40,8 @@ class Policy(NamedTuple):
     follow: Callable[[Value, Value], Value] | None
     """A value after a difference; None when that needs a closer look, and no function when it
     always does. The same as ``decide``, for a fraction of its cost."""
+    join: Callable[[Value, Value], Value]
+    """What two updates say, one after the other, as one."""
     decide: Decide
     """The value and its stamp after a change, and what goes on record."""
     show: Callable[[Column, Any], Any]
@@ -63,6 +65,7 @@ def _replacing(decide: Decide) -> Policy:
         difference=lambda _before, after: after,
         replay=lambda _current, _before, after: after,
         follow=None,
+        join=lambda _first, second: second,
         decide=decide,
         show=_shown,
     )
@@ -82,6 +85,7 @@ POLICIES: ByPolicy[Policy] = {
         difference=counter.difference,
         replay=counter.replay,
         follow=counter.follow,
+        join=counter.join,
         decide=counter.decide,
         show=_shown,
     ),
@@ -96,6 +100,7 @@ POLICIES: ByPolicy[Policy] = {
         difference=sets.difference,
         replay=sets.replay,
         follow=None,
+        join=sets.join,
         decide=sets.decide,
         show=sets.show,
     ),

@@ -142,6 +142,16 @@ def replay(current: Value, before: Value, after: Value) -> Value:
         return after
 
 
+def join(first: Value, second: Value) -> Value:
+    """Two differences, one after the other, as one; a set and a difference of it as a set."""
+    added, removed = _read(second)
+    if isinstance(_tree(first, 1), list):
+        return _applied(first, elements(first), added, removed)
+    before, gone = _read(first)
+    now = {*(one for one in before if one not in removed), *added}
+    return _word(now, {*gone, *removed} - now)
+
+
 def _applied(
     value: Value, standing: Iterable[str], added: Iterable[str], removed: Iterable[str]
 ) -> Value:
@@ -162,6 +172,8 @@ def decide(cell: Cell, change: RowChange, author: Author, *, settled: bool) -> V
         stamp = first_choice(cell, incoming, author)
         parts = {_name(cell, one, stamp): stamp for one in elements(incoming)}
         return Verdict(incoming, stamp, parts=parts)
+    if not inserts and isinstance(_tree(incoming, 1), list):  # all of a side that was chosen
+        incoming = difference(cell.value, incoming)
     added, removed = (elements(incoming), []) if inserts else _read(incoming)
     stamps = _Stamps(cell)
     gone = {one for one in removed if stamps.remove(one, author, settled=settled)}

@@ -18,6 +18,7 @@ import msgspec
 from holdfast.core.ids import RandomBytes, uuid7
 from holdfast.core.merging import groups
 from holdfast.core.merging.merge import Author, Decision, OpenConflict
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import ServerRow
 from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
@@ -64,7 +65,8 @@ def open_conflict(
         found = dict(zip(CONFLICT_TABLE.column_names, row, strict=True))
         if found["column_name"] == conflict.column and found["device"] == author.device:
             if found["kind"] == conflict.kind == "delete":
-                base, mine = _joined(base, found["base"]), _joined(found["mine"], mine)
+                base = _joined(base, found["base"])
+                mine = _made_one(table, found["mine"], mine)
             chained = column is None or found["mine"] in (mine, base)
             new: dict[str, Value] = {"mine": mine, "at": author.at, "kind": conflict.kind}
             new["base"] = found["base"] if column is not None and chained else base
@@ -107,6 +109,20 @@ def _joined(first: Value, second: Value) -> str | None:
     if first is None or second is None:
         return None if second is None else str(second)
     whole = {**msgspec.json.decode(str(first)), **msgspec.json.decode(str(second))}
+    return msgspec.json.encode(whole).decode()
+
+
+def _made_one(table: Table, first: Value, second: Value) -> str | None:
+    """Two edits of a row by one device, one after the other: differences of a column become one."""
+    joined = _joined(first, second)
+    if first is None or second is None or joined is None:
+        return joined
+    edits = [msgspec.json.decode(str(edit)) for edit in (first, second)]
+    whole = msgspec.json.decode(joined)
+    for name in edits[0].keys() & edits[1].keys():
+        column = table.by_name[name]
+        one, other = (groups.stored_of(table, name, edit[name]) for edit in edits)
+        whole[name] = groups.wire_of(table, name, policy_of(column).join(one, other))
     return msgspec.json.encode(whole).decode()
 
 

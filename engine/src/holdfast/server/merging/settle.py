@@ -30,6 +30,7 @@ from holdfast.core.errors import BadValue, Refuse
 from holdfast.core.keys import key_values
 from holdfast.core.merging import groups
 from holdfast.core.merging.merge import Author, Decision, RowChange, merge
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import ServerRow, base_in, newest_by_others, stamp_of
 from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE, Column, Table
@@ -438,11 +439,20 @@ def _decode(text: str) -> Any:
         raise Refuse("bad_value", "What was chosen is not valid.", field="chosen") from None
 
 
+def _said(column: Column, wire: Any) -> Value:
+    """A side of a conflict about a column: what an update says of it, or a value. Raises
+    ``BadValue``."""
+    check = policy_of(column).check
+    try:
+        return check(column, wire, True)
+    except BadValue:
+        return check(column, wire, False)
+
+
 def _chosen_value(column: Column, text: str | None) -> Value:
     try:
-        value = values.from_wire(
-            column.type, None if text is None else _decode(text), scale=column.scale
-        )
+        wire = None if text is None else _decode(text)
+        value = None if wire is None else _said(column, wire)
     except BadValue as error:
         raise Refuse(
             "bad_value", f"What was chosen does not fit: {error.message}.", field="chosen"
