@@ -209,7 +209,7 @@ def test_what_the_program_holds_is_written_nowhere_else() -> None:
             assert f'"{sql}"' not in source and f"`{sql}`" not in source, f"{path.name}: {sql}"
 
 
-def test_no_statement_is_edited_as_text():
+def test_no_statement_is_edited_as_text() -> None:
     """In the replica nothing is replaced in a text, but in what is no statement of ours."""
     for path in PYTHON:
         for node in ast.walk(ast.parse(path.read_text())):

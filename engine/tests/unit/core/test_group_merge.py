@@ -17,7 +17,8 @@ from holdfast.core.errors import Refuse
 from holdfast.core.merging.merge import Author, Decision, Merged, RowChange, merge
 from holdfast.core.merging.rows import ABSENT, ServerRow, stamp_of
 from holdfast.core.values import Value
-from holdfast.schema.model import Column, DeletePolicy, MergePolicy, Table
+from holdfast.schema.model import Column, DeletePolicy, Table
+from holdfast.schema.policies import MergePolicy
 
 POLICIES: tuple[MergePolicy, ...] = ("latest", "server", "client", "manual")
 DELETES: tuple[DeletePolicy, ...] = ("keep", "delete", "manual")
@@ -197,5 +198,6 @@ def test_a_price_and_a_currency_from_two_devices_never_make_a_third(policy: Merg
     money = merged.row.values[1], merged.row.values[3]
     assert money == ((11, "EUR") if policy in ("latest", "client") else (10, "JPY"))
     assert len(merged.decisions) + len(merged.conflicts) == 1
-    (about,) = (*merged.decisions, *merged.conflicts)
+    abouts: list[Any] = [*merged.decisions, *merged.conflicts]
+    (about,) = abouts
     assert about.column == NAME

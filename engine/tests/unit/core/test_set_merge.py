@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 from hypothesis import event, given, settings
@@ -52,7 +53,7 @@ class Server:
     told: list[ServerRow] = field(default_factory=list)
 
     def take(self, device: str, base: int, new: dict[str, str], *, inserts: bool = False) -> None:
-        op = "insert" if inserts else "update"
+        op: Literal["insert", "update"] = "insert" if inserts else "update"
         change = RowChange(TABLE, "i", ("i",), op, base, {}, new, {})
         merged = merge(self.row, change, Author(device, device, 5, 1), incarnation=7)
         assert not merged.conflicts

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.core import limits
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import JSON_DEPTH_MAX
 from holdfast.protocol import codec, strict
@@ -223,7 +224,7 @@ def test_another_version_is_told_before_anything_else(raw: bytes) -> None:
 
 
 def test_more_values_than_memory_is_meant_for() -> None:
-    many = b"[" + b"1," * strict.JSON_VALUES_MAX + b"1]"
+    many = b"[" + b"1," * limits.JSON_VALUES_MAX + b"1]"
     error = refused(body(many))
     assert (error.code, error.status) == ("too_large", 413)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 from backports import zstd
@@ -29,8 +29,9 @@ def pieces(raw: bytes, size: int) -> Iterable[bytes]:
     return (raw[start : start + size] for start in range(0, len(raw), size))
 
 
-UNPACK = {"gzip": gzip.decompress, "zstd": zstd.decompress}
-PACK = {"gzip": gzip.compress, "zstd": zstd.compress}
+Pack = Callable[..., bytes]
+UNPACK: dict[str, Pack] = {"gzip": gzip.decompress, "zstd": zstd.decompress}
+PACK: dict[str, Pack] = {"gzip": gzip.compress, "zstd": zstd.compress}
 
 both = pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 

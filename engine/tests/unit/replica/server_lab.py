@@ -24,9 +24,10 @@ class Shop:
         self.folder = folder
         self.schema = schema
         self.library = library
+        given: dict[str, Any] = {} if budgets is None else {"budgets": budgets}
         self.server = open_server(
             schema, database or str(folder / "server.db"), lambda _headers: self.principal("a"),
-            rules=rules, **({} if budgets is None else {"budgets": budgets}),
+            rules=rules, **given,
         )  # fmt: skip
         self.devices: dict[str, Replica] = {}
         self.transports: dict[str, MemoryTransport] = {}
@@ -55,6 +56,7 @@ class Shop:
                 db.execute(sql)
 
     def sync(self, *names: str) -> SyncReport:
+        report = SyncReport()
         for name in names or ("a", "b"):
             report = self.devices[name].sync()
             assert report.verified

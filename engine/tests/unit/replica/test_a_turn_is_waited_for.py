@@ -77,7 +77,8 @@ def test_the_next_one_begins_when_the_first_ends(opened: Callable[[], Replica]) 
     first.stop()
     write(second, "after its end")
     wait_until(lambda: all_sent(second), what="the second one to take over")
-    assert second.status.waiting_for is None
+    taken_over = second.status
+    assert taken_over.waiting_for is None
     assert first.syncs_elsewhere()
 
 

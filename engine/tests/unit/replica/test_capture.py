@@ -53,7 +53,7 @@ def phone(request: pytest.FixtureRequest) -> Iterator[Device]:
         yield found
 
 
-def tx(phone: Device, number: int) -> dict[str, object]:
+def tx(phone: Device, number: int | None) -> dict[str, Any]:
     ((id_, state, at, after, replaces, void),) = phone.rows(
         "SELECT id, state, at, after, replaces, void FROM holdfast_tx WHERE number = ?", number
     )
@@ -63,7 +63,9 @@ def tx(phone: Device, number: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def bases(phone: Device, table: str, number: int) -> dict[str, tuple[object, dict[str, int]]]:
+def bases(
+    phone: Device, table: str, number: int | None
+) -> dict[str, tuple[object, dict[str, int]]]:
     return {
         str(key): (base, json.loads(str(own)) if own else {})
         for key, base, own in phone.rows(
@@ -91,7 +93,7 @@ def quietly(phone: Device, *statements: str) -> None:
         write_state(phone.db.sync, applying=0)
 
 
-def settle(phone: Device, number: int, state: str = "refused") -> None:
+def settle(phone: Device, number: int | None, state: str = "refused") -> None:
     with transaction(phone.db.sync):
         phone.db.sync.execute("UPDATE holdfast_tx SET state = ? WHERE number = ?", (state, number))
 
@@ -241,7 +243,7 @@ def test_a_full_disk_fails_the_write_whole(phone: Device) -> None:
     phone.run("INSERT INTO item (id) VALUES ('a')")
     before = dump(phone.db.app)
     ((pages,),) = phone.rows("PRAGMA page_count")
-    phone.rows(f"PRAGMA max_page_count = {pages}")
+    phone.rows(f"PRAGMA max_page_count = {pages!s}")
     with pytest.raises(DatabaseError) as caught, phone.write() as db:
         db.execute("UPDATE item SET raw = zeroblob(300000)")
     assert caught.value.code == "database_full"
@@ -254,10 +256,11 @@ def test_a_full_disk_fails_the_write_whole(phone: Device) -> None:
 # --- what a change says -------------------------------------------------------------------------
 
 
-def message(phone: Device, table: str, number: int, key: str) -> dict[str, object]:
+def message(phone: Device, table: str, number: int | None, key: str) -> dict[str, Any]:
     statements = phone.db.program.tables[table]
     (row,) = [r for r in phone.db.app.execute(statements.changes, (number, number)) if r[1] == key]
-    return msgspec.to_builtins(change_message(phone.schema.by_name[table], row))
+    made: dict[str, Any] = msgspec.to_builtins(change_message(phone.schema.by_name[table], row))
+    return made
 
 
 @pytest.mark.parametrize(
@@ -276,7 +279,7 @@ def test_a_counter_is_captured_as_a_difference(phone: Device, write: Any, new: A
     assert "old" not in change
     first = message(phone, "item", 1, "a")
     assert first["op"] == "insert"
-    assert first["new"]["qty"] == "10"  # type: ignore[index]
+    assert first["new"]["qty"] == "10"
 
 
 def test_a_counter_that_leaps_too_far_is_void_and_stops_nothing(phone: Device) -> None:
@@ -414,7 +417,10 @@ def test_after_names_the_last_change_of_a_column_alone(phone: Device) -> None:
     """Each names the one before it, so the chain is whole and its cost does not grow."""
     phone.run("INSERT INTO num (id, code) VALUES (1, 'a')")
     numbers = [phone.run(f"UPDATE num SET v = '{n}'") for n in range(5)]
-    assert [tx(phone, n)["after"] for n in numbers] == [[1], *([1, n - 1] for n in numbers[1:])]
+    assert [tx(phone, n)["after"] for n in numbers] == [
+        [1],
+        *([1, int(str(n)) - 1] for n in numbers[1:]),
+    ]
 
 
 def test_after_forgets_what_is_settled(phone: Device) -> None:
@@ -439,7 +445,7 @@ KINDS = {
 @pytest.mark.parametrize(
     "shape", ["column", "only key", "part of key", "composite", "composite in key"]
 )
-def test_after_finds_parents_of_every_kind_of_key(kind: str, shape: Any) -> None:
+def test_after_finds_parents_of_every_kind_of_key(kind: Any, shape: str) -> None:
     composite = shape.startswith("composite")
     parent = Table(
         "parent", ("a", "b") if composite else ("b",),

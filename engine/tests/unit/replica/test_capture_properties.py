@@ -301,7 +301,7 @@ def open_groups(phone: Device) -> int:
     """As the status tells it: sealed transactions, and what the log will become."""
     ((unsealed,),) = phone.rows(phone.db.program.open_groups)
     ((sealed,),) = phone.rows("SELECT count(*) FROM holdfast_tx")
-    return unsealed + sealed
+    return int(str(unsealed)) + int(str(sealed))
 
 
 def known(phone: Device) -> None:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,10 +178,12 @@ def test_what_is_counted_is_what_is_there(opened: Callable[..., Replica]) -> Non
         else:
             replica.sync()
         status = replica.status
-        counts = dict(
-            replica.query("SELECT state, count(DISTINCT tx) FROM holdfast_pending GROUP BY state")
+        by_state: Any = replica.query(
+            "SELECT state, count(DISTINCT tx) FROM holdfast_pending GROUP BY state"
         )
-        settled = dict(replica.query("SELECT state, count(*) FROM holdfast_tx GROUP BY state"))
+        counts: dict[str, int] = dict(by_state)
+        by_state = replica.query("SELECT state, count(*) FROM holdfast_tx GROUP BY state")
+        settled: dict[str, int] = dict(by_state)
         assert (status.pending, status.sent) == (counts.get("pending", 0), counts.get("sent", 0))
         assert (status.held, status.refused) == (settled.get("held", 0), settled.get("refused", 0))
         ((changes,),) = replica.query("SELECT count(*) FROM holdfast_pending WHERE state <> 'held'")

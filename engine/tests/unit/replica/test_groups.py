@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from server_lab import Shop
 
 from holdfast.core.errors import BadValue, ConstraintFailed, HoldfastError, SyncError, UsageError
-from holdfast.core.merging import merge
+from holdfast.core.merging import groups, merge
 from holdfast.replica.rebase import overlay
 from holdfast.schema import Column, Schema, Table
-from holdfast.schema.model import MergePolicy
+from holdfast.schema.policies import MergePolicy
 from holdfast.server.direct import ingest
 from holdfast.server.merging import batch
 
@@ -280,7 +280,7 @@ class Clerks:
             "SELECT table_name, column_name, base, mine, theirs FROM holdfast_conflict "
             "WHERE kind = 'edit'"
         ):
-            assert column == "price,currency", f"{name} is asked about {column}"
+            assert column == "price,currency", f"{name} is asked about {column!s}"
             pairs = [json.loads(str(side)) for side in sides]
             found |= {(table, int(pair["price"]), pair["currency"]) for pair in pairs}
         return found
@@ -365,7 +365,7 @@ def merged_by_column(patch: pytest.MonkeyPatch) -> None:
 
 
 def replayed_by_column(patch: pytest.MonkeyPatch) -> None:
-    real = overlay.differing
+    real = groups.differing
     patch.setattr(overlay, "differing", lambda table, *rows: real(replace(table, groups=()), *rows))
 
 

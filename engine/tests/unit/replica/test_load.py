@@ -55,7 +55,9 @@ def snapshot(path: Path, scope: str, *rows: tuple[int, Code]) -> SnapshotFile:
             db.execute("INSERT INTO code VALUES (?, ?, ?, ?, ?, ?)", (row[0], rev, hashed, *row))
         db.commit()
     count = len(rows)
-    steps = {table.name: [] for table in SCHEMA.all_tables} | {"code": [(1, count, count)]}
+    steps: dict[str, Any] = {table.name: [] for table in SCHEMA.all_tables} | {
+        "code": [(1, count, count)]
+    }
     return SnapshotFile(path, scope, Position(1, count, digest.hex, "s"), count, steps)
 
 

@@ -83,7 +83,7 @@ class Tx:
 
     number: int
     notes: dict[Place, tuple[bool, bool, Data, Data]]
-    state: str = "pending"
+    state: Any = "pending"
 
 
 def remark(text: str) -> None:
@@ -390,8 +390,8 @@ class World:
                 f"{number} is set aside without need, or for another reason than {code}"
             )
         for number in {tx.number for tx in self.outbox if tx.state in ("pending", "sent")}:
-            after = self.phone.rows("SELECT after FROM holdfast_tx WHERE number = ?", number)
-            on = [by for by in json.loads(str(after[0][0])) if by in held and number < held[by][2]]
+            ((named,),) = self.phone.rows("SELECT after FROM holdfast_tx WHERE number = ?", number)
+            on = [by for by in json.loads(str(named)) if by in held and number < held[by][2]]
             assert number in held or not on, f"{number} is shown, and {on} is not"
         places = self.seen().keys() | self.truth.keys() | self.unsettled().keys()
         for name, key in places:
@@ -406,7 +406,8 @@ class World:
 
     def check_books(self) -> None:
         """I4: each transaction is unsettled, or in the inbox as it was made, or was applied."""
-        states = dict(self.phone.rows("SELECT number, state FROM holdfast_tx"))  # type: ignore[arg-type]
+        found: Any = self.phone.rows("SELECT number, state FROM holdfast_tx")
+        states: dict[int, str] = dict(found)
         assert states == {tx.number: tx.state for tx in self.outbox if tx.state != "applied"}
         stored: dict[object, dict[Place, object]] = {}
         for number in states:

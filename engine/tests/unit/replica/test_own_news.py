@@ -111,7 +111,7 @@ def test_a_write_that_an_exchange_is_about_to_take_asks_for_no_other(
 ) -> None:
     """However long the exchange takes to begin: the file has changed, and holds what is unsent."""
     for wire in world.wires:
-        wait_until(lambda wire=wire: wire.exchanges >= 2, WAIT_S, "a live stream")
+        wait_until(lambda wire=wire: wire.exchanges >= 2, WAIT_S, "a live stream")  # type: ignore[misc]  # it binds the name
     world.write(1, "first")
     begin, looked = threading.Event(), threading.Event()
     begins, looks = Exchanger.exchange, Runner._look
@@ -133,7 +133,7 @@ def test_a_write_that_an_exchange_is_about_to_take_asks_for_no_other(
     assert looked.wait(WAIT_S)
     begin.set()
     for replica in world.replicas:
-        wait_until(lambda replica=replica: world.has(replica, "mine"), WAIT_S, "mine everywhere")
+        wait_until(lambda replica=replica: world.has(replica, "mine"), WAIT_S, "mine everywhere")  # type: ignore[misc]  # it binds the name
     world.write(0, "next")  # an exchange for nothing would have been before this one
     assert world.wires[0].exchanges == had + 2
 
@@ -143,7 +143,7 @@ def test_what_is_written_while_an_exchange_is_under_way_goes_with_the_next(
 ) -> None:
     """Also when nobody but the file tells of it."""
     for wire in world.wires:
-        wait_until(lambda wire=wire: wire.exchanges >= 2, WAIT_S, "a live stream")
+        wait_until(lambda wire=wire: wire.exchanges >= 2, WAIT_S, "a live stream")  # type: ignore[misc]  # it binds the name
     world.write(1, "first")
     end, looked = threading.Event(), threading.Event()
     begins, looks = Exchanger.exchange, Runner._look

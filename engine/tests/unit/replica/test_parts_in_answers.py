@@ -22,7 +22,10 @@ GOOD = [f"INSERT INTO code (id, text) VALUES ('g{n}', 'good {n}')" for n in rang
 
 def no_bad_words(work: RuleContext) -> None:
     for change in work.changes:
-        if change.new is not None and "!" in f"{change.new.get('text')}{change.new.get('name')}":
+        if (
+            change.new is not None
+            and "!" in f"{change.new.get('text')!s}{change.new.get('name')!s}"
+        ):
             work.refuse("bad_word", "Not such words.")
 
 

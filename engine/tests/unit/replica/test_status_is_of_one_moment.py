@@ -24,7 +24,7 @@ from holdfast.sqlite import Connection, Row
 class Disturbed:
     """A connection after whose n-th statement something happens elsewhere."""
 
-    def __init__(self, inner: Connection, after: int, happens: Callable[[], None]) -> None:
+    def __init__(self, inner: Connection, after: int, happens: Callable[[], object]) -> None:
         self._inner = inner
         self._left = after
         self._happens = happens

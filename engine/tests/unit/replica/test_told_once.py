@@ -88,7 +88,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def told(request: ExchangeRequest) -> tuple[int, bool] | None:
     """What waits, and whether the program's version was told."""
-    return request.report and (request.report.waiting, request.report.client != "")
+    said = request.report
+    return None if said is None else (said.waiting, said.client != "")
 
 
 def test_what_has_not_changed_is_told_once(world: World) -> None:

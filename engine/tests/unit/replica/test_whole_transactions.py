@@ -111,7 +111,12 @@ class Shop:
         write(self.others, *theirs)
         self.others.sync()
         self.line.connected = True
-        self.line.work = lambda: [write(self.mine, *one) for one in ours]
+
+        def work() -> None:
+            for one in ours:
+                write(self.mine, *one)
+
+        self.line.work = work
         with pytest.raises(Offline):
             self.mine.sync()
 

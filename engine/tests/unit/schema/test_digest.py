@@ -96,7 +96,7 @@ def test_the_text_form() -> None:
     ],
 )
 def test_a_seal_holds_for_what_it_was_made_for_alone(change: Any) -> None:
-    facts = {"epoch": "e", "scope": "s", "version": 1, "digest": Digest(1, 1)}
+    facts: dict[str, Any] = {"epoch": "e", "scope": "s", "version": 1, "digest": Digest(1, 1)}
     text = seal(b"secret", **facts)
     assert seal_is_valid(b"secret", text, **facts)
     assert not seal_is_valid(b"secret", text, **{**facts, **change})

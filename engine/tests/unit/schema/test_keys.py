@@ -27,7 +27,7 @@ from holdfast.sqlite import Connection, OpenOptions, driver
 
 BOUNDED = settings(max_examples=examples(200))
 TEXT = st.text(
-    st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=30
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=30
 )
 TRICKY = st.text("%/2F25\\'\"é日 ", min_size=1, max_size=12)
 BY_TYPE = {

@@ -410,8 +410,9 @@ def statements_of(program: object, *, apart: tuple[str, ...] = ("name", "load"))
 
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 def test_the_largest_schema_compiles_to_what_sqlite_takes(library: Any, tmp_path: Path) -> None:
+    types: tuple[Any, ...] = TYPES
     wide = tuple(
-        Column(f"c{n}", TYPES[n % len(TYPES)], nullable=True) for n in range(COLUMNS_MAX - 1)
+        Column(f"c{n}", types[n % len(types)], nullable=True) for n in range(COLUMNS_MAX - 1)
     )
     tables = [Table("wide", ("id",), (Column("id"), *wide), ("all",))]
     tables += [table(name=f"t{n}") for n in range(TABLES_MAX - 1)]

@@ -97,8 +97,16 @@ ACCEPTED: list[tuple[str, int, Any, Any, Any]] = [
     ("json", 0, "1e999", "1e999", "1e999"),
 ]
 
+
+def mixed(*values: Any) -> tuple[Any, ...]:
+    return values
+
+
 REFUSED: list[tuple[str, int, Any]] = [
-    *(("text", 0, value) for value in (5, b"x", True, 1.5, [], "a\0b", "\0", "\ud800", "x\udfffy")),
+    *(
+        ("text", 0, value)
+        for value in mixed(5, b"x", True, 1.5, [], "a\0b", "\0", "\ud800", "x\udfffy")
+    ),
     ("text", 0, "x" * (TEXT_BYTES_MAX + 1)),
     ("text", 0, "é" * (TEXT_BYTES_MAX // 2 + 1)),
     *(
@@ -192,7 +200,7 @@ REFUSED: list[tuple[str, int, Any]] = [
     ("decimal", 0, "1.5"),
     *(
         ("json", 0, value)
-        for value in (
+        for value in mixed(
             "",
             "{",
             "NaN",
@@ -220,7 +228,7 @@ REFUSED_WIRE: list[tuple[str, int, Any]] = [
     *(
         (kind, 0, value)
         for kind in ("integer", "timestamp")
-        for value in (
+        for value in mixed(
             5,
             5.0,
             True,
@@ -262,9 +270,9 @@ REFUSED_WIRE: list[tuple[str, int, Any]] = [
     ),
     *(("decimal", 2, value) for value in ("1", "1.5", "01.50", "-0.00", "1.500", 1, 1.5, "", True)),
     *(("real", 0, value) for value in (math.inf, math.nan, "1.5", True, 10**400)),
-    *(("text", 0, value) for value in (5, "\0", "\ud800", True, {})),
+    *(("text", 0, value) for value in mixed(5, "\0", "\ud800", True, {})),
     *(("uuid", 0, value) for value in (UUID.upper(), 5)),
-    *(("json", 0, value) for value in ({}, [], "nope", 5)),
+    *(("json", 0, value) for value in mixed({}, [], "nope", 5)),
     *(("date", 0, value) for value in ("2024-02-30", 5)),
 ]
 
@@ -329,7 +337,7 @@ def test_a_decimal_does_not_depend_on_the_threads_context() -> None:
 
 # --- properties ---------------------------------------------------------------------------------
 
-TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
@@ -462,7 +470,7 @@ def test_any_value_is_refused_or_kept(kind: str) -> None:
         if value is None:
             assert stored is None
         elif kind == "decimal":
-            assert Decimal(stored) == Decimal(value)
+            assert Decimal(str(stored)) == Decimal(str(value))
         elif kind == "real" and isinstance(value, int):
             assert stored == float(value)
         else:
@@ -495,7 +503,7 @@ def test_any_wire_value_is_refused_or_kept(kind: str) -> None:
 def test_decimals_are_exact_at_every_scale(digits: int, scale: int) -> None:
     number = Decimal(digits).scaleb(-scale, context=decimal.Context(prec=40))
     stored = check("decimal", number, scale=scale)
-    assert Decimal(stored) == number
+    assert Decimal(str(stored)) == number
     assert from_wire("decimal", stored, scale=scale) == stored
     assert order_key("decimal", stored) == number
 

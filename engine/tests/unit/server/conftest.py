@@ -42,6 +42,8 @@ from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.identity.principal import Principal
 from holdfast.server.open_store import open_store
 from holdfast.server.service import Service
+from holdfast.server.store.postgres.store import PostgresStore
+from holdfast.server.store.sqlite.store import SqliteStore
 from holdfast.sqlite import OpenOptions, driver
 from holdfast.testing.postgres import PostgresCluster, scratch_schema
 
@@ -438,7 +440,7 @@ class Server:
         subprocess.run([sys.executable, "-c", code, str(self.path), script], check=True)
 
     @contextlib.contextmanager
-    def writer(self) -> Iterator[Callable[..., None]]:
+    def writer(self) -> Iterator[Callable[..., object]]:
         """Another program that writes directly: call it with SQL, ``?`` and parameters."""
         if self.postgres:
             with connect(str(self.path)) as db:
@@ -452,6 +454,7 @@ class Server:
         """Read the server's database."""
         if self.reader is not None:
             return self.reader.execute(sql, params or None).fetchall()
+        assert isinstance(self.store, SqliteStore)
         return list(self.store._db.execute(sql, params))
 
     def notes(self) -> int:
@@ -462,8 +465,9 @@ class Server:
 
     def reads_are_free(self) -> bool:
         """Whether every connection for reads waits for use, and there is one."""
-        if not self.postgres:
+        if isinstance(self.store, SqliteStore):
             return len(self.store._idle) == 1
+        assert isinstance(self.store, PostgresStore)
         stats = self.store._readers.get_stats()
         return bool(stats["pool_available"] == stats["pool_size"] > 0)
 

@@ -147,7 +147,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     tokens.write_text(TOKENS)
     service, hub, stopper = Service(), Hub(), Stopper()
     app = asgi(
-        service,
+        service,  # type: ignore[arg-type]  # it has what is asked here
         TokenFile(tokens),
         hub=hub,
         threads=2,
@@ -319,7 +319,8 @@ def test_a_slow_reader_of_too_much_is_cut_off(
     if limit == "ANSWER_SPOOLS_MAX":
         monkeypatch.setattr("holdfast.server.http.app.ANSWER_SPOOLS_MAX", 0)
     else:
-        monkeypatch.setitem(Lines.let_go.__kwdefaults__, "bytes_max", 100_000)
+        defaults: Any = Lines.let_go.__kwdefaults__
+        monkeypatch.setitem(defaults, "bytes_max", 100_000)
     with slow_reader(server) as raw:
         assert server.service.closed.acquire(timeout=60)
         assert not received(raw).endswith(b"0\r\n\r\n")
@@ -790,7 +791,8 @@ def test_a_signal_ends_the_process_in_order(tmp_path: Path, number: signal.Signa
 
 
 def test_a_taken_port_is_said_clearly(running: Running) -> None:
-    app = asgi(running.service, lambda _: Principal("u", "d"), hub=Hub())
+    service: Any = running.service
+    app = asgi(service, lambda _: Principal("u", "d"), hub=Hub())
     with pytest.raises(UsageError, match="cannot_listen"):
         serve(app, "127.0.0.1", running.address[1], lambda _: None)
     with pytest.raises(UsageError, match="cannot_listen"):

@@ -11,7 +11,7 @@ from holdfast.core.errors import DatabaseBusy
 from holdfast.protocol.messages import Nonces, Own, Rows
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.exchange.commit import Decisions, ExchangeCommit
-from holdfast.server.push.push import Pace
+from holdfast.server.push.desk import Pace
 
 SMALL = Budgets(bite_changes=2)
 

@@ -43,8 +43,8 @@ def tasks(store: str, first: int, count: int, text: str = "x") -> str:
 
 def shelves(store: str, count: int, postgres: bool) -> str:
     """SQL that inserts shelves, which are in the scope of their store alone."""
-    code = (lambda n: f"'\\x{n:04x}'") if postgres else (lambda n: f"x'{n:04x}'")
-    rows = ", ".join(f"('{store}', {code(n)})" for n in range(count))
+    before = "'\\x" if postgres else "x'"
+    rows = ", ".join(f"('{store}', {before}{n:04x}')" for n in range(count))
     return f"INSERT INTO shelf (store_id, code) VALUES {rows};"
 
 

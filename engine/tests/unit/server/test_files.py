@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.core.errors import ProtocolError
+from holdfast.core.errors import HoldfastError, ProtocolError
 from holdfast.core.limits import FILE_LINK_S, FILE_PIECE_BYTES, SNAPSHOT_KEEP_S
 from holdfast.protocol.codec import decode_line
 from holdfast.protocol.compression import unpack_bounded
@@ -125,7 +125,7 @@ def take(peer: Any, offer: FileOffer) -> None:
             if name not in peer.rows or peer.rows[name][0] < item[0]:
                 peer.rows[name] = item
     else:
-        lines = [decode_line(line) for line in fetch(peer.server, offer).splitlines()]
+        lines: list[Any] = [decode_line(line) for line in fetch(peer.server, offer).splitlines()]
         sizes = [len(line.rows if isinstance(line, Rows) else line.keys) for line in lines]
         assert sum(sizes) == offer.rows
         apply_lines(peer, lines)
@@ -137,14 +137,15 @@ def apply_lines(peer: Any, lines: list[Any]) -> None:
     head = ask(peer, files=[])[0]
     checkpoint, check = peer.checkpoint, peer.check_digests
     peer.check_digests = lambda: None
-    last = Checkpoint(dict.fromkeys(head.scopes), len(lines) + 1)
+    nowhere: dict[str, Any] = dict.fromkeys(head.scopes)
+    last = Checkpoint(nowhere, len(lines) + 1)
     with_ends(peer, [head, *lines, last])
     peer.check_digests, peer.checkpoint = check, checkpoint
 
 
 def sync(peer: Any) -> list[str]:
     """An exchange with files, to its end: the kinds of files that were taken."""
-    taken = []
+    taken: list[str] = []
     ends = time.monotonic() + 60
     while time.monotonic() < ends:
         lines = ask(peer)
@@ -463,7 +464,7 @@ def test_a_damaged_file_is_not_sent_and_made_anew(server: Any) -> None:
     (first,) = offers(peer)
     damage(server, first)
     file = server.service.file(*parts(first))
-    with pytest.raises(builder.HoldfastError, match="not_found"):
+    with pytest.raises(HoldfastError, match="not_found"):
         server.service.piece(file, 0)
     with pytest.raises(ProtocolError, match="not_found"):
         server.service.file(*parts(first))

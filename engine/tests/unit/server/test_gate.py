@@ -19,7 +19,7 @@ from holdfast.server.run import Stopper, serve
 SCHEMA = Schema(name="n", tables=(Table("t", ("id",), (Column("id"),), scopes=("main",)),))
 HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n"
 LIMITS = Limits(connections=8, per_address=4, head_bytes=4096, headers=20, head_ms=1500)
-Dial = Callable[[], socket.socket]
+Dial = Callable[..., socket.socket]
 
 
 @contextlib.contextmanager

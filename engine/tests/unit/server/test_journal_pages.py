@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from holdfast.core import limits
+
 SHOPS = ("1", "2", "3")
 
 
@@ -113,7 +115,7 @@ def test_one_request_looks_at_so_many_pages_and_says_where_to_go_on(
     both.sync()
     both.update("task", "t1", store_id="2")
     both.sync()
-    assert module.JOURNAL_SCAN_ENTRIES >= 100
+    assert limits.JOURNAL_SCAN_ENTRIES >= 100
     monkeypatch.setattr(module, "JOURNAL_SCAN_ENTRIES", 2)
     read = module.read_journal
     monkeypatch.setattr(

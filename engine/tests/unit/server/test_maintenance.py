@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.core.errors import DatabaseError
 from holdfast.schema.model import Column, Schema
-from holdfast.server.direct import stored_rows
+from holdfast.server.direct import deep_check, stored_rows
 from holdfast.server.maintenance.jobs import Job, Maintenance, Proceed
 from holdfast.server.process.observe import Event, JobRan
 from holdfast.testing import wait_until
@@ -114,7 +114,12 @@ def test_a_sound_database_is_checked_without_a_lock(server: Any, monkeypatch: An
             other.execute("SELECT FROM holdfast_scope FOR UPDATE")
             assert server.service.deep_check() == 0
     asked: list[int] = []
-    assert server.service.deep_check(proceed=lambda: not asked.append(1)) == 0
+
+    def proceed() -> bool:
+        asked.append(1)
+        return True
+
+    assert server.service.deep_check(proceed=proceed) == 0
     assert len(asked) >= 4 + 1 + 1 + 4
     server.sql_unseen("UPDATE product SET name = 'odd' WHERE id IN ('p3', 'p9')")
     server.sql_unseen("DELETE FROM movement WHERE id = 12")
@@ -142,7 +147,7 @@ def test_a_grown_schema_is_hashed_in_pages_and_goes_on_where_it_ended(
     )
     wider = Schema(name=server.schema.name, tables=(first, *rest))
     pages = iter(range(100))
-    rehash = stored_rows.rehash
+    rehash = deep_check.rehash
 
     def breaks(*arguments: Any) -> Any:
         if next(pages) == 1:

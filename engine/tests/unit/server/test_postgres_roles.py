@@ -67,7 +67,7 @@ class Shop:
         with psycopg.connect(self.clerk_url, autocommit=True) as db:
             db.add_notice_handler(lambda notice: said.append(str(notice.message_primary)))
             for statement in (script,):
-                db.execute(statement.replace("{schema}", self.schema))  # type: ignore[arg-type]
+                db.execute(statement.replace("{schema}", self.schema))
         return said
 
 

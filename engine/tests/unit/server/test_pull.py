@@ -148,7 +148,7 @@ def test_a_copied_replica_is_found_by_its_nonce(server: Any) -> None:
 def test_a_lost_first_answer_can_be_asked_for_again(server: Any) -> None:
     one = server.peer()
     request = one.request()
-    server.service.exchange(one.principal, request, echo="e").close()  # type: ignore[attr-defined]
+    server.service.exchange(one.principal, request, echo="e").close()
     one.apply(list(server.service.exchange(one.principal, request, echo="e")))
     one.nonce = request.nonce.to
     one.sync()

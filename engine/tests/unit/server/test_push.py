@@ -393,7 +393,7 @@ def test_a_row_that_was_deleted_and_made_again(server: Any) -> None:
 
 
 IDS = ("a", "b", "c", "d")
-EDIT = st.one_of(
+EDIT: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
     st.tuples(
         st.sampled_from(["insert", "update"]),
         st.just("product"),

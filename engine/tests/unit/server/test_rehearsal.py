@@ -21,7 +21,8 @@ SMALL = Budgets(bite_changes=2)
 
 def while_decided(server: Any, act: Callable[[int], None]) -> list[int]:
     """Do something whenever a large transaction was decided and is not committed yet."""
-    rehearse, times = server.store.rehearse, []
+    rehearse = server.store.rehearse
+    times: list[int] = []
 
     @contextlib.contextmanager
     def watched() -> Iterator[Any]:
@@ -224,7 +225,7 @@ def test_rights_that_end_meanwhile_end_it(
 ) -> None:
     server = make_server(budgets=SMALL)
     one, _two = start(server)
-    ended = []
+    ended: list[Any] = []
     still = Rights.still
 
     def judged(rights: Any, reads: Any, principal: Any, *, done: bool = False) -> Any:

@@ -33,7 +33,7 @@ def pass_retention(server: Any, seconds: float = LONG_S) -> Forgotten:
     """Mark what there is, let the time pass, and forget."""
     server.service.purge()
     server.pass_time(seconds)
-    done = server.service.purge()
+    done: Forgotten = server.service.purge()
     assert done.whole
     return done
 
@@ -123,7 +123,7 @@ def test_a_row_that_moved_and_was_deleted_later_is_remembered_for_its_own_time(
     peer.sync()
     server.service.purge()
     server.pass_time(100 * DAY_S)
-    done = server.service.purge()
+    done: Forgotten = server.service.purge()
     assert (done.removals, done.rows) == (1, 0)
     late = server.peer("late")  # an edit of what was deleted meanwhile still revives it
     late.sync()

@@ -112,7 +112,7 @@ def test_absent_and_forbidden_get_the_same_answer(server: Any) -> None:
     shop(server)
     one = server.peer("d1", write=("store/1",))
     one.sync()
-    answers = []
+    answers: list[list[tuple[Any, ...]]] = []
     for key in (2, 77):  # there but not readable, and not there
         one.commit(one.change("update", "movement", key, {"quantity": 1}, base=2**32 + 1))
         one.commit(one.change("delete", "movement", key, base=2**32 + 1))

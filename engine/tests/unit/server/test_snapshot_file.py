@@ -134,7 +134,12 @@ def test_large_rows_are_read_a_few_at_a_time(server: Any, monkeypatch: Any) -> N
     with contextlib.closing(server.store.read()) as snapshot:
         asked: list[int] = []
         rows = snapshot.rows
-        snapshot.rows = lambda table, keys: asked.append(len(keys)) or rows(table, keys)
+
+        def noted(table: Any, keys: Any) -> Any:
+            asked.append(len(keys))
+            return rows(table, keys)
+
+        snapshot.rows = noted
         found = [(key, row[2]) for key, _, row in in_order(snapshot, table, [*keys, "none"])]
     assert found == [(key, key * 1000) for key in keys]
     assert asked[0] == 61 and min(asked) < 10

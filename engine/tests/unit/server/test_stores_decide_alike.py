@@ -93,7 +93,7 @@ def change(peer: Any, item: Any) -> Any:
     return peer.change("update", table, key, {name: new[name] for name in sorted(wanted)})
 
 
-START = [
+START: list[tuple[str, Any, dict[str, Any]]] = [
     ("product", "a", {"sku": "s", "price": "1.00"}),
     ("product", "B", {"sku": "t", "on_hand": 4}),
     ("movement", 1, {"store_id": "1", "product_id": "a", "quantity": 2}),

@@ -90,7 +90,7 @@ def test_who_is_cancelled_leaves_the_queue_and_keeps_no_thread() -> None:
         calls.let_go(0)
         await calls.have_begun(2)
         calls.let_go(1)
-        assert await asyncio.gather(first, next_one) == ["a", "c"]
+        assert [*await asyncio.gather(first, next_one)] == ["a", "c"]
         last = asyncio.ensure_future(threads.run("b", calls, "b"))
         await calls.have_begun(3)
         calls.let_go(2)

@@ -147,12 +147,13 @@ def test_a_deep_check_finds_what_no_trigger_saw(server: Any) -> None:
 
 def whole_of(peer: Any, scope: str) -> list[Any]:
     """Ask for a scope until all of it was looked at; the answers."""
-    left, found = [RangeQuery(scope)], []
+    left = [RangeQuery(scope)]
+    found: list[Any] = []
     while left:
         answers = ranges(peer, *left)
         assert answers, "the server looks at something each time"
         found += answers
-        ends = {answer.start: answer.end for answer in answers}
+        ends: dict[str, Any] = {answer.start: answer.end for answer in answers}
         left = [
             query if query.start not in ends else RangeQuery(scope, ends[query.start], query.end)
             for query in left
