@@ -54,6 +54,16 @@ function query(page: Page, sql: string): Promise<unknown> {
   return page.evaluate(async (asked) => (await replica.query(asked)).rows, sql);
 }
 
+/** How often somebody begins to lead from now on, as a page hears of it: in its `elections`. */
+async function countElections(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    globalThis.elections = 0;
+    new BroadcastChannel("holdfast:shop").onmessage = ({ data }: MessageEvent) => {
+      if ((data as { type: string }).type === "electing") globalThis.elections += 1;
+    };
+  });
+}
+
 async function offline(page: Page): Promise<void> {
   await until(page, async () => (await replica.status()).state === "offline", null);
 }
@@ -226,6 +236,26 @@ describe("the replica in Chromium", () => {
     expect(await python.query(COUNT)).toEqual([[7]]);
   }, 90_000);
 
+  test("a leader's worker that ends while others wait for it is followed by another", async () => {
+    const [one, two] = [await tab(), await tab()];
+    await write(two, ADD);
+    await countElections(two);
+    const [worker] = one.workers();
+    // Asked around the end, and answered by whoever leads; each is done once.
+    const ten = (): Promise<void>[] => Array.from({ length: 10 }, () => write(two, TAKE));
+    const before = ten();
+    await worker?.evaluate(() => close()).catch(() => undefined);
+    await Promise.all([...before, ...ten()]);
+    await until(two, () => Promise.resolve(elections > 0), null);
+    // Its page has lost its worker, not the replica: it asks the one that leads.
+    await write(one, "UPDATE stock SET on_hand = on_hand + 100 WHERE sku = 'apple'");
+    expect(await query(one, COUNT)).toEqual([[90]]);
+    expect(await query(two, COUNT)).toEqual([[90]]);
+    await settled(one);
+    await python.sync();
+    expect(await python.query(COUNT)).toEqual([[90]]);
+  });
+
   test("a leader that is busy for long is not taken for one that hangs", async () => {
     const [one, two] = [await tab(), await tab()];
     // More than a leader may be silent for.
@@ -244,12 +274,7 @@ describe("the replica in Chromium", () => {
         "INSERT INTO kept SELECT count(*) FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL " +
         `SELECT i + 1 FROM n WHERE i < ${steps}) SELECT i FROM n); END`,
     );
-    await two.evaluate(() => {
-      globalThis.elections = 0;
-      new BroadcastChannel("holdfast:shop").onmessage = ({ data }: MessageEvent) => {
-        if ((data as { type: string }).type === "electing") globalThis.elections += 1;
-      };
-    });
+    await countElections(two);
     await python.write("INSERT INTO stock (sku, on_hand) VALUES ('slow', 1)");
     await python.sync();
     const slow = "SELECT on_hand FROM stock WHERE sku = 'slow'";
