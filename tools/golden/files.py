@@ -154,11 +154,11 @@ def _record(seed: int) -> dict[str, Any]:
     dice = random.Random(f"files {seed}")
     with tempfile.TemporaryDirectory() as folder:
         now = [START_US]
-        store = SqliteStore(f"{folder}/server.db", bazaar.SCHEMA, random_bytes=dice.randbytes)
+        store = SqliteStore.open(f"{folder}/server.db", bazaar.SCHEMA, random_bytes=dice.randbytes)
         service = Service(
             bazaar.SCHEMA, store, rules=bazaar.RULES, now_us=lambda: now[0],
             random_bytes=dice.randbytes,
-        )  # fmt: skip
+        ).begin()  # fmt: skip
         depot = Depot(store, bazaar.SCHEMA, Path(folder), dice)
         numbers = itertools.count(1)
         actors: list[tuple[Actor, Redirecting, Any]] = []

@@ -231,10 +231,10 @@ class Stage:
         from holdfast.server.store.sqlite.store import SqliteStore
 
         self.now = START_US
-        self._store = SqliteStore(f"{folder}/server.db", schema, random_bytes=random_bytes)
+        self._store = SqliteStore.open(f"{folder}/server.db", schema, random_bytes=random_bytes)
         service = Service(
             schema, self._store, rules=rules, now_us=lambda: self.now, random_bytes=random_bytes
-        )
+        ).begin()
         scopes = ("catalog", "store/1", "store/2", "tasks")
         self.taken: list[Step] = []
         self.actors: list[tuple[Actor, Wire]] = []

@@ -75,14 +75,17 @@ export class Replica {
 
   /** Open a replica, or make one. Throws `ReplicaError`, `SchemaError` or `DatabaseError`; opening
    * never uses the network. */
-  constructor(options: ReplicaOptions) {
+  static open(options: ReplicaOptions): Replica {
+    const { monotonicMs } = options.host ?? HOST;
+    const { beat } = new Pulse(monotonicMs, options.onWorking ?? (() => undefined));
+    const database = LocalDatabase.open(options.opened.connection, options.program, beat);
+    return new Replica(options, database);
+  }
+
+  private constructor(options: ReplicaOptions, database: LocalDatabase) {
     this.#options = options;
     this.#host = options.host ?? HOST;
-    this.#database = new LocalDatabase(
-      options.opened.connection,
-      options.program,
-      new Pulse(this.#host.monotonicMs, options.onWorking ?? (() => undefined)).beat,
-    );
+    this.#database = database;
     this.#inbox = new Inbox(this.#database);
     this.#freeing = new Freeing(this.#database, this.#inbox, (replaces) =>
       seal(this.#database, this.#host, replaces),

@@ -120,7 +120,7 @@ export class Candidate {
         : new HttpTransport({ server, token: token === null ? null : () => token, host: HOST });
     const opened = await openOpfs(name, OPFS_WAIT_MS);
     const open = (wanted: typeof program): Replica =>
-      new Replica({
+      Replica.open({
         opened,
         program: wanted,
         transport,

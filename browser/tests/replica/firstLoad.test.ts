@@ -72,7 +72,7 @@ async function device(
     onClose();
     opened.close();
   };
-  const replica = new Replica({
+  const replica = Replica.open({
     opened: { ...opened, keep, close },
     program: await transport.program(),
     transport,

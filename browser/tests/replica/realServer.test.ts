@@ -38,7 +38,7 @@ async function replica(
     host: HOST,
     ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
   });
-  const made = new Replica({
+  const made = Replica.open({
     opened: await openMemory(options.image),
     program: options.image ? null : (options.program ?? (await transport.program())),
     transport,
@@ -285,7 +285,7 @@ describe("a replica in TypeScript and one in Python, at a real server", () => {
     await proxy.obey("captive off");
     await ours.sync();
     const transport = new HttpTransport({ server: server.url, token: () => "nobody", host: HOST });
-    const stranger = new Replica({ opened: await openMemory(), program: ours.program, transport });
+    const stranger = Replica.open({ opened: await openMemory(), program: ours.program, transport });
     open.push(stranger);
     await stranger.write([{ sql: ADD }]);
     await expect(stranger.sync()).rejects.toMatchObject({ code: "sign_in" });

@@ -38,7 +38,7 @@ afterEach(() => open?.close());
 
 async function made(): Promise<Replica> {
   const opened = await openMemory();
-  open = new Replica({ opened, program: PROGRAM, transport: null });
+  open = Replica.open({ opened, program: PROGRAM, transport: null });
   await write(open, "INSERT INTO thing (id, qty) VALUES ('a', 5)");
   return open;
 }

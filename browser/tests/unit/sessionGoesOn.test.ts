@@ -57,7 +57,7 @@ test("what was not foreseen is told, and what waits is tried again", async () =>
       return 0.5;
     },
   };
-  const replica = new Replica({
+  const replica = Replica.open({
     opened: await openMemory(),
     program: PROGRAM,
     transport,

@@ -150,7 +150,7 @@ class Actor {
     };
     const { connection } = opened;
     this.#connection = connection;
-    this.#replica = new Replica({
+    this.#replica = Replica.open({
       opened,
       program,
       transport: this.transport,
@@ -160,7 +160,7 @@ class Actor {
       this.#write(statements).catch((error: unknown) => {
         if (!(error instanceof HoldfastError)) throw error; // it may fail
       });
-    const database = new LocalDatabase(connection, null);
+    const database = LocalDatabase.open(connection, null);
     this.#exchanger = new Exchanger(database, opened.keep, this.transport, host, (work) =>
       Promise.resolve().then(work),
     );

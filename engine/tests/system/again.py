@@ -43,10 +43,10 @@ class Again:
         self._now = 0
         path = str(world.folder / "again.db")
         self._noise = 0
-        self.store = SqliteStore(path, SCHEMA, random_bytes=self._bytes, sqlite=FastDriver())
+        self.store = SqliteStore.open(path, SCHEMA, random_bytes=self._bytes, sqlite=FastDriver())
         self.service = Service(
             SCHEMA, self.store, rules=RULES, now_us=lambda: self._now, random_bytes=self._bytes
-        )
+        ).begin()
         self.db = driver().connect(path, OpenOptions(synchronous="OFF"))
         self._ids: dict[str, str] = {}
         self._named: dict[Name, list[str]] = defaultdict(list)

@@ -101,7 +101,7 @@ class World:
     # Parts
 
     def _open_server(self) -> None:
-        self.store = SqliteStore(
+        self.store = SqliteStore.open(
             str(self.folder / "server.db"), SCHEMA, random_bytes=self._random_bytes,
             sqlite=FastDriver(),
         )  # fmt: skip
@@ -109,7 +109,7 @@ class World:
             SCHEMA, self.store, rules=RULES, now_us=lambda: self.now,
             random_bytes=self._random_bytes, on_commit=self._on_commit,
             budgets=self.options.budgets,
-        )  # fmt: skip
+        ).begin()  # fmt: skip
 
     def _random_bytes(self, count: int) -> bytes:
         return incarnation(self.now) if count == 3 else self.server_dice.randbytes(count)

@@ -222,3 +222,55 @@ def test_no_statement_is_edited_as_text() -> None:
     for path in (*TYPESCRIPT, *APP):
         for found in edit.finditer(path.read_text()):
             assert found[0] + "COMMENTS" in path.read_text(), f"{path.name}: {found[0]}"
+
+
+WRITING = {
+    "begin", "catch_up", "commit", "executemany", "mark", "remember", "script", "seal", "tidy",
+    "transaction", "write_state", "_create", "_grow", "_migrate", "_prepare", "_renew",
+}  # fmt: skip
+"""What writes to a database, by its name."""
+
+
+def done_at_once(function: ast.FunctionDef) -> Iterator[ast.Call]:
+    """Yield the calls of a function, but not those that are only prepared for later."""
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Call):
+            yield node
+        if not isinstance(node, ast.Lambda | ast.FunctionDef):
+            waiting += ast.iter_child_nodes(node)
+
+
+def reads(argument: ast.expr) -> bool:
+    """Return whether a statement that is given to ``execute`` is known, and reads."""
+    named = ast.unparse(argument)
+    group, _, field = named.partition(".")
+    text = bookkeeping().get(f"{group.lower()}.{field}", named.strip("\"'"))
+    return text.lstrip("f\"'").startswith(("SELECT", "PRAGMA"))
+
+
+def test_no_constructor_writes_to_a_database() -> None:
+    """What writes is a method with a name, or ``open``."""
+    found = 0
+    for part in ("replica", "server"):
+        for path in sorted((ROOT / "engine/src/holdfast" / part).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                    found += 1
+                    for call in done_at_once(node):
+                        name = ast.unparse(call.func).rpartition(".")[2]
+                        writes = name in WRITING or (name == "execute" and not reads(call.args[0]))
+                        assert not writes, f"{path.name}:{call.lineno}"
+    assert found > 100
+    writing = re.compile(
+        r"\b(transaction|script|writeState|remember|seal|mark|#create|#renew|#stored)\("
+        r"|\.execute\(\s*[\"`](?!SELECT|PRAGMA)"
+        r"|bookkeeping\.\w+\.(add|set|put|remove|make|grant|finish|settle)\w*\b"
+    )
+    constructor = re.compile(r"\n  (?:private )?constructor\(.*?\n  \}\n", re.DOTALL)
+    for path in TYPESCRIPT:
+        for made in constructor.finditer(path.read_text()):
+            for line in re.sub(r"=>\s+", "=> ", made[0]).splitlines():
+                later = "=>" in line
+                assert later or not writing.search(line), f"{path.name}: {line}"

@@ -56,30 +56,32 @@ export class LocalDatabase {
   /** To be called again and again by long work of ours: it gets on. */
   readonly working: () => void;
 
+  private constructor(connection: Connection, program: Program, working: () => void) {
+    this.connection = connection;
+    this.program = program;
+    this.working = working;
+  }
+
   /**
    * Open what is there, or make it. `working`: told from the middle of long work that it gets on.
    * Throws `ReplicaError`: `no_replica` without file and program.
    */
-  constructor(
+  static open(
     connection: Connection,
-    program: ReplicaProgram | null,
+    given: ReplicaProgram | null,
     working: () => void = () => undefined,
-  ) {
-    this.connection = connection;
-    this.working = working;
-    const exists = this.names().has("holdfast_state");
-    if (!exists) {
-      if (program === null)
-        throw new ReplicaError(
-          "there is no replica here yet, and no program to make it",
-          "no_replica",
-        );
-      this.program = readProgram(program);
-      connection.transaction(() => this.#create());
-    } else {
-      this.program = this.#stored(program);
-    }
-    this.#checkCapture();
+  ): LocalDatabase {
+    const exists = namesIn(connection).has("holdfast_state");
+    if (!exists && given === null)
+      throw new ReplicaError(
+        "there is no replica here yet, and no program to make it",
+        "no_replica",
+      );
+    const program = exists || given === null ? stored(connection, given) : readProgram(given);
+    const database = new LocalDatabase(connection, program, working);
+    if (!exists) connection.transaction(() => database.#create());
+    database.#checkCapture();
+    return database;
   }
 
   /** The statements on the engine's own tables. */
@@ -113,15 +115,11 @@ export class LocalDatabase {
 
   /** Something the host remembers beside the data: texts by name. */
   recall(name: string): string | null {
-    const [row] = this.connection.execute("SELECT value FROM holdfast_host WHERE name = ?", [name]);
-    return row === undefined ? null : String(row[0]);
+    return recalled(this.connection, name);
   }
 
   remember(name: string, value: string): void {
-    this.connection.execute(
-      "INSERT INTO holdfast_host (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-      [name, value],
-    );
+    remember(this.connection, name, value);
   }
 
   /** A write transaction in which foreign keys are not enforced, for server truth. */
@@ -185,9 +183,7 @@ export class LocalDatabase {
 
   /** The names of all that is in the file: tables, and what belongs to them. */
   names(): Set<string> {
-    return new Set(
-      this.connection.execute("SELECT name FROM sqlite_schema").map(([name]) => String(name)),
-    );
+    return namesIn(this.connection);
   }
 
   #create(): void {
@@ -214,30 +210,6 @@ export class LocalDatabase {
       captureDigest(new Map(Object.entries(json.triggers))),
     ]);
     this.remember("program", JSON.stringify(json));
-  }
-
-  #stored(given: ReplicaProgram | null): Program {
-    const [row] = this.connection.execute("SELECT format, fingerprint FROM holdfast_state");
-    if (row?.[0] !== BigInt(PROGRAM_FORMAT))
-      throw new ReplicaError(
-        `the replica has format ${String(row?.[0])}, this version reads ${PROGRAM_FORMAT}`,
-        "replica_format",
-      );
-    const fingerprint = String(row[1]);
-    if (given !== null && given.fingerprint !== fingerprint)
-      throw new SchemaError(
-        "the replica was made for another schema; nothing was changed",
-        "schema_mismatch",
-      );
-    this.connection.script(HOST_TABLES); // a file that another host made has none
-    const kept = this.recall("program");
-    if (kept === null && given === null)
-      throw new ReplicaError("the replica's program is missing; give it one", "no_program");
-    if (given !== null && JSON.stringify(given) !== kept) {
-      this.connection.transaction(() => this.remember("program", JSON.stringify(given)));
-      return readProgram(given);
-    }
-    return readProgram(JSON.parse(kept ?? "null") as ReplicaProgram);
   }
 
   /** Every capture trigger is there, as it was made; no other trigger writes synced tables. */
@@ -288,4 +260,48 @@ export class LocalDatabase {
 function captureDigest(triggers: ReadonlyMap<string, string>): string {
   const sorted = [...triggers].sort(([left], [right]) => byCodePoint(left, right));
   return textHash(sorted.map(([name, sql]) => `${name}\0${sql}`).join("\0"));
+}
+
+/** The names of all that is in a file: tables, and what belongs to them. */
+function namesIn(connection: Connection): Set<string> {
+  return new Set(
+    connection.execute("SELECT name FROM sqlite_schema").map(([name]) => String(name)),
+  );
+}
+
+function recalled(connection: Connection, name: string): string | null {
+  const [row] = connection.execute("SELECT value FROM holdfast_host WHERE name = ?", [name]);
+  return row === undefined ? null : String(row[0]);
+}
+
+function remember(connection: Connection, name: string, value: string): void {
+  connection.execute(
+    "INSERT INTO holdfast_host (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    [name, value],
+  );
+}
+
+/** The program of the replica that is there, or the one that is given for it. */
+function stored(connection: Connection, given: ReplicaProgram | null): Program {
+  const [row] = connection.execute("SELECT format, fingerprint FROM holdfast_state");
+  if (row?.[0] !== BigInt(PROGRAM_FORMAT))
+    throw new ReplicaError(
+      `the replica has format ${String(row?.[0])}, this version reads ${PROGRAM_FORMAT}`,
+      "replica_format",
+    );
+  const fingerprint = String(row[1]);
+  if (given !== null && given.fingerprint !== fingerprint)
+    throw new SchemaError(
+      "the replica was made for another schema; nothing was changed",
+      "schema_mismatch",
+    );
+  connection.script(HOST_TABLES); // a file that another host made has none
+  const kept = recalled(connection, "program");
+  if (kept === null && given === null)
+    throw new ReplicaError("the replica's program is missing; give it one", "no_program");
+  if (given !== null && JSON.stringify(given) !== kept) {
+    connection.transaction(() => remember(connection, "program", JSON.stringify(given)));
+    return readProgram(given);
+  }
+  return readProgram(JSON.parse(kept ?? "null") as ReplicaProgram);
 }

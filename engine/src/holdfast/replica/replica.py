@@ -79,7 +79,7 @@ class Replica:
         ``synchronous="FULL"``: what was committed survives a power cut. Raises
         ``ReplicaError``, ``SchemaError`` or ``DatabaseError``; opening never uses the network.
         """
-        database = LocalDatabase(
+        database = LocalDatabase.open(
             str(path),
             driver=driver(driver_name),
             schema=schema,
@@ -212,7 +212,7 @@ class Replica:
         """
         proof = Proof(code=code, user=user, password=password, sign_in=sign_in)
         file = CredentialsFile(self.path)
-        database = LocalDatabase(
+        database = LocalDatabase.open(
             self.path, driver=self._database.driver, schema=None, busy_timeout_ms=BUSY_TIMEOUT_MS
         )  # connections of its own: local work does not wait for the network
         try:

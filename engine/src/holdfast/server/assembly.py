@@ -142,7 +142,7 @@ def open_server(
             on_commit=tell,
             standing=standing,
             observer=observer,
-        )
+        ).begin()
     except BaseException:
         store.close()
         raise

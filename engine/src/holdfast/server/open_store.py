@@ -41,14 +41,14 @@ def open_store(
     if not name.startswith(_POSTGRES):
         if not _is_of_others(Path(name)):
             _keep_private(Path(name))
-        return SqliteStore(name, schema, random_bytes=random_bytes, sqlite=driver(driver_name))
+        return SqliteStore.open(name, schema, random_bytes=random_bytes, sqlite=driver(driver_name))
     try:
         from holdfast.server.store.postgres.store import PostgresStore
     except ImportError as error:
         raise UsageError(
             f"PostgreSQL needs the extra holdfast[postgres]: {error}", code="no_driver"
         ) from None
-    return PostgresStore(name, schema, random_bytes=random_bytes)
+    return PostgresStore.open(name, schema, random_bytes=random_bytes)
 
 
 def _is_of_others(path: Path) -> bool:

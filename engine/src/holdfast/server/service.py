@@ -95,8 +95,13 @@ class Service:
             schema, store, rights=rights, direct=direct, composer=composer, observer=observer,
             budgets=budgets,
         )  # fmt: skip
+
+    def begin(self) -> Service:
+        """Remove what crashes have left of files, and take in what was written while nobody
+        watched; itself. Before anything else."""
         self._builder.tidy()
         self._rows.catch_up()
+        return self
 
     @property
     def schema(self) -> Schema:

@@ -57,7 +57,7 @@ class PostgresCluster:
     settings such as ``{"max_connections": "20"}``. Raises ``PostgresMissing``.
 
         with PostgresCluster() as cluster:
-            store = PostgresStore(cluster.url(), schema, random_bytes=secrets.token_bytes)
+            store = PostgresStore.open(cluster.url(), schema, random_bytes=secrets.token_bytes)
     """
 
     def __init__(self, *, durable: bool = False, settings: dict[str, str] | None = None) -> None:

@@ -112,7 +112,7 @@ class Device:
         self.library = library
         self._numbers = itertools.count(1)
         self.now_us = START_US
-        self.db = LocalDatabase(
+        self.db = LocalDatabase.open(
             str(path),
             driver=driver(library),
             schema=schema,

@@ -674,7 +674,7 @@ def test_local_sql_that_does_not_run_leaves_no_half_made_replica(tmp_path: Path)
 
 def test_opening_while_another_process_writes_says_busy(phone: Device) -> None:
     with transaction(phone.db.app), pytest.raises(DatabaseBusy):
-        LocalDatabase(
+        LocalDatabase.open(
             str(phone.path),
             driver=driver(phone.library),
             schema=None,

@@ -37,11 +37,11 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.service = Service(
             SCHEMA,
-            SqliteStore(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes),
+            SqliteStore.open(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes),
             now_us=lambda: time.time_ns() // 1000,
             random_bytes=secrets.token_bytes,
             files=FilePolicy(snapshot_rows_min=100, catchup_rows_min=100),
-        )
+        ).begin()
         self.busy = self.device(folder / "busy.db")
         self.device_path = folder / "ours.db"
         self.ours = self.device(self.device_path)

@@ -62,11 +62,11 @@ class World:
         self._folder = folder
         self.service = Service(
             SCHEMA,
-            SqliteStore(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes),
+            SqliteStore.open(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes),
             now_us=lambda: time.time_ns() // 1000,
             random_bytes=secrets.token_bytes,
             files=FilePolicy(snapshot_rows_min=100, catchup_rows_min=100),
-        )
+        ).begin()
         with self.device("one", self.service) as one:
             with one.transaction() as db:
                 db.executemany(

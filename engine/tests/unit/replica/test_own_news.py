@@ -46,7 +46,7 @@ class World:
     """Two live devices on one server."""
 
     def __init__(self, folder: Path) -> None:
-        store = SqliteStore(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes)
+        store = SqliteStore.open(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes)
         self.wires: list[Counted] = []
         self.service = Service(
             SCHEMA,
@@ -54,7 +54,7 @@ class World:
             now_us=lambda: 1_790_000_000_000_000,
             random_bytes=secrets.token_bytes,
             on_commit=self.tell,
-        )
+        ).begin()
         self.replicas: list[Replica] = []
         for name in ("one", "two"):
             who = Principal(device=name, user=name, read=("all",), write=("all",))

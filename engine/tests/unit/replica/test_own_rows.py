@@ -62,10 +62,10 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.now = 1_790_000_000_000_000
         self.refused: set[str] = set()
-        store = SqliteStore(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes)
+        store = SqliteStore.open(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes)
         self.service = Service(
             SCHEMA, store, rules=[self.rule], now_us=self.clock, random_bytes=secrets.token_bytes
-        )
+        ).begin()
         self.replicas: dict[str, Replica] = {}
         self.wires: dict[str, Watched] = {}
         for name in ("one", "two"):

@@ -47,10 +47,12 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.now_us = 1_790_000_000_000_000
-        self.store = SqliteStore(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes)
+        self.store = SqliteStore.open(
+            str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes
+        )
         self.service = Service(
             SCHEMA, self.store, now_us=self.clock, random_bytes=secrets.token_bytes
-        )
+        ).begin()
         who = Principal(device="one", user="one", read=("all",), write=("all",))
         self.wire = Watched(self.service, who, now_us=lambda: self.clock() - SKEW_US)
         host = Host(now_us=lambda: self.clock() - SKEW_US)

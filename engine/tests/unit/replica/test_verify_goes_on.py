@@ -42,14 +42,14 @@ class Counted(MemoryTransport):
 def test_all_damage_is_found_however_little_a_request_may_cost(
     tmp_path: Path, rows_max: int
 ) -> None:
-    store = SqliteStore(str(tmp_path / "s.db"), SCHEMA, random_bytes=secrets.token_bytes)
+    store = SqliteStore.open(str(tmp_path / "s.db"), SCHEMA, random_bytes=secrets.token_bytes)
     service = Service(
         SCHEMA,
         store,
         now_us=lambda: NOW,
         random_bytes=secrets.token_bytes,
         budgets=Budgets(verify_rows_max=rows_max),
-    )
+    ).begin()
     wire = Counted(service, WHO, now_us=lambda: NOW)
     replica = Replica.open(tmp_path / "r.db", SCHEMA, transport=wire)
     try:

@@ -88,11 +88,11 @@ class Shop:
         rows = 1 if files else 1_000_000
         self.service = Service(
             SCHEMA,
-            SqliteStore(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes),
+            SqliteStore.open(str(folder / "s.db"), SCHEMA, random_bytes=secrets.token_bytes),
             now_us=lambda: time.time_ns() // 1000,
             random_bytes=secrets.token_bytes,
             files=FilePolicy(snapshot_rows_min=1_000_000, catchup_rows_min=rows),
-        )
+        ).begin()
         self.folder, self.library = folder, library
         self.others, self.mine = self.device("others"), self.device("mine")
         write(self.others, *FIRST)

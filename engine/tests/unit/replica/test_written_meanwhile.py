@@ -54,8 +54,8 @@ class Planned(MemoryTransport):
 
 @pytest.fixture
 def wire(tmp_path: Path) -> Iterator[Planned]:
-    store = SqliteStore(str(tmp_path / "s.db"), SCHEMA, random_bytes=secrets.token_bytes)
-    service = Service(SCHEMA, store, now_us=lambda: NOW, random_bytes=secrets.token_bytes)
+    store = SqliteStore.open(str(tmp_path / "s.db"), SCHEMA, random_bytes=secrets.token_bytes)
+    service = Service(SCHEMA, store, now_us=lambda: NOW, random_bytes=secrets.token_bytes).begin()
     yield Planned(service)
     service.close()
 

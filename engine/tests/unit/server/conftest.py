@@ -358,7 +358,7 @@ class Server:
             self.schema, self.store, rules=self.rules, now_us=self.tick,
             random_bytes=self.random, on_commit=lambda moved: self.moved.append(dict(moved)),
             files=self.files, budgets=self.budgets,
-        )  # fmt: skip
+        ).begin()  # fmt: skip
 
     def close(self) -> None:
         self.service.close()

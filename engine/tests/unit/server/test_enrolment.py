@@ -57,7 +57,7 @@ class Office:
         self.service = Service(
             self.server.schema, store, now_us=now_us, random_bytes=self.server.random,
             standing=self.auth.standing,
-        )  # fmt: skip
+        ).begin()  # fmt: skip
 
     def code(self, user: str = "ann", **options: Any) -> str:
         return self.people.invite(user, **options).code

@@ -45,7 +45,7 @@ CHILD = textwrap.dedent("""
     service = Service(
         schema, store, now_us=lambda: time.time_ns() // 1000, random_bytes=draw,
         files=FilePolicy(snapshot_rows_min=1000, catchup_rows_min=1000),
-    )
+    ).begin()
     told = []
     for scope in ("small", "large"):
         principal = Principal("u", scope, read=(scope,))

@@ -17,7 +17,7 @@ def observed(server: Any, observer: observe.Observer) -> None:
     server.service = Service(
         server.schema, server.store, now_us=server.tick, random_bytes=server.random,
         observer=observer,
-    )  # fmt: skip
+    ).begin()  # fmt: skip
 
 
 def test_a_push_is_told_once_and_not_when_it_is_repeated(server: Any) -> None:

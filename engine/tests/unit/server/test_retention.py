@@ -368,7 +368,7 @@ def test_a_catch_up_that_comes_as_a_file_reconciles_too(server: Any, tmp_path: P
     server.service = Service(
         server.schema, server.store, now_us=server.tick, random_bytes=server.random,
         files=FilePolicy(catchup_rows_min=20),
-    )  # fmt: skip
+    ).begin()  # fmt: skip
     with replica(server, tmp_path / "away.db") as away:
         report = away.sync()
         assert report.verified and (report.reconciled_rows, report.repaired_rows) == (2, 0)

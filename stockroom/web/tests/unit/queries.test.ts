@@ -39,7 +39,7 @@ beforeAll(async () => {
     maxBuffer: 2 ** 25,
   });
   const program = JSON.parse(text) as ReplicaProgram;
-  replica = new Replica({ opened: await openMemory(), program, transport: null });
+  replica = Replica.open({ opened: await openMemory(), program, transport: null });
   await replica.write([
     { sql: "INSERT INTO store (id, name) VALUES ('1', 'One'), ('2', 'Two')" },
     {

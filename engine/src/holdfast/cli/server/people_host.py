@@ -31,7 +31,9 @@ def people(schema: Schema, database: str, *, existing: bool = False) -> Iterator
     try:
         tell = store.relay(_nothing)
         # Opening is what notices that direct writes went unseen; the service takes them in.
-        Service(schema, store, now_us=_now_us, random_bytes=secrets.token_bytes, on_commit=tell)
+        Service(
+            schema, store, now_us=_now_us, random_bytes=secrets.token_bytes, on_commit=tell
+        ).begin()
         yield People(store, now_us=_now_us, random_bytes=secrets.token_bytes, on_commit=tell)
     finally:
         store.close()

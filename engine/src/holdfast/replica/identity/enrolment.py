@@ -173,7 +173,7 @@ def enrol_open(
 
 
 def _opened(path: str | Path, schema: Schema | None) -> LocalDatabase:
-    return LocalDatabase(
+    return LocalDatabase.open(
         str(path), driver=driver("apsw"), schema=schema, busy_timeout_ms=BUSY_TIMEOUT_MS
     )
 

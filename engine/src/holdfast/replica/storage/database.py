@@ -37,23 +37,33 @@ _COMMENTS = re.compile(r"'(?:[^']|'')*'|/\*.*?\*/|--[^\n]*", re.DOTALL)
 class LocalDatabase:
     """An open replica file. ``app`` and ``sync`` are its two connections."""
 
-    def __init__(
-        self,
+    schema: Schema
+    program: ReplicaProgram
+    sync: Connection
+
+    def __init__(self, path: str, *, driver: Driver, app: Connection) -> None:
+        """Use ``open``."""
+        self.path = path
+        self._driver = driver
+        self.app = app
+        self.given_up: Callable[[], bool] = _never
+        """Whether sync, which waits for a lock, is told to end."""
+
+    @classmethod
+    def open(
+        cls,
         path: str,
         *,
         driver: Driver,
         schema: Schema | None,
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         busy_timeout_ms: int,
-    ) -> None:
+    ) -> LocalDatabase:
+        """Open a replica's file, or make it (then ``schema`` is needed)."""
         file = Path(path)
         exists = file.exists() and file.stat().st_size > 0
         if not exists and schema is None:
             raise ReplicaError(f"there is no replica at {path}", code="no_replica")
-        self.path = path
-        self._driver = driver
-        self.given_up: Callable[[], bool] = _never
-        """Whether sync, which waits for a lock, is told to end."""
         options = OpenOptions(
             synchronous=synchronous, busy_timeout_ms=busy_timeout_ms, secure_delete=True
         )
@@ -63,12 +73,12 @@ class LocalDatabase:
                 found = driver.connect(path, look)
                 looked.callback(found.close)
                 _is_ours(found, path, schema)
-            self.app = driver.connect(path, options)
+            database = cls(path, driver=driver, app=driver.connect(path, options))
         try:
-            self.schema = self._prepare(schema)
-            self.program: ReplicaProgram = compile_replica(self.schema)
-            self._check_capture()
-            self.sync = driver.connect(
+            database.schema = database._prepare(schema)
+            database.program = compile_replica(database.schema)
+            database._check_capture()
+            database.sync = driver.connect(
                 path,
                 OpenOptions(
                     synchronous=synchronous,
@@ -76,12 +86,13 @@ class LocalDatabase:
                     foreign_keys=False,
                     secure_delete=True,
                     value_bytes_max=RESPONSE_LINE_BYTES_MAX,
-                    stopped=self._is_given_up,
+                    stopped=database._is_given_up,
                 ),
             )
         except BaseException:
-            self.app.close()
+            database.app.close()
             raise
+        return database
 
     def _prepare(self, schema: Schema | None) -> Schema:
         """Create the tables in an empty file, or read the schema of an existing one."""

@@ -80,14 +80,28 @@ class _Identity:
 class PostgresStore:
     """``store.Store`` on one schema of a PostgreSQL database."""
 
-    def __init__(
-        self,
+    _identity: _Identity
+    _readers: ConnectionPool[Connection]
+    _writers: ConnectionPool[Connection]
+    _files: PostgresFiles
+
+    def __init__(self, url: str, schema: Schema) -> None:
+        """Use ``open``."""
+        self._url = url
+        self._program: Program = compile_program(schema)
+        self._relay: Relay | None = None
+        self._jitter = random.Random()
+        self._observer: Observer = nobody
+
+    @classmethod
+    def open(
+        cls,
         url: str,
         schema: Schema,
         *,
         random_bytes: Callable[[int], bytes],
         connections_max: int = DATABASE_CONNECTIONS_MAX,
-    ) -> None:
+    ) -> PostgresStore:
         """Open the database, and make its tables when they are not there.
 
         ``url``: ``postgresql://...``; its ``search_path`` says which schema of the database.
@@ -95,19 +109,16 @@ class PostgresStore:
         (``schema_mismatch``) when the tables were made for a schema that ``schema`` does not merely
         add to, and ``DatabaseError``.
         """
-        self._url = url
-        self._program: Program = compile_program(schema)
-        self._relay: Relay | None = None
-        self._jitter = random.Random()
-        self._observer: Observer = nobody
-        with translated(), contextlib.closing(self._connect()) as db:
+        store = cls(url, schema)
+        with translated(), contextlib.closing(store._connect()) as db:
             _check_server(db)
-            self._identity = self._prepare(db, schema, random_bytes)
-        self._readers = self._pool(connections_max)
-        self._writers = self._pool(connections_max)
-        self._files = PostgresFiles(
-            lambda: self._borrowed(self._writers), self._connect, epoch=self.epoch
+            store._identity = store._prepare(db, schema, random_bytes)
+        store._readers = store._pool(connections_max)
+        store._writers = store._pool(connections_max)
+        store._files = PostgresFiles(
+            lambda: store._borrowed(store._writers), store._connect, epoch=store.epoch
         )
+        return store
 
     def _connect(self) -> Connection:
         db = psycopg.connect(self._url, autocommit=True, cursor_factory=psycopg.RawCursor)

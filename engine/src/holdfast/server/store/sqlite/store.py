@@ -58,38 +58,45 @@ class _Identity:
 class SqliteStore:
     """``store.Store`` on one SQLite file."""
 
-    def __init__(
-        self,
-        path: str,
-        schema: Schema,
-        *,
-        random_bytes: Callable[[int], bytes],
-        sqlite: Driver | None = None,
-    ) -> None:
-        """Open or make the database.
+    _identity: _Identity
 
-        Raises ``SchemaError`` (``schema_mismatch``) when it was made for a schema that ``schema``
-        does not merely add to, ``tables_exist`` when somebody else has made tables of these names,
-        ``not_a_server`` for a replica's file, and ``DatabaseError``.
-        """
+    def __init__(self, path: str, schema: Schema, *, sqlite: Driver) -> None:
+        """Use ``open``."""
         self._path = path
-        self._driver = sqlite or driver()
+        self._driver = sqlite
         self._lock = Turns()
         self._idle: list[Connection] = []
         self._idle_lock = threading.Lock()
         self._closed = False
         self._serving: ServingLock | None = None
         self._files = DirectoryFiles(Path(f"{path}-files"))
-        options = OpenOptions(synchronous="FULL", foreign_keys=False)
-        self._db = self._driver.connect(path, options)
+        self._program = compile_program(schema)
+        self._fingerprint = schema.fingerprint
+        self._data_version = -1  # what was written before we were here is to be looked at, too
+        self._db = sqlite.connect(path, OpenOptions(synchronous="FULL", foreign_keys=False))
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        schema: Schema,
+        *,
+        random_bytes: Callable[[int], bytes],
+        sqlite: Driver | None = None,
+    ) -> SqliteStore:
+        """Open or make the database.
+
+        Raises ``SchemaError`` (``schema_mismatch``) when it was made for a schema that ``schema``
+        does not merely add to, ``tables_exist`` when somebody else has made tables of these names,
+        ``not_a_server`` for a replica's file, and ``DatabaseError``.
+        """
+        store = cls(path, schema, sqlite=sqlite or driver())
         try:
-            self._program = compile_program(schema)
-            self._fingerprint = schema.fingerprint
-            self._identity = self._prepare(schema, random_bytes)
-            self._data_version = -1  # what was written before we were here is to be looked at, too
+            store._identity = store._prepare(schema, random_bytes)
         except BaseException:
-            self._db.close()
+            store._db.close()
             raise
+        return store
 
     @property
     def epoch(self) -> str:
