@@ -339,12 +339,15 @@ class World:
         for name, table in TABLES.items():
             for key in before.get(name, {}).keys() & after.get(name, {}).keys():
                 cells = zip(table.columns, before[name][key], after[name][key], strict=True)
-                cleared = {
-                    column.name
-                    for column, was, now in cells
-                    if now != was and now == column.default_value()
+                changed, defaults = set[str](), set[str]()
+                for column, was, now in cells:
+                    changed |= {column.name} if now != was else set()
+                    defaults |= {column.name} if now == column.default_value() else set()
+                self.ledger.cleared |= {
+                    (name, key, cell)
+                    for cell in cells_of(table, defaults)
+                    if not changed.isdisjoint(cell.split(","))
                 }
-                self.ledger.cleared |= {(name, key, cell) for cell in cells_of(table, cleared)}
         for key, row in after["tally"].items():
             old = before["tally"].get(key)
             self.ledger.direct[row[0]] += row[2] - (0 if old is None else old[2])

@@ -187,6 +187,39 @@ def test_an_edit_that_waits_in_a_conflict_is_an_edit_for_a_later_delete(
     server.check()
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_of_two_conflicts_of_a_device_its_edit_is_about_the_older(
+    server: Any, *, at_once: bool
+) -> None:
+    """Found by random worlds: about either, as they were loaded by what else was pushed with it."""
+    one, two, three = (server.peer(name) for name in ("d1", "d2", "d3"))
+    one.insert("product", "p", sku="s", price="1.00")
+    for peer in (one, two, three):
+        peer.sync()
+    for peer, own in ((three, "2.00"), (one, "3.00"), (two, "4.00")):
+        peer.update("product", "p", price=own)
+        peer.sync()
+    one.sync()
+    older, newer = sorted(conflict["id"] for conflict in one.conflicts())
+    base = one.rows["product", "p"][0]
+    for stands, chosen in (("2.50", "5.00"), ("2.75", "6.00")):
+        three.sync()
+        three.update("product", "p", price=stands)
+        three.sync()
+        (conflict,) = (found for found in one.conflicts() if found["id"] == newer)
+        one.commit(
+            one.settling(conflict, chosen), one.change("update", "product", "p", {"price": chosen})
+        )
+        if stands == "2.50" or not at_once:
+            base = one.rows["product", "p"][0]
+            one.sync()
+    one.commit(one.change("update", "product", "p", {"price": "7.00"}, base=base))
+    one.sync()
+    sides = {found["id"]: (found["device"], found["mine"]) for found in one.conflicts()}
+    assert sides == {older: ("d1", '"7.00"'), newer: ("d1", '"6.00"')}
+    server.check()
+
+
 def test_edits_of_a_deleted_row_are_one_side(server: Any) -> None:
     """Two transactions that edit different columns of a row that was deleted meanwhile."""
     one, two = server.peer("d1", user="ada"), server.peer("d2", user="bob")

@@ -225,9 +225,10 @@ class Batch:
         self._open_conflicts[place][key] = None
 
     def open_conflicts(self, table: Table, key: str) -> list[tuple[str, Row]]:
-        """Key and values of the open conflicts about a row of the batch."""
+        """Key and values of the open conflicts about a row of the batch, the oldest first: in the
+        order of their keys, whichever was loaded first."""
         found = []
-        for conflict in self._open_conflicts.get((table.name, key), ()):
+        for conflict in sorted(self._open_conflicts.get((table.name, key), ())):
             values = self.get(CONFLICT_TABLE, conflict).values
             if values is not None and _cell(values, "state") == "open":
                 found.append((conflict, values))
