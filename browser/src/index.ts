@@ -23,11 +23,11 @@ export {
   UsageError,
 } from "./core/errors.js";
 export type { FailureKind, State } from "./core/connection/connectivity.js";
-export type { Keep, Side } from "./core/sides.js";
+export type { SideChoice, Side } from "./core/sides.js";
 export { SESSION_CONFIG, type SessionConfig } from "./core/sessionEvents.js";
 export type { AppRow, AppValue, QueryResult } from "./replica/appValues.js";
 export { failureKind, stateAfter } from "./core/connection/failures.js";
-export type { Freed, Kept } from "./replica/inbox/freeing.js";
+export type { Freed, StillHeld } from "./replica/inbox/freeing.js";
 export { HOST, type Host } from "./replica/host.js";
 export type {
   Chosen,

@@ -29,7 +29,7 @@ from holdfast import Replica
 from holdfast.core.enrolment_codes import new_token, secret_hash
 from holdfast.server.open_store import open_store
 from holdfast.server.store.contract import Writer
-from holdfast.server.store.registry import Registration, Token, User
+from holdfast.server.store.registry import Registration, TokenRecord, User
 from holdfast.testing import ServerProcess, wait_until
 
 TIMEOUT_S = 120.0
@@ -142,7 +142,7 @@ def _register(writer: Writer, names: list[str], tokens: list[str]) -> None:
     ends = time.time_ns() // 1000 + 86_400_000_000
     for name, token in zip(names, tokens, strict=True):
         registry.put_registration(Registration(name, "staff"))
-        registry.put_token(Token(secret_hash("token", token), name, 1, ends, used=True))
+        registry.put_token(TokenRecord(secret_hash("token", token), name, 1, ends, used=True))
 
 
 def _write(writer: Replica, number: int) -> int:

@@ -30,7 +30,7 @@ from holdfast.protocol.codec import encode_line
 from holdfast.protocol.compression import pack_bytes
 from holdfast.protocol.messages import Checkpoint, ExchangeRequest, FileOffer, Files, Head
 from holdfast.replica.http.downloads import FileAnswer
-from holdfast.replica.http.spool import Answer, receive
+from holdfast.replica.http.spool import SpooledAnswer, receive
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server.feed.pull import last_line, news
 from holdfast.server.files.snapshot import write_snapshot
@@ -103,7 +103,7 @@ class Redirecting(MemoryTransport):
     dice: random.Random
     depot: Depot
 
-    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
         answer = super().exchange(request, echo)
         rounds = self.step.setdefault("rounds", [])
         body = [encode_line(answer.head), *map(encode_line, answer.lines())]

@@ -28,7 +28,7 @@ from holdfast.core.values import encode
 from holdfast.protocol.messages import ExchangeRequest, VerifyRequest
 from holdfast.replica.host import Host
 from holdfast.replica.http.downloads import FileAnswer, checked_path
-from holdfast.replica.http.spool import Answer, receive
+from holdfast.replica.http.spool import SpooledAnswer, receive
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
 from holdfast.schema.model import Schema
@@ -84,7 +84,7 @@ class Recorded:
         self._names = Names()
         self._ids: dict[int, str] = {}
 
-    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
         asked = plain(msgspec.to_builtins(request), self._names)
         rounds = self.step.get("rounds")
         given = self.step if rounds is None else rounds[len(self.asked)]
@@ -107,7 +107,7 @@ class Recorded:
         assert checked_path(path).endswith(sha256)
         yield FileAnswer(start, iter([base64.b64decode(self.step["files"][sha256])[start:]]))
 
-    def verify(self, request: VerifyRequest, echo: str) -> Answer:
+    def verify(self, request: VerifyRequest, echo: str) -> SpooledAnswer:
         raise AssertionError(f"nothing differs here: {request} {echo}")
 
     def close(self) -> None:
@@ -210,7 +210,7 @@ class Wire(MemoryTransport):
     step: Step
     meanwhile = staticmethod(_nothing)
 
-    def _call(self, serve: Any, request: Any, echo: str, kind: Any) -> Answer:
+    def _call(self, serve: Any, request: Any, echo: str, kind: Any) -> SpooledAnswer:
         answer = super()._call(serve, request, echo, kind)
         self.meanwhile(self.step)
         if self.step.get("lost"):

@@ -116,7 +116,7 @@ def _trace(rng: random.Random, config: dict[str, Any], length: int) -> list[list
                     owed.append(rng.choice(["stream_up", "stream_up", "stream_down"]))
                 case core.WakeAt(at_ms=at_ms):
                     wake_ms = at_ms
-                case core.CloseStream() | core.Report():
+                case core.CloseStream() | core.StatusChanged():
                     pass  # nothing comes of it
     return events
 
@@ -208,9 +208,9 @@ def _config(given: dict[str, Any]) -> core.SessionConfig:
     return core.SessionConfig(backoff=Backoff(**given.get("backoff", {})), **rest)
 
 
-def _decode(event: dict[str, Any]) -> core.Event:
+def _decode(event: dict[str, Any]) -> core.SessionEvent:
     fields = {name: value for name, value in event.items() if name != "type"}
-    decoded: core.Event = EVENTS[event["type"]](**fields)
+    decoded: core.SessionEvent = EVENTS[event["type"]](**fields)
     return decoded
 
 

@@ -72,7 +72,7 @@ export function takeRetry(budget: RetryBudget, nowMs: number): RetryBudget | nul
   return { ...budget, fullAtMs: Math.max(budget.fullAtMs, nowMs) + budget.refillMs };
 }
 
-/** How long a Retry-After header asks to wait, in ms; null if it makes no sense. */
+/** Return how long a Retry-After header asks to wait, in ms; null if it makes no sense. */
 export function parseRetryAfter(value: string, nowMs: number): number | null {
   const written = value.trim();
   if (/^[0-9]+$/.test(written))

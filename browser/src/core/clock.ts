@@ -19,7 +19,7 @@ export interface OffsetSample {
 }
 
 /** A measured offset (server minus device) and the most it can be wrong by, in µs. */
-export interface Offset {
+export interface ClockOffset {
   readonly offsetUs: number;
   readonly errorUs: number;
 }
@@ -39,13 +39,13 @@ export function bestOffset(
   nowUs: number,
   ageUsMax = SAMPLE_AGE_US_MAX,
   driftPpm = DRIFT_PPM_MAX,
-): Offset | null {
-  let newest: Offset | null = null;
-  let best: Offset | null = null;
+): ClockOffset | null {
+  let newest: ClockOffset | null = null;
+  let best: ClockOffset | null = null;
   for (const sample of [...samples].reverse()) {
     const ageUs = nowUs - sample.receivedUs;
     if (sample.receivedUs < sample.sentUs || ageUs < 0 || ageUs > ageUsMax) continue;
-    const aged: Offset = {
+    const aged: ClockOffset = {
       offsetUs: sample.serverUs - middle(sample),
       errorUs: sample.receivedUs - middle(sample) + Math.ceil((ageUs * driftPpm) / 1_000_000),
     };

@@ -28,7 +28,7 @@ import {
 import { LOAD_PLACES_MAX } from "./limits.js";
 import {
   type Effect,
-  type Event,
+  type SessionEvent,
   type Failed,
   type LastError,
   SESSION_CONFIG,
@@ -132,7 +132,12 @@ export function newSession(config: SessionConfig = SESSION_CONFIG): SessionState
 type Stepped = readonly [SessionState, readonly Effect[]];
 
 /** Take in one event and say what to do. Total: every event is legal in every state. */
-export function step(before: SessionState, event: Event, nowMs: number, random01: number): Stepped {
+export function step(
+  before: SessionState,
+  event: SessionEvent,
+  nowMs: number,
+  random01: number,
+): Stepped {
   if (before.connection === "stopped") return [before, []];
   const told = status(before);
   const [tended, stream] = tendStream(note(before, event, nowMs, random01), nowMs, random01);
@@ -140,13 +145,13 @@ export function step(before: SessionState, event: Event, nowMs: number, random01
   const state = watch(contacted, nowMs);
   const effects: Effect[] = [...stream, ...contact];
   const now = status(state);
-  if (!sameStatus(now, told)) effects.push({ type: "report", status: now });
+  if (!sameStatus(now, told)) effects.push({ type: "status_changed", status: now });
   const wake = wakeAtMs(state);
   if (wake !== null) effects.push({ type: "wake_at", atMs: Math.max(wake, nowMs + 1) });
   return [state, effects];
 }
 
-/** What can be said about `state`; derived, never stored. */
+/** Return what can be said about `state`; derived, never stored. */
 export function status(state: SessionState): SessionStatus {
   const upcoming = RETRYING.has(state.connection) ? nextContact(state) : null;
   return {
@@ -175,7 +180,12 @@ function sameStatus(left: SessionStatus, right: SessionStatus): boolean {
 
 // --- facts: what an event says -------------------------------------------------------------------
 
-function note(state: SessionState, event: Event, nowMs: number, random01: number): SessionState {
+function note(
+  state: SessionState,
+  event: SessionEvent,
+  nowMs: number,
+  random01: number,
+): SessionState {
   switch (event.type) {
     case "started": {
       const pending = event.pending ?? 0;
@@ -242,7 +252,7 @@ function atOnceIfMoved(before: SessionState, after: SessionState, nowMs: number)
 
 function exchanged(
   state: SessionState,
-  event: Extract<Event, { type: "exchange_ok" }>,
+  event: Extract<SessionEvent, { type: "exchange_ok" }>,
   nowMs: number,
   random01: number,
 ): SessionState {
@@ -282,7 +292,7 @@ function exchanged(
  */
 function advanced(
   state: SessionState,
-  event: Extract<Event, { type: "advanced" }>,
+  event: Extract<SessionEvent, { type: "advanced" }>,
   nowMs: number,
 ): SessionState {
   const { stage, done, total = 0 } = event;
@@ -356,7 +366,7 @@ function streamLost(state: SessionState, nowMs: number, random01: number): Sessi
   };
 }
 
-/** Where a person's own sync has just succeeded, what the session was waiting for is over. */
+/** Return where a person's own sync has just succeeded, what the session was waiting for is over. */
 function awoken(state: SessionState): SessionState {
   if (state.connection === "needs_sign_in") return signal(state, "signed_in");
   return state.connection === "needs_attention" ? signal(state, "resumed") : state;

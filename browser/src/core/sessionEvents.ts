@@ -10,7 +10,7 @@ import type { State } from "./connection/connectivity.js";
 /** A stream is lost after this many heartbeat intervals of silence. */
 export const HEARTBEATS_MISSED = 2.5;
 
-/** How a session behaves; all times in milliseconds. */
+/** Configuration of a session; all times in milliseconds. */
 export interface SessionConfig {
   readonly backoff: Backoff;
   /** Between exchanges of an idle replica while there is no live stream. */
@@ -37,7 +37,7 @@ export const SESSION_CONFIG: SessionConfig = {
   budgetRefillMs: 10_000,
 };
 
-/** How long a stream may be silent before it counts as lost. */
+/** Return how long a stream may be silent before it counts as lost. */
 export function silenceMs(config: SessionConfig): number {
   return Math.trunc(config.heartbeatMs * HEARTBEATS_MISSED);
 }
@@ -50,7 +50,7 @@ export interface Failed {
   readonly message?: string;
 }
 
-export type Event =
+export type SessionEvent =
   /** The replica is open and `pending` transactions wait to be sent or answered. */
   | { readonly type: "started"; readonly pending?: number }
   | { readonly type: "local_write" }
@@ -95,7 +95,7 @@ export interface LastError {
   readonly message: string;
 }
 
-/** What can truthfully be said to a person. */
+/** Status that can truthfully be told to a person. */
 export interface SessionStatus {
   readonly state: State;
   readonly retryAtMs: number | null;
@@ -113,4 +113,4 @@ export type Effect =
   | { readonly type: "close_stream" }
   /** Set the one timer: send `tick` at this moment. */
   | { readonly type: "wake_at"; readonly atMs: number }
-  | { readonly type: "report"; readonly status: SessionStatus };
+  | { readonly type: "status_changed"; readonly status: SessionStatus };

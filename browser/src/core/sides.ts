@@ -12,10 +12,10 @@ import { UsageError } from "./errors.js";
 
 export type Side = "device" | "server";
 
-/** What a person may say that stays. `mine` and `theirs` are older names of `device` and `server`. */
-export type Keep = Side | "yours" | "other" | "mine" | "theirs";
+/** Choice of the side that stays. `mine` and `theirs` are older names of `device` and `server`. */
+export type SideChoice = Side | "yours" | "other" | "mine" | "theirs";
 
-/** Whose something is; "" for what nobody knows. */
+/** Owner of a value; "" for what nobody knows. */
 export interface Party {
   readonly user: string;
   readonly device: string;

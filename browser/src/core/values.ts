@@ -48,7 +48,7 @@ const utf8 = new TextEncoder();
 
 type Check = (value: unknown, scale: number) => Exclude<Value, null>;
 
-/** How many bytes a text has in UTF-8. */
+/** Return how many bytes a text has in UTF-8. */
 export function utf8Length(text: string): number {
   if (text.length * 3 <= 256) return utf8.encode(text).length;
   let size = 0;
@@ -154,7 +154,7 @@ function json(value: unknown): string {
   return written;
 }
 
-/** How deep arrays and objects stand within each other, in what may be JSON. */
+/** Return how deep arrays and objects stand within each other, in what may be JSON. */
 function depth(written: string): number {
   if (written.length <= JSON_NESTING_MAX) return 0;
   let [now, deepest] = [0, 0];
@@ -230,7 +230,7 @@ export function fromWire(type: ColumnType, wire: unknown, scale = 0): Value {
   return wire === null ? null : OF_WIRE[type](wire, scale);
 }
 
-/** Whether two storage values are the same value of the same storage class. */
+/** Return whether two storage values are the same value of the same storage class. */
 export function same(left: Value, right: Value): boolean {
   if (left instanceof Uint8Array && right instanceof Uint8Array)
     return left.length === right.length && left.every((byte, at) => byte === right[at]);

@@ -143,7 +143,7 @@ export interface Offset {
   readonly error_us: number;
 }
 
-/** What became of a transaction. `held` names the transaction it waits for in `held_by`. */
+/** Outcome of a transaction. `held` names the transaction it waits for in `held_by`. */
 export interface Outcome {
   readonly number: number;
   readonly id: string;
@@ -207,7 +207,7 @@ export interface RefreshRequest {
   readonly protocol: number;
 }
 
-/** What a device tells of itself: transactions that wait on it and are not in this request, when the oldest of them was made (device time), and its version. */
+/** Report of a device about itself: transactions that wait on it and are not in this request, when the oldest of them was made (device time), and its version. */
 export interface Report {
   readonly waiting?: number;
   readonly oldest?: number | null;

@@ -50,7 +50,7 @@ export interface ForeignKey {
   readonly table: string;
 }
 
-/** How one table of a snapshot file is looked at and imported. */
+/** Statements that check and import one table of a snapshot file. */
 export interface LoadProgram {
   /** In the file itself, of the rows behind a rowid: the last, how many, how many that are not what they should be, and their hashes in hex, end to end. */
   readonly look: string;
@@ -84,7 +84,7 @@ export interface LoadProgram {
   readonly written: string;
 }
 
-/** Which rows are in which scope, with their hashes: `holdfast_member`. */
+/** Statements on `holdfast_member`: which rows are in which scope, with their hashes. */
 export interface MemberStatements {
   /** A row, if there is any member at all. */
   readonly any: string;

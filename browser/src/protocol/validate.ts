@@ -29,7 +29,7 @@ interface Part {
 const DEFINED = DEFINITIONS as Readonly<Record<string, Part>>;
 const patterns = new Map<string, RegExp>();
 
-/** What is wrong with a value that should be a `name`, and where; null when nothing is. */
+/** Return what is wrong with a value that should be a `name`, and where; null when nothing is. */
 export function faultOf(name: string, value: unknown): string | null {
   return fault(DEFINED[name] ?? {}, value, name);
 }

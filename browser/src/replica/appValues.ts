@@ -47,7 +47,7 @@ export function appRows(rows: readonly Row[]): AppRow[] {
   return rows.map((row) => row.map(toApp));
 }
 
-/** Whether two results are the same, values and all. */
+/** Return whether two results are the same, values and all. */
 export function sameResult(left: QueryResult, right: QueryResult): boolean {
   return (
     left.rows.length === right.rows.length &&

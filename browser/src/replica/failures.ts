@@ -31,7 +31,7 @@ const ATTENTION_CODES = new Set([
 ]);
 const NETWORK_SIGN_IN = 511;
 
-/** What answered is not our server, whatever it says. */
+/** Return what answered is not our server, whatever it says. */
 export function notOurs(why: string): Offline {
   return new Offline(`the response is not from the Holdfast server: ${why}`, "not_our_server");
 }

@@ -70,7 +70,7 @@ export class LiveQueries {
     }
   }
 
-  /** Whether SQLite keeps its changes to itself. */
+  /** Return whether SQLite keeps its changes to itself. */
   #isQuiet(table: string): boolean {
     const [row] = this.#connection.execute(
       "SELECT wr = 1 OR type = 'virtual' FROM pragma_table_list WHERE schema = 'main' AND name = ?",

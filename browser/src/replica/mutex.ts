@@ -5,9 +5,9 @@
  */
 
 /** Runs work on the database when it is its turn. */
-export type Turn = <T>(work: () => T | Promise<T>) => Promise<T>;
+export type MutexTurn = <T>(work: () => T | Promise<T>) => Promise<T>;
 
-export class Turns {
+export class Mutex {
   #last: Promise<unknown> = Promise.resolve();
 
   /** Run this after all that asked before; the next begins when it is settled. */

@@ -12,20 +12,20 @@ import type { Host } from "./host.js";
 import { aside, type LiveQueries } from "./liveQueries.js";
 import { sealLong } from "./changes/seal.js";
 import { type Known, type Loading, readStatus, type Status, UNKNOWN } from "./storage/status.js";
-import type { Turn } from "./mutex.js";
+import type { MutexTurn } from "./mutex.js";
 
-export interface TellingParts {
+export interface NotifierParts {
   readonly database: LocalDatabase;
   readonly live: LiveQueries;
   readonly host: Host;
   /** What the status says of the server. */
   readonly server: string;
   /** The next turn, also when the replica is being closed. */
-  readonly turn: Turn;
+  readonly turn: MutexTurn;
 }
 
-export class Telling {
-  readonly #parts: TellingParts;
+export class Notifier {
+  readonly #parts: NotifierParts;
   readonly #watchers = new Set<(status: Status) => void>();
   #known: Known = UNKNOWN;
   #persisted: boolean | null = null;
@@ -37,7 +37,7 @@ export class Telling {
   #pauseMs = 0;
   #ended = false;
 
-  constructor(parts: TellingParts) {
+  constructor(parts: NotifierParts) {
     this.#parts = parts;
   }
 
@@ -131,7 +131,7 @@ export class Telling {
     for (const watcher of [...this.#watchers]) aside(() => watcher(status));
   }
 
-  /** What is known of the connection, as a person is to see it: who loads syncs, and who has paused has
+  /** Return what is known of the connection, as a person is to see it: who loads syncs, and who has paused has
    * paused. That a load ended for the pause is no error. */
   #shown(): Known {
     const { state, errorCode } = this.#known;

@@ -19,7 +19,7 @@ import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox/inb
 import { type Listener, LiveQueries } from "./liveQueries.js";
 import { LocalWork, type Statement, type Transaction } from "./changes/localWork.js";
 import type { ReplicaProgram } from "./storage/program.js";
-import { Pulse } from "./pulse.js";
+import { ProgressSignal } from "./progressSignal.js";
 import { Runner } from "./runner.js";
 import { seal, sealLong } from "./changes/seal.js";
 import {
@@ -33,9 +33,9 @@ import {
 } from "./storage/connectionRecord.js";
 import { hasWork, type Known, type Status } from "./storage/status.js";
 import { type SyncReport, syncToEnd } from "./syncCall.js";
-import { Telling } from "./notifier.js";
+import { Notifier } from "./notifier.js";
 import type { Transport } from "./http/transport.js";
-import { type Turn, Turns } from "./mutex.js";
+import { type MutexTurn, Mutex } from "./mutex.js";
 import { Verifier, type VerifyReport } from "./exchange/verify.js";
 
 export interface ReplicaOptions {
@@ -61,12 +61,12 @@ export class Replica {
   readonly #options: ReplicaOptions;
   readonly #host: Host;
   readonly #database: LocalDatabase;
-  readonly #turns = new Turns();
+  readonly #turns = new Mutex();
   readonly #inbox: Inbox;
   readonly #freeing: Freeing;
   readonly #live: LiveQueries;
   readonly #local: LocalWork;
-  readonly #telling: Telling;
+  readonly #telling: Notifier;
   readonly #exchanger: Exchanger | null;
   readonly #verifier: Verifier | null;
   #runner: Runner | null = null;
@@ -77,7 +77,7 @@ export class Replica {
    * never uses the network. */
   static open(options: ReplicaOptions): Replica {
     const { monotonicMs } = options.host ?? HOST;
-    const { beat } = new Pulse(monotonicMs, options.onWorking ?? (() => undefined));
+    const { beat } = new ProgressSignal(monotonicMs, options.onWorking ?? (() => undefined));
     const database = LocalDatabase.open(options.opened.connection, options.program, beat);
     return new Replica(options, database);
   }
@@ -92,7 +92,7 @@ export class Replica {
     );
     this.#live = new LiveQueries(options.opened.connection);
     const { transport } = options;
-    const turn: Turn = (work) => this.#take(work);
+    const turn: MutexTurn = (work) => this.#take(work);
     this.#local = new LocalWork({
       database: this.#database,
       host: this.#host,
@@ -103,7 +103,7 @@ export class Replica {
         this.#telling.changed();
       },
     });
-    this.#telling = new Telling({
+    this.#telling = new Notifier({
       database: this.#database,
       live: this.#live,
       host: this.#host,
@@ -172,7 +172,7 @@ export class Replica {
     });
   }
 
-  /** Whether a request with this id has been carried out. */
+  /** Return whether a request with this id has been carried out. */
   wasDone(once: string): Promise<boolean> {
     return this.#local.wasDone(once);
   }
@@ -259,7 +259,7 @@ export class Replica {
     return JSON.parse(String(result?.rows[0]?.[0])) as Freed;
   }
 
-  /** What `discard` would let go on, and what would stay in the inbox and why; nothing is changed. */
+  /** Return what `discard` would let go on, and what would stay in the inbox and why; nothing is changed. */
   ifDiscarded(item: string): Promise<Freed> {
     return this.#take(() => {
       const asked = new OnlyAsked();

@@ -10,7 +10,7 @@ import { delayMs } from "../core/backoff.js";
 import { HoldfastError, messageOf, Offline, SyncError } from "../core/errors.js";
 import { SYNC_REVIVED_MS } from "../core/limits.js";
 import { newSession, type SessionState, status as statusOf, step } from "../core/session.js";
-import type { Event, Failed, SessionConfig, SessionStatus } from "../core/sessionEvents.js";
+import type { SessionEvent, Failed, SessionConfig, SessionStatus } from "../core/sessionEvents.js";
 import type { Exchanger } from "./exchange/exchanger.js";
 import type { Host } from "./host.js";
 import { aside } from "./liveQueries.js";
@@ -63,7 +63,7 @@ export class Runner {
 
   /** Take in one event and carry out what follows. Whatever goes wrong in an unforeseen way is printed
    * and told, and the session begins anew after a back-off: nothing ends it but `stop`. */
-  send(event: Event): void {
+  send(event: SessionEvent): void {
     if (this.#resting !== undefined) {
       // What is under way belongs to a session that is over; what a person wants is done first.
       if (event.type !== "stop" && event.type !== "pause") return;
@@ -76,7 +76,7 @@ export class Runner {
     }
   }
 
-  #send(event: Event): void {
+  #send(event: SessionEvent): void {
     const { host } = this.#parts;
     const [next, effects] = step(this.#state, event, host.monotonicMs(), host.random01());
     if (next.connection === "stopped" && this.#state.connection === "stopped") return;
@@ -100,7 +100,7 @@ export class Runner {
         case "wake_at":
           this.#wakeAt(effect.atMs);
           break;
-        case "report":
+        case "status_changed":
           this.#parts.onStatus(this.#knownOf(effect.status));
           break;
       }
@@ -202,7 +202,7 @@ export class Runner {
   }
 
   /** Takes in the result of what this session has begun. */
-  #teller(): (event: Event) => void {
+  #teller(): (event: SessionEvent) => void {
     const session = this.#session;
     return (event) => {
       if (session === this.#session) this.send(event);

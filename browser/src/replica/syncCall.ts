@@ -10,7 +10,7 @@ import type { Exchanger } from "./exchange/exchanger.js";
 import { barren, type Exchanged, reconciles } from "./exchange/storeAnswer.js";
 import type { Verifier } from "./exchange/verify.js";
 
-/** What a sync did. `verified`: client and server compared equal at the end. */
+/** Report of a sync. `verified`: client and server compared equal at the end. */
 export interface SyncReport {
   readonly sent: number;
   readonly applied: number;

@@ -48,13 +48,13 @@ export interface Columns {
   readonly rows: readonly Row[];
 }
 
-/** What a statement does: whether it only reads, and the tables it reads, through views too. */
+/** Effect of a statement: whether it only reads, and the tables it reads, through views too. */
 export interface Inspected {
   readonly readOnly: boolean;
   readonly tables: readonly string[];
 }
 
-/** What a connection has to know of the disk below it. */
+/** The disk below a connection, as far as it has to know it. */
 export interface Disk {
   /** Whether the last write failed because it is full. */
   readonly noRoomLeft: () => boolean;

@@ -16,12 +16,12 @@ let full = false;
 let times = 0;
 let listening = false;
 
-/** Whether the last write found no room. */
+/** Return whether the last write found no room. */
 export function noRoomLeft(): boolean {
   return full;
 }
 
-/** How often a write has found no room. */
+/** Return how often a write has found no room. */
 export function timesNoRoom(): number {
   return times;
 }

@@ -10,7 +10,7 @@ import type { Sqlite3Static } from "@sqlite.org/sqlite-wasm";
 import { Connection } from "./connection.js";
 
 /** Bytes that grow at their end. Whoever opens them closes them; nobody else has them meanwhile. */
-export interface KeptBytes {
+export interface StoredBytes {
   readonly size: number;
   /** Read from a place on; how many bytes there were. */
   read(into: Uint8Array, at: number): number;
@@ -19,12 +19,12 @@ export interface KeptBytes {
   close(): void;
 }
 
-export interface Keep {
+export interface FileStore {
   /** What is here, bytes and databases. */
   names(): Promise<string[]>;
   /** How many bytes are here under a name; 0 for none. */
   size(name: string): Promise<number>;
-  bytes(name: string): Promise<KeptBytes>;
+  bytes(name: string): Promise<StoredBytes>;
   /** Make a database of its bytes. What was there under the name is gone, whether it succeeds or not. */
   makeDatabase(name: string, pieces: AsyncIterable<Uint8Array>): Promise<void>;
   /** A connection of its own, which only reads. */
@@ -35,7 +35,7 @@ export interface Keep {
   free(): Promise<number | null>;
 }
 
-class Pieces implements KeptBytes {
+class Pieces implements StoredBytes {
   #whole: Uint8Array = new Uint8Array(1024);
   size = 0;
 
@@ -66,7 +66,7 @@ class Pieces implements KeptBytes {
 }
 
 /** In memory, for a replica that is itself. */
-export class MemoryKeep implements Keep {
+export class MemoryFileStore implements FileStore {
   readonly #sqlite: Sqlite3Static;
   readonly #kept = new Map<string, Pieces>();
 
@@ -82,7 +82,7 @@ export class MemoryKeep implements Keep {
     return Promise.resolve(this.#kept.get(name)?.size ?? 0);
   }
 
-  bytes(name: string): Promise<KeptBytes> {
+  bytes(name: string): Promise<StoredBytes> {
     return Promise.resolve(this.#open(name));
   }
 

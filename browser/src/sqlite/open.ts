@@ -12,8 +12,8 @@ import { DatabaseError, messageOf, ReplicaError } from "../core/errors.js";
 import { LOG_BYTES_KEPT, PAGE_CACHE_KIB, TAKEN_POLL_MS } from "../core/limits.js";
 import { Connection } from "./connection.js";
 import { listenToDisk, noRoomLeft, tellOfWrites } from "./disk.js";
-import { type Keep, MemoryKeep } from "./fileStore.js";
-import { OpfsKeep } from "./opfsFileStore.js";
+import { type FileStore, MemoryFileStore } from "./fileStore.js";
+import { OpfsFileStore } from "./opfsFileStore.js";
 
 /** Without a word on what it prints: errors are thrown, and an app's console is the app's. */
 let loading: Promise<Sqlite3Static> | null = null;
@@ -26,7 +26,7 @@ export function sqlite(): Promise<Sqlite3Static> {
 export interface Opened {
   readonly connection: Connection;
   /** Where files of the server are kept beside it. */
-  readonly keep: Keep;
+  readonly keep: FileStore;
   /** Let go of the file, so that another worker may have it. */
   readonly close: () => void;
 }
@@ -37,10 +37,10 @@ export async function openMemory(image?: Uint8Array): Promise<Opened> {
   const connection = new Connection(module, new module.oo1.DB(":memory:"));
   if (image !== undefined) connection.loadImage(image, "main", false);
   connection.execute("PRAGMA foreign_keys = 1");
-  return { connection, keep: new MemoryKeep(module), close: () => connection.close() };
+  return { connection, keep: new MemoryFileStore(module), close: () => connection.close() };
 }
 
-/** What a browser lacks for durable storage, in words; null when it has everything. */
+/** Return what a browser lacks for durable storage, in words; null when it has everything. */
 export function missingForOpfs(): string | null {
   if (typeof navigator === "undefined" || !("storage" in navigator)) return "storage for web pages";
   if (typeof navigator.storage.getDirectory !== "function") return "the origin private file system";
@@ -90,7 +90,7 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
         close(); // or nobody could open it until this page is gone
         throw error;
       }
-      const keep = new OpfsKeep(module, pool, directory, POOL_CAPACITY);
+      const keep = new OpfsFileStore(module, pool, directory, POOL_CAPACITY);
       return { connection, keep, close };
     } catch (error) {
       if (!isTaken(error)) throw unusable(error);

@@ -13,7 +13,7 @@ import { DatabaseCorrupt, DatabaseFull, messageOf } from "../core/errors.js";
 import { POOL_SPARE_MIN } from "../core/limits.js";
 import { Connection } from "./connection.js";
 import { timesNoRoom } from "./disk.js";
-import type { Keep, KeptBytes } from "./fileStore.js";
+import type { FileStore, StoredBytes } from "./fileStore.js";
 
 const FOLDER = "files";
 /** Names in the pool that are ours; all others are SQLite's. */
@@ -29,7 +29,7 @@ interface SyncHandle {
   close(): void;
 }
 
-class Handle implements KeptBytes {
+class Handle implements StoredBytes {
   readonly #handle: SyncHandle;
   size: number;
 
@@ -62,7 +62,7 @@ class Handle implements KeptBytes {
   }
 }
 
-export class OpfsKeep implements Keep {
+export class OpfsFileStore implements FileStore {
   readonly #sqlite: Sqlite3Static;
   readonly #pool: SAHPoolUtil;
   readonly #directory: string;
@@ -105,7 +105,7 @@ export class OpfsKeep implements Keep {
     }
   }
 
-  async bytes(name: string): Promise<KeptBytes> {
+  async bytes(name: string): Promise<StoredBytes> {
     const folder = await this.#folder();
     const file = (await folder.getFileHandle(name, { create: true })) as unknown as {
       createSyncAccessHandle(): Promise<SyncHandle>;

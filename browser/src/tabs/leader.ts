@@ -14,7 +14,7 @@ import { Replica } from "../replica/replica.js";
 import { HttpTransport } from "../replica/http/transport.js";
 import { missingForOpfs, openOpfs } from "../sqlite/open.js";
 import {
-  type Candidacy,
+  type LeaderCandidate,
   channels,
   errorData,
   locks,
@@ -23,17 +23,17 @@ import {
   type Reply,
   type Request,
 } from "./messages.js";
-import { Office } from "./leaderRequests.js";
+import { LeaderRequests } from "./leaderRequests.js";
 
 export class Candidate {
-  readonly #candidacy: Candidacy;
+  readonly #candidacy: LeaderCandidate;
   readonly #all: BroadcastChannel;
   readonly #resigned = new AbortController();
   #lead: Promise<void> = Promise.resolve();
   /** Whether this worker has had the file open. */
   #hasLed = false;
 
-  constructor(candidacy: Candidacy) {
+  constructor(candidacy: LeaderCandidate) {
     this.#candidacy = candidacy;
     this.#all = new BroadcastChannel(channels.all(candidacy.name));
   }
@@ -88,7 +88,7 @@ export class Candidate {
     const replica = await this.#open(announce);
     this.#hasLed = true;
     const requests = new BroadcastChannel(channels.leader(name, leader));
-    const office = new Office(replica, (client, gone) => this.#page(client, gone, stolen));
+    const office = new LeaderRequests(replica, (client, gone) => this.#page(client, gone, stolen));
     requests.onmessage = (event: MessageEvent<Request>) => void office.handle(event.data);
     this.#all.onmessage = (event: MessageEvent<News>) => {
       if (event.data.type === "who") announce();

@@ -28,7 +28,7 @@ interface Page {
   readonly working: Set<number>;
 }
 
-export class Office {
+export class LeaderRequests {
   readonly #replica: Replica;
   readonly #openPage: (client: string, gone: () => void) => (reply: Reply) => void;
   readonly #pages = new Map<string, Page>();

@@ -9,8 +9,8 @@ import * as errors from "../core/errors.js";
 import type { SessionConfig } from "../core/sessionEvents.js";
 import type { ReplicaProgram } from "../replica/storage/program.js";
 
-/** What a worker is told before it stands for election. */
-export interface Candidacy {
+/** Message to a worker before it stands for election. */
+export interface LeaderCandidate {
   readonly name: string;
   /** Null: a replica that does not sync (yet). */
   readonly server: string | null;
@@ -23,7 +23,7 @@ export interface Candidacy {
 
 /** From a page to its own worker. */
 export type Order =
-  | { readonly type: "stand"; readonly candidacy: Candidacy }
+  | { readonly type: "stand"; readonly candidacy: LeaderCandidate }
   /** The leader has fallen silent: take its place. */
   | { readonly type: "steal" }
   | { readonly type: "resign" };

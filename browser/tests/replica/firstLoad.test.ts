@@ -13,7 +13,7 @@ import { Replica } from "../../src/replica/replica.js";
 import type { Loading } from "../../src/replica/storage/status.js";
 import { HttpTransport } from "../../src/replica/http/transport.js";
 import type { Connection } from "../../src/sqlite/connection.js";
-import type { Keep } from "../../src/sqlite/fileStore.js";
+import type { FileStore } from "../../src/sqlite/fileStore.js";
 import { openMemory } from "../../src/sqlite/open.js";
 import { FileProxy } from "../support/fileProxy.js";
 import { PythonDevice, Server } from "../support/processes.js";
@@ -40,13 +40,13 @@ const STAGES = ["building", "downloading", "checking", "importing"] as const;
 interface Device {
   readonly replica: Replica;
   readonly connection: Connection;
-  readonly keep: Keep;
+  readonly keep: FileStore;
   /** What its status has told of loads. */
   readonly seen: Loading[];
 }
 
 /** A keep of which something is other. */
-function around(keep: Keep, other: Partial<Keep>): Keep {
+function around(keep: FileStore, other: Partial<FileStore>): FileStore {
   return {
     names: () => keep.names(),
     size: (name) => keep.size(name),
@@ -61,7 +61,7 @@ function around(keep: Keep, other: Partial<Keep>): Keep {
 }
 
 async function device(
-  keptIn: (keep: Keep) => Keep = (keep) => keep,
+  keptIn: (keep: FileStore) => FileStore = (keep) => keep,
   onClose: () => void = () => undefined,
   session: SessionConfig = SESSION_CONFIG,
 ): Promise<Device> {
@@ -425,7 +425,7 @@ test("a catch-up file with a line that cannot be used is refused, and the rows c
 });
 
 /** How much has arrived of the file. */
-async function arrived(keep: Keep): Promise<number> {
+async function arrived(keep: FileStore): Promise<number> {
   const [part] = (await keep.names()).filter((name) => name.endsWith(".part"));
   return part === undefined ? 0 : await keep.size(part);
 }

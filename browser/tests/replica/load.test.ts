@@ -9,7 +9,7 @@ import { describe, expect, test } from "vitest";
 import { FileRefused } from "../../src/core/errors.js";
 import { attach } from "../../src/replica/load/importFiles.js";
 import type { SnapshotFile } from "../../src/replica/load/snapshotFile.js";
-import type { Keep } from "../../src/sqlite/fileStore.js";
+import type { FileStore } from "../../src/sqlite/fileStore.js";
 import { apply, device, rows, snapshot, type Truth } from "../support/codes.js";
 
 describe("importing files", () => {
@@ -236,7 +236,7 @@ describe("importing files", () => {
   test("a file that cannot be attached leaves none attached", async () => {
     const [, opened] = await device();
     const file = await snapshot(opened, "left/1", []);
-    const missing: Keep = {
+    const missing: FileStore = {
       ...opened.keep,
       attach: (to, name, alias) => {
         if (name === "missing") throw new Error("it is not there");

@@ -6,7 +6,7 @@ import { BadValue } from "../../src/core/errors.js";
 import { byCodePoint, keyText, keyValues, type Row } from "../../src/core/keys.js";
 import { tableOf } from "../../src/core/schema.js";
 import { newSession, step } from "../../src/core/session.js";
-import { type Event, SESSION_CONFIG } from "../../src/core/sessionEvents.js";
+import { type SessionEvent, SESSION_CONFIG } from "../../src/core/sessionEvents.js";
 import { STATES, FAILURE_KINDS } from "../../src/core/connection/connectivity.js";
 import {
   check,
@@ -145,8 +145,8 @@ const failure = fc.record({
   kind: fc.constantFrom(...FAILURE_KINDS, "toString", "of the future"),
   retryAfterMs: fc.option(fc.nat()),
 });
-const event: fc.Arbitrary<Event> = fc.oneof(
-  fc.constantFrom<Event>(
+const event: fc.Arbitrary<SessionEvent> = fc.oneof(
+  fc.constantFrom<SessionEvent>(
     ...(
       [
         "local_write",
@@ -194,7 +194,7 @@ test("the session answers every event, never asks for two contacts at once, and 
         let state = newSession(SESSION_CONFIG);
         let nowMs = 0;
         for (const [one, waitMs, draw] of [
-          [{ type: "started" }, 0, 0] as [Event, number, number],
+          [{ type: "started" }, 0, 0] as [SessionEvent, number, number],
           ...events,
         ]) {
           nowMs += waitMs;

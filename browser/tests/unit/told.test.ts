@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
 
 import type { Report } from "../../src/protocol/messages.generated.js";
-import { Told } from "../../src/replica/exchange/reportMemory.js";
+import { ReportMemory } from "../../src/replica/exchange/reportMemory.js";
 
 const [REPORT, OTHER] = [{ pending: 1 }, { pending: 2 }] as unknown as readonly [Report, Report];
 
 test("a report is told once, until it is another one, or somebody else has stored an answer", () => {
-  const told = new Told();
+  const told = new ReportMemory();
   expect(told.untold(REPORT, null)).toBe(REPORT);
   told.heard(REPORT, 5);
   expect(told.untold(REPORT, 5)).toBeNull();
@@ -20,7 +20,7 @@ test("a report is told once, until it is another one, or somebody else has store
 });
 
 test("where the two sides differ nothing counts as told", () => {
-  const told = new Told();
+  const told = new ReportMemory();
   told.heard(REPORT, 5);
   told.heard(REPORT, null);
   expect(told.untold(REPORT, null)).toBe(REPORT);

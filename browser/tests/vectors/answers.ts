@@ -29,7 +29,11 @@ import { tableOf } from "../../src/core/schema.js";
 import { type MergePolicy, POLICIES } from "../../src/core/merging/policies.js";
 import { chosenSide, type Party, yours } from "../../src/core/sides.js";
 import { newSession, step } from "../../src/core/session.js";
-import { type Event, SESSION_CONFIG, type SessionConfig } from "../../src/core/sessionEvents.js";
+import {
+  type SessionEvent,
+  SESSION_CONFIG,
+  type SessionConfig,
+} from "../../src/core/sessionEvents.js";
 import {
   check,
   type ColumnType,
@@ -237,7 +241,7 @@ function session(given: Given): unknown {
   };
   let state = newSession(config);
   return (given.events as [number, number, unknown][]).map(([nowMs, draw, event]) => {
-    const [next, effects] = step(state, renamed(event, camel) as Event, nowMs, draw);
+    const [next, effects] = step(state, renamed(event, camel) as SessionEvent, nowMs, draw);
     state = next;
     return renamed(effects, snake) as unknown;
   });

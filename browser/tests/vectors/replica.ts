@@ -4,10 +4,10 @@ import { blake2s } from "@noble/hashes/blake2.js";
 
 import { HoldfastError, Offline } from "../../src/core/errors.js";
 import { byCodePoint } from "../../src/core/keys.js";
-import type { Keep } from "../../src/core/sides.js";
+import type { SideChoice } from "../../src/core/sides.js";
 import { encode, fromBase64, toHex, type Value } from "../../src/core/values.js";
 import type { Change, ExchangeRequest, Head } from "../../src/protocol/messages.generated.js";
-import { type Answer, receive } from "../../src/replica/http/spool.js";
+import { type SpooledAnswer, receive } from "../../src/replica/http/spool.js";
 import { LocalDatabase } from "../../src/replica/storage/database.js";
 import { Exchanger } from "../../src/replica/exchange/exchanger.js";
 import { checkedPath, type FileAnswer } from "../../src/replica/http/downloads.js";
@@ -35,7 +35,7 @@ interface Step extends Round {
   /** Of an exchange whose answers offer files. */
   readonly rounds?: readonly Round[];
   readonly files?: Readonly<Record<string, string>>;
-  readonly keep?: Keep;
+  readonly keep?: SideChoice;
   readonly value?: Chosen;
 }
 
@@ -79,7 +79,7 @@ class Recorded implements Transport {
   readonly #names = new Names();
   readonly #ids = new Map<number, string>();
 
-  async exchange(request: ExchangeRequest): Promise<Answer> {
+  async exchange(request: ExchangeRequest): Promise<SpooledAnswer> {
     const asked = plain(request, this.#names);
     const { rounds } = this.step;
     const given = rounds === undefined ? this.step : rounds[this.asked.length];

@@ -42,7 +42,7 @@ from holdfast.protocol.messages import (
     Transaction,
 )
 from holdfast.replica.host import Host
-from holdfast.replica.http.spool import Answer, receive
+from holdfast.replica.http.spool import SpooledAnswer, receive
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
 from holdfast.schema.model import Column, Table
@@ -131,7 +131,7 @@ class Line(MemoryTransport):
         """What the device says of its request; a damaged one says something else."""
         return request
 
-    def _call(self, serve: Any, request: Any, echo: str, kind: Any) -> Answer:
+    def _call(self, serve: Any, request: Any, echo: str, kind: Any) -> SpooledAnswer:
         world, device = self._world, self._device
         body = encode_request(self.told(request))
         if kind is ExchangeRequest:

@@ -150,13 +150,13 @@ def a_refused_transaction_leaves_a_trace(patch: Patch) -> None:
 
 @plant_in(2)
 def what_builds_on_a_refused_transaction_goes_in(patch: Patch) -> None:
-    real = decide.Run._decide
+    real = decide.DecisionRun._decide
 
     def alone(self: Any, transaction: Any, changes: Any) -> Any:
         self._stopped.clear()
         return real(self, transaction, changes)
 
-    patch.setattr(decide.Run, "_decide", alone)
+    patch.setattr(decide.DecisionRun, "_decide", alone)
 
 
 @plant_in(7)

@@ -14,41 +14,25 @@ BROWSER = ROOT / "browser" / "src"
 ENDINGS = ("", "s", "d", "ed", "r", "er", "or", "ing")
 
 PLAIN = """
-    access account add advanced after again answer api app apply apsw arriving asker at attached
-    attempt attention authenticator await bad batch be body build built busy by bytes check chosen
-    close cluster code column commit compare comparison composer config conformance connection
-    constraint context cookie corrupt data database decided decision directory disk down
-    download driver end engine enrolled entry error event expect fail failure fault fetch fold
-    foreign forgotten front full function gone guard hash header health hint hosting http import
-    in inspect invite job keeper kind known last library limit line listen live load local lock
-    maintenance malformed memory metrics miss moved need offline ok only open opfs option order
-    out outside pack page part password patience pause people plan platform postgres prepare
-    process protocol proxies proxy query queue ran random rate reached read reason received
-    record reference refresh refuse reply request resolution result resume revoke row run sample
-    script second sender serve service sign sql sqlite start state statement stats status stdlib
-    stop stopper stream subscription sync tab table taken task telling thread tick token touch
+    access account advanced again answer api app apply apsw arriving at attached attempt
+    attention authenticator await bad batch be body build built busy by bytes check child choice
+    chosen clock close cluster code column commit compare comparison completed composer config
+    conformance connection constraint context cookie corrupt daily data database decided
+    decision directory disk down download driver end endpoint engine enrolled entry error event
+    exist expect fail failure fair fault fetch fold foreign forgotten front full function gone
+    growth guard hash header health hint hosting http import in inspect invite job keeper kind
+    known last library limit line listen live load local lock maintenance malformed memory
+    message metrics migration miss moved mutex need notifier observe offline ok only open opfs
+    option order out outside pack page part password patience pause people plan platform
+    postgres prepare process progress protocol proxies proxy pull query queue ran random rate
+    reached read reason reauthenticator received record reference refresh refuse reply request
+    resolution result resume revoke row run sample script second sender serve service sign size
+    socket sql sqlite start state statement stats status stdlib still stop stopper stream
+    subscription sync tab table taken task thread tick time token total touch transition
     transport trouble try type unpack upgrade usage user value verdict volume wait wake watch
     wire work
 """
 """Words of computing and of everyday English: they mean here what they mean everywhere."""
-
-TO_BE_RENAMED = {
-    "auth": "RegistryAuth: RegistryAuthenticator",
-    "candidacy": "Candidacy: LeaderCandidate",
-    "desk": "Desk: PushDecider",
-    "door": "Door: EnrolmentEndpoints",
-    "keep": "Keep (files): FileStore, as the module is called; Keep (conflicts): Choice",
-    "kept": "Kept: StillHeld; KeptBytes: StoredBytes",
-    "lives": "Lives: RowExists",
-    "made": "Made: BuiltFile",
-    "office": "Office: LeaderRequests, as the module is called",
-    "pace": "Pace: BatchSize",
-    "pulse": "Pulse: Progress",
-    "shelf": "Shelf: FileStore, as in TypeScript",
-    "standing": "Standing: OpenFiles, RowState; StandingAuthenticator: Reauthenticator",
-    "told": "Told: OnProgress; Told (TypeScript): ReportMemory",
-}
-"""Words of this project alone that names still have, and what is to come in their place."""
 
 
 def words(name: str) -> list[str]:
@@ -93,7 +77,7 @@ def forms(known: set[str]) -> set[str]:
 
 
 def test_names_of_classes_are_made_of_known_words() -> None:
-    known = forms(glossary() | set(PLAIN.split())) | TO_BE_RENAMED.keys() | {"holdfast"}
+    known = forms(glossary() | set(PLAIN.split())) | {"holdfast"}
     strange = {
         name: missing
         for name in [*classes(), *sorted(exported())]
@@ -102,9 +86,8 @@ def test_names_of_classes_are_made_of_known_words() -> None:
     assert not strange, "neither in the glossary nor plain words"
 
 
-def test_no_list_has_words_that_no_name_has() -> None:
+def test_the_list_has_no_words_that_no_name_has() -> None:
     used = {word for name in [*classes(), *exported()] for word in words(name)}
-    assert TO_BE_RENAMED.keys() <= used
     assert not [word for word in PLAIN.split() if used.isdisjoint(forms({word}))]
 
 

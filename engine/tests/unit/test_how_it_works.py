@@ -15,7 +15,7 @@ import pytest
 
 from holdfast import Replica
 from holdfast.protocol.messages import ExchangeRequest
-from holdfast.replica.http.spool import Answer
+from holdfast.replica.http.spool import SpooledAnswer
 from holdfast.replica.memory import MemoryTransport
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server import Principal, open_server
@@ -106,7 +106,7 @@ class Listener(MemoryTransport):
 
     heard: list[Any]
 
-    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
         answer = super().exchange(request, echo)
         lines = [request, answer.head, *answer.lines(), answer.checkpoint]
         self.heard = [json.loads(msgspec.json.encode(line)) for line in lines]

@@ -47,7 +47,7 @@ ONLY_TYPESCRIPT = {
     "replica/live_queries": "Python apps ask again by themselves",
     "replica/mutex": "one connection serves app and sync; Python has one each",
     "replica/notifier": "tabs are told; Python calls back",
-    "replica/pulse": "a silent worker would be taken for a dead one",
+    "replica/progress_signal": "a silent worker would be taken for a dead one",
     "replica/rebase/wire_rows": "in Python part of `storage/members`",
     "replica/storage/completed_requests": "tabs ask across a channel that may break",
     "replica/storage/program": "Python compiles it: `sql/replica`",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Writer(Protocol):
-    """What a function needs of an open transaction."""
+    """An open transaction, as far as functions need it."""
 
     def execute(self, sql: str, params: tuple[Value, ...] = ..., /) -> list[tuple[Value, ...]]: ...
 

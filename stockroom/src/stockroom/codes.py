@@ -41,7 +41,7 @@ def canonical(text: str) -> str:
 
 
 def doubt(text: str) -> Doubt | None:
-    """Why a code may be a mistake, or None."""
+    """Return why a code may be a mistake, or None."""
     code = _without_aim(text.strip())
     if _SHORTENED.match(code):
         return "shortened"
@@ -61,12 +61,12 @@ def _without_aim(text: str) -> str:
 
 
 def _is_gtin(digits: str) -> bool:
-    """Whether these digits are a GTIN; 9 to 11 have lost the zeros in front."""
+    """Return whether these digits are a GTIN; 9 to 11 have lost the zeros in front."""
     return 8 <= len(digits) <= 14 and digits.strip("0") != "" and _checks(digits)
 
 
 def _checks(digits: str) -> bool:
-    """Whether the last digit is the check digit: weights 3, 1, 3... from the right."""
+    """Return whether the last digit is the check digit: weights 3, 1, 3... from the right."""
     body = reversed(digits[:-1])
     total = sum(int(digit) * (1 if at % 2 else 3) for at, digit in enumerate(body))
     return (total + int(digits[-1])) % 10 == 0

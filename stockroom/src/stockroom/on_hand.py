@@ -100,7 +100,7 @@ DIFFERENCE_SQL: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockDifference:
-    """Where the cache and the ledger disagree, both in base units."""
+    """Difference between the cache and the ledger, both in base units."""
 
     product_id: str
     location_id: str

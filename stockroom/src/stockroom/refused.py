@@ -50,8 +50,8 @@ def other_product(replica: Replica, item: Refused) -> Product | None:
 
 
 def edits_of(there: Product, made: Mapping[str, Any]) -> dict[str, Any]:
-    """What a refused product says otherwise than the one that is there: what somebody has typed,
-    never a default. An amount is one of its currency: they go together, or not at all."""
+    """Return what a refused product says otherwise than the one that is there: what somebody has
+    typed, never a default. An amount is one of its currency: they go together, or not at all."""
     columns = schema.by_name["product"].by_name
     given = {
         name: made[name]

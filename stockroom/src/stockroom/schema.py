@@ -1,4 +1,4 @@
-"""What Stockroom stores, as data: tables, scopes, merge policies, and the local cache of stock.
+"""Stockroom's schema as data: tables, scopes, merge policies, and the local cache of stock.
 
 Knows: the shape of the app's data. Must not know: how it is written, synced or shown.
 

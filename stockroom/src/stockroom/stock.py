@@ -29,7 +29,7 @@ INSERT_MOVEMENT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where stock lies."""
+    """Place where stock lies."""
 
     store_id: str
     location_id: str
@@ -37,7 +37,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who moves stock, and on which device."""
+    """The person who moves stock, and the device."""
 
     person: str = ""
     device: str = ""
@@ -69,7 +69,7 @@ class Movement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """What a verb did: the movement, and what was on hand there before and after (base units)."""
+    """Result of a verb: the movement, and what was on hand there before and after (base units)."""
 
     movement: Movement
     before: int
@@ -78,7 +78,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockLine:
-    """What is on hand of a product at a location, in base units; `unsent` of it is not yet sent."""
+    """Stock on hand of a product at a location, in base units; `unsent` of it is not yet sent."""
 
     product_id: str
     sku: str
@@ -154,7 +154,7 @@ def receive(
 def opening(
     replica: Replica, place: Place, sku: str, quantity: int, *, actor: Actor = Actor()
 ) -> Moved:
-    """What was there when the books were opened."""
+    """Write what was there when the books were opened."""
     product = get_product(replica, sku)
     return _move(replica, place, product, by=quantity, kind="opening", actor=actor)
 
@@ -237,7 +237,7 @@ def last_movement_id(replica: Replica, *, store_id: str, device: str = "") -> st
 def stock_list(
     replica: Replica, *, store_id: str | None = None, product_id: str | None = None
 ) -> list[StockLine]:
-    """What is on hand, by SKU and location; products never moved are left out."""
+    """Return what is on hand, by SKU and location; products never moved are left out."""
     rows = replica.query(
         "WITH waiting AS (SELECT m.product_id, m.location_id, sum(m.quantity) AS quantity "
         "FROM holdfast_pending AS w JOIN movement AS m ON m.id = w.key "

@@ -81,7 +81,7 @@ export function transition(state: State, signal: Signal): State {
   return TABLE[state][COLUMNS[signal]] as State;
 }
 
-export type Verdict = "retry" | "retry_slowly" | "sign_in" | "upgrade" | "attention";
+export type FailureVerdict = "retry" | "retry_slowly" | "sign_in" | "upgrade" | "attention";
 
 const FAILURES = {
   network: ["retry", "lost"],
@@ -97,7 +97,7 @@ const FAILURES = {
   epoch_mismatch: ["attention", "attention_required"],
   seal_mismatch: ["attention", "attention_required"],
   unknown: ["retry_slowly", "deferred"],
-} as const satisfies Record<string, readonly [Verdict, Signal]>;
+} as const satisfies Record<string, readonly [FailureVerdict, Signal]>;
 
 export type FailureKind = keyof typeof FAILURES;
 export const FAILURE_KINDS = Object.keys(FAILURES) as FailureKind[];
@@ -107,8 +107,8 @@ export function knownKind(kind: string): FailureKind {
   return Object.hasOwn(FAILURES, kind) ? (kind as FailureKind) : "unknown";
 }
 
-/** What a failure of this kind calls for; a kind nobody knows is retried slowly. */
-export function classify(kind: string): Verdict {
+/** Return what a failure of this kind calls for; a kind nobody knows is retried slowly. */
+export function classify(kind: string): FailureVerdict {
   return FAILURES[knownKind(kind)][0];
 }
 

@@ -37,7 +37,7 @@ const KIND_BY_CODE: Readonly<Record<string, FailureKind>> = {
 const BUSY_CODES = new Set(["busy", "too_many_requests", "too_many_streams", "too_many_tries"]);
 const TOO_MANY_REQUESTS = 429;
 
-/** What kind of failure an error is. */
+/** Return what kind of failure an error is. */
 export function failureKind(error: unknown): FailureKind {
   if (!(error instanceof HoldfastError)) return "unknown";
   // What a server in trouble calls it is its own affair: its database is not this device's.
@@ -54,7 +54,7 @@ export function failureKind(error: unknown): FailureKind {
   return error instanceof DatabaseError ? "local" : "unknown";
 }
 
-/** Where an exchange that failed so leaves a replica. */
+/** Return where an exchange that failed so leaves a replica. */
 export function stateAfter(error: unknown): State {
   return transition("syncing", signalOf(failureKind(error)));
 }

@@ -52,7 +52,7 @@ const BY_CODE: Readonly<Record<string, string>> = {
 /** Kinds under which a code means what it means on this device. */
 const OUR_OWN: ReadonlySet<FailureKind> = new Set(["local", "unknown", "nonce_mismatch"]);
 
-/** What to do about a failure of this kind, under this code; never empty. */
+/** Return what to do about a failure of this kind, under this code; never empty. */
 export function wayOut(kind: string, code: string): string {
   const known = knownKind(kind);
   if (OUR_OWN.has(known) && Object.hasOwn(BY_CODE, code)) return BY_CODE[code] ?? BY_KIND[known];

@@ -14,7 +14,7 @@ import * as sets from "./sets.js";
 
 export type MergePolicy = NonNullable<ColumnJson["merge"]>;
 
-/** What a policy does. A value is in its storage form, a word for it in its wire form. */
+/** Functions of one policy. A value is in its storage form, a word for it in its wire form. */
 export interface Policy {
   /** The default where none is declared. */
   readonly start: Value;

@@ -114,7 +114,7 @@ function without(one: ReadonlySet<string>, other: ReadonlySet<string>): string[]
   return [...one].filter((text) => !other.has(text));
 }
 
-/** What an update says that makes of one set another. Throws `BadValue`. */
+/** Return what an update says that makes of one set another. Throws `BadValue`. */
 export function difference(before: Value, after: Value): Value {
   const [old, fresh] = [elements(before), elements(after)];
   return `{"add":${array(without(fresh, old))},"remove":${array(without(old, fresh))}}`;

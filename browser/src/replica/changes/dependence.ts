@@ -17,16 +17,20 @@ import { defaultsOf, differs } from "../rebase/overlay.js";
 import type { TableProgram } from "../storage/program.js";
 
 /** Of a transaction: the earlier ones that it rests on. */
-export type After = Map<number, Set<number>>;
+export type RestsOn = Map<number, Set<number>>;
 
 /** A number that no transaction reaches. */
 const NEVER = 2n ** 62n;
 
-/** What the transactions from `first` on rest on, which have just been noted; their columns inherit the
+/** Return what the transactions from `first` on rest on, which have just been noted; their columns inherit the
  * bases of what they stand on. */
-export function sealedNow(database: LocalDatabase, tables: readonly Table[], first: number): After {
+export function sealedNow(
+  database: LocalDatabase,
+  tables: readonly Table[],
+  first: number,
+): RestsOn {
   const { connection, program } = database;
-  const after: After = new Map();
+  const after: RestsOn = new Map();
   const [unsettled] = connection.execute(program.bookkeeping.transactions.unsettled_up_to_two);
   if (unsettled?.[0] === 1n) return after; // the new one alone
   const decided = new Set(
@@ -142,7 +146,7 @@ function changeOf(table: Table, row: Row): Change {
   };
 }
 
-/** What a next change of a row would stand on. */
+/** Base that a next change of a row would stand on. */
 class Chain {
   /** Whether there is anything. */
   found = false;
@@ -194,7 +198,7 @@ interface Place {
   readonly decided: ReadonlySet<number>;
 }
 
-/** What a row's changes from `below` on stand on, read from the last one downwards, as far as it takes
+/** Return what a row's changes from `below` on stand on, read from the last one downwards, as far as it takes
  * to know of the columns that are `left`: however many changes wait, mostly one. */
 function chainOf(
   connection: Connection,

@@ -23,7 +23,7 @@ import { utf8Length, type Value } from "../../core/values.js";
 import { whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
 import { changeMessage } from "./outbox.js";
-import { assemble, type Note, noteOf } from "../rebase/overlay.js";
+import { assemble, type CapturedChange, noteOf } from "../rebase/overlay.js";
 import { isUtf8, spelled } from "./utf8.js";
 
 /** Refuse the transaction whose mark is at a place of the log, if it cannot be sent. Throws `ReplicaError`
@@ -63,7 +63,7 @@ export function checkFit(database: LocalDatabase, end: number, seal: () => unkno
     );
 }
 
-/** How large the transaction is at most, and the tables of which rows have to be looked at. */
+/** Return how large the transaction is at most, and the tables of which rows have to be looked at. */
 function bound({ connection, program }: LocalDatabase, start: number) {
   let bytes = 0;
   const odd: Table[] = [];
@@ -78,7 +78,7 @@ function bound({ connection, program }: LocalDatabase, start: number) {
   return { bytes, odd };
 }
 
-/** Whether a row may not be fit to be sent. Throws `BadValue` for a key that is no text. */
+/** Return whether a row may not be fit to be sent. Throws `BadValue` for a key that is no text. */
 function isSuspect({ connection, program }: LocalDatabase, table: Table, start: number): boolean {
   const keys = table.keyColumns.filter((column) => column.type === "text");
   const found = connection.execute(program.statements(table).odd_rows, [BigInt(start)]);
@@ -93,8 +93,8 @@ function isSuspect({ connection, program }: LocalDatabase, table: Table, start: 
   return suspects.length > 0;
 }
 
-/** How many bytes a change has as it travels. Throws `BadValue` or `ReplicaError`. */
-function checkChange(table: Table, note: Note): number {
+/** Return how many bytes a change has as it travels. Throws `BadValue` or `ReplicaError`. */
+function checkChange(table: Table, note: CapturedChange): number {
   try {
     const size = utf8Length(JSON.stringify(changeMessage(table, note)));
     if (note.now) {

@@ -9,9 +9,9 @@ import { UsageError } from "../../core/errors.js";
 import { type AppRow, appRows, type QueryResult, toStorage } from "../appValues.js";
 import type { LocalDatabase } from "../storage/database.js";
 import type { Host } from "../host.js";
-import { Requests } from "../storage/completedRequests.js";
+import { CompletedRequests } from "../storage/completedRequests.js";
 import { mark } from "./seal.js";
-import type { Turn } from "../mutex.js";
+import type { MutexTurn } from "../mutex.js";
 
 export interface Statement {
   readonly sql: string;
@@ -26,7 +26,7 @@ export interface Transaction {
 export interface LocalWorkParts {
   readonly database: LocalDatabase;
   readonly host: Host;
-  readonly turn: Turn;
+  readonly turn: MutexTurn;
   /** A transaction that does nothing for so long is undone. */
   readonly idleMs: number;
   readonly onCommitted: () => void;
@@ -37,11 +37,11 @@ const OURS = /^\s*(?:begin|commit|end|rollback|savepoint|release|pragma|attach|d
 
 export class LocalWork {
   readonly #parts: LocalWorkParts;
-  readonly #requests: Requests;
+  readonly #requests: CompletedRequests;
 
   constructor(parts: LocalWorkParts) {
     this.#parts = parts;
-    this.#requests = new Requests(parts.database, parts.host);
+    this.#requests = new CompletedRequests(parts.database, parts.host);
   }
 
   query(sql: string, params: AppRow): Promise<QueryResult> {

@@ -23,12 +23,12 @@ import type { Change, Transaction } from "../../protocol/messages.generated.js";
 import { whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
 import { notedTables } from "../storage/noted.js";
-import { type Note, noteOf, touches } from "../rebase/overlay.js";
+import { type CapturedChange, noteOf, touches } from "../rebase/overlay.js";
 
 /** A note of a table; null: it has text that is not valid. */
 interface Found {
   readonly table: Table;
-  readonly note: Note | null;
+  readonly note: CapturedChange | null;
 }
 
 /** The unsettled transactions that go up next, in order, and marked as sent. */
@@ -78,7 +78,7 @@ function changesOf(
   };
   for (const table of tables) {
     const sql = database.program.statements(table).changes;
-    const read = (from: number, to: number): Note[] =>
+    const read = (from: number, to: number): CapturedChange[] =>
       database.connection.execute(sql, [BigInt(from), BigInt(to)]).map((row) => noteOf(table, row));
     try {
       for (const note of read(first, last)) add(note.tx, { table, note });
@@ -101,7 +101,7 @@ function isUnreadable(error: unknown): boolean {
   return error instanceof DatabaseError && error.code === "bad_value";
 }
 
-function size(note: Note | null): number {
+function size(note: CapturedChange | null): number {
   if (note === null) return 64;
   const values: Row = [note.key, ...note.old, ...note.new];
   return values.reduce<number>(
@@ -154,7 +154,7 @@ function optional<T extends object>(fields: T): Partial<T> {
 }
 
 /** One captured change as a message. Throws `BadValue`. */
-export function changeMessage(table: Table, note: Note): Change {
+export function changeMessage(table: Table, note: CapturedChange): Change {
   const fresh: Record<string, Wire> = {};
   const old: Record<string, Wire> = {};
   table.dataColumns.forEach((column, position) => {

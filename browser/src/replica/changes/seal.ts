@@ -32,12 +32,12 @@ export function mark(database: LocalDatabase, host: Host): void {
   if (whole(length[0]) > LOG_NOTES_MAX) seal(database, host);
 }
 
-/** Whether anything was written that is not sealed yet, net change or not. */
+/** Return whether anything was written that is not sealed yet, net change or not. */
 export function isLogged(database: LocalDatabase): boolean {
   return database.connection.execute(database.program.json.log_last).length > 0;
 }
 
-/** How many transactions are written and not sealed yet. */
+/** Return how many transactions are written and not sealed yet. */
 export function openGroups(database: LocalDatabase): number {
   if (!isLogged(database)) return 0;
   return whole(database.connection.execute(database.program.json.open_groups)[0]?.[0]);

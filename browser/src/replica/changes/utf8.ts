@@ -8,7 +8,7 @@ import { toHex, type Value } from "../../core/values.js";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Whether bytes are text; what is not bytes is no matter of theirs. */
+/** Return whether bytes are text; what is not bytes is no matter of theirs. */
 export function isUtf8(text: Value | undefined): boolean {
   if (!(text instanceof Uint8Array)) return true;
   try {

@@ -12,7 +12,7 @@ import { readWaiting } from "../storage/waiting.js";
 /** What the server is told of this program. */
 const CLIENT = "holdfast-browser 0.1.0";
 
-/** What the server is told of this device: what waits behind what goes up now. */
+/** Return what the server is told of this device: what waits behind what goes up now. */
 export function reportOf(database: LocalDatabase): Report {
   const { pending, oldestPending } = readWaiting(database);
   return {

@@ -22,8 +22,8 @@ import {
   type VerifyRequest,
 } from "../../protocol/messages.generated.js";
 import { whole } from "../../sqlite/connection.js";
-import type { Keep } from "../../sqlite/fileStore.js";
-import type { Answer } from "../http/spool.js";
+import type { FileStore } from "../../sqlite/fileStore.js";
+import type { SpooledAnswer } from "../http/spool.js";
 import { checkpointOf, reportOf } from "./checkpoint.js";
 import type { LocalDatabase } from "../storage/database.js";
 import { clear } from "../load/fetch.js";
@@ -34,20 +34,20 @@ import { nextBatch } from "../changes/outbox.js";
 import { seal } from "../changes/seal.js";
 import type { Loading } from "../storage/status.js";
 import { AnswerStore, type Exchanged, missed } from "./storeAnswer.js";
-import { Told } from "./reportMemory.js";
+import { ReportMemory } from "./reportMemory.js";
 import type { Transport } from "../http/transport.js";
-import type { Turn } from "../mutex.js";
+import type { MutexTurn } from "../mutex.js";
 
 /** Makes exchanges for one replica, one at a time. */
 export class Exchanger {
   readonly #database: LocalDatabase;
   readonly #transport: Transport;
   readonly #host: Host;
-  readonly #turn: Turn;
+  readonly #turn: MutexTurn;
   readonly #store: AnswerStore;
   #last: Promise<unknown> = Promise.resolve();
-  readonly #told = new Told();
-  readonly #keep: Keep;
+  readonly #told = new ReportMemory();
+  readonly #keep: FileStore;
   #stopped = new AbortController();
   /** Whether no files are kept, of this load, one before it, or another leader. */
   #tidy = false;
@@ -58,7 +58,13 @@ export class Exchanger {
   /** Told when transactions are about to be sent, and are marked so. */
   onSent: () => void = () => undefined;
 
-  constructor(database: LocalDatabase, keep: Keep, transport: Transport, host: Host, turn: Turn) {
+  constructor(
+    database: LocalDatabase,
+    keep: FileStore,
+    transport: Transport,
+    host: Host,
+    turn: MutexTurn,
+  ) {
     this.#database = database;
     this.#keep = keep;
     this.#transport = transport;
@@ -108,7 +114,7 @@ export class Exchanger {
     load.checkStopped();
     const { request, firstNew } = await this.#turn(() => this.#prepare(load));
     if ((request.transactions?.length ?? 0) > 0) this.onSent();
-    let answer: Answer;
+    let answer: SpooledAnswer;
     try {
       answer = await this.#transport.exchange(request);
     } catch (error) {
@@ -164,7 +170,7 @@ export class Exchanger {
     return mine;
   }
 
-  /** What this attempt was the first to send has not reached the server: pending again. */
+  /** Make pending again what this attempt was the first to send and has not reached the server. */
   #takeBack(firstNew: number): void {
     this.#database.connection.transaction(() =>
       this.#database.connection.execute(this.#database.bookkeeping.transactions.take_back, [
@@ -232,7 +238,7 @@ export class Exchanger {
   }
 }
 
-/** Whether it is certain that the server has taken nothing of the request. */
+/** Return whether it is certain that the server has taken nothing of the request. */
 function notTaken(error: unknown): boolean {
   return (
     error instanceof SignInNeeded ||

@@ -13,7 +13,7 @@ interface Heard {
   readonly storedUs: number;
 }
 
-export class Told {
+export class ReportMemory {
   #heard: Heard | null = null;
 
   /** The report, unless it is what the server has heard last. `storedUs`: when client and server

@@ -10,8 +10,8 @@ import { OFFSET_SAMPLES_MAX } from "../../core/limits.js";
 import { bestOffset, type OffsetSample } from "../../core/clock.js";
 import { AttentionNeeded, DatabaseError, SyncError } from "../../core/errors.js";
 import type { Checkpoint, Head, Nonces, RangeAnswer } from "../../protocol/messages.generated.js";
-import type { Keep, KeptBytes } from "../../sqlite/fileStore.js";
-import type { Answer } from "../http/spool.js";
+import type { FileStore, StoredBytes } from "../../sqlite/fileStore.js";
+import type { SpooledAnswer } from "../http/spool.js";
 import { type Applied, Applier } from "../rebase/apply.js";
 import { checkpointOf, differing } from "./checkpoint.js";
 import type { LocalDatabase } from "../storage/database.js";
@@ -21,10 +21,10 @@ import { Inbox } from "../inbox/inbox.js";
 import { attach, type AttachedFile, detach } from "../load/importFiles.js";
 import { catchupLines, type Load } from "../load/firstLoad.js";
 import { seal } from "../changes/seal.js";
-import { breathe, type Turn } from "../mutex.js";
+import { breathe, type MutexTurn } from "../mutex.js";
 import { readWaiting } from "../storage/waiting.js";
 
-/** What one exchange did. `left`: transactions that are still to be sent or answered. */
+/** Result of one exchange. `left`: transactions that are still to be sent or answered. */
 export interface Exchanged {
   readonly sent: number;
   readonly left: number;
@@ -35,17 +35,17 @@ export interface Exchanged {
   readonly expected: ReadonlySet<string>;
 }
 
-/** Whether scopes differ, and all of them were expected to. */
+/** Return whether scopes differ, and all of them were expected to. */
 export function reconciles({ applied, expected }: Exchanged): boolean {
   return applied.differing.length > 0 && applied.differing.every((scope) => expected.has(scope));
 }
 
-/** Whether anything was decided or arrived. */
+/** Return whether anything was decided or arrived. */
 function progressed({ applied }: Exchanged): boolean {
   return applied.applied + applied.refused + applied.held + applied.rows + applied.removed > 0;
 }
 
-/** Whether the server has decided nothing of what it was sent, and it waits on. What was written while
+/** Return whether the server has decided nothing of what it was sent, and it waits on. What was written while
  * an exchange that had nothing to send was under way has not been sent. */
 export function barren(done: Exchanged): boolean {
   return done.sent > 0 && done.left > 0 && !progressed(done);
@@ -54,18 +54,18 @@ export function barren(done: Exchanged): boolean {
 interface Loaded {
   readonly load: Load | null;
   readonly files: readonly AttachedFile[];
-  readonly catchups: readonly KeptBytes[];
+  readonly catchups: readonly StoredBytes[];
 }
 
 export class AnswerStore {
   readonly #database: LocalDatabase;
-  readonly #keep: Keep;
+  readonly #keep: FileStore;
   readonly #host: Host;
-  readonly #turn: Turn;
+  readonly #turn: MutexTurn;
   #samples: OffsetSample[] = [];
   #notedUs: number | null = null;
 
-  constructor(database: LocalDatabase, keep: Keep, host: Host, turn: Turn) {
+  constructor(database: LocalDatabase, keep: FileStore, host: Host, turn: MutexTurn) {
     this.#database = database;
     this.#keep = keep;
     this.#host = host;
@@ -79,7 +79,7 @@ export class AnswerStore {
 
   /** Store an answer, and the files it builds on, when it is our turn. */
   async store(
-    answer: Answer,
+    answer: SpooledAnswer,
     nonces: Nonces | null,
     sent: number,
     load: Load | null,
@@ -117,7 +117,7 @@ export class AnswerStore {
   }
 
   *#steps(
-    answer: Answer,
+    answer: SpooledAnswer,
     nonces: Nonces | null,
     sent: number,
     { load, files, catchups }: Loaded,
@@ -177,7 +177,7 @@ export class AnswerStore {
   }
 
   #note(
-    answer: Answer,
+    answer: SpooledAnswer,
     differing: readonly string[],
     expected: ReadonlySet<string>,
     nonces: Nonces | null,
@@ -205,7 +205,7 @@ export class AnswerStore {
 }
 
 /** The lines of news; answers about ranges are put aside. */
-function* news(answer: Answer, ranges: RangeAnswer[]) {
+function* news(answer: SpooledAnswer, ranges: RangeAnswer[]) {
   for (const line of answer.lines())
     if (line.type === "range") ranges.push(line);
     else yield line;

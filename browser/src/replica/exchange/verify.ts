@@ -28,12 +28,12 @@ import { type Connection, whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
 import type { Exchanger } from "./exchanger.js";
 import type { Host } from "../host.js";
-import { Aside } from "../storage/aside.js";
+import { SetAside } from "../storage/aside.js";
 import { Overlay } from "../rebase/overlay.js";
 import { Replay, shown } from "../rebase/replay.js";
 import { openKeys, seal } from "../changes/seal.js";
 import type { Exchanged } from "./storeAnswer.js";
-import type { Turn } from "../mutex.js";
+import type { MutexTurn } from "../mutex.js";
 import type { Bookkeeping } from "../storage/program.js";
 
 /** A scope after verification: both sides' count of rows and digest (32 hex digits). */
@@ -77,9 +77,9 @@ export class Verifier {
   readonly #db: Connection;
   readonly #exchanger: Exchanger;
   readonly #host: Host;
-  readonly #turn: Turn;
+  readonly #turn: MutexTurn;
 
-  constructor(database: LocalDatabase, exchanger: Exchanger, host: Host, turn: Turn) {
+  constructor(database: LocalDatabase, exchanger: Exchanger, host: Host, turn: MutexTurn) {
     this.#database = database;
     this.#db = database.connection;
     this.#exchanger = exchanger;
@@ -233,7 +233,7 @@ export class Verifier {
       if (!bare.has(key) && !sound(table, scopeKeys, key, row, known)) damage(key);
       known.delete(key);
     }
-    const aside = new Aside(this.#database).before;
+    const aside = new SetAside(this.#database).before;
     const hidden = new Set(aside.keys());
     const wrong = [...changed].filter(
       (key) => !fresh.has(key) && !equal(overlay.visible(key), shown(overlay, key, hidden)),
@@ -391,7 +391,7 @@ function equal(left: Row | null, right: Row | null): boolean {
   return left.every((value, at) => same(value, right[at] ?? null));
 }
 
-/** What of the ranges the server has not looked at: it did as much as one request may cost. */
+/** Return what of the ranges the server has not looked at: it did as much as one request may cost. */
 export function unseen(
   asked: readonly RangeQuery[],
   answers: readonly RangeAnswer[],

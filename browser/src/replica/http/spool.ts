@@ -32,7 +32,7 @@ export interface Received {
   readonly receivedUs: number;
 }
 
-export class Answer {
+export class SpooledAnswer {
   readonly head: Head;
   readonly checkpoint: Checkpoint;
   readonly sentUs: number;
@@ -81,13 +81,16 @@ export class Answer {
   }
 }
 
-/** Whether a line begins so: lines of rows are long, and are not to be read twice. */
+/** Return whether a line begins so: lines of rows are long, and are not to be read twice. */
 function begins(raw: Uint8Array, text: string): boolean {
   return [...raw.subarray(0, text.length)].every((byte, at) => byte === text.charCodeAt(at));
 }
 
 /** Take in a body to its end. Throws `Offline`: `broken_answer` or `not_our_server`. */
-export async function receive(pieces: AsyncIterable<Uint8Array>, by: Received): Promise<Answer> {
+export async function receive(
+  pieces: AsyncIterable<Uint8Array>,
+  by: Received,
+): Promise<SpooledAnswer> {
   const lines: Uint8Array[] = [];
   let parts: Uint8Array[] = [];
   let [size, pending] = [0, 0];
@@ -105,7 +108,7 @@ export async function receive(pieces: AsyncIterable<Uint8Array>, by: Received): 
     if (rest.length > 0) parts.push(rest);
   }
   if (parts.length > 0) throw incomplete("its last line is missing");
-  return new Answer(lines, by);
+  return new SpooledAnswer(lines, by);
 }
 
 export function joined(parts: readonly Uint8Array[]): Uint8Array {

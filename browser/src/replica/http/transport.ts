@@ -25,7 +25,7 @@ import {
 } from "../../core/limits.js";
 import type { ExchangeRequest, VerifyRequest } from "../../protocol/messages.generated.js";
 import type { ReplicaProgram } from "../../protocol/program.generated.js";
-import { type Answer, joined, receive } from "./spool.js";
+import { type SpooledAnswer, joined, receive } from "./spool.js";
 import { checkedPath, type FileAnswer, openedFile, rangeHeaders } from "./downloads.js";
 import { failureOf, incomplete, mediaType, notOurs } from "../failures.js";
 import { type Host, randomHex } from "../host.js";
@@ -51,7 +51,7 @@ export interface Health {
   readonly receivedUs: number;
 }
 
-/** What a replica needs of the way to its server. All methods throw the `SyncError` tree. */
+/** Transport: the way from a replica to its server. All methods throw the `SyncError` tree. */
 /** The part of a file that is asked for: from byte `start` on, until `stopped` ends it. */
 export interface FilePart {
   readonly start: number;
@@ -60,8 +60,8 @@ export interface FilePart {
 }
 
 export interface Transport {
-  exchange(request: ExchangeRequest): Promise<Answer>;
-  verify(request: VerifyRequest): Promise<Answer>;
+  exchange(request: ExchangeRequest): Promise<SpooledAnswer>;
+  verify(request: VerifyRequest): Promise<SpooledAnswer>;
   health(): Promise<Health>;
   program(): Promise<ReplicaProgram>;
   /** The live stream, until `signal` ends it. */
@@ -85,11 +85,11 @@ export class HttpTransport implements Transport {
     this.#fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
   }
 
-  exchange(request: ExchangeRequest): Promise<Answer> {
+  exchange(request: ExchangeRequest): Promise<SpooledAnswer> {
     return this.#post("/v1/exchange", request);
   }
 
-  verify(request: VerifyRequest): Promise<Answer> {
+  verify(request: VerifyRequest): Promise<SpooledAnswer> {
     return this.#post("/v1/verify", request);
   }
 
@@ -166,7 +166,7 @@ export class HttpTransport implements Transport {
     this.#closed.abort();
   }
 
-  async #post(path: string, message: ExchangeRequest | VerifyRequest): Promise<Answer> {
+  async #post(path: string, message: ExchangeRequest | VerifyRequest): Promise<SpooledAnswer> {
     const { host } = this.#options;
     const echo = randomHex(host, 12);
     const plain = new TextEncoder().encode(JSON.stringify(message));

@@ -12,22 +12,22 @@ import { keyText, keyValues } from "../../core/keys.js";
 import type { ForeignKey, Table } from "../../core/schema.js";
 import type { LocalDatabase } from "../storage/database.js";
 import type { Inbox } from "./inbox.js";
-import { assemble, type Note, touches } from "../rebase/overlay.js";
+import { assemble, type CapturedChange, touches } from "../rebase/overlay.js";
 
 /** A held transaction that cannot go on: `code` is `held` (something else that it rests on still waits:
  * `heldBy`), `no_row` (a row that it changes or refers to is not there) or `constraint`. */
-export interface Kept {
+export interface StillHeld {
   readonly number: number;
   readonly code: string;
   readonly message: string;
   readonly heldBy: number;
 }
 
-/** What becomes of the transactions that waited for one that is settled: `numbers` go on, as those that
+/** Result for the transactions that waited for one that is settled: `numbers` go on, as those that
  * are `made`; `kept` stay in the inbox. */
 export interface Freed {
   readonly numbers: readonly number[];
-  readonly kept: readonly Kept[];
+  readonly kept: readonly StillHeld[];
   readonly made: readonly number[];
 }
 
@@ -47,12 +47,12 @@ export class Freeing {
     this.#seal = seal;
   }
 
-  /** What waited for a transaction that has left the inbox. */
+  /** Return what waited for a transaction that has left the inbox. */
   after(settled: number): Freed {
     return this.#run(new Set([settled]), true);
   }
 
-  /** What was held by transactions that have left the inbox meanwhile, unless it was found before that
+  /** Return what was held by transactions that have left the inbox meanwhile, unless it was found before that
    * it cannot go on. */
   afterNews(): Freed {
     return this.#run(new Set(), false);
@@ -60,7 +60,7 @@ export class Freeing {
 
   #run(gone: Set<number>, asked: boolean): Freed {
     const held = this.#inbox.held();
-    const [numbers, made, kept]: [number[], number[], Kept[]] = [[], [], []];
+    const [numbers, made, kept]: [number[], number[], StillHeld[]] = [[], [], []];
     if (held.length === 0) return { numbers, made, kept };
     const waiting = this.#inbox.numbers();
     for (const { number, after, code } of held) {
@@ -80,12 +80,12 @@ export class Freeing {
         }
         kept.push(reason);
       }
-      this.#inbox.noteHeld(kept.at(-1) as Kept);
+      this.#inbox.noteHeld(kept.at(-1) as StillHeld);
     }
     return { numbers, made, kept };
   }
 
-  #goOn(number: number, made: number[]): Kept | null {
+  #goOn(number: number, made: number[]): StillHeld | null {
     const missing = this.#missing(number);
     if (missing !== "") return { number, code: "no_row", message: missing, heldBy: 0 };
     const sealed: (number | null)[] = [];
@@ -105,11 +105,11 @@ export class Freeing {
     return null;
   }
 
-  /** Which row a transaction refers to that is not there, in words; empty: none. */
+  /** Return which row a transaction refers to that is not there, in words; empty: none. */
   #missing(number: number): string {
     const changes = this.#inbox.notes(number);
     const named = (table: Table, key: string): string => `${table.name} ${key}`;
-    const pick = (wanted: (note: Note) => boolean): Set<string> =>
+    const pick = (wanted: (note: CapturedChange) => boolean): Set<string> =>
       new Set(
         changes.filter(([, note]) => wanted(note)).map(([table, note]) => named(table, note.key)),
       );
@@ -133,8 +133,13 @@ export class Freeing {
     return parent !== undefined && covered ? parent : null;
   }
 
-  /** Whether what a row refers to is there, as far as that can be seen here. */
-  #stands(table: Table, key: ForeignKey, note: Note, coming: ReadonlySet<string>): boolean {
+  /** Return whether what a row refers to is there, as far as that can be seen here. */
+  #stands(
+    table: Table,
+    key: ForeignKey,
+    note: CapturedChange,
+    coming: ReadonlySet<string>,
+  ): boolean {
     const parent = this.#enforced(table, key);
     if (parent === null) return true;
     const row = assemble(table, note.key, note.new);

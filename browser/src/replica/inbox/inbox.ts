@@ -10,13 +10,13 @@ import { BadValue, ConstraintFailed, UsageError } from "../../core/errors.js";
 import { keyValues, type Row } from "../../core/keys.js";
 import { policyOf } from "../../core/merging/policies.js";
 import { type Column, columnsOf, type Table } from "../../core/schema.js";
-import { chosenSide, type Keep, type Party, type Side, yours } from "../../core/sides.js";
+import { chosenSide, type SideChoice, type Party, type Side, yours } from "../../core/sides.js";
 import { check, fromWire, toWire, type Value, type Wire } from "../../core/values.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
-import type { Kept } from "./freeing.js";
+import type { StillHeld } from "./freeing.js";
 import { changeMessage } from "../changes/outbox.js";
-import { assemble, dataOf, fold, type Note, noteOf, Overlay } from "../rebase/overlay.js";
+import { assemble, dataOf, fold, type CapturedChange, noteOf, Overlay } from "../rebase/overlay.js";
 import type { Bookkeeping } from "../storage/program.js";
 
 /** An open conflict. `deviceValue`: what `user` on `device` wants, which did not go in; `serverValue`:
@@ -75,9 +75,9 @@ export interface Refused {
 /** A value in wire form; about a group (columns that are one decision) the values of all its columns. */
 export type Chosen = Wire | Readonly<Record<string, Wire>>;
 
-/** How to settle a conflict: keep a side, or set another value (wire form). `device` and `server` mean
+/** Resolution of a conflict: keep a side, or set another value (wire form). `device` and `server` mean
  * the same on every device, `yours` and `other` what they are as seen from this one. */
-export type Resolution = { readonly keep: Keep } | { readonly value: Chosen };
+export type Resolution = { readonly keep: SideChoice } | { readonly value: Chosen };
 
 export class Inbox {
   readonly #database: LocalDatabase;
@@ -98,7 +98,7 @@ export class Inbox {
     return this.#db.execute(this.#sql.conflicts.open).map((row) => conflict(row, asking));
   }
 
-  /** Who asks: the user and the device of this replica. */
+  /** Return who asks: the user and the device of this replica. */
   #asking(): Party {
     const [device = "", user = ""] = this.#database.texts("device", "user");
     return { user, device };
@@ -186,7 +186,7 @@ export class Inbox {
     return whole(found[0]);
   }
 
-  /** What is refused or held. */
+  /** Return what is refused or held. */
   numbers(): Set<number> {
     return new Set(
       this.#db.execute(this.#sql.transactions.stopped).map(([number]) => whole(number)),
@@ -203,7 +203,7 @@ export class Inbox {
   }
 
   /** Say why a held transaction stays; what it was held by is named until another is. */
-  noteHeld({ number, code, message, heldBy }: Kept): void {
+  noteHeld({ number, code, message, heldBy }: StillHeld): void {
     this.#db.execute(this.#sql.transactions.set_held, [
       code,
       message,
@@ -246,11 +246,11 @@ export class Inbox {
   }
 
   /** The noted changes of a transaction, with their tables. */
-  notes(number: number): [Table, Note][] {
+  notes(number: number): [Table, CapturedChange][] {
     return this.#database.program.tables.flatMap((table) =>
       this.#db
         .execute(this.#database.program.statements(table).changes, [BigInt(number), BigInt(number)])
-        .map((row): [Table, Note] => [table, noteOf(table, row)]),
+        .map((row): [Table, CapturedChange] => [table, noteOf(table, row)]),
     );
   }
 
@@ -258,7 +258,7 @@ export class Inbox {
     return new Overlay(this.#db, table, this.#database.program.statements(table));
   }
 
-  #describe(table: Table, note: Note): RefusedChange {
+  #describe(table: Table, note: CapturedChange): RefusedChange {
     const bare = { table: table.name, key: note.key, old: {}, new: {}, current: {} };
     try {
       const message = changeMessage(table, note);
@@ -276,7 +276,7 @@ export class Inbox {
   }
 }
 
-/** What was chosen, for each column. Throws `UsageError` (`bad_choice`) for a part of a group. */
+/** Return what was chosen, for each column. Throws `UsageError` (`bad_choice`) for a part of a group. */
 function wiresOf(cell: string, chosen: unknown): unknown[] {
   const names = columnsOf(cell);
   if (names.length === 1) return [chosen];
@@ -296,7 +296,7 @@ function shownValue(table: Table, row: Row | null, name: string): unknown {
   return policyOf(column).show(toWire(column.type, value));
 }
 
-/** What a change says of columns, as people read it. */
+/** Return what a change says of columns, as people read it. */
 function shownAll(table: Table, said: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(said).map(([name, wire]) => {

@@ -33,7 +33,7 @@ import {
 } from "../../core/limits.js";
 import { toHex } from "../../core/values.js";
 import type { FileOffer } from "../../protocol/messages.generated.js";
-import type { Keep, KeptBytes } from "../../sqlite/fileStore.js";
+import type { FileStore, StoredBytes } from "../../sqlite/fileStore.js";
 import { incomplete } from "../failures.js";
 import type { Transport } from "../http/transport.js";
 
@@ -57,7 +57,7 @@ export function unpackedOf(offer: FileOffer): string {
 
 /** Keep what has arrived of these, and nothing else; see that there is room for them. Throws
  * `SyncError` (`disk_full`, `file_not_kept`), or `FileRefused` for an offer that makes no sense. */
-export async function prepare(keep: Keep, offers: readonly FileOffer[]): Promise<void> {
+export async function prepare(keep: FileStore, offers: readonly FileOffer[]): Promise<void> {
   offers.forEach(checkOffer);
   const wanted = new Set(offers.flatMap((offer) => [partOf(offer), unpackedOf(offer)]));
   await inRoom(async () => {
@@ -78,7 +78,7 @@ export async function prepare(keep: Keep, offers: readonly FileOffer[]): Promise
 }
 
 /** Remove everything; also what a killed leader has left. */
-export async function clear(keep: Keep): Promise<void> {
+export async function clear(keep: FileStore): Promise<void> {
   for (const name of await keep.names()) await keep.remove(name);
 }
 
@@ -96,13 +96,13 @@ function checkOffer(offer: FileOffer): void {
 /** Brings files into a keep. `told` hears how many bytes of a file are there; `stopped` ends a request
  * that waits for more. */
 export class Fetcher {
-  readonly #keep: Keep;
+  readonly #keep: FileStore;
   readonly #transport: Pick<Transport, "file">;
   readonly #told: (bytes: number) => void;
   readonly #stopped: AbortSignal;
 
   constructor(
-    keep: Keep,
+    keep: FileStore,
     transport: Pick<Transport, "file">,
     told: (bytes: number) => void,
     stopped: AbortSignal,
@@ -186,12 +186,12 @@ export class Fetcher {
 
 /** One file on its way: its bytes so far, and their hash. */
 class Arriving {
-  readonly #part: KeptBytes;
+  readonly #part: StoredBytes;
   readonly #offer: FileOffer;
   #hash = sha256.create();
 
   /** Takes in again what is there from before. */
-  constructor(part: KeptBytes, offer: FileOffer) {
+  constructor(part: StoredBytes, offer: FileOffer) {
     this.#part = part;
     this.#offer = offer;
     this.#mustFit();
@@ -227,8 +227,8 @@ class Arriving {
   }
 }
 
-/** What is there, piece by piece; a piece is good until the next is asked for. */
-export function* pieces(kept: KeptBytes, bytes: number): Generator<Uint8Array> {
+/** Return what is there, piece by piece; a piece is good until the next is asked for. */
+export function* pieces(kept: StoredBytes, bytes: number): Generator<Uint8Array> {
   const piece = new Uint8Array(bytes);
   let at = 0;
   for (;;) {
@@ -239,8 +239,8 @@ export function* pieces(kept: KeptBytes, bytes: number): Generator<Uint8Array> {
   }
 }
 
-/** What a file unpacks to, never more than was told. Throws `Damaged`. */
-async function* unpacked(part: KeptBytes, offer: FileOffer): AsyncGenerator<Uint8Array> {
+/** Return what a file unpacks to, never more than was told. Throws `Damaged`. */
+async function* unpacked(part: StoredBytes, offer: FileOffer): AsyncGenerator<Uint8Array> {
   const source = pieces(part, FILE_PACKED_PIECE_BYTES);
   const packed = new ReadableStream<Uint8Array<ArrayBuffer>>({
     pull: (controller) => {

@@ -35,7 +35,7 @@ import type {
   Position,
   Rows,
 } from "../../protocol/messages.generated.js";
-import type { Keep, KeptBytes } from "../../sqlite/fileStore.js";
+import type { FileStore, StoredBytes } from "../../sqlite/fileStore.js";
 import { decodeLine, joined } from "../http/spool.js";
 import { ENCODINGS, Fetcher, pieces, prepare, unpackedOf } from "./fetch.js";
 import type { Program } from "../storage/program.js";
@@ -46,7 +46,7 @@ import type { Transport } from "../http/transport.js";
 const NEWLINE = 10;
 
 export interface LoadParts {
-  readonly keep: Keep;
+  readonly keep: FileStore;
   readonly transport: Transport;
   readonly program: Program;
   /** The key to the hashes of a scope's rows, as the replica knows it. */
@@ -79,18 +79,18 @@ export class Load {
     this.#parts = parts;
   }
 
-  /** What the next request says that it can take. */
+  /** Return what the next request says that it can take. */
   get encodings(): readonly string[] {
     const full = this.#offers.length >= FILES_AT_ONCE_MAX || this.#rounds >= FILE_ROUNDS_MAX;
     return this.#wanted && !full ? ENCODINGS : [];
   }
 
-  /** Whether anything came, or was to come, as a file. */
+  /** Return whether anything came, or was to come, as a file. */
   get used(): boolean {
     return this.#met;
   }
 
-  /** What the files had is not to be believed: all rows are to come in the answer. */
+  /** Refuse what the files had: all rows are to come in the answer. */
   refuse(): void {
     this.#wanted = false;
     this.positions = {};
@@ -115,8 +115,8 @@ export class Load {
   }
 
   /** The catch-up files, open to be read without waiting. The caller closes them. */
-  async openCatchups(): Promise<KeptBytes[]> {
-    const open: KeptBytes[] = [];
+  async openCatchups(): Promise<StoredBytes[]> {
+    const open: StoredBytes[] = [];
     try {
       for (const offer of this.#catchups)
         open.push(await this.#parts.keep.bytes(unpackedOf(offer)));
@@ -227,7 +227,7 @@ export class Load {
 }
 
 /** The lines of catch-up files. Throws `FileRefused` at one that is none. */
-export function* catchupLines(files: readonly KeptBytes[]): Generator<Rows | Gone, void> {
+export function* catchupLines(files: readonly StoredBytes[]): Generator<Rows | Gone, void> {
   for (const file of files)
     for (const raw of linesOf(file)) {
       const line = read(raw);
@@ -246,7 +246,7 @@ function read(raw: Uint8Array): ReturnType<typeof decodeLine> {
   }
 }
 
-function* linesOf(file: KeptBytes): Generator<Uint8Array, void> {
+function* linesOf(file: StoredBytes): Generator<Uint8Array, void> {
   let [parts, size]: [Uint8Array[], number] = [[], 0];
   for (const piece of pieces(file, FILE_PIECE_BYTES)) {
     let start = 0;

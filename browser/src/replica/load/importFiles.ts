@@ -28,7 +28,7 @@ import type { Table } from "../../core/schema.js";
 import type { Value } from "../../core/values.js";
 import type { LoadProgram } from "../../protocol/program.generated.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
-import type { Keep } from "../../sqlite/fileStore.js";
+import type { FileStore } from "../../sqlite/fileStore.js";
 import type { Members, Truth } from "../storage/members.js";
 import type { Program } from "../storage/program.js";
 import type { SnapshotFile } from "./snapshotFile.js";
@@ -36,11 +36,11 @@ import type { SnapshotFile } from "./snapshotFile.js";
 /** What the program calls the table of a file that is imported: its rowid, then its columns. */
 const LOADING = "temp.holdfast_loading";
 
-/** What writes server truth row by row, and knows the overlay. */
+/** Writer of server truth, row by row; it knows the overlay. */
 export interface TruthWriter {
   /** Keys with work of this device on them, unsettled or being settled now. */
   touched(table: Table): ReadonlySet<string>;
-  /** Whether a row is written again at the end, with the work that stands on it. */
+  /** Return whether a row is written again at the end, with the work that stands on it. */
   pending(table: Table, key: string): boolean;
   /** Server truth of rows, each key once. */
   put(table: Table, rows: readonly Truth[]): void;
@@ -58,7 +58,11 @@ export interface AttachedFile {
 }
 
 /** Attach files. Not inside a transaction: they could not go. */
-export function attach(db: Connection, keep: Keep, files: readonly SnapshotFile[]): AttachedFile[] {
+export function attach(
+  db: Connection,
+  keep: FileStore,
+  files: readonly SnapshotFile[],
+): AttachedFile[] {
   const attached: AttachedFile[] = [];
   // What they are made of has been looked at; see what is damaged since.
   if (files.length > 0) db.execute("PRAGMA cell_size_check = 1");
@@ -221,7 +225,7 @@ class Copy {
     this.#db.execute(`DROP VIEW ${LOADING}`);
   }
 
-  /** Whether the replica has no row of this table, neither shown nor known. */
+  /** Return whether the replica has no row of this table, neither shown nor known. */
   findsNothing(): boolean {
     return this.#db.execute(this.#sql.is_held)[0]?.[0] === 0n;
   }

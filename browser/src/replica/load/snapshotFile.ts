@@ -44,7 +44,7 @@ export interface SnapshotFile {
   readonly rows: number;
 }
 
-/** What a file has to be: rows of this scope, at this position, of this epoch of the server, hashed
+/** Description of the file that is wanted: rows of this scope, at this position, of this epoch of the server, hashed
  * with the scope's key. */
 export interface Expected {
   readonly epoch: string;

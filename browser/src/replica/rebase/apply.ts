@@ -25,7 +25,7 @@ import type { LocalDatabase } from "../storage/database.js";
 import type { Host } from "../host.js";
 import { type AttachedFile, Importer, type TruthWriter } from "../load/importFiles.js";
 import { Members, type Truth } from "../storage/members.js";
-import { Keys, notedTables } from "../storage/noted.js";
+import { NotedKeys, notedTables } from "../storage/noted.js";
 import { anyUnsettled } from "../storage/waiting.js";
 import { Overlay } from "./overlay.js";
 import type { Program } from "../storage/program.js";
@@ -33,7 +33,7 @@ import { Replay } from "./replay.js";
 import { seal } from "../changes/seal.js";
 import { broken, checkKey, decodeRow } from "./wireRows.js";
 
-/** What an answer changed. `differing`: scopes whose digests do not agree afterwards. */
+/** Changes made by an answer. `differing`: scopes whose digests do not agree afterwards. */
 export interface Applied {
   applied: number;
   refused: number;
@@ -59,13 +59,13 @@ export class Applier implements TruthWriter {
   /** The tables with notes or shadows. */
   #noted: readonly Table[] = [];
   /** By table: keys with unsettled changes; keys of this answer; keys to replay; keys with shadows. */
-  readonly #left = new Map<string, Keys>();
+  readonly #left = new Map<string, NotedKeys>();
   readonly #fresh = new Map<string, Set<string>>();
   readonly #again = new Map<string, Set<string>>();
   /** By table: keys of rows that news removed, while anything is unsettled. */
   readonly #removed = new Map<string, Set<string>>();
   #hasWork = false;
-  readonly #shadowed = new Map<string, Keys>();
+  readonly #shadowed = new Map<string, NotedKeys>();
   /** By table: keys of which some change is set aside, refused or held. */
   readonly #unplain = new Map<string, Set<string>>();
   readonly #acked = new Set<number>();
@@ -94,7 +94,7 @@ export class Applier implements TruthWriter {
         new Overlay(this.#db, table, this.#program.statements(table)),
       ]),
     );
-    const nothing = new Keys(this.#db);
+    const nothing = new NotedKeys(this.#db);
     for (const { name } of this.#program.tables) {
       this.#left.set(name, nothing);
       this.#shadowed.set(name, nothing);
@@ -186,7 +186,7 @@ export class Applier implements TruthWriter {
     return decided;
   }
 
-  /** Where unsettled changes and shadows are, and what is set aside. */
+  /** Collect where unsettled changes and shadows are, and what is set aside. */
   #collect(): void {
     const unsettled = anyUnsettled(this.#database);
     this.#hasWork = unsettled;
@@ -195,10 +195,13 @@ export class Applier implements TruthWriter {
       const sql = this.#program.statements(table);
       if (unsettled) {
         const held = this.#db.execute(sql.aside_keys).map(([key]) => String(key));
-        this.#left.set(table.name, new Keys(this.#db, sql.unsettled_keys, sql.unsettled_among));
+        this.#left.set(
+          table.name,
+          new NotedKeys(this.#db, sql.unsettled_keys, sql.unsettled_among),
+        );
         this.#again.set(table.name, new Set(held));
       }
-      this.#shadowed.set(table.name, new Keys(this.#db, sql.shadow_keys, sql.shadows_among));
+      this.#shadowed.set(table.name, new NotedKeys(this.#db, sql.shadow_keys, sql.shadows_among));
     }
   }
 
@@ -332,7 +335,7 @@ export class Applier implements TruthWriter {
   // --- what whole files need of it -----------------------------------------------------------------
 
   touched(table: Table): ReadonlySet<string> {
-    const of = (sets: ReadonlyMap<string, Keys>): string[] => [
+    const of = (sets: ReadonlyMap<string, NotedKeys>): string[] => [
       ...(sets.get(table.name)?.all() ?? []),
     ];
     const deciding = this.#deciding.get(table.name) ?? [];

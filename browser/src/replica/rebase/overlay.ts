@@ -16,7 +16,7 @@ import { type Connection, whole } from "../../sqlite/connection.js";
 import type { Reference, TableProgram } from "../storage/program.js";
 
 /** A captured change of one row: `old` and `new` are the data columns' values. */
-export interface Note {
+export interface CapturedChange {
   readonly tx: number;
   readonly key: string;
   readonly was: boolean;
@@ -30,7 +30,7 @@ export interface Note {
 const FIXED = 6;
 
 /** A row of the `changes` statements. */
-export function noteOf(table: Table, row: Row): Note {
+export function noteOf(table: Table, row: Row): CapturedChange {
   const width = table.dataColumns.length;
   return {
     tx: whole(row[0]),
@@ -44,12 +44,12 @@ export function noteOf(table: Table, row: Row): Note {
   };
 }
 
-/** Whether a change touches the data column at a position: it, or one that is decided with it. */
-export function touches(table: Table, note: Note, position: number): boolean {
+/** Return whether a change touches the data column at a position: it, or one that is decided with it. */
+export function touches(table: Table, note: CapturedChange, position: number): boolean {
   return note.was !== note.now || differs(table, note.old, note.new, position);
 }
 
-/** Whether two rows' data columns differ at a position, or at one that is decided with it. */
+/** Return whether two rows' data columns differ at a position, or at one that is decided with it. */
 export function differs(table: Table, old: Row, fresh: Row, position: number): boolean {
   return (table.partners[position] ?? [position]).some(
     (at) => !same(old[at] ?? null, fresh[at] ?? null),
@@ -73,7 +73,7 @@ export function dataOf(table: Table, row: Row): Row {
 }
 
 /** One change replayed on a row (data columns; null: absent). */
-export function fold(table: Table, base: Row | null, note: Note): Row | null {
+export function fold(table: Table, base: Row | null, note: CapturedChange): Row | null {
   if (!note.now) return null;
   if (base === null) return note.new;
   const old = note.was ? note.old : defaultsOf(table);
@@ -88,7 +88,7 @@ export function fold(table: Table, base: Row | null, note: Note): Row | null {
 /** A row with changes replayed on it; and the first of them that has nothing to stand on. */
 export interface Folded {
   readonly data: Row | null;
-  readonly lost: Note | null;
+  readonly lost: CapturedChange | null;
 }
 
 /**
@@ -99,9 +99,9 @@ export interface Folded {
 export function foldAll(
   table: Table,
   base: Row | null,
-  notes: readonly Note[],
+  notes: readonly CapturedChange[],
   hidden: ReadonlySet<number>,
-  stands: (note: Note) => boolean = () => true,
+  stands: (note: CapturedChange) => boolean = () => true,
 ): Folded {
   let data = base;
   const first = notes[0];
@@ -144,13 +144,13 @@ export class Overlay {
   }
 
   /** The earliest change of a key among those unsettled or being settled now. */
-  #first(key: string, decided: ReadonlySet<number>): Note | null {
+  #first(key: string, decided: ReadonlySet<number>): CapturedChange | null {
     const unsettled = new Set(this.notes(key).map((note) => note.tx));
     return this.#all(key).find(({ tx }) => decided.has(tx) || unsettled.has(tx)) ?? null;
   }
 
   /** All noted changes of a key, settled or not, in order. */
-  #all(key: string): Note[] {
+  #all(key: string): CapturedChange[] {
     return this.#db.execute(this.#sql.all_key_changes, [key]).map((row) => noteOf(this.table, row));
   }
 
@@ -171,7 +171,7 @@ export class Overlay {
     });
   }
 
-  /** What the server has made of a row that it knew as we did: our accepted changes on it. */
+  /** Return what the server has made of a row that it knew as we did: our accepted changes on it. */
   made(key: string, decided: ReadonlySet<number>, acked: ReadonlySet<number>): Row | null {
     const row = this.truth(key, decided);
     let data = row === null ? null : dataOf(this.table, row);
@@ -210,7 +210,7 @@ export class Overlay {
   }
 
   /** The unsettled changes of a row, in order. */
-  notes(key: string): Note[] {
+  notes(key: string): CapturedChange[] {
     return this.#db.execute(this.#sql.key_changes, [key]).map((row) => noteOf(this.table, row));
   }
 

@@ -8,31 +8,31 @@
 
 import { keyText, keyValues, type Row } from "../../core/keys.js";
 import { same } from "../../core/values.js";
-import type { Reason } from "../storage/aside.js";
+import type { AsideReason } from "../storage/aside.js";
 import type { Overlay } from "./overlay.js";
 
 /** A table and a key. */
-export interface Place {
+export interface RowPlace {
   readonly table: string;
   readonly key: string;
 }
 
 /** A row (`child`) that refers to one that is not there; `values`: of the key's columns. */
 export interface Orphan {
-  readonly child: Place;
-  readonly parent: Place;
+  readonly child: RowPlace;
+  readonly parent: RowPlace;
   readonly columns: readonly string[];
   readonly positions: readonly number[];
   readonly values: Row;
 }
 
-/** Whether that version of the child refers to the same parent. */
+/** Return whether that version of the child refers to the same parent. */
 export function refersAlike({ positions, values }: Orphan, row: Row | null): boolean {
   return row !== null && positions.every((at, n) => same(row[at] ?? null, values[n] ?? null));
 }
 
-/** Why a transaction is not shown that takes the parent away, or brings the child. */
-export function orphaned({ child, parent, columns }: Orphan, byParent: boolean): Reason {
+/** Return why a transaction is not shown that takes the parent away, or brings the child. */
+export function orphaned({ child, parent, columns }: Orphan, byParent: boolean): AsideReason {
   const message = `${child.table} ${child.key} refers to ${parent.table} ${parent.key}`;
   const code = "foreign_key";
   if (byParent) return { code, message, field: "", heldBy: 0 };
@@ -54,7 +54,7 @@ export class References {
 
   /** Rows that are not there any more, and may have children: those that news removed, and those that
    * changes of ours delete. */
-  bereaved(removed: ReadonlyMap<string, ReadonlySet<string>>): Place[] {
+  bereaved(removed: ReadonlyMap<string, ReadonlySet<string>>): RowPlace[] {
     return [...this.#children.keys()].flatMap((table) =>
       [
         ...new Set([
@@ -66,7 +66,7 @@ export class References {
   }
 
   /** This row as a child without its parent, or its children when it is not there. */
-  orphans(place: Place): Orphan[] {
+  orphans(place: RowPlace): Orphan[] {
     const overlay = this.#overlays.get(place.table) as Overlay;
     const row = overlay.visible(place.key);
     if (row === null) {
@@ -86,7 +86,7 @@ export class References {
   }
 }
 
-function orphan(child: Overlay, at: number, key: string, parent: Place, values: Row): Orphan {
+function orphan(child: Overlay, at: number, key: string, parent: RowPlace, values: Row): Orphan {
   const columns = child.references[at]?.columns ?? [];
   const positions = columns.map((name) => child.table.positions.get(name) ?? -1);
   return { child: { table: child.table.name, key }, parent, columns, positions, values };

@@ -13,10 +13,10 @@
 import { ConstraintFailed } from "../../core/errors.js";
 import { byCodePoint, type Row } from "../../core/keys.js";
 import type { Connection } from "../../sqlite/connection.js";
-import { Aside, buildsOn, type Reason } from "../storage/aside.js";
+import { SetAside, buildsOn, type AsideReason } from "../storage/aside.js";
 import type { LocalDatabase } from "../storage/database.js";
-import { assemble, dataOf, foldAll, type Note, type Overlay } from "./overlay.js";
-import { type Orphan, orphaned, type Place, References, refersAlike } from "./references.js";
+import { assemble, dataOf, foldAll, type CapturedChange, type Overlay } from "./overlay.js";
+import { type Orphan, orphaned, type RowPlace, References, refersAlike } from "./references.js";
 
 /** The row a person should see: truth and the changes on it that are not set aside. */
 export function shown(overlay: Overlay, key: string, hidden: ReadonlySet<number>): Row | null {
@@ -28,9 +28,9 @@ export function shown(overlay: Overlay, key: string, hidden: ReadonlySet<number>
 
 /** A row as replay sees it: the server's version, and the unsettled changes on it. */
 interface Standing {
-  readonly place: Place;
+  readonly place: RowPlace;
   readonly overlay: Overlay;
-  readonly notes: readonly Note[];
+  readonly notes: readonly CapturedChange[];
   truth: Row | null;
 }
 
@@ -41,11 +41,11 @@ export class Replay {
   readonly #db: Connection;
   readonly #overlays: ReadonlyMap<string, Overlay>;
   readonly #decided: ReadonlySet<number>;
-  readonly #aside: Aside;
+  readonly #aside: SetAside;
   readonly #references: References;
   readonly #standing = new Map<string, Standing>();
   readonly #suspects: Rows = new Set();
-  #rows: Map<number, Place[]> | null = null;
+  #rows: Map<number, RowPlace[]> | null = null;
 
   constructor(
     database: LocalDatabase,
@@ -55,7 +55,7 @@ export class Replay {
     this.#db = database.connection;
     this.#overlays = overlays;
     this.#decided = decided;
-    this.#aside = new Aside(database);
+    this.#aside = new SetAside(database);
     this.#references = new References(overlays);
   }
 
@@ -83,7 +83,7 @@ export class Replay {
 
   // --- rows ---------------------------------------------------------------------------------------
 
-  #stand(place: Place): Standing {
+  #stand(place: RowPlace): Standing {
     const name = nameOf(place);
     let found = this.#standing.get(name);
     if (found === undefined) {
@@ -96,12 +96,17 @@ export class Replay {
   }
 
   /** The changes of a row that are not set aside. */
-  #shown({ notes }: Standing): Note[] {
+  #shown({ notes }: Standing): CapturedChange[] {
     return notes.filter(({ tx }) => !this.#aside.hidden.has(tx));
   }
 
-  /** What the table should hold; and a change that has nothing to stand on. */
-  #target({ place, overlay, truth, notes }: Standing): readonly [Row | null, Note | null] {
+  /** Return what the table should hold; and a change that has nothing to stand on. */
+  #target({
+    place,
+    overlay,
+    truth,
+    notes,
+  }: Standing): readonly [Row | null, CapturedChange | null] {
     const base = truth === null ? null : dataOf(overlay.table, truth);
     // A change cannot revive its row when it builds on an insert that was refused.
     const { data, lost } = foldAll(
@@ -115,12 +120,12 @@ export class Replay {
   }
 
   /** Make the table hold what it should, or say what is against it. */
-  #against(row: Standing): ConstraintFailed | Note | null {
+  #against(row: Standing): ConstraintFailed | CapturedChange | null {
     const [target, lost] = this.#target(row);
     return lost ?? row.overlay.attempt(row.place.key, target);
   }
 
-  #colliding(row: Standing): Place[] {
+  #colliding(row: Standing): RowPlace[] {
     const [target] = this.#target(row);
     if (target === null) return [];
     const { table } = row.place;
@@ -211,7 +216,7 @@ export class Replay {
     return new Set();
   }
 
-  #hide(number: number, reason: Reason): Rows {
+  #hide(number: number, reason: AsideReason): Rows {
     const rows: Rows = new Set(this.#aside.hide(number, reason).flatMap((tx) => [...this.#of(tx)]));
     takeOff(rows);
     return rows;
@@ -230,7 +235,7 @@ export class Replay {
   #show(number: number): void {
     const { hidden, reasons } = this.#aside;
     const earlier = this.#aside.stoppedBy(number);
-    let reason: Reason | null;
+    let reason: AsideReason | null;
     if (earlier > 0) {
       reason = buildsOn(earlier);
     } else {
@@ -246,7 +251,7 @@ export class Replay {
   }
 
   /** Write the rows of a transaction with it; what is against it. */
-  #againstAll(number: number): Reason | null {
+  #againstAll(number: number): AsideReason | null {
     const rows = this.#of(number);
     takeOff(rows);
     for (const row of ordered(rows)) {
@@ -272,7 +277,7 @@ export class Replay {
     return null;
   }
 
-  /** What shows the child, or hides the parent. What the server itself shows is nobody's. */
+  /** Return what shows the child, or hides the parent. What the server itself shows is nobody's. */
   #culprits(orphan: Orphan): number[] {
     const [child, parent] = [this.#stand(orphan.child), this.#stand(orphan.parent)];
     const found = this.#shown(parent).filter(({ now }) => !now);
@@ -283,7 +288,7 @@ export class Replay {
 
   // --- reasons ------------------------------------------------------------------------------------
 
-  #nothingToStandOn({ place }: Standing, note: Note): Reason {
+  #nothingToStandOn({ place }: Standing, note: CapturedChange): AsideReason {
     const heldBy = this.#aside.lostGround(note.tx) ?? 0;
     return {
       code: "row_gone",
@@ -293,7 +298,7 @@ export class Replay {
     };
   }
 
-  #because(orphan: Orphan, number: number): Reason {
+  #because(orphan: Orphan, number: number): AsideReason {
     return orphaned(
       orphan,
       this.#stand(orphan.parent).notes.some(({ tx }) => tx === number),
@@ -302,7 +307,7 @@ export class Replay {
 }
 
 /** One word for a place: names of tables have no slash. */
-function nameOf({ table, key }: Place): string {
+function nameOf({ table, key }: RowPlace): string {
   return `${table}/${key}`;
 }
 
@@ -322,8 +327,8 @@ function takeOff(rows: Iterable<Standing>): void {
     if (overlay.table.unique.length > 0) overlay.write(place.key, null);
 }
 
-/** Which constraint of which row is against it, and who has the value. */
-function why(row: Standing, error: ConstraintFailed, others: readonly Place[]): Reason {
+/** Return which constraint of which row is against it, and who has the value. */
+function why(row: Standing, error: ConstraintFailed, others: readonly RowPlace[]): AsideReason {
   let message = `${row.place.table} ${row.place.key}: ${error.message}`;
   const [other] = others;
   if (other !== undefined) message += ` (${other.table} ${other.key} has it)`;

@@ -13,22 +13,22 @@ import { type Connection, whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
 import type { Bookkeeping } from "./program.js";
 
-/** Why a transaction is not shown, as a refusal of the server says it. `heldBy`: the number of the
+/** Reason that a transaction is not shown, as a refusal of the server says it. `heldBy`: the number of the
  * one that it builds on. */
-export interface Reason {
+export interface AsideReason {
   readonly code: string;
   readonly message: string;
   readonly field: string;
   readonly heldBy: number;
 }
 
-/** Why a transaction is set aside with another one. */
-export function buildsOn(number: number): Reason {
+/** Return why a transaction is set aside with another one. */
+export function buildsOn(number: number): AsideReason {
   const message = `it depends on transaction ${number}, which is set aside`;
   return { code: "held", message, field: "", heldBy: number };
 }
 
-/** What builds on what, by numbers; and what was refused or held. */
+/** Graph of what builds on what, by numbers; and what was refused or held. */
 interface Graph {
   readonly after: ReadonlyMap<number, readonly number[]>;
   readonly later: ReadonlyMap<number, readonly number[]>;
@@ -36,14 +36,14 @@ interface Graph {
 }
 
 /** The transactions that are set aside, within one application of news. */
-export class Aside {
+export class SetAside {
   readonly #database: LocalDatabase;
   readonly #db: Connection;
   /** Those that were set aside until now, and the first number made after that. */
   readonly before = new Map<number, number>();
   /** Those that are not shown, as far as has been found out. */
   readonly hidden = new Set<number>();
-  readonly reasons = new Map<number, Reason>();
+  readonly reasons = new Map<number, AsideReason>();
   readonly #gone = new Set<number>();
   #known: Graph | null = null;
 
@@ -60,7 +60,7 @@ export class Aside {
     return this.#database.bookkeeping;
   }
 
-  /** What builds on what, and which were refused; looked up when it is needed. */
+  /** Return what builds on what, and which were refused; looked up when it is needed. */
   #graph(): Graph {
     if (this.#known !== null) return this.#known;
     const after = new Map<number, readonly number[]>();
@@ -89,7 +89,7 @@ export class Aside {
     return after.find((one) => this.hidden.has(one) && this.#saw(number, one)) ?? 0;
   }
 
-  /** Whether a change of a row that the server never had builds on one that it refused: the number of
+  /** Return whether a change of a row that the server never had builds on one that it refused: the number of
    * that one, 0 when it is not known any more, null: it does not. */
   lostGround(number: number): number | null {
     const { after, stopped } = this.#graph();
@@ -98,7 +98,7 @@ export class Aside {
   }
 
   /** Set one aside, with all that builds on it; which they are. */
-  hide(number: number, reason: Reason): number[] {
+  hide(number: number, reason: AsideReason): number[] {
     this.reasons.set(number, reason);
     this.hidden.add(number);
     const found = [number];

@@ -10,7 +10,7 @@ import type { LocalDatabase } from "./database.js";
 import { type QueryResult, resultFromJson, resultToJson } from "../appValues.js";
 import type { Host } from "../host.js";
 
-export class Requests {
+export class CompletedRequests {
   readonly #database: LocalDatabase;
   readonly #host: Host;
   #forgotAtUs = 0;
@@ -20,7 +20,7 @@ export class Requests {
     this.#host = host;
   }
 
-  /** What was answered to the request with this id; null when it has not been carried out. */
+  /** Return what was answered to the request with this id; null when it has not been carried out. */
   answered(once: string): QueryResult[] | null {
     const [row] = this.#database.connection.execute(
       "SELECT answer FROM holdfast_request WHERE id = ?",

@@ -35,7 +35,7 @@ export function failure(kind: string, code: string, message: string): Failure {
   };
 }
 
-/** What of it tells of a failure; null when there is none. */
+/** Return what of it tells of a failure; null when there is none. */
 export function failureOf(known: Known): Failure | null {
   if (known.errorKind === null || known.errorCode === null) return null;
   return failure(known.errorKind, known.errorCode, known.errorMessage ?? "");
@@ -56,13 +56,13 @@ export function failed(error: HoldfastError, nowUs: number): Known {
   };
 }
 
-/** Whether it waits for a person, and no answer that sends nothing proves it to be over. */
+/** Return whether it waits for a person, and no answer that sends nothing proves it to be over. */
 export function isStuck(known: Known): boolean {
   const kind = known.errorKind;
   return kind !== null && ["attention", "upgrade"].includes(classify(kind));
 }
 
-/** What is to be kept of it, as a text; "" when there is no failure. */
+/** Return what is to be kept of it, as a text; "" when there is no failure. */
 export function toKeep(known: Known): string {
   const kept = failureOf(known);
   return kept === null ? "" : JSON.stringify({ ...kept, asOf: known.asOf });
@@ -71,7 +71,7 @@ export function toKeep(known: Known): string {
 /** Of a text that is kept: what is so, whenever it was found out. */
 export const withoutTime = (text: string): string => text.replace(/"asOf":[^,}]*/, "");
 
-/** What a leader before this one has left: the failure, and nothing that was under way. */
+/** Return what a leader before this one has left: the failure, and nothing that was under way. */
 export function atRest(text: string | null): Known {
   try {
     const kept = JSON.parse(text ?? "null") as Partial<Known> | null;
@@ -87,7 +87,7 @@ export function atRest(text: string | null): Known {
   }
 }
 
-/** What is known now, where a failure before it has not been followed by a success yet. */
+/** Return what is known now, where a failure before it has not been followed by a success yet. */
 export function carriedOver(before: Known, now: Known): Known {
   if (now.state === "online" || now.errorCode !== null) return now;
   return { ...now, ...failureOf(before) };

@@ -107,7 +107,7 @@ export class LocalDatabase {
     this.connection.execute(`UPDATE holdfast_state SET ${assignments}`, Object.values(columns));
   }
 
-  /** What a statement counts. */
+  /** Return what a statement counts. */
   count(sql: string, ...params: Value[]): number {
     const [row] = this.connection.execute(sql, params);
     return whole(row?.[0]);
@@ -256,7 +256,7 @@ export class LocalDatabase {
   }
 }
 
-/** What the capture triggers say, as 32 hex digits. */
+/** Return what the capture triggers say, as 32 hex digits. */
 function captureDigest(triggers: ReadonlyMap<string, string>): string {
   const sorted = [...triggers].sort(([left], [right]) => byCodePoint(left, right));
   return textHash(sorted.map(([name, sql]) => `${name}\0${sql}`).join("\0"));

@@ -147,7 +147,7 @@ export class Members {
 
   // --- of whole files ------------------------------------------------------------------------------
 
-  /** Whether any row is a member of the scope. */
+  /** Return whether any row is a member of the scope. */
   holds(scope: string): boolean {
     const sql = this.#sql.members.any_of_scope;
     return this.#db.execute(sql, [scope]).length > 0;

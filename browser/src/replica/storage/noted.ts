@@ -12,7 +12,7 @@ import type { Program } from "./program.js";
 
 /** A set of keys in the database, of which it is asked whether one is in it. It must not change as
  * long as it is asked, but for what the asker has taken out themselves. */
-export class Keys {
+export class NotedKeys {
   readonly #db: Connection;
   readonly #every: string;
   readonly #among: string;

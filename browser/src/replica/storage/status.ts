@@ -11,7 +11,7 @@ import { notedTables } from "./noted.js";
 import { isLogged, openGroups } from "../changes/seal.js";
 import { anyUnsettled, readWaiting, type Waiting } from "./waiting.js";
 
-/** What is known of the connection. `retryAt`: microseconds since 1970, by the device's clock. */
+/** Connection as it is known. `retryAt`: microseconds since 1970, by the device's clock. */
 export interface Known {
   readonly state: State;
   readonly retryAt: number | null;
@@ -42,7 +42,7 @@ export const UNKNOWN: Known = {
   asOf: null,
 };
 
-/** How far a first load or a large catch-up is. `stage`: `building` (the server makes a file; rows),
+/** Progress of a first load or a large catch-up. `stage`: `building` (the server makes a file; rows),
  * `downloading` (bytes), `checking` and `importing` (rows); `done` of `total` (0: not known). */
 export interface Loading {
   readonly stage: "building" | "downloading" | "checking" | "importing";
@@ -77,12 +77,12 @@ export interface Status extends Known {
   readonly loading: Loading | null;
 }
 
-/** Whether anything waits to be sent or answered. */
+/** Return whether anything waits to be sent or answered. */
 export function hasWork(database: LocalDatabase): boolean {
   return anyUnsettled(database) || isLogged(database);
 }
 
-/** How many changes wait, sealed or not: only an index of them is read. */
+/** Return how many changes wait, sealed or not: only an index of them is read. */
 function changesOf(database: LocalDatabase, { first }: Waiting): number {
   const { connection, program } = database;
   let found = 0;
@@ -92,7 +92,7 @@ function changesOf(database: LocalDatabase, { first }: Waiting): number {
   return found + (isLogged(database) ? database.count(program.json.count_logged) : 0);
 }
 
-/** When the first of what is not sealed was written. */
+/** Return when the first of what is not sealed was written. */
 function firstLogged({ connection, program }: LocalDatabase): number | null {
   const [row] = connection.execute(program.json.first_logged);
   return typeof row?.[0] === "bigint" ? Number(row[0]) : null;

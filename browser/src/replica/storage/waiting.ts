@@ -23,12 +23,12 @@ export interface Waiting {
   readonly oldestPending: number | null;
 }
 
-/** Whether anything was sealed that has no outcome yet. */
+/** Return whether anything was sealed that has no outcome yet. */
 export function anyUnsettled({ connection, bookkeeping }: LocalDatabase): boolean {
   return connection.execute(bookkeeping.transactions.first_unsettled).length > 0;
 }
 
-/** What waits now. */
+/** Return what waits now. */
 export function readWaiting({ connection, bookkeeping }: LocalDatabase): Waiting {
   const { transactions } = bookkeeping;
   const [last] = connection.execute(transactions.newest);

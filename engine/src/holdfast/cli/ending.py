@@ -1,4 +1,4 @@
-"""How a command ends when it is told to: soon, always, and however often it is told.
+"""Orderly ending of commands on signals: soon, always, and however often they are told.
 
 Knows: signals of the process. Must not know: what the command does.
 
@@ -35,7 +35,7 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 class Ending:
-    """Whether the process has been told to end."""
+    """State of a process that may be told to end."""
 
     def __init__(self) -> None:
         self.told = False
@@ -144,7 +144,7 @@ def interruptible(signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]
 
 
 def quiet_streams() -> None:
-    """What is still to be written to a stdout or stderr that has gone goes nowhere, so that the end
+    """Discard what is still to be written to a stdout or stderr that has gone, so that the end
     of the process does not fail for it."""
     for stream in (sys.stdout, sys.stderr):
         try:

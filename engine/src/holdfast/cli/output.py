@@ -1,4 +1,4 @@
-"""How the command speaks: results on stdout, everything else on stderr, stable exit codes.
+"""Output of the command: results on stdout, everything else on stderr, stable exit codes.
 
 Exit codes: 0 ok, 1 a check failed or the work could not be done, 2 wrong use.
 ``--json`` prints exactly one JSON document as the last line of stdout.
@@ -45,7 +45,7 @@ def document(value: Any) -> None:
     sys.stdout.flush()
 
 
-Place = Literal["replica", "server"]
+FileRole = Literal["replica", "server"]
 
 
 def moment(us: int | None) -> str:
@@ -61,7 +61,7 @@ def moment(us: int | None) -> str:
 
 
 def read_by_others(path: Path) -> bool:
-    """Whether other accounts of this machine can read a file."""
+    """Return whether other accounts of this machine can read a file."""
     return sys.platform != "win32" and path.is_file() and path.stat().st_mode & 0o077 != 0
 
 
@@ -75,8 +75,8 @@ def warn_of_readers(path: Path) -> None:
         )  # fmt: skip
 
 
-def way_out_of(error: HoldfastError, at: Place) -> str:
-    """What a person can do about it where they are; empty: the message says all there is."""
+def way_out_of(error: HoldfastError, at: FileRole) -> str:
+    """Return what a person can do about it where they are; empty: the message says all there is."""
     if at == "server":
         return way_out_at_server(error.code)
     if isinstance(error, SyncError | DatabaseError):
@@ -84,7 +84,7 @@ def way_out_of(error: HoldfastError, at: Place) -> str:
     return ""
 
 
-def fail(error: HoldfastError, *, as_json: bool, at: Place = "replica") -> NoReturn:
+def fail(error: HoldfastError, *, as_json: bool, at: FileRole = "replica") -> NoReturn:
     """Show an error and end with the exit code that fits it."""
     way = way_out_of(error, at)
     if as_json:
@@ -98,7 +98,7 @@ def fail(error: HoldfastError, *, as_json: bool, at: Place = "replica") -> NoRet
 
 
 @contextmanager
-def reported(*, as_json: bool, at: Place = "replica") -> Iterator[None]:
+def reported(*, as_json: bool, at: FileRole = "replica") -> Iterator[None]:
     """Turn errors of ours into messages and exit codes. Ctrl-C ends it soon, whatever it waits
     for. ``at``: whose database the command works on."""
     # Where the shell has it ignored (in the background), it stays so.
@@ -140,7 +140,7 @@ def progress_bar(*, as_json: bool = False) -> Iterator[Callable[[str, int, int],
 
 
 def _share(what: str, done: int, total: int) -> str:
-    """How many of how many: bytes of a download in MB, else numbers."""
+    """Return how many of how many: bytes of a download in MB, else numbers."""
     if what == "downloading":
         return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
     return f"{done:,} of {total:,}" if total else f"{done:,}"

@@ -53,7 +53,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document as the las
 Item = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 
 
-class Side(StrEnum):
+class SideOption(StrEnum):
     """A side of a conflict, by its own name or as seen from this device."""
 
     DEVICE = "device"
@@ -158,8 +158,9 @@ def status(
 
 
 def _looked(replica: Replica, known: Status) -> Status:
-    """Whether the server is there now, when no process keeps that up to date. It does not say that
-    the device may sync: a failure that was not the network's stays until a sync succeeds."""
+    """Return whether the server is there now, when no process keeps that up to date. It does not
+    say that the device may sync: a failure that was not the network's stays until a sync
+    succeeds."""
     from holdfast.replica.storage import connection_record
 
     now_us = time.time_ns() // 1000
@@ -322,7 +323,7 @@ def resolve(
     file: File,
     item: Item,
     keep: Annotated[
-        Side | None,
+        SideOption | None,
         typer.Option(
             metavar="device|server|yours|other",
             help="Which side stays: device or server as listed, or as seen from this device. "

@@ -1,4 +1,4 @@
-"""What ``holdfast run`` shows: each new status as a line, a first load as a bar.
+"""Display of ``holdfast run``: each new status as a line, a first load as a bar.
 
 Knows: the status of background sync. Must not know: how it came about.
 """

@@ -1,4 +1,4 @@
-"""When to try again: full-jitter exponential back-off, Retry-After, and a retry budget.
+"""Back-off: full-jitter exponential waits, Retry-After, and a retry budget.
 
 Knows how long to wait after the n-th failure and how many retries a stretch of time may hold. Must
 not know a clock or a source of randomness: moments (milliseconds) and a random number in [0, 1) are
@@ -118,7 +118,7 @@ class RetryBudget:
 
 
 def parse_retry_after(value: str, *, now_ms: int) -> int | None:
-    """How long a Retry-After header asks to wait, in ms; None if it makes no sense.
+    """Return how long a Retry-After header asks to wait, in ms; None if it makes no sense.
 
     `value` is a number of seconds or an HTTP date (RFC 9110: any of its three forms; a zone that is
     left out is GMT, whatever the machine's). `now_ms` (since 1970, UTC) is what a date is measured

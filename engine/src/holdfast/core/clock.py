@@ -55,7 +55,7 @@ class OffsetSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offset:
+class ClockOffset:
     """A measured offset (server minus device) and the most it can be wrong by, in µs."""
 
     offset_us: int
@@ -77,7 +77,7 @@ def best_offset(
     now_us: int,
     age_us_max: int = SAMPLE_AGE_US_MAX,
     drift_ppm: int = DRIFT_PPM_MAX,
-) -> Offset | None:
+) -> ClockOffset | None:
     """The most certain offset among recent round trips, or None if there is none.
 
     `samples` are in the order in which they were taken, oldest first; `now_us` is the device's
@@ -86,14 +86,14 @@ def best_offset(
     the clock was set anew contradict the newest one by more than their errors allow: from the first
     such sample backwards none counts.
     """
-    newest: Offset | None = None
-    best: Offset | None = None
+    newest: ClockOffset | None = None
+    best: ClockOffset | None = None
     for sample in reversed(samples):
         age_us = now_us - sample.received_us
         if not sample.usable or not 0 <= age_us <= age_us_max:
             continue
         drift_us = -(-age_us * drift_ppm // 1_000_000)
-        aged = Offset(offset_us=sample.offset_us, error_us=sample.error_us + drift_us)
+        aged = ClockOffset(offset_us=sample.offset_us, error_us=sample.error_us + drift_us)
         if newest is None:
             newest = aged
         elif abs(aged.offset_us - newest.offset_us) > aged.error_us + newest.error_us:

@@ -62,11 +62,13 @@ def new_token(random_bytes: RandomBytes) -> str:
 
 
 def is_token(text: str) -> bool:
-    """Whether a text has the form of a device token of ours."""
+    """Return whether a text has the form of a device token of ours."""
     return text.startswith(_MARK) and len(text) <= 64 and text.isascii()
 
 
 def secret_hash(purpose: str, secret: str) -> bytes:
-    """What is stored of a code, token or attempt. Tokens are random enough for a plain hash."""
+    """Return what is stored of a code, token or attempt. Tokens are random enough for a plain
+    hash.
+    """
     text = f"holdfast {purpose} {secret}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -141,7 +141,7 @@ def _array(value: Value) -> list[str]:
 
 
 def is_key(table: Table, text: str) -> bool:
-    """Whether a text is the canonical text of a key that a row of the table can have."""
+    """Return whether a text is the canonical text of a key that a row of the table can have."""
     try:
         return key_text(table, check_key(table, key_values(table, text))) == text
     except (BadValue, ValueError):

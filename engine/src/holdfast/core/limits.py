@@ -269,7 +269,7 @@ THREADS_PER_DEVICE_MAX = 2
 """Of them, for one device: an exchange, and something beside it."""
 WAITING_PER_DEVICE_MAX = 16
 """Requests of one device that may wait for a thread; more are sent away (``too_many_requests``)."""
-DOOR_THREADS = 2
+SIGN_IN_THREADS = 2
 """In which a server process looks up who is asking."""
 SEEN_INTERVAL_MS = 60_000
 """How often the server writes down that it has seen a device that only asks for news."""

@@ -26,9 +26,9 @@ from typing import Final
 
 from holdfast.core.backoff import RetryBudget
 from holdfast.core.connection.connectivity import (
+    FailureVerdict,
     Signal,
     State,
-    Verdict,
     classify,
     signal_of,
     transition,
@@ -39,7 +39,6 @@ from holdfast.core.session_events import (
     Advanced,
     CloseStream,
     Effect,
-    Event,
     ExchangeFailed,
     ExchangeOk,
     Heartbeat,
@@ -50,15 +49,16 @@ from holdfast.core.session_events import (
     PlatformHint,
     ProbeFailed,
     ProbeOk,
-    Report,
     Resume,
     ServerMoved,
     SessionConfig,
+    SessionEvent,
+    SessionStatus,
     SignedIn,
     Started,
     StartExchange,
     StartProbe,
-    Status,
+    StatusChanged,
     Stop,
     StreamDown,
     StreamUp,
@@ -72,7 +72,6 @@ __all__ = [
     "Advanced",
     "CloseStream",
     "Effect",
-    "Event",
     "ExchangeFailed",
     "ExchangeOk",
     "Heartbeat",
@@ -83,16 +82,17 @@ __all__ = [
     "PlatformHint",
     "ProbeFailed",
     "ProbeOk",
-    "Report",
     "Resume",
     "ServerMoved",
     "SessionConfig",
+    "SessionEvent",
     "SessionState",
+    "SessionStatus",
     "SignedIn",
     "StartExchange",
     "StartProbe",
     "Started",
-    "Status",
+    "StatusChanged",
     "Stop",
     "Stream",
     "StreamDown",
@@ -184,7 +184,7 @@ def new_session(config: SessionConfig | None = None) -> SessionState:
 
 
 def step(
-    state: SessionState, event: Event, now_ms: int, random01: float
+    state: SessionState, event: SessionEvent, now_ms: int, random01: float
 ) -> tuple[SessionState, tuple[Effect, ...]]:
     """Take in one event and say what to do. Total: every event is legal in every state."""
     if state.connection is State.STOPPED:
@@ -197,17 +197,17 @@ def step(
     state = _watch(state, now_ms)
     after = status(state)
     if after != before:
-        effects += (Report(after),)
+        effects += (StatusChanged(after),)
     wake_at_ms = _wake_at_ms(state)
     if wake_at_ms is not None:
         effects += (WakeAt(max(wake_at_ms, now_ms + 1)),)
     return state, effects
 
 
-def status(state: SessionState) -> Status:
-    """What can be said about `state`; derived, never stored."""
+def status(state: SessionState) -> SessionStatus:
+    """Return what can be said about `state`; derived, never stored."""
     upcoming = _next_contact(state) if state.connection in _RETRYING else None
-    return Status(
+    return SessionStatus(
         state=state.connection,
         retry_at_ms=None if upcoming is None else upcoming[0],
         last_error=state.last_error,
@@ -220,7 +220,7 @@ def status(state: SessionState) -> Status:
 # --- facts: what an event says -----------------------------------------------------------------
 
 
-def _note(state: SessionState, event: Event, now_ms: int, random01: float) -> SessionState:
+def _note(state: SessionState, event: SessionEvent, now_ms: int, random01: float) -> SessionState:
     match event:
         case Started(pending=pending):
             state = replace(state, pending=pending, progress_at_ms=now_ms, due_at_ms=now_ms)
@@ -270,7 +270,7 @@ def _note_stream(
             return state  # the echo of a stream that was given up already
 
 
-def _note_person(state: SessionState, event: Event, now_ms: int) -> SessionState:
+def _note_person(state: SessionState, event: SessionEvent, now_ms: int) -> SessionState:
     match event:
         case PlatformHint():
             return _hinted(state, now_ms)
@@ -344,9 +344,9 @@ def _failed(
 ) -> SessionState:
     attempt = state.attempt + 1
     verdict, signal = classify(event.kind), signal_of(event.kind)
-    if verdict is Verdict.RETRY_SLOWLY or verdict is Verdict.UPGRADE:
+    if verdict is FailureVerdict.RETRY_SLOWLY or verdict is FailureVerdict.UPGRADE:
         wait_ms = state.config.backoff.slow_delay_ms(random01)
-    elif verdict is Verdict.SIGN_IN and state.signed_in:
+    elif verdict is FailureVerdict.SIGN_IN and state.signed_in:
         # It was the old token that was refused; the new one has not been tried.
         wait_ms, signal = 0, Signal.DEFERRED
     else:
@@ -407,7 +407,9 @@ def _at_once(state: SessionState, now_ms: int) -> SessionState:
 
 
 def _awoken(state: SessionState) -> SessionState:
-    """Where a person's own sync has just succeeded, what the session was waiting for is over."""
+    """Return where a person's own sync has just succeeded, what the session was waiting for is
+    over.
+    """
     if state.connection is State.NEEDS_SIGN_IN:
         return _signal(state, Signal.SIGNED_IN)
     return _signal(state, Signal.RESUMED) if state.connection is State.NEEDS_ATTENTION else state

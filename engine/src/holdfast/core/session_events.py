@@ -1,4 +1,4 @@
-"""What a client session is told and what it asks for: configuration, events and effects.
+"""Configuration, events and effects of a client session.
 
 Knows the vocabulary of `core.session` and its driver. Must not know what follows from what.
 """
@@ -17,7 +17,7 @@ HEARTBEATS_MISSED: Final = 2.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionConfig:
-    """How a session behaves; all times in milliseconds."""
+    """Configuration of a session; all times in milliseconds."""
 
     backoff: Backoff = field(default_factory=Backoff)
     poll_ms: int = 15_000
@@ -36,7 +36,7 @@ class SessionConfig:
 
     @property
     def silence_ms(self) -> int:
-        """How long a stream may be silent before it counts as lost."""
+        """Return how long a stream may be silent before it counts as lost."""
         return int(self.heartbeat_ms * HEARTBEATS_MISSED)
 
 
@@ -128,7 +128,7 @@ class Synced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advanced:
-    """How far a first load or a large catch-up is: bytes or rows `done` of `total` in a stage.
+    """Progress of a first load or a large catch-up: bytes or rows `done` of `total` in a stage.
 
     May be sent as often as the driver likes. Only what had not come before counts as progress.
     """
@@ -168,7 +168,7 @@ class Stop:
     """The replica closes. Final: later events are ignored."""
 
 
-Event = (
+SessionEvent = (
     Started
     | LocalWrite
     | ServerMoved
@@ -203,8 +203,8 @@ class LastError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """What can truthfully be said to a person.
+class SessionStatus:
+    """Status that can truthfully be told to a person.
 
     `retry_at_ms`: when the next attempt is due, on the session's clock; None if one is under way or
     none is planned. `attempt`: failures in a row. `stalled_reason`: the last error's code, or
@@ -247,10 +247,10 @@ class WakeAt:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StatusChanged:
     """The status has changed."""
 
-    status: Status
+    status: SessionStatus
 
 
-Effect = StartExchange | StartProbe | OpenStream | CloseStream | WakeAt | Report
+Effect = StartExchange | StartProbe | OpenStream | CloseStream | WakeAt | StatusChanged

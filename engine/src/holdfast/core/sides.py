@@ -16,7 +16,7 @@ from typing import Final, Literal
 from holdfast.core.errors import UsageError
 
 Side = Literal["device", "server"]
-Keep = Literal["device", "server", "yours", "other", "mine", "theirs"]
+SideChoice = Literal["device", "server", "yours", "other", "mine", "theirs"]
 """What may be said to stay. `mine` and `theirs` are older names of `device` and `server`."""
 
 _NAMED: Final[dict[str, Side]] = {
@@ -27,7 +27,7 @@ _OTHER: Final[dict[Side, Side]] = {"device": "server", "server": "device"}
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Whose something is; "" for what nobody knows."""
+    """Owner of a value; "" for what nobody knows."""
 
     user: str
     device: str

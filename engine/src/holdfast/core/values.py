@@ -111,7 +111,7 @@ def _uuid(value: Any, _scale: int) -> str:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether a text is a uuid in its canonical form."""
+    """Return whether a text is a uuid in its canonical form."""
     return _UUID.match(text) is not None
 
 
@@ -174,7 +174,7 @@ def _json(value: Any, _scale: int) -> str:
 
 
 def depth(text: str) -> int:
-    """How deep arrays and objects stand within each other, in what may be JSON."""
+    """Return how deep arrays and objects stand within each other, in what may be JSON."""
     depth = deepest = 0
     for sign in _BRACKETS.findall(_STRING.sub("", text)):
         depth += 1 if sign in "[{" else -1
@@ -273,8 +273,8 @@ def from_wire(type_name: str, wire: Any, *, scale: int = 0) -> Value:
 
 
 def wire_reader(type_name: str) -> Callable[[Any, int], Value]:
-    """What ``from_wire`` does for a type, of a value that is not None and a scale; for those who
-    read many."""
+    """Return what ``from_wire`` does for a type, of a value that is not None and a scale; for
+    those who read many."""
     return _OF_WIRE[type_name]
 
 
@@ -310,7 +310,8 @@ def encode(values: Iterable[Value]) -> bytes:
 
 
 def row_bytes(row: Iterable[Value]) -> int:
-    """How large a row counts, in bytes: texts in UTF-8, bytes as they are, 8 for anything else.
+    """Return how large a row counts, in bytes: texts in UTF-8, bytes as they are, 8 for anything
+    else.
 
     Both sides measure a row by it: what a replica commits is not too large for its server.
     """

@@ -73,11 +73,11 @@ class Metrics:
     ) -> Histogram:
         return Histogram(f"holdfast_{name}", text, labels, registry=self.registry, buckets=buckets)
 
-    def __call__(self, event: observe.Event) -> None:
+    def __call__(self, event: observe.ObservedEvent) -> None:
         match event:
             case observe.Requested():
                 self._request(event)
-            case observe.Pushed():
+            case observe.PushObserved():
                 for outcome, count in event.outcomes.items():
                     self._transactions.labels(outcome).inc(count)
                 for code, count in event.refusals.items():
@@ -141,7 +141,7 @@ def refusal_label(code: str) -> str:
 
 
 class _Gauges(Collector):
-    """What is asked of the server at each look."""
+    """Values that are asked of the server at each look."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -48,7 +48,7 @@ _FLUSH_BYTES = MIB
 
 
 class _Decompressor(Protocol):
-    """What both libraries do, as Python's ``compression`` modules have it."""
+    """The decompressor of both libraries, as Python's ``compression`` modules have it."""
 
     @property
     def eof(self) -> bool: ...
@@ -204,7 +204,7 @@ class Packer:
         self._flush_frame = packer.flush
 
     def flush(self) -> bytes:
-        """What it held back; more can follow."""
+        """Return what it held back; more can follow."""
         return self._flush_piece()
 
     def finish(self) -> bytes:

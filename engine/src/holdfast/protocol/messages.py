@@ -31,7 +31,7 @@ _NO_NUL = r"^[^\x00]*$"
 """What is stored as text: PostgreSQL has no NUL in it."""
 Name = Annotated[str, Meta(max_length=DEVICE_NAME_LENGTH_MAX, pattern=_NO_NUL)]
 ScopeName = Annotated[str, Meta(min_length=1, max_length=SCOPE_NAME_LENGTH_MAX, pattern=_NO_NUL)]
-Stored = Annotated[str, Meta(pattern=_NO_NUL)]
+StorableText = Annotated[str, Meta(pattern=_NO_NUL)]
 Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
 Token = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")]
 
@@ -74,7 +74,7 @@ class Transaction(_Message, frozen=True, gc=False):
     changes: Annotated[list[Change], Meta(max_length=TRANSACTION_CHANGES_MAX)]
     after: list[Count] = []
     replaces: Count = 0
-    void: Stored = ""
+    void: StorableText = ""
 
 
 class Nonces(_Message, frozen=True):
@@ -110,8 +110,8 @@ class _Request(_Message, frozen=True, kw_only=True):
 
 
 class Report(_Message, frozen=True):
-    """What a device tells of itself: transactions that wait on it and are not in this request, when
-    the oldest of them was made (device time), and its version."""
+    """Report of a device about itself: transactions that wait on it and are not in this request,
+    when the oldest of them was made (device time), and its version."""
 
     waiting: Count = 0
     oldest: Micros | None = None
@@ -141,14 +141,14 @@ class RangeQuery(_Message, frozen=True):
     ``table/key``. ``revisions``: the answer tells their digest too."""
 
     scope: ScopeName
-    start: Stored = ""
-    end: Stored | None = None
+    start: StorableText = ""
+    end: StorableText | None = None
     revisions: bool = False
 
 
 class RowQuery(_Message, frozen=True):
-    table: Stored
-    key: Stored
+    table: StorableText
+    key: StorableText
     """The key's canonical text."""
 
 
@@ -160,7 +160,7 @@ class VerifyRequest(_Request, frozen=True, kw_only=True):
 
 
 class Outcome(_Message, frozen=True, gc=False):
-    """What became of a transaction. ``held`` names the transaction it waits for in ``held_by``."""
+    """Outcome of a transaction. ``held`` names the transaction it waits for in ``held_by``."""
 
     number: int
     id: str

@@ -1,4 +1,4 @@
-"""What an answer that is not a success means for the replica.
+"""Translation of answers that are no success into the replica's errors.
 
 Knows: statuses, codes and the tree of errors. Must not know: sockets, or the database.
 A 4xx is believed only when it is ours: JSON with a code and the right echo. All else is somebody on
@@ -38,7 +38,7 @@ _NETWORK_SIGN_IN = 511
 
 
 def not_ours(why: str) -> Offline:
-    """What answered is not our server, whatever it says."""
+    """Return what answered is not our server, whatever it says."""
     return Offline(f"the response is not from the Holdfast server: {why}", code="not_our_server")
 
 

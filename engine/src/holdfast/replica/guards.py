@@ -1,4 +1,4 @@
-"""What must not end with what it meets: background sync, by what others hang on to it.
+"""Guards around callbacks and threads: background sync does not end with what they raise.
 
 Knows: callbacks and logs. Must not know: what is told, or by whom.
 A callback of the app's is not ours: what it raises, ``sys.exit`` of a console that has gone

@@ -1,4 +1,4 @@
-"""What a replica takes from the machine it runs on: clocks and randomness, handed in.
+"""The host of a replica: clocks and randomness of its machine, handed in.
 
 Knows: nothing but these functions. A simulator hands in its own.
 """

@@ -26,11 +26,13 @@ from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.replica.failures import failure
 from holdfast.replica.http.downloads import FileAnswer, checked_path
 from holdfast.replica.http.live import LiveEvent
-from holdfast.replica.http.spool import Answer, receive
+from holdfast.replica.http.spool import SpooledAnswer, receive
 
 
-class Service(Protocol):
-    """What is asked of a server; ``principal`` is whatever it wants to know of who is asking."""
+class ExchangeServer(Protocol):
+    """A server as a replica asks it; ``principal`` is whatever it wants to know of who is
+    asking.
+    """
 
     def exchange(
         self, principal: Any, request: ExchangeRequest, *, echo: str
@@ -55,7 +57,7 @@ class MemoryTransport:
 
     def __init__(
         self,
-        service: Service,
+        service: ExchangeServer,
         principal: Any,
         *,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
@@ -66,10 +68,10 @@ class MemoryTransport:
         self._now_us = now_us
         self._streams: list[MemoryEventStream] = []
 
-    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
         return self._call(self._service.exchange, request, echo, ExchangeRequest)
 
-    def verify(self, request: VerifyRequest, echo: str) -> Answer:
+    def verify(self, request: VerifyRequest, echo: str) -> SpooledAnswer:
         return self._call(self._service.verify, request, echo, VerifyRequest)
 
     def _call(
@@ -78,7 +80,7 @@ class MemoryTransport:
         request: RequestT,
         echo: str,
         kind: type[RequestT],
-    ) -> Answer:
+    ) -> SpooledAnswer:
         self._check()
         sent_us = self._now_us()
         lines: Iterator[Line] = iter(())

@@ -15,16 +15,16 @@ from typing import Any, Literal, Self
 
 from holdfast.core.errors import DatabaseError
 from holdfast.core.limits import BUSY_TIMEOUT_MS
-from holdfast.core.sides import Keep
+from holdfast.core.sides import SideChoice
 from holdfast.core.values import Value
 from holdfast.replica.changes.local_work import LocalWork, Transaction
 from holdfast.replica.exchange.verify import Progress, VerifyReport
 from holdfast.replica.host import Host
 from holdfast.replica.http.transport import Transport
-from holdfast.replica.identity.connect import Tend, connect
+from holdfast.replica.identity.connect import RenewToken, connect
 from holdfast.replica.identity.credentials import CredentialsFile
 from holdfast.replica.identity.enrolment import Enrolment, Proof, enrol_open
-from holdfast.replica.inbox.decisions import Decisions
+from holdfast.replica.inbox.decisions import InboxDecisions
 from holdfast.replica.inbox.freeing import Freed
 from holdfast.replica.inbox.inbox import Conflict, Inbox, Refused
 from holdfast.replica.runner import RunnerOptions
@@ -48,12 +48,12 @@ class Replica:
         transport: Transport | None,
         host: Host,
         *,
-        tend: Tend | None = None,
+        tend: RenewToken | None = None,
     ) -> None:
         self._database = database
         self._host = host
         self._local = LocalWork(database, host, on_commit=self._committed)
-        self._decisions = Decisions(self._local, Inbox(database))
+        self._decisions = InboxDecisions(self._local, Inbox(database))
         self._syncing = Syncing(database, self._local, transport, host, tend=tend)
         self._closed = False
 
@@ -167,7 +167,7 @@ class Replica:
         self,
         conflict: str,
         *,
-        keep: Keep | None = None,
+        keep: SideChoice | None = None,
         value: Any = None,
     ) -> None:
         """Settle a conflict, offline too: keep a side, or set another value (``keep=None``); about
@@ -190,8 +190,8 @@ class Replica:
         return self._decisions.discard(item)
 
     def if_discarded(self, item: str) -> Freed:
-        """What ``discard`` would let go on, and what would stay in the inbox and why; nothing is
-        changed. Raises ``UsageError`` (``no_refused``)."""
+        """Return what ``discard`` would let go on, and what would stay in the inbox and why;
+        nothing is changed. Raises ``UsageError`` (``no_refused``)."""
         return self._decisions.if_discarded(item)
 
     # --- the network ----------------------------------------------------------------------------
@@ -255,7 +255,7 @@ class Replica:
         return self._syncing.ask()
 
     def syncs_elsewhere(self) -> bool:
-        """Whether another process syncs this replica now."""
+        """Return whether another process syncs this replica now."""
         return self._syncing.elsewhere()
 
     @property

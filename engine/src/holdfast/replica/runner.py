@@ -50,12 +50,12 @@ log = logging.getLogger("holdfast.runner")
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What the stream has told: the newest versions of scopes; none: rights have changed."""
+    """News of the stream: the newest versions of scopes; none: permissions have changed."""
 
     scopes: dict[str, int]
 
 
-_Events = queue.Queue["core.Event | _Told"]
+_Events = queue.Queue["core.SessionEvent | _Told"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class Runner:
         self._untold = False
         """Whether the file has an older status than ``session``."""
         (text,) = read_state(self._watch, "session")
-        self.session: connection_record.Standing = {
+        self.session: connection_record.ConnectionRecord = {
             "state": State.STARTING.value,
             "at": host.now_us(),
             **connection_record.of_failure(connection_record.read(text)),
@@ -136,8 +136,10 @@ class Runner:
         self._requester.start()
         self._thread.start()
 
-    def standing(self) -> connection_record.Standing:
-        """How the replica stands now; the truth also when the session's thread is no more."""
+    def standing(self) -> connection_record.ConnectionRecord:
+        """Return how the replica stands now; the truth also when the session's thread is no
+        more.
+        """
         alive = self._thread.is_alive() or self._stopping or self._thread.ident is None
         if not alive:
             return {**self.session, **_died("its thread has ended"), "state": State.STOPPED.value}
@@ -259,7 +261,7 @@ class Runner:
             self._beat_at_ms = now_ms + SYNC_BEAT_MS
             self._beat()
 
-    def _take(self, event: core.Event | _Told) -> None:
+    def _take(self, event: core.SessionEvent | _Told) -> None:
         """An event of another thread. What was told while an exchange is under way waits for its
         answer, which may bring it: a push is told to everybody, its own device included."""
         if isinstance(event, _Told):
@@ -279,7 +281,7 @@ class Runner:
         self._step(event)
 
     def _compare(self) -> None:
-        """Whether the replica lacks anything that the stream has told of."""
+        """Compare the replica with what the stream has told of: does it lack anything?"""
         if not self._told:
             return
         told, self._told = self._told, {}
@@ -335,7 +337,7 @@ class Runner:
                 self._token = token
                 self._step(core.SignedIn())
 
-    def _step(self, event: core.Event) -> None:
+    def _step(self, event: core.SessionEvent) -> None:
         now_ms = self._host.monotonic_ms()
         self._state, effects = core.step(self._state, event, now_ms, self._host.random01())
         self._wake_at_ms = None
@@ -353,7 +355,7 @@ class Runner:
                     self._close_stream()
                 case core.WakeAt(at_ms=at_ms):
                     self._wake_at_ms = at_ms
-                case core.Report(status=status):
+                case core.StatusChanged(status=status):
                     self._report(status)
         if self._served != self.session.get("served", 0):
             self._report(core.status(self._state))
@@ -364,7 +366,7 @@ class Runner:
         listener.start()
         self._listeners.append(listener)
 
-    def _report(self, status: core.Status) -> None:
+    def _report(self, status: core.SessionStatus) -> None:
         retry_at = None
         if status.retry_at_ms is not None:
             left_ms = max(0, status.retry_at_ms - self._host.monotonic_ms())
@@ -478,7 +480,7 @@ def _died(why: str) -> dict[str, str]:
 
 
 def _why(what: str, error: BaseException) -> dict[str, Any]:
-    """What failed an exchange or a probe, as its event says it."""
+    """Return what failed an exchange or a probe, as its event says it."""
     if not isinstance(error, errors.HoldfastError):
         log.error("%s failed with an unexpected error", what, exc_info=error)
         return {"kind": "unknown", "message": repr(error)}

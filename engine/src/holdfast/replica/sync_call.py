@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from holdfast.core.errors import SyncError
 from holdfast.replica.exchange.exchanger import Exchanger
 from holdfast.replica.exchange.verify import Progress, Verifier
-from holdfast.replica.load.first_load import Loading, Told
+from holdfast.replica.load.first_load import Loading, OnProgress
 from holdfast.replica.storage.database import LocalDatabase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncReport:
-    """What a sync did. ``verified``: client and server compared equal at the end."""
+    """Report of a sync. ``verified``: client and server compared equal at the end."""
 
     sent: int = 0
     applied: int = 0
@@ -81,7 +81,7 @@ def _until_done(
     return SyncReport(**totals, verified=verified)
 
 
-def _shown(progress: Progress) -> Told:
+def _shown(progress: Progress) -> OnProgress:
     """A first load as progress: what is done, how many of how many."""
 
     def told(loading: Loading | None) -> None:

@@ -1,5 +1,5 @@
-"""Who syncs a replica, and what is known of it: this object once or in the background, or another
-process.
+"""Control of a replica's sync, and what is known of it: by this object once or in the background,
+or another process.
 
 Knows: the lock, the background runner, a whole sync, and the state each of them leaves (one truth,
 ``standing``). Must not know: what is exchanged, or when something is due (``core.session``).
@@ -24,7 +24,7 @@ from holdfast.replica.exchange.verify import Progress, Verifier, VerifyReport
 from holdfast.replica.guards import endured, outlived
 from holdfast.replica.host import Host
 from holdfast.replica.http.transport import Transport
-from holdfast.replica.identity.connect import Tend
+from holdfast.replica.identity.connect import RenewToken
 from holdfast.replica.runner import Runner, RunnerOptions
 from holdfast.replica.storage import connection_record
 from holdfast.replica.storage.database import LocalDatabase, read_state, transaction, write_state
@@ -44,7 +44,7 @@ class Syncing:
         transport: Transport | None,
         host: Host,
         *,
-        tend: Tend | None,
+        tend: RenewToken | None,
     ) -> None:
         self._database = database
         self._local = local
@@ -57,11 +57,11 @@ class Syncing:
         """Of a background sync that cannot begin yet."""
         self._mutex = threading.RLock()
         """Of the lock, and of who begins or ends by having it."""
-        self._session: connection_record.Standing = {"state": "starting", "at": 0}
+        self._session: connection_record.ConnectionRecord = {"state": "starting", "at": 0}
         """What this object knows itself; what the file says may be newer."""
 
     def exchanger(self) -> Exchanger:
-        """What makes exchanges. Raises ``UsageError`` (``no_server``)."""
+        """Return what makes exchanges. Raises ``UsageError`` (``no_server``)."""
         if self._exchanger is None:
             raise UsageError(
                 "this replica has no server yet: open it with server= and token=",
@@ -100,8 +100,8 @@ class Syncing:
 
     @contextmanager
     def _told(self, exchanger: Exchanger, *, sends: bool = True) -> Iterator[None]:
-        """What comes of it is what ``status`` says from then on. What sends nothing proves only
-        that the server lets the device in: that the replica is a copy stays true."""
+        """Return what comes of it is what ``status`` says from then on. What sends nothing
+        proves only that the server lets the device in: that the replica is a copy stays true."""
         try:
             yield
         except (SyncError, DatabaseError) as error:
@@ -118,7 +118,7 @@ class Syncing:
                 self._keep(exchanger, done)
             self._session = done
 
-    def _keep(self, exchanger: Exchanger, now: connection_record.Standing) -> None:
+    def _keep(self, exchanger: Exchanger, now: connection_record.ConnectionRecord) -> None:
         self._session = now
         if self._runner is None:  # which keeps what is so by itself
             with exchanger.exclusive():
@@ -200,7 +200,7 @@ class Syncing:
     # --- elsewhere ------------------------------------------------------------------------------
 
     def elsewhere(self) -> bool:
-        """Whether another process syncs this replica now."""
+        """Return whether another process syncs this replica now."""
         return self._runner is None and self._lock.held_elsewhere()
 
     def ask(self) -> Callable[[], bool]:
@@ -220,12 +220,12 @@ class Syncing:
     # --- what is known --------------------------------------------------------------------------
 
     def known(self) -> dict[str, Any]:
-        """What can be said of the connection now, whoever keeps it, and as of when; and whom our
-        background sync waits for. In the turn of local work."""
+        """Return what can be said of the connection now, whoever keeps it, and as of when; and
+        whom our background sync waits for. In the turn of local work."""
         found = self._known()
         return found if self._turn is None else found | {"waiting_for": self._holder()}
 
-    def _known(self) -> connection_record.Standing:
+    def _known(self) -> connection_record.ConnectionRecord:
         loading = None if self._exchanger is None else self._exchanger.loading
         if loading is not None:
             session = self._session if self._runner is None else self._runner.standing()
@@ -243,9 +243,10 @@ class Syncing:
             return self._session | connection_record.at_rest(self._session)
         return connection_record.at_rest(kept) or {"state": State.STARTING.value}
 
-    def _known_elsewhere(self, kept: connection_record.Standing) -> dict[str, Any]:
-        """What the process that syncs has said, as of its last sign of life. One that syncs once
-        says nothing before its end; what an ended one has left of its state is not the truth."""
+    def _known_elsewhere(self, kept: connection_record.ConnectionRecord) -> dict[str, Any]:
+        """Return what the process that syncs has said, as of its last sign of life. One that
+        syncs once says nothing before its end; what an ended one has left of its state is not
+        the truth."""
         holder, heard = self._lock.holder()
         pid = kept.get("pid")
         if not _is_alive(pid) or (holder is not None and holder != pid):
@@ -265,7 +266,7 @@ def _endured(progress: Progress | None) -> Progress | None:
 
 
 def _is_alive(pid: object) -> bool:
-    """Whether a process of this machine has this id."""
+    """Return whether a process of this machine has this id."""
     if not isinstance(pid, int):
         return False
     try:

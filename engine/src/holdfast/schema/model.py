@@ -146,7 +146,9 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @functools.cached_property
     def cells(self) -> tuple[str, ...]:
-        """What is decided as one, by name: data columns, and groups in the place of their first."""
+        """Return what is decided as one, by name: data columns, and groups in the place of their
+        first.
+        """
         names = (column.name for column in self.data_columns)
         return tuple(
             dict.fromkeys(GROUP_SEPARATOR.join(self.group_of.get(name, (name,))) for name in names)
@@ -185,7 +187,9 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @functools.cached_property
     def has_corrected(self) -> bool:
-        """Whether the server changes values of its rows: by the clock offset of their device."""
+        """Return whether the server changes values of its rows: by the clock offset of their
+        device.
+        """
         return any(column.corrected for column in self.columns)
 
 

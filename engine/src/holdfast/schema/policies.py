@@ -37,7 +37,7 @@ class ByPolicy(TypedDict, Generic[T]):
 
 
 class Rule(NamedTuple):
-    """What a column of one policy must be."""
+    """Rule for columns of one policy."""
 
     types: tuple[str, ...]
     nullable: bool

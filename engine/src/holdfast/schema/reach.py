@@ -15,7 +15,7 @@ from holdfast.schema.model import ForeignKey, Schema, Table, template_columns
 
 
 def parent_is_seen(schema: Schema, table: Table, foreign: ForeignKey) -> bool:
-    """Whether whoever may write a row of ``table`` may know of the parent it refers to."""
+    """Return whether whoever may write a row of ``table`` may know of the parent it refers to."""
     parent = schema.by_name[foreign.table]
     return parent.existence_public or any(
         _as_written_by_child(parent, foreign, template) in table.scopes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from holdfast.server.assembly import Server as Server
     from holdfast.server.assembly import open_server as open_server
-    from holdfast.server.identity.device_auth import RegistryAuth as RegistryAuth
+    from holdfast.server.identity.device_auth import RegistryAuthenticator as RegistryAuthenticator
     from holdfast.server.identity.people import People as People
     from holdfast.server.identity.principal import Principal as Principal
     from holdfast.server.identity.token_file import TokenFile as TokenFile

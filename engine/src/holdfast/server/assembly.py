@@ -22,11 +22,11 @@ from holdfast.schema.model import Schema
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.files.offers import FilePolicy
 from holdfast.server.http.app import asgi
-from holdfast.server.http.enrolment import Door
+from holdfast.server.http.enrolment import EnrolmentEndpoints
 from holdfast.server.http.proxies import Proxies
-from holdfast.server.identity.authenticator import Authenticator, StandingAuthenticator
-from holdfast.server.identity.device_auth import RegistryAuth
-from holdfast.server.identity.enrolment import Enrolment
+from holdfast.server.identity.authenticator import Authenticator, Reauthenticator
+from holdfast.server.identity.device_auth import RegistryAuthenticator
+from holdfast.server.identity.enrolment import EnrolmentService
 from holdfast.server.identity.people import People
 from holdfast.server.identity.principal import Principal
 from holdfast.server.identity.token_file import plain
@@ -37,7 +37,7 @@ from holdfast.server.maintenance.retention import Retention
 from holdfast.server.open_store import open_store
 from holdfast.server.process.observe import Observer, guarded, nobody
 from holdfast.server.push.rules import Rule
-from holdfast.server.service import Service, Standing
+from holdfast.server.service import CurrentPrincipals, Service
 from holdfast.server.store.contract import Store
 
 log = logging.getLogger("holdfast.server")
@@ -64,7 +64,9 @@ class Server:
     _rights: RightsWatch | None
 
     def devices_seen(self, within_s: Sequence[float]) -> list[int]:
-        """How many devices have been here within so many seconds, for each; the last is all."""
+        """Return how many devices have been here within so many seconds, for each; the last is
+        all.
+        """
         now_us = _now_us()
         since = [now_us - int(seconds * 1_000_000) for seconds in within_s]
         with contextlib.closing(self._store.read()) as snapshot:
@@ -125,8 +127,8 @@ def open_server(
     store = open_store(schema, database, random_bytes=secrets.token_bytes, driver_name=driver_name)
     store.observe(observer)
     if authenticate is None:
-        authenticate = RegistryAuth(store, now_us=_now_us, sign_in=sign_in)
-    standing = authenticate.standing if isinstance(authenticate, StandingAuthenticator) else None
+        authenticate = RegistryAuthenticator(store, now_us=_now_us, sign_in=sign_in)
+    standing = authenticate.standing if isinstance(authenticate, Reauthenticator) else None
     try:
         if maintain:
             store.serve()
@@ -156,15 +158,17 @@ def open_server(
     if maintain:
         maintenance.start()
     people = People(store, now_us=_now_us, random_bytes=secrets.token_bytes, on_commit=tell)
-    judged, door = standing, None
-    if isinstance(authenticate, RegistryAuth):
+    judged, endpoints = standing, None
+    if isinstance(authenticate, RegistryAuthenticator):
         judged = authenticate.open
-        enrolment = Enrolment(
+        enrolment = EnrolmentService(
             store, now_us=_now_us, random_bytes=secrets.token_bytes, on_commit=tell
         )
-        door = Door(authenticate, enrolment, people, proxies)
+        endpoints = EnrolmentEndpoints(authenticate, enrolment, people, proxies)
     rights = None if judged is None else RightsWatch(hub, _judge(store, judged))
-    app = asgi(service, authenticate, hub=hub, budgets=budgets, door=door, observer=observer)
+    app = asgi(
+        service, authenticate, hub=hub, budgets=budgets, endpoints=endpoints, observer=observer
+    )
     return Server(service, hub, app, people, store, maintenance, rights)
 
 
@@ -190,8 +194,8 @@ def _jobs(service: Service, retention: Retention) -> list[Job]:
     ]
 
 
-def _judge(store: Store, standing: Standing) -> Judge:
-    """What principals may do now, in one read."""
+def _judge(store: Store, standing: CurrentPrincipals) -> Judge:
+    """Return what principals may do now, in one read."""
 
     def judge(principals: Sequence[Principal]) -> Sequence[Principal | None]:
         with contextlib.closing(store.read()) as snapshot:

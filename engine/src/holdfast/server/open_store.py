@@ -1,4 +1,4 @@
-"""Which store a database's name stands for.
+"""Choice of the store that a database's name stands for.
 
 Knows: the names of databases. Must not know: what is in them.
 """
@@ -52,7 +52,7 @@ def open_store(
 
 
 def _is_of_others(path: Path) -> bool:
-    """Whether there is a file that is no database: its mode is none of our business."""
+    """Return whether there is a file that is no database: its mode is none of our business."""
     try:
         with path.open("rb") as file:
             return file.read(len(_SQLITE)) not in (b"", _SQLITE)

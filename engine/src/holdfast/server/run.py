@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 
 from holdfast.core.errors import UsageError
 from holdfast.core.limits import END_GRACE_MS, SERVER_GRACE_S, SERVER_KEEP_ALIVE_S
-from holdfast.server.http.connections import Gate, Limits
+from holdfast.server.http.connections import Limits, OpenConnections
 from holdfast.server.http.front import Front, FrontOptions
 from holdfast.server.live.events import Hub
 
@@ -143,7 +143,7 @@ def serve(
     Raises ``UsageError`` (``cannot_listen``, ``bad_choice``).
     """
     front = front or FrontOptions()
-    gate = Gate(limits, proxies=front.proxies)
+    gate = OpenConnections(limits, proxies=front.proxies)
     served = Front(app, host, front)
     listener = _listen(host, port)
     hub = getattr(getattr(app, "state", None), "hub", None)

@@ -23,9 +23,9 @@ from holdfast.server.exchange.exchange import Exchanges
 from holdfast.server.files.builder import Builder
 from holdfast.server.files.links import is_good, no_such_file
 from holdfast.server.files.offers import FilePolicy, Offers
-from holdfast.server.identity.permissions import Rights, Standing, readable
+from holdfast.server.identity.permissions import CurrentPrincipals, Rights, readable
 from holdfast.server.identity.principal import Principal
-from holdfast.server.maintenance.retention import Forgotten, Proceed, Retention, forget
+from holdfast.server.maintenance.retention import Forgotten, ProceedAfter, Retention, forget
 from holdfast.server.merging.journal import JournalPage, read_journal
 from holdfast.server.process.observe import Observer, guarded, nobody
 from holdfast.server.push.decide import Engine
@@ -46,7 +46,7 @@ class Service:
         now_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
         on_commit: OnCommit | None = None,
-        standing: Standing | None = None,
+        standing: CurrentPrincipals | None = None,
         files: FilePolicy | None = None,
         observer: Observer = nobody,
         budgets: Budgets | None = None,
@@ -211,7 +211,7 @@ class Service:
         return self._rows.deep_check(proceed=proceed)
 
     def purge(
-        self, retention: Retention | None = None, *, proceed: Proceed = lambda _done: True
+        self, retention: Retention | None = None, *, proceed: ProceedAfter = lambda _done: True
     ) -> Forgotten:
         """Forget what has been kept for long enough. ``proceed``: asked between two bites."""
         self._direct.take_in()
@@ -232,4 +232,4 @@ class Service:
             self._on_commit(versions)
 
 
-__all__ = ["Service", "Standing"]
+__all__ = ["CurrentPrincipals", "Service"]

@@ -47,8 +47,8 @@ class NoteWriter(Protocol):
 
 
 def _incoming(table: Table, name: str) -> str:
-    """What a statement is about to write: ``OR REPLACE`` puts the default in place of a NULL that
-    is not allowed, after the BEFORE triggers have seen the NULL."""
+    """Return what a statement is about to write: ``OR REPLACE`` puts the default in place of a
+    NULL that is not allowed, after the BEFORE triggers have seen the NULL."""
     column = table.by_name[name]
     default = column.default_value()
     new = f"NEW.{quote(name)}"

@@ -40,7 +40,7 @@ def create_change_table(table: Table) -> list[str]:
 
 
 def create_makers_index(table: Table) -> str:
-    """Which groups inserted or deleted a row: found past any number of updates."""
+    """Return which groups inserted or deleted a row: found past any number of updates."""
     return (
         f"CREATE INDEX {quote(f'holdfast_makers_{table.name}')} "
         f"ON {change_table(table)} (key, tx) WHERE was <> now"

@@ -1,4 +1,4 @@
-"""How changes of a replica's outbox rest on each other, as SQL over its notes.
+"""Dependence of an outbox's changes on each other, as SQL over its notes.
 
 Knows: notes, keys as texts, foreign keys and unique keys. Must not know: which transactions are
 unsettled, or what is made of the pairs. What rests on a value of the same column, or on a row's
@@ -70,7 +70,7 @@ def create_freed_indexes(table: Table) -> list[str]:
 
 
 def _gives_up(table: Table, columns: tuple[str, ...], row: str = "") -> str:
-    """Whether a change takes its values of some columns from the row."""
+    """Return whether a change takes its values of some columns from the row."""
     return f"{row}was = 1 AND ({row}now = 0 OR {_moved(table, columns, row)})"
 
 
@@ -94,7 +94,7 @@ def freed(table: Table, columns: tuple[str, ...]) -> str:
 
 
 def _moved(table: Table, columns: Iterable[str], row: str) -> str:
-    """Whether an update gives some of these columns other values; keys never change."""
+    """Return whether an update gives some of these columns other values; keys never change."""
     data = [name for name in columns if name not in table.key]
     return (
         "("
@@ -123,7 +123,7 @@ def _parent_key(parent: Table, child: Table, key: ForeignKey, row: str, side: st
 
 
 def _escaped(table: Table, name: str) -> bool:
-    """Whether ``note_text`` gives a part of a composite key, with its escapes."""
+    """Return whether ``note_text`` gives a part of a composite key, with its escapes."""
     return name in table.key and len(table.key) > 1
 
 

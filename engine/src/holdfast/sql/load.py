@@ -44,7 +44,7 @@ LOAD_ABOUT = f"SELECT {names(ABOUT)} FROM holdfast_snapshot LIMIT 2"
 
 
 class LoadProgram(msgspec.Struct, frozen=True):
-    """How one table of a snapshot file is looked at and imported."""
+    """Statements that check and import one table of a snapshot file."""
 
     look: str
     """In the file itself, of the rows behind a rowid: the last, how many, how many that are not

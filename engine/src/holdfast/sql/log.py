@@ -67,7 +67,7 @@ def create_log(schema: Schema) -> str:
 
 
 def notes(schema: Schema) -> LoggedNotes:
-    """What the capture triggers of a replica write."""
+    """Return what the capture triggers of a replica write."""
     return LoggedNotes(log_columns(schema))
 
 
@@ -138,9 +138,9 @@ def fold(table: Table) -> str:
 
 
 def weight(table: Table) -> str:
-    """How large the notes of a table after a place in the log (parameter) can be as a message, in
-    bytes, at most: values before and after, and what stands around them; and 1 where a host has to
-    look at values (``sql.unfit``)."""
+    """Return how large the notes of a table after a place in the log (parameter) can be as a
+    message, in bytes, at most: values before and after, and what stands around them; and 1 where
+    a host has to look at values (``sql.unfit``)."""
     places = [*(f"c{number}" for number in range(len(table.key))), *_places(table)]
     columns = [*table.key_columns, *table.data_columns]
     texts = [

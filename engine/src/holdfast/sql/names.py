@@ -47,12 +47,12 @@ def literal(value: Value) -> str:
 
 
 def change_table(table: Table) -> str:
-    """Where capture notes the changes of a table."""
+    """Return where capture notes the changes of a table."""
     return quote(f"holdfast_change_{table.name}")
 
 
 def shadow_table(table: Table) -> str:
-    """Where a replica keeps the server's version of rows with unsettled changes."""
+    """Return where a replica keeps the server's version of rows with unsettled changes."""
     return quote(f"holdfast_shadow_{table.name}")
 
 

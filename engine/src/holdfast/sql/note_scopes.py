@@ -50,6 +50,6 @@ def note_scopes(
 
 
 def may_move(table: Table) -> bool:
-    """Whether an update can take a row to other scopes: a key never changes."""
+    """Return whether an update can take a row to other scopes: a key never changes."""
     named = {name for template in table.scopes for name in _PIECE.findall(template)}
     return not named <= set(table.key)

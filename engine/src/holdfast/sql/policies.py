@@ -1,4 +1,4 @@
-"""What SQLite holds the columns of a policy to, beyond their type.
+"""Checks that SQLite holds the columns of a policy to, beyond their type.
 
 Knows: how conditions are written in SQLite's SQL. Must not know: what a policy decides.
 ``POLICIES`` has a row for each policy; a missing one is a type error. The same for PostgreSQL is

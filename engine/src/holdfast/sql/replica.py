@@ -418,7 +418,7 @@ def _row_state(table: Table) -> str:
 
 
 def _views(schema: Schema) -> dict[str, str]:
-    """What people and UIs ask: ``holdfast_pending``, ``holdfast_row_status``,
+    """Return what people and UIs ask: ``holdfast_pending``, ``holdfast_row_status``,
     ``holdfast_inbox``."""
     kind = (
         "CASE WHEN c.was = 1 AND c.now = 0 THEN 'delete' WHEN c.was = 1 THEN 'update' "

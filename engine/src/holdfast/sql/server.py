@@ -31,7 +31,7 @@ def create_user_table(table: Table) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class TableSql:
+class SqliteTableSql:
     """The statements of one table. ``by_json``: keys travel as one JSON array, else one by one."""
 
     table: Table
@@ -69,7 +69,7 @@ def _source(table: Table, by_json: bool) -> tuple[str, str]:
     return f"FROM json_each(?) AS j CROSS JOIN {name} AS t ON {on}", ""
 
 
-def table_sql(table: Table) -> TableSql:
+def table_sql(table: Table) -> SqliteTableSql:
     """Compile the statements of a table."""
     by_json = all(STORAGE[column.type] != "BLOB" for column in table.key_columns)
     source, where = _source(table, by_json)
@@ -83,7 +83,7 @@ def table_sql(table: Table) -> TableSql:
     into = f"INSERT INTO {quote(table.name)} ({names(table.column_names)}) VALUES"
     one = f"({marks(len(table.columns))})"
     conflict = f"ON CONFLICT ({names(table.key)}) {action}"
-    return TableSql(
+    return SqliteTableSql(
         table=table,
         by_json=by_json,
         select=f"SELECT {key}, {values} {source} {where}",

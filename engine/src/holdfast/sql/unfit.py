@@ -1,4 +1,4 @@
-"""What of a commit may not be fit to travel: as much as SQL can tell, cheaply.
+"""Detection of values in a commit that may not be fit to travel, as far as SQL can tell, cheaply.
 
 Knows: the log, and what each type's values look like. Must not know: messages, or what is done with
 what is found. The tables' own checks stop most of what cannot be sent, whoever writes. Left is what
@@ -87,7 +87,9 @@ def _size(table: Table) -> list[str]:
 
 
 def _suspect(table: Table) -> str:
-    """Whether something other than the bytes of a text may be wrong with the row as it is now."""
+    """Return whether something other than the bytes of a text may be wrong with the row as it is
+    now.
+    """
     row = [*_leaps(table), *_nests(table), *_scopes(table), *_size(table)]
     return f"(t.{quote(table.key[0])} IS NOT NULL AND ({' OR '.join(row)}))" if row else "0"
 
@@ -104,9 +106,9 @@ def is_odd(table: Table) -> str:
 
 
 def odd_rows(table: Table) -> str:
-    """What a host has to look at after a place in the log (parameter): 1 where something may be
-    wrong that is not about bytes; then, as bytes, the key's texts, and the texts that have
-    changed."""
+    """Return what a host has to look at after a place in the log (parameter): 1 where something
+    may be wrong that is not about bytes; then, as bytes, the key's texts, and the texts that
+    have changed."""
     at = _at(table)
     row = " AND ".join(f"t.{quote(name)} = {at[name]}" for name in table.key)
     parts = [f"CAST({name} AS BLOB)" for name in _key_texts(table)]

@@ -14,8 +14,8 @@ from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
 from holdfast.core.values import Value
 from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
 from holdfast.sqlite.files import OpenFile, claim
+from holdfast.sqlite.open_files import commits
 from holdfast.sqlite.patience import Patience
-from holdfast.sqlite.standing import commits
 
 
 def translate(error: Exception) -> errors.DatabaseError:
@@ -74,7 +74,7 @@ class ApswConnection:
                 claimed.watch(self._db.filename, logged=True, guarded=True)
 
     def _open_file(self, path: str, flags: int, options: OpenOptions) -> bool:
-        """Whether the file has a write-ahead log, which is open then."""
+        """Return whether the file has a write-ahead log, which is open then."""
         try:
             self._db = apsw.Connection(path, flags=flags)
         except _TRANSLATED as error:

@@ -1,4 +1,4 @@
-"""What the engine asks of a SQLite library: the ``Driver`` and ``Connection`` protocols.
+"""The ``Driver`` and ``Connection`` protocols: all that the engine asks of a SQLite library.
 
 Knows: the few operations the engine needs. Must not know: tables of the engine.
 Both drivers work in autocommit mode; transactions are explicit ``BEGIN``/``COMMIT`` statements.
@@ -26,13 +26,15 @@ type."""
 
 
 def constraint_kind(extended_code: int) -> str:
-    """Which kind of constraint failed; what is none of SQLite's own was raised by a trigger."""
+    """Return which kind of constraint failed; what is none of SQLite's own was raised by a
+    trigger.
+    """
     return _CONSTRAINTS.get(extended_code, "trigger")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOptions:
-    """How a connection is opened. ``synchronous``: FULL survives a power cut after each commit.
+    """Options of a connection. ``synchronous``: FULL survives a power cut after each commit.
 
     ``value_bytes_max``: a larger value, or row, is an error; None: SQLite's own limit.
     """

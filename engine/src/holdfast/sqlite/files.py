@@ -1,4 +1,4 @@
-"""Which files this process has open, by which SQLite library, and what keeps them in their place.
+"""Registry of the files this process has open, by which SQLite library, and what keeps them there.
 
 Knows: files and names of libraries. Must not know: SQL.
 Two SQLite libraries in one process that open one file break each other's POSIX locks (closing any
@@ -21,8 +21,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from holdfast.core.errors import DatabaseError
-from holdfast.sqlite.guard import Guard
-from holdfast.sqlite.standing import Execute, Identity, Standing, identity_of
+from holdfast.sqlite.guard import FileGuard
+from holdfast.sqlite.open_files import Execute, Identity, OpenFiles, identity_of
 
 _ADVICE: Final = (
     "open it with driver_name='stdlib' (holdfast serve: --driver stdlib) when an ORM of this "
@@ -38,9 +38,9 @@ class OpenFile:
         self.users: Counter[str] = Counter()
         self.turn = threading.RLock()
         """Held while one connection opens or closes."""
-        self.standing: Standing | None = None
+        self.standing: OpenFiles | None = None
         """None: the library keeps no log beside the file that could be lost."""
-        self.guard: Guard | None = None
+        self.guard: FileGuard | None = None
 
     def watch(self, path: str, *, logged: bool, guarded: bool) -> None:
         """Watch what stands at the file's paths from now on; within ``turn``.
@@ -49,17 +49,17 @@ class OpenFile:
         opened. ``guarded``: nobody else is to take themselves for the last that has it open.
         """
         if self.standing is None:
-            self.standing = Standing(path, logged=logged)
+            self.standing = OpenFiles(path, logged=logged)
         if not guarded:
             return
         if self.guard is None:
-            self.guard = Guard.on(path)
+            self.guard = FileGuard.on(path)
         else:
             self.guard.hold()
 
     @property
     def lost(self) -> bool:
-        """Whether what is open is no longer what stands at the path."""
+        """Return whether what is open is no longer what stands at the path."""
         return self.standing is not None and self.standing.lost is not None
 
     def check(self, execute: Execute, *, committed: bool) -> None:
@@ -97,7 +97,7 @@ _listening = False
 
 
 def _open_elsewhere(identity: Identity) -> bool:
-    """Whether this process has the file open although no driver of ours has (Linux only)."""
+    """Return whether this process has the file open although no driver of ours has (Linux only)."""
     try:
         descriptors = list(Path("/proc/self/fd").iterdir())
     except OSError:

@@ -30,7 +30,7 @@ _SHARED_FIRST: Final = 0x40000002
 _SHARED_BYTES: Final = 510
 
 
-class Guard:
+class FileGuard:
     """A shared lock on one file, on a descriptor of its own.
 
     The descriptor must not be closed before all connections of this process to the file are: with
@@ -41,7 +41,7 @@ class Guard:
         self._descriptor = descriptor
 
     @classmethod
-    def on(cls, path: str) -> Guard | None:
+    def on(cls, path: str) -> FileGuard | None:
         """A guard that holds; None where there are no such locks."""
         if not _HAS_LOCKS:
             return None
@@ -65,7 +65,7 @@ class Guard:
                 self._lock(fcntl.F_UNLCK)
 
     def links(self) -> int:
-        """How many names the file still has."""
+        """Return how many names the file still has."""
         return os.fstat(self._descriptor).st_nlink
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How long to wait for another connection's lock: in slices, so that the wait can be given up.
+"""Waiting for another connection's lock: in slices, so that the wait can be given up.
 
 Knows: clocks and pauses. Must not know: a SQLite library, or what is waited for.
 A wait inside the library is deaf: a signal's handler runs after it, half a minute later, and who

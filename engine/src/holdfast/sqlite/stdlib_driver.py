@@ -19,8 +19,8 @@ from holdfast.core.limits import BUSY_SLICE_MS_MAX, PAGE_CACHE_KIB, WAL_CHECKPOI
 from holdfast.core.values import Value
 from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
 from holdfast.sqlite.files import OpenFile, claim
+from holdfast.sqlite.open_files import commits
 from holdfast.sqlite.patience import Patience
-from holdfast.sqlite.standing import commits
 
 WAL_SAFE_SINCE = (3, 51, 3)
 """First release with the fix of the WAL-reset bug; see https://sqlite.org/wal.html."""
@@ -84,7 +84,7 @@ class StdlibConnection:
                 claimed.watch(real, logged=self._logged, guarded=False)
 
     def _open_file(self, uri: str, options: OpenOptions) -> bool:
-        """Whether the file has a write-ahead log, which is open then."""
+        """Return whether the file has a write-ahead log, which is open then."""
         try:
             self._db = sqlite3.connect(
                 uri,

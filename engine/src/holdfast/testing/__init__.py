@@ -1,4 +1,4 @@
-"""What users of Holdfast need to test their own app: a network they can cut, servers they can kill.
+"""Tools to test an app built on Holdfast: a network that can be cut, servers that can be killed.
 
 Names load on first use, so that `python -m holdfast.testing.proxy_command` runs a module nobody
 imported.

@@ -1,4 +1,4 @@
-"""What every SQLite driver must do: a suite to run against a ``Driver`` of your own.
+"""Conformance suite for SQLite drivers: run it against a ``Driver`` of your own.
 
 Knows: the protocol of ``sqlite.driver``. Must not know: tables of the engine, or which library it
 is.
@@ -114,7 +114,7 @@ class DriverConformance:
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        """Where a test's database is; its name has the signs that are special in a URI."""
+        """Return where a test's database is; its name has the signs that are special in a URI."""
         return tmp_path / "a b%20?c#d'é.db"
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the files of every server store must do; part of the suite for stores.
+"""Conformance of the files of a server store; part of the suite for stores.
 
 Knows: the contract in ``server.files``. Must not know: where files are kept.
 Upholds the ground of I31, and that nothing is offered that is not whole.
@@ -16,7 +16,7 @@ import pytest
 from holdfast.core.limits import FILE_PIECE_BYTES
 from holdfast.schema.model import Schema
 from holdfast.server.store.contract import Store
-from holdfast.server.store.files import Build, FileGone, FileStore, Reached, StoredFile
+from holdfast.server.store.files import Build, FileStore, ReachedVersion, StoredFile, StoredFileGone
 
 _KEY, _OTHER = "aa" * 16, "bb" * 16
 
@@ -31,7 +31,7 @@ def _file(number: int, data: bytes, *, key: str = _KEY) -> StoredFile:
         sha256=hashlib.sha256(data).hexdigest(),
         unpacked_bytes=2**40,
         rows=7,
-        scopes={"store/'1'": Reached(5, 7, "ff" * 16)},
+        scopes={"store/'1'": ReachedVersion(5, 7, "ff" * 16)},
         made=1_700_000_000_000_000 + number,
         ends=1_800_000_000_000_000,
     )
@@ -82,7 +82,7 @@ class FileConformance:
         files.remove("nothing")
         assert files.find(_KEY) == older
         assert files.get(newer.id) is None
-        with pytest.raises(FileGone):
+        with pytest.raises(StoredFileGone):
             files.piece(newer, 0)
 
     @pytest.mark.parametrize("name", ["", "..", "../server", "a" * 32, "A" * 32, "a" * 5000, "é"])
@@ -94,7 +94,7 @@ class FileConformance:
 
     def test_a_piece_behind_the_end_is_not_there(self, store: Store) -> None:
         file = _keep(store.files, 1, b"x")
-        with pytest.raises(FileGone):
+        with pytest.raises(StoredFileGone):
             store.files.piece(file, 1)
 
     def test_one_build_of_a_key_at_a_time(
@@ -130,5 +130,5 @@ class FileConformance:
             assert store.files.piece(file, 0) == b"shared"
             store.files.remove(file.id)
             assert other.files.get(file.id) is None
-            with pytest.raises(FileGone):
+            with pytest.raises(StoredFileGone):
                 other.files.piece(file, 0)

@@ -28,7 +28,7 @@ class MalformedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class MessageHead:
     """One request or response head: its exact bytes, the start line's words, lower-case fields."""
 
     raw: bytes
@@ -76,7 +76,7 @@ async def send(writer: asyncio.StreamWriter, data: bytes) -> None:
         await writer.drain()
 
 
-async def read_head(reader: asyncio.StreamReader, timeout_s: float) -> Head | None:
+async def read_head(reader: asyncio.StreamReader, timeout_s: float) -> MessageHead | None:
     """The next head, or None where the peer closed between messages."""
     try:
         async with asyncio.timeout(timeout_s):
@@ -96,10 +96,10 @@ async def read_head(reader: asyncio.StreamReader, timeout_s: float) -> Head | No
         name, _, value = line.partition(b":")
         name, value = name.lower(), value.strip()
         fields[name] = fields[name] + b", " + value if name in fields else value
-    return Head(raw, start, fields)
+    return MessageHead(raw, start, fields)
 
 
-def response_length(request: Head, response: Head) -> int:
+def response_length(request: MessageHead, response: MessageHead) -> int:
     if request.start[0] == b"HEAD" or response.start[1] in (b"204", b"304"):
         return 0
     return response.body_length(default=UNTIL_CLOSE)

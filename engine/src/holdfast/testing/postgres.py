@@ -109,7 +109,7 @@ class PostgresCluster:
 
     @property
     def log(self) -> str:
-        """What the server has logged."""
+        """Return what the server has logged."""
         return (self._folder / "log").read_text(errors="replace")
 
     def start(self) -> None:

@@ -30,8 +30,8 @@ from holdfast.testing.http_framing import (
     IO_TIMEOUT_S,
     PIECE_BYTES,
     UNTIL_CLOSE,
-    Head,
     MalformedError,
+    MessageHead,
     pieces,
     read_head,
     reset,
@@ -60,7 +60,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What one request suffers; `place` and `point` (both 0 <= x < 1) say where exactly."""
+    """Fault of one request; `place` and `point` (both 0 <= x < 1) say where exactly."""
 
     kind: FaultKind | None
     place: float = 0.0
@@ -94,7 +94,7 @@ class _Rules:
         self.upstream_failures = 0
         self.faults: dict[str, int] = dict.fromkeys(FAULT_KINDS, 0)
 
-    def plan(self, request: Head) -> _Plan:
+    def plan(self, request: MessageHead) -> _Plan:
         """Count a request and decide its fate; an eligible one always takes four draws."""
         with self.lock:
             self.requests += 1
@@ -190,7 +190,7 @@ class _Connection:
             return False
         return await self._forward(head, length, plan)
 
-    async def _forward(self, request: Head, length: int, plan: _Plan) -> bool:
+    async def _forward(self, request: MessageHead, length: int, plan: _Plan) -> bool:
         sending: asyncio.Task[None] | None = None
         try:
             try:
@@ -233,7 +233,7 @@ class _Connection:
         return self._upstream
 
     async def _send_request(
-        self, upstream: _Upstream, request: Head, length: int
+        self, upstream: _Upstream, request: MessageHead, length: int
     ) -> asyncio.Task[None] | None:
         """Send a small request at once; a task for a large one, as the answer may come early."""
         if 0 <= length <= PIECE_BYTES:
@@ -242,7 +242,7 @@ class _Connection:
             return None
         return asyncio.create_task(self._send_body(upstream, request, length))
 
-    async def _send_body(self, upstream: _Upstream, request: Head, length: int) -> None:
+    async def _send_body(self, upstream: _Upstream, request: MessageHead, length: int) -> None:
         # A server may refuse early and close. The transport drops an unread answer when a write
         # fails, so large bodies take a second handle of the socket, whose failure leaves it be.
         with upstream.writer.get_extra_info("socket").dup() as direct:
@@ -263,7 +263,7 @@ class _Connection:
         except OSError:
             upstream.broken = True
 
-    async def _response_head(self, upstream: _Upstream) -> Head:
+    async def _response_head(self, upstream: _Upstream) -> MessageHead:
         while True:
             head = await read_head(upstream.reader, IO_TIMEOUT_S)
             if head is None:
@@ -273,7 +273,7 @@ class _Connection:
             if not head.start[1].startswith(b"1"):
                 return head
 
-    async def _relay(self, upstream: _Upstream, response: Head, length: int) -> None:
+    async def _relay(self, upstream: _Upstream, response: MessageHead, length: int) -> None:
         if 0 <= length <= PIECE_BYTES:
             body = b"".join([piece async for piece in pieces(upstream.reader, length)])
             await send(self._writer, response.raw + body)
@@ -282,7 +282,7 @@ class _Connection:
         async for piece in pieces(upstream.reader, length):
             await send(self._writer, piece)
 
-    async def _relay_stream(self, upstream: _Upstream, response: Head, length: int) -> None:
+    async def _relay_stream(self, upstream: _Upstream, response: MessageHead, length: int) -> None:
         """Pass events on as they come, until either side leaves."""
 
         async def pump() -> None:
@@ -301,7 +301,9 @@ class _Connection:
             leaving.cancel()
             await asyncio.gather(pumping, leaving, return_exceptions=True)
 
-    async def _spoil(self, upstream: _Upstream, response: Head, length: int, plan: _Plan) -> None:
+    async def _spoil(
+        self, upstream: _Upstream, response: MessageHead, length: int, plan: _Plan
+    ) -> None:
         """Read the whole answer, then deliver nothing or a part of it."""
         body = bytearray()
         async for piece in pieces(upstream.reader, length):
@@ -374,7 +376,7 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """Where clients connect, without a trailing slash."""
+        """Return where clients connect, without a trailing slash."""
         return f"http://127.0.0.1:{self._port}"
 
     @property

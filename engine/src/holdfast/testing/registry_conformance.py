@@ -1,4 +1,4 @@
-"""What the registry of every server store must do; part of the suite for stores.
+"""Conformance of the registry of a server store; part of the suite for stores.
 
 Knows: the contract in ``server.store.registry``. Must not know: which database is behind it.
 Needs pytest.
@@ -23,7 +23,7 @@ from holdfast.server.store.registry import (
     Registration,
     RegistryReads,
     RegistryWrites,
-    Token,
+    TokenRecord,
     User,
 )
 
@@ -70,8 +70,8 @@ class RegistryConformance:
         def work(registry: RegistryWrites) -> None:
             registry.put_user(ANN)
             registry.put_registration(TILL)
-            registry.put_token(Token(one, "till", 1, 10))
-            registry.put_token(Token(two, "till", 2, 10))
+            registry.put_token(TokenRecord(one, "till", 1, 10))
+            registry.put_token(TokenRecord(two, "till", 2, 10))
 
         _write(store, work)
         assert _look(store, lambda r: r.tokens([none, two, one])) == {one, two}
@@ -101,8 +101,11 @@ class RegistryConformance:
         assert _look(store, lambda r: r.standing(["till"])) == {}
 
     def test_tokens(self, store: Store) -> None:
-        first = Token(b"\x00" * 32, "till", 1, 100)
-        second, other = Token(b"\xff" * 32, "till", 2, 2**52, used=True), Token(b"o", "other", 1, 1)
+        first = TokenRecord(b"\x00" * 32, "till", 1, 100)
+        second, other = (
+            TokenRecord(b"\xff" * 32, "till", 2, 2**52, used=True),
+            TokenRecord(b"o", "other", 1, 1),
+        )
 
         def work(registry: RegistryWrites) -> None:
             for token in (first, second, other):
@@ -122,13 +125,13 @@ class RegistryConformance:
         assert _look(store, lambda r: (r.token(second.hash), r.token(other.hash))) == (None, None)
 
     def test_who_bears_a_token(self, store: Store) -> None:
-        token = Token(b"h" * 32, "till", 3, 100, used=True)
+        token = TokenRecord(b"h" * 32, "till", 3, 100, used=True)
 
         def begin(registry: RegistryWrites) -> None:
             registry.put_user(ANN)
             registry.put_token(token)
 
-        def bearer() -> tuple[Token, User] | None:
+        def bearer() -> tuple[TokenRecord, User] | None:
             return _look(store, lambda r: r.bearer(token.hash))
 
         _write(store, begin)

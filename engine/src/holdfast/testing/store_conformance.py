@@ -1,4 +1,4 @@
-"""What every server store must do: a suite to run against a ``Store`` of your own.
+"""Conformance suite for server stores: run it against a ``Store`` of your own.
 
 Knows: the contract in ``server.store``. Must not know: which database is behind it.
 Subclass it in a test module and say how a store is opened; opening twice in one test must find the
@@ -29,7 +29,7 @@ from holdfast.server.store.contract import (
     Expected,
     FeedEntry,
     JournalEntry,
-    Moved,
+    MovedRow,
     Recorded,
     Row,
     RowRecord,
@@ -255,8 +255,8 @@ class StoreConformance(FileConformance, RegistryConformance):
         for work in (first, second, third):
             store.transact(work)
         with closing(store.read()) as snapshot:
-            gone = Moved("item", "k00007", removed=True, version=2)
-            few = [("few", Moved("item", key, removed=False, version=1)) for key in "ab"]
+            gone = MovedRow("item", "k00007", removed=True, version=2)
+            few = [("few", MovedRow("item", key, removed=False, version=1)) for key in "ab"]
             assert list(snapshot.moved({"all": 1})) == [("all", gone)]
             assert list(snapshot.moved({"few": 0, "none": 0, "all": 1})) == [*few, ("all", gone)]
             found = list(snapshot.moved({"all": 0, "few": 0}))

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from holdfast.core.connection.connectivity import (
     TABLE,
     FailureKind,
-    Row,
+    FailureVerdict,
     Signal,
     State,
-    Table,
-    Verdict,
+    StateRow,
+    TransitionTable,
     classify,
     signal_of,
     transition,
@@ -23,8 +23,8 @@ LIVE = {State.STARTING, State.ONLINE, State.SYNCING, State.OFFLINE, State.WAITIN
 
 
 def test_the_table_has_a_row_per_state_and_a_cell_per_signal() -> None:
-    assert list(Table._fields) == [state.value for state in State]
-    assert list(Row._fields) == [signal.value for signal in Signal]
+    assert list(TransitionTable._fields) == [state.value for state in State]
+    assert list(StateRow._fields) == [signal.value for signal in Signal]
     assert len(TABLE) == len(State)
     for row in TABLE:
         assert len(row) == len(Signal)
@@ -91,11 +91,11 @@ def test_online_comes_only_from_an_exchange() -> None:
 @pytest.mark.parametrize("kind", FailureKind)
 def test_every_failure_has_a_verdict_and_a_matching_signal(kind: FailureKind) -> None:
     landing = {
-        Verdict.RETRY: {State.OFFLINE, State.WAITING},
-        Verdict.RETRY_SLOWLY: {State.WAITING},
-        Verdict.SIGN_IN: {State.NEEDS_SIGN_IN},
-        Verdict.UPGRADE: {State.NEEDS_UPGRADE},
-        Verdict.ATTENTION: {State.NEEDS_ATTENTION},
+        FailureVerdict.RETRY: {State.OFFLINE, State.WAITING},
+        FailureVerdict.RETRY_SLOWLY: {State.WAITING},
+        FailureVerdict.SIGN_IN: {State.NEEDS_SIGN_IN},
+        FailureVerdict.UPGRADE: {State.NEEDS_UPGRADE},
+        FailureVerdict.ATTENTION: {State.NEEDS_ATTENTION},
     }
     for state in LIVE:
         assert transition(state, signal_of(kind)) in landing[classify(kind)]
@@ -104,5 +104,5 @@ def test_every_failure_has_a_verdict_and_a_matching_signal(kind: FailureKind) ->
 @given(kind=st.text())
 def test_a_failure_nobody_knows_is_retried_slowly(kind: str) -> None:
     if kind not in set(FailureKind):
-        assert classify(kind) is Verdict.RETRY_SLOWLY
+        assert classify(kind) is FailureVerdict.RETRY_SLOWLY
         assert signal_of(kind) is Signal.DEFERRED

@@ -23,7 +23,6 @@ from holdfast.core.session import (
     Advanced,
     CloseStream,
     Effect,
-    Event,
     ExchangeFailed,
     ExchangeOk,
     Heartbeat,
@@ -33,16 +32,17 @@ from holdfast.core.session import (
     PlatformHint,
     ProbeFailed,
     ProbeOk,
-    Report,
     Resume,
     ServerMoved,
     SessionConfig,
+    SessionEvent,
     SessionState,
+    SessionStatus,
     SignedIn,
     Started,
     StartExchange,
     StartProbe,
-    Status,
+    StatusChanged,
     Stop,
     Stream,
     StreamDown,
@@ -69,7 +69,7 @@ class Script:
     now_ms: int = 1_000_000
     effects: tuple[Effect, ...] = ()
 
-    def feed(self, *events: Event, after_ms: int = 0, random01: float = 0.5) -> Script:
+    def feed(self, *events: SessionEvent, after_ms: int = 0, random01: float = 0.5) -> Script:
         self.now_ms += after_ms
         for event in events:
             self.state, self.effects = step(self.state, event, self.now_ms, random01)
@@ -84,10 +84,10 @@ class Script:
         return wake.at_ms
 
     def asked(self) -> list[type[Effect]]:
-        return [type(e) for e in self.effects if not isinstance(e, Report | WakeAt)]
+        return [type(e) for e in self.effects if not isinstance(e, StatusChanged | WakeAt)]
 
     @property
-    def status(self) -> Status:
+    def status(self) -> SessionStatus:
         return status(self.state)
 
     def is_in(self, expected: State) -> bool:
@@ -436,19 +436,19 @@ class World:
     retries: list[int] = field(default_factory=list)
     earned: bool = False
     contacts: list[int] = field(default_factory=list)
-    statuses: list[Status] = field(default_factory=list)
+    statuses: list[SessionStatus] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.state = new_session(self.config)
-        self.queue: list[tuple[int, int, Event]] = []
+        self.queue: list[tuple[int, int, SessionEvent]] = []
         self.order = 0
 
-    def later(self, event: Event, delay_ms: int) -> None:
+    def later(self, event: SessionEvent, delay_ms: int) -> None:
         self.order += 1
         heapq.heappush(self.queue, (self.now_ms + delay_ms, self.order, event))
 
-    def feed(self, event: Event) -> None:
+    def feed(self, event: SessionEvent) -> None:
         if isinstance(event, LocalWrite):
             self.pending += 1
         if isinstance(event, ExchangeOk):
@@ -493,7 +493,7 @@ class World:
             case WakeAt(at_ms=at_ms):
                 assert at_ms > self.now_ms
                 self.wake_at_ms = at_ms
-            case Report(status=reported):
+            case StatusChanged(status=reported):
                 assert not self.statuses or self.statuses[-1] != reported
                 self.statuses.append(reported)
 
@@ -582,7 +582,7 @@ seeds = st.integers(0, 2**32)
 def tell(
     seed: int,
     config: SessionConfig,
-    story: list[tuple[int, Event, tuple[str, ...] | None]],
+    story: list[tuple[int, SessionEvent, tuple[str, ...] | None]],
 ) -> World:
     world = World(seed, config)
     world.feed(Started())
@@ -597,7 +597,7 @@ def tell(
 @settings(max_examples=examples(300))
 @given(seed=seeds, config=configs, story=stories)
 def test_once_the_network_heals_everything_is_sent_within_twice_the_maximum(
-    seed: int, config: SessionConfig, story: list[tuple[int, Event, tuple[str, ...] | None]]
+    seed: int, config: SessionConfig, story: list[tuple[int, SessionEvent, tuple[str, ...] | None]]
 ) -> None:
     world = tell(seed, config, story)
     world.kinds = ()
@@ -615,7 +615,7 @@ def test_once_the_network_heals_everything_is_sent_within_twice_the_maximum(
 @settings(max_examples=examples(300))
 @given(seed=seeds, config=configs, story=stories)
 def test_a_heal_is_noticed_without_help_from_anyone(
-    seed: int, config: SessionConfig, story: list[tuple[int, Event, tuple[str, ...] | None]]
+    seed: int, config: SessionConfig, story: list[tuple[int, SessionEvent, tuple[str, ...] | None]]
 ) -> None:
     calm = [(gap, event, kinds) for gap, event, kinds in story if not isinstance(event, Pause)]
     world = tell(seed, config, [(gap, e, None if k == ALL_KINDS else k) for gap, e, k in calm])
@@ -630,7 +630,7 @@ def test_a_heal_is_noticed_without_help_from_anyone(
 @settings(max_examples=examples(300))
 @given(seed=seeds, config=configs, story=stories)
 def test_retries_stay_within_the_budget_in_every_window(
-    seed: int, config: SessionConfig, story: list[tuple[int, Event, tuple[str, ...] | None]]
+    seed: int, config: SessionConfig, story: list[tuple[int, SessionEvent, tuple[str, ...] | None]]
 ) -> None:
     world = tell(seed, config, story)
     world.run(world.now_ms + 120_000)
@@ -644,7 +644,7 @@ def test_retries_stay_within_the_budget_in_every_window(
 @settings(max_examples=examples(200))
 @given(seed=seeds, config=configs, story=stories)
 def test_pending_work_without_progress_is_reported_in_every_story(
-    seed: int, config: SessionConfig, story: list[tuple[int, Event, tuple[str, ...] | None]]
+    seed: int, config: SessionConfig, story: list[tuple[int, SessionEvent, tuple[str, ...] | None]]
 ) -> None:
     world = tell(seed, config, story)
     world.kinds = ("network",)
@@ -682,7 +682,7 @@ any_event = st.one_of(
     events=st.lists(st.tuples(st.integers(0, 20_000), any_event, st.floats(0, 0.999)), max_size=80)
 )
 def test_events_in_any_order_never_lead_to_two_contacts_or_a_stuck_state(
-    events: list[tuple[int, Event, float]],
+    events: list[tuple[int, SessionEvent, float]],
 ) -> None:
     state, now_ms, exchanging, probing, started = new_session(CONFIG), 0, False, False, False
     for gap_ms, event, random01 in events:

@@ -20,7 +20,7 @@ from holdfast.core.limits import COMPRESSION_RATIO_MAX, FILE_GAIN_BYTES_MIN
 from holdfast.protocol.compression import ENCODINGS, Encoding, pack_bytes
 from holdfast.protocol.messages import FileOffer, Position
 from holdfast.replica.http.downloads import FileAnswer, checked_path
-from holdfast.replica.load.fetch import Fetcher, Shelf
+from holdfast.replica.load.fetch import DownloadFolder, Fetcher
 
 BODY = b"".join(os.urandom(40).hex().encode() + b"\n" for _ in range(60))
 
@@ -60,7 +60,7 @@ class Way:
         yield FileAnswer(begin, pieces())
 
 
-def fetch(shelf: Shelf, way: Way, offer: FileOffer) -> bytes:
+def fetch(shelf: DownloadFolder, way: Way, offer: FileOffer) -> bytes:
     shelf.prepare([offer])
     return Fetcher(shelf, way, lambda _size: None).fetch(offer).read_bytes()
 
@@ -70,12 +70,12 @@ def test_a_download_cut_at_any_byte_goes_on_behind_it(tmp_path: Path, encoding: 
     offer, packed = offer_of(BODY, encoding), pack_bytes(BODY, encoding)
     assert len(packed) > 2000
     for cut in range(0, len(packed), 7):
-        shelf = Shelf(str(tmp_path / f"r{cut}"))
+        shelf = DownloadFolder(str(tmp_path / f"r{cut}"))
         way = Way(packed, [cut])
         with pytest.raises(Offline):
             fetch(shelf, way, offer)
         # Somebody else, after a crash: only the folder is left.
-        assert fetch(Shelf(str(tmp_path / f"r{cut}")), way, offer) == BODY
+        assert fetch(DownloadFolder(str(tmp_path / f"r{cut}")), way, offer) == BODY
         assert way.asked == [0, cut]
         shelf.clear()
         assert not (tmp_path / f"r{cut}-files").exists()
@@ -87,13 +87,13 @@ def test_rows_that_shrink_to_almost_nothing_arrive(tmp_path: Path, encoding: Enc
     packed = pack_bytes(body, encoding)
     assert len(packed) * COMPRESSION_RATIO_MAX < len(body)
     way = Way(packed)
-    assert fetch(Shelf(str(tmp_path / "r")), way, offer_of(body, encoding)) == body
+    assert fetch(DownloadFolder(str(tmp_path / "r")), way, offer_of(body, encoding)) == body
     assert way.asked == [0]
 
 
 def test_a_server_that_knows_no_ranges_sends_it_again(tmp_path: Path) -> None:
     way = Way(pack_bytes(BODY, "gzip"), [500], ranges=False)
-    shelf = Shelf(str(tmp_path / "r"))
+    shelf = DownloadFolder(str(tmp_path / "r"))
     with pytest.raises(Offline):
         fetch(shelf, way, offer_of(BODY))
     assert fetch(shelf, way, offer_of(BODY)) == BODY
@@ -105,13 +105,13 @@ def test_a_cut_download_that_has_brought_much_goes_on_at_once(tmp_path: Path) ->
     packed = pack_bytes(body, "gzip")
     way = Way(packed, [FILE_GAIN_BYTES_MIN, 2 * FILE_GAIN_BYTES_MIN])
     offer = offer_of(body)
-    assert fetch(Shelf(str(tmp_path / "r")), way, offer) == body
+    assert fetch(DownloadFolder(str(tmp_path / "r")), way, offer) == body
     assert way.asked == [0, FILE_GAIN_BYTES_MIN, 2 * FILE_GAIN_BYTES_MIN]
 
 
 def test_a_file_that_is_here_is_not_fetched_again(tmp_path: Path) -> None:
     way = Way(pack_bytes(BODY, "gzip"))
-    shelf = Shelf(str(tmp_path / "r"))
+    shelf = DownloadFolder(str(tmp_path / "r"))
     assert fetch(shelf, way, offer_of(BODY)) == BODY
     assert fetch(shelf, way, offer_of(BODY)) == BODY
     assert way.asked == [0]
@@ -121,7 +121,7 @@ def test_a_file_that_is_here_is_not_fetched_again(tmp_path: Path) -> None:
 def test_what_is_damaged_on_the_disk_is_fetched_again(tmp_path: Path, at: int) -> None:
     packed = pack_bytes(BODY, "gzip")
     way = Way(packed, [1500])
-    shelf, offer = Shelf(str(tmp_path / "r")), offer_of(BODY)
+    shelf, offer = DownloadFolder(str(tmp_path / "r")), offer_of(BODY)
     with pytest.raises(Offline):
         fetch(shelf, way, offer)
     part = bytearray(shelf.part(offer).read_bytes())
@@ -144,7 +144,7 @@ def test_another_file_is_refused_and_leaves_nothing(tmp_path: Path, body: bytes)
     offer = offer_of(BODY)
     way = Way(body + b"\0" * offer.bytes)
     with pytest.raises(FileRefused):
-        fetch(Shelf(str(tmp_path / "r")), way, offer)
+        fetch(DownloadFolder(str(tmp_path / "r")), way, offer)
     assert way.asked == [0, 0], "once more, and no more"
     assert list((tmp_path / "r-files").iterdir()) == []
 
@@ -152,13 +152,13 @@ def test_another_file_is_refused_and_leaves_nothing(tmp_path: Path, body: bytes)
 def test_a_file_that_ends_early_is_a_broken_answer(tmp_path: Path) -> None:
     offer, way = offer_of(BODY), Way(pack_bytes(BODY, "gzip")[:-5])
     with pytest.raises(Offline):
-        fetch(Shelf(str(tmp_path / "r")), way, offer)
+        fetch(DownloadFolder(str(tmp_path / "r")), way, offer)
     assert way.asked == [0, offer.bytes - 5]
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     bomb = b"\0" * 50_000_000
-    shelf = Shelf(str(tmp_path / "r"))
+    shelf = DownloadFolder(str(tmp_path / "r"))
     for told in (len(bomb) - 1, 1000):
         offer = offer_of(bomb, unpacked_bytes=told)
         with pytest.raises(FileRefused):
@@ -176,7 +176,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_offers_that_make_no_sense_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(FileRefused):
-        Shelf(str(tmp_path / "r")).prepare([offer_of(BODY, **wrong)])
+        DownloadFolder(str(tmp_path / "r")).prepare([offer_of(BODY, **wrong)])
     assert not (tmp_path / "r-files").exists()
 
 
@@ -193,7 +193,7 @@ def test_a_path_leads_to_files_and_nowhere_else(path: str) -> None:
 
 
 def test_only_the_newest_offers_are_kept(tmp_path: Path) -> None:
-    shelf = Shelf(str(tmp_path / "r"))
+    shelf = DownloadFolder(str(tmp_path / "r"))
     old, new = offer_of(BODY), offer_of(BODY + b"more")
     fetch(shelf, Way(pack_bytes(BODY, "gzip")), old)
     shelf.prepare([new])
@@ -205,7 +205,9 @@ def test_a_file_for_which_there_is_no_room_is_not_begun(tmp_path: Path) -> None:
     way = Way(packed)
     with pytest.raises(SyncError) as caught:
         fetch(
-            Shelf(str(tmp_path / "r")), way, offer_of(BODY, unpacked_bytes=10 * 2**30, bytes=2**45)
+            DownloadFolder(str(tmp_path / "r")),
+            way,
+            offer_of(BODY, unpacked_bytes=10 * 2**30, bytes=2**45),
         )
     assert caught.value.code == "disk_full"
     assert way.asked == []

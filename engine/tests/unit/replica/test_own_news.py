@@ -13,7 +13,7 @@ from holdfast import Column, Replica, Schema, Table
 from holdfast.core.session import SessionConfig
 from holdfast.protocol.messages import ExchangeRequest
 from holdfast.replica.exchange.exchanger import Exchanger
-from holdfast.replica.http.spool import Answer
+from holdfast.replica.http.spool import SpooledAnswer
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.runner import Runner, RunnerOptions
 from holdfast.server.identity.principal import Principal
@@ -37,7 +37,7 @@ class Counted(MemoryTransport):
 
     exchanges = 0
 
-    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
         self.exchanges += 1
         return super().exchange(request, echo)
 

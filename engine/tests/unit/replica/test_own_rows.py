@@ -11,7 +11,7 @@ import pytest
 
 from holdfast import Column, Replica, Schema, Table
 from holdfast.protocol.messages import ExchangeRequest, Own
-from holdfast.replica.http.spool import Answer
+from holdfast.replica.http.spool import SpooledAnswer
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server.identity.principal import Principal
 from holdfast.server.push.rules import RuleContext
@@ -49,7 +49,7 @@ class Watched(MemoryTransport):
     own = 0
     meanwhile: Callable[[], None] | None = None
 
-    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
         answer = super().exchange(request, echo)
         self.own += sum(len(line.keys) for line in answer.lines() if isinstance(line, Own))
         if self.meanwhile is not None and request.transactions:

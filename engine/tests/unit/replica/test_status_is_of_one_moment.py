@@ -14,7 +14,7 @@ from replica_lab import Device
 from holdfast.core.values import Value
 from holdfast.replica.changes.local_work import LocalWork
 from holdfast.replica.host import Host
-from holdfast.replica.inbox.decisions import Decisions
+from holdfast.replica.inbox.decisions import InboxDecisions
 from holdfast.replica.inbox.inbox import Inbox
 from holdfast.replica.storage.database import LocalDatabase
 from holdfast.replica.storage.status import has_unsent, has_work, read_status
@@ -51,7 +51,7 @@ def _pending(database: LocalDatabase) -> object:
 
 def _badge(database: LocalDatabase) -> object:
     local = LocalWork(database, Host(), on_commit=lambda: None)
-    return Decisions(local, Inbox(database)).row_status("item", "i")
+    return InboxDecisions(local, Inbox(database)).row_status("item", "i")
 
 
 LOOKS = {

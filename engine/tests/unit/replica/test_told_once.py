@@ -12,7 +12,7 @@ from holdfast import Column, Replica, Schema, Table
 from holdfast.core.errors import Offline
 from holdfast.protocol.messages import ExchangeRequest
 from holdfast.replica.host import Host
-from holdfast.replica.http.spool import Answer
+from holdfast.replica.http.spool import SpooledAnswer
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
@@ -33,7 +33,7 @@ class Watched(MemoryTransport):
         self.requests: list[ExchangeRequest] = []
         self.loses = False
 
-    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
         self.requests.append(request)
         answer = super().exchange(request, echo)
         if self.loses:

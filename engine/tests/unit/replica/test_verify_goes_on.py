@@ -10,7 +10,7 @@ import pytest
 
 from holdfast import Column, Replica, Schema, Table
 from holdfast.protocol.messages import VerifyRequest
-from holdfast.replica.http.spool import Answer
+from holdfast.replica.http.spool import SpooledAnswer
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.identity.principal import Principal
@@ -33,7 +33,7 @@ class Counted(MemoryTransport):
 
     verified = 0
 
-    def verify(self, request: VerifyRequest, echo: str) -> Answer:
+    def verify(self, request: VerifyRequest, echo: str) -> SpooledAnswer:
         self.verified += 1
         return super().verify(request, echo)
 

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast import Column, Replica, Schema, SyncError, Table
 from holdfast.protocol.messages import ExchangeRequest
-from holdfast.replica.http.spool import Answer
+from holdfast.replica.http.spool import SpooledAnswer
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
@@ -42,7 +42,7 @@ class Planned(MemoryTransport):
         super().__init__(service, WHO)
         self.plan = Plan()
 
-    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
         self.plan.sent.append(len(request.transactions))
         happens, self.plan.meanwhile = self.plan.meanwhile, None
         if happens is not None:

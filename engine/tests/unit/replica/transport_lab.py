@@ -24,7 +24,7 @@ from holdfast.protocol.messages import (
     Nonces,
     Rows,
 )
-from holdfast.replica.http.transport import Answer, HttpTransport
+from holdfast.replica.http.transport import HttpTransport, SpooledAnswer
 
 ECHO = "e1"
 NOW_US = 1_700_000_000_000_000
@@ -149,7 +149,7 @@ def transport(stub: Stub) -> Iterator[HttpTransport]:
     transport.close()
 
 
-def ask(stub: Stub, transport: HttpTransport, *answers: Any) -> Answer:
+def ask(stub: Stub, transport: HttpTransport, *answers: Any) -> SpooledAnswer:
     stub.answers.extend(answers)
     return transport.exchange(exchange(), ECHO)
 

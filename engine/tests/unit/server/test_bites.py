@@ -10,8 +10,8 @@ import pytest
 from holdfast.core.errors import DatabaseBusy
 from holdfast.protocol.messages import Nonces, Own, Rows
 from holdfast.server.exchange.budgets import Budgets
-from holdfast.server.exchange.commit import Decisions, ExchangeCommit
-from holdfast.server.push.desk import Pace
+from holdfast.server.exchange.commit import ExchangeCommit, PushTotals
+from holdfast.server.push.push_decider import BatchSize
 
 SMALL = Budgets(bite_changes=2)
 
@@ -93,13 +93,13 @@ def test_a_commit_is_no_more_work_than_a_bite_and_what_failed_first(
     for index in range(60):
         one.insert("product", f"p{index}", sku=f"{'taken' if index % 2 else 'free'}{index}")
     works = []
-    take = Decisions.take
+    take = PushTotals.take
 
-    def watched(decisions: Decisions, pushed: Any) -> None:
+    def watched(decisions: PushTotals, pushed: Any) -> None:
         works.append(pushed.work)
         take(decisions, pushed)
 
-    monkeypatch.setattr(Decisions, "take", watched)
+    monkeypatch.setattr(PushTotals, "take", watched)
     one.sync()
     assert max(works) <= 40
     assert sum(works) <= 160
@@ -229,10 +229,10 @@ def test_rows_of_several_bites_are_told_in_brief_only_where_that_is_true(
 
 
 def test_the_pace_is_slow_after_a_failure_and_picks_up_again() -> None:
-    pace = Pace().slower(1000)
+    pace = BatchSize().slower(1000)
     assert pace.size == 125
     for _ in range(3):
         pace = pace.faster()
     assert pace.size == 125
     assert pace.faster().size == 250
-    assert Pace(1).slower(1).size == 1
+    assert BatchSize(1).slower(1).size == 1

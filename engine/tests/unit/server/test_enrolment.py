@@ -27,8 +27,8 @@ from holdfast.core.limits import (
     TOKEN_GRACE_DAYS,
 )
 from holdfast.protocol.enrolment import Enrolled, EnrolRequest
-from holdfast.server.identity.device_auth import RegistryAuth
-from holdfast.server.identity.enrolment import Enrolment
+from holdfast.server.identity.device_auth import RegistryAuthenticator
+from holdfast.server.identity.enrolment import EnrolmentService
 from holdfast.server.identity.people import People
 from holdfast.server.identity.principal import Principal
 from holdfast.server.identity.sign_in_attempts import Attempts
@@ -52,8 +52,8 @@ class Office:
         self.people = People(
             store, now_us=now_us, random_bytes=draw, on_commit=lambda m: self.moved.append(dict(m))
         )
-        self.enrolment = Enrolment(store, now_us=now_us, random_bytes=draw)
-        self.auth = RegistryAuth(store, now_us=now_us)
+        self.enrolment = EnrolmentService(store, now_us=now_us, random_bytes=draw)
+        self.auth = RegistryAuthenticator(store, now_us=now_us)
         self.service = Service(
             self.server.schema, store, now_us=now_us, random_bytes=self.server.random,
             standing=self.auth.standing,

@@ -14,12 +14,15 @@ from holdfast.core.errors import DatabaseError
 from holdfast.schema.model import Column, Schema
 from holdfast.server.direct import deep_check, stored_rows
 from holdfast.server.maintenance.jobs import Job, Maintenance, Proceed
-from holdfast.server.process.observe import Event, JobRan
+from holdfast.server.process.observe import JobRan, ObservedEvent
 from holdfast.testing import wait_until
 
 
 def maintenance(
-    server: Any, run: Callable[[Proceed], object], seen: list[Event] | None = None, **options: Any
+    server: Any,
+    run: Callable[[Proceed], object],
+    seen: list[ObservedEvent] | None = None,
+    **options: Any,
 ) -> tuple[Maintenance, Job]:
     job = Job(name="job", every_ms=60_000, run=run)
     made = Maintenance(
@@ -31,7 +34,7 @@ def maintenance(
 
 def test_a_job_is_done_when_it_is_due_whoever_did_it_last(server: Any) -> None:
     done: list[str] = []
-    seen: list[Event] = []
+    seen: list[ObservedEvent] = []
     one, job = maintenance(server, lambda _: done.append("one"), seen)
     other, same = maintenance(server, lambda _: done.append("other"))
     assert one.run_if_due(job)
@@ -67,7 +70,7 @@ def test_one_process_at_a_time(make_server: Any, server: Any) -> None:
 
 def test_what_fails_is_told_and_ends_nothing(server: Any) -> None:
     tried: list[int] = []
-    seen: list[Event] = []
+    seen: list[ObservedEvent] = []
 
     def fails(_proceed: Proceed) -> None:
         tried.append(1)

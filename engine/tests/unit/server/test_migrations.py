@@ -13,7 +13,7 @@ from holdfast.core.errors import SchemaError
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server.open_store import open_store
 from holdfast.server.store.contract import Store
-from holdfast.server.store.migration_scripts import Dialect, Script, missing
+from holdfast.server.store.migration_scripts import Dialect, MigrationScript, missing
 from holdfast.server.store.sqlite import store as sqlite_store
 
 SCHEMA = Schema(
@@ -60,9 +60,11 @@ def test_a_database_grows_by_the_scripts_that_it_has_not_seen(
     store.close()
     first = missing("sqlite", [])
     number = len(first) + 1
-    more = Script(number, "later.sql", "CREATE TABLE holdfast_later (a); CREATE TABLE other (b);")
+    more = MigrationScript(
+        number, "later.sql", "CREATE TABLE holdfast_later (a); CREATE TABLE other (b);"
+    )
 
-    def with_more(dialect: Dialect, done: Iterable[int]) -> list[Script]:
+    def with_more(dialect: Dialect, done: Iterable[int]) -> list[MigrationScript]:
         seen = set(done)
         return [script for script in (*first, more) if script.number not in seen]
 

@@ -21,7 +21,7 @@ def observed(server: Any, observer: observe.Observer) -> None:
 
 
 def test_a_push_is_told_once_and_not_when_it_is_repeated(server: Any) -> None:
-    seen: list[observe.Event] = []
+    seen: list[observe.ObservedEvent] = []
     observed(server, seen.append)
     one, two = server.peer("one"), server.peer("two")
     one.insert("product", "p", sku="s", price="1.00")
@@ -29,7 +29,7 @@ def test_a_push_is_told_once_and_not_when_it_is_repeated(server: Any) -> None:
     request = one.request()
     for _ in range(2):
         list(server.service.exchange(one.principal, request, echo="e"))
-    (pushed,) = [event for event in seen if isinstance(event, observe.Pushed)]
+    (pushed,) = [event for event in seen if isinstance(event, observe.PushObserved)]
     assert pushed.outcomes == {"applied": 1, "refused": 1}
     assert (pushed.refusals, pushed.conflicts) == ({"unique": 1}, 0)
     two.sync()
@@ -38,14 +38,14 @@ def test_a_push_is_told_once_and_not_when_it_is_repeated(server: Any) -> None:
     for peer, price in ((one, "2.00"), (two, "3.00")):
         peer.update("product", "p", price=price)
         peer.sync()
-    assert [e.conflicts for e in seen if isinstance(e, observe.Pushed)] == [0, 0, 1]
+    assert [e.conflicts for e in seen if isinstance(e, observe.PushObserved)] == [0, 0, 1]
     server.sql("UPDATE product SET name = 'x'")
     one.sync()
     assert [e.rows for e in seen if isinstance(e, observe.Ingested)] == [1]
 
 
 def test_an_observer_that_fails_disturbs_nothing(server: Any, caplog: Any) -> None:
-    def fails(_event: observe.Event) -> None:
+    def fails(_event: observe.ObservedEvent) -> None:
         raise ValueError("broken")
 
     observed(server, fails)
@@ -70,7 +70,7 @@ def test_every_event_is_counted() -> None:
             id="i", method="GET", route="/v1/x", status=200, ms=3, device="secret", user="secret",
             rows=4, received_bytes=5, sent_bytes=6,
         ),
-        observe.Pushed(outcomes={"applied": 2}, refusals={"unique": 1}, conflicts=3),
+        observe.PushObserved(outcomes={"applied": 2}, refusals={"unique": 1}, conflicts=3),
         observe.Missed(scopes=1),
         observe.Compared(scopes=2),
         observe.Ingested(rows=7),

@@ -19,7 +19,7 @@ from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.http.app import asgi
 from holdfast.server.identity.principal import Principal
 from holdfast.server.live.events import Hub
-from holdfast.server.push.quotas import Quotas, Volumes
+from holdfast.server.push.quotas import DailyVolumes, Quotas
 
 FEW = Budgets(quotas=Quotas(scope_rows_max=5, row_bytes_max=100))
 IN_BITES = Budgets(bite_changes=2, quotas=Quotas(scope_rows_max=5, row_bytes_max=100))
@@ -200,7 +200,7 @@ class Clock:
         return self.now_ms
 
 
-def refusal(volumes: Volumes, principal: Principal, size: int) -> ProtocolError:
+def refusal(volumes: DailyVolumes, principal: Principal, size: int) -> ProtocolError:
     with pytest.raises(ProtocolError) as caught:
         volumes.take(principal, size)
     assert caught.value.status == 429
@@ -210,7 +210,7 @@ def refusal(volumes: Volumes, principal: Principal, size: int) -> ProtocolError:
 def test_what_is_sent_within_a_day_has_its_measure() -> None:
     clock = Clock()
     quotas = Quotas(device_bytes_per_day_max=2400, user_bytes_per_day_max=3600)
-    volumes = Volumes(quotas, monotonic_ms=clock)
+    volumes = DailyVolumes(quotas, monotonic_ms=clock)
     one, two, other = Principal("u", "d1"), Principal("u", "d2"), Principal("v", "d3")
     volumes.take(one, 1200)
     volumes.take(one, 1201)  # what is begun within the quota is let through

@@ -7,11 +7,11 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.server.process.turns import Queue, Turns
+from holdfast.server.process.fair_lock import FairLock, FairQueue
 
 
 def test_owners_take_turns() -> None:
-    queue: Queue[int] = Queue()
+    queue: FairQueue[int] = FairQueue()
     for number in range(5):
         queue.put("greedy", number)
     queue.put("one", 10)
@@ -23,7 +23,7 @@ def test_owners_take_turns() -> None:
 
 
 def test_who_comes_again_comes_after_all_who_wait() -> None:
-    queue: Queue[int] = Queue()
+    queue: FairQueue[int] = FairQueue()
     queue.put("greedy", 0)
     queue.put("greedy", 1)
     queue.put("one", 10)
@@ -33,7 +33,7 @@ def test_who_comes_again_comes_after_all_who_wait() -> None:
 
 
 def test_a_busy_owner_is_passed_over_and_keeps_its_place() -> None:
-    queue: Queue[int] = Queue()
+    queue: FairQueue[int] = FairQueue()
     queue.put("a", 1)
     queue.put("b", 2)
     assert queue.take({"a"}) == ("b", 2)
@@ -44,7 +44,7 @@ def test_a_busy_owner_is_passed_over_and_keeps_its_place() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
 def test_nobody_waits_for_two_turns_of_another(steps: list[tuple[str, bool]]) -> None:
-    queue: Queue[str] = Queue()
+    queue: FairQueue[str] = FairQueue()
     since: dict[str, dict[str, int]] = {}
     for owner, puts in steps:
         if puts:
@@ -62,7 +62,7 @@ def test_nobody_waits_for_two_turns_of_another(steps: list[tuple[str, bool]]) ->
 
 
 def test_a_lock_is_handed_to_each_owner_in_turn() -> None:
-    turns = Turns()
+    turns = FairLock()
     order: list[str] = []
     turns.acquire("first")
     threads = []
@@ -85,7 +85,7 @@ def test_a_lock_is_handed_to_each_owner_in_turn() -> None:
 
 
 def test_who_gives_up_waiting_is_forgotten() -> None:
-    turns = Turns()
+    turns = FairLock()
     turns.acquire("holder")
     assert not turns.acquire("impatient", timeout_s=0.001)
     assert turns.waiting() == 0

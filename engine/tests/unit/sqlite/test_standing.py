@@ -16,7 +16,7 @@ import pytest
 from holdfast import Column, Replica, Schema, Table
 from holdfast.core.errors import DatabaseMoved
 from holdfast.sqlite import Connection, OpenOptions, driver
-from holdfast.sqlite.guard import Guard
+from holdfast.sqlite.guard import FileGuard
 
 SCHEMA = Schema(
     name="notes",
@@ -160,7 +160,7 @@ def test_what_others_wrote_after_the_log_was_gone_is_not_overwritten(
 def test_a_library_that_cannot_be_refused_deletes_nothing(
     replica: Replica, path: Path, tmp_path: Path
 ) -> None:
-    if Guard.on(str(path)) is None:
+    if FileGuard.on(str(path)) is None:
         pytest.skip("this system has no locks that would keep it from it")
     add(replica, "second")
     attach(path, tmp_path)
@@ -175,7 +175,7 @@ def test_where_nothing_keeps_it_from_it_nothing_is_lost(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
     """Systems without locks of open file descriptions."""
-    monkeypatch.setattr(Guard, "on", lambda _path: None)
+    monkeypatch.setattr(FileGuard, "on", lambda _path: None)
     with closing(Replica.open(path, SCHEMA)) as replica:
         add(replica, "before")
         attach(path, tmp_path, statement)
@@ -244,7 +244,7 @@ def test_the_working_folder_may_change(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_copy_made_in_the_process_takes_no_locks_along(replica: Replica, path: Path) -> None:
     """A backup by ``shutil.copy`` closes a descriptor of the file, and with it all of its locks."""
-    if Guard.on(str(path)) is None:
+    if FileGuard.on(str(path)) is None:
         pytest.skip("this system has no locks that would stay")
     shutil.copy(path, path.with_name("copy.db"))
     assert elsewhere(path, ROWS) == ["before"]  # as the last one, it would delete the log

@@ -43,7 +43,9 @@ def told(conflict: Conflict, side: Mapping[str, Any]) -> str:
 
 
 def typed(conflict: Conflict, text: str) -> dict[str, Any]:
-    """What a person types: `16.00`, `1600 JPY`, or a JSON object of all. Raises `UsageError`."""
+    """Return what a person types: `16.00`, `1600 JPY`, or a JSON object of all. Raises
+    `UsageError`.
+    """
     if text.lstrip().startswith("{"):
         return _from_json(text)
     one, other = conflict.device_value, conflict.server_value

@@ -109,7 +109,7 @@ def stock_command(
     ledger: Annotated[bool, typer.Option(help="Every movement of the product.")] = False,
     everywhere: Annotated[bool, typer.Option("--all", help="All stores this device sees.")] = False,
 ) -> None:
-    """What is on hand, and how much of that is not sent yet."""
+    """Show what is on hand, and how much of that is not sent yet."""
     wanted = sku or sku_option
     with opened(context.obj) as device:
         store = None if everywhere else device.store_id
@@ -169,7 +169,7 @@ def opening(
     sku_option: SkuOption = None,
     quantity_option: Annotated[int | None, typer.Option("--quantity", "-q")] = None,
 ) -> None:
-    """What was there when the books were opened."""
+    """Write what was there when the books were opened."""
     amount = quantity if quantity is not None else quantity_option
     if amount is None:
         raise typer.BadParameter("say how many there were", param_hint="QUANTITY")
@@ -256,7 +256,9 @@ def find(
 
 @app.command()
 def status(context: typer.Context) -> None:
-    """What waits for the server, what needs a person, and whether the cache of stock is right."""
+    """Show what waits for the server, what needs a person, and whether the cache of stock is
+    right.
+    """
     with opened(context.obj) as device:
         state = device.replica.status
         differences = check_stock(device.replica)

@@ -40,7 +40,7 @@ class Filling:
             self._bar.stop()
 
     def told(self, step: Step, done: int, of: int | None) -> None:
-        """How far a step is."""
+        """Tell how far a step is."""
         if self._bar is None:
             if not output.errors.is_terminal or time.monotonic() < self._shows_from:
                 return

@@ -1,4 +1,4 @@
-"""What a command prints: words for people, or one JSON document as the last line of stdout.
+"""Output of commands: words for people, or one JSON document as the last line of stdout.
 
 Knows: stdout, stderr and exit codes. Must not know: replicas or stock.
 Exit 0: done; 1: it failed or a check did not hold; 2: wrong use, with a message that helps.

@@ -44,7 +44,7 @@ class Device:
 
     @property
     def actor(self) -> Actor:
-        """Who is at work; the device has a name once the server has told it."""
+        """Return who is at work; the device has a name once the server has told it."""
         return Actor(person=self.options.person, device=self.replica.status.device)
 
     @property

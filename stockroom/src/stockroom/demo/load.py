@@ -21,7 +21,7 @@ BITE_ROWS: Final = 2_000
 
 
 def is_empty(database: Path) -> bool:
-    """Whether no product is in a server's database yet. It must have its tables already."""
+    """Return whether no product is in a server's database yet. It must have its tables already."""
     with _opened(database) as db:
         return not db.execute("SELECT 1 FROM product LIMIT 1")
 

@@ -16,7 +16,7 @@ from stockroom.demo.rows import Demo, rows_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How many products and movements; None: as many as a small retailer has."""
+    """Number of products and movements; None: as many as a small retailer has."""
 
     products: int | None = None
     movements: int | None = None

@@ -26,7 +26,7 @@ class Demo:
 
     @property
     def size(self) -> int:
-        """How many rows there are."""
+        """Return how many rows there are."""
         return sum(len(rows) for rows in self.rows.values())
 
 

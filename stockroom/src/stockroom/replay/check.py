@@ -35,7 +35,7 @@ class DeviceFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What the files say. `problems` tells each difference in words; empty when all is right.
+    """Findings in the files. `problems` tells each difference in words; empty when all is right.
 
     Units are those of movements: a sale of 3 is -3. `lost` and `doubled` count transactions
     (invoices) that the server has in part or not at all, or more than once.
@@ -205,7 +205,7 @@ def _rows(db: sqlite3.Connection, table: Table, scopes: tuple[str, ...] | None) 
 
 
 def _visible(table: Table, row: dict[str, tuple[str, Any]], scopes: tuple[str, ...]) -> bool:
-    """Whether a row belongs to one of the scopes, by the table's templates."""
+    """Return whether a row belongs to one of the scopes, by the table's templates."""
     for template in table.scopes:
         if template.startswith("*"):
             if set(json.loads(row[template[2:-1]][1])) & set(scopes):

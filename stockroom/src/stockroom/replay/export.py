@@ -18,7 +18,7 @@ _ROWS_AT_ONCE: Final = 5_000
 
 
 def is_postgres(database: str | None) -> bool:
-    """Whether a database is named by a URL of PostgreSQL."""
+    """Return whether a database is named by a URL of PostgreSQL."""
     return database is not None and database.startswith(("postgresql://", "postgres://"))
 
 

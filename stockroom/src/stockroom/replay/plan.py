@@ -1,4 +1,4 @@
-"""Who sells what: invoices shared out over devices, devices over stores, all from one seed.
+"""Plan of a replay: invoices shared out over devices, devices over stores, all from one seed.
 
 Knows: what each device has to write. Must not know: how it is written or sent.
 The plan is written down before anything starts, so that a device that was killed finds the same
@@ -61,7 +61,7 @@ class DevicePlan(msgspec.Struct, frozen=True):
 
 
 class WorkerPlan(msgspec.Struct, frozen=True):
-    """What one process does: the devices it runs, and the address they sync with."""
+    """Work of one process: the devices it runs, and the address they sync with."""
 
     url: str
     seed: int

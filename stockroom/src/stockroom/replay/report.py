@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceReport:
-    """How one device ended: its file, its scopes, and what still waits for the server."""
+    """Final state of one device: its file, its scopes, and what still waits for the server."""
 
     db: str
     scopes: tuple[str, ...]

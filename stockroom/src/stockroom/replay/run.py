@@ -46,7 +46,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What to replay. `cut` is the probability, 0..1, that a request suffers a fault.
+    """Options of a replay. `cut` is the probability, 0..1, that a request suffers a fault.
 
     `database` is an empty PostgreSQL database (`postgresql://...`); without it the server's is a
     SQLite file. `servers` processes serve it, several on PostgreSQL only.

@@ -69,12 +69,12 @@ class Servers:
 
     @property
     def urls(self) -> list[str]:
-        """Where devices find a server."""
+        """Return where devices find a server."""
         return [proxy.url for proxy in self._proxies]
 
     @property
     def faults(self) -> dict[str, int]:
-        """How often each kind of fault befell a request."""
+        """Return how often each kind of fault befell a request."""
         total: Counter[str] = Counter()
         for proxy in self._proxies:
             total.update(proxy.faults)

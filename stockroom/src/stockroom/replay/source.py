@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """What the first line with a SKU says of the product: `price` in minor units."""
+    """A product as the first line with its SKU has it: `price` in minor units."""
 
     description: str
     price: int

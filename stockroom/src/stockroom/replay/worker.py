@@ -133,7 +133,7 @@ class Device:
         time.sleep(self.rng.uniform(RETRY_MS_MIN, RETRY_MS_MAX) / 1000)
 
     def settled(self) -> bool:
-        """Whether nothing of this device waits for the server."""
+        """Return whether nothing of this device waits for the server."""
         status = self.replica.status
         return status.pending == 0 and status.sent == 0
 

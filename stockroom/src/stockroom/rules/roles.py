@@ -90,7 +90,7 @@ def answers_are_signed(context: RuleContext) -> None:
 
 
 def _is_opening(change: RuleChange) -> bool:
-    """Whether this is what a device writes that is the first to open a store."""
+    """Return whether this is what a device writes that is the first to open a store."""
     new = change.new
     if change.op != "insert" or new is None:
         return False

@@ -1,4 +1,4 @@
-"""Who works here: what each role may read and write, and who is there at the first start.
+"""Roles and people: what each role may read and write, and who is there at the first start.
 
 Knows: Stockroom's roles and scopes. Must not know: HTTP, or how devices enrol.
 """

@@ -46,7 +46,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """What whoever starts a server is told. `code`: of the first admin, at the very first start;
+    """Message for whoever starts a server. `code`: of the first admin, at the very first start;
     `warnings`: sentences for a person."""
 
     url: str

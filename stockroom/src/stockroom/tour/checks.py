@@ -1,4 +1,4 @@
-"""What a step of the tour showed: each check in words, the first one that fails ends the step.
+"""Checks of a step of the tour: each in words, and the first one that fails ends the step.
 
 Knows: words and truth values. Must not know: the story or the stage.
 """

@@ -71,7 +71,7 @@ STEPS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """What became of a step."""
+    """Result of a step."""
 
     n: int
     name: str

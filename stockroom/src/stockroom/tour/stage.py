@@ -69,7 +69,7 @@ class TourDevice:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing of this device waits for the server."""
+        """Return whether nothing of this device waits for the server."""
         status = self.replica.status
         return status.pending == 0 and status.sent == 0
 

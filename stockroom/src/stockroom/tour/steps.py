@@ -34,7 +34,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def seed(stage: Stage) -> None:
-    """What was there before the story begins, on the server and on both devices."""
+    """Write what was there before the story begins, on the server and on both devices."""
     ana = stage.ana
     for sku, name, price, quantity in (
         ("MUG-01", "Mug", 850, 10),
@@ -47,7 +47,7 @@ def seed(stage: Stage) -> None:
 
 
 def is_offline(device: TourDevice) -> bool:
-    """Whether the server really cannot be reached from this device."""
+    """Return whether the server really cannot be reached from this device."""
     try:
         device.replica.sync()
     except Offline:
@@ -153,7 +153,7 @@ def connection_detection(stage: Stage, checks: Checks) -> None:
 
 
 def synchronization(stage: Stage, checks: Checks) -> None:
-    """What was pending reaches the server, and from there Ben's phone."""
+    """Check that what was pending reaches the server, and from there Ben's phone."""
     ana, ben = stage.ana, stage.ben
     checks.until(lambda: ana.settled, "All seven transactions are sent, without a command")
     ana.replica.stop()

@@ -10,7 +10,7 @@
  * shop's own are kept as they are.
  */
 
-/** Why a code may be a mistake: its check digit is wrong, or a spreadsheet has shortened it. */
+/** Reason that a code may be a mistake: its check digit is wrong, or a spreadsheet has shortened it. */
 export type Doubt = "bad_check_digit" | "shortened";
 
 const AIM = /^\][A-Za-z]\d/;
@@ -33,7 +33,7 @@ export function canonical(text: string): string {
   return number.padStart(number.length <= 8 ? 8 : 13, "0");
 }
 
-/** Why a code may be a mistake, or null. */
+/** Return why a code may be a mistake, or null. */
 export function doubt(text: string): Doubt | null {
   const code = withoutAim(text.trim());
   if (SHORTENED.test(code)) return "shortened";
@@ -53,7 +53,7 @@ function withoutAim(text: string): string {
 const isGtin = (digits: string): boolean =>
   digits.length >= 8 && digits.length <= 14 && /[1-9]/.test(digits) && checks(digits);
 
-/** Whether the last digit is the check digit of the others: weights 3, 1, 3... from the right. */
+/** Return whether the last digit is the check digit of the others: weights 3, 1, 3... from the right. */
 function checks(digits: string): boolean {
   const body = [...digits.slice(0, -1)].reverse();
   const total = body.reduce((sum, digit, at) => sum + Number(digit) * (at % 2 === 0 ? 3 : 1), 0);

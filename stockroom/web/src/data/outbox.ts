@@ -55,7 +55,7 @@ export const STATES = select(
   ].join(" UNION ALL ")}) AS b`,
 );
 
-/** What the engine says was done to a row. */
+/** Operation on a row, as the engine tells it. */
 export type Operation = "insert" | "update" | "delete";
 
 const WAITING = {

@@ -166,12 +166,12 @@ export async function byCode(code: string): Promise<Goods | null> {
 export const holdersOfSku = (sku: string, except: string): Question<Goods> =>
   select(GOODS, "FROM product AS p WHERE p.sku = ? AND p.id <> ?", [sku, except]);
 
-/** Who has this SKU already; null when it is free. */
+/** Return who has this SKU already; null when it is free. */
 export async function holderOfSku(sku: string, except: string): Promise<string | null> {
   return (await ask(holdersOfSku(sku, except)))[0]?.name ?? null;
 }
 
-/** Which other product this barcode names already. */
+/** Return which other product this barcode names already. */
 export async function holderOfCode(code: string, except: string): Promise<string | null> {
   const holders = select(
     GOODS,

@@ -56,7 +56,7 @@ const DEFAULTS: Readonly<Partial<Record<Typed, unknown>>> = { price: 0, unit: "p
 
 export type Edits = Readonly<Partial<Pick<products.Fields, Typed>>>;
 
-/** What a refused new product says otherwise than the one that is there: what somebody has typed, never
+/** Return what a refused new product says otherwise than the one that is there: what somebody has typed, never
  * a default. An amount is one of its currency: they go together, or not at all. */
 export function editsOf(
   there: products.Product,

@@ -16,7 +16,7 @@ const OWED = "stockroom.forgotten";
 const REMOVE_TRIES_MAX = 40;
 const REMOVE_PAUSE_MS = 50;
 
-/** What says that this browser is a device: nothing secret, and nothing that cannot be told again. */
+/** Record that this browser is a device: nothing secret, and nothing that cannot be told again. */
 export interface Enrolled {
   /** Of the replica: each enrolment has its own file. */
   readonly replica: string;
@@ -30,7 +30,7 @@ let current: TabReplica | null = null;
 let currentName = "";
 let known: Enrolled | null = null;
 
-/** What was remembered, as this page last read it. */
+/** Return what was remembered, as this page last read it. */
 export function enrolled(): Enrolled | null {
   return known;
 }
@@ -64,7 +64,7 @@ export async function openDevice(one: Enrolled, ended: () => void): Promise<TabR
   return current;
 }
 
-/** Whether what is open is the replica of this device: another tab may have become another one. */
+/** True when what is open is the replica of this device: another tab may have become another one. */
 export const isOpen = (one: Enrolled | null): boolean =>
   current !== null && one !== null && one.replica === currentName;
 

@@ -118,7 +118,7 @@ export function select<F extends Fields>(
   return { sql: `SELECT ${list} ${rest}`, params, read };
 }
 
-/** What runs SQL: the replica, or an open transaction in it. */
+/** Function that runs SQL: the replica, or an open transaction in it. */
 export type Run = (sql: string, params: AppRow) => Promise<{ readonly rows: readonly AppRow[] }>;
 
 export async function answers<T>(question: Question<T>, run: Run): Promise<T[]> {
@@ -150,7 +150,7 @@ export function insertMade<T extends Table>(
   };
 }
 
-/** Whether a row of a table is the one that the engine calls `key`: an expression that an index answers. */
+/** Return whether a row of a table is the one that the engine calls `key`: an expression that an index answers. */
 export function isKey(table: Table, alias: string, key: string): string {
   const [first, ...more]: readonly string[] = TABLES[table].key;
   if (more.length === 0) return `${alias}.${first} = ${key}`;

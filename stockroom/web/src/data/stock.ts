@@ -26,7 +26,7 @@ import { type KINDS } from "./schema.generated.js";
 
 export type Kind = (typeof KINDS)[number];
 
-/** Why a person corrects stock by hand. */
+/** Reasons for which a person corrects stock by hand. */
 export const REASONS = [
   "damage",
   "waste",
@@ -101,7 +101,7 @@ const UNSENT = {
   movements: asWhole("count(*)"),
 };
 
-/** How much of it the server does not know of yet. */
+/** Query of how much of it the server does not know of yet. */
 export const unsent = (product: string, store: string): Question<Row<typeof UNSENT>> =>
   select(
     UNSENT,
@@ -141,7 +141,7 @@ export const ledger = (product: string, store: string, count: number): Question<
 
 const HISTORY_ENTRY = entry("p.name", "0");
 
-/** What happened at a store, the newest first. */
+/** Query of what happened at a store, the newest first. */
 export const history = (store: string, count: number): Question<Entry> =>
   select(
     HISTORY_ENTRY,

@@ -26,7 +26,7 @@ const COUNTS = {
   movements: asWhole("(SELECT count(*) FROM movement)"),
   scopes: asWhole("(SELECT count(*) FROM holdfast_scope)"),
 };
-/** How much has arrived, and whether a first answer was stored. */
+/** Counts of what has arrived, and whether a first answer was stored. */
 export type Arrived = Row<typeof COUNTS>;
 export const ARRIVED = select(COUNTS, "");
 

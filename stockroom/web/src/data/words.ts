@@ -24,7 +24,7 @@ export const beginnings = (typed: string): string =>
     .map((word) => `${quoted(word)}*`)
     .join(" ");
 
-/** How many slips are forgiven in a word of this length. */
+/** Return how many slips are forgiven in a word of this length. */
 function slipsMax(length: number): number {
   if (length < 4) return 0;
   return length < 7 ? 1 : 2;
@@ -88,7 +88,7 @@ export function near(typed: string, known: readonly string[]): string[] {
     .map(([, word]) => word);
 }
 
-/** What may have been meant, for the index; null when nothing comes near one of the words. */
+/** Return what may have been meant, for the index; null when nothing comes near one of the words. */
 export function meant(typed: string, known: readonly string[]): string | null {
   const parts: string[] = [];
   for (const word of split(plain(typed))) {

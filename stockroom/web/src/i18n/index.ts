@@ -69,7 +69,7 @@ export const formatSize = (bytes: number): string => size.format(bytes / 1_000_0
 
 let clockOffsetMs = 0;
 
-/** How far this device's clock is behind the true time: what day it is follows the corrected clock. */
+/** Set how far this device's clock is behind the true time: the day follows the corrected clock. */
 export function correctClock(offsetMs: number): void {
   clockOffsetMs = offsetMs;
 }

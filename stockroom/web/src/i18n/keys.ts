@@ -30,7 +30,7 @@ export type Counted = Leaf extends infer One
 /** Every key that can be said. */
 export type Key = Exclude<Leaf, `${Counted}_${"one" | "other"}`> | Counted;
 
-/** What keys begin with. */
+/** Group of keys: what they begin with. */
 export type Group = Key extends infer One
   ? One extends `${infer Whole}`
     ? Above<Whole>
@@ -68,7 +68,7 @@ type Names<Text> = Text extends `${string}{{${infer Filling}}}${infer Rest}`
 
 type Text<K extends Key> = K extends Counted ? At<typeof words, `${K}_other`> : At<typeof words, K>;
 
-/** What has to be given with a key, or with any of several. */
+/** Fillings that have to be given with a key, or with any of several. */
 export type Fillings<K extends Key> = {
   readonly [Name in Names<Text<K>> | (K extends Counted ? "count" : never)]: Name extends "count"
     ? number

@@ -18,7 +18,7 @@ import {
 import { EnrolError } from "../data/enrol.js";
 import { formatTime, t, tOr } from "./index.js";
 
-/** What a person would call it. */
+/** Trouble as a person would call it. */
 export type Trouble = "away" | "portal" | "server" | "busy" | "full" | "device";
 
 const BY_KIND: Readonly<Partial<Record<FailureKind, Trouble>>> = {
@@ -57,7 +57,7 @@ const PARKED: Readonly<Partial<Record<State, "signIn" | "upgrade" | "attention">
 /** A clock that is off by less does nobody any harm, as times are corrected. */
 export const CLOCK_TOLD_MS = 5 * 60_000;
 
-/** What keeps this device from the server now; null when nothing does. */
+/** Return what keeps this device from the server now; null when nothing does. */
 export function troubleOf(status: Status): Trouble | null {
   const { errorKind, errorCode } = status;
   if (status.state !== "offline" && status.state !== "waiting") return null;
@@ -68,14 +68,14 @@ export function troubleOf(status: Status): Trouble | null {
   return errorKind === "local" ? "device" : "server";
 }
 
-/** What a person has to do before it goes on, as the words call it; null when nothing. */
+/** Return what a person has to do before it goes on, as the words call it; null when nothing. */
 export function parkedBy(state: State): "signIn" | "upgrade" | "attention" | null {
   return PARKED[state] ?? null;
 }
 
 const SOON_S = 60;
 
-/** When it is tried again: the minute by the corrected clock, or soon. */
+/** Return when it is tried again: the minute by the corrected clock, or soon. */
 export function whenAgain(status: Status, nowUs: number): string {
   if (status.retryAt === null) return "";
   const seconds = (status.retryAt - nowUs) / 1_000_000;
@@ -85,7 +85,7 @@ export function whenAgain(status: Status, nowUs: number): string {
   });
 }
 
-/** Why something that was asked for was not done, in the words that the status has for the same. */
+/** Return why something that was asked for was not done, in the words that the status has for the same. */
 export function whyNot(error: unknown): string {
   const trouble = error instanceof EnrolError ? BY_ENROLMENT[error.code] : undefined;
   if (trouble !== undefined) return t(`trouble.why.${trouble}`);

@@ -100,7 +100,7 @@ export function lay(draft: Draft, start: Typed): Typed {
   };
 }
 
-/** What stands there now under what was typed: what nobody touched here is shown as it is now. */
+/** Return what stands there now under what was typed: what nobody touched here is shown as it is now. */
 export function layTouched(typed: Typed, start: Typed, now: products.Product): Typed {
   const mine = touched(typed, start).map((name) => [name, typed[name]]);
   const shown = typedOf(now, typed.codes);

@@ -17,7 +17,7 @@ import { whyNot } from "../i18n/trouble.js";
 import { dropDraft, keepDraft, onDraftElsewhere, readDraft } from "../shell/draft.js";
 import * as drafts from "./productDraft.js";
 
-/** What a new product comes with, from a scan or a search; one that is stored comes with nothing. */
+/** Values a new product comes with, from a scan or a search; one that is stored comes with nothing. */
 export interface Brought {
   readonly barcode: string | null;
   readonly name: string | null;
@@ -166,7 +166,7 @@ export class ProductEditing {
     };
   });
 
-  /** What is said beside a field. What is missing is said once a save was tried, what is wrong at once. */
+  /** Return what is said beside a field. What is missing is said once a save was tried, what is wrong at once. */
   says(name: keyof products.Fields): string {
     const isMissing = this.typed[name] === "";
     const problem = this.#tried || !isMissing ? (this.#problems[name] ?? "") : "";

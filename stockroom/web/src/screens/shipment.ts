@@ -44,7 +44,7 @@ const fits = ({ quantity }: Item): boolean =>
 export const areReceivable = (items: readonly Item[]): boolean =>
   items.length > 0 && items.every(fits);
 
-/** What was added while these were being saved; it becomes other movements, whose ids are made by `newId`. */
+/** Return what was added while these were being saved; it becomes other movements, whose ids are made by `newId`. */
 export function leftOf(
   items: readonly Item[],
   saved: readonly Item[],
@@ -58,6 +58,6 @@ export function leftOf(
   });
 }
 
-/** What is not in the ledger yet. `received`: ids of movements that are. */
+/** Items that are not in the ledger yet. `received`: ids of movements that are. */
 export const openOf = (items: readonly Item[], received: readonly string[]): Item[] =>
   items.filter(({ movement }) => !received.includes(movement));

@@ -22,7 +22,7 @@ const differing = ({ deviceValue, serverValue }: Sides): string[] => {
   return names.filter((name) => one[name] !== other[name]);
 };
 
-/** What is asked about: a column; of a product's amounts the one that differs, or `money`: several. */
+/** Return what is asked about: a column; of a product's amounts the one that differs, or `money`: several. */
 export function subjectOf(conflict: Sides): string {
   if (!isGroup(conflict)) return conflict.column;
   const [first = "price", ...more] = differing(conflict);
@@ -39,7 +39,7 @@ export function shownOf(conflict: Sides, value: unknown): string {
   return t("conflict.both", { price: of("price"), cost: of("cost") });
 }
 
-/** Whether another value can be typed: one amount, of a currency that is not in question. */
+/** Return whether another value can be typed: one amount, of a currency that is not in question. */
 export function isTypable(conflict: Sides): boolean {
   if (conflict.kind === "delete" || ["archived", "product_id"].includes(conflict.column))
     return false;
@@ -57,7 +57,7 @@ export function typedOf(conflict: Sides, side: Side): string {
   return typedOver(subject, amounts[subject], amounts["currency"] ?? "EUR");
 }
 
-/** What was typed, to settle with; undefined for what does not fit. */
+/** Return what was typed, to settle with; undefined for what does not fit. */
 export function choiceOf(conflict: Sides, typed: string): Resolution | undefined {
   if (!isGroup(conflict)) {
     const wire = fromTyped(conflict.column, typed, "EUR");

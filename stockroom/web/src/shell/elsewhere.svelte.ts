@@ -1,5 +1,5 @@
 /**
- * Whether another tab of this browser has the same form open.
+ * Detection of another tab of this browser that has the same form open.
  *
  * Knows: locks, which end with their tab however it ends. Must not know: what is typed. Many may hold the
  * lock of a form; whoever comes or goes tells the others to count again.

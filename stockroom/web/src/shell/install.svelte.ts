@@ -10,7 +10,7 @@ interface Offer extends Event {
 }
 
 class Install {
-  /** Whether this page runs as an app of its own. */
+  /** True when this page runs as an app of its own. */
   isDone = $state(false);
   isOffered = $state(false);
   #offer: Offer | null = null;

@@ -11,7 +11,7 @@ const GAP_MS_MAX = 45;
 const LENGTH_MIN = 4;
 const MEMORY = "stockroom.scanner";
 
-/** What a scanner types around each code. With a prefix, nothing else is taken for a scan. */
+/** Settings of a scanner: what it types around each code. With a prefix, nothing else is a scan. */
 export interface ScannerSettings {
   readonly prefix: string;
   readonly suffix: string;

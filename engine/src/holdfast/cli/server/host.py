@@ -1,4 +1,4 @@
-"""What ``holdfast serve`` and ``holdfast check`` run; apart, for it brings the whole server.
+"""Work of ``holdfast serve`` and ``holdfast check``; apart, for it imports the whole server.
 
 Knows: the server's parts and structured logs. Must not know: command lines.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOptions:
-    """Where and how a server runs. ``keep_days``: removals, numbers, journal."""
+    """Place and manner in which a server runs. ``keep_days``: removals, numbers, journal."""
 
     host: str
     port: int
@@ -107,7 +107,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def deep_check(schema: Schema, database: str) -> int:
-    """How many rows of a server's database differ from what their hashes say."""
+    """Return how many rows of a server's database differ from what their hashes say."""
     with open_server(schema, database, _nobody, maintain=False) as server:
         return server.service.deep_check()
 
@@ -121,7 +121,7 @@ def purge(
 
 
 def stats(schema: Schema, database: str) -> Stats:
-    """What a server's database holds."""
+    """Return what a server's database holds."""
     with (
         contextlib.closing(open_store(schema, database, random_bytes=secrets.token_bytes)) as store,
         contextlib.closing(store.read()) as snapshot,
@@ -156,7 +156,7 @@ def _rules(where: str | None) -> list[Rule]:
 def _unfold(
     _logger: object, _name: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """What a request or a job tells, as fields of the line; without what is not known."""
+    """Return what a request or a job tells, as fields of the line; without what is not known."""
     for name in ("request", "forgotten"):
         fields = event.pop(name, None)
         if isinstance(fields, dict):

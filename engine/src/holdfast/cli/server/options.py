@@ -33,7 +33,7 @@ PARAMETER = "serving"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What was said about serving. Each field is an option."""
+    """Options of serving, as they were given."""
 
     database: Annotated[
         str, typer.Option(help="A SQLite file, made when missing, or postgresql://user@host/name.")
@@ -78,7 +78,7 @@ class Serving:
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info"
 
     def front(self) -> FrontOptions:
-        """What stands before the server."""
+        """Return what stands before the server."""
         from holdfast.server.http.front import FrontOptions
 
         return FrontOptions(
@@ -88,13 +88,13 @@ class Serving:
         )
 
     def limits(self) -> Limits:
-        """How many it talks to at once."""
+        """Return how many it talks to at once."""
         from holdfast.server.http.connections import Limits
 
         return Limits(connections=self.connections, per_address=self.connections_per_address)
 
     def budgets(self) -> Budgets:
-        """How much one may ask for and keep."""
+        """Return how much one may ask for and keep."""
         from holdfast.server.exchange.budgets import Budgets
         from holdfast.server.push.quotas import Quotas
 

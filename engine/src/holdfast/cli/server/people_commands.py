@@ -24,7 +24,7 @@ Database = Annotated[
     str, typer.Option("--database", help="The SQLite file, or postgresql://user@host/name.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document, last.")]
-Name = Annotated[str, typer.Argument(help="The user's name.", show_default=False)]
+NameArgument = Annotated[str, typer.Argument(help="The user's name.", show_default=False)]
 Read = Annotated[
     list[str] | None,
     typer.Option("--read", help="A scope to read; * at its end: all that begin so."),
@@ -40,7 +40,7 @@ user = typer.Typer(name="user", help="Users and their permissions.", no_args_is_
 
 @user.command("add")
 def user_add(
-    name: Name,
+    name: NameArgument,
     *,
     schema: SchemaPath,
     database: Database,
@@ -64,7 +64,7 @@ def user_add(
 
 @user.command("set")
 def user_set(
-    name: Name,
+    name: NameArgument,
     *,
     schema: SchemaPath,
     database: Database,
@@ -121,7 +121,7 @@ def user_list(*, schema: SchemaPath, database: Database, as_json: Json = False) 
 
 @user.command("disable")
 def user_disable(
-    name: Name, *, schema: SchemaPath, database: Database, as_json: Json = False
+    name: NameArgument, *, schema: SchemaPath, database: Database, as_json: Json = False
 ) -> None:
     """Lock a user and all their devices out, from now on; enabling undoes it."""
     _set_disabled(name, schema, database, disabled=True, as_json=as_json)
@@ -129,7 +129,7 @@ def user_disable(
 
 @user.command("enable")
 def user_enable(
-    name: Name, *, schema: SchemaPath, database: Database, as_json: Json = False
+    name: NameArgument, *, schema: SchemaPath, database: Database, as_json: Json = False
 ) -> None:
     """Unlock a user's devices, except those that were revoked one by one."""
     _set_disabled(name, schema, database, disabled=False, as_json=as_json)
@@ -146,7 +146,7 @@ def _set_disabled(name: str, schema: str, database: str, *, disabled: bool, as_j
 
 @user.command("password")
 def user_password(
-    name: Name,
+    name: NameArgument,
     *,
     schema: SchemaPath,
     database: Database,

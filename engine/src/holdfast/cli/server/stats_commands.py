@@ -132,7 +132,7 @@ def _sentence(done: object) -> str:
 
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """How much there is to forget is not known before: a spinner, and what was done."""
+    """Return how much there is to forget is not known before: a spinner, and what was done."""
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, transient=True, disable=quiet) as progress:
         task = progress.add_task("looking", total=None)

@@ -1,4 +1,4 @@
-"""Where a replica stands with its server: one complete table of states and signals.
+"""Connection states of a replica: one complete table of states and signals.
 
 Knows the states, which signal leads from which to which, and what kind of failure calls for what.
 Must not know time, retries or requests: the session turns this into action. Upholds the truthful
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 
 class State(StrEnum):
-    """Where a replica stands. Local reads and writes work in every one of them."""
+    """Connection state of a replica. Local reads and writes work in every one of them."""
 
     STARTING = "starting"
     """Nothing is known yet: just opened, resumed or signed in."""
@@ -38,7 +38,7 @@ class State(StrEnum):
 
 
 class Signal(StrEnum):
-    """What can happen to a replica, as far as its state is concerned."""
+    """Signal that may change a replica's state."""
 
     STARTED = "started"
     BEGUN = "begun"
@@ -60,7 +60,7 @@ class Signal(StrEnum):
     STOPPED = "stopped"
 
 
-class Row(NamedTuple):
+class StateRow(NamedTuple):
     """One state's answers: a field per signal, none optional, so no cell can be missing."""
 
     started: State
@@ -78,19 +78,19 @@ class Row(NamedTuple):
     stopped: State
 
 
-class Table(NamedTuple):
+class TransitionTable(NamedTuple):
     """All states' rows: a field per state, none optional."""
 
-    starting: Row
-    online: Row
-    syncing: Row
-    offline: Row
-    waiting: Row
-    needs_sign_in: Row
-    needs_upgrade: Row
-    needs_attention: Row
-    paused: Row
-    stopped: Row
+    starting: StateRow
+    online: StateRow
+    syncing: StateRow
+    offline: StateRow
+    waiting: StateRow
+    needs_sign_in: StateRow
+    needs_upgrade: StateRow
+    needs_attention: StateRow
+    paused: StateRow
+    stopped: StateRow
 
 
 # Short names keep the table a table.
@@ -113,18 +113,18 @@ _SI, _UP, _AT, _PA, _XX = (
 # was under way when a person paused still reports; that changes nothing. `needs_sign_in` ends only
 # by signing in (or a pause, after which the server says so again).
 # fmt: off
-TABLE: Final = Table(
+TABLE: Final = TransitionTable(
     #                   start beg  done reach lost defer sign upgr attn s.in paus resu stop
-    starting=Row(        _ST, _SY, _ON, _ST, _OF, _WA, _SI, _UP, _AT, _ST, _PA, _ST, _XX),
-    online=Row(          _ON, _SY, _ON, _ON, _OF, _WA, _SI, _UP, _AT, _ON, _PA, _ON, _XX),
-    syncing=Row(         _SY, _SY, _ON, _SY, _OF, _WA, _SI, _UP, _AT, _SY, _PA, _SY, _XX),
-    offline=Row(         _OF, _SY, _ON, _WA, _OF, _WA, _SI, _UP, _AT, _OF, _PA, _OF, _XX),
-    waiting=Row(         _WA, _SY, _ON, _WA, _OF, _WA, _SI, _UP, _AT, _WA, _PA, _WA, _XX),
-    needs_sign_in=Row(   _SI, _SI, _SI, _SI, _SI, _SI, _SI, _SI, _SI, _ST, _PA, _SI, _XX),
-    needs_upgrade=Row(   _UP, _UP, _ON, _UP, _UP, _UP, _SI, _UP, _AT, _UP, _PA, _ST, _XX),
-    needs_attention=Row( _AT, _AT, _AT, _AT, _AT, _AT, _AT, _AT, _AT, _AT, _PA, _ST, _XX),
-    paused=Row(          _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _ST, _XX),
-    stopped=Row(         _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX),
+    starting=StateRow(        _ST, _SY, _ON, _ST, _OF, _WA, _SI, _UP, _AT, _ST, _PA, _ST, _XX),
+    online=StateRow(          _ON, _SY, _ON, _ON, _OF, _WA, _SI, _UP, _AT, _ON, _PA, _ON, _XX),
+    syncing=StateRow(         _SY, _SY, _ON, _SY, _OF, _WA, _SI, _UP, _AT, _SY, _PA, _SY, _XX),
+    offline=StateRow(         _OF, _SY, _ON, _WA, _OF, _WA, _SI, _UP, _AT, _OF, _PA, _OF, _XX),
+    waiting=StateRow(         _WA, _SY, _ON, _WA, _OF, _WA, _SI, _UP, _AT, _WA, _PA, _WA, _XX),
+    needs_sign_in=StateRow(   _SI, _SI, _SI, _SI, _SI, _SI, _SI, _SI, _SI, _ST, _PA, _SI, _XX),
+    needs_upgrade=StateRow(   _UP, _UP, _ON, _UP, _UP, _UP, _SI, _UP, _AT, _UP, _PA, _ST, _XX),
+    needs_attention=StateRow( _AT, _AT, _AT, _AT, _AT, _AT, _AT, _AT, _AT, _AT, _PA, _ST, _XX),
+    paused=StateRow(          _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _PA, _ST, _XX),
+    stopped=StateRow(         _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX, _XX),
 )
 # fmt: on
 
@@ -138,7 +138,7 @@ def transition(state: State, signal: Signal) -> State:
 
 
 class FailureKind(StrEnum):
-    """What can go wrong with a probe or an exchange, as the transport names it."""
+    """Kind of failure of a probe or an exchange, as the transport names it."""
 
     NETWORK = "network"
     """No connection, name not found, connection reset, TLS."""
@@ -162,8 +162,8 @@ class FailureKind(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Verdict(Enum):
-    """What a failure calls for. None of them ever drops work."""
+class FailureVerdict(Enum):
+    """Verdict on a failure: what it calls for. None of them ever drops work."""
 
     RETRY = "retry"
     RETRY_SLOWLY = "retry_slowly"
@@ -172,25 +172,25 @@ class Verdict(Enum):
     ATTENTION = "attention"
 
 
-_FAILURES: Final[dict[FailureKind, tuple[Verdict, Signal]]] = {
-    FailureKind.NETWORK: (Verdict.RETRY, Signal.LOST),
-    FailureKind.TIMEOUT: (Verdict.RETRY, Signal.LOST),
-    FailureKind.NOT_OUR_SERVER: (Verdict.RETRY, Signal.LOST),
-    FailureKind.SERVER_ERROR: (Verdict.RETRY, Signal.DEFERRED),
-    FailureKind.TOO_MANY_REQUESTS: (Verdict.RETRY, Signal.DEFERRED),
-    FailureKind.LOCAL: (Verdict.RETRY, Signal.DEFERRED),
-    FailureKind.UNAUTHENTICATED: (Verdict.SIGN_IN, Signal.SIGN_IN_REQUIRED),
-    FailureKind.PROTOCOL_UPGRADE: (Verdict.UPGRADE, Signal.UPGRADE_REQUIRED),
-    FailureKind.SCHEMA_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
-    FailureKind.NONCE_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
-    FailureKind.EPOCH_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
-    FailureKind.SEAL_MISMATCH: (Verdict.ATTENTION, Signal.ATTENTION_REQUIRED),
-    FailureKind.UNKNOWN: (Verdict.RETRY_SLOWLY, Signal.DEFERRED),
+_FAILURES: Final[dict[FailureKind, tuple[FailureVerdict, Signal]]] = {
+    FailureKind.NETWORK: (FailureVerdict.RETRY, Signal.LOST),
+    FailureKind.TIMEOUT: (FailureVerdict.RETRY, Signal.LOST),
+    FailureKind.NOT_OUR_SERVER: (FailureVerdict.RETRY, Signal.LOST),
+    FailureKind.SERVER_ERROR: (FailureVerdict.RETRY, Signal.DEFERRED),
+    FailureKind.TOO_MANY_REQUESTS: (FailureVerdict.RETRY, Signal.DEFERRED),
+    FailureKind.LOCAL: (FailureVerdict.RETRY, Signal.DEFERRED),
+    FailureKind.UNAUTHENTICATED: (FailureVerdict.SIGN_IN, Signal.SIGN_IN_REQUIRED),
+    FailureKind.PROTOCOL_UPGRADE: (FailureVerdict.UPGRADE, Signal.UPGRADE_REQUIRED),
+    FailureKind.SCHEMA_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
+    FailureKind.NONCE_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
+    FailureKind.EPOCH_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
+    FailureKind.SEAL_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
+    FailureKind.UNKNOWN: (FailureVerdict.RETRY_SLOWLY, Signal.DEFERRED),
 }
 
 
-def classify(kind: str) -> Verdict:
-    """What a failure of this kind calls for; a kind nobody knows is retried slowly."""
+def classify(kind: str) -> FailureVerdict:
+    """Return what a failure of this kind calls for; a kind nobody knows is retried slowly."""
     return _FAILURES[known_kind(kind)][0]
 
 

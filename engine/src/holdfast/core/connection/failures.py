@@ -1,4 +1,4 @@
-"""What kind of failure an error is, and where it leaves a replica: decided here, and nowhere else.
+"""Classification of errors by kind, and where each leaves a replica: decided here only.
 
 Knows: the tree of errors and its stable codes. Must not know: how an error came about, or is shown.
 Whose failure it is comes before what it is called: the same code (``database_full``) may be the
@@ -41,7 +41,7 @@ _TOO_MANY_REQUESTS: Final = 429
 
 
 def failure_kind(error: BaseException) -> FailureKind:
-    """What kind of failure an error is."""
+    """Return what kind of failure an error is."""
     if not isinstance(error, HoldfastError):
         return FailureKind.UNKNOWN
     if isinstance(error, ServerTrouble):
@@ -66,5 +66,5 @@ def failure_kind(error: BaseException) -> FailureKind:
 
 
 def state_after(error: BaseException) -> State:
-    """Where an exchange that failed so leaves a replica."""
+    """Return where an exchange that failed so leaves a replica."""
     return transition(State.SYNCING, signal_of(failure_kind(error)))

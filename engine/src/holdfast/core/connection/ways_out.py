@@ -1,4 +1,4 @@
-"""What a person can do about a failure, in a sentence they understand.
+"""Ways out of failures, each in a sentence that a person understands.
 
 Knows: kinds of failures and stable codes. Must not know: how a failure came about, or is shown.
 Whose failure it is comes first: a full server and a full device have the same code. Every kind has
@@ -67,7 +67,7 @@ _OUR_OWN: Final = frozenset({FailureKind.LOCAL, FailureKind.UNKNOWN, FailureKind
 
 
 def way_out(kind: str, code: str) -> str:
-    """What to do about a failure of this kind, under this code; never empty."""
+    """Return what to do about a failure of this kind, under this code; never empty."""
     known = known_kind(kind)
     if known in _OUR_OWN and code in _BY_CODE:
         return _BY_CODE[code]
@@ -75,5 +75,7 @@ def way_out(kind: str, code: str) -> str:
 
 
 def way_out_at_server(code: str) -> str:
-    """What an administrator can do about a failed server's database; empty: see the message."""
+    """Return what an administrator can do about a failed server's database; empty: see the
+    message.
+    """
     return _AT_SERVER.get(code, "")

@@ -40,7 +40,7 @@ class RowChange(Struct, frozen=True, gc=False):
 
 
 class Author(Struct, frozen=True, gc=False):
-    """Whose change it is: ``at`` is corrected, in microseconds; ``number`` is the transaction's."""
+    """Author of a change: ``at`` is corrected, in microseconds; ``number`` is the transaction's."""
 
     device: str
     user: str
@@ -113,7 +113,9 @@ class Cell(Struct, frozen=True, gc=False):
 
     @property
     def unchosen(self) -> bool:
-        """Whether all that stands is the default of an insert; one that was meant looks alike."""
+        """Return whether all that stands is the default of an insert; one that was meant looks
+        alike.
+        """
         return self.untouched and self.value == self.column.default_value()
 
 

@@ -93,8 +93,8 @@ def _unopposed(
 
 
 def _unseen_by_itself(cell: Cell, change: RowChange) -> bool:
-    """Whether a device makes its own row anew, that had left it with a scope: it has not seen what
-    it wrote then."""
+    """Return whether a device makes its own row anew, that had left it with a scope: it has not
+    seen what it wrote then."""
     unseen = change.op == "insert" and cell.stamp.rev > cell.base
     return unseen and cell.value != cell.column.default_value()
 
@@ -134,7 +134,7 @@ def is_smaller(cell: Cell, incoming: Value, _author: Author) -> bool:
 
 
 def _exceeds(column: Column, one: Value, other: Value) -> bool:
-    """Whether ``one`` is larger; no value loses against any value."""
+    """Return whether ``one`` is larger; no value loses against any value."""
     if one is None or other is None:
         return one is not None
     return bool(order_key(column.type, one) > order_key(column.type, other))

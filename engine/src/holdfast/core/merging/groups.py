@@ -89,7 +89,7 @@ def stamp_in(row: ServerRow, name: str) -> Stamp:
 
 
 def is_untouched(row: ServerRow, name: str) -> bool:
-    """Whether nobody has written a cell since the insert."""
+    """Return whether nobody has written a cell since the insert."""
     return columns_of(name)[0] not in row.columns
 
 

@@ -150,7 +150,7 @@ def _follow(
 
 
 def _groups_change(values: tuple[Value, ...], after: list[Value], change: RowChange) -> bool:
-    """Whether each group that is touched has another value than before."""
+    """Return whether each group that is touched has another value than before."""
     for group in change.table.groups:
         places = [change.table.positions[name] for name in group if name in change.new]
         if places and all(values[place] == after[place] for place in places):
@@ -359,7 +359,7 @@ def _deleted(row: ServerRow, author: Author) -> ServerRow:
 
 
 def _unseen(row: ServerRow, change: RowChange, author: Author) -> dict[str, Stamp]:
-    """What other devices have written above the base of a delete: cells, or the bare row.
+    """Return what other devices have written above the base of a delete: cells, or the bare row.
 
     A value written once more has a stamp above the row's revision; who has seen the row has seen
     that value, and may delete it. A default that nobody chose is not written by anybody.

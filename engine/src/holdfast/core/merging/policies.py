@@ -22,7 +22,7 @@ from holdfast.schema.policies import ByPolicy
 
 
 class Policy(NamedTuple):
-    """What a policy does. A value is in its storage form, a word for it in its wire form."""
+    """Functions of one policy. A value is in its storage form, a word for it in its wire form."""
 
     replaces: bool
     """Whether an update says the new value, which takes the place of the old one: so it rests on

@@ -1,4 +1,4 @@
-"""What the server knows of one row: values, revision, and who wrote which column last.
+"""A row as the server knows it: values, revision, and who wrote which column last.
 
 Knows: revisions and stamps, and their compact form. Must not know: SQL, messages or merge policies.
 A row's revision is a random incarnation and a counter; it only ever goes up, through deletion and
@@ -29,7 +29,7 @@ INCARNATION_MAX = WIRE_INTEGER_MAX >> COUNTER_BITS
 
 
 class Stamp(Struct, frozen=True, gc=False):
-    """Who last wrote a column (or inserted or deleted the row), and when.
+    """Stamp of the last write of a column (or insert or delete of the row): by whom, and when.
 
     ``rev`` is the revision in which it was written. It is one above the row's for a later write of
     the value that already stood there: the row did not change, yet nobody has seen that write.
@@ -46,7 +46,7 @@ class Stamp(Struct, frozen=True, gc=False):
 
     @property
     def shared(self) -> bool:
-        """Whether several devices wrote this value independently."""
+        """Return whether several devices wrote this value independently."""
         return self.other == self.rev
 
 
@@ -91,13 +91,15 @@ def base_in(row: ServerRow, base: int) -> int:
 
 
 def is_impossible(row: ServerRow, base: int) -> bool:
-    """Whether ``base`` is a revision that the row has not had yet: what told it is damaged."""
+    """Return whether ``base`` is a revision that the row has not had yet: what told it is
+    damaged.
+    """
     return base > row.rev > 0 and base >> COUNTER_BITS == row.rev >> COUNTER_BITS
 
 
 def is_of_another_row(row: ServerRow, base: int) -> bool:
-    """Whether ``base`` is a revision of a row with this key that was purged before this one was
-    made."""
+    """Return whether ``base`` is a revision of a row with this key that was purged before this
+    one was made."""
     return base > 0 and row.rev > 0 and base >> COUNTER_BITS != row.rev >> COUNTER_BITS
 
 

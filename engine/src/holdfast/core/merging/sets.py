@@ -41,8 +41,9 @@ def _no_constant(name: str) -> None:
 
 
 def _tree(text: Value, levels: int) -> Any:
-    """What a JSON text says: arrays and objects as they are, so many levels deep, and all below as
-    canonical text. Not by recursion, for it may be as deep as JSON may be. Raises ``BadValue``."""
+    """Return what a JSON text says: arrays and objects as they are, so many levels deep, and all
+    below as canonical text. Not by recursion, for it may be as deep as JSON may be. Raises
+    ``BadValue``."""
     try:
         json.loads(str(text), parse_int=str, parse_float=str, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -128,7 +129,7 @@ def check(column: Column, wire: Any, updates: bool) -> Value:
 
 
 def difference(before: Value, after: Value) -> Value:
-    """What an update says that makes of one set another. Raises ``BadValue``."""
+    """Return what an update says that makes of one set another. Raises ``BadValue``."""
     old, new = dict.fromkeys(elements(before)), dict.fromkeys(elements(after))
     return _word((one for one in new if one not in old), (one for one in old if one not in new))
 
@@ -199,7 +200,7 @@ def _name(cell: Cell, element: str, stamp: Stamp) -> str:
 
 
 class _Stamps:
-    """Who has added each element of a set, and what a change makes of that: an observed-remove set.
+    """Adders of each element of a set, and what a change makes of them: an observed-remove set.
 
     An element has a stamp of each device that has added it; without any, it is there since the
     insert.

@@ -1,4 +1,4 @@
-"""What a change rests on: the earlier unsettled ones without which it could not be.
+"""Dependence of a change on earlier unsettled ones, without which it could not be.
 
 Knows: the notes of the outbox. Must not know: messages, or who decides. A change rests on
 
@@ -34,16 +34,16 @@ from holdfast.sqlite import Connection, Row
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
-Place = tuple[str, str]
+RowPlace = tuple[str, str]
 """A row: its table's name and its key's text."""
-After = dict[int, set[int]]
+RestsOn = dict[int, set[int]]
 """Of a transaction: the earlier ones that it rests on."""
 NEVER = 2**62
 """A number that no transaction reaches."""
 
 
 @dataclass(frozen=True, slots=True)
-class Notes:
+class OutboxNotes:
     """The notes of one replica's outbox."""
 
     connection: Connection
@@ -52,14 +52,16 @@ class Notes:
 
 
 def decided_numbers(connection: Connection) -> frozenset[int]:
-    """What has its outcome, such as what waits for a person: nothing written now rests on it."""
+    """Return what has its outcome, such as what waits for a person: nothing written now rests on
+    it.
+    """
     return frozenset(int(str(number)) for (number,) in connection.execute(TRANSACTIONS.decided))
 
 
-def sealed_now(notes: Notes, tables: Sequence[Table], first: int) -> After:
-    """What the transactions from ``first`` on rest on, which have just been noted; their columns
-    inherit the bases of what they stand on."""
-    after: After = defaultdict(set)
+def sealed_now(notes: OutboxNotes, tables: Sequence[Table], first: int) -> RestsOn:
+    """Return what the transactions from ``first`` on rest on, which have just been noted; their
+    columns inherit the bases of what they stand on."""
+    after: RestsOn = defaultdict(set)
     connection, program = notes.connection, notes.program
     ((unsettled,),) = connection.execute(TRANSACTIONS.unsettled_up_to_two)
     if unsettled == 1:  # the new one alone
@@ -78,7 +80,7 @@ def sealed_now(notes: Notes, tables: Sequence[Table], first: int) -> After:
 
 
 def on_own_row(
-    notes: Notes,
+    notes: OutboxNotes,
     table: Table,
     first: int,
     *,
@@ -163,7 +165,7 @@ class _Columns:
 
 
 class _Chain:
-    """What a next change of a row would stand on. ``found``: whether there is anything."""
+    """Base that a next change of a row would stand on. ``found``: whether there is anything."""
 
     def __init__(self, columns: _Columns) -> None:
         data = columns.table.data_columns
@@ -199,7 +201,7 @@ class _Chain:
 
 
 def _chain(
-    notes: Notes,
+    notes: OutboxNotes,
     columns: _Columns,
     key: str,
     *,
@@ -207,8 +209,9 @@ def _chain(
     left: set[str],
     without: Collection[int],
 ) -> _Chain:
-    """What a row's changes from ``below`` on stand on, read from the last one downwards, as far as
-    it takes to know of the columns that are ``left``: however many changes wait, mostly one."""
+    """Return what a row's changes from ``below`` on stand on, read from the last one downwards,
+    as far as it takes to know of the columns that are ``left``: however many changes wait,
+    mostly one."""
     statements = notes.program.tables[columns.table.name]
     chain, page = _Chain(columns), CHAIN_PAGE_ROWS
     while True:
@@ -235,20 +238,20 @@ def _chain(
 
 
 def on_other_rows(
-    notes: Notes,
+    notes: OutboxNotes,
     touched: Collection[str],
     first: int,
     last: int,
     *,
     within: bool = False,
-) -> Iterator[tuple[int, Place, int, Place]]:
+) -> Iterator[tuple[int, RowPlace, int, RowPlace]]:
     """Changes of the transactions from ``first`` to ``last``, each with one of another row that it
     has to do with: earlier, or ``within`` the same transaction. ``touched``: their tables."""
     params = (first, last, int(within))
 
     def pairs(
         child: str, parent: str, statements: Iterable[str]
-    ) -> Iterator[tuple[int, Place, int, Place]]:
+    ) -> Iterator[tuple[int, RowPlace, int, RowPlace]]:
         for sql in statements:
             for tx, key, other, other_key in notes.connection.execute(sql, params):
                 yield int(str(tx)), (child, str(key)), int(str(other)), (parent, str(other_key))

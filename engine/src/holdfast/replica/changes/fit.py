@@ -24,7 +24,7 @@ from holdfast.core.limits import (
     TRANSACTION_CHANGES_MAX,
 )
 from holdfast.core.values import Value, row_bytes
-from holdfast.replica.changes.dependence import Notes
+from holdfast.replica.changes.dependence import OutboxNotes
 from holdfast.replica.changes.outbox import change_message
 from holdfast.schema.model import Table
 from holdfast.sql.bookkeeping.statements import TRANSACTIONS
@@ -33,7 +33,7 @@ from holdfast.sqlite import Row
 _encode = msgspec.json.Encoder().encode
 
 
-def check_fit(notes: Notes, *, start: int, end: int, seal: Callable[[], object]) -> None:
+def check_fit(notes: OutboxNotes, *, start: int, end: int, seal: Callable[[], object]) -> None:
     """Refuse the transaction that was noted between two places of the log, if it cannot be sent.
 
     Raises ``ReplicaError`` (``too_many_changes``, ``too_large``, ``quota_row_bytes``) or
@@ -67,8 +67,10 @@ def check_fit(notes: Notes, *, start: int, end: int, seal: Callable[[], object])
         )  # fmt: skip
 
 
-def _bound(notes: Notes, start: int) -> tuple[int, list[Table]]:
-    """How large the transaction is at most, and the tables of which rows have to be looked at."""
+def _bound(notes: OutboxNotes, start: int) -> tuple[int, list[Table]]:
+    """Return how large the transaction is at most, and the tables of which rows have to be
+    looked at.
+    """
     total, odd = 0, []
     for (name,) in notes.connection.execute(notes.program.log_tables_after, (start,)):
         weight = notes.program.tables[str(name)].log_weight
@@ -79,8 +81,10 @@ def _bound(notes: Notes, start: int) -> tuple[int, list[Table]]:
     return total, odd
 
 
-def _is_suspect(notes: Notes, table: Table, start: int) -> bool:
-    """Whether a row may not be fit to be sent. Raises ``BadValue`` for a key that is no text."""
+def _is_suspect(notes: OutboxNotes, table: Table, start: int) -> bool:
+    """Return whether a row may not be fit to be sent. Raises ``BadValue`` for a key that is no
+    text.
+    """
     keys = [column.name for column in table.key_columns if column.type == "text"]
     suspect = False
     for found, *texts in notes.connection.execute(
@@ -94,7 +98,7 @@ def _is_suspect(notes: Notes, table: Table, start: int) -> bool:
 
 
 def _check_change(table: Table, row: Row) -> int:
-    """How many bytes a change has as it travels. Raises ``BadValue`` or ``ReplicaError``."""
+    """Return how many bytes a change has as it travels. Raises ``BadValue`` or ``ReplicaError``."""
     key, now = str(row[1]), row[3]
     try:
         size = len(_encode(change_message(table, row)))

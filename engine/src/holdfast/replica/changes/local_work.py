@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from holdfast.core.errors import BadValue, DatabaseBusy, DatabaseFull
 from holdfast.core.limits import LOG_NOTES_MAX, LOG_NOTES_SHOWN
 from holdfast.core.values import Value
-from holdfast.replica.changes.dependence import Notes
+from holdfast.replica.changes.dependence import OutboxNotes
 from holdfast.replica.changes.fit import check_fit
 from holdfast.replica.changes.seal import mark, seal
 from holdfast.replica.host import Host
@@ -45,7 +45,7 @@ class Transaction:
         return self._db.columns(sql, _finite(params))
 
     def changes(self) -> int:
-        """How many rows the last statement changed."""
+        """Return how many rows the last statement changed."""
         return self._db.changes()
 
 
@@ -110,7 +110,7 @@ class LocalWork:
             return self._database.app.columns(sql, params)
 
     def row_state(self, table: str, key: str) -> list[Row]:
-        """How one row stands; nothing when nobody knows it."""
+        """Return how one row stands; nothing when nobody knows it."""
         statements = self._database.program.tables.get(table)
         with self.turn:
             return (
@@ -156,7 +156,7 @@ class LocalWork:
             return self._database.state(*columns)
 
     def ask(self, question: Callable[[LocalDatabase], bool]) -> bool:
-        """What the database says, in turn."""
+        """Return what the database says, in turn."""
         with self.turn:
             return question(self._database)
 
@@ -171,9 +171,9 @@ class LocalWork:
         return version
 
     @property
-    def _notes(self) -> Notes:
+    def _notes(self) -> OutboxNotes:
         database = self._database
-        return Notes(database.app, database.schema, database.program)
+        return OutboxNotes(database.app, database.schema, database.program)
 
     def _logged(self) -> int:
         """The place of the last entry of the log."""

@@ -27,9 +27,9 @@ from holdfast.core.limits import PUSH_BYTES_SOFT, PUSH_CHANGES_MAX, SPLIT_PARTS
 from holdfast.core.values import Value
 from holdfast.replica.changes.dependence import (
     NEVER,
-    After,
-    Notes,
-    Place,
+    OutboxNotes,
+    RestsOn,
+    RowPlace,
     decided_numbers,
     on_other_rows,
     on_own_row,
@@ -41,7 +41,7 @@ from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sql.bookkeeping.transactions import STOPPED
 from holdfast.sql.names import change_table
 
-Places = list[Place]
+Places = list[RowPlace]
 _LOOSE, _LEFT = 1, 2
 """A group of what other programs wrote; and one that was looked at after it was stopped, and of
 which all that is left belongs together."""
@@ -51,7 +51,7 @@ _NEW = f"loose = {_LOOSE} AND {STOPPED}"
 
 @dataclass(slots=True)
 class _Plan:
-    """What becomes of the transactions from a number on, in order."""
+    """Plan for the transactions from a number on, in order."""
 
     split: dict[int, list[Places]] = field(default_factory=dict)
     """Of a group: its parts, which are sent as new transactions."""
@@ -62,7 +62,10 @@ class _Plan:
 
 
 def take_apart_sealed(
-    notes: Notes, first: int, unnamed: Sequence[Place], random_bytes: Callable[[int], bytes]
+    notes: OutboxNotes,
+    first: int,
+    unnamed: Sequence[RowPlace],
+    random_bytes: Callable[[int], bytes],
 ) -> None:
     """Of the loose groups from ``first`` on, which were never sent: what is too large, and what
     cannot be sent, is taken apart. ``unnamed``: rows whose key is no text."""
@@ -83,7 +86,7 @@ def take_apart_sealed(
 
 
 def take_apart_decided(
-    notes: Notes, random_bytes: Callable[[int], bytes], *, on_move: Callable[[Place], None]
+    notes: OutboxNotes, random_bytes: Callable[[int], bytes], *, on_move: Callable[[RowPlace], None]
 ) -> Counter[str]:
     """Of what was refused or held and not looked at yet: loose groups are taken apart, and what was
     held because of them goes up anew. How many outcomes, of which kind, are no longer the last
@@ -132,7 +135,7 @@ def take_apart_decided(
     return Counter(stopped[number][0] for number in going)
 
 
-def _moving(notes: Notes, plan: _Plan) -> list[Place]:
+def _moving(notes: OutboxNotes, plan: _Plan) -> list[RowPlace]:
     """The rows of what gets another number though it had its outcome."""
     again = [place for number in plan.again for place, _ in _rows(notes, number)]
     return again + [place for parts in plan.split.values() for part in parts for place in part]
@@ -141,12 +144,12 @@ def _moving(notes: Notes, plan: _Plan) -> list[Place]:
 # --- what belongs together ----------------------------------------------------------------------
 
 
-def belonging(notes: Notes, number: int) -> list[Places]:
+def belonging(notes: OutboxNotes, number: int) -> list[Places]:
     """The rows of a transaction, those together that refer to each other, that pass on a unique
     value, or of which one is a conflict about the other; in the order of their notes."""
-    root: dict[Place, Place] = {place: place for place, _ in _rows(notes, number)}
+    root: dict[RowPlace, RowPlace] = {place: place for place, _ in _rows(notes, number)}
 
-    def find(place: Place) -> Place:
+    def find(place: RowPlace) -> RowPlace:
         while root[place] != place:
             root[place] = root[root[place]]
             place = root[place]
@@ -158,20 +161,22 @@ def belonging(notes: Notes, number: int) -> list[Places]:
     for one, other in _conflicts(notes, number):
         if other in root:
             root[find(one)] = find(other)
-    groups: dict[Place, Places] = {}
+    groups: dict[RowPlace, Places] = {}
     for place in root:
         groups.setdefault(find(place), []).append(place)
     return list(groups.values())
 
 
-def _rows(notes: Notes, number: int) -> Iterator[tuple[Place, tuple[Table, tuple[Value, ...]]]]:
+def _rows(
+    notes: OutboxNotes, number: int
+) -> Iterator[tuple[RowPlace, tuple[Table, tuple[Value, ...]]]]:
     for table in notes.schema.all_tables:
         statements = notes.program.tables[table.name]
         for row in notes.connection.iterate(statements.changes, (number, number)):
             yield (table.name, str(row[1])), (table, row)
 
 
-def _conflicts(notes: Notes, number: int) -> Iterator[tuple[Place, Place]]:
+def _conflicts(notes: OutboxNotes, number: int) -> Iterator[tuple[RowPlace, RowPlace]]:
     for _, key, name, about in notes.connection.execute(
         "SELECT tx, key, coalesce(n_table_name, o_table_name), coalesce(n_row_key, o_row_key) "
         f"FROM holdfast_change_{CONFLICT_TABLE.name} WHERE tx = ?",
@@ -180,11 +185,11 @@ def _conflicts(notes: Notes, number: int) -> Iterator[tuple[Place, Place]]:
         yield (CONFLICT_TABLE.name, str(key)), (str(name), str(about))
 
 
-def _fitting(notes: Notes, number: int, unnamed: Sequence[Place]) -> list[Places]:
+def _fitting(notes: OutboxNotes, number: int, unnamed: Sequence[RowPlace]) -> list[Places]:
     """A loose group in parts that can be sent: first each row that cannot, alone, then the rest, in
     as few as can be."""
     bad: list[Places] = []
-    sizes: dict[Place, int] = {}
+    sizes: dict[RowPlace, int] = {}
     for place, (table, row) in _rows(notes, number):
         sizes[place] = change_size(row)
         if place in unnamed or not _can_be_sent(table, row):
@@ -221,10 +226,10 @@ def _shares(groups: Sequence[Places]) -> list[Places]:
     return [[place for group in groups[index::count] for place in group] for index in range(count)]
 
 
-def _free(notes: Notes, number: int, causes: set[int]) -> Places:
+def _free(notes: OutboxNotes, number: int, causes: set[int]) -> Places:
     """The rows of a held group that have nothing to do with what it is held by; none if all are."""
     names = {name for (name, _), _ in _rows(notes, number)}
-    resting: set[Place] = set()
+    resting: set[RowPlace] = set()
     for table in notes.schema.all_tables:
         if table.name in names:
             for tx, key, earlier in on_own_row(notes, table, number, without=(), bases=[]):
@@ -250,7 +255,7 @@ class _Move:
     pending: bool
 
 
-def _carry_out(notes: Notes, plan: _Plan, random_bytes: Callable[[int], bytes]) -> None:
+def _carry_out(notes: OutboxNotes, plan: _Plan, random_bytes: Callable[[int], bytes]) -> None:
     if not plan.split and not plan.again:
         return
     db = notes.connection
@@ -289,7 +294,7 @@ def _carry_out(notes: Notes, plan: _Plan, random_bytes: Callable[[int], bytes]) 
         _base_anew(notes, first)
 
 
-def _move_notes(notes: Notes, move: _Move) -> None:
+def _move_notes(notes: OutboxNotes, move: _Move) -> None:
     if move.rows is None:
         if move.old != move.new:
             for statements in notes.program.tables.values():
@@ -306,7 +311,7 @@ def _move_notes(notes: Notes, move: _Move) -> None:
 
 
 def _move_heads(
-    notes: Notes, plan: _Plan, moves: Sequence[_Move], random_bytes: Callable[[int], bytes]
+    notes: OutboxNotes, plan: _Plan, moves: Sequence[_Move], random_bytes: Callable[[int], bytes]
 ) -> None:
     db = notes.connection
     made: dict[int, tuple[Value, ...]] = {}
@@ -335,9 +340,11 @@ def _move_heads(
             )
 
 
-def _rest_anew(notes: Notes, first: int, moved: set[int]) -> None:
-    """What the moved transactions rest on: each other by their new numbers, others as before."""
-    after: After = defaultdict(set)
+def _rest_anew(notes: OutboxNotes, first: int, moved: set[int]) -> None:
+    """Note what the moved transactions rest on: each other by their new numbers, others as
+    before.
+    """
+    after: RestsOn = defaultdict(set)
     decided = decided_numbers(notes.connection)
     for table in notes.schema.all_tables:
         for tx, _, earlier in on_own_row(notes, table, first, without=decided, bases=[]):
@@ -357,9 +364,10 @@ def _rest_anew(notes: Notes, first: int, moved: set[int]) -> None:
     notes.connection.executemany(TRANSACTIONS.set_after, rows)
 
 
-def _base_anew(notes: Notes, first: int) -> None:
-    """What comes behind a part may have been written while its group was off the screen: of the
-    columns that the part is about it claims to have seen no more than the part did."""
+def _base_anew(notes: OutboxNotes, first: int) -> None:
+    """Rebase what comes behind a part and may have been written while its group was off the
+    screen: of the columns that the part is about it claims to have seen no more than the part
+    did."""
     for table in notes.schema.all_tables:
         statements = notes.program.tables[table.name]
         data = table.data_columns

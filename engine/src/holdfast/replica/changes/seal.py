@@ -28,7 +28,7 @@ from holdfast.core.clock import next_stamp
 from holdfast.core.errors import DatabaseError
 from holdfast.core.ids import transaction_id
 from holdfast.core.values import Value
-from holdfast.replica.changes.dependence import Notes, Place, sealed_now
+from holdfast.replica.changes.dependence import OutboxNotes, RowPlace, sealed_now
 from holdfast.replica.changes.parts import take_apart_sealed
 from holdfast.replica.storage.database import read_state, write_state
 from holdfast.schema.model import Schema, Table
@@ -75,7 +75,7 @@ def seal(
     touched = {str(name) for (name,) in connection.execute(program.log_tables)}
     tables = [table for table in schema.all_tables if table.name in touched]
     void: set[int] = set()
-    unnamed: list[Place] = []
+    unnamed: list[RowPlace] = []
     for table in tables:
         statements = program.tables[table.name]
         connection.execute(statements.fold)
@@ -102,7 +102,7 @@ def seal(
     if len(heads) != len(numbers):
         raise DatabaseError("the log's groups and its notes do not agree")
     connection.executemany(TRANSACTIONS.add, heads)
-    notes = Notes(connection, schema, program)
+    notes = OutboxNotes(connection, schema, program)
     connection.executemany(
         TRANSACTIONS.set_after,
         [

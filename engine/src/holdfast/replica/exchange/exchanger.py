@@ -60,11 +60,11 @@ from holdfast.protocol.version import PROTOCOL
 from holdfast.replica.changes.outbox import next_batch
 from holdfast.replica.changes.seal import seal
 from holdfast.replica.host import Host
-from holdfast.replica.http.transport import Answer, Transport
+from holdfast.replica.http.transport import SpooledAnswer, Transport
 from holdfast.replica.inbox.freeing import Freeing
 from holdfast.replica.inbox.inbox import Inbox
-from holdfast.replica.load.fetch import Shelf
-from holdfast.replica.load.first_load import Load, Loading, Told
+from holdfast.replica.load.fetch import DownloadFolder
+from holdfast.replica.load.first_load import Load, Loading, OnProgress
 from holdfast.replica.load.import_files import attached
 from holdfast.replica.rebase.apply import Applied, Applier
 from holdfast.replica.storage.database import LocalDatabase, read_state, transaction, write_state
@@ -85,7 +85,7 @@ NEVER = 2**62
 
 @dataclass(slots=True)
 class Exchanged:
-    """What one exchange did. ``left``: transactions that are still to be sent or answered."""
+    """Result of one exchange. ``left``: transactions that are still to be sent or answered."""
 
     sent: int = 0
     left: int = 0
@@ -97,21 +97,22 @@ class Exchanged:
 
     @property
     def reconciles(self) -> bool:
-        """Whether scopes differ, and all of them were expected to."""
+        """Return whether scopes differ, and all of them were expected to."""
         differing = self.applied.differing
         return bool(differing) and self.expected.issuperset(differing)
 
     @property
     def progressed(self) -> bool:
-        """Whether anything was decided or arrived."""
+        """Return whether anything was decided or arrived."""
         done = self.applied
         decided = done.applied or done.refused or done.held or done.parted
         return bool(decided or done.rows or done.removed)
 
     @property
     def barren(self) -> bool:
-        """Whether the server has decided nothing of what it was sent, and it waits on. What was
-        written while an exchange that had nothing to send was under way has not been sent."""
+        """Return whether the server has decided nothing of what it was sent, and it waits on.
+        What was written while an exchange that had nothing to send was under way has not been
+        sent."""
         return bool(self.sent and self.left) and not self.progressed
 
 
@@ -134,7 +135,7 @@ class Exchanger:
         self._tend = tend
         self._mutex = threading.RLock()
         self._samples: deque[OffsetSample] = deque(maxlen=OFFSET_SAMPLES_MAX)
-        self._shelf = Shelf(database.path)
+        self._folder = DownloadFolder(database.path)
         self._stopped = threading.Event()
         database.given_up = self._stopped.is_set
         self._told: tuple[Report, int] | None = None
@@ -142,7 +143,7 @@ class Exchanger:
         self._noted_us: int | None = None
         self.loading: Loading | None = None
         """How far a first load or a large catch-up is; None: there is none under way."""
-        self.on_loading: Told | None = None
+        self.on_loading: OnProgress | None = None
 
     @property
     def _db(self) -> Connection:
@@ -164,7 +165,7 @@ class Exchanger:
                 self._tend(self._host.now_us() + corrected)
             self._stopped.clear()
             load = Load(
-                self._shelf, self._transport, self._database.driver, self._schema,
+                self._folder, self._transport, self._database.driver, self._schema,
                 hash_key=lambda scope: hash_key(self._db, scope),
                 told=self._note_loading, stopped=self._stopped,
                 monotonic_ms=self._host.monotonic_ms,
@@ -176,7 +177,7 @@ class Exchanger:
                         break
             finally:
                 self._note_loading(None)
-            self._shelf.clear()
+            self._folder.clear()
             return result
 
     def _round(self, load: Load) -> Exchanged | None:
@@ -205,7 +206,7 @@ class Exchanger:
             load.refuse()
             return None
         except DatabaseFull:
-            self._shelf.clear()  # nothing of the files stays: local work needs the space
+            self._folder.clear()  # nothing of the files stays: local work needs the space
             raise
         finally:
             answer.close()
@@ -281,7 +282,9 @@ class Exchanger:
         return urlsafe_b64encode(self._host.random_bytes(8)).decode().rstrip("=")
 
     def _take_back(self, first: int) -> None:
-        """What this attempt was the first to send has not reached the server: pending again."""
+        """Make pending again what this attempt was the first to send and has not reached the
+        server.
+        """
         with transaction(self._db):
             self._db.execute(TRANSACTIONS.take_back, (first,))
 
@@ -330,7 +333,7 @@ class Exchanger:
         return request, first_new
 
     def _report(self) -> Report:
-        """What the server is told of this device: what waits behind what goes up now."""
+        """Return what the server is told of this device: what waits behind what goes up now."""
         waiting = read_waiting(self._db)
         return Report(waiting.pending, waiting.oldest_pending, CLIENT)
 
@@ -353,7 +356,7 @@ class Exchanger:
 
     def _store(
         self,
-        answer: Answer,
+        answer: SpooledAnswer,
         nonces: Nonces | None,
         load: Load | None,
         aliases: Sequence[str],
@@ -424,7 +427,7 @@ class Exchanger:
     def _note(
         self,
         head: Head,
-        answer: Answer,
+        answer: SpooledAnswer,
         result: Exchanged,
         nonces: Nonces | None,
     ) -> None:
@@ -449,7 +452,7 @@ class Exchanger:
 
 
 def _not_taken(error: SyncError) -> bool:
-    """Whether it is certain that the server has taken nothing of the request."""
+    """Return whether it is certain that the server has taken nothing of the request."""
     whole = (SignInNeeded, UpgradeNeeded, AttentionNeeded)
     return isinstance(error, whole) or bool(error.detail.get("unsent"))
 

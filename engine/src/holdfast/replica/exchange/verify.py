@@ -26,7 +26,7 @@ from holdfast.protocol.messages import RangeAnswer, RangeDigest, RangeQuery, Row
 from holdfast.replica.exchange.exchanger import Exchanged, Exchanger
 from holdfast.replica.rebase.overlay import Overlay
 from holdfast.replica.rebase.replay import Replay, shown
-from holdfast.replica.storage.aside import Aside
+from holdfast.replica.storage.aside import SetAside
 from holdfast.replica.storage.database import LocalDatabase, applying, reading, transaction
 from holdfast.sql.bookkeeping.statements import MEMBERS, ROWS, SCOPES, STATE
 from holdfast.sqlite import Connection, Row
@@ -170,7 +170,7 @@ class Verifier:
                 str(scope): bytes(key) if isinstance(key, bytes) else b""
                 for scope, key, _, _ in self._db.execute(SCOPES.digests)
             }
-            aside = Aside(self._db).before.keys()
+            aside = SetAside(self._db).before.keys()
             for table in self._database.schema.all_tables:
                 statements = self._database.program.tables[table.name]
                 overlay = Overlay(self._db, table, statements)
@@ -326,7 +326,9 @@ class Verifier:
 
 
 def _unseen(asked: list[RangeQuery], answers: list[RangeAnswer]) -> list[RangeQuery]:
-    """What of the ranges the server has not looked at: it did as much as one request may cost."""
+    """Return what of the ranges the server has not looked at: it did as much as one request may
+    cost.
+    """
     ends = {(answer.scope, answer.start): answer.end for answer in answers}
     unseen = []
     for query in asked:

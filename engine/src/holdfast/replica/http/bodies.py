@@ -16,11 +16,11 @@ from holdfast.core.limits import (
 )
 from holdfast.protocol.compression import ENCODINGS, Unpacker
 from holdfast.replica.failures import incomplete, not_ours
-from holdfast.replica.http.sockets import Turn
+from holdfast.replica.http.sockets import RequestTime
 
 
 @contextlib.contextmanager
-def explained(turn: Turn) -> Iterator[None]:
+def explained(turn: RequestTime) -> Iterator[None]:
     """Failures of the way as ``Offline``."""
     try:
         yield
@@ -33,7 +33,9 @@ def explained(turn: Turn) -> Iterator[None]:
 
 
 def _offline(error: httpx2.HTTPError) -> Offline:
-    """Why there was no answer. ``unsent`` in the detail: the request did not leave the device."""
+    """Return why there was no answer. ``unsent`` in the detail: the request did not leave the
+    device.
+    """
     if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
         code = "timeout" if isinstance(error, httpx2.TimeoutException) else "unreachable"
         return Offline("the server cannot be reached", code=code, cause=str(error), unsent=True)

@@ -24,12 +24,12 @@ from holdfast.core.limits import (
 )
 
 
-class Turn:
+class RequestTime:
     """One request's time: it ends at its deadline, or when the guard is interrupted."""
 
     __slots__ = ("_ends", "_generation", "_guard")
 
-    def __init__(self, guard: Guard, deadline_ms: float | None) -> None:
+    def __init__(self, guard: SocketGuard, deadline_ms: float | None) -> None:
         self._guard = guard
         self._generation = guard.generation
         self._ends = None if deadline_ms is None else time.monotonic() + deadline_ms / 1000
@@ -48,7 +48,7 @@ class Turn:
         return min(left, timeout)
 
 
-class Guard(httpcore2.NetworkBackend):
+class SocketGuard(httpcore2.NetworkBackend):
     """Makes connections, remembers those that are open, and holds them to the deadline."""
 
     def __init__(self) -> None:
@@ -59,9 +59,11 @@ class Guard(httpcore2.NetworkBackend):
         self._streams: set[GuardedStream] = set()
 
     @contextlib.contextmanager
-    def turn(self, deadline_ms: float | None) -> Iterator[Turn]:
-        """What this thread does inside is held to a deadline (None: none), and to interruption."""
-        turn = self._local.turn = Turn(self, deadline_ms)
+    def turn(self, deadline_ms: float | None) -> Iterator[RequestTime]:
+        """Return what this thread does inside is held to a deadline (None: none), and to
+        interruption.
+        """
+        turn = self._local.turn = RequestTime(self, deadline_ms)
         try:
             yield turn
         finally:
@@ -69,7 +71,7 @@ class Guard(httpcore2.NetworkBackend):
 
     def seconds(self, timeout: float | None, expired: type[Exception]) -> float | None:
         """The time-out that is left to this thread."""
-        turn: Turn | None = getattr(self._local, "turn", None)
+        turn: RequestTime | None = getattr(self._local, "turn", None)
         return timeout if turn is None else turn.seconds(timeout, expired)
 
     def connect_tcp(
@@ -108,7 +110,7 @@ class Guard(httpcore2.NetworkBackend):
 class GuardedStream(httpcore2.NetworkStream):
     """One connection."""
 
-    def __init__(self, inner: httpcore2.NetworkStream, guard: Guard) -> None:
+    def __init__(self, inner: httpcore2.NetworkStream, guard: SocketGuard) -> None:
         self._inner = inner
         self._guard = guard
 
@@ -148,7 +150,7 @@ class GuardedStream(httpcore2.NetworkStream):
 class GuardedTransport(httpx2.HTTPTransport):
     """httpx2's transport over guarded connections. Proxies of the environment are not used."""
 
-    def __init__(self, guard: Guard, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(self, guard: SocketGuard, ssl_context: ssl.SSLContext | None) -> None:
         self._pool = httpcore2.ConnectionPool(
             ssl_context=ssl_context,
             max_connections=None,

@@ -27,7 +27,7 @@ _FILES = b'{"type":"files"'
 """Lines of rows are long, and are not to be read twice."""
 
 
-class Answer:
+class SpooledAnswer:
     """``head``, ``checkpoint``, and the lines between them. Close it when it is stored, or not.
 
     ``sent_us``, ``received_us``: the device's clock when the request left and the answer began.
@@ -115,7 +115,7 @@ class Spool:
             self._lines += piece.count(b"\n")
         self._size += len(piece)
 
-    def finish(self, *, echo: str, sent_us: int, received_us: int) -> Answer:
+    def finish(self, *, echo: str, sent_us: int, received_us: int) -> SpooledAnswer:
         """The answer, if it is whole and the one that was asked for; else raises ``Offline``."""
         if self._line_start != self._size or self._lines < 2:
             raise incomplete("its last line is missing")
@@ -129,7 +129,7 @@ class Spool:
             raise incomplete("its last line is missing")
         if checkpoint.lines != self._lines - 1:
             raise incomplete(f"{self._lines - 1} of {checkpoint.lines} lines")
-        return Answer(
+        return SpooledAnswer(
             self, head=head, checkpoint=checkpoint, sent_us=sent_us, received_us=received_us
         )
 
@@ -157,7 +157,7 @@ def receive(
     sent_us: int,
     received_us: int,
     directory: Path | None = None,
-) -> Answer:
+) -> SpooledAnswer:
     """Take in a body to its end. Raises ``Offline``: ``broken_answer`` or ``not_our_server``."""
     spool = Spool(directory=directory)
     try:

@@ -49,25 +49,25 @@ from holdfast.replica.failures import failure, media_type, not_ours
 from holdfast.replica.http.bodies import explained, pieces, small, unpacked
 from holdfast.replica.http.downloads import FileAnswer, checked_path, opened, range_headers
 from holdfast.replica.http.live import EventStream, HttpEventStream, LiveEvent
-from holdfast.replica.http.sockets import Guard, GuardedStream, GuardedTransport
-from holdfast.replica.http.spool import Answer, receive
+from holdfast.replica.http.sockets import GuardedStream, GuardedTransport, SocketGuard
+from holdfast.replica.http.spool import SpooledAnswer, receive
 
-__all__ = ["Answer", "EventStream", "HttpTransport", "LiveEvent", "Transport"]
+__all__ = ["EventStream", "HttpTransport", "LiveEvent", "SpooledAnswer", "Transport"]
 
 _PROBE_DEADLINE_MS = 2 * CONNECT_TIMEOUT_MS
 
 
 class Transport(Protocol):
-    """What a replica needs of the way to its server.
+    """Transport: the way from a replica to its server.
 
     All methods raise the ``SyncError`` tree, and may be called from any thread.
     """
 
-    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
         """One exchange. ``echo``: random, at most 64 letters, digits, - and _; new for each."""
         ...
 
-    def verify(self, request: VerifyRequest, echo: str) -> Answer: ...
+    def verify(self, request: VerifyRequest, echo: str) -> SpooledAnswer: ...
 
     def file(
         self, path: str, *, start: int, sha256: str
@@ -77,7 +77,9 @@ class Transport(Protocol):
         ...
 
     def health(self, nonce: str) -> tuple[int, int, int]:
-        """Whether the server is there: its clock, and ours before and after, microseconds."""
+        """Return whether the server is there: its clock, and ours before and after,
+        microseconds.
+        """
         ...
 
     def events(self) -> EventStream:
@@ -140,7 +142,7 @@ class HttpTransport:
             heartbeat_ms * HEARTBEATS_MISSED / 1000, connect=connect_s, write=read_s
         )
         self._probe_ms = min(deadline_ms, _PROBE_DEADLINE_MS)
-        self._guard = Guard()
+        self._guard = SocketGuard()
         if ssl_context is None and self._base.startswith("https:"):
             ssl_context = httpx2.create_ssl_context(trust_env=True)
         no_cookies = http.cookiejar.DefaultCookiePolicy(allowed_domains=[])
@@ -161,10 +163,10 @@ class HttpTransport:
 
     # --- requests -------------------------------------------------------------------------------
 
-    def exchange(self, request: ExchangeRequest, echo: str) -> Answer:
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
         return self._post("/v1/exchange", request, echo)
 
-    def verify(self, request: VerifyRequest, echo: str) -> Answer:
+    def verify(self, request: VerifyRequest, echo: str) -> SpooledAnswer:
         return self._post("/v1/verify", request, echo)
 
     @contextlib.contextmanager
@@ -244,7 +246,7 @@ class HttpTransport:
             self._must_be(response, "application/json", echo)
             return b"".join(small(response, bytes_max=bytes_max))
 
-    def _post(self, path: str, message: Request, echo: str) -> Answer:
+    def _post(self, path: str, message: Request, echo: str) -> SpooledAnswer:
         body = encode_request(message)
         headers = {
             **self._sign(),
@@ -362,7 +364,7 @@ class HttpTransport:
 
 
 def _best(accepted: str) -> Encoding:
-    """How to pack what goes up to a server that says what it takes (RFC 7694)."""
+    """Return how to pack what goes up to a server that says what it takes (RFC 7694)."""
     names = {part.partition(";")[0].strip() for part in accepted.lower().split(",")}
     return next((encoding for encoding in ENCODINGS if encoding in names), "gzip")
 

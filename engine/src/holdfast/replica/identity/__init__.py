@@ -1,4 +1,4 @@
-"""Which server a replica talks to, and the credentials that let its device in.
+"""Identity of a device: its server, and the credentials that let it in.
 
 Enters: an address, an enrolment code or a token. Leaves: a transport that is authenticated.
 """

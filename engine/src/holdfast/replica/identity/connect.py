@@ -1,4 +1,4 @@
-"""Which server a replica talks to, and by what right: how its transport comes about.
+"""Connection of a replica to its server: how its transport and its credentials come about.
 
 Knows: what was given at open, what the file remembers, token files and credentials. Must not know:
 what is exchanged. Opening uses no network. A token is read anew for each request, and is never
@@ -18,7 +18,7 @@ from holdfast.replica.identity.credentials import CredentialsFile
 from holdfast.replica.identity.enrolment import TokenKeeper
 from holdfast.replica.storage.database import LocalDatabase, transaction, write_state
 
-Tend = Callable[[int], None]
+RenewToken = Callable[[int], None]
 """Called with the corrected time before each exchange, to renew what lets the device in."""
 
 
@@ -29,7 +29,7 @@ def connect(
     server: str | None,
     token: str | None,
     token_file: str | Path | None,
-) -> tuple[Transport | None, Tend | None]:
+) -> tuple[Transport | None, RenewToken | None]:
     """HTTP to the given or remembered server, and what renews its token if somebody must."""
     if server is not None or token_file is not None:
         address = None if server is None else checked_url(server)  # never remember a wrong one

@@ -1,4 +1,4 @@
-"""What lets a device in, kept beside its replica and never in it.
+"""Credentials of a device, kept beside its replica and never in it.
 
 Knows: one small file and its lock. Must not know: HTTP, or when a token is due for another.
 A copy of the replica's file alone lets nobody in. The file is readable by its owner only, replaced
@@ -53,7 +53,9 @@ class CredentialsFile:
         return self._path
 
     def read(self) -> Credentials | None:
-        """What is in it; None when it is not there or cannot be read as what it should be."""
+        """Return what is in it; None when it is not there or cannot be read as what it should
+        be.
+        """
         try:
             with self._path.open("rb") as file:
                 return msgspec.json.decode(file.read(CREDENTIALS_BYTES_MAX), type=Credentials)

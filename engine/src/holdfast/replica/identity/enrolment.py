@@ -1,4 +1,4 @@
-"""How a replica's device is let in, and stays so.
+"""Enrolment of a replica's device, and renewal of its token.
 
 Knows: the credentials beside the replica, and the calls that give new ones. Must not know: when to
 sync, or what a server stores.
@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What a person shows: a one-time ``code``, or ``user`` and ``password``, or ``sign_in``, the
-    headers of the app's own sign-in. Shows no secret when it is printed."""
+    """Proof that a person shows: a one-time ``code``, or ``user`` and ``password``, or
+    ``sign_in``, the headers of the app's own sign-in. Shows no secret when it is printed."""
 
     code: str = ""
     user: str = ""
@@ -64,7 +64,9 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enrolment:
-    """Who the device is now, and until when its token is good (µs since 1970, the server's)."""
+    """Result of an enrolment: the device, and until when its token is good (µs since 1970, the
+    server's).
+    """
 
     device: str
     user: str
@@ -123,8 +125,8 @@ def enrol(
 def _gone_on(
     file: CredentialsFile, url: str, proof: Proof
 ) -> tuple[Credentials | None, Schema | None]:
-    """What an enrolment by the same proof has left that had its token, but came to no end. The
-    token may have been used since; then the server gives no other one for it."""
+    """Return what an enrolment by the same proof has left that had its token, but came to no
+    end. The token may have been used since; then the server gives no other one for it."""
     before = file.read()
     if before is None or before.server != url or not before.shown:
         return None, None
@@ -138,7 +140,9 @@ def _gone_on(
 
 
 def _shown(proof: Proof) -> str:
-    """What tells a code, or a user who has shown a password; nothing for an app's own sign-in."""
+    """Return what tells a code, or a user who has shown a password; nothing for an app's own
+    sign-in.
+    """
     if proof.code:
         return secret_hash("shown code", normal_code(proof.code)).hex()
     return secret_hash("shown user", proof.user).hex() if proof.user else ""

@@ -66,8 +66,9 @@ def kept(table: Table, cell: str, side: Any) -> dict[str, Value]:
 
 
 def given(table: Table, cell: str, value: Any) -> dict[str, Value]:
-    """What a person gives instead of a side: a value, or its text; for a group a mapping of all its
-    columns, or that as JSON text. Raises ``BadValue`` or ``UsageError`` (``bad_choice``)."""
+    """Return what a person gives instead of a side: a value, or its text; for a group a mapping
+    of all its columns, or that as JSON text. Raises ``BadValue`` or ``UsageError``
+    (``bad_choice``)."""
     columns = columns_of(cell)
     if len(columns) == 1:
         return {cell: _one(table.by_name[cell], value)}
@@ -91,6 +92,6 @@ def _one(column: Column, value: Any) -> Value:
 
 
 def choice_text(table: Table, cell: str, values: Mapping[str, Value]) -> str:
-    """What was chosen, as a conflict keeps it: JSON text of the wire form."""
+    """Return what was chosen, as a conflict keeps it: JSON text of the wire form."""
     wire = {name: to_wire(table.by_name[name].type, value) for name, value in values.items()}
     return msgspec.json.encode(wire if len(wire) > 1 else wire[cell]).decode()

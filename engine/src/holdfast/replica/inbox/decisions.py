@@ -1,4 +1,4 @@
-"""What a person sees of the rows that wait for one, and what they decide; offline too.
+"""Decisions of a person about what waits for one, and what they are shown of it; offline too.
 
 Knows: the inbox, and that a decision is local work like any other. Must not know: the network.
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from holdfast.core.sides import Keep
+from holdfast.core.sides import SideChoice
 from holdfast.replica.changes.local_work import LocalWork
 from holdfast.replica.inbox.freeing import Freed, Freeing
 from holdfast.replica.inbox.inbox import Conflict, Inbox, Refused
 
 
-class Decisions:
+class InboxDecisions:
     """Looks at the inbox, and decides what is in it, in transactions of its own."""
 
     def __init__(self, local: LocalWork, inbox: Inbox) -> None:
@@ -24,7 +24,7 @@ class Decisions:
         self._freeing = Freeing(inbox, self._seal)
 
     def row_status(self, table: str, key: str) -> str:
-        """How one row stands, "unknown" when no such row is known."""
+        """Return how one row stands, "unknown" when no such row is known."""
         with self._local.turn:
             self._local.seal_long()
             rows = self._local.row_state(table, key)
@@ -40,7 +40,7 @@ class Decisions:
         with self._local.turn:
             return self._inbox.refused()
 
-    def resolve(self, conflict: str, *, keep: Keep | None, value: Any) -> None:
+    def resolve(self, conflict: str, *, keep: SideChoice | None, value: Any) -> None:
         """Settle a conflict: keep a side, or set another value."""
         with self._local.transaction():
             self._inbox.settle(conflict, keep=keep, value=value, now_us=self._local.now_us())
@@ -61,7 +61,7 @@ class Decisions:
             return self._given_up(item)
 
     def if_discarded(self, item: str) -> Freed:
-        """What ``discard`` would do, of which nothing is done."""
+        """Return what ``discard`` would do, of which nothing is done."""
         try:
             with self._local.transaction():
                 _OnlyAsked.tell(self._given_up(item))

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from holdfast.core.errors import ConstraintFailed, UsageError
 from holdfast.core.keys import key_text, key_values
 from holdfast.core.values import Value
-from holdfast.replica.inbox.inbox import Inbox, Kept
-from holdfast.replica.rebase.overlay import Note, assemble
+from holdfast.replica.inbox.inbox import Inbox, StillHeld
+from holdfast.replica.rebase.overlay import CapturedChange, assemble
 from holdfast.replica.storage.database import savepoint
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.sql.names import quote
@@ -30,11 +30,11 @@ WAITING = "held"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freed:
-    """What becomes of the transactions that waited for one that is settled: ``numbers`` go on,
+    """Result for the transactions that waited for one that is settled: ``numbers`` go on,
     ``kept`` stay in the inbox."""
 
     numbers: tuple[int, ...] = ()
-    kept: tuple[Kept, ...] = ()
+    kept: tuple[StillHeld, ...] = ()
     made: tuple[int, ...] = ()
     """The new numbers of those that go on; one that has become void of changes has none."""
 
@@ -48,12 +48,12 @@ class Freeing:
         self._seal = seal
 
     def after(self, settled: int) -> Freed:
-        """What waited for a transaction that has left the inbox."""
+        """Return what waited for a transaction that has left the inbox."""
         return self._run({settled}, asked=True)
 
     def after_news(self) -> Freed:
-        """What was held by transactions that have left the inbox meanwhile, unless it was found
-        before that it cannot go on."""
+        """Return what was held by transactions that have left the inbox meanwhile, unless it was
+        found before that it cannot go on."""
         return self._run(set(), asked=False)
 
     def _run(self, gone: set[int], *, asked: bool) -> Freed:
@@ -63,7 +63,7 @@ class Freeing:
         waiting = self._inbox.numbers()
         numbers: list[int] = []
         made: list[int] = []
-        kept: list[Kept] = []
+        kept: list[StillHeld] = []
         for number, after, code in held:
             if asked and gone.isdisjoint(after):
                 continue
@@ -72,7 +72,7 @@ class Freeing:
             blockers = [one for one in after if one in waiting]
             if blockers:
                 if asked:
-                    kept.append(Kept(number=number, code=WAITING, held_by=blockers[0],
+                    kept.append(StillHeld(number=number, code=WAITING, held_by=blockers[0],
                                      message=f"Waits for {blockers[0]}."))  # fmt: skip
                     self._inbox.note_held(kept[-1])
                 continue
@@ -86,26 +86,28 @@ class Freeing:
             waiting.discard(number)
         return Freed(numbers=tuple(numbers), kept=tuple(kept), made=tuple(made))
 
-    def _go_on(self, number: int, made: list[int]) -> Kept | None:
+    def _go_on(self, number: int, made: list[int]) -> StillHeld | None:
         missing = self._missing(number)
         if missing:
-            return Kept(number=number, code="no_row", message=missing)
+            return StillHeld(number=number, code="no_row", message=missing)
         try:
             with savepoint(self._inbox.connection, "holdfast_free"):
                 self._inbox.write_again(number)
                 new = self._seal(number)
         except ConstraintFailed as failure:
-            return Kept(number=number, code="constraint", message=failure.message)
+            return StillHeld(number=number, code="constraint", message=failure.message)
         except UsageError as missed:
-            return Kept(number=number, code=missed.code, message=missed.message)
+            return StillHeld(number=number, code=missed.code, message=missed.message)
         self._inbox.forget(number)
         if new is not None:
             made.append(new)
         return None
 
     def _missing(self, number: int) -> str:
-        """Which row a transaction refers to that is not there, in words; empty: none."""
-        changes = [(table, Note.of(table, row)) for table, row in self._inbox.notes(number)]
+        """Return which row a transaction refers to that is not there, in words; empty: none."""
+        changes = [
+            (table, CapturedChange.of(table, row)) for table, row in self._inbox.notes(number)
+        ]
         coming = {(table.name, note.key) for table, note in changes if note.now and not note.was}
         going = {(table.name, note.key) for table, note in changes if not note.now}
         for table, note in changes:
@@ -118,9 +120,13 @@ class Freeing:
         return ""
 
     def _stands(
-        self, table: Table, key: ForeignKey, note: Note, coming: Collection[tuple[str, str]]
+        self,
+        table: Table,
+        key: ForeignKey,
+        note: CapturedChange,
+        coming: Collection[tuple[str, str]],
     ) -> bool:
-        """Whether what a row refers to is there, as far as that can be seen here."""
+        """Return whether what a row refers to is there, as far as that can be seen here."""
         schema = self._inbox.schema
         if not enforced_on_replica(schema, table, key):
             return True
@@ -154,7 +160,7 @@ class Freeing:
         return False
 
 
-def _refers_anew(table: Table, key: ForeignKey, note: Note) -> bool:
+def _refers_anew(table: Table, key: ForeignKey, note: CapturedChange) -> bool:
     if not note.was:
         return True
     names = [column.name for column in table.data_columns]

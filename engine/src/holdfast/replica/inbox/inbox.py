@@ -15,11 +15,11 @@ from typing import Any
 from holdfast.core.errors import BadValue, ConstraintFailed, UsageError
 from holdfast.core.keys import key_values
 from holdfast.core.merging.policies import policy_of
-from holdfast.core.sides import Keep, Party, Side, chosen_side, yours
+from holdfast.core.sides import Party, Side, SideChoice, chosen_side, yours
 from holdfast.core.values import Value, to_wire
 from holdfast.replica.changes.outbox import change_message
 from holdfast.replica.inbox.choices import choice_text, given, kept, shown
-from holdfast.replica.rebase.overlay import Note, Overlay, assemble, data_of, fold
+from holdfast.replica.rebase.overlay import CapturedChange, Overlay, assemble, data_of, fold
 from holdfast.replica.storage.database import LocalDatabase, read_state, reading, savepoint
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.sql.bookkeeping.statements import CONFLICTS, TRANSACTIONS
@@ -63,7 +63,7 @@ class Conflict:
 
     @property
     def parties(self) -> tuple[Party, Party]:
-        """Whose ``device_value`` is, and whose ``server_value``."""
+        """Return whose ``device_value`` is, and whose ``server_value``."""
         return Party(self.user, self.device), Party(self.their_user, self.their_device)
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StillHeld:
     """A held transaction that cannot go on: ``code`` is ``held`` (something else that it rests on
     still waits: ``held_by``), ``no_row`` (a row that it changes or refers to is not there) or
     ``constraint``."""
@@ -114,7 +114,7 @@ class Kept:
 
 
 def _plain(table: Table, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a change says of columns, as people read it in JSON."""
+    """Return what a change says of columns, as people read it in JSON."""
     columns = {name: table.by_name[name] for name in said}
     return {name: policy_of(columns[name]).show(columns[name], wire) for name, wire in said.items()}
 
@@ -149,7 +149,7 @@ class Inbox:
         return [self._conflict(row, asking) for row in self._db.execute(CONFLICTS.open)]
 
     def _asking(self) -> Party:
-        """Who asks: the user and the device of this replica."""
+        """Return who asks: the user and the device of this replica."""
         device, user = read_state(self._db, "device", "user")
         return Party(str(user or ""), str(device or ""))
 
@@ -169,7 +169,7 @@ class Inbox:
         self,
         conflict_id: str,
         *,
-        keep: Keep | None,
+        keep: SideChoice | None,
         value: Any,
         now_us: int,
     ) -> None:
@@ -272,7 +272,7 @@ class Inbox:
         return int(str(found[0][0]))
 
     def numbers(self) -> set[int]:
-        """What is refused or held."""
+        """Return what is refused or held."""
         found = self._db.execute(TRANSACTIONS.stopped)
         return {int(str(number)) for (number,) in found}
 
@@ -283,7 +283,7 @@ class Inbox:
             for number, after, code in self._db.execute(TRANSACTIONS.held)
         ]
 
-    def note_held(self, kept: Kept) -> None:
+    def note_held(self, kept: StillHeld) -> None:
         """Say why a held transaction stays; what it was held by is named until another is."""
         self._db.execute(
             TRANSACTIONS.set_held, (kept.code, kept.message, kept.held_by, kept.number)
@@ -301,7 +301,7 @@ class Inbox:
         """
         rows: list[tuple[Overlay, str, Row | None]] = []
         for table, found in self.notes(number):
-            note = Note.of(table, found)
+            note = CapturedChange.of(table, found)
             overlay = self.overlay(table)
             row = overlay.visible(note.key)
             if row is None and note.was and note.now:

@@ -48,7 +48,7 @@ class FileTransport(Protocol):
     def file(self, path: str, *, start: int, sha256: str) -> AbstractContextManager[FileAnswer]: ...
 
 
-class Shelf:
+class DownloadFolder:
     """The folder of files of one replica. Used only by the process that syncs it."""
 
     def __init__(self, replica: str) -> None:
@@ -114,10 +114,12 @@ def _check_offer(offer: FileOffer) -> None:
 
 
 class Fetcher:
-    """Brings files onto the shelf. ``told`` hears how many bytes of a file are there."""
+    """Brings files into the folder. ``told`` hears how many bytes of a file are there."""
 
-    def __init__(self, shelf: Shelf, transport: FileTransport, told: Callable[[int], None]) -> None:
-        self._shelf = shelf
+    def __init__(
+        self, folder: DownloadFolder, transport: FileTransport, told: Callable[[int], None]
+    ) -> None:
+        self._folder = folder
         self._transport = transport
         self._told = told
 
@@ -127,15 +129,15 @@ class Fetcher:
         is kept where that helps.
         """
         for _ in range(FILE_TRIES_MAX):
-            with _room(self._shelf, offer):
-                arriving = Arriving(self._shelf.part(offer), self._shelf.unpacked(offer), offer)
+            with _room(self._folder, offer):
+                arriving = Arriving(self._folder.part(offer), self._folder.unpacked(offer), offer)
                 try:
                     with arriving:
                         arriving.resume()
                         self._rest(arriving, offer)
                         arriving.finish()
                         failpoint("files.downloaded")
-                        return self._shelf.unpacked(offer)
+                        return self._folder.unpacked(offer)
                 except ProtocolError:  # what unpacks it says so
                     arriving.discard()
         raise FileRefused("a file did not match its offer, twice")
@@ -279,19 +281,19 @@ class Arriving:
 
 
 @contextmanager
-def _room(shelf: Shelf, offer: FileOffer) -> Iterator[None]:
+def _room(folder: DownloadFolder, offer: FileOffer) -> Iterator[None]:
     """A disk that is full meanwhile: nothing of the file stays, local work needs the space."""
     try:
         yield
     except OSError as error:
-        for path in (shelf.part(offer), shelf.unpacked(offer)):
+        for path in (folder.part(offer), folder.unpacked(offer)):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         raise not_kept(error) from None
 
 
 def not_kept(error: OSError) -> SyncError:
-    """What keeps a file from being here, as an error with a stable code."""
+    """Return what keeps a file from being here, as an error with a stable code."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SyncError("no space left for a file of the server", code="disk_full")
     return SyncError(f"a file of the server cannot be stored: {error}", code="file_not_kept")

@@ -34,7 +34,7 @@ from holdfast.core.limits import (
 from holdfast.protocol.codec import decode_line
 from holdfast.protocol.compression import ENCODINGS
 from holdfast.protocol.messages import FileOffer, Files, Gone, Head, Position, Rows
-from holdfast.replica.load.fetch import Fetcher, FileTransport, Shelf, not_kept
+from holdfast.replica.load.fetch import DownloadFolder, Fetcher, FileTransport, not_kept
 from holdfast.replica.load.snapshot_file import SnapshotFile, SnapshotReader
 from holdfast.schema.model import Schema
 from holdfast.sqlite import Driver
@@ -44,7 +44,7 @@ log = logging.getLogger("holdfast.loading")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """How far it is. ``stage``: ``building`` (the server makes a file; rows), ``downloading``
+    """Progress of a load. ``stage``: ``building`` (the server makes a file; rows), ``downloading``
     (bytes), ``checking`` and ``importing`` (rows); ``done`` of ``total`` (0: not known)."""
 
     stage: str
@@ -57,7 +57,7 @@ class Loading:
         return dataclasses.asdict(self) | {"scopes": list(self.scopes)}
 
 
-Told = Callable[[Loading | None], None]
+OnProgress = Callable[[Loading | None], None]
 
 
 class Load:
@@ -65,13 +65,13 @@ class Load:
 
     def __init__(
         self,
-        shelf: Shelf,
+        folder: DownloadFolder,
         transport: FileTransport,
         driver: Driver,
         schema: Schema,
         *,
         hash_key: Callable[[str], bytes | None],
-        told: Told,
+        told: OnProgress,
         stopped: threading.Event,
         monotonic_ms: Callable[[], int],
     ) -> None:
@@ -83,7 +83,7 @@ class Load:
         self.snapshots: list[SnapshotFile] = []
         self._catchups: list[Path] = []
         self._offers: list[FileOffer] = []
-        self._shelf = shelf
+        self._folder = folder
         self._transport = transport
         self._driver = driver
         self._schema = schema
@@ -98,13 +98,13 @@ class Load:
 
     @property
     def encodings(self) -> list[str]:
-        """What the next request says that it can take."""
+        """Return what the next request says that it can take."""
         full = len(self._offers) >= FILES_AT_ONCE_MAX or self._rounds >= FILE_ROUNDS_MAX
         return list(ENCODINGS) if self._wanted and not full else []
 
     @property
     def used(self) -> bool:
-        """Whether anything came, or was to come, as a file."""
+        """Return whether anything came, or was to come, as a file."""
         return self._met
 
     @property
@@ -112,7 +112,7 @@ class Load:
         return sum(offer.rows for offer in self._offers)
 
     def refuse(self) -> None:
-        """What the files had is not to be believed: all rows are to come in the answer."""
+        """Refuse what the files had: all rows are to come in the answer."""
         self._wanted = False
         self.positions, self.snapshots, self._catchups, self._offers = {}, [], [], []
 
@@ -126,7 +126,7 @@ class Load:
         room = FILES_AT_ONCE_MAX - len(self._offers)
         try:
             new = files.offers[:room]
-            self._shelf.prepare([*self._offers, *new])
+            self._folder.prepare([*self._offers, *new])
             for offer in new:
                 self._fetch(head, offer)
         except FileGone:
@@ -139,7 +139,7 @@ class Load:
                 self._wait(files)
 
     def check_kept(self) -> None:
-        """What has been fetched is still there: others may tidy up where it lies.
+        """Check that what has been fetched is still there: others may tidy up where it lies.
 
         Raises ``SyncError`` (``file_not_kept``).
         """
@@ -175,7 +175,7 @@ class Load:
             raise FileRefused("a file is offered a second time")
         scopes = tuple(sorted(offer.positions))
         fetcher = Fetcher(
-            self._shelf,
+            self._folder,
             self._transport,
             lambda size: self._tell("downloading", size, offer.bytes, scopes),
         )

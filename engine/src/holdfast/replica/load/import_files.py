@@ -38,14 +38,14 @@ from holdfast.sqlite import Connection, Row
 from holdfast.sqlite.failpoints import failpoint
 
 
-class Truth(Protocol):
-    """What writes server truth row by row, and knows the overlay."""
+class TruthWriter(Protocol):
+    """Writer of server truth, row by row; it knows the overlay."""
 
     def touched(self, table: Table) -> Iterable[str]:
         """Keys with work of this device on them, unsettled or being settled now."""
 
     def pending(self, table: Table, key: str) -> bool:
-        """Whether a row is written again at the end, with the work that stands on it."""
+        """Return whether a row is written again at the end, with the work that stands on it."""
 
     def put(self, table: Table, rows: Sequence[tuple[str, int, Row]]) -> None:
         """Server truth of rows (key, revision, values), each key once."""
@@ -85,7 +85,7 @@ class Importer:
         schema: Schema,
         program: ReplicaProgram,
         members: Members,
-        truth: Truth,
+        truth: TruthWriter,
         *,
         on_rows: Callable[[int], None],
     ) -> None:
@@ -203,7 +203,7 @@ class _Copy:
         self._db.execute(f"DROP VIEW {LOADING}")
 
     def finds_nothing(self) -> bool:
-        """Whether the replica has no row of this table, neither shown nor known."""
+        """Return whether the replica has no row of this table, neither shown nor known."""
         ((found,),) = self._db.execute(self._sql.is_held)
         return not found
 

@@ -20,7 +20,7 @@ from holdfast.core.errors import BadValue, ConstraintFailed, FileRefused, Offlin
 from holdfast.core.keys import key_values, row_key
 from holdfast.core.values import from_wire
 from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Own, Rows
-from holdfast.replica.changes.dependence import Notes, Place
+from holdfast.replica.changes.dependence import OutboxNotes, RowPlace
 from holdfast.replica.changes.parts import take_apart_decided
 from holdfast.replica.changes.seal import seal
 from holdfast.replica.load.import_files import Importer
@@ -29,7 +29,7 @@ from holdfast.replica.rebase.overlay import Overlay
 from holdfast.replica.rebase.replay import Replay
 from holdfast.replica.storage.database import applying, write_state
 from holdfast.replica.storage.members import Members
-from holdfast.replica.storage.noted import Keys, noted_tables
+from holdfast.replica.storage.noted import NotedKeys, noted_tables
 from holdfast.replica.storage.waiting import any_unsettled
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.bookkeeping.statements import ROWS, STATE, TRANSACTIONS
@@ -39,7 +39,7 @@ from holdfast.sqlite import Connection, Row
 
 @dataclass(slots=True)
 class Applied:
-    """What an answer changed. ``differing``: scopes whose digests do not agree afterwards."""
+    """Changes made by an answer. ``differing``: scopes whose digests do not agree afterwards."""
 
     applied: int = 0
     refused: int = 0
@@ -81,7 +81,7 @@ class Applier:
             table.name: Overlay(connection, table, program.tables[table.name])
             for table in schema.all_tables
         }
-        nothing = Keys(connection)
+        nothing = NotedKeys(connection)
         self._noted: list[str] = []
         self._left = dict.fromkeys(program.tables, nothing)
         self._fresh: dict[str, set[str]] = {table.name: set() for table in schema.all_tables}
@@ -175,20 +175,20 @@ class Applier:
             write_state(self._db, confirmed=max(decided))
         return decided
 
-    def _take_apart(self, decided: frozenset[int]) -> list[Place]:
+    def _take_apart(self, decided: frozenset[int]) -> list[RowPlace]:
         """Take groups of other programs' writes apart; the rows of what is sent anew.
 
         Their notes come behind others of the same rows, and do not tell any more what the server
         has: it is kept beside them first.
         """
-        moved: list[Place] = []
+        moved: list[RowPlace] = []
 
-        def keep(place: Place) -> None:
+        def keep(place: RowPlace) -> None:
             overlay = self._overlays[place[0]]
             overlay.put_shadow(place[1], overlay.truth(place[1], decided))
             moved.append(place)
 
-        notes = Notes(self._db, self._schema, self._program)
+        notes = OutboxNotes(self._db, self._schema, self._program)
         parted = take_apart_decided(notes, self._random_bytes, on_move=keep)
         self._result.refused -= parted["refused"]
         self._result.held -= parted["held"]
@@ -196,18 +196,18 @@ class Applier:
         return moved
 
     def _collect(self) -> None:
-        """Where unsettled changes and shadows are, and what is set aside."""
+        """Collect where unsettled changes and shadows are, and what is set aside."""
         unsettled = any_unsettled(self._db)
         self._has_work = unsettled
         self._noted = noted_tables(self._db, self._program, sweep=True)
         for name in self._noted:
             statements = self._program.tables[name]
             if unsettled:
-                self._left[name] = Keys(
+                self._left[name] = NotedKeys(
                     self._db, every=statements.unsettled_keys, among=statements.unsettled_among
                 )
                 self._again[name] = {str(key) for (key,) in self._db.execute(statements.aside_keys)}
-            self._shadowed[name] = Keys(
+            self._shadowed[name] = NotedKeys(
                 self._db, every=statements.shadow_keys, among=statements.shadows_among
             )
 

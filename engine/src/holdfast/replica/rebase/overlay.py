@@ -35,7 +35,7 @@ from holdfast.sqlite import Connection, Row
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class CapturedChange:
     """A captured change of one row: ``old`` and ``new`` are the data columns' values."""
 
     tx: int
@@ -47,7 +47,7 @@ class Note:
     new: Row
 
     @classmethod
-    def of(cls, table: Table, row: Row) -> Note:
+    def of(cls, table: Table, row: Row) -> CapturedChange:
         width = len(table.data_columns)
         return cls(
             int(str(row[0])), str(row[1]), bool(row[2]), bool(row[3]), int(str(row[4])),
@@ -74,7 +74,7 @@ def data_of(table: Table, row: Row) -> Row:
     return tuple(row[table.positions[column.name]] for column in table.data_columns)
 
 
-def fold(table: Table, base: Row | None, note: Note) -> Row | None:
+def fold(table: Table, base: Row | None, note: CapturedChange) -> Row | None:
     """One change replayed on a row (data columns; None: absent). An insert of a row that is there
     writes what was chosen: what it has a default for stays as it is."""
     if not note.now:
@@ -93,11 +93,11 @@ def fold(table: Table, base: Row | None, note: Note) -> Row | None:
 def fold_all(
     table: Table,
     base: Row | None,
-    notes: Sequence[Note],
+    notes: Sequence[CapturedChange],
     hidden: Collection[int] = (),
     *,
-    stands: Callable[[Note], bool] = lambda _note: True,
-) -> tuple[Row | None, Note | None]:
+    stands: Callable[[CapturedChange], bool] = lambda _note: True,
+) -> tuple[Row | None, CapturedChange | None]:
     """Changes of one row (all that are unsettled, in order) replayed on it, without those of
     transactions that are ``hidden``. With the row, the first change that has nothing to stand on.
 
@@ -139,12 +139,12 @@ class Overlay:
             return assemble(self.table, key, first.old) if first.was else None
         return self.visible(key)
 
-    def _first(self, key: str, decided: frozenset[int]) -> Note | None:
+    def _first(self, key: str, decided: frozenset[int]) -> CapturedChange | None:
         """The earliest change of a key among those unsettled or being settled now."""
         unsettled = {int(str(row[0])) for row in self._db.execute(self._sql.key_changes, (key,))}
         for row in self._db.execute(self._sql.all_key_changes, (key,)):
             if int(str(row[0])) in decided or int(str(row[0])) in unsettled:
-                return Note.of(self.table, row)
+                return CapturedChange.of(self.table, row)
         return None
 
     def visible(self, key: str) -> Row | None:
@@ -164,11 +164,13 @@ class Overlay:
                 yield key, found
 
     def made(self, key: str, decided: frozenset[int], acked: frozenset[int]) -> Row | None:
-        """What the server has made of a row that it knew as we did: our accepted changes on it."""
+        """Return what the server has made of a row that it knew as we did: our accepted changes
+        on it.
+        """
         row = self.truth(key, decided)
         data = None if row is None else data_of(self.table, row)
         for found in self._db.execute(self._sql.all_key_changes, (key,)):
-            note = Note.of(self.table, found)
+            note = CapturedChange.of(self.table, found)
             if note.tx in acked:
                 data = fold(self.table, data, note)
         return None if data is None else assemble(self.table, key, data)
@@ -203,9 +205,12 @@ class Overlay:
             self.write(key, None)
         return removed
 
-    def notes(self, key: str) -> list[Note]:
+    def notes(self, key: str) -> list[CapturedChange]:
         """The unsettled changes of a row, in order."""
-        return [Note.of(self.table, row) for row in self._db.execute(self._sql.key_changes, (key,))]
+        return [
+            CapturedChange.of(self.table, row)
+            for row in self._db.execute(self._sql.key_changes, (key,))
+        ]
 
     def deleted_keys(self) -> list[str]:
         """Keys that unsettled transactions delete, as far as they are shown."""

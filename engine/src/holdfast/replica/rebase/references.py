@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from holdfast.core.keys import key_text, key_values
 from holdfast.replica.rebase.overlay import Overlay
-from holdfast.replica.storage.aside import Reason
+from holdfast.replica.storage.aside import AsideReason
 from holdfast.sqlite import Row
 
-Place = tuple[str, str]
+RowPlace = tuple[str, str]
 """A table and a key."""
 
 
@@ -24,22 +24,22 @@ Place = tuple[str, str]
 class Orphan:
     """A row (``child``) that refers to one that is not there; ``values``: of the key's columns."""
 
-    child: Place
-    parent: Place
+    child: RowPlace
+    parent: RowPlace
     columns: tuple[str, ...]
     positions: tuple[int, ...]
     values: Row
 
     def is_in(self, row: Row | None) -> bool:
-        """Whether that version of the child refers to the same parent."""
+        """Return whether that version of the child refers to the same parent."""
         return row is not None and tuple(row[at] for at in self.positions) == self.values
 
-    def reason(self, *, by_parent: bool) -> Reason:
-        """Why a transaction is not shown that takes the parent away, or brings the child."""
+    def reason(self, *, by_parent: bool) -> AsideReason:
+        """Return why a transaction is not shown that takes the parent away, or brings the child."""
         child, parent = " ".join(self.child), " ".join(self.parent)
         if by_parent:
-            return Reason("foreign_key", f"{child} refers to {parent}")
-        return Reason(
+            return AsideReason("foreign_key", f"{child} refers to {parent}")
+        return AsideReason(
             "foreign_key", f"{child} refers to {parent}, which is not there", self.columns[0]
         )
 
@@ -54,7 +54,7 @@ class References:
             for place, reference in enumerate(overlay.references):
                 self._children[reference.table].append((overlay, place))
 
-    def bereaved(self, removed: Mapping[str, set[str]]) -> set[Place]:
+    def bereaved(self, removed: Mapping[str, set[str]]) -> set[RowPlace]:
         """Rows that are not there any more, and may have children: those that news removed, and
         those that changes of ours delete."""
         return {
@@ -63,7 +63,7 @@ class References:
             for key in (*removed.get(name, ()), *self._overlays[name].deleted_keys())
         }
 
-    def orphans(self, place: Place) -> Iterator[Orphan]:
+    def orphans(self, place: RowPlace) -> Iterator[Orphan]:
         """This row as a child without its parent, or its children when it is not there."""
         overlay = self._overlays[place[0]]
         row = overlay.visible(place[1])
@@ -82,7 +82,7 @@ class References:
             if parent.visible(key) is None:
                 yield self._orphan(overlay, at, place[1], (reference.table, key), values)
 
-    def _orphan(self, child: Overlay, at: int, key: str, parent: Place, values: Row) -> Orphan:
+    def _orphan(self, child: Overlay, at: int, key: str, parent: RowPlace, values: Row) -> Orphan:
         columns = child.references[at].columns
         positions = tuple(child.table.positions[name] for name in columns)
         return Orphan((child.table.name, key), parent, columns, positions, values)

@@ -19,18 +19,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.errors import ConstraintFailed
-from holdfast.replica.rebase.overlay import Note, Overlay, assemble, data_of, fold_all
-from holdfast.replica.rebase.references import Orphan, Place, References
-from holdfast.replica.storage.aside import Aside, Reason, builds_on
+from holdfast.replica.rebase.overlay import CapturedChange, Overlay, assemble, data_of, fold_all
+from holdfast.replica.rebase.references import Orphan, References, RowPlace
+from holdfast.replica.storage.aside import AsideReason, SetAside, builds_on
 from holdfast.sqlite import Connection, Row
 
 
 @dataclass(slots=True)
-class Standing:
+class RowState:
     """A row as replay sees it: the server's version, and the unsettled changes on it."""
 
     truth: Row | None
-    notes: Sequence[Note]
+    notes: Sequence[CapturedChange]
 
 
 def shown(overlay: Overlay, key: str, hidden: Iterable[int]) -> Row | None:
@@ -53,11 +53,11 @@ class Replay:
         self._db = connection
         self._overlays = overlays
         self._decided = decided
-        self._aside = Aside(connection)
+        self._aside = SetAside(connection)
         self._references = References(overlays)
-        self._standing: dict[Place, Standing] = {}
-        self._places: dict[int, list[Place]] | None = None
-        self._suspects: set[Place] = set()
+        self._standing: dict[RowPlace, RowState] = {}
+        self._places: dict[int, list[RowPlace]] | None = None
+        self._suspects: set[RowPlace] = set()
 
     def run(self, again: Mapping[str, set[str]], removed: Mapping[str, set[str]]) -> None:
         """Replay what was changed on the rows ``again``; ``removed``: rows that news removed."""
@@ -75,50 +75,52 @@ class Replay:
 
     # --- rows -----------------------------------------------------------------------------------
 
-    def _stand(self, place: Place) -> Standing:
+    def _stand(self, place: RowPlace) -> RowState:
         found = self._standing.get(place)
         if found is None:
             overlay = self._overlays[place[0]]
-            found = Standing(overlay.truth(place[1], self._decided), overlay.notes(place[1]))
+            found = RowState(overlay.truth(place[1], self._decided), overlay.notes(place[1]))
             self._standing[place] = found
         return found
 
-    def _ordered(self, places: Iterable[Place]) -> list[Place]:
+    def _ordered(self, places: Iterable[RowPlace]) -> list[RowPlace]:
         """By the first transaction of a row."""
         return sorted(places, key=lambda p: (self._stand(p).notes[0].tx, p))
 
-    def _shown(self, place: Place) -> list[Note]:
+    def _shown(self, place: RowPlace) -> list[CapturedChange]:
         """The changes of a row that are not set aside."""
         return [note for note in self._stand(place).notes if note.tx not in self._aside.hidden]
 
-    def _target(self, place: Place) -> tuple[Row | None, Note | None]:
-        """What the table should hold; and a change that has nothing to stand on."""
+    def _target(self, place: RowPlace) -> tuple[Row | None, CapturedChange | None]:
+        """Return what the table should hold; and a change that has nothing to stand on."""
         table, at = self._overlays[place[0]].table, self._stand(place)
         data = data_of(table, at.truth) if at.truth else None
         result, lost = fold_all(table, data, at.notes, self._aside.hidden, stands=self._stands)
         return None if result is None else assemble(table, place[1], result), lost
 
-    def _stands(self, note: Note) -> bool:
-        """Whether a change can revive its row: not when it builds on an insert that was refused."""
+    def _stands(self, note: CapturedChange) -> bool:
+        """Return whether a change can revive its row: not when it builds on an insert that was
+        refused.
+        """
         return note.base > 0 or self._aside.lost_ground(note.tx) is None
 
-    def _fits(self, place: Place) -> ConstraintFailed | Note | None:
+    def _fits(self, place: RowPlace) -> ConstraintFailed | CapturedChange | None:
         """Make the table hold what it should, or say what is against it."""
         row, lost = self._target(place)
         return lost or self._overlays[place[0]].attempt(place[1], row)
 
-    def _take_off(self, places: Iterable[Place]) -> None:
+    def _take_off(self, places: Iterable[RowPlace]) -> None:
         """Free the unique values of these rows: they are written again."""
         for name, key in places:
             if self._overlays[name].table.unique:
                 self._overlays[name].write(key, None)
 
-    def _colliding(self, place: Place) -> list[Place]:
+    def _colliding(self, place: RowPlace) -> list[RowPlace]:
         row, _ = self._target(place)
         name = place[0]
         return [] if row is None else [(name, key) for key in self._overlays[name].colliding(row)]
 
-    def _of(self, number: int) -> list[Place]:
+    def _of(self, number: int) -> list[RowPlace]:
         """The rows that a transaction changes."""
         if self._places is None:
             self._places = {}
@@ -129,7 +131,7 @@ class Replay:
 
     # --- setting aside --------------------------------------------------------------------------
 
-    def _settle(self, left: set[Place]) -> None:
+    def _settle(self, left: set[RowPlace]) -> None:
         """Set transactions aside until every row fits. ``left``: rows to be written."""
         while True:
             left = self._write(left)
@@ -144,11 +146,11 @@ class Replay:
             self._suspects |= {orphan.child, orphan.parent}
             left = self._hide(culprit, self._because(orphan, culprit))
 
-    def _write(self, left: set[Place]) -> set[Place]:
+    def _write(self, left: set[RowPlace]) -> set[RowPlace]:
         """Write rows, in turns, as long as any more of them fits; those that do not."""
         while left:
-            failed: set[Place] = set()
-            drawn: set[Place] = set()
+            failed: set[RowPlace] = set()
+            drawn: set[RowPlace] = set()
             for place in self._ordered(left):
                 against = self._fits(place)
                 if against is None:
@@ -166,10 +168,10 @@ class Replay:
             left = failed | drawn
         return left
 
-    def _yield(self, place: Place) -> set[Place]:
+    def _yield(self, place: RowPlace) -> set[RowPlace]:
         """A row does not fit: set aside what yields; the rows to be written again."""
         against = self._fits(place)
-        if isinstance(against, Note):
+        if isinstance(against, CapturedChange):
             return self._hide(against.tx, self._nothing_to_stand_on(place, against))
         if against is None:
             return set()
@@ -185,7 +187,7 @@ class Replay:
         self._stand(place).truth = None
         return set()
 
-    def _hide(self, number: int, reason: Reason) -> set[Place]:
+    def _hide(self, number: int, reason: AsideReason) -> set[RowPlace]:
         hidden = self._aside.hide(number, reason)
         places = {place for tx in hidden for place in self._of(tx)}
         places = {place for place in places if self._stand(place).notes}
@@ -205,7 +207,7 @@ class Replay:
         """Show a transaction if it can be; if not, it is known why."""
         earlier = self._aside.stopped_by(number)
         if earlier:
-            reason: Reason | None = builds_on(earlier)
+            reason: AsideReason | None = builds_on(earlier)
         else:
             self._db.execute("SAVEPOINT holdfast_rise")
             self._aside.hidden.discard(number)
@@ -218,13 +220,13 @@ class Replay:
             self._aside.hidden.add(number)
         return reason is None
 
-    def _against(self, number: int) -> Reason | None:
+    def _against(self, number: int) -> AsideReason | None:
         """Write the rows of a transaction with it; what is against it."""
         places = [place for place in self._of(number) if self._stand(place).notes]
         self._take_off(places)
         for place in self._ordered(places):
             against = self._fits(place)
-            if isinstance(against, Note):
+            if isinstance(against, CapturedChange):
                 return self._nothing_to_stand_on(place, against)
             if against is not None:
                 return self._why(place, against, self._colliding(place))
@@ -244,7 +246,9 @@ class Replay:
         return None
 
     def _culprits(self, orphan: Orphan) -> set[int]:
-        """What shows the child, or hides the parent. What the server itself shows is nobody's."""
+        """Return what shows the child, or hides the parent. What the server itself shows is
+        nobody's.
+        """
         child, parent = self._stand(orphan.child), self._stand(orphan.parent)
         found = {note.tx for note in self._shown(orphan.parent) if not note.now}
         if not orphan.is_in(child.truth):
@@ -255,16 +259,18 @@ class Replay:
 
     # --- reasons --------------------------------------------------------------------------------
 
-    def _nothing_to_stand_on(self, place: Place, note: Note) -> Reason:
+    def _nothing_to_stand_on(self, place: RowPlace, note: CapturedChange) -> AsideReason:
         refused = self._aside.lost_ground(note.tx) or 0
-        return Reason("row_gone", f"{place[0]} {place[1]} is not there", held_by=refused)
+        return AsideReason("row_gone", f"{place[0]} {place[1]} is not there", held_by=refused)
 
-    def _because(self, orphan: Orphan, number: int) -> Reason:
+    def _because(self, orphan: Orphan, number: int) -> AsideReason:
         notes = self._stand(orphan.parent).notes
         return orphan.reason(by_parent=any(note.tx == number for note in notes))
 
-    def _why(self, place: Place, error: ConstraintFailed, others: Sequence[Place]) -> Reason:
-        """Which constraint of which row is against it, and who has the value."""
+    def _why(
+        self, place: RowPlace, error: ConstraintFailed, others: Sequence[RowPlace]
+    ) -> AsideReason:
+        """Return which constraint of which row is against it, and who has the value."""
         table = self._overlays[place[0]].table
         what = f"{place[0]} {place[1]}: {error.message}"
         if others:
@@ -273,4 +279,4 @@ class Replay:
             name for name in table.column_names
             if f'"{name}"' in error.message or error.message.endswith((f".{name}", f": {name}"))
         )  # fmt: skip
-        return Reason(error.kind, what, next(named, ""))
+        return AsideReason(error.kind, what, next(named, ""))

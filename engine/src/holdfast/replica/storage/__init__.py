@@ -1,4 +1,4 @@
-"""What stands in a replica's file: tables of the engine, state, members, counts, locks.
+"""Storage of a replica: tables of the engine, state, members, counts, locks.
 
 Enters: a path and a replica program. Leaves: an open database, and what can be read of it at once.
 """

@@ -1,4 +1,4 @@
-"""Which unsettled transactions are set aside, why, and what builds on them.
+"""Transactions that are set aside: which, why, and what builds on them.
 
 Knows: the outbox's list of transactions. Must not know: rows, or how it comes to be that one cannot
 be shown. A transaction is set aside whole, with what builds on it (I16); it is sent all the same,
@@ -22,9 +22,9 @@ from holdfast.sqlite import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a transaction is not shown, as a refusal of the server says it. ``held_by``: the number
-    of the one that it builds on."""
+class AsideReason:
+    """Reason that a transaction is not shown, as a refusal of the server says it. ``held_by``:
+    the number of the one that it builds on."""
 
     code: str
     message: str
@@ -32,7 +32,7 @@ class Reason:
     held_by: int = 0
 
 
-class Aside:
+class SetAside:
     """The transactions that are set aside, within one application of news."""
 
     def __init__(self, connection: Connection) -> None:
@@ -46,7 +46,7 @@ class Aside:
                 self._gone.add(int(str(number)))
         self.hidden: set[int] = set()
         """Those that are not shown, as far as has been found out."""
-        self.reasons: dict[int, Reason] = {}
+        self.reasons: dict[int, AsideReason] = {}
 
     @functools.cached_property
     def _after(self) -> dict[int, list[int]]:
@@ -77,12 +77,12 @@ class Aside:
         return next((earlier for earlier in found if self._saw(number, earlier)), 0)
 
     def lost_ground(self, number: int) -> int | None:
-        """Whether a change of a row that the server never had builds on one that it refused: the
-        number of that one, 0 when it is not known any more, None: it does not."""
+        """Return whether a change of a row that the server never had builds on one that it
+        refused: the number of that one, 0 when it is not known any more, None: it does not."""
         refused = next((one for one in self._after.get(number, ()) if one in self._stopped), None)
         return 0 if refused is None and number in self._gone else refused
 
-    def hide(self, number: int, reason: Reason) -> list[int]:
+    def hide(self, number: int, reason: AsideReason) -> list[int]:
         """Set one aside, with all that builds on it; which they are."""
         self.reasons[number] = reason
         self.hidden.add(number)
@@ -117,6 +117,8 @@ class Aside:
         )  # fmt: skip
 
 
-def builds_on(number: int) -> Reason:
-    """Why a transaction is set aside with another one."""
-    return Reason("held", f"it depends on transaction {number}, which is set aside", held_by=number)
+def builds_on(number: int) -> AsideReason:
+    """Return why a transaction is set aside with another one."""
+    return AsideReason(
+        "held", f"it depends on transaction {number}, which is set aside", held_by=number
+    )

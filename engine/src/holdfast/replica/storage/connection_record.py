@@ -1,4 +1,4 @@
-"""How a replica stands with its server, kept in its file: one truth for every process, with a date.
+"""Record of a replica's connection, kept in its file: one truth for every process, with a date.
 
 Knows: the ``session`` text of the state row, and what may be said of it later. Must not know: how
 to sync, or who has the lock.
@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from holdfast.core.connection.connectivity import (
     FailureKind,
+    FailureVerdict,
     State,
-    Verdict,
     classify,
     signal_of,
     transition,
@@ -32,21 +32,23 @@ from holdfast.sqlite import Connection
 
 log = logging.getLogger("holdfast.standing")
 
-Standing = dict[str, Any]
+ConnectionRecord = dict[str, Any]
 """``state``; ``error_kind``, ``error_code``, ``error_message`` and ``way_out`` of a failure that no
 success has followed; ``at``: when that was so, µs since 1970; and what background sync adds."""
 
-_PARKED: Final = frozenset({Verdict.SIGN_IN, Verdict.UPGRADE, Verdict.ATTENTION})
+_PARKED: Final = frozenset(
+    {FailureVerdict.SIGN_IN, FailureVerdict.UPGRADE, FailureVerdict.ATTENTION}
+)
 _ERROR: Final = ("error_kind", "error_code", "error_message", "way_out")
-NO_FAILURE: Final[Standing] = dict.fromkeys(_ERROR)
+NO_FAILURE: Final[ConnectionRecord] = dict.fromkeys(_ERROR)
 
 
-def succeeded(now_us: int) -> Standing:
+def succeeded(now_us: int) -> ConnectionRecord:
     """After a success."""
     return {"state": State.ONLINE.value, "at": now_us}
 
 
-def failed(error: HoldfastError, now_us: int) -> Standing:
+def failed(error: HoldfastError, now_us: int) -> ConnectionRecord:
     """After a failure."""
     return {
         "state": state_after(error).value, "at": now_us,
@@ -62,27 +64,29 @@ def failure(kind: FailureKind, code: str, message: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def of_failure(standing: Standing) -> Standing:
-    """What of it tells of a failure; empty when there is none."""
+def of_failure(standing: ConnectionRecord) -> ConnectionRecord:
+    """Return what of it tells of a failure; empty when there is none."""
     if standing.get("error_code") is None:
         return {}
     return {name: standing.get(name) for name in _ERROR}
 
 
-def is_parked(standing: Standing) -> bool:
-    """Whether it waits for a person: then a server that is there changes nothing."""
+def is_parked(standing: ConnectionRecord) -> bool:
+    """Return whether it waits for a person: then a server that is there changes nothing."""
     kind = standing.get("error_kind")
     return isinstance(kind, str) and classify(kind) in _PARKED
 
 
-def is_answered(standing: Standing) -> bool:
-    """Whether any answer of the server proves the failure to be over."""
+def is_answered(standing: ConnectionRecord) -> bool:
+    """Return whether any answer of the server proves the failure to be over."""
     kind = standing.get("error_kind")
     return isinstance(kind, str) and signal_of(kind) is signal_of(FailureKind.NETWORK)
 
 
-def at_rest(standing: Standing) -> Standing:
-    """What is still so when nobody syncs any more: the failure, and nothing that is under way."""
+def at_rest(standing: ConnectionRecord) -> ConnectionRecord:
+    """Return what is still so when nobody syncs any more: the failure, and nothing that is under
+    way.
+    """
     kind = standing.get("error_kind")
     if not isinstance(kind, str):
         return {}
@@ -90,8 +94,8 @@ def at_rest(standing: Standing) -> Standing:
     return {"state": state.value, "at": standing.get("at"), **of_failure(standing)}
 
 
-def read(text: object) -> Standing:
-    """What a text of the state row says; nothing, when it is none of ours."""
+def read(text: object) -> ConnectionRecord:
+    """Return what a text of the state row says; nothing, when it is none of ours."""
     with suppress(ValueError):
         found = json.loads(str(text))
         if isinstance(found, dict):
@@ -99,7 +103,7 @@ def read(text: object) -> Standing:
     return {}
 
 
-def keep(connection: Connection, standing: Standing) -> None:
+def keep(connection: Connection, standing: ConnectionRecord) -> None:
     """Write it down, in a transaction of its own. Where it cannot be (a full disk, a lock), it is
     logged, and whoever has it in memory knows better."""
     try:

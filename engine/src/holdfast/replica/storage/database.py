@@ -190,7 +190,7 @@ class LocalDatabase:
         return self._driver
 
     def identity(self) -> str:
-        """Which device the replica is, "" before it is known; from any thread."""
+        """Return which device the replica is, "" before it is known; from any thread."""
         connection = self.watch()
         try:
             (device,) = read_state(connection, "device")
@@ -227,8 +227,9 @@ def _never() -> bool:
 
 
 def _is_ours(connection: Connection, path: str, schema: Schema | None) -> bool:
-    """Whether an engine has made this file; False: it is empty. Raises ``ReplicaError``: it holds
-    somebody else's tables (``not_empty``), or is to be a replica already (``no_replica``)."""
+    """Return whether an engine has made this file; False: it is empty. Raises ``ReplicaError``:
+    it holds somebody else's tables (``not_empty``), or is to be a replica already
+    (``no_replica``)."""
     found = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema")]
     if "holdfast_state" in found:
         return True
@@ -244,7 +245,7 @@ def _is_ours(connection: Connection, path: str, schema: Schema | None) -> bool:
 
 
 def capture_digest(triggers: dict[str, str]) -> str:
-    """What the capture triggers say, as 32 hex digits."""
+    """Return what the capture triggers say, as 32 hex digits."""
     text = "\0".join(f"{name}\0{sql}" for name, sql in sorted(triggers.items()))
     return hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
 

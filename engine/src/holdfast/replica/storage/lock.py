@@ -72,7 +72,7 @@ class SyncLock:
             os.close(descriptor)
 
     def held_elsewhere(self) -> bool:
-        """Whether another process syncs this replica now."""
+        """Return whether another process syncs this replica now."""
         if self._descriptor is not None:
             return False
         try:

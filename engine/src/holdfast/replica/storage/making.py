@@ -35,8 +35,8 @@ def make_whole(path: Path, make: Callable[[Path], None]) -> None:
 
 
 def is_free(path: Path) -> bool:
-    """Whether nothing is there: no file, an empty one, or a database without a single table, as one
-    is for a moment that is just being made."""
+    """Return whether nothing is there: no file, an empty one, or a database without a single
+    table, as one is for a moment that is just being made."""
     if not path.exists():
         return True
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Which rows belong to which scope, with their hashes, and each scope's running digest.
+"""Membership of rows in scopes, with their hashes, and each scope's running digest.
 
 Knows: hashes and scopes of server truth. Must not know: the overlay (pending work does not count).
 Upholds I12's proof: digests are kept in O(changes) and compared after every exchange.
@@ -124,7 +124,7 @@ class Members:
     # --- of whole files -------------------------------------------------------------------------
 
     def holds(self, scope: str) -> bool:
-        """Whether any row is a member of the scope."""
+        """Return whether any row is a member of the scope."""
         return bool(self._db.execute(MEMBERS.any_of_scope, (scope,)))
 
     def add_sum(self, scope: str, count: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Which rows have unsettled changes or shadows, asked for a few at a time.
+"""Lookup of rows that have unsettled changes or shadows, a few at a time.
 
 Knows: the program's statements. Must not know: what news are, or what is done with a row.
 An exchange costs what it changes: with 100,000 transactions waiting, an answer to the first
@@ -15,7 +15,7 @@ from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection
 
 
-class Keys:
+class NotedKeys:
     """A set of keys in the database, of which it is asked whether one is in it.
 
     It must not change as long as it is asked, but for what the asker has taken out themselves.

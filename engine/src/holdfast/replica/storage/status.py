@@ -1,4 +1,4 @@
-"""What can truthfully be said of a replica at this moment: counted from its tables, never cached.
+"""Status of a replica at this moment: counted from its tables, never cached.
 
 Knows: the replica's tables. Must not know: how to sync.
 Upholds I29: all that is told at once is of one snapshot. A transaction that is sealed while
@@ -70,26 +70,26 @@ class Status:
 
 
 def open_groups(database: LocalDatabase) -> int:
-    """How many transactions are not sealed yet: each is what one commit of ours changed, or what
-    foreign connections did in between."""
+    """Return how many transactions are not sealed yet: each is what one commit of ours changed,
+    or what foreign connections did in between."""
     if not _anything_logged(database):
         return 0
     return _number(database.app, database.program.open_groups)
 
 
 def _anything_logged(database: LocalDatabase) -> bool:
-    """Whether anything was written that is not sealed yet, net change or not."""
+    """Return whether anything was written that is not sealed yet, net change or not."""
     return bool(database.app.execute(database.program.log_last))
 
 
 def has_work(database: LocalDatabase) -> bool:
-    """Whether anything waits to be sent or answered."""
+    """Return whether anything waits to be sent or answered."""
     with reading(database.app):
         return bool(any_unsettled(database.app) or _anything_logged(database))
 
 
 def has_unsent(database: LocalDatabase) -> bool:
-    """Whether anything was written that has not been sent yet."""
+    """Return whether anything was written that has not been sent yet."""
     with reading(database.app):
         return bool(any_unsent(database.app) or _anything_logged(database))
 
@@ -140,13 +140,13 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
 
 
 def _number(connection: Connection, sql: str, *params: Value) -> int:
-    """What a statement counts."""
+    """Return what a statement counts."""
     ((number,),) = connection.execute(sql, params)
     return int(str(number))
 
 
 def _changes(database: LocalDatabase, waiting: Waiting) -> int:
-    """How many changes wait, sealed or not: only an index of them is read."""
+    """Return how many changes wait, sealed or not: only an index of them is read."""
     db, program = database.app, database.program
     found = 0
     if waiting.first is not None:

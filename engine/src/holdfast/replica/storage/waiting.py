@@ -1,4 +1,4 @@
-"""How much waits in the outbox, without counting it one by one.
+"""Counts of what waits in the outbox, without counting it one by one.
 
 Knows: how the outbox is numbered. Must not know: who asks, or what is sent next.
 Numbers have no gaps (I9), they are settled in order, and what was sent comes before what was not:
@@ -16,12 +16,12 @@ from holdfast.sqlite import Connection
 
 
 def any_unsettled(connection: Connection) -> bool:
-    """Whether anything was sealed that has no outcome yet."""
+    """Return whether anything was sealed that has no outcome yet."""
     return bool(connection.execute(TRANSACTIONS.first_unsettled))
 
 
 def any_unsent(connection: Connection) -> bool:
-    """Whether anything was sealed that has never been sent."""
+    """Return whether anything was sealed that has never been sent."""
     return bool(connection.execute(TRANSACTIONS.first_pending))
 
 
@@ -45,7 +45,7 @@ class Waiting:
 
 
 def read_waiting(connection: Connection) -> Waiting:
-    """What waits now; within a read transaction of the caller's."""
+    """Return what waits now; within a read transaction of the caller's."""
     ((last,),) = connection.execute(TRANSACTIONS.newest)
     found = connection.execute(TRANSACTIONS.first_pending)
     begin, oldest_pending = found[0] if found else (None, None)

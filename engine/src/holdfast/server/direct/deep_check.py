@@ -32,7 +32,7 @@ Suspects = Mapping[str, set[str]]
 def suspects(
     schema: Schema, read: Callable[[], Snapshot], proceed: Callable[[], bool]
 ) -> Iterator[tuple[Table, Suspects]]:
-    """What seems to differ, a table's page at a time; no snapshot is open between two.
+    """Return what seems to differ, a table's page at a time; no snapshot is open between two.
 
     ``read`` gives a snapshot without notes of direct writes. Ends early when ``proceed`` says so.
     """

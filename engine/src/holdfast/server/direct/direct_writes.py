@@ -1,4 +1,4 @@
-"""What others write past the service, found and taken in: rows by notes, rights by generation.
+"""Direct writes: found and taken in, rows by notes, permissions by generation.
 
 Knows: notes of direct writes, whom they concern, and when somebody has to look for them. Must not
 know: who wrote, or what a request wants. Nobody reads a scope through the service while notes of it
@@ -46,7 +46,7 @@ from holdfast.sql.note_scopes import EVERYBODY, Ranges
 
 _LAST = chr(0x10FFFF)
 
-Moved = Callable[[Mapping[str, int]], None]
+OnMoved = Callable[[Mapping[str, int]], None]
 """Told of the scopes that a commit has moved, and their new versions."""
 
 
@@ -86,7 +86,7 @@ class DirectWrites:
         *,
         now_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
-        moved: Moved,
+        moved: OnMoved,
         observer: Observer,
     ) -> None:
         self._schema = schema

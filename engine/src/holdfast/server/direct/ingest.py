@@ -32,7 +32,7 @@ from holdfast.server.feed.feed import Touched, scopes_of
 from holdfast.server.merging.batch import SERVER, Batch, difference
 from holdfast.server.merging.conflicts import follow
 from holdfast.server.merging.journal import journal_entries
-from holdfast.server.store.contract import Note, Row, Stored, Writer
+from holdfast.server.store.contract import DirectWriteNote, Row, StoredRow, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 def ingest(
     writer: Writer,
     schema: Schema,
-    notes: Mapping[str, Sequence[Note]],
+    notes: Mapping[str, Sequence[DirectWriteNote]],
     *,
     now_us: int,
     random_bytes: Callable[[int], bytes],
@@ -72,7 +72,7 @@ def _places(batch: Batch) -> set[str]:
     }
 
 
-def _take(batch: Batch, table: Table, notes: Sequence[Note], now_us: int) -> None:
+def _take(batch: Batch, table: Table, notes: Sequence[DirectWriteNote], now_us: int) -> None:
     stored = batch.writer.stored(table, [note.key for note in notes])
     for note in notes:
         now = stored.get(note.key)
@@ -88,7 +88,7 @@ def _take(batch: Batch, table: Table, notes: Sequence[Note], now_us: int) -> Non
     batch.load_conflicts(table, [note.key for note in notes])
 
 
-def _before(note: Note, now: Stored | None) -> ServerRow:
+def _before(note: DirectWriteNote, now: StoredRow | None) -> ServerRow:
     """The row as it was before the direct write: the record with the values of the note."""
     if now is None or not now.stamps:
         return ABSENT
@@ -137,7 +137,9 @@ def _merged(
 
 
 def _same(table: Table, one: Row, other: Row) -> bool:
-    """Whether two rows say the same by the policies of their columns: a set in another order."""
+    """Return whether two rows say the same by the policies of their columns: a set in another
+    order.
+    """
     return all(
         a == b or policy_of(column).replay(a, a, b) == a
         for column, a, b in zip(table.columns, one, other, strict=True)

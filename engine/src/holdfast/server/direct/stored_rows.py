@@ -17,7 +17,7 @@ from holdfast.core.limits import GROW_WAIT_S, INGEST_BACKGROUND_PATIENCE_MS
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.direct.deep_check import Suspects, rehash, settle, suspects
-from holdfast.server.direct.direct_writes import DirectWrites, Moved
+from holdfast.server.direct.direct_writes import DirectWrites, OnMoved
 from holdfast.server.feed.feed import Touched, publish
 from holdfast.server.store.contract import Snapshot, Store, Writer
 
@@ -35,7 +35,7 @@ class StoredRows:
         *,
         now_us: Callable[[], int],
         random_bytes: Callable[[int], bytes],
-        moved: Moved,
+        moved: OnMoved,
     ) -> None:
         self._schema = schema
         self._store = store

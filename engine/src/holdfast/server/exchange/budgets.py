@@ -1,4 +1,4 @@
-"""How much work one request may make, and how it is cut.
+"""Budgets: how much work one request may make, and how it is cut.
 
 Knows: numbers; ``core.limits`` says what each one means. Must not know: what is counted.
 Upholds I31: the time that others wait is bounded by configuration, not by a peer.
@@ -22,8 +22,8 @@ from holdfast.server.push.quotas import Quotas
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """What is over a budget waits, or its answer says how to go on; what is over a quota is
-    refused."""
+    """Budgets and quotas. Over a budget a request waits, or its answer says how to go on; over a
+    quota it is refused."""
 
     quotas: Quotas = field(default_factory=Quotas)
     threads_per_device_max: int = THREADS_PER_DEVICE_MAX

@@ -1,4 +1,4 @@
-"""What a request must prove before anything is done with it.
+"""Checks that a request must pass before anything is done with it.
 
 Knows: devices, epochs, seals and nonces. Must not know: HTTP, or what the request asks for.
 Each check has a stable code; a request that fails one changes nothing.

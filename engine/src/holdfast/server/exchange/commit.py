@@ -23,7 +23,7 @@ from holdfast.core.clock import choose_offset
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import REHEARSALS_MAX
 from holdfast.protocol.messages import ExchangeRequest, Offset, Outcome, Transaction
-from holdfast.server.direct.direct_writes import DirectWrites, Moved, concerned
+from holdfast.server.direct.direct_writes import DirectWrites, OnMoved, concerned
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.exchange.checks import check_checkpoint, check_nonces
 from holdfast.server.feed.feed import make_scopes, missing_scopes
@@ -34,9 +34,9 @@ from holdfast.server.merging.batch import NotTakenIn
 from holdfast.server.process import observe
 from holdfast.server.process.observe import Observer
 from holdfast.server.push.decide import Engine, Sender
-from holdfast.server.push.desk import Pace, Prepared, is_large, prepare
 from holdfast.server.push.push import Pushed, next_large, push
-from holdfast.server.push.rehearsal import Stale
+from holdfast.server.push.push_decider import BatchSize, Prepared, is_large, prepare
+from holdfast.server.push.rehearsal import StaleRehearsal
 from holdfast.server.store.contract import Device, Store, Writer
 from holdfast.sqlite.failpoints import failpoint
 
@@ -62,7 +62,7 @@ class ExchangeCommit:
         direct: DirectWrites,
         *,
         random_bytes: Callable[[int], bytes],
-        moved: Moved,
+        moved: OnMoved,
         observer: Observer,
         budgets: Budgets,
     ) -> None:
@@ -75,11 +75,11 @@ class ExchangeCommit:
         self._moved = moved
         self._observer = observer
 
-    def make(self, asking: Principal, request: ExchangeRequest, arrival_us: int) -> Decisions:
+    def make(self, asking: Principal, request: ExchangeRequest, arrival_us: int) -> PushTotals:
         """Raises ``ProtocolError``; then nothing was written."""
-        done = Decisions()
+        done = PushTotals()
         rest: Sequence[Transaction] = request.transactions
-        pace = Pace()
+        pace = BatchSize()
         while True:
             try:
                 pushed = self._bite(asking, request, rest, pace, arrival_us, first=not done.bites)
@@ -100,7 +100,7 @@ class ExchangeCommit:
         asking: Principal,
         request: ExchangeRequest,
         transactions: Sequence[Transaction],
-        pace: Pace,
+        pace: BatchSize,
         arrival_us: int,
         *,
         first: bool,
@@ -122,7 +122,7 @@ class ExchangeCommit:
             except NotTakenIn as found:  # seen before the commit, or by a rule or a settlement
                 if not self._direct.take_in_rows(found.rows):
                     raise
-            except Stale:
+            except StaleRehearsal:
                 stale += 1
                 log.debug("the rehearsal of a large transaction is stale; it is rehearsed again")
                 self._direct.take_in_rows(self._direct.rows_of(transactions))
@@ -157,12 +157,12 @@ class ExchangeCommit:
         request: ExchangeRequest,
         transactions: Sequence[Transaction],
         *,
-        pace: Pace,
+        pace: BatchSize,
         arrival_us: int,
         prepared: Prepared | None,
         first: bool,
     ) -> Pushed:
-        """Raises ``ProtocolError``, ``_NewScopes`` and ``Stale``; then it has written nothing."""
+        """Raises ``ProtocolError``, ``_NewScopes``, ``StaleRehearsal``: it has written nothing."""
         ingested = 0
 
         def work(writer: Writer) -> Pushed:
@@ -228,8 +228,8 @@ class ExchangeCommit:
 
 
 @dataclass(slots=True)
-class Decisions:
-    """What all bites of a push did together. ``own``: the rows of which the device need only be
+class PushTotals:
+    """Totals of a push over all of its bites. ``own``: the rows of which the device need only be
     told the revisions."""
 
     outcomes: list[Outcome] = field(default_factory=list)
@@ -246,7 +246,7 @@ class Decisions:
 
 
 def told(request: ExchangeRequest) -> dict[str, Any]:
-    """What a device tells of itself: nothing, when nothing has changed."""
+    """Return what a device tells of itself: nothing, when nothing has changed."""
     report = request.report
     if report is None:
         return {}
@@ -254,7 +254,7 @@ def told(request: ExchangeRequest) -> dict[str, Any]:
 
 
 def _offset(request: ExchangeRequest, known: Device | None, arrival_us: int) -> int:
-    """How far the device's clock is off, as far as it can be believed."""
+    """Return how far the device's clock is off, as far as it can be believed."""
     claimed = request.offset
     if claimed is None and known is not None and not request.transactions:
         claimed = Offset(known.offset_us, 0)  # told before, and there is nothing to correct
@@ -266,10 +266,10 @@ def _offset(request: ExchangeRequest, known: Device | None, arrival_us: int) -> 
     )
 
 
-def _decided(pushed: Pushed) -> observe.Pushed:
-    """What an observer hears of a push: of what was decided now, not of what is repeated."""
+def _decided(pushed: Pushed) -> observe.PushObserved:
+    """Return what an observer hears of a push: of what was decided now, not of what is repeated."""
     fresh = pushed.outcomes[len(pushed.outcomes) - pushed.fresh :]
-    return observe.Pushed(
+    return observe.PushObserved(
         outcomes=Counter(outcome.outcome for outcome in fresh),
         refusals=Counter(outcome.code for outcome in fresh if outcome.outcome == "refused"),
         conflicts=pushed.conflicts,

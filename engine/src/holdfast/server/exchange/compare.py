@@ -16,7 +16,7 @@ from holdfast.server.direct.direct_writes import DirectWrites, concerned
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.exchange.checks import below_floor, check_checkpoint, check_request, since
 from holdfast.server.exchange.composer import Composer
-from holdfast.server.feed.pull import Answer, news
+from holdfast.server.feed.pull import PulledLines, news
 from holdfast.server.feed.ranges import (
     answer_range,
     answer_rows,
@@ -83,7 +83,7 @@ class Comparisons:
         except BaseException:
             snapshot.close()
             raise
-        return Answer(snapshot, lines)
+        return PulledLines(snapshot, lines)
 
     def _ranges(
         self, snapshot: Snapshot, request: VerifyRequest, scopes: Mapping[str, Scope]

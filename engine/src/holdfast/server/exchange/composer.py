@@ -1,4 +1,4 @@
-"""What every answer is made of: a head, bodies of lines, and the checkpoint that it reaches.
+"""Composition of answers: a head, bodies of lines, and the checkpoint that they reach.
 
 Knows: what a device is told of itself, its scopes and the server. Must not know: what the bodies
 say. The lines are read from one snapshot, which is let go when they end, however they end.

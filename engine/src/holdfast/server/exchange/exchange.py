@@ -2,10 +2,10 @@
 
 Knows: the order of things. Must not know: HTTP, SQL, or what the parts do. A push goes through
 ``checks`` (what a request must prove), ``commit`` (what is written together), ``push`` (numbers and
-outcomes), ``desk`` and ``decide`` (permissions, merging, rules, constraints), ``merging.batch``
-(rows) and ``feed`` (versions and digests); its answer through ``identity.permissions`` (what may be
-read), ``files.offers`` (files instead of rows), ``feed.pull`` (the rows) and ``composer`` (head and
-checkpoint).
+outcomes), ``push_decider`` and ``decide`` (permissions, merging, rules, constraints),
+``merging.batch`` (rows) and ``feed`` (versions and digests); its answer through
+``identity.permissions`` (what may be read), ``files.offers`` (files instead of rows), ``feed.pull``
+(the rows) and ``composer`` (head and checkpoint).
 Whatever can be wrong with a request is found before the first line of the answer. A push, or as
 much of it as one request may be, is committed before the answer is read, in one consistent snapshot
 that reaches the heads of all scopes the device may read.
@@ -25,10 +25,10 @@ from holdfast.protocol.messages import Checkpoint, ExchangeRequest, FileBuild, F
 from holdfast.schema.model import Schema
 from holdfast.server.direct.direct_writes import BeingTakenIn, DirectWrites, concerned
 from holdfast.server.exchange.checks import below_floor, check_checkpoint, check_request, since
-from holdfast.server.exchange.commit import Decisions, ExchangeCommit, told
+from holdfast.server.exchange.commit import ExchangeCommit, PushTotals, told
 from holdfast.server.exchange.composer import Composer
 from holdfast.server.feed.own_rows import NO_OWN_ROWS
-from holdfast.server.feed.pull import Answer, news
+from holdfast.server.feed.pull import PulledLines, news
 from holdfast.server.files.offers import Offers
 from holdfast.server.identity.permissions import Rights, named, readable
 from holdfast.server.identity.principal import Principal
@@ -71,7 +71,7 @@ class Exchanges:
         check_request(request, principal=principal, schema=self._schema, epoch=self._store.epoch)
         arrival_us = self._now_us()
         expected = _expected(principal, request)
-        pushed, done = Decisions(), False
+        pushed, done = PushTotals(), False
         try:
             snapshot = self._read_only(principal, request, arrival_us, expected)
             if snapshot is None:
@@ -105,20 +105,20 @@ class Exchanges:
         except BaseException:
             snapshot.close()
             raise
-        return Answer(snapshot, lines)
+        return PulledLines(snapshot, lines)
 
     def _meanwhile(
         self,
         principal: Principal,
         request: ExchangeRequest,
-        pushed: Decisions,
+        pushed: PushTotals,
         wait: BeingTakenIn,
         *,
         echo: str,
         done: bool,
     ) -> Iterator[Line]:
-        """What a device is told while a large direct write is taken in: outcomes, and how far it
-        is. Raises ``BeingTakenIn`` when it would not understand."""
+        """Return what a device is told while a large direct write is taken in: outcomes, and how
+        far it is. Raises ``BeingTakenIn`` when it would not understand."""
         if not set(request.files) & set(ENCODINGS):
             raise wait
         with contextlib.closing(self._store.read()) as snapshot:
@@ -141,7 +141,7 @@ class Exchanges:
         arrival_us: int,
         expected: Expected,
     ) -> Snapshot | None:
-        """Where to answer from when a request changes nothing, else None.
+        """Return where to answer from when a request changes nothing, else None.
 
         A device that has nothing to send proposes no new nonce, so that many that ask for the same
         news do not each cost a durable commit.
@@ -169,7 +169,7 @@ class Exchanges:
 
 
 def _expected(principal: Principal, request: ExchangeRequest) -> Expected:
-    """What an exchange reads, whatever its answer will be."""
+    """Return what an exchange reads, whatever its answer will be."""
     scopes = dict.fromkeys(named(principal), 0)
     scopes |= {
         scope: request.checkpoint[scope].version for scope in principal.readable(request.checkpoint)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from holdfast.protocol.messages import Own
-from holdfast.server.store.contract import Moved
+from holdfast.server.store.contract import MovedRow
 
 Place = tuple[str, str]
 """A table and a key."""
@@ -35,13 +35,13 @@ class OwnRows:
         for scope, version in versions.items():
             self._versions.setdefault(scope, set()).add(version)
 
-    def has(self, scope: str, moved: Moved) -> bool:
-        """Whether a row that moved in a scope is still what the device has made of it."""
+    def has(self, scope: str, moved: MovedRow) -> bool:
+        """Return whether a row that moved in a scope is still what the device has made of it."""
         known = moved.version in self._versions.get(scope, ())
         return known and bool(self._revs.get((moved.table, moved.key)))
 
     def line(self, table: str, keys: Sequence[str]) -> Own:
-        """What is told of some of them."""
+        """Return what is told of some of them."""
         return Own(table, list(keys), [self._revs[table, key] for key in keys])
 
 

@@ -166,7 +166,7 @@ def last_line(scopes: Mapping[str, Scope], *, secret: bytes, epoch: str, lines: 
     )  # fmt: skip
 
 
-class Answer:
+class PulledLines:
     """The lines of an answer; the snapshot is held until the last line, or ``close``."""
 
     def __init__(self, snapshot: Snapshot, lines: Iterator[Line]) -> None:

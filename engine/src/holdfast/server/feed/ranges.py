@@ -45,7 +45,9 @@ def _position(text: str) -> tuple[str, str]:
 def work_max(
     snapshot: Snapshot, queries: Sequence[RangeQuery], readable: Collection[str], most: int
 ) -> int:
-    """How many rows are looked at for these ranges: none of them more than twice, on average."""
+    """Return how many rows are looked at for these ranges: none of them more than twice, on
+    average.
+    """
     asked = {query.scope for query in queries}.intersection(readable)
     there = sum(scope.digest.count for scope in snapshot.scopes(asked).values())
     return min(most, 2 * there + len(queries))

@@ -34,36 +34,43 @@ from holdfast.core.limits import (
 )
 from holdfast.protocol.compression import Packer
 from holdfast.server.process.observe import FileBuilt, Observer, nobody
-from holdfast.server.store.files import Build, Encoding, FileStore, Kind, Reached, StoredFile
+from holdfast.server.store.files import (
+    Build,
+    Encoding,
+    FileKind,
+    FileStore,
+    ReachedVersion,
+    StoredFile,
+)
 from holdfast.sqlite.failpoints import failpoint
 
 logger = logging.getLogger(__name__)
 
 _US: Final = 1_000_000
-_KEEP_S: Final[Mapping[Kind, int]] = {"snapshot": SNAPSHOT_KEEP_S, "catchup": CATCHUP_KEEP_S}
+_KEEP_S: Final[Mapping[FileKind, int]] = {"snapshot": SNAPSHOT_KEEP_S, "catchup": CATCHUP_KEEP_S}
 _GRACE_US: Final = 2 * FILE_LINK_S * _US
 """What is offered no more may still be fetched by paths that are out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What has been written: how many rows, and the versions it has of its scopes."""
+class BuiltFile:
+    """A file that was written: how many rows, and the versions it has of its scopes."""
 
     rows: int
-    scopes: dict[str, Reached]
+    scopes: dict[str, ReachedVersion]
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class FileTask:
     """A file to be made. ``write`` puts it at a path, not compressed, and tells how many rows it
     has written now and then."""
 
     key: str
-    kind: Kind
+    kind: FileKind
     encoding: Encoding
     total: int
     asked: int
-    write: Callable[[Path, Callable[[int], None]], Made]
+    write: Callable[[Path, Callable[[int], None]], BuiltFile]
 
 
 class _Stopped(Exception):
@@ -87,12 +94,12 @@ class Builder:
         self._observer = observer
         self._lock = threading.Condition()
         self._rows: dict[str, int] = {}
-        self._waiting: deque[Task] = deque()
+        self._waiting: deque[FileTask] = deque()
         self._failed: dict[str, int] = {}
         self._threads: list[threading.Thread] = []
         self._stopped = False
 
-    def ask(self, task: Task) -> tuple[int, int] | None:
+    def ask(self, task: FileTask) -> tuple[int, int] | None:
         """Have a file made, unless it is being made: how far it is. None: it cannot be made now."""
         with self._lock:
             now = self._now_us()
@@ -140,12 +147,12 @@ class Builder:
                     FileBuilt(kind=task.kind, ms=ms, size_bytes=size or 0, ok=size is not None)
                 )
 
-    def _next(self) -> Task | None:
+    def _next(self) -> FileTask | None:
         with self._lock:
             self._lock.wait_for(lambda: self._stopped or self._waiting)
             return None if self._stopped else self._waiting.popleft()
 
-    def _make(self, task: Task) -> int:
+    def _make(self, task: FileTask) -> int:
         """The size of the file, in bytes; 0 when another process makes it."""
         build = self._files.begin(task.key)
         if build is None:
@@ -167,7 +174,7 @@ class Builder:
             failpoint("file.kept")
             return file.bytes
 
-    def _tell(self, build: Build, task: Task, rows: int) -> None:
+    def _tell(self, build: Build, task: FileTask, rows: int) -> None:
         if self._stopped:
             raise _Stopped
         with self._lock:
@@ -176,7 +183,7 @@ class Builder:
         if rows // FILE_TELL_ROWS > before // FILE_TELL_ROWS:
             build.tell(rows, task.total)
 
-    def _pack(self, task: Task, made: Made, source: Path, target: Path) -> StoredFile:
+    def _pack(self, task: FileTask, made: BuiltFile, source: Path, target: Path) -> StoredFile:
         packer = Packer(task.encoding, lasting=True)
         digest = hashlib.sha256()
         size = 0

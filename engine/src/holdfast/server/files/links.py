@@ -26,7 +26,7 @@ def link(secret: bytes, file_id: str, *, now_us: int) -> tuple[str, int]:
 
 
 def is_good(secret: bytes, file_id: str, until: str, sign: str, *, now_us: int) -> bool:
-    """Whether a path was made here, for this file, and its time is not over."""
+    """Return whether a path was made here, for this file, and its time is not over."""
     if not (until.isascii() and until.isdigit() and len(until) <= 12 and sign.isascii()):
         return False
     return hmac.compare_digest(_sign(secret, file_id, int(until)), sign) and (

@@ -1,4 +1,4 @@
-"""When rows come as files, and which.
+"""Offers of files: when rows come as files, and which.
 
 Knows: how much a device lacks, and what files there are. Must not know: HTTP, or where files are.
 A file is offered only for scopes that the device may read; that it reads them now is what counts. A
@@ -41,11 +41,11 @@ from holdfast.protocol.messages import FileBuild, FileOffer, Files, Position, Ro
 from holdfast.schema.model import Schema
 from holdfast.server.feed.feed import scopes_of
 from holdfast.server.feed.pull import news
-from holdfast.server.files.builder import Builder, Made, Task
+from holdfast.server.files.builder import Builder, BuiltFile, FileTask
 from holdfast.server.files.links import link
 from holdfast.server.files.snapshot import SNAPSHOT_FORMAT, write_snapshot
 from holdfast.server.store.contract import Scope, Snapshot, Store
-from holdfast.server.store.files import Encoding, Kind, Reached, StoredFile
+from holdfast.server.store.files import Encoding, FileKind, ReachedVersion, StoredFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,24 +137,24 @@ class Offers:
                 return [self._offer(file)]
         return self._build(task, [scope.name])
 
-    def _snapshot_task(self, scope: Scope, encoding: Encoding) -> Task:
+    def _snapshot_task(self, scope: Scope, encoding: Encoding) -> FileTask:
         name = scope.name
 
-        def write(path: Path, on_rows: Callable[[int], None]) -> Made:
+        def write(path: Path, on_rows: Callable[[int], None]) -> BuiltFile:
             with contextlib.closing(self._read([name])) as snapshot:
                 now = snapshot.scopes([name])[name]
                 write_snapshot(
                     path, snapshot, self._schema, now,
                     epoch=self._store.epoch, secret=self._store.seal_secret, on_rows=on_rows,
                 )  # fmt: skip
-            return Made(now.digest.count, {name: _reached(now)})
+            return BuiltFile(now.digest.count, {name: _reached(now)})
 
         return self._task("snapshot", encoding, scope.digest.count, write, SNAPSHOT_FORMAT, name)
 
     def _betrays(
         self, snapshot: Snapshot, scope: str, since: int, readable: Collection[str]
     ) -> bool:
-        """Whether a row has left the scope since, for one that the device may not read."""
+        """Return whether a row has left the scope since, for one that the device may not read."""
         left: dict[str, list[str]] = defaultdict(list)
         for _, moved in snapshot.moved({scope: since}):
             if moved.removed and moved.table in self._schema.by_name:
@@ -189,7 +189,9 @@ class Offers:
     def _lacking(
         snapshot: Snapshot, scopes: Mapping[str, Scope], since: Mapping[str, int], limit: int
     ) -> int:
-        """How many rows and removals a device lacks of its scopes; from a limit on, about."""
+        """Return how many rows and removals a device lacks of its scopes; from a limit on,
+        about.
+        """
         # What is gone is not told to whom has nothing.
         count = sum(scope.digest.count for name, scope in scopes.items() if not since[name])
         behind = {name: since[name] for name in scopes if 0 < since[name] < scopes[name].head}
@@ -207,7 +209,7 @@ class Offers:
     ) -> list[FileOffer | FileBuild]:
         names = sorted(scopes)
 
-        def write(path: Path, on_rows: Callable[[int], None]) -> Made:
+        def write(path: Path, on_rows: Callable[[int], None]) -> BuiltFile:
             with contextlib.closing(self._read(names)) as now, path.open("wb") as file:
                 reached = {name: _reached(scope) for name, scope in now.scopes(names).items()}
                 rows = 0
@@ -217,7 +219,7 @@ class Offers:
                     if file.tell() > FILE_UNPACKED_BYTES_MAX:
                         raise DatabaseFull("a catch-up file would be too large")
                     on_rows(rows)
-            return Made(rows, reached)
+            return BuiltFile(rows, reached)
 
         total = self._lacking(snapshot, scopes, since, WIRE_INTEGER_MAX)
         held = [part for name in names for part in (name, since[name])]
@@ -229,15 +231,15 @@ class Offers:
 
     def _task(
         self,
-        kind: Kind,
+        kind: FileKind,
         encoding: Encoding,
         total: int,
-        write: Callable[[Path, Callable[[int], None]], Made],
+        write: Callable[[Path, Callable[[int], None]], BuiltFile],
         *what: str | int,
-    ) -> Task:
+    ) -> FileTask:
         whole = (self._store.epoch, self._schema.fingerprint, kind, encoding, *what)
         key = hashlib.blake2s(encode(whole), digest_size=16).hexdigest()
-        return Task(key, kind, encoding, total, self._now_us(), write)
+        return FileTask(key, kind, encoding, total, self._now_us(), write)
 
     def _usable(self, snapshot: Snapshot, key: str) -> StoredFile | None:
         """The newest file of a key, if its versions are (still) part of our history, and all that
@@ -252,7 +254,7 @@ class Offers:
                 return None
         return file
 
-    def _build(self, task: Task, names: list[str]) -> list[FileOffer | FileBuild]:
+    def _build(self, task: FileTask, names: list[str]) -> list[FileOffer | FileBuild]:
         progress = self._builder.ask(task)
         if progress is None:
             return []
@@ -283,5 +285,5 @@ class Offers:
         )
 
 
-def _reached(scope: Scope) -> Reached:
-    return Reached(scope.head, scope.digest.count, scope.digest.hex)
+def _reached(scope: Scope) -> ReachedVersion:
+    return ReachedVersion(scope.head, scope.digest.count, scope.digest.hex)

@@ -4,7 +4,7 @@ Knows: ASGI, request ids. Must not know: what a request asks for, or any value i
 The id comes from the caller's ``X-Request-Id`` when it is one (a proxy's, say), else it is the
 request's echo, else it is made here. It goes back in the same header, unless it is the echo, which
 goes back anyway. Paths are logged as they are declared, so that their number
-is bounded. What an endpoint knows of the request, it puts into the ``Notes``.
+is bounded. What an endpoint knows of the request, it puts into the ``RequestNotes``.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _LONG = frozenset({"/v1/events"})
 
 
 @dataclass(slots=True)
-class Notes:
-    """What is known of a request that is being answered."""
+class RequestNotes:
+    """Notes about a request that is being answered."""
 
     code: str = ""
     device: str = ""
@@ -44,10 +44,10 @@ class Notes:
     rows: int = 0
 
 
-def notes_of(scope: Scope) -> Notes:
+def notes_of(scope: Scope) -> RequestNotes:
     """The notes of a request; nobody reads those of one that is not watched."""
     found = scope.get(_NOTES)
-    return found if isinstance(found, Notes) else Notes()
+    return found if isinstance(found, RequestNotes) else RequestNotes()
 
 
 class AccessLog:
@@ -74,7 +74,7 @@ class _Watched:
         echo = _one_id(headers.getlist(ECHO_HEADER))
         self._id = _one_id(headers.getlist(REQUEST_ID_HEADER)) or echo or secrets.token_hex(8)
         self._told = self._id == echo
-        self._notes = Notes()
+        self._notes = RequestNotes()
         self._status = 0
         self._received = self._sent = 0
         scope[_NOTES] = self._notes
@@ -126,7 +126,7 @@ def _address(scope: Scope) -> str:
 
 
 def _one_id(given: Sequence[str]) -> str:
-    """What a header says, if it says one thing that can be an id."""
+    """Return what a header says, if it says one thing that can be an id."""
     return given[0] if len(given) == 1 and _ID.fullmatch(given[0]) else ""
 
 

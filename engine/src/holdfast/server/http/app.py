@@ -37,11 +37,11 @@ from holdfast.core.limits import (
     ANSWER_HOLD_MS,
     ANSWER_SPOOLS_MAX,
     CLOCK_LEEWAY_MS,
-    DOOR_THREADS,
     EVENT_HEARTBEAT_MS,
     JOURNAL_PAGE_MAX,
     REQUESTS_WAITING_MAX,
     SERVER_THREADS,
+    SIGN_IN_THREADS,
     WIRE_INTEGER_MAX,
 )
 from holdfast.protocol.codec import RequestT, decode_request
@@ -49,10 +49,10 @@ from holdfast.protocol.compression import unpack_bounded
 from holdfast.protocol.messages import ExchangeRequest, Line, VerifyRequest
 from holdfast.protocol.version import CONTENT_TYPE, ECHO_HEADER, PROTOCOL
 from holdfast.server.exchange.budgets import Budgets
-from holdfast.server.http.access_log import AccessLog, Notes, notes_of
+from holdfast.server.http.access_log import AccessLog, RequestNotes, notes_of
 from holdfast.server.http.contract import ExchangeService
 from holdfast.server.http.downloads import Downloads
-from holdfast.server.http.enrolment import Door
+from holdfast.server.http.enrolment import EnrolmentEndpoints
 from holdfast.server.http.front import ApiHeaders
 from holdfast.server.http.requests import (
     Body,
@@ -76,7 +76,7 @@ from holdfast.server.live.events import Hub, Subscription
 from holdfast.server.process.hosting import Hosting
 from holdfast.server.process.observe import Observer, guarded, nobody
 from holdfast.server.process.threads import Threads
-from holdfast.server.push.quotas import Volumes
+from holdfast.server.push.quotas import DailyVolumes
 from holdfast.sql.replica import compile_replica
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def asgi(
     heartbeat_ms: float = EVENT_HEARTBEAT_MS,
     answer_hold_ms: float = ANSWER_HOLD_MS,
     budgets: Budgets | None = None,
-    door: Door | None = None,
+    endpoints: EnrolmentEndpoints | None = None,
     observer: Observer = nobody,
 ) -> Starlette:
     """The app. ``hub``: where the service publishes (``on_commit=hub.publish``) what has moved.
@@ -102,8 +102,8 @@ def asgi(
     ``threads``: how many requests are worked on at the same time; ``queue_max``: how many more may
     wait before the rest are told to come back later. ``budgets``: how many threads and places in
     the queue one device may have; devices that wait take turns. ``answer_hold_ms``: how long one
-    who reads slowly may hold the database. ``door``: where devices enrol. The app does not close
-    the service. It closes the hub when its lifespan ends, and mounted in another app when the
+    who reads slowly may hold the database. ``endpoints``: where devices enrol. The app does not
+    close the service. It closes the hub when its lifespan ends, and mounted in another app when the
     uvicorn it runs on is told to stop; under another server close the hub yourself, or open event
     streams will hold it up. ``observer`` hears of each request.
     ``app.state.waiting()``: how many requests wait for a thread; ``app.state.stop()``: from now on
@@ -137,7 +137,7 @@ def asgi(
             Route("/v1/files/{id}", shell.answered(shell.file), methods=["GET"]),
             Route("/v1/ready", shell.answered(shell.ready), methods=["GET"]),
             Route("/v1/health", shell.answered(shell.health), methods=["GET"]),
-            *([] if door is None else door.routes(shell.answered)),
+            *([] if endpoints is None else endpoints.routes(shell.answered)),
         ],
         middleware=[Middleware(ApiHeaders), Middleware(AccessLog, observer=guarded(observer))],
         exception_handlers={HTTPException: _http_error},
@@ -161,7 +161,7 @@ def _finish(response: Response, echo: str) -> Response:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """What the router refuses: unknown paths, wrong methods."""
+    """Return what the router refuses: unknown paths, wrong methods."""
     assert isinstance(error, HTTPException)
     try:
         echo = echo_of(request.headers)
@@ -195,11 +195,11 @@ class _Shell:
             burst=budgets.device_requests_burst, every_ms=budgets.device_request_every_ms,
             what="requests of this device", code="too_many_requests",
         )  # fmt: skip
-        self._volumes = Volumes(budgets.quotas)
+        self._volumes = DailyVolumes(budgets.quotas)
         self._hub = hub
         self._hosting = Hosting(lambda: hub.closed, hub.close)
         self._threads = Threads(threads, per_owner=budgets.threads_per_device_max)
-        self._door = Threads(DOOR_THREADS, per_owner=1)
+        self._sign_in_threads = Threads(SIGN_IN_THREADS, per_owner=1)
         """For those of whom it is not known yet who they are."""
         self._waiting_per_device_max = budgets.waiting_per_device_max
         self._queue_max = queue_max
@@ -213,7 +213,7 @@ class _Shell:
 
     def waiting(self) -> int:
         """Requests that wait for a thread."""
-        return self._threads.waiting() + self._door.waiting()
+        return self._threads.waiting() + self._sign_in_threads.waiting()
 
     def stop(self) -> None:
         """Not ready any more; what comes is still answered."""
@@ -247,7 +247,7 @@ class _Shell:
     async def _ask_who(self, headers: Mapping[str, str]) -> Principal:
         """Whoever shows the same takes turns with others, also before it is known who that is."""
         shown = headers.get("authorization") or headers.get("cookie", "")
-        return await self._door.run(shown, who, self._authenticate, headers)
+        return await self._sign_in_threads.run(shown, who, self._authenticate, headers)
 
     async def _principal(self, request: Request) -> Principal:
         """Sheds load before any work; then asks who it is."""
@@ -318,7 +318,7 @@ class _Shell:
         self._slow.add(lines)
         await self._threads.run(turn, lines.let_go)
 
-    async def _batches(self, lines: Lines, notes: Notes, turn: str) -> AsyncGenerator[bytes]:
+    async def _batches(self, lines: Lines, notes: RequestNotes, turn: str) -> AsyncGenerator[bytes]:
         try:
             while batch := await self._threads.run(turn, lines.take):
                 yield batch
@@ -328,8 +328,8 @@ class _Shell:
                 await self._threads.run(turn, lines.close)
 
     async def ready(self, _request: Request, _body: Body, _echo: str) -> Response:
-        """Whether a proxy may send requests here: the database can be written, and nobody has asked
-        the server to stop. Opening the server has run its migrations."""
+        """Return whether a proxy may send requests here: the database can be written, and nobody
+        has asked the server to stop. Opening the server has run its migrations."""
         if self._stopping or self._hub.closed:
             raise ProtocolError("the server is stopping", code="stopping", status=503)
         await anyio.to_thread.run_sync(self._service.check_ready, limiter=self._probe)
@@ -429,7 +429,7 @@ class _Shell:
                 yield b": alive\n\n" if alive else _event("moved", {"scopes": news})
 
     async def _still(self, request: Request, subscription: Subscription) -> bool:
-        """Whether an open stream's token still stands for the same principal."""
+        """Return whether an open stream's token still stands for the same principal."""
         principal = subscription.principal
         if principal.registered:  # whoever revokes it closes the subscription
             leeway_us = CLOCK_LEEWAY_MS * 1000

@@ -55,7 +55,9 @@ _PROXY: Final = "proxy"
 
 
 def descriptors_max() -> int | None:
-    """How many files this process may open, raised as far as it may be; None: it is not bounded."""
+    """Return how many files this process may open, raised as far as it may be; None: it is not
+    bounded.
+    """
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -82,7 +84,7 @@ def connections_max(descriptors: int | None) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one process takes. ``None``: derived from how many files it may open."""
+    """Limits of one process. ``None``: derived from how many files it may open."""
 
     connections: int | None = None
     per_address: int | None = None
@@ -100,7 +102,7 @@ class _Refused(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-class Gate:
+class OpenConnections:
     """All connections of a process. Not for threads: it lives in the event loop.
 
     ``proxies``: their connections are many people's, and count only against the whole.
@@ -120,9 +122,9 @@ class Gate:
         self.lingering = 0
         self._proxies = Proxies(proxies)
         self._counts: Counter[str] = Counter()
-        self._idle: dict[Connection, str] = {}
+        self._idle: dict[LimitedConnection, str] = {}
         """Nothing is asked on them; those that have been so for longest come first."""
-        self._idle_of: dict[str, dict[Connection, None]] = {}
+        self._idle_of: dict[str, dict[LimitedConnection, None]] = {}
         self._said_at = float("-inf")
         self._turned_away = 0
 
@@ -132,11 +134,11 @@ class Gate:
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> Connection:
+    ) -> LimitedConnection:
         """A connection's protocol, as uvicorn asks for it."""
-        return Connection(self, config, server_state, app_state, _loop)
+        return LimitedConnection(self, config, server_state, app_state, _loop)
 
-    def admit(self, connection: Connection, address: str, descriptor: int) -> str | None:
+    def admit(self, connection: LimitedConnection, address: str, descriptor: int) -> str | None:
         """The name it is counted by, if it may stay; another one that is idle may have to go.
 
         ``descriptor``: as the lowest free one is taken, it tells how many are left."""
@@ -156,12 +158,12 @@ class Gate:
         self.rests(connection, key)
         return key
 
-    def rests(self, connection: Connection, key: str) -> None:
+    def rests(self, connection: LimitedConnection, key: str) -> None:
         """Nothing is asked on it at the moment."""
         self._idle[connection] = key
         self._idle_of.setdefault(key, {})[connection] = None
 
-    def works(self, connection: Connection) -> None:
+    def works(self, connection: LimitedConnection) -> None:
         """A whole request has come: it keeps its place until that is answered."""
         key = self._idle.pop(connection, None)
         if key is not None:
@@ -170,7 +172,7 @@ class Gate:
             if not mine:
                 del self._idle_of[key]
 
-    def forget(self, connection: Connection, key: str) -> None:
+    def forget(self, connection: LimitedConnection, key: str) -> None:
         """It is closed, or about to be. Once."""
         self.works(connection)
         self._counts[key] -= 1
@@ -178,7 +180,7 @@ class Gate:
             del self._counts[key]
 
     @staticmethod
-    def _make_room(among: Mapping[Connection, object]) -> bool:
+    def _make_room(among: Mapping[LimitedConnection, object]) -> bool:
         oldest = next(iter(among), None)
         if oldest is not None:
             oldest.give_way()
@@ -194,12 +196,12 @@ class Gate:
             self._said_at, self._turned_away = now, 0
 
 
-class Connection(HttpToolsProtocol):
+class LimitedConnection(HttpToolsProtocol):
     """One connection: uvicorn's, within limits."""
 
     def __init__(
         self,
-        gate: Gate,
+        gate: OpenConnections,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -331,7 +333,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _answered(self) -> bool:
-        """Whether no request is under way. The newest is answered last."""
+        """Return whether no request is under way. The newest is answered last."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
 

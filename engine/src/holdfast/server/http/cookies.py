@@ -111,7 +111,7 @@ class _Taker:
 
 
 def is_same_origin(headers: Headers, *, scheme: str = "", public: str = "") -> bool:
-    """Whether a request comes from a page that this host has served, or from no page at all.
+    """Return whether a request comes from a page that this host has served, or from no page at all.
 
     ``public``: the origin of our pages, where the server knows it. ``scheme``: with ``https`` a
     page that came in the clear is another origin.

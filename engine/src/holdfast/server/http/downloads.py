@@ -31,7 +31,7 @@ from holdfast.core.limits import (
 from holdfast.server.files.links import no_such_file
 from holdfast.server.http.contract import ExchangeService
 from holdfast.server.http.responses import Streamed
-from holdfast.server.store.files import FileGone, StoredFile
+from holdfast.server.store.files import StoredFile, StoredFileGone
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
 
@@ -96,7 +96,7 @@ class Downloads:
             return await anyio.to_thread.run_sync(
                 self._service.piece, file, number, limiter=self._limiter
             )
-        except FileGone:
+        except StoredFileGone:
             raise no_such_file() from None
 
     async def _body(
@@ -129,7 +129,7 @@ def _matches(given: str, file: StoredFile) -> bool:
 
 
 def _same(asked: Headers, file: StoredFile) -> bool:
-    """Whether a range goes on with this very file."""
+    """Return whether a range goes on with this very file."""
     return asked.get("if-range", f'"{file.sha256}"') == f'"{file.sha256}"'
 
 

@@ -44,8 +44,8 @@ from holdfast.protocol.enrolment import (
 from holdfast.server.http.proxies import Proxies
 from holdfast.server.http.requests import Body, body_encoding
 from holdfast.server.http.responses import json_response
-from holdfast.server.identity.device_auth import RegistryAuth, not_known
-from holdfast.server.identity.enrolment import Enrolment
+from holdfast.server.identity.device_auth import RegistryAuthenticator, not_known
+from holdfast.server.identity.enrolment import EnrolmentService
 from holdfast.server.identity.people import People
 from holdfast.server.identity.principal import Principal
 from holdfast.server.identity.rate_limit import Rates
@@ -62,33 +62,33 @@ _NOT_FOUND = ("unknown_user", "unknown_device")
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """What the endpoints need. ``proxies``: addresses whose X-Forwarded-For is believed."""
+class EnrolmentEndpoints:
+    """Dependencies of the endpoints. ``proxies``: addresses whose X-Forwarded-For is believed."""
 
-    authenticate: RegistryAuth
-    enrolment: Enrolment
+    authenticate: RegistryAuthenticator
+    enrolment: EnrolmentService
     people: People
     proxies: Collection[str] = ()
 
     def routes(self, answered: Answered) -> list[Route]:
         """The routes, each of which ``answered`` turns into one that always answers."""
-        desk = _Desk(self)
+        handlers = _Handlers(self)
         return [
-            Route("/v1/enrol", answered(desk.enrol), methods=["POST"]),
-            Route("/v1/token", answered(desk.refresh), methods=["POST"]),
-            Route("/v1/sign-out", answered(desk.sign_out), methods=["POST"]),
-            Route("/v1/password", answered(desk.password), methods=["POST"]),
-            Route("/v1/enrolments", answered(desk.invite), methods=["POST"]),
-            Route("/v1/devices", answered(desk.devices), methods=["GET"]),
-            Route("/v1/devices/{device:path}/revoke", answered(desk.revoke), methods=["POST"]),
+            Route("/v1/enrol", answered(handlers.enrol), methods=["POST"]),
+            Route("/v1/token", answered(handlers.refresh), methods=["POST"]),
+            Route("/v1/sign-out", answered(handlers.sign_out), methods=["POST"]),
+            Route("/v1/password", answered(handlers.password), methods=["POST"]),
+            Route("/v1/enrolments", answered(handlers.invite), methods=["POST"]),
+            Route("/v1/devices", answered(handlers.devices), methods=["GET"]),
+            Route("/v1/devices/{device:path}/revoke", answered(handlers.revoke), methods=["POST"]),
         ]
 
 
-class _Desk:
-    def __init__(self, door: Door) -> None:
-        self._door = door
+class _Handlers:
+    def __init__(self, endpoints: EnrolmentEndpoints) -> None:
+        self._endpoints = endpoints
         self._limiter = anyio.CapacityLimiter(ENROL_THREADS)
-        self._proxies = Proxies(door.proxies)
+        self._proxies = Proxies(endpoints.proxies)
         self._changes = Rates(burst=ENROL_NAME_TRIES_BURST, every_ms=ENROL_NAME_TRY_EVERY_MS)
 
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -97,7 +97,7 @@ class _Desk:
         return await anyio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
 
     async def enrol(self, request: Request, body: Body, _echo: str) -> Response:
-        enrolment = self._door.enrolment
+        enrolment = self._endpoints.enrolment
         address = address_of(request, self._proxies)
         enrolment.admit(address)
         asked = await _read(request, body, EnrolRequest)
@@ -117,17 +117,17 @@ class _Desk:
         return json_response(msgspec.json.encode(done))
 
     def _signed_in(self, headers: Mapping[str, str], asked: EnrolRequest) -> Enrolled:
-        principal = self._door.authenticate(headers)
+        principal = self._endpoints.authenticate(headers)
         if principal.registered:
             raise ProtocolError("a device that has a token refreshes it", code="bad_message")
-        return self._door.enrolment.signed_in(principal, asked)
+        return self._endpoints.enrolment.signed_in(principal, asked)
 
     async def refresh(self, request: Request, body: Body, _echo: str) -> Response:
         token = bearer_token(request.headers)
         if not token:
             raise not_known()
         await _read(request, body, RefreshRequest)
-        done = await self._run(self._door.enrolment.refresh, token)
+        done = await self._run(self._endpoints.enrolment.refresh, token)
         return json_response(msgspec.json.encode(done))
 
     async def sign_out(self, request: Request, body: Body, _echo: str) -> Response:
@@ -135,18 +135,18 @@ class _Desk:
         if not token:
             raise not_known()
         await _read(request, body, SignOutRequest)
-        await self._run(self._door.enrolment.sign_out, token)
+        await self._run(self._endpoints.enrolment.sign_out, token)
         return _json({"signed_out": True})
 
     async def password(self, request: Request, body: Body, _echo: str) -> Response:
         """A person changes their own; all their other devices are signed out."""
-        principal = await self._run(self._door.authenticate, request.headers)
+        principal = await self._run(self._endpoints.authenticate, request.headers)
         if not principal.registered:
             raise ProtocolError("no device is enrolled here yet", code="enrol_first", status=403)
         asked = await _read(request, body, PasswordRequest)
         self._changes.take(principal.user)
         await self._run(
-            partial(self._managed, self._door.people.change_password, principal),
+            partial(self._managed, self._endpoints.people.change_password, principal),
             asked.password, asked.new,
         )  # fmt: skip
         return _json({"changed": True})
@@ -156,7 +156,7 @@ class _Desk:
         asked = await _read(request, body, InviteRequest)
         made = await self._run(
             partial(
-                self._managed, self._door.people.invite, asked.user, device=asked.device,
+                self._managed, self._endpoints.people.invite, asked.user, device=asked.device,
                 minutes=asked.minutes, check=partial(self._check, principal),
             )
         )  # fmt: skip
@@ -175,7 +175,7 @@ class _Desk:
             raise ProtocolError(f"limit is a whole number from 1 to {PEOPLE_PAGE_MAX}")
         found = await self._run(
             partial(
-                self._door.people.page, user=user, after=after, limit=limit,
+                self._endpoints.people.page, user=user, after=after, limit=limit,
                 check=partial(self._check, principal),
             )
         )  # fmt: skip
@@ -188,21 +188,21 @@ class _Desk:
         device = request.path_params["device"][: DEVICE_NAME_LENGTH_MAX + 1]
         await self._run(
             partial(
-                self._managed, self._door.people.revoke, device,
+                self._managed, self._endpoints.people.revoke, device,
                 check=partial(self._check, principal),
             )
         )  # fmt: skip
         return _json({"device": device, "revoked": True})
 
     async def _admin(self, request: Request) -> Principal:
-        principal = await self._run(self._door.authenticate, request.headers)
+        principal = await self._run(self._endpoints.authenticate, request.headers)
         if ADMIN not in principal.roles:
             raise _not_admin()
         return principal
 
     def _check(self, principal: Principal, reads: Snapshot) -> None:
-        """Whether it is an admin still, as of the transaction that does what was asked."""
-        (now,) = self._door.authenticate.standing(reads, [principal])
+        """Check that it is an admin still, as of the transaction that does what was asked."""
+        (now,) = self._endpoints.authenticate.standing(reads, [principal])
         if now is None:
             raise not_known()
         if ADMIN not in now.roles:
@@ -210,7 +210,7 @@ class _Desk:
 
     @staticmethod
     def _managed(function: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        """What an operator's call refuses, as an answer."""
+        """Return what an operator's call refuses, as an answer."""
         try:
             return function(*arguments, **options)
         except UsageError as error:
@@ -233,7 +233,7 @@ async def _read(request: Request, body: Body, kind: type[SmallT]) -> SmallT:
 
 
 def address_of(request: Request, proxies: Proxies) -> str:
-    """Who is asking: the nearest address that is no proxy of ours."""
+    """Return who is asking: the nearest address that is no proxy of ours."""
     peer = request.client.host if request.client is not None else ""
     return proxies.origin(peer, request.headers.getlist("x-forwarded-for"))
 

@@ -186,7 +186,7 @@ async def _refuse(error: ProtocolError, scope: Scope, receive: Receive, send: Se
 
 
 def _last(headers: Headers, name: str) -> str:
-    """What the nearest proxy has written."""
+    """Return what the nearest proxy has written."""
     return ",".join(headers.getlist(name)).rpartition(",")[2].strip()
 
 

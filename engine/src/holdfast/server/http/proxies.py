@@ -44,7 +44,7 @@ class Proxies:
         )
 
     def origin(self, peer: str, forwarded: Sequence[str]) -> str:
-        """Who is asking: the nearest address that is no proxy of ours.
+        """Return who is asking: the nearest address that is no proxy of ours.
 
         ``forwarded``: the values of ``X-Forwarded-For``, as they came.
         """

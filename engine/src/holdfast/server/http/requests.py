@@ -49,7 +49,7 @@ def echo_of(headers: Headers) -> str:
 
 
 def body_encoding(headers: Headers) -> Encoding | None:
-    """How the body is compressed, if it is.
+    """Return how the body is compressed, if it is.
 
     Raises ``ProtocolError`` 415 for a wrong type (``bad_content_type``) or encoding
     (``bad_encoding``).
@@ -76,7 +76,7 @@ def body_encoding(headers: Headers) -> Encoding | None:
 
 
 def answer_encoding(headers: Headers, *, packed: Encoding | None = None) -> Encoding | None:
-    """How the answer may be compressed: the best that both ends have. Who says nothing takes
+    """Return how the answer may be compressed: the best that both ends have. Who says nothing takes
     anything (RFC 9110, 12.5.3), and can surely unpack what its own request is ``packed`` with."""
     if "accept-encoding" not in headers:
         return packed

@@ -70,7 +70,7 @@ class Lines:
 
     @property
     def whole(self) -> bool:
-        """Whether the first batch is all there is."""
+        """Return whether the first batch is all there is."""
         return self._whole
 
     def _encode(self, line: Line) -> bytes:

@@ -21,7 +21,7 @@ or revoked token it raises ``ProtocolError`` with status 401 and code ``sign_in`
 
 
 @runtime_checkable
-class StandingAuthenticator(Protocol):
+class Reauthenticator(Protocol):
     """An authenticator whose principals are kept in the server's own database.
 
     What it says is asked for again inside each transaction. Its ``registered`` principals are

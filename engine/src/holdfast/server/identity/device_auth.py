@@ -1,4 +1,4 @@
-"""Who is asking, from the server's own registry of people and devices.
+"""An authenticator for the server's own registry of people and devices.
 
 Knows: device tokens, and what the registry says of them at each moment. Must not know: HTTP's wire,
 scopes' meaning, or how a device came to its token.
@@ -21,10 +21,10 @@ from holdfast.server.identity.authenticator import Authenticator
 from holdfast.server.identity.principal import Principal
 from holdfast.server.identity.token_file import bearer_token, who
 from holdfast.server.store.contract import Snapshot, Store, Writer
-from holdfast.server.store.registry import Token, User
+from holdfast.server.store.registry import TokenRecord, User
 
 
-class RegistryAuth:
+class RegistryAuthenticator:
     """An authenticator over the registry in a store.
 
     ``sign_in``: asked for whoever shows no device token of ours: an app's own sign-in. A principal
@@ -83,7 +83,7 @@ class RegistryAuth:
             for now in self.standing(reads, principals)
         ]
 
-    def _first_use(self, token: Token) -> None:
+    def _first_use(self, token: TokenRecord) -> None:
         """The device has it: the token before it is not needed any more."""
 
         def work(writer: Writer) -> None:
@@ -98,8 +98,8 @@ class RegistryAuth:
         self._store.transact(work)
 
 
-def is_over(token: Token, now_us: int) -> bool:
-    """Whether a token is too old; a server's clock may have been set a little."""
+def is_over(token: TokenRecord, now_us: int) -> bool:
+    """Return whether a token is too old; a server's clock may have been set a little."""
     return now_us > token.ends + CLOCK_LEEWAY_MS * 1000
 
 

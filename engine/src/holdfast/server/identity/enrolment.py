@@ -1,4 +1,4 @@
-"""How a device comes to its token, and to the next one.
+"""Enrolment: a device comes to its token, and to the next one.
 
 Knows: codes, passwords, tokens, and the registry. Must not know: HTTP's wire, or command lines.
 Whatever was wrong (a code that never was, is used or over; a user that is unknown, disabled or
@@ -38,13 +38,20 @@ from holdfast.server.identity.principal import Principal
 from holdfast.server.identity.rate_limit import Rates
 from holdfast.server.identity.sign_in_attempts import Attempts
 from holdfast.server.store.contract import OnCommit, Store, T, Writer
-from holdfast.server.store.registry import RIGHTS, Code, Registration, RegistryWrites, Token, User
+from holdfast.server.store.registry import (
+    RIGHTS,
+    Code,
+    Registration,
+    RegistryWrites,
+    TokenRecord,
+    User,
+)
 
 _DAY_US = 86_400 * 1_000_000
 _MINUTE_US = 60_000_000
 
 
-class Enrolment:
+class EnrolmentService:
     """Lets devices in. Methods may be called from any thread."""
 
     def __init__(
@@ -252,7 +259,7 @@ class Enrolment:
     ) -> Enrolled:
         now_us = self._now_us()
         ends = now_us + TOKEN_DAYS * _DAY_US
-        registry.put_token(Token(secret_hash("token", text), device, generation, ends))
+        registry.put_token(TokenRecord(secret_hash("token", text), device, generation, ends))
         return Enrolled(
             device=device, user=user.name, token=text, expires_at=ends,
             refresh_at=now_us + TOKEN_REFRESH_DAYS * _DAY_US, time=now_us,

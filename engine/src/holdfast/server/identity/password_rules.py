@@ -1,4 +1,4 @@
-"""Which passwords are too easy to guess.
+"""Rules for passwords: those that are too easy to guess are refused.
 
 Knows: a list of what people choose first, the rows of keyboards, and the name that goes with it.
 Must not know: hashes, or a database. Nothing is asked of anybody: it works with no connection.
@@ -68,7 +68,7 @@ def check(password: str, *, name: str = "") -> None:
 
 
 def _own(plain: str, name: str) -> str:
-    """What of it is neither common, nor the name, nor a row of keys."""
+    """Return what of it is neither common, nor the name, nor a row of keys."""
     shortest = plain
     for text in (plain, plain.translate(_LOOKALIKES)):
         rest = text
@@ -94,7 +94,7 @@ def _without_runs(text: str) -> str:
 
 
 def _run(text: str, at: int, row: str) -> int:
-    """How many characters from ``at`` on stand so in a row."""
+    """Return how many characters from ``at`` on stand so in a row."""
     length = 0
     while at + length < len(text) and text[at : at + length + 1] in row:
         length += 1
@@ -102,7 +102,7 @@ def _run(text: str, at: int, row: str) -> int:
 
 
 def _is_repeated(plain: str) -> bool:
-    """Whether it is one short piece again and again."""
+    """Return whether it is one short piece again and again."""
     text = "".join(plain.split())
     return any(text == (text[:n] * len(text))[: len(text)] for n in range(1, len(text) // 2 + 1))
 

@@ -24,13 +24,14 @@ _turns = threading.BoundedSemaphore(PASSWORD_CHECKS_MAX)
 
 
 def hashed(password: str, *, name: str = "") -> str:
-    """What is stored of a password of ``name``. Raises ``UsageError`` (``bad_password``)."""
+    """Return what is stored of a password of ``name``. Raises ``UsageError`` (``bad_password``)."""
     check(password, name=name)
     return _HASHER.hash(password.encode("utf-8", "surrogatepass"))
 
 
 def is_right(stored: str | None, password: str) -> bool:
-    """Whether it is the password; as long a piece of work when there is none to compare with.
+    """Return whether it is the password; as long a piece of work when there is none to compare
+    with.
 
     Raises ``ProtocolError`` 429 (``too_many_tries``) when too many are being checked.
     """

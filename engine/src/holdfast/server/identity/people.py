@@ -32,7 +32,7 @@ from holdfast.server.store.contract import OnCommit, Snapshot, Store, T, Writer
 from holdfast.server.store.registry import RIGHTS, Code, DeviceReport, User
 
 _MINUTE_US = 60_000_000
-Check = Callable[[Snapshot], None]
+PermissionCheck = Callable[[Snapshot], None]
 """Looks inside the transaction whether the one who asks may; raises what refuses it."""
 
 
@@ -191,7 +191,7 @@ class People:
         *,
         device: str = "",
         minutes: int = CODE_MINUTES,
-        check: Check | None = None,
+        check: PermissionCheck | None = None,
     ) -> Invitation:
         """Make a one-time code with which a device enrols for a user.
 
@@ -244,7 +244,7 @@ class People:
         user: str = "",
         after: str = "",
         limit: int = PEOPLE_PAGE_MAX,
-        check: Check | None = None,
+        check: PermissionCheck | None = None,
     ) -> list[DeviceReport]:
         """One page of the devices."""
         with contextlib.closing(self._store.read()) as snapshot:
@@ -252,7 +252,7 @@ class People:
                 check(snapshot)
             return snapshot.registry.devices(user=user, after=after, limit=limit)
 
-    def revoke(self, device: str, *, check: Check | None = None) -> None:
+    def revoke(self, device: str, *, check: PermissionCheck | None = None) -> None:
         """Let a device in no more, from this moment on. Raises ``UsageError``
         (``unknown_device``)."""
 
@@ -329,7 +329,7 @@ def checked_user(user: User) -> User:
 
 
 def is_name(text: str, length_max: int) -> bool:
-    """Whether a text can be a name: visible, bounded, and valid Unicode."""
+    """Return whether a text can be a name: visible, bounded, and valid Unicode."""
     return (
         1 <= len(text) <= length_max
         and text == text.strip()

@@ -1,4 +1,4 @@
-"""What the one who asks may do, as of the very reads that answer them.
+"""Permissions of a principal, as of the very reads that answer them.
 
 Knows: principals, and whom to ask about them. Must not know: requests, rows, or how a principal was
 found. Rights belong to the transaction: what was true when a request came is asked again inside the
@@ -15,13 +15,13 @@ from holdfast.core.errors import ProtocolError
 from holdfast.server.identity.principal import Principal
 from holdfast.server.store.contract import Scope, Snapshot
 
-Standing = Callable[[Snapshot, Sequence[Principal]], Sequence[Principal | None]]
+CurrentPrincipals = Callable[[Snapshot, Sequence[Principal]], Sequence[Principal | None]]
 
 
 class Rights:
     """``standing`` tells what principals may do now; None: what they came with is good."""
 
-    def __init__(self, standing: Standing | None) -> None:
+    def __init__(self, standing: CurrentPrincipals | None) -> None:
         self._standing = standing
 
     def still(self, reads: Snapshot, principal: Principal, *, done: bool = False) -> Principal:

@@ -1,4 +1,4 @@
-"""Who is asking: a user on a device, and the scopes they may read and write.
+"""The principal: a user on a device, and the scopes they may read and write.
 
 Knows: names and patterns. Must not know: how a request was authenticated.
 """
@@ -20,7 +20,7 @@ class Grants:
         self.prefixes = tuple({p[:-1]: None for p in patterns if p.endswith("*")})
 
     def have(self, scope: str) -> bool:
-        """Whether one of the patterns names a scope."""
+        """Return whether one of the patterns names a scope."""
         return scope in self.exact or scope.startswith(self.prefixes)
 
 
@@ -62,5 +62,5 @@ class Principal:
 
 
 def turn_of(principal: Principal) -> str:
-    """Whose turn it is when this principal works: those of different devices are fair."""
+    """Return whose turn it is when this principal works: those of different devices are fair."""
     return f"{principal.user}\n{principal.device}"

@@ -1,4 +1,4 @@
-"""How often somebody may try: so many in a row, then one every so often.
+"""Rate limits: so many attempts in a row, then one every so often.
 
 Knows: keys and moments. Must not know: what is tried.
 A key costs one number; when there are too many keys, those not seen for longest are forgotten, and
@@ -68,14 +68,14 @@ class Rates:
                 self._free_at_ms.popitem(last=False)
 
     def give_back(self, key: str | bytes, amount: float = 1) -> None:
-        """What was taken counts no more."""
+        """Give back: what was taken counts no more."""
         with self._lock:
             free_at_ms = self._free_at_ms.get(key)
             if free_at_ms is not None:
                 self._free_at_ms[key] = free_at_ms - amount * self._every_ms
 
     def used(self, key: str | bytes) -> int:
-        """How many of those that one may take in a row are taken, and not paid back."""
+        """Return how many of those that one may take in a row are taken, and not paid back."""
         with self._lock:
             now_ms = self._monotonic_ms()
             left_ms = self._free_at_ms.get(key, now_ms) - now_ms
@@ -86,7 +86,9 @@ class Rates:
 
 
 def address_key(address: str) -> str:
-    """What counts as one address: of IPv6 its first half, for one host has as many as it likes."""
+    """Return what counts as one address: of IPv6 its first half, for one host has as many as it
+    likes.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Who is asking, from a file of static tokens.
+"""An authenticator for a file of static tokens.
 
 Knows: the token file and the Authorization header. Must not know: scopes' meaning, or the service.
 Upholds I26: a token that was taken out of the file is refused from the next request on; a file that
@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """What was read, and from which state of the file; ``mark`` None: look again next time."""
+    """Result of a read, and the state of the file it is from; ``mark`` None: look again next
+    time.
+    """
 
     mark: tuple[int, int, int] | None
     tokens: tuple[tuple[bytes, Principal], ...]
@@ -61,7 +63,7 @@ def plain(authenticate: Callable[..., object]) -> None:
 
 
 def who(authenticate: Authenticator, headers: Mapping[str, str]) -> Principal:
-    """What an authenticator says. None, or a look-up that finds nothing, is nobody.
+    """Return what an authenticator says. None, or a look-up that finds nothing, is nobody.
 
     Raises ``ProtocolError`` 401 (``sign_in``), ``TypeError`` for what is no principal.
     """

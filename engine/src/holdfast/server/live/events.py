@@ -193,7 +193,7 @@ class Hub:
             subscription.offer(moved)
 
     def _readers(self, moved: Iterable[str]) -> set[Subscription]:
-        """Who may read one of these scopes: nobody else is asked."""
+        """Return who may read one of these scopes: nobody else is asked."""
         found: set[Subscription] = set()
         for scope in moved:
             found |= self._by_scope.get(scope, set())

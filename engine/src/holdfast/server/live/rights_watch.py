@@ -60,6 +60,6 @@ class RightsWatch:
                 self._again()
 
     def _again(self) -> None:
-        """What could not be judged is judged as soon as possible."""
+        """Judge again, as soon as possible, what could not be judged."""
         self._stop.wait(RIGHTS_RETRY_S)
         self._moved.set()

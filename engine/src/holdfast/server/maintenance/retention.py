@@ -29,7 +29,7 @@ from holdfast.core.merging.rows import load_stamps
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.feed.feed import scopes_of
 from holdfast.server.merging.batch import has_manual
-from holdfast.server.store.contract import Row, Store, Stored, Writer
+from holdfast.server.store.contract import Row, Store, StoredRow, Writer
 
 DAY_US = 86_400 * 1_000_000
 
@@ -47,7 +47,7 @@ class Retention:
 
 @dataclass(slots=True)
 class Forgotten:
-    """What a run has forgotten so far. ``scopes``: whose floor has risen."""
+    """Progress of a run: all that it has forgotten so far. ``scopes``: whose floor has risen."""
 
     scopes: int = 0
     removals: int = 0
@@ -59,12 +59,12 @@ class Forgotten:
     """Whether the run came to its end."""
 
 
-Proceed = Callable[[Forgotten], bool]
+ProceedAfter = Callable[[Forgotten], bool]
 """Called between two bites, with no transaction open; False ends the run."""
 
 
 def forget(
-    store: Store, schema: Schema, *, now_us: int, retention: Retention, proceed: Proceed
+    store: Store, schema: Schema, *, now_us: int, retention: Retention, proceed: ProceedAfter
 ) -> Forgotten:
     """Mark the time, and forget what has been kept for long enough."""
     return _Run(store, schema, now_us, retention, proceed).run()
@@ -76,7 +76,7 @@ class _Stopped(Exception):
 
 class _Run:
     def __init__(
-        self, store: Store, schema: Schema, now_us: int, retention: Retention, proceed: Proceed
+        self, store: Store, schema: Schema, now_us: int, retention: Retention, proceed: ProceedAfter
     ) -> None:
         self._store = store
         self._schema = schema
@@ -231,7 +231,7 @@ def _forget_gone(
     return count
 
 
-def _is_old(row: Stored, before: int) -> bool:
+def _is_old(row: StoredRow, before: int) -> bool:
     """By the corrected time of the delete, which is never after the commit."""
     _, _, deleted = load_stamps(row.stamps)
     return deleted is None or deleted.at < before

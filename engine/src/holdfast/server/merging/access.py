@@ -27,7 +27,7 @@ class Access:
         self._writable: dict[str, bool] = {}
 
     def may_read(self, scope: str) -> bool:
-        """Whether the principal may read a scope, remembered."""
+        """Return whether the principal may read a scope, remembered."""
         known = self._readable.get(scope)
         if known is None:
             known = self._readable[scope] = self._principal.may_read(scope)
@@ -80,11 +80,11 @@ class Access:
         return scopes
 
     def sees(self, table: Table, row: Row) -> bool:
-        """Whether the principal may read a row."""
+        """Return whether the principal may read a row."""
         return any(self.may_read(scope) for scope in scopes_of(table, row))
 
     def sees_all(self, table: Table) -> bool:
-        """Whether the principal may read every row of a table, whatever is in it."""
+        """Return whether the principal may read every row of a table, whatever is in it."""
         return any(
             not template_columns(template) and self.may_read(template) for template in table.scopes
         )

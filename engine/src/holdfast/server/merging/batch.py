@@ -33,15 +33,15 @@ from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.feed.feed import Touched, scopes_of
 from holdfast.server.merging.access import Access
 from holdfast.server.merging.constraints import (
-    Asker,
+    ChildRow,
     Constraints,
-    Place,
+    RowPlace,
     Unique,
     child_refusal,
     parent_refusal,
     unique_refusal,
 )
-from holdfast.server.store.contract import Row, RowRecord, Stored, Writer
+from holdfast.server.store.contract import Row, RowRecord, StoredRow, Writer
 
 SERVER = "server"
 """The device and user that stand for writes made on the server itself."""
@@ -66,8 +66,8 @@ class NotTakenIn(Exception):
         self.rows = {table: keys}
 
 
-def server_row(stored: Stored | None) -> ServerRow:
-    """What the merge knows of a stored row."""
+def server_row(stored: StoredRow | None) -> ServerRow:
+    """Return what the merge knows of a stored row."""
     if stored is None:
         return ABSENT
     if not stored.stamps:
@@ -77,7 +77,7 @@ def server_row(stored: Stored | None) -> ServerRow:
 
 
 def has_manual(table: Table) -> bool:
-    """Whether rows of a table can have open conflicts."""
+    """Return whether rows of a table can have open conflicts."""
     return table.on_delete == "manual" or any(c.merge == "manual" for c in table.columns)
 
 
@@ -98,9 +98,9 @@ class Batch:
         self.schema = schema
         self.random_bytes = random_bytes
         self.constraints = Constraints(schema, self._lives, self._fault_outside)
-        self._rows: dict[Place, _Entry] = {}
-        self._undo: dict[Place, ServerRow] = {}
-        self._open_conflicts: dict[Place, dict[str, None]] = defaultdict(dict)
+        self._rows: dict[RowPlace, _Entry] = {}
+        self._undo: dict[RowPlace, ServerRow] = {}
+        self._open_conflicts: dict[RowPlace, dict[str, None]] = defaultdict(dict)
         self.manual = {table.name for table in schema.tables if has_manual(table)}
         """Tables whose rows can have open conflicts."""
 
@@ -148,14 +148,14 @@ class Batch:
             entry = self._rows[table.name, key]
         return entry.current
 
-    def _lives(self, place: Place, *, seen: bool) -> bool | None:
+    def _lives(self, place: RowPlace, *, seen: bool) -> bool | None:
         entry = self._rows.get(place)
         if entry is None:
             return None
         return self._is_there(place[0], entry.current.values, seen=seen)
 
     def _is_there(self, name: str, row: Row | None, *, seen: bool) -> bool:
-        """Whether a row lives, and with ``seen``: where the device can read it."""
+        """Return whether a row lives, and with ``seen``: where the device can read it."""
         if row is None or self._access is None or not seen:
             return row is not None
         return self._access.sees(self.schema.by_name[name], row)
@@ -241,7 +241,7 @@ class Batch:
         self.constraints.begin()
 
     def keep(self) -> None:
-        """What was changed since ``begin`` stays."""
+        """Keep everything that was changed since ``begin``."""
         self._undo = {}
         self.constraints.keep()
 
@@ -280,7 +280,7 @@ class Batch:
         """Write the user's tables as they were at ``begin``, for a rule that reads them."""
         self._write({place: self._undo.get(place) for place in self._rows})
 
-    def _write(self, states: Mapping[Place, ServerRow | None]) -> None:
+    def _write(self, states: Mapping[RowPlace, ServerRow | None]) -> None:
         gone: dict[str, list[str]] = defaultdict(list)
         rows: dict[str, list[Row]] = defaultdict(list)
         for place, state in states.items():
@@ -338,11 +338,13 @@ class Batch:
             raise failed(fault)
 
     def _fault_outside(
-        self, parents: Mapping[Place, Asker], gone: Iterable[Place]
+        self, parents: Mapping[RowPlace, ChildRow], gone: Iterable[RowPlace]
     ) -> Refuse | None:
-        """What is wrong with rows outside the batch: parents that are missing, orphans left."""
+        """Return what is wrong with rows outside the batch: parents that are missing, orphans
+        left.
+        """
         wanted: dict[str, list[str]] = defaultdict(list)
-        missing: list[Place] = []
+        missing: list[RowPlace] = []
         for place, asker in parents.items():
             entry = self._rows.get(place)
             if entry is None:
@@ -361,8 +363,8 @@ class Batch:
                 return child_refusal(self.schema.by_name[name], key)
         return None
 
-    def _there(self, name: str, keys: list[str], parents: Mapping[Place, Asker]) -> set[str]:
-        """Which rows outside the batch live, and can be read where they must be."""
+    def _there(self, name: str, keys: list[str], parents: Mapping[RowPlace, ChildRow]) -> set[str]:
+        """Return which rows outside the batch live, and can be read where they must be."""
         table = self.schema.by_name[name]
         looked: list[str] = []
         if self._access is not None and not self._access.sees_all(table):
@@ -402,7 +404,9 @@ def _cell(row: Row, name: str) -> Value:
 
 
 def difference(table: Table, row: Row, new: Mapping[str, Value]) -> dict[str, Value]:
-    """What a change must hold so that a row becomes ``new``, by policy; of a group, all columns."""
+    """Return what a change must hold so that a row becomes ``new``, by policy; of a group, all
+    columns.
+    """
     values: dict[str, Value] = {}
     for group in table.groups:
         places = {name: row[table.positions[name]] for name in group}

@@ -169,7 +169,7 @@ def follow(batch: Batch, *, now_us: int) -> list[Decision]:
 
 
 def _moved(table: Table, now: ServerRow, conflict: Mapping[str, Value]) -> dict[str, Value]:
-    """What an open conflict has to say anew about a row that lives."""
+    """Return what an open conflict has to say anew about a row that lives."""
     assert now.values is not None, "the row lives"
     new: dict[str, Value] = {}
     scopes = msgspec.json.encode(scopes_of(table, now.values)).decode()

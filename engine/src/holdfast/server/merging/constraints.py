@@ -27,7 +27,7 @@ from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
 from holdfast.schema.reach import parent_is_seen
 
 Row = tuple[Value, ...]
-Place = tuple[str, str]
+RowPlace = tuple[str, str]
 """A table's name and a row's key text."""
 Unique = tuple[str, tuple[str, ...], Row]
 """A table's name, the columns of a unique key, and the values of one row in them."""
@@ -35,7 +35,7 @@ _K = TypeVar("_K")
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class ChildRow:
     """A row that refers to a parent outside the batch."""
 
     table: Table
@@ -45,27 +45,27 @@ class Asker:
     """Whether the device that pushes must be able to read the parent."""
 
 
-class Lives(Protocol):
-    """Whether a row of the batch is there, and with ``seen``: where the device can read it.
+class RowExists(Protocol):
+    """Asks whether a row of the batch is there, and with ``seen``: where the device can read it.
 
     None when the batch does not hold the row.
     """
 
-    def __call__(self, place: Place, *, seen: bool) -> bool | None: ...
+    def __call__(self, place: RowPlace, *, seen: bool) -> bool | None: ...
 
 
 class FaultOutside(Protocol):
     """The first thing wrong with rows outside the batch: parents missing, or orphans left."""
 
     def __call__(
-        self, parents: Mapping[Place, Asker], gone: Iterable[Place], /
+        self, parents: Mapping[RowPlace, ChildRow], gone: Iterable[RowPlace], /
     ) -> Refuse | None: ...
 
 
 class Constraints:
     """Indexes over the rows of a batch, kept up to date by ``note``."""
 
-    def __init__(self, schema: Schema, lives: Lives, fault_outside: FaultOutside) -> None:
+    def __init__(self, schema: Schema, lives: RowExists, fault_outside: FaultOutside) -> None:
         self._schema = schema
         self._fault_outside = fault_outside
         self._lives = lives
@@ -84,16 +84,16 @@ class Constraints:
             for foreign in table.foreign_keys
         }
         """Foreign keys whose parents need no look: whoever may write the child knows of them."""
-        self.parents: dict[Place, Asker] = {}
+        self.parents: dict[RowPlace, ChildRow] = {}
         """Parents outside the batch that must be there, and one row that asks for each."""
-        self.gone: set[Place] = set()
+        self.gone: set[RowPlace] = set()
         """Rows that were deleted although rows outside the batch may refer to them."""
         self.taken: dict[Unique, str] = {}
         """Unique values that transactions gave to a row, whether or not it still has them, and its
         key. The database sees only those that are left at the end."""
-        self._asked: dict[Place, Asker] = {}
+        self._asked: dict[RowPlace, ChildRow] = {}
         self._took: dict[Unique, str] = {}
-        self._left: set[Place] = set()
+        self._left: set[RowPlace] = set()
 
     def begin(self) -> None:
         """A transaction begins: forget what the last one asked for, unless it was kept."""
@@ -172,7 +172,7 @@ class Constraints:
                 self._took[table.name, columns, held] = key
 
     def holds(self, unique: Unique) -> bool:
-        """Whether a row of the batch has these unique values now."""
+        """Return whether a row of the batch has these unique values now."""
         name, columns, held = unique
         return held in self._holders[name, columns]
 
@@ -190,7 +190,7 @@ class Constraints:
             if lives is None:
                 asked = self._asked.get((foreign.table, parent))
                 if asked is None or (look and not asked.seen):
-                    self._asked[foreign.table, parent] = Asker(table, key, foreign, look)
+                    self._asked[foreign.table, parent] = ChildRow(table, key, foreign, look)
             elif not lives:
                 raise parent_refusal(table, foreign, key)
 

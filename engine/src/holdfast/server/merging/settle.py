@@ -36,7 +36,7 @@ from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE, Column, Table
 from holdfast.server.merging.batch import Batch
 from holdfast.server.merging.conflicts import wire_text
-from holdfast.server.merging.constraints import Place
+from holdfast.server.merging.constraints import RowPlace
 from holdfast.server.store.contract import Row
 
 SETTLING = frozenset({"state", "chosen", "settled_by", "settled_at"})
@@ -52,7 +52,7 @@ class Plan:
     """
 
     changes: list[RowChange]
-    settled: dict[Place, frozenset[str]] = field(default_factory=dict)
+    settled: dict[RowPlace, frozenset[str]] = field(default_factory=dict)
     writes: list[tuple[str, dict[str, Value]]] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
 
@@ -194,7 +194,7 @@ def _made_on_another_value(
 
 
 def _moved_on(row: ServerRow, cell: str, change: RowChange, author: Author) -> bool:
-    """Whether another device has written the cell since the settler saw it."""
+    """Return whether another device has written the cell since the settler saw it."""
     base = base_in(row, groups.seen_base(cell, change.base, change.bases))
     newest = newest_by_others(groups.stamp_in(row, cell), author.device)
     return min(newest, row.rev) > base
@@ -318,7 +318,7 @@ def _write_edit(plan: Plan, settlement: _Settlement, new: dict[str, Value]) -> N
 
 
 def _row_text(table: Table, row: Row) -> str:
-    """What stands, as a conflict about the whole row shows it."""
+    """Return what stands, as a conflict about the whole row shows it."""
     current = {
         column.name: values.to_wire(column.type, row[table.positions[column.name]])
         for column in table.data_columns
@@ -410,7 +410,8 @@ def _drop_cell(plan: Plan, target: RowChange, cell: str) -> None:
 
 
 def _cell_text(settlement: _Settlement, cell: str, chosen: Value) -> str | None:
-    """What was chosen for a cell, as the server writes it: texts of one value are the same text.
+    """Return what was chosen for a cell, as the server writes it: texts of one value are the same
+    text.
 
     Hosts write a number in different ways (``2`` and ``2.0``), and choices are compared as texts.
     """
@@ -420,7 +421,9 @@ def _cell_text(settlement: _Settlement, cell: str, chosen: Value) -> str | None:
 
 
 def _edit_text(settlement: _Settlement, edit: dict[str, Value] | None) -> str | None:
-    """What was chosen of a row, as the conflict says it, if it does; else as the server would."""
+    """Return what was chosen of a row, as the conflict says it, if it does; else as the server
+    would.
+    """
     if edit is None:
         return None
     table = settlement.table
@@ -463,7 +466,7 @@ def _chosen_value(column: Column, text: str | None) -> Value:
 
 
 def _chosen_cell(table: Table, cell: str, text: str | None) -> Value:
-    """What was chosen for a column, or, as an object by column, for all of a group."""
+    """Return what was chosen for a column, or, as an object by column, for all of a group."""
     if cell not in table.group_columns:
         return _chosen_value(table.by_name[cell], text)
     wire = None if text is None else _decode(text)

@@ -1,4 +1,4 @@
-"""Whether the process that serves the app is about to end, whoever runs it.
+"""Watch for the end of the process that serves the app, whoever runs it.
 
 Knows: how uvicorn says that it stops. Must not know: HTTP, or what is served.
 
@@ -47,7 +47,7 @@ class Hosting:
 
     @property
     def ended(self) -> bool:
-        """Whether the end has come."""
+        """Return whether the end has come."""
         return self._ended()
 
     @contextmanager

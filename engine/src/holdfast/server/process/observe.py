@@ -1,4 +1,4 @@
-"""What a server tells about itself: events, and whoever wants to hear them.
+"""Observation of a server: its events, and the observers that hear them.
 
 Knows: what can happen, as data. Must not know: who listens, or how it is shown.
 An observer is a function. It is called in the thread in which something happened, afterwards, and
@@ -38,7 +38,7 @@ class Requested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pushed:
+class PushObserved:
     """A push was committed: transactions by outcome, refusals by code, conflicts opened, and
     changes based on a revision that their row has not had (a damaged file, or a lie)."""
 
@@ -96,11 +96,13 @@ class FileBuilt:
     ok: bool
 
 
-Event = Requested | Pushed | Missed | Compared | Ingested | Retried | JobRan | FileBuilt
-Observer = Callable[[Event], None]
+ObservedEvent = (
+    Requested | PushObserved | Missed | Compared | Ingested | Retried | JobRan | FileBuilt
+)
+Observer = Callable[[ObservedEvent], None]
 
 
-def nobody(_event: Event) -> None:
+def nobody(_event: ObservedEvent) -> None:
     """The default: nobody listens."""
 
 
@@ -109,7 +111,7 @@ def guarded(observer: Observer) -> Observer:
     if observer is nobody:
         return nobody
 
-    def tell(event: Event) -> None:
+    def tell(event: ObservedEvent) -> None:
         try:
             observer(event)
         except Exception:

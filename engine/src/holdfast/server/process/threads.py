@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from holdfast.server.process.turns import Queue
+from holdfast.server.process.fair_lock import FairQueue
 
 T = TypeVar("T")
 
@@ -34,10 +34,10 @@ class Threads:
         self._running: Counter[str] = Counter()
         self._full: set[str] = set()
         """Owners that have as many threads as they may."""
-        self._queue: Queue[asyncio.Future[None]] = Queue()
+        self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
 
     def waiting(self, owner: str | None = None) -> int:
-        """How many wait for a thread, or how many of an owner do."""
+        """Return how many wait for a thread, or how many of an owner do."""
         return len(self._queue) if owner is None else self._queue.waiting(owner)
 
     async def run(self, owner: str, function: Callable[..., T], *arguments: Any) -> T:

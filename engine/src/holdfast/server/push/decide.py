@@ -42,7 +42,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who pushes, and what the server makes of their clock; times in microseconds."""
+    """The principal that pushes, and what the server makes of their clock; times in
+    microseconds.
+    """
 
     principal: Principal
     device: str
@@ -52,7 +54,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What deciding needs from outside."""
+    """Dependencies of deciding a push."""
 
     schema: Schema
     rules: Sequence[Rule]
@@ -62,7 +64,7 @@ class Engine:
 
 @dataclass(slots=True)
 class Decided:
-    """What became of one transaction, before versions are known."""
+    """Result of one transaction, before versions are known."""
 
     transaction: Transaction
     outcome: Literal["applied", "refused", "held"]
@@ -75,7 +77,7 @@ class Decided:
     """The hash of the transaction's body, where it is known already."""
 
 
-class Run:
+class DecisionRun:
     """One attempt at a batch of transactions."""
 
     def __init__(
@@ -204,7 +206,7 @@ class Run:
         return frozenset(self._scopes())
 
     def _settlements(self, changes: list[RowChange], author: Author) -> Plan:
-        """What is left to merge when settlements were looked at. Raises ``Refuse``."""
+        """Return what is left to merge when settlements were looked at. Raises ``Refuse``."""
         settling = [change for change in changes if change.table is CONFLICT_TABLE]
         if not settling:
             return Plan(changes)
@@ -240,7 +242,9 @@ class Run:
             self._note([] if replaced is None else [replaced], now_us)
 
     def _check_settling(self, change: RowChange) -> None:
-        """Who settles a conflict may read it, and the row it is about while that is there."""
+        """Check that who settles a conflict may read it, and the row it is about while that is
+        there.
+        """
         check_settling(change)
         row = self._batch.get(change.table, change.key)
         self._access.check_before(change.table, change.op, row)
@@ -264,7 +268,7 @@ class Run:
 
 
 def _after(change: RowChange, before: Row | None) -> list[Value]:
-    """What names the scopes of a row after a change, as far as the two alone tell."""
+    """Return what names the scopes of a row after a change, as far as the two alone tell."""
     table = change.table
     after: list[Value] = [None] * len(table.columns) if before is None else list(before)
     for position in table.scope_positions:
@@ -277,7 +281,7 @@ def _after(change: RowChange, before: Row | None) -> list[Value]:
 
 
 def _moves(change: RowChange) -> bool:
-    """Whether a change touches what names the scopes of its row."""
+    """Return whether a change touches what names the scopes of its row."""
     names = change.table.column_names
     return any(names[position] in change.new for position in change.table.scope_positions)
 

@@ -1,4 +1,4 @@
-"""What a device sends, checked: a transaction of the wire becomes changes the merge understands.
+"""Decoding of pushed transactions: checked, and made into changes that the merge understands.
 
 Knows: schema, values and limits. Must not know: what is stored, or who may write it.
 Every fault is a refusal of that one transaction, with a stable code and a message for a person; no
@@ -28,7 +28,7 @@ from holdfast.schema.model import Column, Schema, Table
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}\Z")
 
-Shift = Callable[[int], int]
+ClockShift = Callable[[int], int]
 """The server's version of a device's time stamp."""
 
 
@@ -45,7 +45,7 @@ def body_hash(transaction: Transaction) -> bytes:
     return hashlib.blake2s(_canonical(body), digest_size=16).digest()
 
 
-def read_changes(schema: Schema, transaction: Transaction, shift: Shift) -> list[RowChange]:
+def read_changes(schema: Schema, transaction: Transaction, shift: ClockShift) -> list[RowChange]:
     """The changes of a transaction in storage form. Raises ``Refuse``."""
     if transaction.void:
         code = transaction.void if _CODE.match(transaction.void) else "void"
@@ -73,7 +73,7 @@ def read_changes(schema: Schema, transaction: Transaction, shift: Shift) -> list
     return changes
 
 
-def _read_change(table: Table, change: Change, shift: Shift) -> RowChange:
+def _read_change(table: Table, change: Change, shift: ClockShift) -> RowChange:
     key_values, key = read_key(table, change.key)
     new = {} if change.op == "delete" else _read_new(table, change, shift)
     for name in change.bases:
@@ -119,7 +119,7 @@ def read_key(table: Table, wire: list[object]) -> tuple[tuple[Value, ...], str]:
     return key, text
 
 
-def _read_new(table: Table, change: Change, shift: Shift) -> dict[str, Value]:
+def _read_new(table: Table, change: Change, shift: ClockShift) -> dict[str, Value]:
     new = _read_values(table, change.new, _said_by[change.op])
     for name in table.key:
         if name in new:

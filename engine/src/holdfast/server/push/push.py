@@ -1,7 +1,7 @@
 """Push: a device's transactions, decided in order and applied exactly once.
 
 Knows: numbers, outcomes, rights, merging and rules. Must not know: HTTP or SQL.
-A bite of a batch is merged in memory and written with a few statements (``desk``). A transaction
+A bite of a batch is merged in memory and written with a few statements (``decider``). A transaction
 that is larger than a bite is one of its own, and is decided before its commit begins.
 Everything happens inside the caller's write transaction: outcomes are stored with their effects.
 
@@ -21,11 +21,11 @@ from holdfast.protocol.messages import Outcome, Transaction
 from holdfast.schema.model import CONFLICT_TABLE
 from holdfast.server.feed.feed import NO_HASHES, Touched, publish
 from holdfast.server.merging.access import Access
-from holdfast.server.merging.constraints import Place
+from holdfast.server.merging.constraints import RowPlace
 from holdfast.server.push.decide import Decided, Engine, Sender
 from holdfast.server.push.decode import body_hash
-from holdfast.server.push.desk import Desk, Pace, Prepared, is_large, weight
-from holdfast.server.push.rehearsal import Stale
+from holdfast.server.push.push_decider import BatchSize, Prepared, PushDecider, is_large, weight
+from holdfast.server.push.rehearsal import StaleRehearsal
 from holdfast.server.store.contract import Recorded, Writer
 from holdfast.sqlite.failpoints import failpoint
 
@@ -35,7 +35,7 @@ _write_outcome = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Pushed:
-    """What a push did: an outcome for each transaction asked about, and the new versions.
+    """Result of a push: an outcome for each transaction asked about, and the new versions.
 
     ``own``: revisions, by table and key, of rows that are what the device has made of them; 0 for
     rows that were touched, but are not.
@@ -48,8 +48,8 @@ class Pushed:
     """How many of the last outcomes were decided now."""
     conflicts: int = 0
     """How many were opened."""
-    own: dict[Place, int] = field(default_factory=dict)
-    pace: Pace = field(default_factory=Pace)
+    own: dict[RowPlace, int] = field(default_factory=dict)
+    pace: BatchSize = field(default_factory=BatchSize)
     """How the next bite begins."""
     work: int = 0
     """Changes that were decided; those that were decided twice count twice."""
@@ -63,7 +63,7 @@ def push(
     *,
     high: int,
     touched: Sequence[Touched] = (),
-    pace: Pace | None = None,
+    pace: BatchSize | None = None,
     bite_changes: int = PUSH_BITE_CHANGES,
     prepared: Prepared | None = None,
 ) -> Pushed:
@@ -72,22 +72,22 @@ def push(
     As many are decided as fill a bite of ``bite_changes``; their outcomes tell how many that are,
     the rest is for the next commit. ``high``: the last number the server has decided for this
     device. ``touched``: what was ingested in the same commit. ``prepared``: of the first one that
-    is not decided yet. Raises ``ProtocolError`` (``number_reused``, ``number_gap``) and ``Stale``,
-    and then nothing may be committed.
+    is not decided yet. Raises ``ProtocolError`` (``number_reused``, ``number_gap``) and
+    ``StaleRehearsal``, and then nothing may be committed.
     """
     known = _check_numbers(writer, sender.device, transactions, high)
     fresh = bite([t for t in transactions if t.number > high], bite_changes)
     if prepared is not None and (
         prepared.sender != sender or [prepared.decided.transaction] != [*fresh]
     ):
-        raise Stale
+        raise StaleRehearsal
     work_max = bite_changes * PUSH_BITE_WORK_SHARE
-    desk = Desk(writer, engine, sender, pace or Pace(), work_max=work_max)
-    desk.take_touched(touched)
-    decided = desk.decide(fresh, prepared)
-    writer.add_journal(desk.journal)
+    decider = PushDecider(writer, engine, sender, pace or BatchSize(), work_max=work_max)
+    decider.take_touched(touched)
+    decided = decider.decide(fresh, prepared)
+    writer.add_journal(decider.journal)
     hashes = NO_HASHES if prepared is None else prepared.hashes
-    versions = publish(writer, desk.touched.values(), engine.random_bytes, hashes=hashes)
+    versions = publish(writer, decider.touched.values(), engine.random_bytes, hashes=hashes)
     failpoint("push.after_write")
     outcomes: list[Outcome] = [known[t.number] for t in transactions if t.number <= high]
     records: list[Recorded] = []
@@ -98,13 +98,13 @@ def push(
         if item.outcome == "applied" and item.transaction.replaces:
             writer.settle(sender.device, item.transaction.replaces)
     writer.record(sender.device, records)
-    told = [_told(outcome, desk.access) for outcome in outcomes]
+    told = [_told(outcome, decider.access) for outcome in outcomes]
     conflicts = sum(
-        item.table is CONFLICT_TABLE and not item.before for item in desk.touched.values()
+        item.table is CONFLICT_TABLE and not item.before for item in decider.touched.values()
     )
     high = decided[-1].transaction.number if decided else high
-    own = {place: item.own for place, item in desk.touched.items()}
-    return Pushed(told, versions, high, len(decided), conflicts, own, desk.pace, desk.work)
+    own = {place: item.own for place, item in decider.touched.items()}
+    return Pushed(told, versions, high, len(decided), conflicts, own, decider.pace, decider.work)
 
 
 def bite(transactions: Sequence[Transaction], changes: int) -> Sequence[Transaction]:

@@ -33,7 +33,7 @@ from holdfast.server.identity.principal import Principal
 from holdfast.server.identity.rate_limit import Rates, monotonic_ms
 from holdfast.server.store.contract import Scope, Writer
 
-Change = tuple[Table, str, ServerRow, ServerRow]
+ChangedRow = tuple[Table, str, ServerRow, ServerRow]
 """Table, key, and the row before and now."""
 _DAY_MS = 86_400_000
 
@@ -50,47 +50,47 @@ class Quotas:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
-    """What scopes have more, by name."""
+class ScopeGrowth:
+    """Growth of scopes, by name."""
 
     rows: Counter[str] = field(default_factory=Counter)
     size: Counter[str] = field(default_factory=Counter)
 
-    def copy(self) -> Added:
-        return Added(self.rows.copy(), self.size.copy())
+    def copy(self) -> ScopeGrowth:
+        return ScopeGrowth(self.rows.copy(), self.size.copy())
 
 
 class Account:
-    """What the transactions of one commit add to scopes, on top of what is there."""
+    """Growth of scopes by the transactions of one commit, on top of what is there."""
 
     def __init__(self, writer: Writer, quotas: Quotas) -> None:
         self._writer = writer
         self._quotas = quotas
         self._held: dict[str, Scope | None] = {}
-        self._added = Added()
+        self._added = ScopeGrowth()
 
-    def mark(self) -> Added:
-        """What ``restore`` takes."""
+    def mark(self) -> ScopeGrowth:
+        """Return what ``restore`` takes."""
         return self._added.copy()
 
-    def restore(self, mark: Added) -> None:
+    def restore(self, mark: ScopeGrowth) -> None:
         """Take back what was added since."""
         self._added = mark
 
-    def take(self, changes: Iterable[Change]) -> None:
+    def take(self, changes: Iterable[ChangedRow]) -> None:
         """Take in a transaction. Raises ``Refuse`` (``quota_rows``, ``quota_bytes``,
         ``quota_row_bytes``); then it has added nothing."""
         self.add(self._measure(changes))
 
-    def add(self, more: Added) -> None:
+    def add(self, more: ScopeGrowth) -> None:
         """Take in what scopes have more. Raises ``Refuse``; then nothing was added."""
         for scope in sorted({*more.rows, *more.size}):
             self._check(scope, more.rows[scope], more.size[scope])
         self._added.rows.update(more.rows)
         self._added.size.update(more.size)
 
-    def _measure(self, changes: Iterable[Change]) -> Added:
-        more = Added()
+    def _measure(self, changes: Iterable[ChangedRow]) -> ScopeGrowth:
+        more = ScopeGrowth()
         for table, key, before, now in changes:
             if before.rev == now.rev:
                 continue
@@ -137,8 +137,10 @@ class Account:
                 )  # fmt: skip
 
 
-class Volumes:
-    """What devices and users have sent within a day, in this process; more is told to wait."""
+class DailyVolumes:
+    """Bytes that devices and users have sent within a day, in this process; more is told to
+    wait.
+    """
 
     def __init__(self, quotas: Quotas, *, monotonic_ms: Callable[[], int] = monotonic_ms) -> None:
         self._users = _Volume("user", quotas.user_bytes_per_day_max, monotonic_ms)

@@ -3,7 +3,7 @@
 Knows: the reads and writes of a ``Writer``, by name. Must not know: what they are for.
 What decides a transaction depends on nothing but what it reads. So it is decided on a snapshot,
 where its reads and writes are remembered; the commit reads the same again, and when it reads the
-same it writes what was remembered. Otherwise (``Stale``) somebody was faster.
+same it writes what was remembered. Otherwise (``StaleRehearsal``) somebody was faster.
 
 Heads and digests of scopes are read as well, and not compared: what depends on them belongs in the
 commit.
@@ -21,8 +21,8 @@ from typing import Any
 from holdfast.server.store.contract import Scope, Writer
 
 
-class Stale(Exception):
-    """What was rehearsed does not hold any more; nothing was written."""
+class StaleRehearsal(Exception):
+    """The rehearsal does not hold any more; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,16 @@ _FAILED = object()
 
 
 @dataclass(slots=True)
-class Script:
-    """What was read, and what is to be written; both in their order."""
+class RehearsedScript:
+    """Reads that were made, and writes to be made; both in their order."""
 
     reads: list[_Call] = field(default_factory=list)
     writes: list[_Call] = field(default_factory=list)
 
     def check(self, writer: Writer) -> None:
-        """Read everything again. Raises ``Stale``."""
+        """Read everything again. Raises ``StaleRehearsal``."""
         if any(call.on(writer) != call.found for call in self.reads):
-            raise Stale
+            raise StaleRehearsal
 
     def write(self, writer: Writer) -> None:
         """Raises ``ConstraintFailed``."""
@@ -65,7 +65,7 @@ class Rehearsal:
     def __init__(self, reads: Writer) -> None:
         """``reads``: of a snapshot; its writes are not used."""
         self._reads = reads
-        self.script = Script()
+        self.script = RehearsedScript()
         self.existing = self._read("existing")
         self.children = self._read("children")
         self.holder = self._read("holder")

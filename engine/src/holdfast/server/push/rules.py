@@ -42,7 +42,7 @@ class RuleChange:
 
 
 class RuleContext:
-    """What a rule is given: one transaction, merged but not committed."""
+    """Input of a rule: one transaction, merged but not committed."""
 
     def __init__(self, batch: Batch, principal: Principal, number: int, now_us: int) -> None:
         self._batch = batch

@@ -58,8 +58,8 @@ class Scope:
     size: int = 0
 
 
-class Stored(Struct, frozen=True, gc=False):
-    """What is stored of one row; ``values`` is None when it is gone, ``image`` its last values."""
+class StoredRow(Struct, frozen=True, gc=False):
+    """A row as stored; ``values`` is None when it is gone, ``image`` its last values."""
 
     rev: int
     stamps: bytes
@@ -89,11 +89,11 @@ class FeedEntry(Struct, frozen=True, gc=False):
     size: int = 0
 
 
-Weighed = tuple[bytes, int]
+HashAndSize = tuple[bytes, int]
 """A row's hash and its size in bytes."""
 
 
-class Moved(Struct, frozen=True, gc=False):
+class MovedRow(Struct, frozen=True, gc=False):
     """A feed entry as a pull sees it; ``version``: of the row's last change in the scope."""
 
     table: str
@@ -104,7 +104,7 @@ class Moved(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What the server knows of a device. ``high``: the last transaction number it has decided;
+    """A device as the server knows it. ``high``: the last transaction number it has decided;
     ``waiting``, ``oldest_us``, ``client``: what the device has told of itself."""
 
     device: str
@@ -132,7 +132,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class DirectWriteNote:
     """A row that was written directly: its values before, or None when it was not there."""
 
     key: str
@@ -168,8 +168,8 @@ class ScopeStats:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What a database holds. ``rows``: by user table; ``entries``: by engine table; ``sizes``:
-    bytes by table with its indexes, "" for all (SQLite knows only that)."""
+    """Contents of a database in numbers. ``rows``: by user table; ``entries``: by engine table;
+    ``sizes``: bytes by table with its indexes, "" for all (SQLite knows only that)."""
 
     rows: Mapping[str, int]
     entries: Mapping[str, int]
@@ -180,8 +180,8 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a read will be asked for: a device ("": none), and scopes with the versions that it
-    holds of them (0: nothing)."""
+    """Hint of what a read will be asked for: a device ("": none), and scopes with the versions
+    that it holds of them (0: nothing)."""
 
     device: str
     scopes: Mapping[str, int]
@@ -209,13 +209,17 @@ class Snapshot(Protocol):
         """People and their devices."""
 
     def has_notes(self) -> bool:
-        """Whether direct writes wait to be ingested."""
+        """Return whether direct writes wait to be ingested."""
 
     def noted(self, ranges: Ranges, limit: int) -> int:
-        """How many notes of direct writes may concern scopes in these ranges; at most ``limit``."""
+        """Return how many notes of direct writes may concern scopes in these ranges; at most
+        ``limit``.
+        """
 
     def device(self, device: str) -> Device | None:
-        """What is known of a device. A writer holds it: no other sees it until the commit."""
+        """Return what is known of a device. A writer holds it: no other sees it until the
+        commit.
+        """
 
     def scope_names(self) -> list[str]: ...
 
@@ -229,12 +233,14 @@ class Snapshot(Protocol):
     def floors(self, names: Collection[str]) -> dict[str, int]:
         """The floors of those scopes that exist; nothing is locked."""
 
-    def moved(self, held: Mapping[str, int]) -> Iterator[tuple[str, Moved]]:
+    def moved(self, held: Mapping[str, int]) -> Iterator[tuple[str, MovedRow]]:
         """Rows of scopes that changed above these versions: scope by scope in the order given, each
         row once a scope, in order of version."""
 
     def moved_count(self, held: Mapping[str, int], limit: int) -> int:
-        """How many rows of scopes changed above these versions, together; at most ``limit``."""
+        """Return how many rows of scopes changed above these versions, together; at most
+        ``limit``.
+        """
 
     def versions(self, table: Table, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Versions of live feed entries by (scope, key)."""
@@ -258,12 +264,12 @@ class Snapshot(Protocol):
         end: tuple[str, str] | None,
         limit: int | None = None,
     ) -> int:
-        """How many rows of a scope are in a range; at most ``limit``."""
+        """Return how many rows of a scope are in a range; at most ``limit``."""
 
     def rows(self, table: Table, keys: Sequence[str]) -> Iterator[tuple[str, int, Row]]:
         """Key text, revision and values of rows, as they are read; absent rows are left out."""
 
-    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, StoredRow]:
         """Everything that is stored of rows, by key text; unknown rows are left out."""
 
     def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
@@ -272,7 +278,7 @@ class Snapshot(Protocol):
     def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
         """Hashes of live feed entries by key text."""
 
-    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, Weighed]:
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, HashAndSize]:
         """Hashes and sizes of live feed entries by key text."""
 
     def page(
@@ -284,10 +290,10 @@ class Snapshot(Protocol):
         """Scope, table and key of live feed entries, in order, after a place."""
 
     def devices_since(self, moments: Sequence[int]) -> list[int]:
-        """How many devices were last seen after each of these moments."""
+        """Return how many devices were last seen after each of these moments."""
 
     def stats(self) -> Stats:
-        """What is stored, counted; not cheap."""
+        """Return what is stored, counted; not cheap."""
 
     def journal(
         self,
@@ -321,7 +327,7 @@ class Writer(Snapshot, Protocol):
         """
 
     def known_scopes(self, names: Sequence[str]) -> set[str]:
-        """Which of these scopes exist; none is locked."""
+        """Return which of these scopes exist; none is locked."""
 
     def put_device(self, device: Device) -> None: ...
 
@@ -366,7 +372,7 @@ class Writer(Snapshot, Protocol):
         limit: int = 0,
         ranges: Ranges | None = None,
         rows: Mapping[str, Sequence[str]] = NO_ROWS,
-    ) -> dict[str, list[Note]]:
+    ) -> dict[str, list[DirectWriteNote]]:
         """Take away the notes about some rows that were written directly, each row once; by table.
 
         At most ``limit`` rows, which concern scopes in these ranges (None: any); and ``rows``, keys
@@ -381,13 +387,13 @@ class Writer(Snapshot, Protocol):
 
     @property
     def upkeep(self) -> Upkeep:
-        """What maintenance marks and forgets."""
+        """Return what maintenance marks and forgets."""
 
     def query(self, sql: str, params: Sequence[Value]) -> list[dict[str, Value]]:
         """Read-only SQL of a rule. Raises ``DatabaseError``."""
 
     def savepoint(self) -> AbstractContextManager[None]:
-        """What happens inside is undone when an exception leaves it."""
+        """Return what happens inside is undone when an exception leaves it."""
 
 
 class Store(Protocol):
@@ -405,7 +411,7 @@ class Store(Protocol):
 
     @property
     def unwatched(self) -> bool:
-        """Whether direct writes may have gone unnoticed before the store was opened."""
+        """Return whether direct writes may have gone unnoticed before the store was opened."""
 
     def clear_stale(self, writer: Writer) -> None: ...
 
@@ -428,26 +434,30 @@ class Store(Protocol):
         """
 
     def relay(self, publish: OnCommit) -> OnCommit:
-        """What to call after a commit, so that all processes on this database hear of it.
+        """Return what to call after a commit, so that all processes on this database hear of it.
 
         ``publish`` is called with what this process and others have moved, from any thread.
         """
 
     def alone(self, job: str) -> AbstractContextManager[bool]:
-        """Whether no other process on this database does this job now; none begins it inside."""
+        """Return whether no other process on this database does this job now; none begins it
+        inside.
+        """
 
     def observe(self, observer: Observer) -> None:
-        """Who hears of transactions that are begun again."""
+        """Set the observer of transactions that are begun again."""
 
     def check_ready(self) -> None:
-        """Whether it can be reached and written; nothing is changed. Raises ``DatabaseError``."""
+        """Check that it can be reached and written; nothing is changed. Raises
+        ``DatabaseError``.
+        """
 
     def written_elsewhere(self) -> bool:
-        """Whether another process may have written directly since the last call; cheap."""
+        """Return whether another process may have written directly since the last call; cheap."""
 
     @property
     def files(self) -> FileStore:
-        """Where snapshot and catch-up files are kept."""
+        """Return where snapshot and catch-up files are kept."""
 
     def serve(self) -> None:
         """From now on this process serves the database, until ``close``.
@@ -459,8 +469,8 @@ class Store(Protocol):
 
 
 def is_additive(old: Schema, new: Schema) -> bool:
-    """Whether ``new`` only adds tables, and columns that are nullable or have a default; groups, of
-    columns that are new too."""
+    """Return whether ``new`` only adds tables, and columns that are nullable or have a default;
+    groups, of columns that are new too."""
     if old.name != new.name or new.generation < old.generation:
         return False
     for table in old.tables:

@@ -20,11 +20,11 @@ from holdfast.core.digest import Digest
 from holdfast.core.errors import DatabaseError
 from holdfast.core.limits import FILE_PIECE_BYTES
 
-Kind = Literal["snapshot", "catchup"]
+FileKind = Literal["snapshot", "catchup"]
 Encoding = Literal["gzip", "zstd"]
 
 
-class Reached(Struct, frozen=True):
+class ReachedVersion(Struct, frozen=True):
     """The version of a scope that a file brings, with its count of rows and digest."""
 
     version: int
@@ -44,18 +44,18 @@ class StoredFile(Struct, frozen=True):
 
     id: str
     key: str
-    kind: Kind
+    kind: FileKind
     encoding: Encoding
     bytes: int
     sha256: str
     unpacked_bytes: int
     rows: int
-    scopes: dict[str, Reached]
+    scopes: dict[str, ReachedVersion]
     made: int
     ends: int
 
 
-class FileGone(DatabaseError):
+class StoredFileGone(DatabaseError):
     """The file is not there any more, or was damaged and has been removed."""
 
     code = "not_found"
@@ -86,13 +86,13 @@ class FileStore(Protocol):
     def get(self, file_id: str) -> StoredFile | None: ...
 
     def piece(self, file: StoredFile, number: int) -> bytes:
-        """The piece that starts at ``number * FILE_PIECE_BYTES``. Raises ``FileGone``."""
+        """The piece that starts at ``number * FILE_PIECE_BYTES``. Raises ``StoredFileGone``."""
 
     def begin(self, key: str) -> Build | None:
         """Start making the file of a key; None while anybody else does."""
 
     def progress(self, key: str) -> tuple[int, int]:
-        """What whoever makes the file of a key has told last: rows and total."""
+        """Return what whoever makes the file of a key has told last: rows and total."""
 
     def listed(self) -> list[StoredFile]: ...
 

@@ -17,7 +17,7 @@ Dialect = Literal["sqlite", "postgres"]
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class MigrationScript:
     """A script: its number, the name of its file, and its SQL."""
 
     number: int
@@ -25,7 +25,7 @@ class Script:
     sql: str
 
 
-def missing(dialect: Dialect, done: Iterable[int]) -> list[Script]:
+def missing(dialect: Dialect, done: Iterable[int]) -> list[MigrationScript]:
     """The scripts that a database has not seen, in order.
 
     ``done``: the numbers it has seen. Raises ``SchemaError`` (``schema_mismatch``) when one of them
@@ -33,7 +33,9 @@ def missing(dialect: Dialect, done: Iterable[int]) -> list[Script]:
     """
     folder = resources.files("holdfast.server.store") / "migrations" / dialect
     scripts = [
-        Script(int(file.name.partition("_")[0]), file.name, file.read_text(encoding="utf-8"))
+        MigrationScript(
+            int(file.name.partition("_")[0]), file.name, file.read_text(encoding="utf-8")
+        )
         for file in folder.iterdir()
         if file.name.endswith(".sql")
     ]

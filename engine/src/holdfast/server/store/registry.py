@@ -48,7 +48,7 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class TokenRecord:
     """A device's token, by its hash. ``ends``: when it is not taken any more."""
 
     hash: bytes = field(repr=False)
@@ -110,9 +110,9 @@ class RegistryReads(Protocol):
     def standing(self, devices: Sequence[str]) -> dict[str, User]:
         """The users of these devices, without those that are revoked, disabled or unknown."""
 
-    def token(self, digest: bytes) -> Token | None: ...
+    def token(self, digest: bytes) -> TokenRecord | None: ...
 
-    def bearer(self, digest: bytes) -> tuple[Token, User] | None:
+    def bearer(self, digest: bytes) -> tuple[TokenRecord, User] | None:
         """A token, and the user of its device, if device and user stand; in one look."""
 
     def tokens(self, digests: Sequence[bytes]) -> set[bytes]:
@@ -129,9 +129,9 @@ class RegistryWrites(RegistryReads, Protocol):
 
     def put_registration(self, registration: Registration) -> None: ...
 
-    def put_token(self, token: Token) -> None: ...
+    def put_token(self, token: TokenRecord) -> None: ...
 
-    def newest_token(self, device: str) -> Token | None:
+    def newest_token(self, device: str) -> TokenRecord | None:
         """The token of the highest generation."""
 
     def drop_tokens(self, device: str, *, below: int | None = None) -> None:
@@ -150,10 +150,10 @@ class RegistryWrites(RegistryReads, Protocol):
         """Forget the codes that wait for a device; those that were used stay."""
 
     def count_codes(self, user: str) -> int:
-        """How many codes of a user wait to be used."""
+        """Return how many codes of a user wait to be used."""
 
     def count_devices(self, user: str) -> int:
-        """How many devices of a user stand: registered, and not revoked."""
+        """Return how many devices of a user stand: registered, and not revoked."""
 
     def move_generation(self) -> int:
         """The next generation of rights. Called last, for it is held until the commit."""

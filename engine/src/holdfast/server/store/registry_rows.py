@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.server.store.registry import DeviceReport, Token, User
+from holdfast.server.store.registry import DeviceReport, TokenRecord, User
 
 _encode = msgspec.json.Encoder().encode
 _names = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -38,10 +38,10 @@ def user_of(row: Sequence[Any]) -> User:
     )  # fmt: skip
 
 
-def bearer_of(row: Sequence[Any]) -> tuple[Token, User]:
+def bearer_of(row: Sequence[Any]) -> tuple[TokenRecord, User]:
     """A token and its user from the columns of ``BEARER``."""
     digest, device, generation, ends, used, *user = row
-    return Token(digest, device, generation, ends, bool(used)), user_of(user)
+    return TokenRecord(digest, device, generation, ends, bool(used)), user_of(user)
 
 
 def report_of(row: Sequence[Any]) -> DeviceReport:

@@ -1,4 +1,4 @@
-"""What to say when a database already holds something under the names a server needs.
+"""Refusal of a database that already holds something under the names a server needs.
 
 Knows: words. Must not know: SQL. Until tables that are there can be taken over, they are refused:
 what has no record would be on no device, and nobody would see it.

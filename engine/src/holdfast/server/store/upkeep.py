@@ -19,14 +19,15 @@ from holdfast.schema.model import Table
 
 
 class Upkeep(Protocol):
-    """What a write transaction can mark and forget; times in microseconds since 1970, UTC.
+    """Maintenance by a write transaction: to mark and forget; times in microseconds since 1970,
+    UTC.
 
     What has a ``limit`` does at most so much, and says how much it was: less means it is done.
     None of it takes the lock of a scope but ``raise_floor``.
     """
 
     def last_run(self, job: str) -> int:
-        """When a job of maintenance was last done, by whichever process; 0: never."""
+        """Return when a job of maintenance was last done, by whichever process; 0: never."""
 
     def ran(self, job: str, at: int) -> None:
         """A job was done."""
@@ -53,7 +54,7 @@ class Upkeep(Protocol):
         """Table and key of rows that are gone but remembered, in order, after a place."""
 
     def removals(self, table: Table, places: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Which of these (scope, key) still have an entry that says the row has left."""
+        """Return which of these (scope, key) still have an entry that says the row has left."""
 
     def forget_rows(self, table: Table, revs: Mapping[str, int]) -> int:
         """Delete the records of rows that are gone, if they still have these revisions."""

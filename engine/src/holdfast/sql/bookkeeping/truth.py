@@ -32,7 +32,7 @@ class RowStatements(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemberStatements(msgspec.Struct, frozen=True, kw_only=True):
-    """Which rows are in which scope, with their hashes: ``holdfast_member``."""
+    """Statements on ``holdfast_member``: which rows are in which scope, with their hashes."""
 
     any: str = "SELECT 1 FROM holdfast_member LIMIT 1"
     """A row, if there is any member at all."""

@@ -1,4 +1,4 @@
-"""What PostgreSQL holds the columns of a policy to, beyond their type.
+"""Checks that PostgreSQL holds the columns of a policy to, beyond their type.
 
 Knows: how conditions are written in PostgreSQL's SQL. Must not know: what a policy decides.
 ``CHECKS`` has a row for each policy; a missing one is a type error. The same for SQLite is

@@ -71,7 +71,7 @@ def column_array(column: Column, values: Sequence[Value]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class TableSql:
+class PostgresTableSql:
     """The statements of one table. Those that look up by keys take ``key_arrays``."""
 
     table: Table
@@ -124,7 +124,7 @@ def _record(table: Table, key: str, columns: str) -> str:
     )
 
 
-def table_sql(table: Table) -> TableSql:
+def table_sql(table: Table) -> PostgresTableSql:
     """Compile the statements of a table."""
     name = quote(table.name)
     key = key_sql(table, "t.")
@@ -143,7 +143,7 @@ def table_sql(table: Table) -> TableSql:
     )
     action = f"DO UPDATE SET {targets}" if targets else "DO NOTHING"
     lock = f"SELECT FROM {wanted} JOIN {name} AS t ON {on} ORDER BY {names(table.key, 't.')}"
-    return TableSql(
+    return PostgresTableSql(
         table=table,
         select_rev=f"SELECT {key}, r.rev, {values} FROM {wanted}, {row}, "
         f"{_record(table, key, 'rev')}",
@@ -178,11 +178,11 @@ def select_holder(table: Table, columns: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class PostgresProgram:
     """The compiled statements of a schema."""
 
     schema: Schema
-    tables: Mapping[str, TableSql]
+    tables: Mapping[str, PostgresTableSql]
     children: Mapping[tuple[str, tuple[str, ...], str], str]
     unique: Mapping[str, tuple[Table, tuple[str, ...]]]
     """What the constraints of unique keys are called."""
@@ -193,9 +193,9 @@ class Program:
             raise SchemaMoved("another process has opened this database with another schema")
 
 
-def compile_program(schema: Schema) -> Program:
+def compile_program(schema: Schema) -> PostgresProgram:
     """Compile a schema's statements, once for a store."""
-    return Program(
+    return PostgresProgram(
         schema=schema,
         tables={table.name: table_sql(table) for table in schema.all_tables},
         children={

@@ -1,4 +1,4 @@
-"""What PostgreSQL's errors mean to the engine.
+"""Translation of PostgreSQL's errors into the engine's.
 
 Knows: SQLSTATE codes. Must not know: what was being done.
 A conflict with another transaction, a deadlock or a lost connection is tried again; a constraint
@@ -23,7 +23,7 @@ from holdfast.core.errors import (
     DatabaseReadOnly,
 )
 from holdfast.server.store.contract import TryAgain
-from holdfast.sql.postgres.statements import Program
+from holdfast.sql.postgres.statements import PostgresProgram
 
 _LOCKED = "55P03"
 _AGAIN = frozenset({_LOCKED, "23503", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
@@ -35,7 +35,7 @@ _CHECKS = frozenset({"23514", "54000"})
 
 
 @contextmanager
-def translated(program: Program | None = None) -> Iterator[None]:
+def translated(program: PostgresProgram | None = None) -> Iterator[None]:
     """Raise PostgreSQL's errors as the engine's."""
     try:
         yield
@@ -43,7 +43,7 @@ def translated(program: Program | None = None) -> Iterator[None]:
         raise translate(error, program) from error
 
 
-def translate(error: psycopg.Error, program: Program | None) -> DatabaseError:
+def translate(error: psycopg.Error, program: PostgresProgram | None) -> DatabaseError:
     """The engine's error for one of PostgreSQL's."""
     state = error.sqlstate or ""
     words = str(error).strip() or type(error).__name__
@@ -69,7 +69,7 @@ def _refused(words: str) -> ConstraintFailed:
 
 
 def _constraint(
-    error: psycopg.Error, state: str, words: str, program: Program | None
+    error: psycopg.Error, state: str, words: str, program: PostgresProgram | None
 ) -> DatabaseError:
     table, column = error.diag.table_name or "", error.diag.column_name or ""
     if state == "23505":

@@ -25,7 +25,7 @@ from holdfast.core.limits import (
     RELAY_POLL_MS,
 )
 from holdfast.server.store.contract import OnCommit
-from holdfast.server.store.postgres.reads import Connection
+from holdfast.server.store.postgres.reads import PostgresConnection
 from holdfast.server.store.registry import RIGHTS
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Relay:
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Callable[[], PostgresConnection],
         epoch: str,
         publish: OnCommit,
         *,
@@ -70,7 +70,7 @@ class Relay:
         self._wake.set()
 
     def close(self) -> None:
-        """What is still to be told is told first, if that is possible."""
+        """Close; what is still to be told is told first, if that is possible."""
         self._stop.set()
         self._wake.set()
         for thread in self._threads:
@@ -83,7 +83,7 @@ class Relay:
         if news:
             self._publish(news)
 
-    def _keep(self, work: Callable[[Connection], None]) -> None:
+    def _keep(self, work: Callable[[PostgresConnection], None]) -> None:
         """Do a thread's work, on a new connection whenever the last one was lost."""
         while not self._stop.is_set():
             try:
@@ -96,7 +96,7 @@ class Relay:
                 log.exception("notifications between server processes are delayed")
                 self._stop.wait(POSTGRES_LISTEN_RETRY_S)
 
-    def _tell(self, db: Connection) -> None:
+    def _tell(self, db: PostgresConnection) -> None:
         self._teller_pid = db.info.backend_pid
         while True:
             self._wake.wait()
@@ -108,7 +108,7 @@ class Relay:
             if self._stop.is_set():
                 return
 
-    def _listen(self, db: Connection) -> None:
+    def _listen(self, db: PostgresConnection) -> None:
         db.execute(f'LISTEN "{self._channel}"')
         looked = 0.0
         while not self._stop.is_set():
@@ -119,7 +119,7 @@ class Relay:
                 if notify.pid != self._teller_pid:
                     self._hear(_read(notify.payload))
 
-    def _look(self, db: Connection) -> None:
+    def _look(self, db: PostgresConnection) -> None:
         """Find what no notification has told."""
         rows = db.execute(
             "SELECT scope, head FROM holdfast_scope "

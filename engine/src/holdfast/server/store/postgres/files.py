@@ -20,9 +20,9 @@ import msgspec
 import psycopg
 
 from holdfast.server.store.file_scratch import Scratch, own_folder, remove_abandoned
-from holdfast.server.store.files import FileGone, StoredFile, checksum, pieces_of
+from holdfast.server.store.files import StoredFile, StoredFileGone, checksum, pieces_of
 from holdfast.server.store.postgres.errors import translated
-from holdfast.server.store.postgres.reads import Connection
+from holdfast.server.store.postgres.reads import PostgresConnection
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('holdfast file ' || $1 || $2, 0))"
 _read = msgspec.json.Decoder(StoredFile).decode
@@ -36,8 +36,8 @@ class PostgresFiles:
 
     def __init__(
         self,
-        borrow: Callable[[], AbstractContextManager[Connection]],
-        connect: Callable[[], Connection],
+        borrow: Callable[[], AbstractContextManager[PostgresConnection]],
+        connect: Callable[[], PostgresConnection],
         *,
         epoch: str,
     ) -> None:
@@ -71,7 +71,7 @@ class PostgresFiles:
         )  # fmt: skip
         if not rows or checksum(rows[0][0]) != rows[0][1]:
             self.remove(file.id)
-            raise FileGone("the file is no longer available, or was damaged")
+            raise StoredFileGone("the file is no longer available, or was damaged")
         piece: bytes = rows[0][0]
         return piece
 
@@ -94,7 +94,7 @@ class PostgresFiles:
         self._run("DELETE FROM holdfast_file WHERE id = $1", file_id)
 
     def tidy(self) -> None:
-        """What processes on other machines have left goes when they tidy."""
+        """Do nothing: what processes on other machines have left goes when they tidy."""
         if self._scratch.is_dir():
             remove_abandoned(self._scratch)
 
@@ -107,7 +107,7 @@ class PostgresFiles:
 class _PostgresBuild:
     """Its connection has the lock; when it is lost, another process may begin, and no harm done."""
 
-    def __init__(self, db: Connection, key: str, scratch: Scratch) -> None:
+    def __init__(self, db: PostgresConnection, key: str, scratch: Scratch) -> None:
         self._db = db
         self._key = key
         self._scratch = scratch

@@ -15,7 +15,7 @@ import msgspec
 
 from holdfast.core.values import Value
 from holdfast.schema.model import Column, Table
-from holdfast.server.store.contract import Note, Row
+from holdfast.server.store.contract import DirectWriteNote, Row
 
 _read = msgspec.json.Decoder(dict[str, Any]).decode
 _PIECES = re.compile(
@@ -37,12 +37,12 @@ TAKE = (
 )
 
 
-def fold(table: Table, taken: Iterable[tuple[int, str, bool, str | None]]) -> list[Note]:
+def fold(table: Table, taken: Iterable[tuple[int, str, bool, str | None]]) -> list[DirectWriteNote]:
     """One note a row: as it was before the first of its direct writes."""
-    first: dict[str, Note] = {}
+    first: dict[str, DirectWriteNote] = {}
     for _number, key, was, old in sorted(taken, key=lambda note: note[0]):
         if key not in first:
-            first[key] = Note(key, _row(table, old) if was and old is not None else None)
+            first[key] = DirectWriteNote(key, _row(table, old) if was and old is not None else None)
     return list(first.values())
 
 

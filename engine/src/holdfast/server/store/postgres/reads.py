@@ -31,23 +31,23 @@ from holdfast.server.store.contract import (
     ENGINE_TABLES,
     Device,
     Expected,
+    HashAndSize,
     JournalEntry,
-    Moved,
+    MovedRow,
     Row,
     Scope,
     ScopeStats,
     Stats,
-    Stored,
-    Weighed,
+    StoredRow,
 )
 from holdfast.server.store.postgres.errors import translated
 from holdfast.server.store.postgres.registry import PostgresRegistry
 from holdfast.sql.names import SCOPE_STATS, names, quote
 from holdfast.sql.note_scopes import Ranges
-from holdfast.sql.postgres.statements import Program, number_array, text_array
+from holdfast.sql.postgres.statements import PostgresProgram, number_array, text_array
 from holdfast.sql.postgres.tables import STORAGE
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+PostgresConnection = psycopg.Connection[tuple[Any, ...]]
 
 SELECT_DEVICE = (
     'SELECT device, "user", nonce, high, confirmed, last_seen, offset_us, waiting, '
@@ -95,7 +95,7 @@ def without_nul(text: str) -> str:
 class PostgresReads:
     """The reads that a snapshot and a writer share."""
 
-    def __init__(self, connection: Connection, program: Program) -> None:
+    def __init__(self, connection: PostgresConnection, program: PostgresProgram) -> None:
         self._db = connection
         self._program = program
         self._cursors = 0
@@ -158,7 +158,7 @@ class PostgresReads:
         )
         return {name: int(floor) for name, floor in rows}
 
-    def moved(self, held: Mapping[str, int]) -> Iterator[tuple[str, Moved]]:
+    def moved(self, held: Mapping[str, int]) -> Iterator[tuple[str, MovedRow]]:
         for part in _parts(held):
             for name, moves in self._moved_together(part).items():
                 if len(moves) < POSTGRES_MOVES_MAX:
@@ -170,9 +170,9 @@ class PostgresReads:
                     "WHERE scope = $1 AND version > $2 ORDER BY version",
                     (name, part[name]),
                 ):
-                    yield name, Moved(*row)
+                    yield name, MovedRow(*row)
 
-    def _moved_together(self, held: Mapping[str, int]) -> dict[str, list[Moved]]:
+    def _moved_together(self, held: Mapping[str, int]) -> dict[str, list[MovedRow]]:
         """The first moves of a few scopes."""
         return _by_scope(held, self._run(_MOVES, _held(held)))
 
@@ -243,9 +243,9 @@ class PostgresReads:
             for key, rev, *row in found:
                 yield key, rev, tuple(row)
 
-    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, StoredRow]:
         statements = self._program.tables[table.name]
-        found: dict[str, Stored] = {}
+        found: dict[str, StoredRow] = {}
         if not keys:
             return found
         for key, rev, stamps, image, there, *row in self._run(
@@ -253,9 +253,9 @@ class PostgresReads:
         ):
             values = tuple(row) if there else None
             if rev is None:
-                found[key] = Stored(0, b"", values, None)
+                found[key] = StoredRow(0, b"", values, None)
             else:
-                found[key] = Stored(rev, stamps, values, _image(table, image))
+                found[key] = StoredRow(rev, stamps, values, _image(table, image))
         return found
 
     def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
@@ -270,7 +270,7 @@ class PostgresReads:
     def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
         return {key: found for key, (found, _) in self.weighed(scope, table, keys).items()}
 
-    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, Weighed]:
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, HashAndSize]:
         rows = self._run(
             "SELECT j.key, f.hash, f.size FROM unnest($3::text[]) AS j(key), LATERAL ("
             "SELECT hash, size, removed FROM holdfast_feed "
@@ -365,9 +365,9 @@ class PostgresSnapshot(PostgresReads):
 
     def __init__(
         self,
-        connection: Connection,
-        program: Program,
-        release: Callable[[Connection], None],
+        connection: PostgresConnection,
+        program: PostgresProgram,
+        release: Callable[[PostgresConnection], None],
         expected: Expected | None,
     ) -> None:
         super().__init__(connection, program)
@@ -377,7 +377,7 @@ class PostgresSnapshot(PostgresReads):
         self._devices: dict[str, Device | None] = {}
         self._scopes: dict[str, Scope | None] = {}
         self._positions: dict[tuple[str, int], Digest | None] = {}
-        self._moves: dict[str, list[Moved]] = {}
+        self._moves: dict[str, list[MovedRow]] = {}
         self._held: dict[str, int] = {}
         with translated(program):
             self._begin(expected)
@@ -437,7 +437,7 @@ class PostgresSnapshot(PostgresReads):
         found = ((name, self._positions[name, at]) for name, at in held.items())
         return {name: digest for name, digest in found if digest is not None}
 
-    def _moved_together(self, held: Mapping[str, int]) -> dict[str, list[Moved]]:
+    def _moved_together(self, held: Mapping[str, int]) -> dict[str, list[MovedRow]]:
         if not self._knows_moves(held):
             return super()._moved_together(held)
         return {name: self._moves[name] for name in held}
@@ -477,10 +477,10 @@ def _parts(held: Mapping[str, int]) -> Iterator[dict[str, int]]:
         yield dict(items[start : start + POSTGRES_MOVES_SCOPES_MAX])
 
 
-def _by_scope(names: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> dict[str, list[Moved]]:
-    found: dict[str, list[Moved]] = {name: [] for name in names}
+def _by_scope(names: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> dict[str, list[MovedRow]]:
+    found: dict[str, list[MovedRow]] = {name: [] for name in names}
     for name, *moved in rows:
-        found[name].append(Moved(*moved))
+        found[name].append(MovedRow(*moved))
     return found
 
 

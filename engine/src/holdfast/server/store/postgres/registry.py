@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from holdfast.server.store.registry import Code, DeviceReport, Registration, Token, User
+from holdfast.server.store.registry import Code, DeviceReport, Registration, TokenRecord, User
 from holdfast.server.store.registry_rows import (
     BEARER,
     USER_COLUMNS,
@@ -25,7 +25,7 @@ from holdfast.server.store.registry_rows import (
 )
 from holdfast.sql.postgres.statements import bytes_array, text_array
 
-Run = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+RunStatement = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs one statement and gives its rows."""
 
 _REPORT = (
@@ -39,7 +39,7 @@ _REPORT = (
 class PostgresRegistry:
     """``registry.RegistryWrites``; without ``locks``, ``registry.RegistryReads``."""
 
-    def __init__(self, run: Run, *, locks: bool = False) -> None:
+    def __init__(self, run: RunStatement, *, locks: bool = False) -> None:
         self._run = run
         self._share = " FOR SHARE OF u, r" if locks else ""
         self._keep = " FOR NO KEY UPDATE" if locks else ""
@@ -127,10 +127,10 @@ class PostgresRegistry:
 
     # Tokens
 
-    def token(self, digest: bytes) -> Token | None:
+    def token(self, digest: bytes) -> TokenRecord | None:
         return self._token(f"hash = $1{self._keep}", digest)
 
-    def bearer(self, digest: bytes) -> tuple[Token, User] | None:
+    def bearer(self, digest: bytes) -> tuple[TokenRecord, User] | None:
         rows = self._run(BEARER.format(digest="$1", stands="= false"), (digest,))
         return bearer_of(rows[0]) if rows else None
 
@@ -141,17 +141,17 @@ class PostgresRegistry:
         )
         return {digest for (digest,) in rows}
 
-    def newest_token(self, device: str) -> Token | None:
+    def newest_token(self, device: str) -> TokenRecord | None:
         return self._token("device = $1 ORDER BY generation DESC LIMIT 1", device)
 
-    def _token(self, where: str, value: str | bytes) -> Token | None:
+    def _token(self, where: str, value: str | bytes) -> TokenRecord | None:
         rows = self._run(
             f"SELECT hash, device, generation, ends, used FROM holdfast_token WHERE {where}",
             (value,),
         )
-        return Token(*rows[0]) if rows else None
+        return TokenRecord(*rows[0]) if rows else None
 
-    def put_token(self, token: Token) -> None:
+    def put_token(self, token: TokenRecord) -> None:
         self._run(
             "INSERT INTO holdfast_token (hash, device, generation, ends, used) "
             "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (hash) DO UPDATE SET ends = excluded.ends, "

@@ -7,10 +7,10 @@ Upholds I31: nobody waits for a rehearsal.
 
 from __future__ import annotations
 
-from holdfast.server.store.postgres.reads import Connection, PostgresReads
+from holdfast.server.store.postgres.reads import PostgresConnection, PostgresReads
 from holdfast.server.store.postgres.registry import PostgresRegistry
 from holdfast.server.store.postgres.writer import PostgresWriter
-from holdfast.sql.postgres.statements import Program
+from holdfast.sql.postgres.statements import PostgresProgram
 
 
 class RehearsingWriter(PostgresWriter):
@@ -19,7 +19,7 @@ class RehearsingWriter(PostgresWriter):
     device = PostgresReads.device
     scopes = PostgresReads.scopes
 
-    def __init__(self, connection: Connection, program: Program) -> None:
+    def __init__(self, connection: PostgresConnection, program: PostgresProgram) -> None:
         nothing = frozenset[str]()
         super().__init__(connection, program, began="", notes=False, wanted=nothing, careful=False)
 

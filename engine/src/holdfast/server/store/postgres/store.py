@@ -39,13 +39,13 @@ from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.postgres.errors import translated
 from holdfast.server.store.postgres.events import Relay
 from holdfast.server.store.postgres.files import PostgresFiles
-from holdfast.server.store.postgres.reads import Connection, PostgresSnapshot
+from holdfast.server.store.postgres.reads import PostgresConnection, PostgresSnapshot
 from holdfast.server.store.postgres.rehearsal import RehearsingWriter
 from holdfast.server.store.postgres.writer import PostgresWriter
 from holdfast.server.store.taken_names import tables_exist
 from holdfast.sql.names import quote
 from holdfast.sql.postgres.capture import SETTINGS, TRANSITIONS, functions, triggers
-from holdfast.sql.postgres.statements import Program, compile_program
+from holdfast.sql.postgres.statements import PostgresProgram, compile_program
 from holdfast.sql.postgres.tables import column_sql, create_keys, create_table
 from holdfast.sqlite.failpoints import failpoint
 
@@ -71,7 +71,7 @@ _BEGIN_WRITE = (
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """What a database was given when it was made."""
+    """Identity that a database was given when it was made."""
 
     epoch: str
     seal_secret: bytes
@@ -81,14 +81,14 @@ class PostgresStore:
     """``store.Store`` on one schema of a PostgreSQL database."""
 
     _identity: _Identity
-    _readers: ConnectionPool[Connection]
-    _writers: ConnectionPool[Connection]
+    _readers: ConnectionPool[PostgresConnection]
+    _writers: ConnectionPool[PostgresConnection]
     _files: PostgresFiles
 
     def __init__(self, url: str, schema: Schema) -> None:
         """Use ``open``."""
         self._url = url
-        self._program: Program = compile_program(schema)
+        self._program: PostgresProgram = compile_program(schema)
         self._relay: Relay | None = None
         self._jitter = random.Random()
         self._observer: Observer = nobody
@@ -120,12 +120,12 @@ class PostgresStore:
         )
         return store
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> PostgresConnection:
         db = psycopg.connect(self._url, autocommit=True, cursor_factory=psycopg.RawCursor)
         _configure(db)
         return db
 
-    def _pool(self, size: int) -> ConnectionPool[Connection]:
+    def _pool(self, size: int) -> ConnectionPool[PostgresConnection]:
         return ConnectionPool(
             self._url,
             min_size=1,
@@ -169,7 +169,7 @@ class PostgresStore:
     # Opening
 
     def _prepare(
-        self, db: Connection, schema: Schema, random_bytes: Callable[[int], bytes]
+        self, db: PostgresConnection, schema: Schema, random_bytes: Callable[[int], bytes]
     ) -> _Identity:
         with db.transaction():
             db.execute(_LOCK_LAYOUT)
@@ -189,7 +189,9 @@ class PostgresStore:
             self._unwatched = exists and fingerprint == schema.fingerprint and changed
         return _Identity(epoch, secret)
 
-    def _create(self, db: Connection, schema: Schema, random_bytes: Callable[[int], bytes]) -> None:
+    def _create(
+        self, db: PostgresConnection, schema: Schema, random_bytes: Callable[[int], bytes]
+    ) -> None:
         _create_tables(db, schema.all_tables)
         db.execute(
             "INSERT INTO holdfast_state (id, epoch, seal_secret, fingerprint, schema) "
@@ -198,7 +200,7 @@ class PostgresStore:
              schema.to_json().decode()),
         )  # fmt: skip
 
-    def _grow(self, db: Connection, old: Schema, new: Schema) -> None:
+    def _grow(self, db: PostgresConnection, old: Schema, new: Schema) -> None:
         """Add what a schema adds. Raises ``SchemaError`` for any other difference."""
         if not is_additive(old, new):
             raise SchemaError(
@@ -233,7 +235,7 @@ class PostgresStore:
     # Transactions
 
     @contextlib.contextmanager
-    def _borrowed(self, pool: ConnectionPool[Connection]) -> Iterator[Connection]:
+    def _borrowed(self, pool: ConnectionPool[PostgresConnection]) -> Iterator[PostgresConnection]:
         db = _take(pool)
         try:
             yield db
@@ -254,7 +256,7 @@ class PostgresStore:
                 raise
         raise _unreachable()
 
-    def _give_back(self, db: Connection) -> None:
+    def _give_back(self, db: PostgresConnection) -> None:
         _rollback(db)
         self._readers.putconn(db)
 
@@ -288,7 +290,12 @@ class PostgresStore:
         raise DatabaseBusy("the database was busy or away for too long; nothing was changed")
 
     def _attempt(
-        self, db: Connection, work: Callable[[Writer], T], wanted: frozenset[str], *, careful: bool
+        self,
+        db: PostgresConnection,
+        work: Callable[[Writer], T],
+        wanted: frozenset[str],
+        *,
+        careful: bool,
     ) -> T:
         with translated(self._program):
             ((began, notes),) = _last(db.execute(_BEGIN_WRITE))
@@ -302,7 +309,7 @@ class PostgresStore:
         failpoint("store.after_commit")
         return result
 
-    def _commit(self, db: Connection) -> None:
+    def _commit(self, db: PostgresConnection) -> None:
         with translated(self._program):
             db.execute("COMMIT")
 
@@ -357,7 +364,7 @@ def _unreachable() -> DatabaseBusy:
     return DatabaseBusy("the database cannot be reached")
 
 
-def _take(pool: ConnectionPool[Connection]) -> Connection:
+def _take(pool: ConnectionPool[PostgresConnection]) -> PostgresConnection:
     try:
         return pool.getconn()
     except PoolClosed:
@@ -373,7 +380,7 @@ def _last(cursor: Any) -> list[tuple[Any, ...]]:
     return cursor.fetchall()  # type: ignore[no-any-return]
 
 
-def _rollback(db: Connection) -> None:
+def _rollback(db: PostgresConnection) -> None:
     """End whatever is open; a connection that cannot even do that is closed."""
     if db.closed or db.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
         return
@@ -383,11 +390,11 @@ def _rollback(db: Connection) -> None:
         db.close()
 
 
-def _configure(db: Connection) -> None:
+def _configure(db: PostgresConnection) -> None:
     db.execute(_SETTINGS)
 
 
-def _check_server(db: Connection) -> None:
+def _check_server(db: PostgresConnection) -> None:
     if db.info.server_version < POSTGRES_VERSION_MIN * 10_000:
         raise DatabaseError(
             f"PostgreSQL {POSTGRES_VERSION_MIN} or newer is needed", code="database"
@@ -411,8 +418,8 @@ _TAKEN = (
 )
 
 
-def _is_ours(db: Connection) -> bool:
-    """Whether a server has made this schema of the database."""
+def _is_ours(db: PostgresConnection) -> bool:
+    """Return whether a server has made this schema of the database."""
     ((found,),) = db.execute(
         "SELECT EXISTS (SELECT FROM pg_attribute WHERE attname = 'seal_secret' AND attrelid = "
         "to_regclass(quote_ident(current_schema()) || '.holdfast_state'))"
@@ -420,7 +427,7 @@ def _is_ours(db: Connection) -> bool:
     return bool(found)
 
 
-def _check_free(db: Connection, tables: Iterable[Table], *, first: bool) -> None:
+def _check_free(db: PostgresConnection, tables: Iterable[Table], *, first: bool) -> None:
     """Raises ``SchemaError`` (``tables_exist``) when something has the name of a table that is to
     be made; with ``first`` of something of the engine's own as well."""
     ((namespace,),) = db.execute("SELECT current_schema()").fetchall()
@@ -436,7 +443,7 @@ def _check_free(db: Connection, tables: Iterable[Table], *, first: bool) -> None
         raise tables_exist(f"the schema {namespace} of the database", taken)
 
 
-def _migrate(db: Connection) -> None:
+def _migrate(db: PostgresConnection) -> None:
     """Run the numbered scripts that this database has not seen, in order."""
     db.execute(
         "CREATE TABLE IF NOT EXISTS holdfast_migration (number integer PRIMARY KEY, "
@@ -448,7 +455,7 @@ def _migrate(db: Connection) -> None:
         db.execute("INSERT INTO holdfast_migration VALUES ($1, $2)", (script.number, script.name))
 
 
-def _create_tables(db: Connection, tables: list[Table] | tuple[Table, ...]) -> None:
+def _create_tables(db: PostgresConnection, tables: list[Table] | tuple[Table, ...]) -> None:
     for table in tables:
         db.execute(create_table(table))
     for table in tables:
@@ -456,7 +463,7 @@ def _create_tables(db: Connection, tables: list[Table] | tuple[Table, ...]) -> N
             db.execute(sql)
 
 
-def _set_triggers(db: Connection, schema: Schema) -> bool:
+def _set_triggers(db: PostgresConnection, schema: Schema) -> bool:
     """Make the capture triggers what the schema says; whether they were anything else."""
     found = {
         (table, name): enabled and (old, new) == TRANSITIONS.get(name, (None, None))
@@ -485,7 +492,7 @@ def _set_triggers(db: Connection, schema: Schema) -> bool:
     return changed
 
 
-def _functions(db: Connection) -> dict[str, tuple[str, bool, tuple[str, ...], bool]]:
+def _functions(db: PostgresConnection) -> dict[str, tuple[str, bool, tuple[str, ...], bool]]:
     """Body, rights and settings of our functions, and whether everybody may execute them."""
     return {
         name: (body, definer, tuple(sorted(settings or ())), public)

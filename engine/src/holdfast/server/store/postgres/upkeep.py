@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from holdfast.schema.model import Table
 from holdfast.server.store.postgres.errors import translated
-from holdfast.server.store.postgres.reads import Connection
-from holdfast.sql.postgres.statements import Program, number_array, text_array
+from holdfast.server.store.postgres.reads import PostgresConnection
+from holdfast.sql.postgres.statements import PostgresProgram, number_array, text_array
 
 _SETTLED = "(a.outcome = 'applied' OR a.settled)"
 
@@ -19,7 +19,7 @@ _SETTLED = "(a.outcome = 'applied' OR a.settled)"
 class PostgresUpkeep:
     """``upkeep.Upkeep`` inside a write transaction."""
 
-    def __init__(self, connection: Connection, program: Program) -> None:
+    def __init__(self, connection: PostgresConnection, program: PostgresProgram) -> None:
         self._db = connection
         self._program = program
 

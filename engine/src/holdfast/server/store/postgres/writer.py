@@ -42,14 +42,14 @@ from holdfast.schema.model import ForeignKey, Table
 from holdfast.server.store.contract import (
     NO_ROWS,
     Device,
+    DirectWriteNote,
     FeedEntry,
     JournalEntry,
-    Note,
     Recorded,
     Row,
     RowRecord,
     Scope,
-    Stored,
+    StoredRow,
     TryAgain,
 )
 from holdfast.server.store.postgres.errors import translated
@@ -65,7 +65,7 @@ from holdfast.server.store.postgres.reads import (
     NOTED,
     SELECT_DEVICE,
     STATE,
-    Connection,
+    PostgresConnection,
     PostgresReads,
     range_arrays,
     scope_of,
@@ -74,7 +74,7 @@ from holdfast.server.store.postgres.registry import PostgresRegistry
 from holdfast.server.store.postgres.upkeep import PostgresUpkeep
 from holdfast.sql.note_scopes import Ranges
 from holdfast.sql.postgres.statements import (
-    Program,
+    PostgresProgram,
     bytes_array,
     number_array,
     select_holder,
@@ -111,8 +111,8 @@ class PostgresWriter(PostgresReads):
 
     def __init__(
         self,
-        connection: Connection,
-        program: Program,
+        connection: PostgresConnection,
+        program: PostgresProgram,
         *,
         began: str,
         notes: bool,
@@ -140,7 +140,7 @@ class PostgresWriter(PostgresReads):
         """The store ends the transaction."""
 
     def finish(self) -> None:
-        """What must be so before the commit. Raises ``TryAgain``."""
+        """Check what must be so before the commit. Raises ``TryAgain``."""
         self._defer("SET CONSTRAINTS ALL IMMEDIATE")
         ((notes, fingerprint),) = self._run(STATE)
         # Looked at last: whoever makes the tables grow waits for those that we have written.
@@ -345,7 +345,7 @@ class PostgresWriter(PostgresReads):
 
     # Rows
 
-    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, StoredRow]:
         self._lock_wanted()
         if self._careful and keys:
             statements = self._program.tables[table.name]
@@ -455,7 +455,7 @@ class PostgresWriter(PostgresReads):
         limit: int = 0,
         ranges: Ranges | None = None,
         rows: Mapping[str, Sequence[str]] = NO_ROWS,
-    ) -> dict[str, list[Note]]:
+    ) -> dict[str, list[DirectWriteNote]]:
         """Later ones are not this commit's."""
         assert not self._held, "notes are taken before scopes are locked"
         found = self._noted_rows(limit, ranges, rows)

@@ -20,7 +20,7 @@ from msgspec import Struct
 from holdfast.core.errors import DatabaseError, DatabaseFull
 from holdfast.core.limits import FILE_ABANDONED_S, FILE_PIECE_BYTES
 from holdfast.server.store.file_scratch import Scratch, lock, own_folder, remove_abandoned
-from holdfast.server.store.files import FileGone, StoredFile, checksum, pieces_of
+from holdfast.server.store.files import StoredFile, StoredFileGone, checksum, pieces_of
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _SUM_BYTES = 16
@@ -77,7 +77,7 @@ class DirectoryFiles:
     def piece(self, file: StoredFile, number: int) -> bytes:
         record = self._record(file.id)
         if record is None:
-            raise FileGone("the file is no longer available")
+            raise StoredFileGone("the file is no longer available")
         try:
             with (self._folder / f"{file.id}.data").open("rb") as source:
                 source.seek(number * FILE_PIECE_BYTES)
@@ -87,7 +87,7 @@ class DirectoryFiles:
         start = number * _SUM_BYTES
         if checksum(piece) != record.sums[start : start + _SUM_BYTES]:
             self.remove(file.id)
-            raise FileGone("the file was damaged")
+            raise StoredFileGone("the file was damaged")
         return piece
 
     def begin(self, key: str) -> _DirectoryBuild | None:

@@ -1,4 +1,4 @@
-"""Which process serves a file: one, held by a lock that ends with the process.
+"""Ownership of a server's file: by one process, held by a lock that ends with the process.
 
 Knows: files and locks of the system. Must not know: SQLite, or what is served. The lock is on a
 file of its own beside the database: to close a descriptor of the database itself would drop

@@ -19,19 +19,19 @@ from holdfast.schema.model import Schema, Table
 from holdfast.server.store.contract import (
     ENGINE_TABLES,
     Device,
+    HashAndSize,
     JournalEntry,
-    Moved,
+    MovedRow,
     Row,
     Scope,
     ScopeStats,
     Stats,
-    Stored,
-    Weighed,
+    StoredRow,
 )
 from holdfast.server.store.sqlite.registry import SqliteRegistry
 from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
 from holdfast.sql.note_scopes import Ranges
-from holdfast.sql.server import TableSql, select_children, table_sql
+from holdfast.sql.server import SqliteTableSql, select_children, table_sql
 from holdfast.sqlite.driver import Connection
 
 _encode = msgspec.json.Encoder().encode
@@ -43,11 +43,11 @@ NOTED = (
 )
 """The notes that concern given ranges of scopes."""
 
-Statements = Mapping[str, TableSql]
+Statements = Mapping[str, SqliteTableSql]
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class SqliteProgram:
     """The compiled statements of a schema."""
 
     schema: Schema
@@ -55,9 +55,9 @@ class Program:
     children: Mapping[tuple[str, tuple[str, ...], str], str]
 
 
-def compile_program(schema: Schema) -> Program:
+def compile_program(schema: Schema) -> SqliteProgram:
     """Compile a schema's statements, once for a store."""
-    return Program(
+    return SqliteProgram(
         schema=schema,
         tables={table.name: table_sql(table) for table in schema.all_tables},
         children={
@@ -75,7 +75,7 @@ def json_text(items: object) -> str:
 class SqliteReads:
     """The reads that a snapshot and a writer share."""
 
-    def __init__(self, connection: Connection, program: Program) -> None:
+    def __init__(self, connection: Connection, program: SqliteProgram) -> None:
         self._db = connection
         self._program = program
 
@@ -137,7 +137,7 @@ class SqliteReads:
         )
         return {str(name): int(str(floor)) for name, floor in rows}
 
-    def moved(self, held: Mapping[str, int]) -> Iterator[tuple[str, Moved]]:
+    def moved(self, held: Mapping[str, int]) -> Iterator[tuple[str, MovedRow]]:
         for scope, since in held.items():
             for table, key, removed, version in self._db.iterate(
                 "SELECT tbl, key, removed, version FROM holdfast_feed "
@@ -145,7 +145,7 @@ class SqliteReads:
                 (scope, since),
             ):
                 assert isinstance(table, str) and isinstance(key, str) and isinstance(version, int)
-                yield scope, Moved(table, key, bool(removed), version)
+                yield scope, MovedRow(table, key, bool(removed), version)
 
     def moved_count(self, held: Mapping[str, int], limit: int) -> int:
         return _int(
@@ -207,21 +207,21 @@ class SqliteReads:
             assert isinstance(key, str) and isinstance(rev, int)
             yield key, rev, tuple(row)
 
-    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, Stored]:
+    def stored(self, table: Table, keys: Sequence[str]) -> dict[str, StoredRow]:
         values = {
             key: tuple(row) for key, *row in self._by_keys(table, lambda sql: sql.select, keys)
         }
-        found: dict[str, Stored] = {}
+        found: dict[str, StoredRow] = {}
         for key, rev, stamps, image in self._db.execute(
             "SELECT r.key, rev, stamps, image FROM json_each(?) AS j CROSS JOIN holdfast_row AS r "
             "ON r.tbl = ? AND r.key = j.value",
             (json_text(list(keys)), table.name),
         ):
             assert isinstance(key, str) and isinstance(rev, int) and isinstance(stamps, bytes)
-            found[key] = Stored(rev, stamps, values.get(key), _image(table, image))
+            found[key] = StoredRow(rev, stamps, values.get(key), _image(table, image))
         for key, row in values.items():
             if isinstance(key, str) and key not in found:
-                found[key] = Stored(0, b"", row, None)
+                found[key] = StoredRow(0, b"", row, None)
         return found
 
     def revs(self, table: Table, keys: Sequence[str]) -> dict[str, int]:
@@ -237,8 +237,8 @@ class SqliteReads:
     def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
         return {key: found for key, (found, _) in self.weighed(scope, table, keys).items()}
 
-    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, Weighed]:
-        found: dict[str, Weighed] = {}
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, HashAndSize]:
+        found: dict[str, HashAndSize] = {}
         for key, digest, size in self._db.execute(
             "SELECT f.key, f.hash, f.size FROM json_each(?) AS j CROSS JOIN holdfast_feed AS f "
             "ON f.scope = ? AND f.tbl = ? AND f.key = j.value WHERE NOT f.removed",
@@ -328,7 +328,7 @@ class SqliteReads:
         return entries
 
     def _by_keys(
-        self, table: Table, choose: Callable[[TableSql], str], keys: Sequence[str]
+        self, table: Table, choose: Callable[[SqliteTableSql], str], keys: Sequence[str]
     ) -> Iterator[Row]:
         """Run a look-up for rows with given keys."""
         statements = self._program.tables[table.name]
@@ -350,7 +350,7 @@ class SqliteSnapshot(SqliteReads):
     """``store.Snapshot``: holds its read transaction until it is closed."""
 
     def __init__(
-        self, connection: Connection, program: Program, release: Callable[[Connection], None]
+        self, connection: Connection, program: SqliteProgram, release: Callable[[Connection], None]
     ) -> None:
         super().__init__(connection, program)
         self.connection = connection

@@ -11,7 +11,7 @@ from typing import cast
 
 import msgspec
 
-from holdfast.server.store.registry import Code, DeviceReport, Registration, Token, User
+from holdfast.server.store.registry import Code, DeviceReport, Registration, TokenRecord, User
 from holdfast.server.store.registry_rows import (
     BEARER,
     USER_COLUMNS,
@@ -113,10 +113,10 @@ class SqliteRegistry:
 
     # Tokens
 
-    def token(self, digest: bytes) -> Token | None:
+    def token(self, digest: bytes) -> TokenRecord | None:
         return self._token("hash = ?", digest)
 
-    def bearer(self, digest: bytes) -> tuple[Token, User] | None:
+    def bearer(self, digest: bytes) -> tuple[TokenRecord, User] | None:
         rows = self._db.execute(BEARER.format(digest="?", stands="= 0"), (digest,))
         return bearer_of(rows[0]) if rows else None
 
@@ -124,10 +124,10 @@ class SqliteRegistry:
         sql = "SELECT 1 FROM holdfast_token WHERE hash = ?"
         return {digest for digest in digests if self._db.execute(sql, (digest,))}
 
-    def newest_token(self, device: str) -> Token | None:
+    def newest_token(self, device: str) -> TokenRecord | None:
         return self._token("device = ? ORDER BY generation DESC LIMIT 1", device)
 
-    def _token(self, where: str, value: str | bytes) -> Token | None:
+    def _token(self, where: str, value: str | bytes) -> TokenRecord | None:
         rows = self._db.execute(
             f"SELECT hash, device, generation, ends, used FROM holdfast_token WHERE {where}",
             (value,),
@@ -135,9 +135,9 @@ class SqliteRegistry:
         if not rows:
             return None
         digest, device, generation, ends, used = cast("tuple[bytes, str, int, int, int]", rows[0])
-        return Token(digest, device, generation, ends, bool(used))
+        return TokenRecord(digest, device, generation, ends, bool(used))
 
-    def put_token(self, token: Token) -> None:
+    def put_token(self, token: TokenRecord) -> None:
         self._db.execute(
             "INSERT INTO holdfast_token (hash, device, generation, ends, used) "
             "VALUES (?, ?, ?, ?, ?) ON CONFLICT (hash) DO UPDATE SET ends = excluded.ends, "

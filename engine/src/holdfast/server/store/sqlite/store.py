@@ -30,8 +30,8 @@ from holdfast.core.limits import (
 )
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
+from holdfast.server.process.fair_lock import FairLock
 from holdfast.server.process.observe import Observer
-from holdfast.server.process.turns import Turns
 from holdfast.server.store.contract import Expected, OnCommit, T, Writer, is_additive
 from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.sqlite.files import DirectoryFiles
@@ -49,7 +49,7 @@ from holdfast.sqlite.failpoints import failpoint
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """What a database was given when it was made."""
+    """Identity that a database was given when it was made."""
 
     epoch: str
     seal_secret: bytes
@@ -64,7 +64,7 @@ class SqliteStore:
         """Use ``open``."""
         self._path = path
         self._driver = sqlite
-        self._lock = Turns()
+        self._lock = FairLock()
         self._idle: list[Connection] = []
         self._idle_lock = threading.Lock()
         self._closed = False

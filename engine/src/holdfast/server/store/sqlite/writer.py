@@ -19,15 +19,15 @@ from holdfast.schema.model import ForeignKey, Table
 from holdfast.server.store.contract import (
     NO_ROWS,
     Device,
+    DirectWriteNote,
     FeedEntry,
     JournalEntry,
-    Note,
     Recorded,
     Row,
     RowRecord,
     Scope,
 )
-from holdfast.server.store.sqlite.reads import NOTED, Program, SqliteReads, json_text
+from holdfast.server.store.sqlite.reads import NOTED, SqliteProgram, SqliteReads, json_text
 from holdfast.server.store.sqlite.upkeep import SqliteUpkeep
 from holdfast.sql.note_scopes import Ranges
 from holdfast.sql.server import select_holder
@@ -39,7 +39,7 @@ _pack = msgspec.msgpack.Encoder().encode
 class SqliteWriter(SqliteReads):
     """``store.Writer``. The store begins and commits."""
 
-    def __init__(self, connection: Connection, program: Program) -> None:
+    def __init__(self, connection: Connection, program: SqliteProgram) -> None:
         super().__init__(connection, program)
         self._depth = 0
 
@@ -191,7 +191,7 @@ class SqliteWriter(SqliteReads):
         limit: int = 0,
         ranges: Ranges | None = None,
         rows: Mapping[str, Sequence[str]] = NO_ROWS,
-    ) -> dict[str, list[Note]]:
+    ) -> dict[str, list[DirectWriteNote]]:
         places = {name: dict.fromkeys(keys) for name, keys in rows.items()}
         found: list[Row] = []
         if limit and ranges is None:
@@ -204,15 +204,15 @@ class SqliteWriter(SqliteReads):
             places.setdefault(str(name), {})[str(key)] = None
         return {name: notes for name, keys in places.items() if (notes := self._take(name, keys))}
 
-    def _take(self, name: str, keys: Iterable[str]) -> list[Note]:
+    def _take(self, name: str, keys: Iterable[str]) -> list[DirectWriteNote]:
         table = self._program.schema.by_name.get(name)
         wanted = json_text(list(keys))
-        notes: list[Note] = []
+        notes: list[DirectWriteNote] = []
         if table is not None:
             statements = self._program.tables[name]
             for key, was, *old in self._db.execute(statements.notes, (wanted,)):
                 assert isinstance(key, str)
-                notes.append(Note(key, _whole(table, key, old) if was else None))
+                notes.append(DirectWriteNote(key, _whole(table, key, old) if was else None))
             if notes:
                 self._db.execute(statements.forget_notes, (wanted,))
         self._db.execute(

@@ -1,4 +1,4 @@
-"""Whether what a connection has open is what stands at the file's path.
+"""Detection of a database file that was replaced, moved or removed under an open connection.
 
 Knows: the paths of a database, its write-ahead log and the log's index. Must not know: tables of
 the engine, or why a file is gone.
@@ -33,7 +33,7 @@ _ADVICE: Final = (
 
 
 def commits(sql: str, *, in_transaction: bool) -> bool:
-    """Whether a statement may end in a commit."""
+    """Return whether a statement may end in a commit."""
     word = sql[:6].upper()
     if in_transaction:
         return word == "COMMIT" or word[:3] == "END"
@@ -41,7 +41,7 @@ def commits(sql: str, *, in_transaction: bool) -> bool:
 
 
 def identity_of(path: str) -> Identity | None:
-    """Which file stands at a path; None when there is none."""
+    """Return which file stands at a path; None when there is none."""
     try:
         status = os.stat(path)  # noqa: PTH116 - asked for at every commit, and twice as fast
     except (OSError, ValueError):
@@ -49,7 +49,7 @@ def identity_of(path: str) -> Identity | None:
     return status.st_dev, status.st_ino
 
 
-class Standing:
+class OpenFiles:
     """The files of one open database, as they were when it was opened.
 
     Shared by all connections of a process to it. ``lost``: the error that ends all of them.
@@ -65,7 +65,7 @@ class Standing:
         self.lost: DatabaseMoved | None = None
 
     def before_commit(self) -> str | None:
-        """What is wrong with the files; None when everything stands in its place."""
+        """Return what is wrong with the files; None when everything stands in its place."""
         database = self._look()
         if database is not None:
             return database
@@ -132,8 +132,8 @@ class Standing:
         return f"A copy of what this process had is {copy}"
 
     def _untouched(self) -> bool:
-        """Whether nobody has written the file since it was last seen with its log, or has it open
-        with a log of its own."""
+        """Return whether nobody has written the file since it was last seen with its log, or has
+        it open with a log of its own."""
         return self._state() == self._seen and identity_of(f"{self._path}-wal") is None
 
     def _copy(self, execute: Execute) -> str | None:
@@ -155,7 +155,7 @@ class Standing:
 
 
 def _emptied(execute: Execute) -> bool:
-    """Whether all of the log is in its file now."""
+    """Return whether all of the log is in its file now."""
     try:
         ((busy, _, _),) = execute("PRAGMA wal_checkpoint(TRUNCATE)", ())
     except DatabaseError:

@@ -9,7 +9,7 @@
 
 import { LEADER_BEAT_MS } from "../core/limits.js";
 
-export class Pulse {
+export class ProgressSignal {
   readonly #nowMs: () => number;
   readonly #told: () => void;
   #toldAtMs = -Infinity;

@@ -17,8 +17,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Queue(Generic[T]):
-    """What waits, by owner; not for several threads at once."""
+class FairQueue(Generic[T]):
+    """A queue of what waits, by owner; not for several threads at once."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[T]] = {}
@@ -28,7 +28,7 @@ class Queue(Generic[T]):
         return sum(map(len, self._waiting.values()))
 
     def waiting(self, owner: str) -> int:
-        """How often an owner waits."""
+        """Return how often an owner waits."""
         return len(self._waiting.get(owner, ()))
 
     def put(self, owner: str, item: T) -> None:
@@ -55,13 +55,13 @@ class Queue(Generic[T]):
             del self._waiting[owner]
 
 
-class Turns:
+class FairLock:
     """A lock for threads whose owners take turns. It is handed over: who has waited holds it."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._held = False
-        self._queue: Queue[threading.Lock] = Queue()
+        self._queue: FairQueue[threading.Lock] = FairQueue()
 
     def acquire(self, owner: str = "", *, timeout_s: float = -1) -> bool:
         """Wait for a turn, for ever by default; whether it came."""
@@ -100,7 +100,7 @@ class Turns:
         turn.release()
 
     def waiting(self) -> int:
-        """How many wait."""
+        """Return how many wait."""
         with self._guard:
             return len(self._queue)
 

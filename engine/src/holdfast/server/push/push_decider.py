@@ -1,4 +1,4 @@
-"""The desk of a push: how many transactions are decided at once, and what came of them.
+"""Decides a push: how many transactions are decided at once, and what came of them.
 
 Knows: bites, paces, and how a transaction is decided ahead of its commit. Must not know: numbers
 and outcomes as they are stored, HTTP or SQL.
@@ -26,17 +26,17 @@ from holdfast.protocol.messages import Transaction
 from holdfast.server.feed.feed import FeedPlace, Touched
 from holdfast.server.merging.access import Access
 from holdfast.server.merging.batch import Batch
-from holdfast.server.merging.constraints import Place, unique_refusal
-from holdfast.server.push.decide import Decided, Engine, Run, Sender
+from holdfast.server.merging.constraints import RowPlace, unique_refusal
+from holdfast.server.push.decide import Decided, DecisionRun, Engine, Sender
 from holdfast.server.push.decode import body_hash
-from holdfast.server.push.quotas import Account, Added
-from holdfast.server.push.rehearsal import Rehearsal, Script, Stale
+from holdfast.server.push.quotas import Account, ScopeGrowth
+from holdfast.server.push.rehearsal import Rehearsal, RehearsedScript, StaleRehearsal
 from holdfast.server.store.contract import JournalEntry, Writer
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How many transactions are decided at once, and how often in a row that went well.
+class BatchSize:
+    """Number of transactions that are decided at once, and how often in a row that went well.
 
     A batch that fails everywhere costs what its transactions cost one by one, and the first
     attempts: about twice the work, however the failures lie.
@@ -45,24 +45,24 @@ class Pace:
     size: int = PUSH_TRANSACTIONS_MAX
     well: int = 0
 
-    def slower(self, tried: int) -> Pace:
+    def slower(self, tried: int) -> BatchSize:
         """After a failure of so many."""
-        return Pace(max(1, tried // PUSH_SLOWER_FACTOR))
+        return BatchSize(max(1, tried // PUSH_SLOWER_FACTOR))
 
-    def faster(self) -> Pace:
+    def faster(self) -> BatchSize:
         """After a success."""
         if self.well + 1 < PUSH_WELL_GROUPS:
-            return Pace(self.size, self.well + 1)
-        return Pace(min(self.size * 2, PUSH_TRANSACTIONS_MAX))
+            return BatchSize(self.size, self.well + 1)
+        return BatchSize(min(self.size * 2, PUSH_TRANSACTIONS_MAX))
 
 
 def weight(transaction: Transaction) -> int:
-    """What deciding it costs, in changes; one without any is not for nothing."""
+    """Return what deciding it costs, in changes; one without any is not for nothing."""
     return max(1, len(transaction.changes))
 
 
 def is_large(transaction: Transaction, bite_changes: int) -> bool:
-    """Whether it is decided before its commit begins."""
+    """Return whether it is decided before its commit begins."""
     return weight(transaction) > bite_changes
 
 
@@ -75,18 +75,18 @@ class Prepared:
 
     sender: Sender
     decided: Decided
-    script: Script
+    script: RehearsedScript
     touched: Sequence[Touched]
     journal: Sequence[JournalEntry]
-    added: Added
+    added: ScopeGrowth
     hashes: Mapping[FeedPlace, bytes]
 
 
-class Desk:
-    """Where one push is decided."""
+class PushDecider:
+    """Decides one push, bite by bite."""
 
     def __init__(
-        self, writer: Writer, engine: Engine, sender: Sender, pace: Pace, *, work_max: int
+        self, writer: Writer, engine: Engine, sender: Sender, pace: BatchSize, *, work_max: int
     ) -> None:
         self.pace = pace
         self.work = 0
@@ -97,12 +97,12 @@ class Desk:
         self.access = Access(sender.principal)
         self._account = Account(writer, engine.quotas)
         self._stopped: dict[int, bool] = {}
-        self.touched: dict[Place, Touched] = {}
+        self.touched: dict[RowPlace, Touched] = {}
         self.journal: list[JournalEntry] = []
 
     @property
-    def added(self) -> Added:
-        """What scopes have more."""
+    def added(self) -> ScopeGrowth:
+        """Return what scopes have more."""
         return self._account.mark()
 
     def take_touched(self, items: Sequence[Touched]) -> None:
@@ -122,7 +122,7 @@ class Desk:
     ) -> list[Decided]:
         """Decide transactions in order, as many at once as the database lets; not all of them,
         when what failed was as much work as all. ``prepared``: the only one of them. Raises
-        ``Stale``."""
+        ``StaleRehearsal``."""
         decided: list[Decided] = []
         while len(decided) < len(transactions):
             if decided and self.work >= self._work_max:
@@ -153,7 +153,7 @@ class Desk:
             batch = Batch(
                 self._writer, self._engine.schema, self._engine.random_bytes, access=self.access
             )
-            run = Run(
+            run = DecisionRun(
                 batch, self._engine, self._sender, self.access, stopped, account=self._account
             )
             decided = run.decide(transactions)
@@ -164,13 +164,13 @@ class Desk:
         return decided
 
     def _as_prepared(self, prepared: Prepared) -> list[Decided]:
-        """Raises ``ConstraintFailed``, as if it had been decided now, and ``Stale``."""
+        """Raises ``ConstraintFailed``, as if it had been decided now, and ``StaleRehearsal``."""
         with self._writer.savepoint():
             prepared.script.check(self._writer)
             try:
                 self._account.add(prepared.added)
             except Refuse:
-                raise Stale from None
+                raise StaleRehearsal from None
             prepared.script.write(self._writer)
         self.take_touched(prepared.touched)
         self.journal += prepared.journal
@@ -180,12 +180,12 @@ class Desk:
 def prepare(reads: Writer, engine: Engine, sender: Sender, transaction: Transaction) -> Prepared:
     """Decide a transaction on a snapshot. ``reads``: nothing but its reads is used."""
     rehearsal = Rehearsal(reads)
-    desk = Desk(cast("Writer", rehearsal), engine, sender, Pace(), work_max=0)
-    (decided,) = desk.decide([transaction])
+    decider = PushDecider(cast("Writer", rehearsal), engine, sender, BatchSize(), work_max=0)
+    (decided,) = decider.decide([transaction])
     decided.body = body_hash(transaction)
-    touched = list(desk.touched.values())
+    touched = list(decider.touched.values())
     return Prepared(
-        sender, decided, rehearsal.script, touched, desk.journal, desk.added,
+        sender, decided, rehearsal.script, touched, decider.journal, decider.added,
         _hashes(reads, touched),
     )  # fmt: skip
 
