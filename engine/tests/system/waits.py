@@ -6,6 +6,7 @@ Knows: transactions as they were sent. Must not know: how a replica finds out wh
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bazaar import TABLES
@@ -110,11 +111,23 @@ def _passed(one: Change, other: Change) -> bool:
         released = key.table == child.name and one.op == "delete" and other.op != "insert"
         if released and [old.get(name) for name in key.columns] == list(one.key):
             return True
-    return child is parent and any(
-        new.get(name) is not None and new.get(name) == old.get(name)
-        for unique in child.unique
-        for name in unique
-        if one.op != "delete" and other.op != "insert"
+    return (
+        child is parent
+        and one.op != "delete"
+        and other.op != "insert"
+        and any(_may_be_freed(unique, new, old) for unique in child.unique)
+    )
+
+
+def _may_be_freed(unique: Sequence[str], new: dict[str, Any], old: dict[str, Any]) -> bool:
+    """Whether one row may take the unique value that another had.
+
+    An update tells only those columns of a key that it changes; what both tell is the same."""
+    told = [name for name in unique if name in new and name in old]
+    return (
+        any(name in new for name in unique)
+        and any(name in old for name in unique)
+        and all(new[name] is not None and new[name] == old[name] for name in told)
     )
 
 
