@@ -244,7 +244,7 @@ def test_a_schema_may_not_change_otherwise(server: Any, column: Column) -> None:
         table = msgspec.structs.replace(product, columns=columns)
         other = msgspec.structs.replace(schema, tables=(table, *schema.tables[1:]))
     with pytest.raises(SchemaError) as failure:
-        type(server.store)(str(server.path), other, random_bytes=server.random)
+        type(server.store).open(str(server.path), other, random_bytes=server.random)
     assert failure.value.code == "schema_mismatch"
     server.open()
 
