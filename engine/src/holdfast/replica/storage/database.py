@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -67,13 +67,12 @@ class LocalDatabase:
         options = OpenOptions(
             synchronous=synchronous, busy_timeout_ms=busy_timeout_ms, secure_delete=True
         )
-        with ExitStack() as looked:
-            if exists:  # who else's file it may be is asked before anything is set in it
-                look = OpenOptions(look_only=True, busy_timeout_ms=busy_timeout_ms)
-                found = driver.connect(path, look)
-                looked.callback(found.close)
+        if exists:  # who else's file it may be is asked before anything is set in it
+            look = OpenOptions(look_only=True, busy_timeout_ms=busy_timeout_ms)
+            with closing(driver.connect(path, look)) as found:
                 _is_ours(found, path, schema)
-            database = cls(path, driver=driver, app=driver.connect(path, options))
+        # Only now: another journal can be set while nobody else has the file open, not even us.
+        database = cls(path, driver=driver, app=driver.connect(path, options))
         try:
             database.schema = database._prepare(schema)
             database.program = compile_replica(database.schema)
