@@ -34,6 +34,8 @@ transaction is a bite of its own, decided before its commit begins."""
 REHEARSALS_MAX = 3
 """How often a large transaction is decided ahead, when others change what it touches meanwhile;
 then it is decided while they wait."""
+NOT_TAKEN_IN_MAX = 3
+"""A push meets rows that were written directly; so often they are taken in, and it begins again."""
 PUSH_WORK_CHANGES_MAX = 20_000
 """Changes that the server decides for one request, those decided twice counted twice; the answer
 tells the outcomes so far, and the device sends the rest with its next exchange."""

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties import examples
 
+from holdfast.server.exchange.budgets import Budgets
+
 
 def start(server: Any) -> tuple[Any, Any]:
     one, two = server.peer("d1"), server.peer("d2")
@@ -146,6 +148,35 @@ def test_writes_while_the_triggers_were_gone_are_found(server: Any) -> None:
     server.open()
     one.sync()
     assert one.row("product", "p0")["name"] == "unseen"
+    server.check()
+
+
+UNSEEN = "INSERT INTO product (id, sku, name) VALUES ('q', 'q', 'unseen'), ('r', 'r', 'unseen')"
+
+
+def test_a_push_that_meets_rows_written_past_the_triggers_takes_them_in(server: Any) -> None:
+    one, two = start(server)
+    server.sql_unseen(UNSEEN)
+    one.insert("product", "q", sku="q", name="mine")
+    one.commit(
+        one.change("insert", "movement", 2, {"store_id": "1", "product_id": "r"}),
+        one.change("insert", "product", "r", {"sku": "r", "on_hand": 5}),
+    )
+    assert [outcome.outcome for outcome in one.sync()] == ["applied", "applied"]
+    two.sync()
+    assert two.rows == one.rows
+    assert (two.row("product", "r")["name"], two.row("product", "r")["on_hand"]) == ("unseen", 5)
+    server.check()
+
+
+def test_so_does_a_large_one_that_is_decided_ahead(make_server: Any) -> None:
+    server = make_server(budgets=Budgets(bite_changes=2))
+    one, two = start(server)
+    server.sql_unseen(UNSEEN)
+    one.commit(*(one.change("insert", "product", key, {"sku": key}) for key in ("o", "q", "r")))
+    assert [outcome.outcome for outcome in one.sync()] == ["applied"]
+    two.sync()
+    assert two.rows == one.rows
     server.check()
 
 

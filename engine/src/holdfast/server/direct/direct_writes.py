@@ -16,6 +16,7 @@ Upholds I11 and I13 for rows that no push has made, I16 for direct transactions,
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,6 +35,7 @@ from holdfast.core.limits import (
 )
 from holdfast.protocol.messages import Transaction
 from holdfast.schema.model import Schema
+from holdfast.server.direct.deep_check import settle
 from holdfast.server.direct.ingest import ingest
 from holdfast.server.feed.feed import Touched, publish
 from holdfast.server.identity.principal import Principal
@@ -43,6 +45,8 @@ from holdfast.server.push.decode import read_key
 from holdfast.server.store.contract import NO_ROWS, Expected, Snapshot, Store, Writer
 from holdfast.server.store.registry import RIGHTS
 from holdfast.sql.note_scopes import EVERYBODY, Ranges
+
+logger = logging.getLogger(__name__)
 
 _LAST = chr(0x10FFFF)
 
@@ -191,6 +195,25 @@ class DirectWrites:
                 return False
         with self._ingesting:
             return self._bite((), rows)
+
+    def take_as_they_stand(self, rows: Mapping[str, Sequence[str]]) -> None:
+        """Take rows, by table, as written directly although nothing is noted of them: somebody has
+        written past the triggers."""
+
+        def work(writer: Writer) -> dict[str, int]:
+            touched: list[Touched] = []
+            for name, keys in rows.items():
+                table = self._schema.by_name[name]
+                touched += settle(
+                    writer, self._schema, table, {key: set() for key in keys},
+                    now_us=self._now_us(), random_bytes=self._random_bytes,
+                )  # fmt: skip
+            return publish(writer, touched, self._random_bytes)
+
+        for name, keys in rows.items():
+            logger.warning("rows of %s were written past the triggers: %d", name, len(keys))
+        with self._ingesting:
+            self._moved(self._store.transact(work))
 
     def poll(self) -> bool:
         """Take in what other processes have written directly, for a moment; cheap when they have

@@ -21,7 +21,7 @@ from typing import Any
 
 from holdfast.core.clock import choose_offset
 from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import REHEARSALS_MAX
+from holdfast.core.limits import NOT_TAKEN_IN_MAX, REHEARSALS_MAX
 from holdfast.protocol.messages import ExchangeRequest, Offset, Outcome, Transaction
 from holdfast.server.direct.direct_writes import DirectWrites, OnMoved, concerned
 from holdfast.server.exchange.budgets import Budgets
@@ -106,7 +106,7 @@ class ExchangeCommit:
         first: bool,
     ) -> Pushed:
         """One commit. Raises ``ProtocolError``; then it has written nothing."""
-        stale = 0
+        stale = unknown = 0
         while True:
             prepared = None  # then it is decided while all others wait
             try:
@@ -120,8 +120,11 @@ class ExchangeCommit:
                 # In a commit of their own, which locks nothing else: others may be at it, too.
                 self._make_scopes(new.names)
             except NotTakenIn as found:  # seen before the commit, or by a rule or a settlement
-                if not self._direct.take_in_rows(found.rows):
+                unknown += 1
+                if unknown > NOT_TAKEN_IN_MAX:
                     raise
+                if not self._direct.take_in_rows(found.rows):
+                    self._direct.take_as_they_stand(found.rows)
             except StaleRehearsal:
                 stale += 1
                 log.debug("the rehearsal of a large transaction is stale; it is rehearsed again")
