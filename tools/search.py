@@ -5,8 +5,8 @@
 What `make test` draws is the same in each run. Here it is new: in turn the property tests of one
 file, drawn by chance and ``--times`` as many, and random worlds of several devices and a server,
 each with a seed of its own, now and then with monkeys in the app; again and again until the time is
-over. What is found is printed with
-the command that repeats it, and the search goes on. Exit code 1 when something was found.
+over. What is found is printed with the command that repeats it, and the search goes on. Exit code 1
+when something was found.
 
 The time is a bound: what still runs then is interrupted.
 """
@@ -81,6 +81,8 @@ def main(words: list[str]) -> int:
     monkeys = not options.no_monkeys and BUILT.is_file() and shutil.which("chromium") is not None
     endless = turns(files, seed, options.times, worlds=options.worlds, monkeys=monkeys)
     for turn in itertools.islice(endless, options.turns):
+        if time.monotonic() >= deadline:
+            break
         if time.monotonic() + turn.needs_s > deadline:
             continue
         code, output = within(deadline, turn.command)

@@ -109,6 +109,12 @@ def test_a_search_ends_when_its_time_is_over(tmp_path: Path) -> None:
     )
 
 
+def test_a_search_whose_time_is_over_between_two_turns_begins_none(tmp_path: Path) -> None:
+    done = run(SEARCH, "--minutes", "0", "--worlds", "0", "--tests", planted(tmp_path, DRAWS))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 turns, 0 with something found" in done.stdout
+
+
 @pytest.mark.slow
 def test_worlds_are_let_run_too(tmp_path: Path) -> None:
     done = run(SEARCH, "--seed", "3", "--turns", "1", "--worlds", "1", "--tests", tmp_path)
