@@ -23,6 +23,9 @@ from holdfast.core.limits import (
 from holdfast.core.values import Value, check
 from holdfast.schema.model import Column, Table
 
+RowPlace = tuple[str, str]
+"""A row: its table's name and its key's text."""
+
 
 def _part(value: Value) -> str:
     if isinstance(value, bytes):

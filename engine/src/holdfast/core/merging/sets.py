@@ -31,8 +31,6 @@ from holdfast.core.values import Value
 from holdfast.schema.model import Column
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
 
 

@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from holdfast.core.keys import RowPlace
 from holdfast.core.limits import (
     CHAIN_PAGE_ROWS,
     CHAIN_PAGE_ROWS_MAX,
@@ -34,8 +35,6 @@ from holdfast.sqlite import Connection, Row
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
-RowPlace = tuple[str, str]
-"""A row: its table's name and its key's text."""
 RestsOn = dict[int, set[int]]
 """Of a transaction: the earlier ones that it rests on."""
 NEVER = 2**62

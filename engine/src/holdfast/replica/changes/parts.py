@@ -23,13 +23,13 @@ from dataclasses import dataclass, field
 
 from holdfast.core.errors import BadValue
 from holdfast.core.ids import transaction_id
+from holdfast.core.keys import RowPlace
 from holdfast.core.limits import PUSH_BYTES_SOFT, PUSH_CHANGES_MAX, SPLIT_PARTS
 from holdfast.core.values import Value
 from holdfast.replica.changes.dependence import (
     NEVER,
     OutboxNotes,
     RestsOn,
-    RowPlace,
     decided_numbers,
     on_other_rows,
     on_own_row,

@@ -27,8 +27,12 @@ from collections.abc import Callable
 from holdfast.core.clock import next_stamp
 from holdfast.core.errors import DatabaseError
 from holdfast.core.ids import transaction_id
+from holdfast.core.keys import RowPlace
 from holdfast.core.values import Value
-from holdfast.replica.changes.dependence import OutboxNotes, RowPlace, sealed_now
+from holdfast.replica.changes.dependence import (
+    OutboxNotes,
+    sealed_now,
+)
 from holdfast.replica.changes.parts import take_apart_sealed
 from holdfast.replica.storage.database import read_state, write_state
 from holdfast.schema.model import Schema, Table

@@ -17,10 +17,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.core.errors import BadValue, ConstraintFailed, FileRefused, Offline
-from holdfast.core.keys import key_values, row_key
+from holdfast.core.keys import RowPlace, key_values, row_key
 from holdfast.core.values import from_wire
 from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Own, Rows
-from holdfast.replica.changes.dependence import OutboxNotes, RowPlace
+from holdfast.replica.changes.dependence import (
+    OutboxNotes,
+)
 from holdfast.replica.changes.parts import take_apart_decided
 from holdfast.replica.changes.seal import seal
 from holdfast.replica.load.import_files import Importer

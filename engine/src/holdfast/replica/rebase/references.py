@@ -11,13 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from holdfast.core.keys import key_text, key_values
+from holdfast.core.keys import RowPlace, key_text, key_values
 from holdfast.replica.rebase.overlay import Overlay
 from holdfast.replica.storage.aside import AsideReason
 from holdfast.sqlite import Row
-
-RowPlace = tuple[str, str]
-"""A table and a key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.errors import ConstraintFailed
+from holdfast.core.keys import RowPlace
 from holdfast.replica.rebase.overlay import CapturedChange, Overlay, assemble, data_of, fold_all
-from holdfast.replica.rebase.references import Orphan, References, RowPlace
+from holdfast.replica.rebase.references import (
+    Orphan,
+    References,
+)
 from holdfast.replica.storage.aside import AsideReason, SetAside, builds_on
 from holdfast.sqlite import Connection, Row
 

@@ -12,21 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from holdfast.core.keys import RowPlace
 from holdfast.protocol.messages import Own
 from holdfast.server.store.contract import MovedRow
-
-Place = tuple[str, str]
-"""A table and a key."""
 
 
 class OwnRows:
     """The rows that a push has made, and the versions that their scopes got with them."""
 
     def __init__(self) -> None:
-        self._revs: dict[Place, int] = {}
+        self._revs: dict[RowPlace, int] = {}
         self._versions: dict[str, set[int]] = {}
 
-    def add(self, revs: Mapping[Place, int], versions: Mapping[str, int]) -> None:
+    def add(self, revs: Mapping[RowPlace, int], versions: Mapping[str, int]) -> None:
         """Take in what the next bite did: revisions of rows (0: others had a part in it), and new
         versions of scopes."""
         for place, rev in revs.items():

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from holdfast.core.errors import ConstraintFailed, Refuse
-from holdfast.core.keys import key_values
+from holdfast.core.keys import RowPlace, key_values
 from holdfast.core.merging.merge import Author, Merged, RowChange, merge
 from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import (
@@ -35,7 +35,6 @@ from holdfast.server.merging.access import Access
 from holdfast.server.merging.constraints import (
     ChildRow,
     Constraints,
-    RowPlace,
     Unique,
     child_refusal,
     parent_refusal,

@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from holdfast.core import values
 from holdfast.core.errors import BadValue, Refuse
-from holdfast.core.keys import key_values
+from holdfast.core.keys import RowPlace, key_values
 from holdfast.core.merging import groups
 from holdfast.core.merging.merge import Author, Decision, RowChange, merge
 from holdfast.core.merging.policies import policy_of
@@ -36,7 +36,6 @@ from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE, Column, Table
 from holdfast.server.merging.batch import Batch
 from holdfast.server.merging.conflicts import wire_text
-from holdfast.server.merging.constraints import RowPlace
 from holdfast.server.store.contract import Row
 
 SETTLING = frozenset({"state", "chosen", "settled_by", "settled_at"})

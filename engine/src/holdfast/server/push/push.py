@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from holdfast.core.errors import ProtocolError
+from holdfast.core.keys import RowPlace
 from holdfast.core.limits import PUSH_BITE_CHANGES, PUSH_BITE_WORK_SHARE
 from holdfast.protocol.messages import Outcome, Transaction
 from holdfast.schema.model import CONFLICT_TABLE
 from holdfast.server.feed.feed import NO_HASHES, Touched, publish
 from holdfast.server.merging.access import Access
-from holdfast.server.merging.constraints import RowPlace
 from holdfast.server.push.decide import Decided, Engine, Sender
 from holdfast.server.push.decode import body_hash
 from holdfast.server.push.push_decider import BatchSize, Prepared, PushDecider, is_large, weight

@@ -17,6 +17,7 @@ from typing import cast
 
 from holdfast.core.digest import row_hash
 from holdfast.core.errors import ConstraintFailed, Refuse
+from holdfast.core.keys import RowPlace
 from holdfast.core.limits import (
     PUSH_SLOWER_FACTOR,
     PUSH_TRANSACTIONS_MAX,
@@ -26,7 +27,9 @@ from holdfast.protocol.messages import Transaction
 from holdfast.server.feed.feed import FeedPlace, Touched
 from holdfast.server.merging.access import Access
 from holdfast.server.merging.batch import Batch
-from holdfast.server.merging.constraints import RowPlace, unique_refusal
+from holdfast.server.merging.constraints import (
+    unique_refusal,
+)
 from holdfast.server.push.decide import Decided, DecisionRun, Engine, Sender
 from holdfast.server.push.decode import body_hash
 from holdfast.server.push.quotas import Account, ScopeGrowth
