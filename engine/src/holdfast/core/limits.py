@@ -101,10 +101,19 @@ RESPONSE_MEMORY_BYTES_MAX = 8 * MIB
 ANSWER_HOLD_MS = 10_000
 """How long an answer may hold its snapshot of the database while it is read; then the rest of it
 goes to a temporary file."""
+ANSWER_HOLD_WANTED_MS = 1_000
+"""The same, when another answer waits for its place."""
 ANSWER_SPOOL_BYTES_MAX = 256 * MIB
 """What is left of such an answer, as it is sent; a larger one is broken off."""
 ANSWER_SPOOLS_MAX = 32
 """Such answers at the same time in a process; more are broken off."""
+ANSWER_SPOOLS_PER_DEVICE_MAX = 4
+"""Of them, of one device."""
+ANSWERS_OPEN_MAX = 8
+"""Of a server process: answers that hold a snapshot of the database; further ones wait before they
+open theirs. Fewer than ``DATABASE_CONNECTIONS_MAX``: sign-ins, files and maintenance read, too."""
+ANSWERS_PER_DEVICE_MAX = 2
+"""Of them, of one device."""
 ROWS_PER_LINE = 500
 GZIP_FLOOR_BYTES = 320
 """Smaller bodies travel as they are; an exchange without work is above it both ways, and shrinks by

@@ -317,7 +317,7 @@ def test_a_slow_reader_of_too_much_is_cut_off(
     server: Running, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if limit == "ANSWER_SPOOLS_MAX":
-        monkeypatch.setattr("holdfast.server.http.app.ANSWER_SPOOLS_MAX", 0)
+        monkeypatch.setattr("holdfast.server.http.open_answers.ANSWER_SPOOLS_MAX", 0)
     else:
         defaults: Any = Lines.let_go.__kwdefaults__
         monkeypatch.setitem(defaults, "bytes_max", 100_000)

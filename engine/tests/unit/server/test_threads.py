@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.server.process.fair_limiter import FairLimiter
 from holdfast.server.process.threads import Threads
 
 
@@ -101,18 +102,18 @@ def test_who_is_cancelled_leaves_the_queue_and_keeps_no_thread() -> None:
 
 def test_who_is_cancelled_just_when_the_turn_comes_passes_it_on() -> None:
     async def work() -> None:
-        threads = Threads(1, per_owner=1)
-        await threads._enter("a")
-        waits = asyncio.ensure_future(threads._enter("b"))
-        after = asyncio.ensure_future(threads._enter("c"))
+        limiter = FairLimiter(1, per_owner=1)
+        await limiter.enter("a")
+        waits = asyncio.ensure_future(limiter.enter("b"))
+        after = asyncio.ensure_future(limiter.enter("c"))
         await asyncio.sleep(0)
-        threads._leave("a")  # the turn is b's, and b does not know it yet
+        limiter.leave("a")  # the turn is b's, and b does not know it yet
         waits.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waits
         await after
-        threads._leave("c")
-        await threads._enter("d")
+        limiter.leave("c")
+        await limiter.enter("d")
 
     run(work())
 

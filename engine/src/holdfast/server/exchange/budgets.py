@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from holdfast.core.limits import (
+    ANSWERS_PER_DEVICE_MAX,
     DEVICE_REQUEST_EVERY_MS,
     DEVICE_REQUESTS_BURST,
     PUSH_BITE_CHANGES,
@@ -27,6 +28,7 @@ class Budgets:
 
     quotas: Quotas = field(default_factory=Quotas)
     threads_per_device_max: int = THREADS_PER_DEVICE_MAX
+    answers_per_device_max: int = ANSWERS_PER_DEVICE_MAX
     waiting_per_device_max: int = WAITING_PER_DEVICE_MAX
     bite_changes: int = PUSH_BITE_CHANGES
     push_changes_max: int = PUSH_WORK_CHANGES_MAX

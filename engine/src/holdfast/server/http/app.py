@@ -20,7 +20,7 @@ from collections.abc import (
     Mapping,
 )
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -32,10 +32,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from holdfast.core.errors import DatabaseError, DatabaseFull, ProtocolError
+from holdfast.core.errors import DatabaseError, ProtocolError
 from holdfast.core.limits import (
     ANSWER_HOLD_MS,
-    ANSWER_SPOOLS_MAX,
     CLOCK_LEEWAY_MS,
     EVENT_HEARTBEAT_MS,
     JOURNAL_PAGE_MAX,
@@ -54,6 +53,7 @@ from holdfast.server.http.contract import ExchangeService
 from holdfast.server.http.downloads import Downloads
 from holdfast.server.http.enrolment import EnrolmentEndpoints
 from holdfast.server.http.front import ApiHeaders
+from holdfast.server.http.open_answers import OpenAnswer, OpenAnswers
 from holdfast.server.http.requests import (
     Body,
     answer_encoding,
@@ -81,6 +81,8 @@ from holdfast.sql.replica import compile_replica
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -100,14 +102,14 @@ def asgi(
     """The app. ``hub``: where the service publishes (``on_commit=hub.publish``) what has moved.
 
     ``threads``: how many requests are worked on at the same time; ``queue_max``: how many more may
-    wait before the rest are told to come back later. ``budgets``: how many threads and places in
-    the queue one device may have; devices that wait take turns. ``answer_hold_ms``: how long one
-    who reads slowly may hold the database. ``endpoints``: where devices enrol. The app does not
-    close the service. It closes the hub when its lifespan ends, and mounted in another app when the
-    uvicorn it runs on is told to stop; under another server close the hub yourself, or open event
-    streams will hold it up. ``observer`` hears of each request.
-    ``app.state.waiting()``: how many requests wait for a thread; ``app.state.stop()``: from now on
-    it says that it is not ready.
+    wait before the rest are told to come back later. ``budgets``: how many threads, open answers
+    and places in the queue one device may have; devices that wait take turns. ``answer_hold_ms``:
+    how long one who reads slowly may hold the database while nobody else waits for it.
+    ``endpoints``: where devices enrol. The app does not close the service. It closes the hub when
+    its lifespan ends, and mounted in another app when the uvicorn it runs on is told to stop; under
+    another server close the hub yourself, or open event streams will hold it up. ``observer`` hears
+    of each request. ``app.state.waiting()``: how many requests wait for their turn;
+    ``app.state.stop()``: from now on it says that it is not ready.
     """
     shell = _Shell(
         service,
@@ -204,16 +206,17 @@ class _Shell:
         self._waiting_per_device_max = budgets.waiting_per_device_max
         self._queue_max = queue_max
         self._heartbeat_ms = heartbeat_ms
-        self._answer_hold_ms = answer_hold_ms
-        self._slow: set[Lines] = set()
-        """Answers of which the rest waits in temporary files."""
+        self._answers = OpenAnswers(
+            per_device=budgets.answers_per_device_max, hold_ms=answer_hold_ms
+        )
         self._downloads = Downloads(service)
         self._probe = anyio.CapacityLimiter(1)
         self._stopping = False
 
     def waiting(self) -> int:
-        """Requests that wait for a thread."""
-        return self._threads.waiting() + self._sign_in_threads.waiting()
+        """Requests that wait for their turn."""
+        in_turn = self._threads.waiting() + self._answers.waiting()
+        return in_turn + self._sign_in_threads.waiting()
 
     def stop(self) -> None:
         """Not ready any more; what comes is still answered."""
@@ -254,7 +257,9 @@ class _Shell:
         if self.waiting() >= self._queue_max:
             raise ProtocolError("the server is busy", code="busy", status=503)
         principal = await self._ask_who(request.headers)
-        if self._threads.waiting(turn_of(principal)) >= self._waiting_per_device_max:
+        turn = turn_of(principal)
+        waiting = self._threads.waiting(turn) + self._answers.waiting(turn)
+        if waiting >= self._waiting_per_device_max:
             raise ProtocolError(
                 f"{self._waiting_per_device_max} requests of this device wait already; come again"
                 " when some of them are answered",
@@ -297,35 +302,57 @@ class _Shell:
                 self._volumes.take(principal, len(raw))
             return Lines(serve(principal, message, echo=echo), encoding=encoding)
 
-        turn = turn_of(principal)
-        lines = await self._threads.run(turn, begin)
+        answer = await self._answers.open(turn_of(principal))
+        try:
+            lines = await self._threads.run(answer.owner, begin)
+        except BaseException:
+            answer.close()
+            raise
         headers = line_headers(lines.encoding, packed=packed)
         notes.rows = lines.rows
         if lines.whole:
+            answer.close()
             return Response(lines.take(), headers=headers)
         return Streamed(
-            self._batches(lines, notes, turn),
+            self._batches(lines, notes, answer),
             headers=headers,
-            hold_ms=self._answer_hold_ms,
-            let_go=functools.partial(self._let_go, lines, turn),
-            on_end=functools.partial(self._slow.discard, lines),
+            beside=functools.partial(self._hold, lines, answer),
+            on_end=answer.close,
         )
 
-    async def _let_go(self, lines: Lines, turn: str) -> None:
+    async def _hold(self, lines: Lines, answer: OpenAnswer) -> None:
         """A slow reader must not hold the database."""
-        if len(self._slow) >= ANSWER_SPOOLS_MAX:
-            raise DatabaseFull("too many responses are being read slowly")
-        self._slow.add(lines)
-        await self._threads.run(turn, lines.let_go)
+        await answer.until_due()
+        if lines.whole:
+            return
+        answer.spool()
+        await self._threads.run(answer.owner, lines.let_go)
+        answer.release()
 
-    async def _batches(self, lines: Lines, notes: RequestNotes, turn: str) -> AsyncGenerator[bytes]:
+    async def _batches(
+        self, lines: Lines, notes: RequestNotes, answer: OpenAnswer
+    ) -> AsyncGenerator[bytes]:
         try:
-            while batch := await self._threads.run(turn, lines.take):
+            while batch := await self._threads.run(answer.owner, lines.take):
+                if lines.whole:
+                    answer.release()
                 yield batch
         finally:
             notes.rows = lines.rows
             with anyio.CancelScope(shield=True):
-                await self._threads.run(turn, lines.close)
+                await self._threads.run(answer.owner, lines.close)
+
+    async def _read(
+        self, principal: Principal, function: Callable[..., T], *arguments: Any, **named: Any
+    ) -> T:
+        """Call what opens a snapshot, and closes it before it returns."""
+        answer = await self._answers.open(turn_of(principal))
+        try:
+            return await self._threads.run(
+                answer.owner, functools.partial(function, *arguments, **named)
+            )
+        finally:
+            answer.close()
 
     async def ready(self, _request: Request, _body: Body, _echo: str) -> Response:
         """Return whether a proxy may send requests here: the database can be written, and nobody
@@ -379,16 +406,14 @@ class _Shell:
         """Automatic decisions, newest first; ``before`` with the answer's ``next`` reads on."""
         principal = await self._principal(request)
         asked = request.query_params
-        page = await self._threads.run(
-            turn_of(principal),
-            functools.partial(
-                self._service.journal_page,
-                principal,
-                table=asked.get("table", ""),
-                key=asked.get("key", ""),
-                before=_whole(asked.get("before", "0"), WIRE_INTEGER_MAX),
-                limit=_whole(asked.get("limit", "100"), JOURNAL_PAGE_MAX),
-            ),
+        page = await self._read(
+            principal,
+            self._service.journal_page,
+            principal,
+            table=asked.get("table", ""),
+            key=asked.get("key", ""),
+            before=_whole(asked.get("before", "0"), WIRE_INTEGER_MAX),
+            limit=_whole(asked.get("limit", "100"), JOURNAL_PAGE_MAX),
         )
         entries = [
             {name: value for name, value in asdict(entry).items() if name != "scopes"}
@@ -404,7 +429,7 @@ class _Shell:
             # What was revoked before the hub knew of the stream is seen here, the rest is told.
             principal = await self._ask_who(request.headers)
             subscription.follow(principal)
-            heads = await self._threads.run(turn_of(principal), self._service.heads, principal)
+            heads = await self._read(principal, self._service.heads, principal)
         except BaseException:
             subscription.close()
             raise

@@ -24,7 +24,6 @@ from starlette.types import Receive, Scope, Send
 from holdfast.core.errors import DatabaseFull, ProtocolError
 from holdfast.core.limits import (
     ANSWER_BATCH_BYTES,
-    ANSWER_HOLD_MS,
     ANSWER_SPOOL_BYTES_MAX,
     GZIP_FLOOR_BYTES,
     READ_TIMEOUT_MS,
@@ -146,8 +145,8 @@ class Streamed(Response):
     """An answer whose body comes from an async generator, which is closed whatever happens.
 
     ``on_end`` is called after that, also when nothing was sent. ``send_timeout_ms``: how long a
-    client may leave a piece unread. ``hold_ms``: when it is not sent by then, ``let_go`` is awaited
-    beside it; if that raises, the answer is broken off.
+    client may leave a piece unread. ``beside`` is awaited beside the sending; if that raises, the
+    answer is broken off.
     """
 
     def __init__(
@@ -158,8 +157,7 @@ class Streamed(Response):
         status: int = 200,
         on_end: Callable[[], None] = lambda: None,
         send_timeout_ms: float = READ_TIMEOUT_MS,
-        hold_ms: float = ANSWER_HOLD_MS,
-        let_go: Callable[[], Awaitable[None]] | None = None,
+        beside: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.status_code = status
         self.background = None
@@ -167,14 +165,14 @@ class Streamed(Response):
         self._chunks = chunks
         self._on_end = on_end
         self._send_timeout_s = send_timeout_ms / 1000
-        self._hold_s = hold_ms / 1000
-        self._let_go = let_go
+        self._beside = beside
         self._failure: Exception | None = None
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-            tasks.start_soon(self._hold, tasks.cancel_scope)
+            if self._beside is not None:
+                tasks.start_soon(self._watch, self._beside, tasks.cancel_scope)
             try:
                 await self._send(send)
             except Exception as error:  # noqa: BLE001 - raised below, outside of the group
@@ -187,12 +185,9 @@ class Streamed(Response):
         if self._failure is not None:
             raise self._failure
 
-    async def _hold(self, scope: anyio.CancelScope) -> None:
-        if self._let_go is None:
-            return
-        await anyio.sleep(self._hold_s)
+    async def _watch(self, beside: Callable[[], Awaitable[None]], scope: anyio.CancelScope) -> None:
         try:
-            await self._let_go()
+            await beside()
         except Exception as error:  # noqa: BLE001 - raised when all has been closed
             self._failure = error
             scope.cancel()
