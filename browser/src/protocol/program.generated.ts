@@ -30,6 +30,7 @@ export interface Column {
   readonly default?: unknown;
   readonly corrected?: boolean;
   readonly scale?: number;
+  readonly fill?: string | null;
 }
 
 /** The engine's synced table `holdfast_conflict`. */

@@ -194,6 +194,8 @@ at its commit."""
 IDENTIFIER_LENGTH_MAX = 60
 TABLES_MAX = 200
 COLUMNS_MAX = 200
+FILL_LENGTH_MAX = 2000
+"""Of the expression that fills a new column, characters."""
 KEY_BYTES_MAX = 1024
 TEXT_BYTES_MAX = 4 * MIB
 SET_BYTES_MAX = MIB

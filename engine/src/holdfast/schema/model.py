@@ -18,6 +18,7 @@ from holdfast.core import values
 from holdfast.core.errors import BadValue, SchemaError
 from holdfast.core.limits import (
     COLUMNS_MAX,
+    FILL_LENGTH_MAX,
     IDENTIFIER_LENGTH_MAX,
     INTEGER_MAX,
     INTEGER_MIN,
@@ -52,6 +53,10 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """A time stamp that the server shifts by the device's clock offset when it accepts it."""
     scale: int = 0
     """Digits after the point of a ``decimal``."""
+    fill: str | None = None
+    """An SQL expression, in SQLite's dialect, over the row's other columns: the value that rows
+    get which exist when the column is added, and rows that devices of older generations insert.
+    Without it they get the default, or NULL."""
 
     def __post_init__(self) -> None:
         try:
@@ -275,6 +280,7 @@ def _validate_table(table: Table, tables: dict[str, Table]) -> None:
         _fail(where, f"needs 1 to {COLUMNS_MAX} different columns")
     for column in table.columns:
         _validate_column(where, column, is_key=column.name in table.key)
+        _validate_fill(where, column, is_key=column.name in table.key)
     if not table.key or len(set(table.key)) != len(table.key):
         _fail(where, "needs a key")
     for name in (*table.key, *(name for unique in table.unique for name in unique)):
@@ -321,6 +327,18 @@ def _validate_column(where: str, column: Column, *, is_key: bool) -> None:
         unfit = misfit(column.merge, column.type, nullable=column.nullable, default=default)
         if unfit:
             _fail(where, unfit)
+
+
+def _validate_fill(where: str, column: Column, *, is_key: bool) -> None:
+    if column.fill is None:
+        return
+    where = f"{where}, column {column.name}"
+    if is_key or column.merge in ("counter", "set"):
+        _fail(where, "a key, a counter and a set have no fill")
+    if not column.fill.strip() or len(column.fill) > FILL_LENGTH_MAX:
+        _fail(where, f"a fill is an SQL expression of at most {FILL_LENGTH_MAX} characters")
+    if not column.nullable and column.default is None:
+        _fail(where, "a column with a fill is nullable or has a default")
 
 
 def _validate_foreign_key(where: str, table: Table, key: ForeignKey, parent: Table | None) -> None:

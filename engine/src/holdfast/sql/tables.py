@@ -115,6 +115,16 @@ def column_sql(table: Table, column: Column) -> str:
     return " ".join(parts)
 
 
+def added_column_sql(table: Table, column: Column) -> str:
+    """The same for a column that is added to a table that exists: with its declared checks."""
+    checks = [
+        f" CHECK ({declared_check(check, column)})"
+        for check in table.checks
+        if check.column == column.name
+    ]
+    return column_sql(table, column) + "".join(checks)
+
+
 def create_table(
     table: Table, *, enforced: Callable[[ForeignKey], bool] = lambda _key: True
 ) -> str:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from holdfast.core.errors import SchemaError
-from holdfast.core.limits import COLUMNS_MAX, IDENTIFIER_LENGTH_MAX, TABLES_MAX
+from holdfast.core.limits import COLUMNS_MAX, FILL_LENGTH_MAX, IDENTIFIER_LENGTH_MAX, TABLES_MAX
 from holdfast.core.values import TYPES
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 from holdfast.schema.load import load_schema
@@ -504,12 +504,29 @@ def test_a_schema_without_groups_has_the_fingerprint_that_it_had() -> None:
     assert Schema.from_json(with_group.to_json()) == with_group
 
 
-def test_only_new_columns_can_be_made_a_group_of_an_old_table() -> None:
-    from holdfast.server.store.contract import is_additive
+@pytest.mark.parametrize(
+    "column",
+    [
+        Column("c", fill="upper(a)"),
+        Column("c", "integer", merge="counter", fill="1"),
+        Column("c", "json", merge="set", default=[], fill="'[]'"),
+        Column("c", default="", fill="  "),
+        Column("c", default="", fill="x" * (FILL_LENGTH_MAX + 1)),
+    ],
+)
+def test_a_fill_belongs_to_a_column_that_can_be_without(column: Column) -> None:
+    with pytest.raises(SchemaError, match="column c: a"):
+        schema(Column("a"), column)
 
-    old = schema(Column("a"), Column("b"))
-    more = (Column("c", default=""), Column("d", default=""))
-    assert is_additive(old, schema(Column("a"), Column("b"), *more, groups=(("c", "d"),)))
-    assert not is_additive(old, schema(Column("a"), Column("b"), groups=(("a", "b"),)))
-    assert not is_additive(old, schema(Column("a"), Column("b"), *more, groups=(("a", "c"),)))
-    assert not is_additive(schema(Column("a"), Column("b"), groups=(("a", "b"),)), old)
+
+def test_a_key_has_no_fill() -> None:
+    with pytest.raises(SchemaError, match="column id: a key"):
+        Schema("n", (Table("t", ("id",), (Column("id", default="x", fill="1"),), ("s",)),))
+
+
+def test_a_fill_is_part_of_a_schema_and_of_its_fingerprint() -> None:
+    plain = schema(Column("a"), Column("c", default=""))
+    filled = schema(Column("a"), Column("c", default="", fill="upper(a)"))
+    assert b"fill" not in plain.to_json()
+    assert filled.fingerprint != plain.fingerprint
+    assert Schema.from_json(filled.to_json()) == filled

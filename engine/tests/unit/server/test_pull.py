@@ -15,7 +15,7 @@ from holdfast.core.digest import Digest, seal
 from holdfast.core.errors import DatabaseError, ProtocolError, SchemaError
 from holdfast.core.limits import ROWS_PER_LINE, SEEN_INTERVAL_MS
 from holdfast.protocol.messages import Checkpoint, Head, Nonces, Position, Rows
-from holdfast.schema.model import Column, Schema
+from holdfast.schema.model import Check, Column, Schema
 
 
 def fill(peer: Any, count: int) -> None:
@@ -242,11 +242,39 @@ def test_a_schema_may_not_change_otherwise(server: Any, column: Column) -> None:
         product = schema.tables[0]
         columns = tuple(column if c.name == "name" else c for c in product.columns)
         table = msgspec.structs.replace(product, columns=columns)
-        other = msgspec.structs.replace(schema, tables=(table, *schema.tables[1:]))
+        other = msgspec.structs.replace(schema, tables=(table, *schema.tables[1:]), generation=2)
     with pytest.raises(SchemaError) as failure:
         type(server.store).open(str(server.path), other, random_bytes=server.random)
     assert failure.value.code == "schema_mismatch"
+    assert f"column {column.name}" in str(failure.value)
     server.open()
+
+
+def test_a_generation_is_not_used_twice(server: Any) -> None:
+    """Devices know a schema by its generation: what is added has a number of its own."""
+    server.service.close()
+    other = grown(server.schema, Column("colour", default="red"), generation=1)
+    with pytest.raises(SchemaError, match="column colour is new") as failure:
+        type(server.store).open(str(server.path), other, random_bytes=server.random)
+    assert failure.value.code == "generation_reused"
+    server.open()
+    assert "colour" not in server.schema.tables[0].by_name
+
+
+def test_a_new_column_keeps_its_checks(server: Any) -> None:
+    """Whoever writes into a table that grew is held to what the new column declares."""
+    fill(server.peer("d1"), 3)
+    schema = grown(server.schema, Column("colour", default="red"))
+    check = Check("colour", "one_of", values=("red", "blue"))
+    product = msgspec.structs.replace(schema.tables[0], checks=(*schema.tables[0].checks, check))
+    server.reopen(msgspec.structs.replace(schema, tables=(product, *schema.tables[1:])))
+    server.sql("UPDATE product SET colour = 'blue' WHERE id = 'p0'")
+    with pytest.raises(Exception, match=r"(?i)check constraint"):
+        server.sql("UPDATE product SET colour = 'green' WHERE id = 'p1'")
+    two = server.peer("d2")
+    two.update("product", "p1", colour="green")
+    assert [o.outcome for o in two.sync()] == ["rejected"]
+    server.check()
 
 
 def test_a_closed_store_says_so(server: Any) -> None:

@@ -21,7 +21,7 @@ from msgspec import Struct
 from holdfast.core.digest import Digest
 from holdfast.core.errors import DatabaseBusy
 from holdfast.core.values import Value
-from holdfast.schema.model import ForeignKey, Schema, Table
+from holdfast.schema.model import ForeignKey, Table
 from holdfast.server.process.observe import Observer
 from holdfast.server.store.files import FileStore
 from holdfast.server.store.registry import RegistryReads, RegistryWrites
@@ -466,30 +466,3 @@ class Store(Protocol):
         """
 
     def close(self) -> None: ...
-
-
-def is_additive(old: Schema, new: Schema) -> bool:
-    """Return whether ``new`` only adds tables, and columns that are nullable or have a default;
-    groups, of columns that are new too."""
-    if old.name != new.name or new.generation < old.generation:
-        return False
-    for table in old.tables:
-        other = new.by_name.get(table.name)
-        if other is None or _shape(table) != _shape(other):
-            return False
-        if any(other.by_name.get(column.name) != column for column in table.columns):
-            return False
-        known = table.by_name.keys()
-        if tuple(g for g in other.groups if not known.isdisjoint(g)) != table.groups:
-            return False
-        added = [c for c in other.columns if c.name not in table.by_name]
-        if any(not c.nullable and c.default_value() is None for c in added):
-            return False
-    return True
-
-
-def _shape(table: Table) -> tuple[object, ...]:
-    return (
-        table.key, table.scopes, table.on_delete, table.unique, table.foreign_keys, table.checks,
-        table.existence_public,
-    )  # fmt: skip

@@ -143,6 +143,16 @@ def column_sql(table: Table, column: Column) -> str:
     return " ".join(parts)
 
 
+def added_column_sql(table: Table, column: Column) -> str:
+    """The same for a column that is added to a table that exists: with its declared checks."""
+    checks = [
+        f" CHECK ({declared_check(check, column)})"
+        for check in table.checks
+        if check.column == column.name
+    ]
+    return column_sql(table, column) + "".join(checks)
+
+
 def unique_name(table: Table, number: int) -> str:
     """The name of a unique key, by which its failure is told."""
     return short_name(f"holdfast_unique_{number}_{table.name}")

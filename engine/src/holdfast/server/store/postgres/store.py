@@ -34,7 +34,8 @@ from holdfast.core.limits import (
 )
 from holdfast.schema.model import Schema, Table
 from holdfast.server.process.observe import Observer, Retried, nobody
-from holdfast.server.store.contract import Expected, OnCommit, T, TryAgain, Writer, is_additive
+from holdfast.server.store.contract import Expected, OnCommit, T, TryAgain, Writer
+from holdfast.server.store.growth import growth
 from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.postgres.errors import translated
 from holdfast.server.store.postgres.events import Relay
@@ -46,7 +47,7 @@ from holdfast.server.store.taken_names import tables_exist
 from holdfast.sql.names import quote
 from holdfast.sql.postgres.capture import SETTINGS, TRANSITIONS, functions, triggers
 from holdfast.sql.postgres.statements import PostgresProgram, compile_program
-from holdfast.sql.postgres.tables import column_sql, create_keys, create_table
+from holdfast.sql.postgres.tables import added_column_sql, create_keys, create_table
 from holdfast.sqlite.failpoints import failpoint
 
 log = logging.getLogger(__name__)
@@ -202,13 +203,7 @@ class PostgresStore:
 
     def _grow(self, db: PostgresConnection, old: Schema, new: Schema) -> None:
         """Add what a schema adds. Raises ``SchemaError`` for any other difference."""
-        if not is_additive(old, new):
-            raise SchemaError(
-                f"the database was made for another schema ({old.name}, generation "
-                f"{old.generation}); only new tables, and new columns that are nullable or have a "
-                "default, can be added in place",
-                code="schema_mismatch",
-            )
+        growth("the database", old, new)
         changed = []
         for table in new.tables:
             before = old.by_name.get(table.name)
@@ -216,9 +211,8 @@ class PostgresStore:
                 continue
             added = [c for c in table.columns if c.name not in before.by_name]
             for column in added:
-                db.execute(
-                    f"ALTER TABLE {quote(table.name)} ADD COLUMN {column_sql(table, column)}"
-                )
+                definition = added_column_sql(table, column)
+                db.execute(f"ALTER TABLE {quote(table.name)} ADD COLUMN {definition}")
             if added:
                 changed.append(table.name)
         made = [t for t in new.tables if t.name not in old.by_name]

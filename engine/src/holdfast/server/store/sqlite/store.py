@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from holdfast.core.errors import DatabaseError, SchemaError, SchemaMoved
+from holdfast.core.errors import DatabaseError, SchemaMoved
 from holdfast.core.limits import (
     READERS_IDLE_MAX,
     READY_WAIT_MS,
@@ -32,7 +32,8 @@ from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.process.fair_lock import FairLock
 from holdfast.server.process.observe import Observer
-from holdfast.server.store.contract import Expected, OnCommit, T, Writer, is_additive
+from holdfast.server.store.contract import Expected, OnCommit, T, Writer
+from holdfast.server.store.growth import growth
 from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.sqlite.files import DirectoryFiles
 from holdfast.server.store.sqlite.owner import ServingLock
@@ -42,7 +43,7 @@ from holdfast.server.store.taken_names import not_a_server, tables_exist
 from holdfast.sql.capture import FoldedNotes, triggers
 from holdfast.sql.names import change_table, quote
 from holdfast.sql.server import create_user_table, note_untold
-from holdfast.sql.tables import column_sql
+from holdfast.sql.tables import added_column_sql
 from holdfast.sqlite import Connection, Driver, OpenOptions, driver
 from holdfast.sqlite.failpoints import failpoint
 
@@ -192,13 +193,7 @@ class SqliteStore:
 
     def _grow(self, old: Schema, new: Schema) -> None:
         """Add what a schema adds. Raises ``SchemaError`` for any other difference."""
-        if not is_additive(old, new):
-            raise SchemaError(
-                f"{self._path} was made for another schema ({old.name}, generation "
-                f"{old.generation}); only new tables, and new columns that are nullable or have a "
-                "default, can be added in place",
-                code="schema_mismatch",
-            )
+        growth(self._path, old, new)
         changed = []
         self._check_free([t for t in new.tables if t.name not in old.by_name], first=False)
         for table in new.tables:
@@ -209,9 +204,8 @@ class SqliteStore:
                 continue
             added = [c for c in table.columns if c.name not in before.by_name]
             for column in added:
-                self._db.execute(
-                    f"ALTER TABLE {quote(table.name)} ADD COLUMN {column_sql(table, column)}"
-                )
+                definition = added_column_sql(table, column)
+                self._db.execute(f"ALTER TABLE {quote(table.name)} ADD COLUMN {definition}")
                 for prefix in ("o_", "n_"):
                     name = quote(prefix + column.name)
                     self._db.execute(f"ALTER TABLE {change_table(table)} ADD COLUMN {name} ANY")
