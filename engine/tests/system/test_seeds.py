@@ -114,9 +114,12 @@ def test_a_fixed_world_comes_to_rest_and_is_right(seed: int) -> None:
     assert world(seed)
 
 
-@pytest.mark.parametrize(("seed", "steps"), [("merge/34", 70), ("sweep/43", 80)])
+@pytest.mark.parametrize(
+    ("seed", "steps"), [("merge/34", 70), ("sweep/43", 80), ("search/7/0", 80)]
+)
 def test_a_world_that_was_wrong_once_is_right(seed: str, steps: int) -> None:
-    """A refused push that took direct writes in; a retry of an update without its row."""
+    """A refused push that took direct writes in; a retry of an update without its row; a value that
+    was set aside, and that its device wrote over when it had come behind."""
     assert run(seed, steps=steps, options=Options(devices=3))
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from properties import examples
 
 from holdfast.core.errors import Refuse
@@ -355,14 +356,16 @@ def test_the_short_way_of_an_update_comes_to_what_the_policies_decide(steps: lis
     for world, step, _ in histories(steps, "keep"):
         if step.op != "update" or world.row.values is None:
             continue
-        change, author = world.change(step), author_of(step.device, step.at)
-        followed = merging._follow(world.row, world.row.values, change, author)
-        if followed is None:
-            event("an update needed a closer look")
-            continue
-        event("an update followed")
-        decided = merging._edit(world.row, world.row.values, change, author, frozenset())
-        assert decided == Merged(followed, changed=True)
+        author = author_of(step.device, step.at)
+        for old in ({}, visible(world.row), START):  # what it says that it replaces
+            change = replace(world.change(step), old=old)
+            followed = merging._follow(world.row, world.row.values, change, author)
+            if followed is None:
+                event("an update needed a closer look")
+                continue
+            event("an update followed")
+            decided = merging._edit(world.row, world.row.values, change, author, frozenset())
+            assert decided == Merged(followed, changed=True)
 
 
 @BOUNDED

@@ -348,6 +348,26 @@ def test_the_later_corrected_stamp_wins(server: Any) -> None:
     )  # fmt: skip
 
 
+def test_what_a_device_replaces_without_having_seen_it_is_on_record(server: Any) -> None:
+    """Its first value was set aside on it when it wrote the second; nobody is asked, and the other
+    values that it wrote one after the other are nobody's loss."""
+    one = server.peer()
+    one.insert("product", "p", sku="s", name="first", note="n1")
+    one.sync()
+    aside = one.change("update", "product", "p", {"name": "aside", "price": "1.00", "note": "n2"})
+    seen = one.change("update", "product", "p", {"name": "second", "price": "2.00", "note": "n3"})
+    seen.old["note"] = "n2"
+    one.commit(aside)
+    one.commit(seen)
+    one.sync()
+    assert one.row("product", "p")["name"] == "second"
+    assert one.row("product", "p")["price"] == "2.00"
+    assert one.conflicts() == []
+    lost = {entry.column: entry.entry["lost"] for entry in server.service.journal(one.principal)}
+    assert lost == {"name": "aside", "price": "1.00"}
+    server.check()
+
+
 def test_corrected_columns_are_shifted_and_never_later_than_arrival(server: Any) -> None:
     one = server.peer()
     one.insert("product", "p", sku="s")

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from holdfast.core.merging.groups import columns_of
 from holdfast.core.merging.rows import Stamp, newest_by_others
 from holdfast.core.values import Value
 from holdfast.schema.model import Column, Table
@@ -48,6 +49,11 @@ class Author(Struct, frozen=True, gc=False):
     number: int
 
 
+Automatic = Literal["latest", "server", "client", "largest", "smallest"]
+"""The policies that choose by themselves."""
+DecisionKind = Automatic | Literal["delete", "edit", "settlement"]
+
+
 class Decision(Struct, frozen=True, gc=False):
     """A journal entry: an automatic decision that dropped or overrode what somebody wrote.
 
@@ -59,9 +65,7 @@ class Decision(Struct, frozen=True, gc=False):
     table: str
     key: str
     column: str
-    kind: Literal[
-        "latest", "server", "client", "largest", "smallest", "delete", "edit", "settlement"
-    ]
+    kind: DecisionKind
     kept: Value
     kept_device: str
     kept_user: str
@@ -70,6 +74,31 @@ class Decision(Struct, frozen=True, gc=False):
     lost_device: str
     lost_user: str
     lost_at: int
+
+
+Said = tuple[Value, "Author | Stamp"]
+"""What somebody wrote, and who."""
+
+
+def decision(
+    change: RowChange, kind: DecisionKind, *, column: str, kept: Said, lost: Said
+) -> Decision:
+    """The journal entry of what a change did, or of what became of it."""
+    (kept_value, keeper), (lost_value, loser) = kept, lost
+    return Decision(
+        table=change.table.name,
+        key=change.key,
+        column=column,
+        kind=kind,
+        kept=kept_value,
+        kept_device=keeper.device,
+        kept_user=keeper.user,
+        kept_at=keeper.at,
+        lost=lost_value,
+        lost_device=loser.device,
+        lost_user=loser.user,
+        lost_at=loser.at,
+    )
 
 
 class OpenConflict(Struct, frozen=True, gc=False):
@@ -130,6 +159,15 @@ class Verdict(Struct, frozen=True, gc=False):
     """Stamps of parts of the value from now on, by ``part_name``; None: there is none any more."""
     renewed: bool = False
     """Whether what stands was said once more, so that everybody is told of it anew."""
+
+
+def made_on_another(change: RowChange, name: str, value: Value) -> bool:
+    """Return whether a change, its groups as one column, says that it was made on another value of
+    a cell than the one that stands. For a time that is corrected on arrival that cannot be said.
+    """
+    if any(change.table.by_name[one].corrected for one in columns_of(name)):
+        return False
+    return change.old.get(name, value) != value
 
 
 class Decide(Protocol):

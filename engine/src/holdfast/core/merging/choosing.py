@@ -15,27 +15,27 @@ the value has a second writer in the same revision, for whoever has seen that ha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from msgspec.structs import replace
 
 from holdfast.core.merging.cells import (
     Author,
+    Automatic,
     Cell,
     Decide,
     Decision,
     OpenConflict,
     RowChange,
     Verdict,
+    decision,
     first_choice,
+    made_on_another,
     written,
 )
 from holdfast.core.merging.rows import Stamp, newest_by_others
 from holdfast.core.values import Value, order_key
 from holdfast.schema.model import Column
 
-Automatic = Literal["latest", "server", "client", "largest", "smallest"]
-"""The policies that choose by themselves."""
 ArrivingWins = Callable[[Cell, Value, Author], bool]
 """Whether the value that arrives wins against the one that stands."""
 
@@ -52,12 +52,12 @@ def chooses(kind: Automatic, arriving_wins: ArrivingWins) -> Decide:
         if not arriving_wins(cell, incoming, author):
             return Verdict(cell.value, stamp, _dropped(cell, change, author, kind))
         same_device = stamp.device == author.device
-        decision = (
+        record = (
             None
-            if same_device and not stamp.shared and not _unseen_by_itself(cell, change)
+            if same_device and not stamp.shared and not _unseen_by_itself(cell, change, author)
             else _overridden(cell, change, author, kind)
         )
-        return Verdict(incoming, written(cell, author, follows=same_device), decision)
+        return Verdict(incoming, written(cell, author, follows=same_device), record)
 
     return decide
 
@@ -86,17 +86,22 @@ def _unopposed(
         return Verdict(incoming, _write_again(cell, author))
     if newest_by_others(stamp, author.device) > cell.base:
         return None
-    decision = None
-    if _unseen_by_itself(cell, change):
-        decision = _overridden(cell, change, author, kind)
-    return Verdict(incoming, written(cell, author, follows=True), decision)
+    unseen = _unseen_by_itself(cell, change, author)
+    record = _overridden(cell, change, author, kind) if unseen else None
+    return Verdict(incoming, written(cell, author, follows=True), record)
 
 
-def _unseen_by_itself(cell: Cell, change: RowChange) -> bool:
-    """Return whether a device makes its own row anew, that had left it with a scope: it has not
-    seen what it wrote then."""
-    unseen = change.op == "insert" and cell.stamp.rev > cell.base
-    return unseen and cell.value != cell.column.default_value()
+def _unseen_by_itself(cell: Cell, change: RowChange, author: Author) -> bool:
+    """Return whether the value that stands is the device's own, and not what it made the change on.
+
+    A row that it makes anew had left it with a scope; an update says what it replaces.
+    """
+    stamp = cell.stamp
+    if stamp.device != author.device or stamp.rev <= cell.base:
+        return False
+    if change.op == "insert":
+        return cell.value != cell.column.default_value()
+    return made_on_another(change, cell.column.name, cell.value)
 
 
 def _write_again(cell: Cell, author: Author) -> Stamp:
@@ -142,40 +147,16 @@ def _exceeds(column: Column, one: Value, other: Value) -> bool:
 
 def _dropped(cell: Cell, change: RowChange, author: Author, kind: Automatic) -> Decision:
     """The arriving value lost."""
-    name, stamp = cell.column.name, cell.stamp
-    return Decision(
-        table=change.table.name,
-        key=change.key,
-        column=name,
-        kind=kind,
-        kept=cell.value,
-        kept_device=stamp.device,
-        kept_user=stamp.user,
-        kept_at=stamp.at,
-        lost=change.new[name],
-        lost_device=author.device,
-        lost_user=author.user,
-        lost_at=author.at,
-    )
+    column = cell.column.name
+    kept, lost = (cell.value, cell.stamp), (change.new[column], author)
+    return decision(change, kind, column=column, kept=kept, lost=lost)
 
 
 def _overridden(cell: Cell, change: RowChange, author: Author, kind: Automatic) -> Decision:
     """The value that stood lost."""
-    name, stamp = cell.column.name, cell.stamp
-    return Decision(
-        table=change.table.name,
-        key=change.key,
-        column=name,
-        kind=kind,
-        kept=change.new[name],
-        kept_device=author.device,
-        kept_user=author.user,
-        kept_at=author.at,
-        lost=cell.value,
-        lost_device=stamp.device,
-        lost_user=stamp.user,
-        lost_at=stamp.at,
-    )
+    column = cell.column.name
+    kept, lost = (change.new[column], author), (cell.value, cell.stamp)
+    return decision(change, kind, column=column, kept=kept, lost=lost)
 
 
 def _conflict(cell: Cell, change: RowChange, author: Author) -> OpenConflict:

@@ -12,7 +12,6 @@ on record), I19 (nothing comes back by replay) and, by ``policies``, I21.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +19,15 @@ from msgspec.structs import replace
 
 from holdfast.core.errors import Refuse
 from holdfast.core.merging import groups
-from holdfast.core.merging.cells import Author, Cell, Decision, OpenConflict, RowChange
+from holdfast.core.merging.cells import (
+    Author,
+    Cell,
+    Decision,
+    OpenConflict,
+    RowChange,
+    decision,
+    made_on_another,
+)
 from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import (
     INSERTED,
@@ -127,6 +134,8 @@ def _follow(
                 chosen_first = value == table.by_name[name].default_value()
             seen = base_in(row, change.bases[name]) if name in change.bases else base
             if newest > seen and not chosen_first:
+                return None
+            if old.rev > seen and change.old.get(name, value) != value:  # its own, and not seen
                 return None
             if incoming == value and name not in table.group_of:
                 return None
@@ -271,21 +280,15 @@ def _edit_deleted(
     match change.table.on_delete:
         case "keep":
             edited = _edit(row, image, change, author, settled, revived=True)
-            overridden = _decision(change, "delete", kept=_side(author), lost=_side(deleted))
+            kept, lost = (None, author), (None, deleted)
+            overridden = decision(change, "delete", column=ROW, kept=kept, lost=lost)
             return Merged(edited.row, True, (overridden, *edited.decisions), edited.conflicts)
         case "delete":
-            lost = tuple(
-                _decision(
-                    change,
-                    "edit",
-                    column=name,
-                    value=value,
-                    kept=_side(deleted),
-                    lost=_side(author),
-                )
+            dropped = tuple(
+                decision(change, "edit", column=name, kept=(None, deleted), lost=(value, author))
                 for name, value in _joined(change).new.items()
             )
-            return Merged(row, changed=False, decisions=lost)
+            return Merged(row, changed=False, decisions=dropped)
         case "manual":
             conflict = OpenConflict(
                 table=change.table.name,
@@ -307,29 +310,25 @@ def _delete(row: ServerRow, change: RowChange, author: Author, settled: frozense
     if row.values is None:
         return Merged(row, changed=False)
     unseen = {} if ROW in settled else _unseen(row, change, author)
+    own = {} if ROW in settled else _unseen_by_itself(row, row.values, change, author)
     if not unseen:
-        return Merged(_deleted(row, author), changed=True)
+        return Merged(_deleted(row, author), True, _given_up(row.values, change, author, own))
     table = change.table
     current = dict(zip(table.column_names, row.values, strict=True))
     newest = max(unseen.values(), key=lambda stamp: stamp.rev)
     match table.on_delete:
         case "keep":
-            dropped = _decision(change, "delete", kept=_side(newest), lost=_side(author))
+            kept, lost = (None, newest), (None, author)
+            dropped = decision(change, "delete", column=ROW, kept=kept, lost=lost)
             return Merged(row, changed=False, decisions=(dropped,))
         case "delete":
-            lost = tuple(
-                _decision(
-                    change,
-                    "edit",
-                    column=name,
-                    value=None if name == ROW else groups.value_of(table, name, row.values),
-                    kept=_side(author),
-                    lost=_side(stamp),
-                )
+            others = {
+                name: stamp
                 for name, stamp in unseen.items()
                 if stamp.device != author.device or stamp.shared
-            )
-            return Merged(_deleted(row, author), changed=True, decisions=lost)
+            }
+            given_up = _given_up(row.values, change, author, others | own)
+            return Merged(_deleted(row, author), True, given_up)
         case "manual":
             names = [one for name in unseen for one in groups.columns_of(name)]
             names = list(current) if ROW in unseen else names
@@ -347,6 +346,42 @@ def _delete(row: ServerRow, change: RowChange, author: Author, settled: frozense
                 their_at=newest.at,
             )
             return Merged(row, changed=False, conflicts=(conflict,))
+
+
+def _given_up(
+    values: tuple[Value, ...], change: RowChange, author: Author, cells: Mapping[str, Stamp]
+) -> tuple[Decision, ...]:
+    """What goes on record of what a delete takes with it: cells, or the bare row."""
+    return tuple(
+        decision(
+            change,
+            "edit",
+            column=name,
+            kept=(None, author),
+            lost=(None if name == ROW else groups.value_of(change.table, name, values), stamp),
+        )
+        for name, stamp in cells.items()
+    )
+
+
+def _unseen_by_itself(
+    row: ServerRow, values: tuple[Value, ...], change: RowChange, author: Author
+) -> dict[str, Stamp]:
+    """Cells that the device itself has written above the base of its delete, and that it did not
+    see when it deleted the row: what it wrote first was set aside then.
+    """
+    base, table = base_in(row, change.base), change.table
+    stamps = {name: groups.stamp_in(row, name) for name in table.cells}
+    if all(stamp.rev <= base for stamp in stamps.values()):  # as most deletes are
+        return {}
+    old = _joined(change)
+    return {
+        name: stamp
+        for name, stamp in stamps.items()
+        if stamp.device == author.device
+        and stamp.rev > base_in(row, groups.seen_base(name, change.base, change.bases))
+        and made_on_another(old, name, groups.value_of(table, name, values))
+    }
 
 
 def _deleted(row: ServerRow, author: Author) -> ServerRow:
@@ -381,39 +416,6 @@ def _unseen(row: ServerRow, change: RowChange, author: Author) -> dict[str, Stam
     if not unseen and newest_by_others(stamp, author.device) > base:
         unseen[ROW] = stamp
     return unseen
-
-
-_Side = tuple[str, str, int]
-
-
-def _side(who: Author | Stamp) -> _Side:
-    return who.device, who.user, who.at
-
-
-def _decision(
-    change: RowChange,
-    kind: Literal["delete", "edit"],
-    *,
-    column: str = ROW,
-    value: Value = None,
-    kept: _Side,
-    lost: _Side,
-) -> Decision:
-    """A journal entry of delete against edit; ``value`` is what was lost with the row."""
-    return Decision(
-        table=change.table.name,
-        key=change.key,
-        column=column,
-        kind=kind,
-        kept=None,
-        kept_device=kept[0],
-        kept_user=kept[1],
-        kept_at=kept[2],
-        lost=value,
-        lost_device=lost[0],
-        lost_user=lost[1],
-        lost_at=lost[2],
-    )
 
 
 def _json(change: RowChange, values: Mapping[str, Value], names: Iterable[str]) -> str:

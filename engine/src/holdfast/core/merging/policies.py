@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from holdfast.core import values
 from holdfast.core.merging import choosing, counter, sets
-from holdfast.core.merging.cells import Decide
+from holdfast.core.merging.cells import Automatic, Decide
 from holdfast.core.values import Value
 from holdfast.schema.model import Column
 from holdfast.schema.policies import ByPolicy
@@ -71,7 +71,7 @@ def _replacing(decide: Decide) -> Policy:
     )
 
 
-def _choosing(kind: choosing.Automatic, arriving_wins: choosing.ArrivingWins) -> Policy:
+def _choosing(kind: Automatic, arriving_wins: choosing.ArrivingWins) -> Policy:
     return _replacing(choosing.chooses(kind, arriving_wins))
 
 
