@@ -35,6 +35,7 @@ GROUPS = STATEMENTS.__struct_fields__
 BUILT = {
     "SELECT {} FROM holdfast_state": "columns of the state row, by the names a caller gives",
     "UPDATE holdfast_state SET {}": "the same, written",
+    "UPDATE {} SET {} WHERE {}": "columns of an app's table, those that a person has decided",
 }
 """What each language puts together itself."""
 
@@ -196,6 +197,25 @@ def test_no_statement_on_the_engines_tables_stands_in_both_languages() -> None:
             if STATEMENT.match(text) and text not in BUILT:
                 for twin, source in typescript.items():
                     assert text not in source, f"{path.name}:{line} and {twin.name}: {text}"
+
+
+BUILT_ON_TABLES = re.compile(
+    r"(SELECT|INSERT|UPDATE|DELETE)\b.*?\b(FROM|INTO|JOIN|UPDATE) \{|UPDATE \{"
+)
+
+
+def test_no_statement_on_an_apps_tables_is_put_together_in_both_languages() -> None:
+    """Those depend on the schema alone: the program has them, for each table."""
+    typescript = {path: plain_typescript(path).replace('"{}"', "{}") for path in TYPESCRIPT}
+    built = set()
+    for path in PYTHON:
+        for line, text in literals(path):
+            if not BUILT_ON_TABLES.match(text):
+                continue
+            twins = [twin.name for twin, source in typescript.items() if f"`{text}`" in source]
+            built |= {text} if twins else set()
+            assert not twins or text in BUILT, f"{path.name}:{line} and {twins}: {text}"
+    assert built == {"UPDATE {} SET {} WHERE {}"}
 
 
 def test_what_the_program_holds_is_written_nowhere_else() -> None:

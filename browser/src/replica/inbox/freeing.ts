@@ -9,8 +9,9 @@
 
 import { ConstraintFailed, UsageError } from "../../core/errors.js";
 import { keyText, keyValues } from "../../core/keys.js";
-import type { ForeignKey, Table } from "../../core/schema.js";
+import type { Table } from "../../core/schema.js";
 import type { LocalDatabase } from "../storage/database.js";
+import type { Reference } from "../storage/program.js";
 import type { Inbox } from "./inbox.js";
 import { assemble, type CapturedChange, touches } from "../rebase/overlay.js";
 
@@ -117,59 +118,44 @@ export class Freeing {
     const going = pick((note) => !note.now);
     for (const [table, note] of changes) {
       if (note.now) {
-        for (const key of table.foreignKeys)
-          if (!this.#stands(table, key, note, coming))
-            return `It refers to a row of ${key.table} that is not there.`;
+        for (const reference of this.#inbox.overlay(table).references)
+          if (!this.#stands(table, reference, note, coming))
+            return `It refers to a row of ${reference.table} that is not there.`;
       } else if (note.was && this.#isReferredTo(table, note.key, going))
         return `It deletes a row of ${table.name} that others still refer to: ${note.key}.`;
     }
     return "";
   }
 
-  /** A replica enforces a foreign key only where the parent's scopes cover the child's. */
-  #enforced(table: Table, key: ForeignKey): Table | null {
-    const parent = this.#database.program.byName.get(key.table);
-    const covered = table.scopes.every((scope) => parent?.scopes.includes(scope));
-    return parent !== undefined && covered ? parent : null;
-  }
-
   /** Return whether what a row refers to is there, as far as that can be seen here. */
   #stands(
     table: Table,
-    key: ForeignKey,
+    reference: Reference,
     note: CapturedChange,
     coming: ReadonlySet<string>,
   ): boolean {
-    const parent = this.#enforced(table, key);
-    if (parent === null) return true;
     const row = assemble(table, note.key, note.new);
-    const values = key.columns.map((name) => row[table.positions.get(name) ?? -1] ?? null);
+    const values = reference.columns.map((name) => row[table.positions.get(name) ?? -1] ?? null);
     const anew =
       !note.was ||
       table.dataColumns.some(
-        ({ name }, at) => key.columns.includes(name) && touches(table, note, at),
+        ({ name }, at) => reference.columns.includes(name) && touches(table, note, at),
       );
     if (values.includes(null) || !anew) return true;
-    const name = keyText(parent, values);
-    return (
-      this.#inbox.overlay(parent).visible(name) !== null || coming.has(`${parent.name} ${name}`)
-    );
+    const parent = this.#database.program.byName.get(reference.table) as Table;
+    const key = keyText(parent, values);
+    return this.#inbox.overlay(parent).visible(key) !== null || coming.has(`${parent.name} ${key}`);
   }
 
   #isReferredTo(parent: Table, key: string, going: ReadonlySet<string>): boolean {
     const values = keyValues(parent, key);
-    for (const table of this.#database.program.tables)
-      for (const reference of table.foreignKeys) {
-        if (reference.table !== parent.name || this.#enforced(table, reference) === null) continue;
-        const match = reference.columns.map((name) => `"${name}" = ?`).join(" AND ");
-        const columns = table.key.map((name) => `"${name}"`).join(", ");
-        const children = this.#database.connection.execute(
-          `SELECT ${columns} FROM "${table.name}" WHERE ${match} LIMIT 100`,
-          values,
-        );
-        if (children.some((child) => !going.has(`${table.name} ${keyText(table, child)}`)))
-          return true;
-      }
-    return false;
+    return this.#database.program.tables.some((table) => {
+      const overlay = this.#inbox.overlay(table);
+      return overlay.references.some(
+        (reference, place) =>
+          reference.table === parent.name &&
+          overlay.children(place, values).some((child) => !going.has(`${table.name} ${child}`)),
+      );
+    });
   }
 }

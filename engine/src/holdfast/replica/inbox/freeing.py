@@ -15,14 +15,11 @@ from dataclasses import dataclass
 
 from holdfast.core.errors import ConstraintFailed, UsageError
 from holdfast.core.keys import key_text, key_values
-from holdfast.core.values import Value
 from holdfast.replica.inbox.inbox import Inbox, StillHeld
 from holdfast.replica.rebase.overlay import CapturedChange, assemble
 from holdfast.replica.storage.database import savepoint
-from holdfast.schema.model import ForeignKey, Table
-from holdfast.sql.names import quote
-from holdfast.sql.replica import enforced_on_replica
-from holdfast.sqlite import Row
+from holdfast.schema.model import Table
+from holdfast.sql.replica import Reference
 
 WAITING = "held"
 """The code of what waits for another transaction, and for nothing else."""
@@ -112,9 +109,9 @@ class Freeing:
         going = {(table.name, note.key) for table, note in changes if not note.now}
         for table, note in changes:
             if note.now:
-                for key in table.foreign_keys:
-                    if not self._stands(table, key, note, coming):
-                        return f"It refers to a row of {key.table} that is not there."
+                for reference in self._inbox.overlay(table).references:
+                    if not self._stands(table, reference, note, coming):
+                        return f"It refers to a row of {reference.table} that is not there."
             elif note.was and self._is_referred_to(table, note.key, going):
                 return f"It deletes a row of {table.name} that others still refer to: {note.key}."
         return ""
@@ -122,50 +119,33 @@ class Freeing:
     def _stands(
         self,
         table: Table,
-        key: ForeignKey,
+        reference: Reference,
         note: CapturedChange,
         coming: Collection[tuple[str, str]],
     ) -> bool:
         """Return whether what a row refers to is there, as far as that can be seen here."""
-        schema = self._inbox.schema
-        if not enforced_on_replica(schema, table, key):
-            return True
         row = assemble(table, note.key, note.new)
-        values = [row[table.positions[name]] for name in key.columns]
-        if None in values or not _refers_anew(table, key, note):
+        values = tuple(row[table.positions[name]] for name in reference.columns)
+        if None in values or not _refers_anew(table, reference, note):
             return True
-        parent = schema.by_name[key.table]
-        match = " AND ".join(f"{quote(name)} = ?" for name in parent.key)
-        found = self._inbox.connection.execute(
-            f"SELECT 1 FROM {quote(parent.name)} WHERE {match}", values
-        )
-        return bool(found) or (parent.name, _text(parent, values)) in coming
+        parent = self._inbox.schema.by_name[reference.table]
+        key = key_text(parent, values)
+        return self._inbox.overlay(parent).visible(key) is not None or (parent.name, key) in coming
 
     def _is_referred_to(self, parent: Table, key: str, going: Collection[tuple[str, str]]) -> bool:
-        schema = self._inbox.schema
-        for table in schema.tables:
-            for reference in table.foreign_keys:
-                if reference.table != parent.name:
-                    continue
-                if not enforced_on_replica(schema, table, reference):
-                    continue
-                match = " AND ".join(f"{quote(name)} = ?" for name in reference.columns)
-                columns = ", ".join(quote(name) for name in table.key)
-                for child in self._inbox.connection.execute(
-                    f"SELECT {columns} FROM {quote(table.name)} WHERE {match} LIMIT 100",
-                    key_values(parent, key),
+        values = key_values(parent, key)
+        for table in self._inbox.schema.tables:
+            overlay = self._inbox.overlay(table)
+            for place, reference in enumerate(overlay.references):
+                if reference.table == parent.name and any(
+                    (table.name, child) not in going for child in overlay.children(place, values)
                 ):
-                    if (table.name, _text(table, child)) not in going:
-                        return True
+                    return True
         return False
 
 
-def _refers_anew(table: Table, key: ForeignKey, note: CapturedChange) -> bool:
+def _refers_anew(table: Table, reference: Reference, note: CapturedChange) -> bool:
     if not note.was:
         return True
     names = [column.name for column in table.data_columns]
-    return any(names[position] in key.columns for position in note.touched(table))
-
-
-def _text(table: Table, values: Row | list[Value]) -> str:
-    return key_text(table, tuple(values))
+    return any(names[position] in reference.columns for position in note.touched(table))
