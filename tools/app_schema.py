@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+
+import made
 
 from holdfast.schema import Column, Table
 from stockroom.catalogue import EDITABLE
@@ -16,7 +17,7 @@ from stockroom.ids import NAMESPACE
 from stockroom.money import PRICE_MAX, unusual_digits
 from stockroom.schema import KINDS, QUANTITY_MAX, schema
 
-TARGET = Path(__file__).resolve().parents[1] / "stockroom/web/src/data"
+TARGET = made.ROOT / "stockroom/web/src/data"
 WIDTH_MAX = 100
 DIGITS_HEAD = """\
 /** Made by `make protocol` from ISO 4217; do not edit. */
@@ -94,20 +95,5 @@ def modules() -> dict[str, str]:
     }
 
 
-def main(arguments: list[str]) -> int:
-    """Write what has changed, or only say so."""
-    check = arguments == ["--check"]
-    stale = 0
-    for name, text in modules().items():
-        path = TARGET / name
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale += 1
-        if not check:
-            path.write_text(text, encoding="utf-8")
-        print(f"{name}: {'stale, run `make protocol`' if check else 'written'}")
-    return 1 if stale and check else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(made.main(TARGET, modules()))

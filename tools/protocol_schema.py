@@ -10,9 +10,9 @@ import inspect
 import json
 import sys
 import textwrap
-from pathlib import Path
 from typing import Any
 
+import made
 import msgspec
 
 from holdfast.protocol.enrolment import (
@@ -29,7 +29,7 @@ from holdfast.sql.bookkeeping import statements, transactions, truth
 from holdfast.sql.load import LoadProgram
 from holdfast.sql.replica import PROGRAM_FORMAT, Reference, ReplicaProgram, TableProgram
 
-FOLDER = Path(__file__).resolve().parents[1] / "protocol" / "schema"
+FOLDER = made.ROOT / "protocol" / "schema"
 
 
 PROGRAM = (
@@ -130,20 +130,5 @@ def documents() -> dict[str, str]:
     }
 
 
-def main() -> int:
-    """Write what has changed; with `--check` only say so."""
-    check = "--check" in sys.argv
-    stale = 0
-    for name, text in documents().items():
-        path = FOLDER / name
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale += 1
-        if not check:
-            path.write_text(text, encoding="utf-8")
-        print(f"{path.relative_to(FOLDER.parents[1])}: {'stale' if check else 'written'}")
-    return 1 if stale and check else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made.main(FOLDER, documents()))

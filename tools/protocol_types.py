@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-SCHEMAS = ROOT / "protocol" / "schema"
-TARGET = ROOT / "browser" / "src" / "protocol"
+import made
+
+SCHEMAS = made.ROOT / "protocol" / "schema"
+TARGET = made.ROOT / "browser" / "src" / "protocol"
 _PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean"}
 _IGNORED = {"title", "description", "default", "discriminator", "pattern"}
 _BOUNDS = {
@@ -95,21 +95,5 @@ def _bare(part: Any) -> Any:
     return [_bare(item) for item in part] if isinstance(part, list) else part
 
 
-def main() -> int:
-    """Write what has changed; with `--check` only say so."""
-    check = "--check" in sys.argv
-    stale = 0
-    for name, text in modules().items():
-        path = TARGET / name
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale += 1
-        if not check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        print(f"{path.relative_to(ROOT)}: {'stale' if check else 'written'}")
-    return 1 if stale and check else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made.main(TARGET, modules()))
