@@ -2,7 +2,7 @@
  * Every limit of the browser replica, with its unit last in the name.
  *
  * Knows: numbers; those that both sides share have the names and values of `core/limits.py`, and a
- * vector holds them to it. Upholds I31: memory, disk and time are bounded by configuration.
+ * test holds them to it. Upholds I31: memory, disk and time are bounded by configuration.
  */
 
 export const KIB = 1024;

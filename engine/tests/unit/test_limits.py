@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,3 +117,69 @@ def ast_names(sources: str) -> Iterator[str]:
         elif word:
             yield word
             word = ""
+
+
+BROWSER = ROOT.parents[2] / "browser" / "src"
+APART = {
+    "core/limits PAGE_CACHE_KIB": "a page cannot let the system's cache do the rest",
+}
+"""Numbers that a browser has for itself, under the name that Python has for its own."""
+CONSTANT = re.compile(r"^(?:export )?const ([A-Z][A-Z0-9_]*)(?:: \w+)? =\s*([^;]*);", re.MULTILINE)
+
+
+def evaluated(source: str, known: dict[str, int | float]) -> dict[str, int | float]:
+    """The constants of a module that are numbers, in Python or TypeScript."""
+    found = dict(known)
+    for name, written in CONSTANT.findall(source):
+        text = re.sub(r"\b(\d[\d_]*)n\b", r"\1", written)  # of type bigint
+        text = text.replace("Number.MAX_SAFE_INTEGER", str(2**53 - 1))
+        words = set(re.findall(r"\b[A-Za-z_]\w*", re.sub(r"0x[0-9a-f]+", "0", text)))
+        if re.fullmatch(r"[\w\s.()<+*/-]+", text) and words <= found.keys():
+            value = eval(text, {"__builtins__": {}}, found)
+            if type(value) in (int, float):
+                found[name] = value
+    return {name: value for name, value in found.items() if name not in known}
+
+
+def snake(part: str) -> str:
+    """Return the Python name of what TypeScript calls in camel case."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part).lower()
+
+
+def test_both_languages_have_the_same_numbers() -> None:
+    """A constant of a module, and of the one of that name in the other language, is one number."""
+    limits = (BROWSER / "core/limits.ts").read_text(encoding="utf-8")
+    typescript = evaluated(limits, {})
+    assert list(typescript) == re.findall(r"^export const (\w+)", limits, re.MULTILINE)
+    compared = differ = 0
+    for path in sorted(BROWSER.rglob("*.ts")):
+        place = "/".join(snake(part) for part in path.relative_to(BROWSER).with_suffix("").parts)
+        twin = ROOT / f"{place}.py"
+        if not twin.is_file():
+            continue
+        source = path.read_text(encoding="utf-8")
+        ours = typescript if place == "core/limits" else evaluated(source, typescript)
+        module = importlib.import_module(f"holdfast.{place.replace('/', '.')}")
+        for name, value in ours.items():
+            theirs = vars(module).get(name, vars(module).get(f"_{name}"))
+            if theirs is None:
+                continue
+            compared += 1
+            if f"{place} {name}" in APART:
+                differ += 1
+                assert theirs != value, f"{place} {name} is the same now: it is not apart"
+            else:
+                assert theirs == value, f"{place}: {name}"
+    assert compared > 50
+    assert differ == len(APART)
+
+
+def test_what_typescript_writes_is_read_as_numbers() -> None:
+    source = (
+        "const A = 4;\nexport const B = 2 * KIB;\nconst C: bigint = -(2n ** 63n);\n"
+        "const D = 1_000n;\nconst E = f(2);\nconst F = Number.MAX_SAFE_INTEGER;\nlet G = 2;\n"
+        "const H =\n  0x8000;\n"
+    )
+    assert evaluated(source, {"KIB": 1024}) == {
+        "A": 4, "B": 2048, "C": -(2**63), "D": 1000, "F": 2**53 - 1, "H": 0x8000,
+    }  # fmt: skip
