@@ -21,6 +21,7 @@ from holdfast.core.limits import (
     CODES_PER_USER_MAX,
     ENROL_KNOCKS_BURST,
     ENROL_NAME_TRIES_BURST,
+    ENROL_NAME_TRY_EVERY_MS,
     ENROL_TRIES_BURST,
     REFRESH_TRIES_BURST,
     TOKEN_DAYS,
@@ -52,7 +53,9 @@ class Office:
         self.people = People(
             store, now_us=now_us, random_bytes=draw, on_commit=lambda m: self.moved.append(dict(m))
         )
-        self.enrolment = EnrolmentService(store, now_us=now_us, random_bytes=draw)
+        self.enrolment = EnrolmentService(
+            store, now_us=now_us, random_bytes=draw, monotonic_ms=lambda: self.server.now // 1000
+        )
         self.auth = RegistryAuthenticator(store, now_us=now_us)
         self.service = Service(
             self.server.schema, store, now_us=now_us, random_bytes=self.server.random,
@@ -399,6 +402,9 @@ def test_strangers_lock_nobody_out(office: Office) -> None:
     office.people.revoke(done.device)
     for device in (anns.device, done.device, "none", "a\0b"):
         refused(lambda d=device: right(address="192.0.2.9", device=d), "too_many_tries", 429)  # type: ignore[misc]  # it binds the name
+    office.server.pass_time(ENROL_NAME_TRY_EVERY_MS / 1000)
+    refused(wrong)  # one more, and no more than one
+    refused(wrong, "too_many_tries", 429)
 
 
 def test_many_hands_are_counted_together_and_keep_out_strangers_only(

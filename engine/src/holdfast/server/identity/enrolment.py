@@ -35,7 +35,7 @@ from holdfast.server.identity import passwords
 from holdfast.server.identity.device_auth import is_over, not_known
 from holdfast.server.identity.people import checked_user, is_name
 from holdfast.server.identity.principal import Principal
-from holdfast.server.identity.rate_limit import Rates
+from holdfast.server.identity.rate_limit import Rates, monotonic_ms
 from holdfast.server.identity.sign_in_attempts import Attempts
 from holdfast.server.store.contract import OnCommit, Store, T, Writer
 from holdfast.server.store.registry import (
@@ -62,17 +62,21 @@ class EnrolmentService:
         random_bytes: Callable[[int], bytes],
         on_commit: OnCommit = lambda _moved: None,
         devices_max: int = DEVICES_PER_USER_MAX,
+        monotonic_ms: Callable[[], int] = monotonic_ms,
     ) -> None:
         """``devices_max``: of one user. ``on_commit``: told the new generation of rights when a
-        token that may be in use is forgotten, so that streams it has opened end."""
+        token that may be in use is forgotten, so that streams it has opened end.
+        ``monotonic_ms``: the clock by which tries are counted."""
         self._store = store
         self._on_commit = on_commit
         self._devices_max = devices_max
         self._now_us = now_us
         self._random_bytes = random_bytes
         passwords.prepare()
-        self._attempts = Attempts()
-        self._by_device = Rates(burst=REFRESH_TRIES_BURST, every_ms=REFRESH_TRY_EVERY_MS)
+        self._attempts = Attempts(monotonic_ms=monotonic_ms)
+        self._by_device = Rates(
+            burst=REFRESH_TRIES_BURST, every_ms=REFRESH_TRY_EVERY_MS, monotonic_ms=monotonic_ms
+        )
 
     def admit(self, address: str) -> None:
         """Count a request to enrol, before anything is read. Raises ``ProtocolError`` 429."""

@@ -14,7 +14,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import (
@@ -28,17 +29,18 @@ from holdfast.core.limits import (
     ENROL_TRIES_BURST,
     ENROL_TRY_EVERY_MS,
 )
-from holdfast.server.identity.rate_limit import Rates, address_key
+from holdfast.server.identity.rate_limit import Rates, address_key, monotonic_ms
 
 
 class Attempts:
     """Counts tries. Methods may be called from any thread."""
 
-    def __init__(self) -> None:
-        self._knocks = Rates(burst=ENROL_KNOCKS_BURST, every_ms=ENROL_KNOCK_EVERY_MS)
-        self._by_address = Rates(burst=ENROL_TRIES_BURST, every_ms=ENROL_TRY_EVERY_MS)
-        self._by_name = Rates(burst=ENROL_NAME_TRIES_BURST, every_ms=ENROL_NAME_TRY_EVERY_MS)
-        self._anywhere = Rates(
+    def __init__(self, *, monotonic_ms: Callable[[], int] = monotonic_ms) -> None:
+        rates = partial(Rates, monotonic_ms=monotonic_ms)
+        self._knocks = rates(burst=ENROL_KNOCKS_BURST, every_ms=ENROL_KNOCK_EVERY_MS)
+        self._by_address = rates(burst=ENROL_TRIES_BURST, every_ms=ENROL_TRY_EVERY_MS)
+        self._by_name = rates(burst=ENROL_NAME_TRIES_BURST, every_ms=ENROL_NAME_TRY_EVERY_MS)
+        self._anywhere = rates(
             burst=ENROL_ANYWHERE_TRIES_BURST, every_ms=ENROL_ANYWHERE_TRY_EVERY_MS
         )
         self._lock = threading.Lock()
