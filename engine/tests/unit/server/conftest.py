@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import argon2
 import psycopg
 import pytest
 
@@ -39,6 +40,7 @@ from holdfast.protocol.messages import (
 )
 from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
 from holdfast.server.exchange.budgets import Budgets
+from holdfast.server.identity import passwords
 from holdfast.server.identity.principal import Principal
 from holdfast.server.open_store import open_store
 from holdfast.server.service import Service
@@ -498,6 +500,18 @@ class Server:
 
 def connect(url: str) -> psycopg.Connection[Any]:
     return psycopg.connect(url, autocommit=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """The same hashes for a hundredth of the work: what they cost in earnest is for those who
+    guess, and the tests with processes of their own pay it."""
+    with pytest.MonkeyPatch.context() as patch:
+        quick = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+        patch.setattr(passwords, "_HASHER", quick)
+        passwords._nobodys.cache_clear()
+        yield
+    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])
