@@ -1,18 +1,5 @@
-"""What the tests here share (`bazaar`, `world`, `chance`, `checks`, `run`) is found beside them."""
+"""What the tests here share; the modules are found beside them (``pythonpath`` of pytest)."""
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from shell import other_process
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def other_process() -> Iterator[None]:
-    """The process that writes into replicas with its own SQLite ends with the tests."""
-    yield
-    from shell import stop_shell
-
-    stop_shell()
+__all__ = ["other_process"]

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from bazaar import (
     Statement,
 )
@@ -94,3 +96,10 @@ def stop_shell() -> None:
     while _shell:
         process = _shell.pop()
         process.communicate()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def other_process() -> Iterator[None]:
+    """The process that writes into replicas with its own SQLite ends with the tests."""
+    yield
+    stop_shell()

@@ -1,9 +1,4 @@
-"""What the tests here share is in `replica_lab` and `transport_lab`, found beside them."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
+"""What the tests here share; the modules are found beside them (``pythonpath`` of pytest)."""
 
 from transport_lab import stub, transport
 
