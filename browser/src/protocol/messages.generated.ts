@@ -137,6 +137,12 @@ export interface Nonces {
   readonly to: string;
 }
 
+/** Numbers of transactions, both ends inclusive. */
+export interface Numbers {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** The device's measured clock offset (server minus device), and the bound of its error. */
 export interface Offset {
   readonly us: number;
@@ -254,7 +260,7 @@ export interface Transaction {
   readonly void?: string;
 }
 
-/** `POST /v1/verify`: digests of ranges, and the server's version of named rows. */
+/** `POST /v1/verify`: digests of ranges, and the server's version of named rows. `unanswered`: transactions of this device that were sent and have no outcome yet. What the server has decided of them is told in the head, for the rows have it in them. */
 export interface VerifyRequest {
   readonly protocol: number;
   readonly schema: string;
@@ -262,6 +268,7 @@ export interface VerifyRequest {
   readonly epoch?: string;
   readonly now: number;
   readonly checkpoint?: Readonly<Record<string, Position>>;
+  readonly unanswered?: Numbers | null;
   readonly ranges?: readonly RangeQuery[];
   readonly rows?: readonly RowQuery[];
 }

@@ -339,6 +339,8 @@ export interface TransactionStatements {
   readonly unsettled_up_to_two: string;
   /** The lowest and the highest number without an outcome; 0: there is none. */
   readonly unsettled_span: string;
+  /** The lowest and the highest number that was sent and has no outcome; NULL: there is none. What was never sent is behind them, and not looked at. */
+  readonly sent_span: string;
   /** How many there are of each state (parameter: below this number). */
   readonly count_by_state: string;
   /** How many are set aside. */

@@ -86,6 +86,33 @@ describe("a replica in TypeScript and one in Python, at a real server", () => {
     expect(await ours.verify()).toMatchObject({ ok: true, damaged: [], repaired: 0 });
   });
 
+  test("after an answer that was lost, verification counts one's own work once", async () => {
+    let loses = false;
+    const ours = await replica({
+      fetch: async (...asked) => {
+        const answer = await fetch(...asked);
+        if (!loses || !(asked[0] as string).endsWith("/v1/exchange")) return answer;
+        await answer.arrayBuffer();
+        throw new TypeError("the connection was lost");
+      },
+    });
+    await ours.write([{ sql: ADD }]);
+    await ours.sync();
+    for (let taken = 1; taken <= 3; taken += 1) await ours.write([{ sql: TAKE }]);
+    loses = true;
+    await expect(ours.sync()).rejects.toThrow(SyncError);
+    expect(await ours.status()).toMatchObject({ pending: 0, sent: 3 });
+    await ours.write([{ sql: TAKE }]);
+    expect(await ours.verify()).toMatchObject({ ok: true, damaged: [], repaired: 0 });
+    expect(await counted(ours)).toBe(6);
+    expect(await ours.status()).toMatchObject({ pending: 1, sent: 0, mismatches: 0 });
+    loses = false;
+    expect((await ours.sync()).verified).toBe(true);
+    await python.sync();
+    expect(await python.query(COUNT)).toEqual([[6]]);
+    expect(await ours.verify()).toMatchObject({ ok: true, damaged: [], repaired: 0 });
+  });
+
   test("every type of value arrives as it was, both ways", async () => {
     const ours = await replica();
     const image = Uint8Array.from({ length: 256 }, (_, byte) => byte);

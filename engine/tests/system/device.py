@@ -197,9 +197,6 @@ class Device:
     seen_versions: dict[str, int] = field(default_factory=dict)
     foreign_orphans: set[tuple[str, int, str, int]] = field(default_factory=set)
     """Left by programs that do not ask for foreign keys."""
-    ahead: bool = False
-    """A verification may have brought what this device has made, but not that it was decided: until
-    the next exchange its counters show that twice."""
     verifying: bool = False
 
     def now_us(self) -> int:

@@ -79,6 +79,7 @@ SOMETIMES = (
     "set aside at replay: unique",
     "settled by a person",
     "settled unaware",
+    "verified without an answer",
     "verify",
     "taken apart",
     "work on pending work",

@@ -143,11 +143,15 @@ export class Exchanger {
     return null;
   }
 
-  /** Ask for digests of ranges and the server's version of rows; take in its catch-up.
+  /** Ask for digests of ranges and the server's version of rows; take in its catch-up, and what has
+   * become of transactions of which the answer was lost: its rows have them in them.
    * The caller has the exchanger to itself (`alone`). */
   async verify(ranges: readonly RangeQuery[], rows: readonly RowQuery[]): Promise<Exchanged> {
     const request = await this.#turn((): VerifyRequest => {
       const [device = "", epoch = ""] = this.#database.texts("device", "epoch");
+      const { connection, bookkeeping } = this.#database;
+      const [[first, last] = []] = connection.execute(bookkeeping.transactions.sent_span);
+      const unanswered = typeof first === "bigint" && { first: whole(first), last: whole(last) };
       return {
         protocol: PROTOCOL,
         schema: this.#database.program.json.fingerprint,
@@ -155,6 +159,7 @@ export class Exchanger {
         epoch,
         now: this.#host.nowUs(),
         checkpoint: checkpointOf(this.#database),
+        ...(unanswered && { unanswered }),
         ranges,
         rows,
       };

@@ -152,9 +152,21 @@ class RowQuery(_Message, frozen=True):
     """The key's canonical text."""
 
 
-class VerifyRequest(_Request, frozen=True, kw_only=True):
-    """``POST /v1/verify``: digests of ranges, and the server's version of named rows."""
+class Numbers(_Message, frozen=True):
+    """Numbers of transactions, both ends inclusive."""
 
+    first: Count
+    last: Count
+
+
+class VerifyRequest(_Request, frozen=True, kw_only=True):
+    """``POST /v1/verify``: digests of ranges, and the server's version of named rows.
+
+    ``unanswered``: transactions of this device that were sent and have no outcome yet. What the
+    server has decided of them is told in the head, for the rows have it in them.
+    """
+
+    unanswered: Numbers | None = None
     ranges: Annotated[list[RangeQuery], Meta(max_length=VERIFY_RANGES_MAX)] = []
     rows: Annotated[list[RowQuery], Meta(max_length=VERIFY_ROWS_MAX)] = []
 

@@ -345,6 +345,8 @@ class StoreConformance(FileConformance, RegistryConformance):
         with closing(store.read()) as snapshot:
             assert snapshot.device("d") == device
             assert snapshot.device("e") is None
+            assert snapshot.recorded("d", [1, 2, 3]) == {1: decided[0], 2: decided[1]}
+            assert snapshot.recorded("e", [1, 2, 3]) == snapshot.recorded("d", []) == {}
 
         def again(writer: Writer) -> None:
             assert writer.device("d") == device

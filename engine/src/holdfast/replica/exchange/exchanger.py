@@ -48,6 +48,7 @@ from holdfast.protocol.messages import (
     ExchangeRequest,
     Head,
     Nonces,
+    Numbers,
     Offset,
     Position,
     RangeAnswer,
@@ -229,9 +230,14 @@ class Exchanger:
             self.on_loading(loading)
 
     def verify(self, ranges: list[RangeQuery], rows: list[RowQuery]) -> Exchanged:
-        """Ask for digests of ranges and the server's version of rows; take in its catch-up."""
+        """Ask for digests of ranges and the server's version of rows; take in its catch-up, and
+        what has become of transactions of which the answer was lost: its rows have them in them."""
         with self._mutex:
             device, epoch = read_state(self._db, "device", "epoch")
+            ((first, last),) = self._db.execute(TRANSACTIONS.sent_span)
+            unanswered = None
+            if isinstance(first, int) and isinstance(last, int):
+                unanswered = Numbers(first, last)
             request = VerifyRequest(
                 protocol=PROTOCOL,
                 schema=self._schema.fingerprint,
@@ -239,6 +245,7 @@ class Exchanger:
                 epoch=str(epoch),
                 now=self._host.now_us(),
                 checkpoint=checkpoint(self._db),
+                unanswered=unanswered,
                 ranges=ranges,
                 rows=rows,
             )

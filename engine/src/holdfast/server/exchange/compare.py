@@ -1,9 +1,10 @@
 """A comparison on its way through the server: the catch-up of an exchange, then what was asked.
 
 Knows: the order of things. Must not know: HTTP, SQL, or how digests of ranges are made
-(``verify``). All of an answer is read from one snapshot, so that a busy scope does not deceive it.
+(``verify``). All of an answer is read from one snapshot, so that a busy scope does not deceive it,
+and so that outcomes which the device has not heard are told with the rows that have them in them.
 
-Upholds I23, I26, I31 and the server's half of I36.
+Upholds I16, I23, I26, I31 and the server's half of I36.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from holdfast.server.identity.permissions import Rights, readable
 from holdfast.server.identity.principal import Principal
 from holdfast.server.process import observe
 from holdfast.server.process.observe import Observer
+from holdfast.server.push.push import recorded_outcomes
 from holdfast.server.store.contract import Scope, Snapshot, Store
 
 
@@ -71,8 +73,13 @@ class Comparisons:
             )
             if whole:
                 self._observer(observe.Compared(scopes=whole))
+            outcomes = (
+                recorded_outcomes(snapshot, principal, request.unanswered)
+                if request.unanswered is not None
+                else []
+            )
             head = self._composer.head(
-                principal, scopes, request, echo=echo, outcomes=[], missed=missed
+                principal, scopes, request, echo=echo, outcomes=outcomes, missed=missed
             )
             bodies: list[Iterator[Line]] = [
                 news(snapshot, self._schema, positions),

@@ -10,23 +10,27 @@ Upholds I3, I7, I8, I9, I13, I16, I20, I21, I22, I26, I27, I28.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.keys import RowPlace
-from holdfast.core.limits import PUSH_BITE_CHANGES, PUSH_BITE_WORK_SHARE
-from holdfast.protocol.messages import Outcome, Transaction
+from holdfast.core.limits import (
+    PUSH_BITE_CHANGES,
+    PUSH_BITE_WORK_SHARE,
+    PUSH_TRANSACTIONS_MAX,
+)
+from holdfast.protocol.messages import Numbers, Outcome, Transaction
 from holdfast.schema.model import CONFLICT_TABLE
 from holdfast.server.feed.feed import NO_HASHES, Touched, publish
-from holdfast.server.merging.access import Access
+from holdfast.server.identity.principal import Principal
 from holdfast.server.push.decide import Decided, Engine, Sender
 from holdfast.server.push.decode import body_hash
 from holdfast.server.push.push_decider import BatchSize, Prepared, PushDecider, is_large, weight
 from holdfast.server.push.rehearsal import StaleRehearsal
-from holdfast.server.store.contract import Recorded, Writer
+from holdfast.server.store.contract import Recorded, Snapshot, Writer
 from holdfast.sqlite.failpoints import failpoint
 
 _read_outcome = msgspec.json.Decoder(Outcome).decode
@@ -98,7 +102,7 @@ def push(
         if item.outcome == "applied" and item.transaction.replaces:
             writer.settle(sender.device, item.transaction.replaces)
     writer.record(sender.device, records)
-    told = [_told(outcome, decider.access) for outcome in outcomes]
+    told = [_told(outcome, decider.access.may_read) for outcome in outcomes]
     conflicts = sum(
         item.table is CONFLICT_TABLE and not item.before for item in decider.touched.values()
     )
@@ -161,12 +165,23 @@ def _check_numbers(
                 f"transaction {transaction.number} was sent before with another body",
                 code="number_reused", status=409, number=transaction.number,
             )  # fmt: skip
-        outcomes[transaction.number] = (
-            Outcome(transaction.number, transaction.id, found.outcome)
-            if found.answer is None
-            else _read_outcome(found.answer)
-        )
+        outcomes[transaction.number] = _stored(found)
     return outcomes
+
+
+def recorded_outcomes(reads: Snapshot, principal: Principal, numbers: Numbers) -> list[Outcome]:
+    """The outcomes, in order, of what a device has sent and has no answer to, as far as it was
+    decided. It cannot have sent more than one batch."""
+    last = min(numbers.last, numbers.first + PUSH_TRANSACTIONS_MAX - 1)
+    recorded = reads.recorded(principal.device, range(numbers.first, last + 1))
+    return [_told(_stored(recorded[number]), principal.may_read) for number in sorted(recorded)]
+
+
+def _stored(found: Recorded) -> Outcome:
+    """An outcome as it was told first, or what is left of it."""
+    if found.answer is None:
+        return Outcome(found.number, found.id.hex(), found.outcome)
+    return _read_outcome(found.answer)
 
 
 def _outcome(item: Decided, versions: dict[str, int]) -> Outcome:
@@ -184,10 +199,10 @@ def _outcome(item: Decided, versions: dict[str, int]) -> Outcome:
     return Outcome(number, identity, "applied", versions=moved, impossible=item.impossible)
 
 
-def _told(outcome: Outcome, access: Access) -> Outcome:
+def _told(outcome: Outcome, may_read: Callable[[str], bool]) -> Outcome:
     """An outcome without the scopes that the device may not read: a rule can have written there,
     and an outcome that is told again can be older than the device's rights."""
-    readable = {name: at for name, at in outcome.versions.items() if access.may_read(name)}
+    readable = {name: at for name, at in outcome.versions.items() if may_read(name)}
     return msgspec.structs.replace(outcome, versions=readable)
 
 

@@ -221,6 +221,9 @@ class Snapshot(Protocol):
         commit.
         """
 
+    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:
+        """Return what was decided of these transactions, by number."""
+
     def scope_names(self) -> list[str]: ...
 
     def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
@@ -330,8 +333,6 @@ class Writer(Snapshot, Protocol):
         """Return which of these scopes exist; none is locked."""
 
     def put_device(self, device: Device) -> None: ...
-
-    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]: ...
 
     def record(self, device: str, entries: Sequence[Recorded]) -> None: ...
 

@@ -42,6 +42,13 @@ class TransactionStatements(msgspec.Struct, frozen=True, kw_only=True):
         f"WHERE state IN {UNSETTLED}"
     )
     """The lowest and the highest number without an outcome; 0: there is none."""
+    sent_span: str = (
+        "SELECT min(number), max(number) FROM holdfast_tx WHERE state = 'sent' AND number < "
+        "coalesce((SELECT number FROM holdfast_tx WHERE state = 'pending' ORDER BY number LIMIT 1),"
+        " 9223372036854775807)"
+    )
+    """The lowest and the highest number that was sent and has no outcome; NULL: there is none.
+    What was never sent is behind them, and not looked at."""
     count_by_state: str = "SELECT state, count(*) FROM holdfast_tx WHERE number < ? GROUP BY state"
     """How many there are of each state (parameter: below this number)."""
     count_aside: str = "SELECT count(*) FROM holdfast_tx WHERE aside > 0"

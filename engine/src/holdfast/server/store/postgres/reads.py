@@ -34,6 +34,7 @@ from holdfast.server.store.contract import (
     HashAndSize,
     JournalEntry,
     MovedRow,
+    Recorded,
     Row,
     Scope,
     ScopeStats,
@@ -139,6 +140,14 @@ class PostgresReads:
     def device(self, device: str) -> Device | None:
         rows = self._run(SELECT_DEVICE, (device,))
         return Device(*rows[0]) if rows else None
+
+    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:
+        rows = self._run(
+            "SELECT number, id, body, outcome, settled, answer FROM holdfast_applied "
+            "WHERE device = $1 AND number = ANY ($2::bigint[])",
+            (device, number_array(numbers)),
+        )
+        return {row[0]: Recorded(*row) for row in rows}
 
     def scope_names(self) -> list[str]:
         return [name for (name,) in self._run("SELECT scope FROM holdfast_scope")]

@@ -307,14 +307,6 @@ class PostgresWriter(PostgresReads):
             ),
         )  # fmt: skip
 
-    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:
-        rows = self._run(
-            "SELECT number, id, body, outcome, settled, answer FROM holdfast_applied "
-            "WHERE device = $1 AND number = ANY ($2::bigint[])",
-            (device, number_array(numbers)),
-        )
-        return {row[0]: Recorded(*row) for row in rows}
-
     def record(self, device: str, entries: Sequence[Recorded]) -> None:
         if entries:
             self._defer(

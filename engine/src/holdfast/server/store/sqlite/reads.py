@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -22,6 +22,7 @@ from holdfast.server.store.contract import (
     HashAndSize,
     JournalEntry,
     MovedRow,
+    Recorded,
     Row,
     Scope,
     ScopeStats,
@@ -100,6 +101,19 @@ class SqliteReads:
             (device,),
         )
         return Device(*cast("tuple[Any, ...]", rows[0])) if rows else None
+
+    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:
+        found: dict[int, Recorded] = {}
+        for number, identity, body, outcome, settled, answer in self._db.execute(
+            "SELECT a.number, a.id, body, outcome, settled, answer FROM json_each(?) AS j "
+            "CROSS JOIN holdfast_applied AS a ON a.device = ? AND a.number = j.value",
+            (json_text(list(numbers)), device),
+        ):
+            assert isinstance(number, int) and isinstance(identity, bytes)
+            assert isinstance(body, bytes) and not isinstance(answer, int | float | str)
+            kind = cast("Literal['applied', 'refused', 'held']", outcome)
+            found[number] = Recorded(number, identity, body, kind, bool(settled), answer)
+        return found
 
     def scope_names(self) -> list[str]:
         return [str(name) for (name,) in self._db.execute("SELECT scope FROM holdfast_scope")]

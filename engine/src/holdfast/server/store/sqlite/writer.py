@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, cast
 
 import msgspec
 
@@ -66,19 +65,6 @@ class SqliteWriter(SqliteReads):
             (device.device, device.user, device.nonce, device.high, device.confirmed,
              device.last_seen, device.offset_us, device.waiting, device.oldest_us, device.client),
         )  # fmt: skip
-
-    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:
-        found: dict[int, Recorded] = {}
-        for number, identity, body, outcome, settled, answer in self._db.execute(
-            "SELECT a.number, a.id, body, outcome, settled, answer FROM json_each(?) AS j "
-            "CROSS JOIN holdfast_applied AS a ON a.device = ? AND a.number = j.value",
-            (json_text(list(numbers)), device),
-        ):
-            assert isinstance(number, int) and isinstance(identity, bytes)
-            assert isinstance(body, bytes) and not isinstance(answer, int | float | str)
-            kind = cast("Literal['applied', 'refused', 'held']", outcome)
-            found[number] = Recorded(number, identity, body, kind, bool(settled), answer)
-        return found
 
     def record(self, device: str, entries: Sequence[Recorded]) -> None:
         self._db.executemany(
