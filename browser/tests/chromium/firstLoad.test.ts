@@ -22,9 +22,11 @@ let proxy: FileProxy;
 let browser: Chromium;
 
 beforeEach(async () => {
-  server = await Server.start(SITE, { fileRows: FILE_ROWS });
+  [server, browser] = await Promise.all([
+    Server.start(SITE, { fileRows: FILE_ROWS }),
+    Chromium.start(),
+  ]);
   proxy = await FileProxy.before(server);
-  browser = await Chromium.start();
 });
 
 afterEach(async () => {
@@ -193,7 +195,7 @@ describe("a first load as a file, in Chromium", () => {
   });
 
   test("is there whole or not at all when the browser is killed while it imports", async () => {
-    const many = 60_000;
+    const many = 30_000;
     server.shell(fill(many));
     await until(await met(), () => Promise.resolve(stages.includes("importing")), null);
     await browser.kill();
