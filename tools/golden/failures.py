@@ -8,17 +8,24 @@ from typing import Any
 from golden import Case, Family
 from holdfast.core import errors
 from holdfast.core.connection.failures import failure_kind, state_after
+from holdfast.core.connection.generations import told_apart
 
 CODES = (
     *("unreachable", "broken_answer", "timeout", "not_our_server", "interrupted"),
     *("protocol_version", "schema_mismatch", "nonce_mismatch", "epoch_mismatch", "wrong_device"),
     *("number_reused", "number_gap", "server_behind", "seal_invalid", "sync_elsewhere"),
     *("sign_in", "busy", "too_many_streams", "too_many_tries", "no_progress"),
+    *("server_older", "upgrade_needed"),
     *("disk_full", "file_not_kept", "database_full", "database_busy", "of the future"),
 )
 OPEN = ("HoldfastError", "SyncError", "Offline", "ServerTrouble", "SignInNeeded", "UpgradeNeeded",
         "AttentionNeeded", "DatabaseError", "ReplicaError", "UsageError", "BadValue")  # fmt: skip
 """Errors that come under many codes."""
+SERVERS: tuple[dict[str, Any], ...] = (
+    {"generation": 2}, {"generation": 2, "name": "shop"}, {"generation": 2, "name": "other"},
+    {"name": "shop"}, {"generation": "2"}, {},
+)  # fmt: skip
+"""What a refusal says of the server's schema; the device's is named ``shop``."""
 FIXED = ("DatabaseFull", "DatabaseCorrupt", "FileGone", "FileRefused")
 
 
@@ -35,14 +42,24 @@ def _inputs() -> Iterator[Case]:
                 {"error": "ServerTrouble", "code": code, "status": status},
             )
     yield "not ours", {"error": "Error", "code": ""}
+    for code in ("schema_mismatch", "upgrade_needed", "epoch_mismatch"):
+        for own in (1, 2, 3):
+            for server in SERVERS:
+                yield (
+                    f"{code} of generation {own} at {sorted(server.items())}",
+                    {"error": "UpgradeNeeded", "code": code, "own": own, "server": server},
+                )
 
 
 def _answer(given: dict[str, Any]) -> list[str]:
     if given["error"] == "Error":
         error: BaseException = RuntimeError("not ours")
     else:
-        detail = {"status": given["status"]} if "status" in given else {}
+        detail = {name: given[name] for name in ("status", "server") if name in given}
         error = getattr(errors, given["error"])("", code=given["code"] or None, **detail)
+    if "own" in given:
+        assert isinstance(error, errors.SyncError)
+        error = told_apart(error, name="shop", generation=given["own"])
     return [failure_kind(error).value, state_after(error).value]
 
 

@@ -107,7 +107,7 @@ export interface Gone {
   readonly keys: readonly string[];
 }
 
-/** The first line of an answer. `schema` is empty in a brief one. */
+/** The first line of an answer. `schema` and `generation` are the server's own; a brief one leaves them out (empty, 0) when they are those of the request. */
 export interface Head {
   readonly type: "head";
   readonly protocol: number;
@@ -119,6 +119,7 @@ export interface Head {
   readonly schema: string;
   readonly scopes: Readonly<Record<string, ScopeGrant>>;
   readonly outcomes?: readonly Outcome[];
+  readonly generation?: number;
 }
 
 /** `POST /v1/enrolments`, by an admin: a code for a user, perhaps only for one device. */

@@ -1,6 +1,6 @@
 // Made by `make protocol` from protocol/schema/program.json; do not edit.
 
-export const VERSION = 4;
+export const VERSION = 5;
 
 /** The statements on the engine's own tables, by table. */
 export interface Bookkeeping {

@@ -19,7 +19,7 @@ import { RETRY_AFTER_MS_MAX } from "../core/limits.js";
 import type { ErrorAnswer } from "../protocol/messages.generated.js";
 import { faultOf } from "../protocol/validate.js";
 
-const UPGRADE_CODES = new Set(["protocol_version", "schema_mismatch"]);
+const UPGRADE_CODES = new Set(["protocol_version", "schema_mismatch", "upgrade_needed"]);
 const ATTENTION_CODES = new Set([
   "nonce_mismatch",
   "epoch_mismatch",

@@ -1,3 +1,5 @@
+import { readFileSync, writeFileSync } from "node:fs";
+
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { SyncError } from "../../src/core/errors.js";
@@ -6,7 +8,9 @@ import { HOST } from "../../src/replica/host.js";
 import type { ReplicaProgram } from "../../src/replica/storage/program.js";
 import { HttpTransport } from "../../src/replica/http/transport.js";
 import { openMemory } from "../../src/sqlite/open.js";
-import { Proxy, PythonDevice, Server } from "../support/processes.js";
+import { SESSION_CONFIG, type SessionConfig } from "../../src/core/sessionEvents.js";
+import { Proxy, PythonDevice, SCHEMA, Server } from "../support/processes.js";
+import { compiled } from "../support/program.js";
 
 let server: Server;
 let python: PythonDevice;
@@ -29,6 +33,7 @@ async function replica(
     image?: Uint8Array;
     program?: ReplicaProgram;
     fetch?: typeof fetch;
+    session?: SessionConfig;
   } = {},
 ) {
   const url = options.url ?? server.url;
@@ -43,6 +48,7 @@ async function replica(
     program: options.image ? null : (options.program ?? (await transport.program())),
     transport,
     server: url,
+    ...(options.session === undefined ? {} : { session: options.session }),
   });
   open.push(made);
   return made;
@@ -386,6 +392,35 @@ describe("a replica in TypeScript and one in Python, at a real server", () => {
     await ours.write([{ sql: TAKE }]);
     expect(await ours.sync()).toMatchObject({ sent: 2, applied: 2, exchanges: 2, verified: true });
     expect(await ours.status()).toMatchObject({ pending: 0, sent: 0 });
+  });
+
+  test("a page that is newer than its server waits for it, and what was written goes up by itself", async () => {
+    const newer = server.path("newer.json");
+    const schema = JSON.parse(readFileSync(SCHEMA, "utf8")) as ReplicaProgram["schema"];
+    const stock = schema.tables.find(({ name }) => name === "stock");
+    if (stock === undefined) throw new Error("no stock");
+    const wider = { ...stock, columns: [...stock.columns, { name: "shelf", default: "" }] };
+    const tables = schema.tables.map((table) => (table === stock ? wider : table));
+    const grown = { ...schema, tables, generation: (schema.generation ?? 1) + 1 };
+    writeFileSync(newer, JSON.stringify(grown));
+    const backoff = { ...SESSION_CONFIG.backoff, baseMs: 20, capMs: 200, spreadMs: 20 };
+    const session = { ...SESSION_CONFIG, backoff };
+    const ours = await replica({ program: compiled(grown), session });
+    await ours.write([{ sql: ADD }]);
+    await expect(ours.sync()).rejects.toMatchObject({ code: "server_older" });
+    await expect(ours.verify()).rejects.toMatchObject({ code: "server_older" });
+    expect(await ours.status()).toMatchObject({
+      ...{ state: "waiting", errorKind: "server_older", pending: 1 },
+      schema: { generation: grown.generation, serverGeneration: grown.generation - 1 },
+    });
+    await ours.start();
+    await server.kill();
+    server.schema = newer;
+    await server.start();
+    await until(async () => (await ours.status()).pending + (await ours.status()).sent === 0);
+    await until(async () => (await ours.status()).state === "online");
+    expect((await ours.status()).schema.serverGeneration).toBe(grown.generation);
+    expect((await ours.verify()).ok).toBe(true);
   });
 
   test("a copied replica is found out, and its queue is kept", async () => {

@@ -70,6 +70,8 @@ export class Server {
   readonly port: number;
   readonly #site: string | null;
   readonly #fileRows: number | null;
+  /** The file of the schema that it serves; changed, it is another program after the next start. */
+  schema = SCHEMA;
   #program: Program | null = null;
 
   private constructor(port: number, site: string | null, fileRows: number | null) {
@@ -99,7 +101,15 @@ export class Server {
 
   async start(): Promise<void> {
     const command = [
-      ...["-m", "holdfast.cli", "serve", "--schema", SCHEMA, "--database", this.path("server.db")],
+      ...[
+        "-m",
+        "holdfast.cli",
+        "serve",
+        "--schema",
+        this.schema,
+        "--database",
+        this.path("server.db"),
+      ],
       ...["--tokens", join(HERE, "tokens.toml"), "--rules", "shop_rules:RULES"],
       ...["--port", String(this.port), "--log-level", "warning"],
     ];

@@ -23,6 +23,7 @@ import { Digest, rowHash } from "../../src/core/digest.js";
 import * as errors from "../../src/core/errors.js";
 import { BadValue, UsageError } from "../../src/core/errors.js";
 import { failureKind, stateAfter } from "../../src/core/connection/failures.js";
+import { toldApart } from "../../src/core/connection/generations.js";
 import { transactionId, uuid7 } from "../../src/core/ids.js";
 import { keyValues, rowKey, rowScopes } from "../../src/core/keys.js";
 import { tableOf } from "../../src/core/schema.js";
@@ -200,14 +201,16 @@ function sides(given: Given): unknown {
 }
 
 function failures(given: Given): unknown {
-  const error = failed(given.error as string, given.code as string, given.status as number | null);
+  const { status, server } = given as { status?: number; server?: unknown };
+  const detail = { ...(status && { status }), ...(server !== undefined && { server }) };
+  const made = failed(given.error as string, given.code as string, detail);
+  const error = given.own === undefined ? made : toldApart(made, "shop", given.own as number);
   return [failureKind(error), stateAfter(error)];
 }
 
 /** An error by its name, under a code; "": the one it has by itself. */
-function failed(name: string, code: string, status: number | null): unknown {
+function failed(name: string, code: string, detail: Readonly<Record<string, unknown>>): unknown {
   const under = code === "" ? undefined : code;
-  const detail = { ...((status ?? null) !== null && { status }) };
   switch (name) {
     case "HoldfastError":
     case "DatabaseError":

@@ -93,6 +93,8 @@ const FAILURES = {
   unauthenticated: ["sign_in", "sign_in_required"],
   protocol_upgrade: ["upgrade", "upgrade_required"],
   schema_mismatch: ["attention", "attention_required"],
+  server_older: ["retry", "deferred"],
+  upgrade_needed: ["upgrade", "upgrade_required"],
   nonce_mismatch: ["attention", "attention_required"],
   epoch_mismatch: ["attention", "attention_required"],
   seal_mismatch: ["attention", "attention_required"],

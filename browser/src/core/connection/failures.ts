@@ -24,6 +24,8 @@ const KIND_BY_CODE: Readonly<Record<string, FailureKind>> = {
   not_our_server: "not_our_server",
   protocol_version: "protocol_upgrade",
   schema_mismatch: "schema_mismatch",
+  server_older: "server_older",
+  upgrade_needed: "upgrade_needed",
   nonce_mismatch: "nonce_mismatch",
   epoch_mismatch: "epoch_mismatch",
   server_behind: "seal_mismatch",

@@ -23,6 +23,9 @@ const BY_KIND: Readonly<Record<FailureKind, string>> = {
     "Update the older side, this program or the server. You can go on working here; pending work is kept.",
   schema_mismatch:
     "This replica was made for another schema than the server has: check that it is the right server, and tell its administrator. Pending work is kept.",
+  server_older: `The server has to be updated first: this device has a newer version of the app's data. ${BY_ITSELF}`,
+  upgrade_needed:
+    "Update this app: the server has a newer version of its data, and no longer serves this device's. You can go on working here; pending work is kept, and sent after the update.",
   nonce_mismatch:
     "This replica was copied, or restored from an older state. Continue with the original; if there is none, make a new replica, and enter the pending work of this one there. Nothing is deleted here.",
   epoch_mismatch:

@@ -7,6 +7,7 @@
  * Database work is synchronous and whole; `turn` gives it the connection while others wait.
  */
 
+import { serverGeneration, toldApart } from "../../core/connection/generations.js";
 import {
   AttentionNeeded,
   DatabaseFull,
@@ -119,7 +120,7 @@ export class Exchanger {
       answer = await this.#transport.exchange(request);
     } catch (error) {
       if (notTaken(error) && firstNew !== null) await this.#turn(() => this.#takeBack(firstNew));
-      throw error;
+      throw await this.#toldApart(error);
     }
     const files = request.files === undefined ? null : answer.files();
     if (files === null) {
@@ -164,8 +165,24 @@ export class Exchanger {
         rows,
       };
     });
-    const answer = await this.#transport.verify(request);
+    const answer = await this.#transport.verify(request).catch(async (error: unknown) => {
+      throw await this.#toldApart(error);
+    });
     return await this.#store.store(answer, null, 0, null);
+  }
+
+  /** A refusal as it concerns this schema; what it says of the server's is kept. */
+  async #toldApart(error: unknown): Promise<unknown> {
+    const theirs = serverGeneration(error);
+    const database = this.#database;
+    if (theirs !== null)
+      await this.#turn(() => {
+        database.connection.transaction(() => {
+          database.writeState({ server_generation: BigInt(theirs) });
+        });
+      });
+    const { name, generation } = database.program.json.schema;
+    return toldApart(error, name, generation ?? 1);
   }
 
   /** Run this while no other exchange is under way. */

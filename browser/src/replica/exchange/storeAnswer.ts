@@ -196,7 +196,12 @@ export class AnswerStore {
       });
     if (nonces !== null && nonces.to !== nonces.since)
       database.writeState({ nonce: nonces.to, next_nonce: "" });
-    database.writeState({ device: head.device, user: head.user, epoch: head.epoch });
+    database.writeState({
+      device: head.device,
+      user: head.user,
+      epoch: head.epoch,
+      server_generation: BigInt(head.generation || (database.program.json.schema.generation ?? 1)),
+    });
     if (!differing.every((scope) => expected.has(scope)))
       database.connection.execute(database.bookkeeping.state.add_mismatches, [1n]);
     this.#notedUs = differing.length === 0 ? nowUs + (best?.offsetUs ?? 0) : null;

@@ -46,6 +46,7 @@ export type StateColumn =
   | "offset_us"
   | "offset_error_us"
   | "verified_us"
+  | "server_generation"
   | "mismatches"
   | "applying"
   | "capture";

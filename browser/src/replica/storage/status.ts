@@ -51,6 +51,14 @@ export interface Loading {
   readonly scopes: readonly string[];
 }
 
+/** The schema of a replica's file. `serverGeneration`: what the server was found to have; null: it has not
+ * been met yet. */
+export interface SchemaStatus {
+  readonly generation: number;
+  readonly fingerprint: string;
+  readonly serverGeneration: number | null;
+}
+
 /** `pending`: local transactions not yet sent; `sent`: not yet answered; `held`, `refused` and
  * `conflicts` wait for a person. `setAside`: those of pending and sent that this device cannot show
  * now, and shows as held: they count in `held`, too, and the server decides about them. Times are
@@ -71,6 +79,7 @@ export interface Status extends Known {
   readonly device: string;
   readonly user: string;
   readonly server: string;
+  readonly schema: SchemaStatus;
   /** Whether the browser has promised not to evict the data; null: not known (yet). */
   readonly persisted: boolean | null;
   /** A first load or a large catch-up under way. */
@@ -107,11 +116,12 @@ export function readStatus(
   const waiting = readWaiting(database);
   const setAside = database.count(database.bookkeeping.transactions.count_aside);
   const [device = "", user = ""] = database.texts("device", "user");
-  const [verified, offset, error, mismatches] = database.state(
+  const [verified, offset, error, mismatches, theirs] = database.state(
     "verified_us",
     "offset_us",
     "offset_error_us",
     "mismatches",
+    "server_generation",
   );
   return {
     ...known,
@@ -130,5 +140,10 @@ export function readStatus(
     mismatches: whole(mismatches),
     device,
     user,
+    schema: {
+      generation: database.program.json.schema.generation ?? 1,
+      fingerprint: database.program.json.fingerprint,
+      serverGeneration: typeof theirs === "bigint" ? Number(theirs) : null,
+    },
   };
 }

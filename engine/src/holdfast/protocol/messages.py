@@ -200,7 +200,8 @@ class ScopeGrant(_Message, frozen=True):
 
 
 class Head(_Message, frozen=True, tag="head", tag_field="type"):
-    """The first line of an answer. ``schema`` is empty in a brief one."""
+    """The first line of an answer. ``schema`` and ``generation`` are the server's own; a brief one
+    leaves them out (empty, 0) when they are those of the request."""
 
     protocol: int
     epoch: str
@@ -211,6 +212,7 @@ class Head(_Message, frozen=True, tag="head", tag_field="type"):
     schema: str
     scopes: dict[str, ScopeGrant]
     outcomes: list[Outcome] = []
+    generation: Count = 0
 
 
 class Rows(_Message, frozen=True, tag="rows", tag_field="type"):

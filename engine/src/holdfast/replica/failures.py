@@ -22,7 +22,7 @@ from holdfast.core.limits import RETRY_AFTER_MS_MAX
 from holdfast.protocol.codec import decode_error
 from holdfast.protocol.messages import ErrorAnswer
 
-UPGRADE_CODES: Final = frozenset({"protocol_version", "schema_mismatch"})
+UPGRADE_CODES: Final = frozenset({"protocol_version", "schema_mismatch", "upgrade_needed"})
 ATTENTION_CODES: Final = frozenset(
     {
         "nonce_mismatch",

@@ -38,7 +38,7 @@ from holdfast.sql.names import (
 from holdfast.sql.tables import create_indexes, create_table
 from holdfast.sql.unfit import odd_rows
 
-PROGRAM_FORMAT = 4
+PROGRAM_FORMAT = 5
 """How a replica's file is laid out. A file of another format is refused (``replica_format``)."""
 
 _SEEN_STATE = f"CASE WHEN x.aside > 0 AND x.state IN {UNSETTLED} THEN 'held' ELSE x.state END"
@@ -81,6 +81,7 @@ BOOKKEEPING = (
   server TEXT NOT NULL DEFAULT '',
   token_file TEXT NOT NULL DEFAULT '',
   sync_request INTEGER NOT NULL DEFAULT 0,
+  server_generation INTEGER,
   session TEXT NOT NULL DEFAULT '{}',
   capture TEXT NOT NULL DEFAULT '',
   schema TEXT NOT NULL

@@ -58,6 +58,7 @@ export default {
     trouble: {
       portal: "This network may want a sign-in",
       server: "The server has trouble",
+      older: "The server has to be updated first",
       busy: "The server asks to wait",
       full: "This device is full",
       device: "Sync has trouble on this device",
@@ -76,6 +77,8 @@ export default {
         "Something else answered in place of the server, and nothing was sent to it. This network may want a sign-in: open any web page to see.",
       server:
         "The server is there, but it has trouble at the moment. There is nothing you need to do.",
+      older:
+        "The server has to be updated first: this app is newer. Your work is kept, and sent automatically after that.",
       busy: "The server has much to do and asks to wait.",
       full: "There is no room left on this device. Nothing was changed. Make some room, for example by removing photos or apps, and try again.",
       device:

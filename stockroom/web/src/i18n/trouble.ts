@@ -19,7 +19,7 @@ import { EnrolError } from "../data/enrol.js";
 import { formatTime, t, tOr } from "./index.js";
 
 /** Trouble as a person would call it. */
-export type Trouble = "away" | "portal" | "server" | "busy" | "full" | "device";
+export type Trouble = "away" | "portal" | "server" | "older" | "busy" | "full" | "device";
 
 const BY_KIND: Readonly<Partial<Record<FailureKind, Trouble>>> = {
   network: "away",
@@ -27,6 +27,7 @@ const BY_KIND: Readonly<Partial<Record<FailureKind, Trouble>>> = {
   not_our_server: "portal",
   server_error: "server",
   too_many_requests: "busy",
+  server_older: "older",
 };
 
 /** What this device could not do; asked only where the kind names nobody else. */

@@ -45,6 +45,8 @@ test.each<[HoldfastError, `why.${Trouble}` | "signIn" | "upgrade" | "attention"]
   [new SignInNeeded("revoked", "sign_in"), "signIn"],
   [new UpgradeNeeded("other protocol", "protocol_version"), "upgrade"],
   [new UpgradeNeeded("other schema", "schema_mismatch"), "attention"],
+  [new UpgradeNeeded("a server of last month", "server_older"), "why.older"],
+  [new UpgradeNeeded("not served any more", "upgrade_needed"), "upgrade"],
   [new AttentionNeeded("copied", "nonce_mismatch"), "attention"],
 ])("%s", (error, words) => {
   expect(whyNot(error)).toBe(t(`trouble.${words}`));

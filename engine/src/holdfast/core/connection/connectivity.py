@@ -156,6 +156,10 @@ class FailureKind(StrEnum):
     PROTOCOL_UPGRADE = "protocol_upgrade"
     SCHEMA_MISMATCH = "schema_mismatch"
     """The same generation with another fingerprint."""
+    SERVER_OLDER = "server_older"
+    """The server has an older generation of the schema than this device."""
+    UPGRADE_NEEDED = "upgrade_needed"
+    """The server has a newer one, and no longer serves this device's."""
     NONCE_MISMATCH = "nonce_mismatch"
     EPOCH_MISMATCH = "epoch_mismatch"
     SEAL_MISMATCH = "seal_mismatch"
@@ -182,6 +186,8 @@ _FAILURES: Final[dict[FailureKind, tuple[FailureVerdict, Signal]]] = {
     FailureKind.UNAUTHENTICATED: (FailureVerdict.SIGN_IN, Signal.SIGN_IN_REQUIRED),
     FailureKind.PROTOCOL_UPGRADE: (FailureVerdict.UPGRADE, Signal.UPGRADE_REQUIRED),
     FailureKind.SCHEMA_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
+    FailureKind.SERVER_OLDER: (FailureVerdict.RETRY, Signal.DEFERRED),
+    FailureKind.UPGRADE_NEEDED: (FailureVerdict.UPGRADE, Signal.UPGRADE_REQUIRED),
     FailureKind.NONCE_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
     FailureKind.EPOCH_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
     FailureKind.SEAL_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),

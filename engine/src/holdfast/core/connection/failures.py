@@ -27,6 +27,8 @@ _KIND_BY_CODE: Final = {
     "not_our_server": FailureKind.NOT_OUR_SERVER,
     "protocol_version": FailureKind.PROTOCOL_UPGRADE,
     "schema_mismatch": FailureKind.SCHEMA_MISMATCH,
+    "server_older": FailureKind.SERVER_OLDER,
+    "upgrade_needed": FailureKind.UPGRADE_NEEDED,
     "nonce_mismatch": FailureKind.NONCE_MISMATCH,
     "epoch_mismatch": FailureKind.EPOCH_MISMATCH,
     "server_behind": FailureKind.SEAL_MISMATCH,

@@ -28,6 +28,11 @@ _BY_KIND: Final[dict[FailureKind, str]] = {
     "on working here; pending work is kept.",
     FailureKind.SCHEMA_MISMATCH: "This replica was made for another schema than the server has: "
     "check that it is the right server, and tell its administrator. Pending work is kept.",
+    FailureKind.SERVER_OLDER: "The server has to be updated first: this device has a newer version "
+    "of the app's data. " + _BY_ITSELF,
+    FailureKind.UPGRADE_NEEDED: "Update this app: the server has a newer version of its data, and "
+    "no longer serves this device's. You can go on working here; pending work is kept, and "
+    "sent after the update.",
     FailureKind.NONCE_MISMATCH: "This replica was copied, or restored from an older state. "
     "Continue with the original; if there is none, make a new replica, and enter the pending work "
     "of this one there. Nothing is deleted here.",

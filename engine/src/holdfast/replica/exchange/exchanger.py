@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from holdfast.core.clock import OffsetSample, best_offset
+from holdfast.core.connection.generations import server_generation, told_apart
 from holdfast.core.errors import (
     AttentionNeeded,
     DatabaseError,
@@ -190,7 +191,7 @@ class Exchanger:
         except SyncError as error:
             if _not_taken(error):
                 self._take_back(first_new)
-            raise
+            raise self._told_apart(error) from error
         failpoint("exchange.answered")
         try:
             files = answer.files() if request.files else None
@@ -249,11 +250,23 @@ class Exchanger:
                 ranges=ranges,
                 rows=rows,
             )
-            answer = self._transport.verify(request, self._echo())
+            try:
+                answer = self._transport.verify(request, self._echo())
+            except SyncError as error:
+                raise self._told_apart(error) from error
             try:
                 return self._store(answer, None, None, ())
             finally:
                 answer.close()
+
+    def _told_apart(self, error: SyncError) -> SyncError:
+        """A refusal as it concerns this schema; what it says of the server's is kept."""
+        theirs = server_generation(error)
+        if theirs is not None:
+            with transaction(self._db):
+                write_state(self._db, server_generation=theirs)
+        schema = self._schema
+        return told_apart(error, name=schema.name, generation=schema.generation)
 
     def exclusive(self) -> AbstractContextManager[bool]:
         """Keep the sync connection, and exchanges, to the thread that holds this."""
@@ -449,7 +462,11 @@ class Exchanger:
             write_state(self._db, offset_us=best.offset_us, offset_error_us=best.error_us)
         if nonces is not None and nonces.to != nonces.since:
             write_state(self._db, nonce=nonces.to, next_nonce="")
-        write_state(self._db, device=head.device, user=head.user, epoch=head.epoch)
+        generation = head.generation or self._schema.generation
+        write_state(
+            self._db, device=head.device, user=head.user, epoch=head.epoch,
+            server_generation=generation,
+        )  # fmt: skip
         if not result.expected.issuperset(result.applied.differing):
             self._db.execute(STATE.add_mismatches, (1,))
         self._noted_us = None

@@ -21,6 +21,16 @@ from holdfast.sqlite import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaStatus:
+    """The schema of a replica's file, and the generation that the server was found to have."""
+
+    generation: int
+    fingerprint: str
+    server_generation: int | None
+    """None: the server has not been met yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """``pending``: local transactions not yet sent (what foreign connections wrote counts as one);
     ``sent``: sent, not yet answered; ``held`` and ``refused``: wait for a person, as do
@@ -51,6 +61,7 @@ class Status:
     error_code: str | None
     error_message: str | None
     stalled: bool
+    schema: SchemaStatus
     way_out: str | None = None
     """What a person can do about that failure, in a sentence."""
     as_of: int | None = None
@@ -107,9 +118,11 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
     ((logged,),) = db.execute(database.program.first_logged)
     oldest = waiting.oldest if waiting.oldest is not None else logged
     set_aside = _number(db, TRANSACTIONS.count_aside)
-    device, user, server, verified, offset, error, mismatches = read_state(
-        db, "device", "user", "server", "verified_us", "offset_us", "offset_error_us", "mismatches"
-    )
+    device, user, server, verified, offset, error, mismatches, theirs = read_state(
+        db, "device", "user", "server", "verified_us", "offset_us", "offset_error_us",
+        "mismatches", "server_generation",
+    )  # fmt: skip
+    schema = database.program.schema
     return Status(
         state=str(session.get("state", "starting")),
         pending=waiting.pending + unsealed,
@@ -132,6 +145,11 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
         error_code=session.get("error_code"),
         error_message=session.get("error_message"),
         stalled=bool(session.get("stalled", False)),
+        schema=SchemaStatus(
+            generation=schema.generation,
+            fingerprint=schema.fingerprint,
+            server_generation=theirs if isinstance(theirs, int) else None,
+        ),
         way_out=session.get("way_out"),
         as_of=session.get("at") or None,
         waiting_for=session.get("waiting_for"),

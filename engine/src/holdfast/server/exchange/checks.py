@@ -33,7 +33,7 @@ def check_request(
     if request.schema != schema.fingerprint:
         raise ProtocolError(
             "client and server have different schemas", code="schema_mismatch", status=409,
-            schema=schema.fingerprint, generation=schema.generation,
+            name=schema.name, schema=schema.fingerprint, generation=schema.generation,
         )  # fmt: skip
     if request.epoch not in ("", epoch):
         raise ProtocolError(

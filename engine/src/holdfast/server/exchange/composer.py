@@ -61,6 +61,7 @@ class Composer:
                 )
                 for name in sorted(scopes)
             },
+            generation=0 if brief else self._schema.generation,
             outcomes=outcomes,
         )
 
