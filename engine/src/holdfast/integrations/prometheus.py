@@ -154,7 +154,7 @@ class _Gauges(Collector):
         streams, waiting = len(self._server.hub), self._server.app.state.waiting()
         yield GaugeMetricFamily("holdfast_open_streams", "Open event streams.", value=streams)
         yield GaugeMetricFamily(
-            "holdfast_waiting_requests", "Requests that wait for a thread.", value=waiting
+            "holdfast_waiting_requests", "Requests that wait for their turn.", value=waiting
         )
         devices = GaugeMetricFamily(
             "holdfast_devices", "Devices seen within so many seconds.", labels=["within"]
