@@ -120,8 +120,12 @@ export function difference(before: Value, after: Value): Value {
   return `{"add":${array(without(fresh, old))},"remove":${array(without(old, fresh))}}`;
 }
 
-/** A set after a change from one set (null: an insert) to another. */
+/**
+ * A set after a change from one set (null: an insert) to another; as that one was written where it stands on the set
+ * that the change was made on.
+ */
 export function replay(current: Value, before: Value, after: Value): Value {
+  if (current === before) return after;
   try {
     const [old, fresh, standing] = [elements(before ?? "[]"), elements(after), elements(current)];
     const [added, removed] = [without(fresh, old), new Set(without(old, fresh))];

@@ -88,6 +88,18 @@ def test_what_both_add_and_remove_is_merged(shop: Shop) -> None:
     assert everywhere(shop) == '["amber","blue","green"]'
 
 
+def test_a_set_that_waits_is_sound_however_it_was_written(shop: Shop) -> None:
+    """A verification took one that was written with spaces, or in another order, for damaged."""
+    shop.write("a", set_to("red", "blue", "green"))
+    shop.write("a", set_to("red", "green"))
+    assert shop.devices["a"].verify().damaged == ()
+    shown = shop.devices["a"].query("SELECT tags FROM item WHERE id = 'x'")
+    assert shown == [('["red", "green"]',)]
+    directly(shop, """UPDATE item SET tags = '["blue", "red", "amber"]' WHERE id = 'x'""")
+    assert shop.devices["a"].verify().damaged == ()
+    assert everywhere(shop) == '["amber","green","red"]'
+
+
 @pytest.mark.parametrize("order", ["ab", "ba"])
 def test_an_addition_wins_in_whatever_order_it_arrives(shop: Shop, order: str) -> None:
     shop.write("a", set_to("blue"))

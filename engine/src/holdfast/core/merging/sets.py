@@ -9,7 +9,8 @@ column's stamp, one of each device that has added it.
 Elements are the same when their canonical texts are: no white space, characters written as
 themselves, an object's keys in order and each once (the last counts); a number counts as it is
 written, so 1 and 1.0 are two. A set that a change has made has its elements in the order of these
-texts, each once; what was written whole stays as it was written until then.
+texts, each once; what was written whole stays as it was written until then. On its device so does
+what was written on what stands there.
 
 Upholds I18 (nothing is lost: of an addition and a removal, the addition stays).
 """
@@ -133,7 +134,10 @@ def difference(before: Value, after: Value) -> Value:
 
 
 def replay(current: Value, before: Value, after: Value) -> Value:
-    """A set after a change from one set (None: an insert) to another."""
+    """A set after a change from one set (None: an insert) to another; as that one was written where
+    it stands on the set that the change was made on."""
+    if current == before:
+        return after
     try:
         added, removed = _read(difference("[]" if before is None else before, after))
         return _applied(current, elements(current), added, removed)
