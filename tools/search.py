@@ -142,11 +142,11 @@ def properties_of(file: Path, seed: int, times: float) -> Turn:
 
 
 def worlds_of(seeds: list[str]) -> Turn:
-    script = "engine/tests/system/sweep.py"
+    script = ("engine/tests/system/sweep.py", "--sets")
     return Turn(
         f"worlds {seeds[0]} to {seeds[-1].rpartition('/')[2]}",
-        (sys.executable, script, *seeds),
-        f".venv/bin/python {script} {' '.join(seeds)}",
+        (sys.executable, *script, *seeds),
+        f".venv/bin/python {' '.join((*script, *seeds))}",
     )
 
 

@@ -165,6 +165,12 @@ SCHEMA = Schema(
             scopes=("catalog",),
             groups=(("price", "currency"), ("qty", "unit")),
         ),
+        Table(  # see `baskets`
+            name="basket",
+            key=("id",),
+            columns=(Column("id"), Column("goods", "json", merge="set", default=[])),
+            scopes=("catalog",),
+        ),
         Table(
             name="audit",
             key=("id",),
@@ -186,7 +192,7 @@ def scopes(table: str, row: Sequence[Any]) -> set[str]:
     value = dict(zip(TABLES[table].column_names, row, strict=True))
     if table == "holdfast_conflict":
         return set(json.loads(value["scopes"]))
-    if table in ("product", "link", "purse", "slip", "offer"):
+    if table in ("product", "link", "purse", "slip", "offer", "basket"):
         return {"catalog"}
     own = {f"store/{value['store']}"}
     return own | {"tasks"} if table == "task" else own

@@ -22,6 +22,7 @@ from acts import (
     verify,
     write,
 )
+from baskets import fill, fill_directly
 from bazaar import bulk
 from device import SECOND_US, Device, Event
 from offers import some_work, write_offers
@@ -65,18 +66,23 @@ def step(world: World) -> str:
 
 def between(world: World) -> None:
     """Between two steps, whatever these are: coins are moved and offers written, one goes on with a
-    side that another settles, and the back office writes offers or many rows."""
+    side that another settles, baskets are filled, and the back office writes offers or many
+    rows."""
     for device in world.devices:
         if world.purse_dice.random() < 0.05:
             move(device)
         if world.offer_dice.random() < 0.06:
             write_offers(device, world.offer_dice)
+        if world.options.sets and world.basket_dice.random() < 0.12:
+            fill(device, world.basket_dice)
     if world.story_dice.random() < 0.04:
         world.trace.append("overtaken")
         overtaken(world)
     if world.options.direct and world.offer_dice.random() < 0.04:
         statements = some_work(world.offer_dice, world.back_office)
         world.count["offers written directly"] += world.write_directly(statements)
+    if world.options.sets and world.options.direct and world.basket_dice.random() < 0.08:
+        fill_directly(world, world.basket_dice)
     if world.options.direct and world.bulk_dice.random() < 0.05:
         statement = bulk(world.bulk_dice, world.back_office)
         world.count["bulk direct write"] += world.write_directly([statement])

@@ -13,6 +13,7 @@ from collections import defaultdict
 from functools import partial
 from typing import Any
 
+from baskets import nothing_is_lost_from_a_basket, refilled
 from bazaar import TABLES, TOKEN, Row, scopes, tokens
 from device import Device, cells_of, default_of, wire_default
 from offers import no_mixed_pair_on_the_server, wire_of
@@ -52,6 +53,7 @@ def at_rest(world: World) -> None:
         differed = device.replica.status.mismatches
         assert world.options.damaged or differed == 0, "I36: a mismatch that nobody caused"
     counters_add_up(world, applied)
+    nothing_is_lost_from_a_basket(world)
     losers_are_on_record(world, applied)
     no_default_beats_a_choice(world, applied)
     only_dependants_wait(world, applied)
@@ -202,6 +204,8 @@ def replayed(
             result.append(new)
         elif column.merge == "counter":
             result.append(value + new - (old if note["was"] else 0))
+        elif column.merge == "set":
+            result.append(refilled(value, old if note["was"] else "[]", new))
         elif column.name in kept:
             result.append(value)
         else:

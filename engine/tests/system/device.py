@@ -34,6 +34,7 @@ from holdfast.core.errors import (
     Offline,
     ProtocolError,
 )
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.values import to_wire
 from holdfast.protocol.codec import encode_request
 from holdfast.protocol.messages import (
@@ -78,6 +79,8 @@ class Options:
     foreign: bool = True
     direct: bool = True
     purges: bool = True
+    sets: bool = False
+    """Whether baskets are filled; seeds from before there were any make the same worlds without."""
     skews: tuple[int, ...] = (0, 0, 0, 0)
     drivers: tuple[str, ...] = ("apsw", "apsw", "apsw", "apsw")
     damaged: bool = False
@@ -297,7 +300,11 @@ class Device:
                                 needed = set()
                             if rests_on_row(change, first):
                                 needed.add(earlier.number)
-                            bases |= {n: first.bases.get(n, first.base) for n in says_of(first)}
+                            bases |= {
+                                n: first.bases.get(n, first.base)
+                                for n in says_of(first)
+                                if policy_of(TABLES[first.table].by_name[n]).inherits
+                            }
                             self.world.count["work on pending work"] += 1
                 assert needed <= on, f"I9: {later} on {needed}"
                 for name in says_of(change) & bases.keys():

@@ -1,6 +1,6 @@
 """Worlds of seeds that nobody has chosen; ``make search`` lets them run.
 
-    .venv/bin/python engine/tests/system/sweep.py [--steps 80] [--devices 3] SEED...
+    .venv/bin/python engine/tests/system/sweep.py [--steps 80] [--devices 3] [--sets] SEED...
 
 The same seed is the same world (I37): what is printed of one that was wrong repeats it. Exit code 1
 when one was.
@@ -23,16 +23,19 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="sweep.py")
     parser.add_argument("--steps", type=int, default=80, help="in each world")
     parser.add_argument("--devices", type=int, default=3, help="in each world")
+    parser.add_argument("--sets", action="store_true", help="with sets that many hands fill")
     parser.add_argument("seeds", nargs="+", metavar="SEED", help="of a world")
     options = parser.parse_args(words)
     wrong = 0
     try:
         for seed in options.seeds:
+            what = Options(devices=options.devices, sets=options.sets)
             try:
-                run(seed, steps=options.steps, options=Options(devices=options.devices))
+                run(seed, steps=options.steps, options=what)
             except Exception:  # noqa: BLE001 - whatever it is, this seed has found it
                 wrong += 1
                 how = f"--steps {options.steps} --devices {options.devices}"
+                how += " --sets" if options.sets else ""
                 sys.stdout.write(f"{traceback.format_exc()}\nagain: {COMMAND} {how} {seed}\n")
                 sys.stdout.flush()
     finally:

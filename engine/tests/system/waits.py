@@ -95,7 +95,8 @@ def rests_on_row(one: Change, other: Change) -> bool:
         return True
     table = TABLES[one.table]
     return one.op == "update" and any(
-        table.by_name[name].merge != "counter" for name in one.new.keys() & other.new.keys()
+        table.by_name[name].merge not in ("counter", "set")
+        for name in one.new.keys() & other.new.keys()
     )
 
 

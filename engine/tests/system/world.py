@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from baskets import Account, first_baskets, note_commit
 from bazaar import (
     RULES,
     SCHEMA,
@@ -90,10 +91,14 @@ class World:
         self._open_server()
         self.outside = driver().connect(str(folder / "server.db"), OpenOptions(synchronous="OFF"))
         self.offer_dice = random.Random(f"{seed}/offers")
+        self.basket_dice = random.Random(f"{seed}/baskets")
+        self.account = Account()
         self.story_dice = random.Random(f"{seed}/stories")
         self.forced_fault = ""
         self.latest = self.dump_server()
         self.write_directly(first_rows(self.back_office))
+        if self.options.sets:
+            self.write_directly(first_baskets())
         self.devices = [self._device(number) for number in range(self.options.devices)]
         for device in self.devices:
             device.open()
@@ -152,6 +157,8 @@ class World:
         before, self.latest = self.latest, self.dump_server()
         self.commits += 1
         self._note_changes(before)
+        if self.options.sets:
+            note_commit(self, server_outcomes(self.server_rows))
         for scope, version in versions.items():
             self.committed += 1
             self.ledger.history[scope, version] = {
