@@ -27,6 +27,7 @@ from holdfast.protocol.messages import ErrorAnswer, ExchangeRequest, Line, Verif
 from holdfast.protocol.version import PROTOCOL
 from holdfast.sql.bookkeeping import statements, transactions, truth
 from holdfast.sql.load import LoadProgram
+from holdfast.sql.migration import program as migration
 from holdfast.sql.replica import PROGRAM_FORMAT, Reference, ReplicaProgram, TableProgram
 
 FOLDER = made.ROOT / "protocol" / "schema"
@@ -37,6 +38,10 @@ PROGRAM = (
     TableProgram,
     LoadProgram,
     Reference,
+    migration.MigrationProgram,
+    migration.TableMigration,
+    migration.ColumnMigration,
+    migration.CheckPart,
     statements.Bookkeeping,
     transactions.TransactionStatements,
     statements.ConflictStatements,

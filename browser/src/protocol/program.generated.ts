@@ -21,6 +21,12 @@ export interface Check {
   readonly values?: readonly string[];
 }
 
+/** A declared check, as it stands in a table's definition. */
+export interface CheckPart {
+  readonly column: string;
+  readonly sql: string;
+}
+
 /** One column. `default` is given as Python has it (`0`, `Decimal("1.50")`, `[]`) or in the wire form, which it is kept in; text of a `json` column is JSON. Without a default and not `nullable`, the column is required. */
 export interface Column {
   readonly name: string;
@@ -31,6 +37,16 @@ export interface Column {
   readonly corrected?: boolean;
   readonly scale?: number;
   readonly fill?: string | null;
+}
+
+/** How a column comes into a file that has its table without it. */
+export interface ColumnMigration {
+  /** Add it to the table, to the notes of the outbox, and to the shadows. The table has the checks of its other columns already as the program wants them. */
+  readonly add: readonly string[];
+  /** Fill it in all rows of the table; empty: rows have the default. */
+  readonly fill_rows: string;
+  /** The fill of one row (parameters: all columns, in declared order); empty: the default. */
+  readonly fill_value: string;
 }
 
 /** The engine's synced table `holdfast_conflict`. */
@@ -119,6 +135,23 @@ export interface MemberStatements {
   readonly remove_scope: string;
 }
 
+/** The pieces of a whole file. */
+export interface MigrationProgram {
+  /** By format: the statements that make a file of it one of the format behind it. */
+  readonly formats: Readonly<Record<string, readonly string[]>>;
+  /** By column: the statement that adds it to the log. */
+  readonly log: Readonly<Record<string, string>>;
+  readonly tables: Readonly<Record<string, TableMigration>>;
+  /** Note with which generation a column came (table, column, generation). */
+  readonly put_added: string;
+  /** Table, column and generation of all that came later than the file. */
+  readonly added: string;
+  /** Note what the file is of now (fingerprint, schema as JSON, generation, digest of the capture triggers). */
+  readonly set_schema: string;
+  /** Set the hash of a member that is not known to be damaged (hash, scope, table, key). */
+  readonly set_hash: string;
+}
+
 /** A foreign key: `columns` refer to the key of `table`. */
 export interface Reference {
   readonly columns: readonly string[];
@@ -168,6 +201,8 @@ export interface ReplicaProgram {
   readonly load_about: string;
   /** The statements on the engine's own tables. */
   readonly bookkeeping: Bookkeeping;
+  /** How a file of an older generation, or format, is made into one of this program. */
+  readonly migration: MigrationProgram;
   readonly tables: Readonly<Record<string, TableProgram>>;
 }
 
@@ -239,6 +274,26 @@ export interface Table {
   readonly checks?: readonly Check[];
   readonly existence_public?: boolean;
   readonly groups?: readonly (readonly string[])[];
+}
+
+/** The pieces of one table. */
+export interface TableMigration {
+  /** Make the table and all that belongs to it, in a file that does not have it. */
+  readonly create: readonly string[];
+  /** By name: the columns, as they stand in the table's definition. */
+  readonly definitions: Readonly<Record<string, string>>;
+  /** What stands behind the columns there: keys, and how long they may be. */
+  readonly keys: readonly string[];
+  /** And behind that the declared checks. */
+  readonly checks: readonly CheckPart[];
+  /** The data columns, by name in declared order. */
+  readonly columns: Readonly<Record<string, ColumnMigration>>;
+  /** All noted changes, by key and in order; columns as in `changes`. */
+  readonly images: string;
+  /** Set the values of a noted change: old ones, new ones, its key, its group. */
+  readonly set_images: string;
+  /** The shadows of rows that exist: key, data columns. */
+  readonly shadows: string;
 }
 
 /** The statements of one table. Rows are all columns in declared order; keys in key order. */
@@ -345,7 +400,7 @@ export interface TransactionStatements {
   readonly count_by_state: string;
   /** How many are set aside. */
   readonly count_aside: string;
-  /** Put one at the end (number, id, time, number that it replaces, why it is void, whether other programs wrote it). */
+  /** Put one of the file's generation at the end (number, id, time, number that it replaces, why it is void, whether other programs wrote it). */
   readonly add: string;
   /** Note what one rests on (JSON array of numbers, number). */
   readonly set_after: string;

@@ -38,6 +38,7 @@ export function nextBatch(database: LocalDatabase): Transaction[] {
   ]);
   if (heads.length === 0) return [];
   const tables = notedTables(database.connection, database.program);
+  const later = laterColumns(database);
   const batch: Transaction[] = [];
   let [changesLeft, bytesLeft] = [PUSH_CHANGES_MAX, PUSH_BYTES_SOFT];
   for (let start = 0; start < heads.length; start += PUSH_STEP_TRANSACTIONS) {
@@ -49,7 +50,7 @@ export function nextBatch(database: LocalDatabase): Transaction[] {
       // A batch is closed when it is large enough; one larger transaction travels alone.
       if (batch.length > 0 && (notes.length > changesLeft || cost > bytesLeft))
         return sent(database, batch);
-      batch.push(message(head, notes, cost > PUSH_BYTES_SOFT));
+      batch.push(message(head, notes, later, cost > PUSH_BYTES_SOFT));
       changesLeft -= notes.length;
       bytesLeft -= cost;
     }
@@ -111,9 +112,30 @@ function size(note: CapturedChange | null): number {
   );
 }
 
-/** `large`: its size may be over what a message can carry, and is looked at. */
-function message(head: Row, notes: readonly Found[], large: boolean): Transaction {
-  const [number, id, at, after, replaces, marked] = head;
+/** With which generation each column came that the file was not made with: by table and name. */
+type LaterColumns = ReadonlyMap<string, ReadonlyMap<string, number>>;
+
+function laterColumns(database: LocalDatabase): LaterColumns {
+  const came = new Map<string, Map<string, number>>();
+  for (const [table, column, generation] of database.connection.execute(
+    database.program.json.migration.added,
+  )) {
+    const ofTable = came.get(String(table)) ?? new Map<string, number>();
+    came.set(String(table), ofTable.set(String(column), whole(generation)));
+  }
+  return came;
+}
+
+/** `later`: a message does not have the columns that came later than its generation, then or now, so
+ * that what was sent and is sent again is the same (I8). `large`: its size may be over what a message
+ * can carry, and is looked at. */
+function message(
+  head: Row,
+  notes: readonly Found[],
+  later: LaterColumns,
+  large: boolean,
+): Transaction {
+  const [number, id, at, after, replaces, marked, generation] = head;
   let code = String(marked);
   let changes: Change[] = [];
   if (notes.length > TRANSACTION_CHANGES_MAX) code = "too_many_changes";
@@ -121,7 +143,12 @@ function message(head: Row, notes: readonly Found[], large: boolean): Transactio
     if (code === "")
       changes = notes.map(({ table, note }) => {
         if (note === null) throw new BadValue(`${table.name} has text that is not valid Unicode`);
-        return changeMessage(table, note);
+        const came = later.get(table.name);
+        return changeMessage(
+          table,
+          note,
+          (column) => (came?.get(column.name) ?? 0) > whole(generation),
+        );
       });
   } catch (error) {
     if (!(error instanceof BadValue)) throw error;
@@ -153,11 +180,16 @@ function optional<T extends object>(fields: T): Partial<T> {
   return Object.fromEntries(kept) as Partial<T>;
 }
 
-/** One captured change as a message. Throws `BadValue`. */
-export function changeMessage(table: Table, note: CapturedChange): Change {
+/** One captured change as a message, but for columns that are left out. Throws `BadValue`. */
+export function changeMessage(
+  table: Table,
+  note: CapturedChange,
+  without: (column: Column) => boolean = () => false,
+): Change {
   const fresh: Record<string, Wire> = {};
   const old: Record<string, Wire> = {};
   table.dataColumns.forEach((column, position) => {
+    if (without(column)) return;
     if (note.was && note.now && !touches(table, note, position)) return;
     const before = note.old[position] ?? null;
     const after = note.new[position] ?? null;

@@ -56,6 +56,11 @@ def shadow_table(table: Table) -> str:
     return quote(f"holdfast_shadow_{table.name}")
 
 
+def shadow_names(table: Table) -> list[str]:
+    """Data columns of a shadow, named apart from its own ``key`` and ``present``."""
+    return [f"v_{column.name}" for column in table.data_columns]
+
+
 def key_sql(table: Table, prefix: str = "", places: Sequence[str] | None = None) -> str:
     """An expression for a row's canonical key text (``core.keys.key_text``). ``places``: what the
     key's columns are called there."""

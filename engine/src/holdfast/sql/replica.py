@@ -8,6 +8,7 @@ holds its statements to what SQLite 3.40 accepts.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 import msgspec
 
@@ -26,6 +27,7 @@ from holdfast.sql.changes import (
     old_names,
 )
 from holdfast.sql.load import LOAD_ABOUT, LOAD_BEGIN, LOAD_END, LoadProgram, load_program
+from holdfast.sql.migration.program import CREATE_ADDED, MigrationProgram, migration_program
 from holdfast.sql.names import (
     change_table,
     key_match,
@@ -33,13 +35,15 @@ from holdfast.sql.names import (
     marks,
     names,
     quote,
+    shadow_names,
     shadow_table,
 )
 from holdfast.sql.tables import create_indexes, create_table
 from holdfast.sql.unfit import odd_rows
 
 PROGRAM_FORMAT = 5
-"""How a replica's file is laid out. A file of another format is refused (``replica_format``)."""
+"""How a replica's file is laid out. A file of a format before it is made into one of it
+when it is opened (``sql.migration``); one of any other is refused (``replica_format``)."""
 
 _SEEN_STATE = f"CASE WHEN x.aside > 0 AND x.state IN {UNSETTLED} THEN 'held' ELSE x.state END"
 _GIVEN = "(SELECT value FROM json_each(?))"
@@ -82,6 +86,7 @@ BOOKKEEPING = (
   token_file TEXT NOT NULL DEFAULT '',
   sync_request INTEGER NOT NULL DEFAULT 0,
   server_generation INTEGER,
+  generation INTEGER NOT NULL DEFAULT 1,
   session TEXT NOT NULL DEFAULT '{}',
   capture TEXT NOT NULL DEFAULT '',
   schema TEXT NOT NULL
@@ -100,10 +105,12 @@ BOOKKEEPING = (
   held_by INTEGER NOT NULL DEFAULT 0,
   decided_us INTEGER,
   aside INTEGER NOT NULL DEFAULT 0,
-  loose INTEGER NOT NULL DEFAULT 0
+  loose INTEGER NOT NULL DEFAULT 0,
+  generation INTEGER NOT NULL DEFAULT 1
 ) STRICT""",
     *_TX_INDEXES,
     "CREATE TABLE holdfast_noted (tbl TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
+    CREATE_ADDED,
     """CREATE TABLE holdfast_row (
   tbl TEXT NOT NULL, key TEXT NOT NULL, rev INTEGER NOT NULL,
   PRIMARY KEY (tbl, key)
@@ -274,6 +281,8 @@ class ReplicaProgram(msgspec.Struct, frozen=True):
     """What a snapshot file says of itself."""
     bookkeeping: Bookkeeping
     """The statements on the engine's own tables."""
+    migration: MigrationProgram
+    """How a file of an older generation, or format, is made into one of this program."""
     tables: dict[str, TableProgram]
 
 
@@ -282,13 +291,8 @@ def enforced_on_replica(schema: Schema, table: Table, key: ForeignKey) -> bool:
     return set(table.scopes) <= set(schema.by_name[key.table].scopes)
 
 
-def _shadow_names(table: Table) -> list[str]:
-    """Data columns of a shadow, named apart from its own ``key`` and ``present``."""
-    return [f"v_{column.name}" for column in table.data_columns]
-
-
 def _shadow(table: Table) -> str:
-    data = "".join(f", {quote(name)} ANY" for name in _shadow_names(table))
+    data = "".join(f", {quote(name)} ANY" for name in shadow_names(table))
     return (
         f"CREATE TABLE {shadow_table(table)} "
         f"(key TEXT PRIMARY KEY, present INTEGER NOT NULL{data}) STRICT, WITHOUT ROWID"
@@ -311,7 +315,7 @@ def _select_rows(table: Table) -> str:
 
 def _table_program(schema: Schema, table: Table) -> TableProgram:
     own, change, shadow = quote(table.name), change_table(table), shadow_table(table)
-    shadowed = names(_shadow_names(table))
+    shadowed = names(shadow_names(table))
     columns = names(table.column_names)
     data = [column.name for column in table.data_columns]
     comma = ", " if data else ""
@@ -453,22 +457,28 @@ def _views(schema: Schema) -> dict[str, str]:
     }
 
 
+def _create(schema: Schema, table: Table) -> Iterator[str]:
+    """Yield what makes all that belongs to a table, the table first."""
+
+    def enforced(key: ForeignKey) -> bool:
+        return enforced_on_replica(schema, table, key)
+
+    yield create_table(table, enforced=enforced)
+    yield from create_indexes(table)
+    yield from create_change_table(table)
+    yield create_makers_index(table)
+    yield from dependence.create_freed_indexes(table)
+    yield _shadow(table)
+
+
 @functools.lru_cache(maxsize=32)
 def _compile(schema_json: bytes) -> ReplicaProgram:
     schema = Schema.from_json(schema_json)
     create: list[str] = [*BOOKKEEPING, log.create_log(schema)]
     writes = log.notes(schema)
-    for table in schema.all_tables:
-
-        def enforced(key: ForeignKey, table: Table = table) -> bool:
-            return enforced_on_replica(schema, table, key)
-
-        create.append(create_table(table, enforced=enforced))
-        create += create_indexes(table)
-        create += create_change_table(table)
-        create.append(create_makers_index(table))
-        create += dependence.create_freed_indexes(table)
-        create.append(_shadow(table))
+    parts = {table.name: tuple(_create(schema, table)) for table in schema.all_tables}
+    for statements in parts.values():
+        create += statements
     return ReplicaProgram(
         format=PROGRAM_FORMAT,
         fingerprint=schema.fingerprint,
@@ -501,6 +511,9 @@ def _compile(schema_json: bytes) -> ReplicaProgram:
         load_end=LOAD_END,
         load_about=LOAD_ABOUT,
         bookkeeping=STATEMENTS,
+        migration=migration_program(
+            schema, parts, lambda table, key: enforced_on_replica(schema, table, key)
+        ),
         tables={table.name: _table_program(schema, table) for table in schema.all_tables},
     )
 

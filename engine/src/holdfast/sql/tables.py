@@ -133,7 +133,15 @@ def create_table(
     Foreign keys are deferred and take no action.
     """
     lines = [column_sql(table, column) for column in table.columns]
-    lines.append(f"PRIMARY KEY ({names(table.key)})")
+    lines += keys_sql(table, enforced)
+    lines += [check_sql(table, check) for check in table.checks]
+    body = ",\n  ".join(lines)
+    return f"CREATE TABLE IF NOT EXISTS {quote(table.name)} (\n  {body}\n) STRICT"
+
+
+def keys_sql(table: Table, enforced: Callable[[ForeignKey], bool]) -> list[str]:
+    """The parts of a table's definition that are about its keys."""
+    lines = [f"PRIMARY KEY ({names(table.key)})"]
     lines += [f"UNIQUE ({names(unique)})" for unique in table.unique]
     for key in filter(enforced, table.foreign_keys):
         lines.append(
@@ -142,10 +150,12 @@ def create_table(
         )
     if any(column.type in ("text", "bytes") for column in table.key_columns):
         lines.append(f"CHECK (length(CAST({key_sql(table)} AS BLOB)) <= {KEY_BYTES_MAX})")
-    for check in table.checks:
-        lines.append(f"CHECK ({declared_check(check, table.by_name[check.column])})")
-    body = ",\n  ".join(lines)
-    return f"CREATE TABLE IF NOT EXISTS {quote(table.name)} (\n  {body}\n) STRICT"
+    return lines
+
+
+def check_sql(table: Table, check: Check) -> str:
+    """The part of a table's definition that is one declared check."""
+    return f"CHECK ({declared_check(check, table.by_name[check.column])})"
 
 
 def create_indexes(table: Table) -> list[str]:

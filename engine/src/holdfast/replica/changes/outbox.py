@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -33,6 +33,9 @@ from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 
+Came = dict[str, dict[str, int]]
+"""Table to column to the generation it came with."""
+
 
 def next_batch(
     connection: Connection, schema: Schema, program: ReplicaProgram
@@ -45,6 +48,7 @@ def next_batch(
     if not heads:
         return []
     tables = [schema.by_name[name] for name in noted_tables(connection, program)]
+    later = _later_columns(connection, program)
     batch: list[Transaction] = []
     changes_left, bytes_left = PUSH_CHANGES_MAX, PUSH_BYTES_SOFT
     while heads:
@@ -57,7 +61,7 @@ def next_batch(
             cost = sum(change_size(row) for _, row in rows)
             if batch and (len(rows) > changes_left or cost > bytes_left):
                 return _sent(connection, batch)
-            batch.append(_message(head, rows, large=cost > PUSH_BYTES_SOFT))
+            batch.append(_message(head, rows, later, large=cost > PUSH_BYTES_SOFT))
             changes_left -= len(rows)
             bytes_left -= cost
     return _sent(connection, batch)
@@ -123,16 +127,30 @@ def change_size(row: Row) -> int:
     return 64 + sum(texts) + 12 * (len(row) - len(texts))
 
 
-def _message(head: Row, rows: list[tuple[Table, Row]], *, large: bool) -> Transaction:
-    """``large``: its size may be over what a message can carry, and is looked at."""
-    number, id_, at, after, replaces, void = head
+def _later_columns(connection: Connection, program: ReplicaProgram) -> Came:
+    """With which generation each column came that the file was not made with."""
+    came: Came = {}
+    for table, column, generation in connection.execute(program.migration.added):
+        came.setdefault(str(table), {})[str(column)] = int(str(generation))
+    return came
+
+
+def _message(head: Row, rows: list[tuple[Table, Row]], later: Came, *, large: bool) -> Transaction:
+    """``later``: a message does not have the columns that came later than its generation, then or
+    now, so that what was sent and is sent again is the same (I8). ``large``: its size may be over
+    what a message can carry, and is looked at."""
+    number, id_, at, after, replaces, void, made = head
+    generation = int(str(made))
     changes: list[Change] = []
     code = str(void)
     try:
         if len(rows) > TRANSACTION_CHANGES_MAX:
             code = "too_many_changes"
         if not code:
-            changes = [change_message(table, row) for table, row in rows]
+            changes = [
+                change_message(table, row, without=_later(later, table, generation))
+                for table, row in rows
+            ]
     except BadValue as error:
         code, changes = error.code, []
     message = Transaction(
@@ -149,8 +167,13 @@ def _message(head: Row, rows: list[tuple[Table, Row]], *, large: bool) -> Transa
     return message
 
 
-def change_message(table: Table, row: Row) -> Change:
-    """One captured change as a message. Raises ``BadValue``."""
+def _later(came: Came, table: Table, generation: int) -> Collection[str]:
+    """The columns of a table that came after a generation."""
+    return [name for name, since in came.get(table.name, {}).items() if since > generation]
+
+
+def change_message(table: Table, row: Row, *, without: Collection[str] = ()) -> Change:
+    """One captured change as a message, but for columns that are left out. Raises ``BadValue``."""
     if not row:
         raise BadValue(f"{table.name} has text that is not valid Unicode")
     _, key, was, now, base, bases = row[:6]
@@ -161,6 +184,8 @@ def change_message(table: Table, row: Row) -> Change:
     olds, news = row[6 : 6 + width], row[6 + width :]
     for place in differing(table, olds, news) if was and now else range(width):
         column, before, after = data[place], olds[place], news[place]
+        if column.name in without:
+            continue
         policy = policy_of(column)
         if now:
             said = policy.difference(before, after) if was else after

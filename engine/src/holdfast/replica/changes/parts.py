@@ -316,19 +316,22 @@ def _move_heads(
     db = notes.connection
     made: dict[int, tuple[Value, ...]] = {}
     for number in plan.split:
-        ((at, replaces),) = db.execute(
-            "SELECT at, replaces FROM holdfast_tx WHERE number = ?", (number,)
+        ((at, replaces, generation),) = db.execute(
+            "SELECT at, replaces, generation FROM holdfast_tx WHERE number = ?", (number,)
         )
-        made[number] = (at, replaces)
+        made[number] = (at, replaces, generation)
         if number not in plan.kept:
             db.execute(TRANSACTIONS.remove, (number,))
     for move in reversed(moves):
         if move.rows is not None:
-            at, replaces = made[move.old]
+            at, replaces, generation = made[move.old]
             if not move.pending:
                 replaces = 0 if move.old in plan.kept else move.old
             one = (move.new, transaction_id(random_bytes), at, replaces, "", _LOOSE)
             db.execute(TRANSACTIONS.add, one)
+            db.execute(
+                "UPDATE holdfast_tx SET generation = ? WHERE number = ?", (generation, move.new)
+            )
         elif move.pending:
             db.execute("UPDATE holdfast_tx SET number = ? WHERE number = ?", (move.new, move.old))
         else:

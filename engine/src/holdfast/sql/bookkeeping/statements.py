@@ -38,8 +38,8 @@ class StateStatements(msgspec.Struct, frozen=True, kw_only=True):
     """The one row of ``holdfast_state``. Single columns are read and set by their names."""
 
     make: str = (
-        "INSERT INTO holdfast_state (id, format, fingerprint, schema, capture) "
-        "VALUES (1, ?, ?, ?, ?)"
+        "INSERT INTO holdfast_state (id, format, fingerprint, schema, capture, generation) "
+        "VALUES (1, ?1, ?2, ?3, ?4, coalesce(json_extract(?3, '$.generation'), 1))"
     )
     """Make it (format, fingerprint, schema as JSON, digest of the capture triggers)."""
     add_mismatches: str = "UPDATE holdfast_state SET mismatches = mismatches + ?"

@@ -57,11 +57,11 @@ class TransactionStatements(msgspec.Struct, frozen=True, kw_only=True):
     # --- sealing --------------------------------------------------------------------------------
 
     add: str = (
-        "INSERT INTO holdfast_tx (number, id, state, at, replaces, void, loose) "
-        "VALUES (?, ?, 'pending', ?, ?, ?, ?)"
+        "INSERT INTO holdfast_tx (number, id, state, at, replaces, void, loose, generation) "
+        "VALUES (?, ?, 'pending', ?, ?, ?, ?, (SELECT generation FROM holdfast_state))"
     )
-    """Put one at the end (number, id, time, number that it replaces, why it is void, whether other
-    programs wrote it)."""
+    """Put one of the file's generation at the end (number, id, time, number that it replaces, why
+    it is void, whether other programs wrote it)."""
     set_after: str = "UPDATE holdfast_tx SET after = ? WHERE number = ?"
     """Note what one rests on (JSON array of numbers, number)."""
     decided: str = f"SELECT number FROM holdfast_tx WHERE {DECIDED}"
@@ -74,7 +74,7 @@ class TransactionStatements(msgspec.Struct, frozen=True, kw_only=True):
     # --- sending, and outcomes ------------------------------------------------------------------
 
     next_heads: str = (
-        "SELECT number, id, at, after, replaces, void FROM holdfast_tx "
+        "SELECT number, id, at, after, replaces, void, generation FROM holdfast_tx "
         f"WHERE state IN {UNSETTLED} ORDER BY number LIMIT ?"
     )
     """What goes up next, without its changes (how many at most)."""
