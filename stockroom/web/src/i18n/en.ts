@@ -394,7 +394,11 @@ export default {
     verify: "Verify now",
     verifying: "Comparing…",
     verifyOk: "Compared with the server: the same data on both sides",
-    verifyBad: "{{count, number}} rows differed and were repaired",
+    verifyBad_one: "{{count, number}} row differed and was repaired",
+    verifyBad_other: "{{count, number}} rows differed and were repaired",
+    verifyDiffers:
+      "Some rows still differ from the server’s. Verify again; if it stays so, ask for help",
+    verifyEnded: "{{time}}: {{text}}",
     offline: "Stay offline",
     offlineLead: "Send and fetch nothing until you switch it off.",
     export: "Save unsent work as a file",

@@ -319,7 +319,7 @@ export class Person {
   async agrees(): Promise<void> {
     await this.to("sync/device");
     await this.page.getByRole("button", { name: "Verify now" }).click();
-    await this.page.getByText("the same data on both sides").waitFor();
+    await expect_(this.page.locator("[data-verification]"), /the same data on both sides/);
     if (this.errors.length > 0) throw new Error(`${this.name}'s page: ${this.errors.join("; ")}`);
   }
 }
