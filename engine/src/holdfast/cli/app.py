@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli import enrol_command, replica_commands
+from holdfast.cli import enrol_command, replica_commands, schema_commands
 from holdfast.cli.server import commands, serve
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for command in (
     serve.check,
 ):
     app.command()(command)
+app.add_typer(schema_commands.schema)
 app.add_typer(commands.server)
 
 

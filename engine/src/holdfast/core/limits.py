@@ -196,6 +196,8 @@ TABLES_MAX = 200
 COLUMNS_MAX = 200
 FILL_LENGTH_MAX = 2000
 """Of the expression that fills a new column, characters."""
+SCHEMA_CHECK_KEYS_MAX = 5
+"""Keys that are named of the rows in the way of a new constraint."""
 KEY_BYTES_MAX = 1024
 TEXT_BYTES_MAX = 4 * MIB
 SET_BYTES_MAX = MIB
