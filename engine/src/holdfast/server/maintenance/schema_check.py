@@ -171,7 +171,7 @@ def _broken(
 def _conditions(
     dialect: _Dialect, old: Schema, before: Table, after: Table, step: Step
 ) -> Iterator[str]:
-    """What is true of the rows that a step cannot be made with."""
+    """Conditions that are true of the rows which a step cannot be made with."""
     columns = step.column.split(",")
     there = all(_alike(before, after, name) for name in columns)
     match step.kind:
