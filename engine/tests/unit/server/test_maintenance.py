@@ -148,7 +148,7 @@ def test_a_grown_schema_is_hashed_in_pages_and_goes_on_where_it_ended(
     first = msgspec.structs.replace(
         first, columns=(*first.columns, Column("colour", default="red"))
     )
-    wider = Schema(name=server.schema.name, tables=(first, *rest))
+    wider = Schema(name=server.schema.name, tables=(first, *rest), generation=2)
     pages = iter(range(100))
     rehash = deep_check.rehash
 

@@ -25,6 +25,7 @@ NOTE = Table(name="note", key=("id",), columns=(Column("id"),), scopes=("main",)
 SCHEMA = Schema(name="notes", tables=(NOTE,))
 GROWN = Schema(
     name="notes",
+    generation=2,
     tables=(NOTE, Table(name="extra", key=("id",), columns=(Column("id"),), scopes=("main",))),
 )
 STANDS = [
