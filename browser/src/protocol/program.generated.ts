@@ -39,7 +39,7 @@ export interface Column {
   readonly fill?: string | null;
 }
 
-/** How a column comes into a file that has its table without it. */
+/** Statements that bring a column into a file which has its table without it. */
 export interface ColumnMigration {
   /** Add it to the table, to the notes of the outbox, and to the shadows. The table has the checks of its other columns already as the program wants them. */
   readonly add: readonly string[];

@@ -48,7 +48,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"changes", "http", "turn"}),
         frozenset({"identity", "load", "memory"}),
         frozenset({"rebase"}),
-        frozenset({"inbox"}),
+        frozenset({"inbox", "migration"}),
         frozenset({"exchange"}),
         frozenset({"runner", "sync_call"}),
         frozenset({"sync_control"}),

@@ -34,6 +34,9 @@ ONLY_PYTHON = {
     "replica/memory": "browser tests talk to a real server",
     "replica/storage/lock": "Web Locks: `tabs/leader.ts`",
     "replica/storage/making": "OPFS makes a file whole by its pool",
+    "replica/migration/local_objects": "not yet in TypeScript",
+    "replica/migration/migrate": "not yet in TypeScript",
+    "replica/migration/values": "not yet in TypeScript",
     "replica/sync_control": "one worker has the file: `tabs/leader.ts`",
     "replica/turn": "leaders wait for a Web Lock: `tabs/leader.ts`",
 }

@@ -27,6 +27,8 @@ from holdfast.replica.identity.enrolment import Enrolment, Proof, enrol_open
 from holdfast.replica.inbox.decisions import InboxDecisions
 from holdfast.replica.inbox.freeing import Freed
 from holdfast.replica.inbox.inbox import Conflict, Inbox, Refused
+from holdfast.replica.migration.migrate import migrate, migration_options
+from holdfast.replica.migration.values import Told
 from holdfast.replica.runner import RunnerOptions
 from holdfast.replica.storage.database import LocalDatabase
 from holdfast.replica.storage.status import Status, read_status
@@ -71,23 +73,34 @@ class Replica:
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         busy_timeout_ms: int = BUSY_TIMEOUT_MS,
         host: Host | None = None,
+        on_migrate: Told = lambda _done, _total: None,
     ) -> Replica:
         """Open a replica, or make one (then ``schema`` is needed).
+
+        A file of an older generation of the schema becomes one of this, with all its work, if the
+        difference is additive; ``on_migrate`` hears how many rows of how many are done, and what it
+        raises leaves the file as it was.
 
         The server's address and the path of the token file are remembered in the file; a token is
         not. Without either, the credentials beside the file are used (``enrol``).
         ``synchronous="FULL"``: what was committed survives a power cut. Raises
         ``ReplicaError``, ``SchemaError`` or ``DatabaseError``; opening never uses the network.
         """
+        host = host or Host()
+        library = driver(driver_name)
         database = LocalDatabase.open(
             str(path),
-            driver=driver(driver_name),
+            driver=library,
             schema=schema,
             synchronous=synchronous,
             busy_timeout_ms=busy_timeout_ms,
-        )
+            migrate=lambda options: migrate(
+                str(path), schema, driver=library, host=host,
+                options=migration_options(options), told=on_migrate,
+            ),
+        )  # fmt: skip
         try:
-            tend, host = None, host or Host()
+            tend = None
             if transport is None:
                 transport, tend = connect(
                     database, host, server=server, token=token, token_file=token_file

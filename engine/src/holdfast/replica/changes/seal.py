@@ -34,7 +34,7 @@ from holdfast.replica.changes.dependence import (
     sealed_now,
 )
 from holdfast.replica.changes.parts import take_apart_sealed
-from holdfast.replica.storage.database import read_state, write_state
+from holdfast.replica.storage.database import ensure_current, read_state, write_state
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sql.replica import ReplicaProgram, TableProgram
@@ -71,6 +71,7 @@ def seal(
     last = connection.execute(program.log_last)
     if not last:
         return None
+    ensure_current(connection, program)
     first, stamp_us = (int(str(value)) for value in read_state(connection, "open_tx", "stamp_us"))
     ends = [(int(str(at)), bool(was)) for _, at, was in connection.execute(program.marks)]
     is_open = last[0][1] != ""

@@ -69,7 +69,13 @@ from holdfast.replica.load.fetch import DownloadFolder
 from holdfast.replica.load.first_load import Load, Loading, OnProgress
 from holdfast.replica.load.import_files import attached
 from holdfast.replica.rebase.apply import Applied, Applier
-from holdfast.replica.storage.database import LocalDatabase, read_state, transaction, write_state
+from holdfast.replica.storage.database import (
+    LocalDatabase,
+    ensure_current,
+    read_state,
+    transaction,
+    write_state,
+)
 from holdfast.replica.storage.members import hash_key
 from holdfast.replica.storage.waiting import read_waiting
 from holdfast.schema.model import Schema
@@ -316,6 +322,7 @@ class Exchanger:
         """
         now_us = self._host.now_us()
         with transaction(self._db):
+            ensure_current(self._db, self._database.program)
             self.seal_within(now_us)
             device, epoch, nonce, proposed, confirmed, offset, error = read_state(
                 self._db,

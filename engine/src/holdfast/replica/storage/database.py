@@ -58,8 +58,10 @@ class LocalDatabase:
         schema: Schema | None,
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         busy_timeout_ms: int,
+        migrate: Callable[[OpenOptions], None] | None = None,
     ) -> LocalDatabase:
-        """Open a replica's file, or make it (then ``schema`` is needed)."""
+        """Open a replica's file, or make it (then ``schema`` is needed). ``migrate`` makes a file
+        of another schema or format one of this; without it, such a file is refused."""
         file = Path(path)
         exists = file.exists() and file.stat().st_size > 0
         if not exists and schema is None:
@@ -74,6 +76,8 @@ class LocalDatabase:
         # Only now: another journal can be set while nobody else has the file open, not even us.
         database = cls(path, driver=driver, app=driver.connect(path, options))
         try:
+            if migrate is not None and database._is_other(schema):
+                migrate(options)
             database.schema = database._prepare(schema)
             database.program = compile_replica(database.schema)
             database._check_capture()
@@ -92,6 +96,16 @@ class LocalDatabase:
             database.app.close()
             raise
         return database
+
+    def _is_other(self, schema: Schema | None) -> bool:
+        """Return whether it is a replica of another schema or format."""
+        columns = {str(n) for (n,) in self.app.execute("SELECT name FROM pragma_table_info('holdfast_state')")}  # fmt: skip # noqa: E501
+        if "format" not in columns:
+            return False  # nothing is there yet, or it is no replica
+        format_, fingerprint = read_state(self.app, "format", "fingerprint")
+        return format_ != PROGRAM_FORMAT or (
+            schema is not None and schema.fingerprint != fingerprint
+        )
 
     def _prepare(self, schema: Schema | None) -> Schema:
         """Create the tables in an empty file, or read the schema of an existing one."""
@@ -152,16 +166,12 @@ class LocalDatabase:
 
         Triggers that another version of the engine made, and nobody touched since, are made anew.
         """
-        found = {str(name): str(sql) for name, sql in self.app.execute(STATE.triggers)}
-        ours = {name: found.pop(name) for name in list(found) if name.startswith("holdfast_")}
-        (made,) = read_state(self.app, "capture")
-        if capture_digest(ours) != made:
-            missing = sorted(self.program.triggers.keys() - ours.keys())
-            raise SchemaError(
-                f"capture triggers are missing or were changed ({', '.join(missing) or 'changed'});"
-                " changes may have gone unnoticed, so the replica does not open",
-                code="capture_broken",
-            )
+        ours = read_capture(self.app, self.program)
+        found = {
+            str(name): str(sql)
+            for name, sql in self.app.execute(STATE.triggers)
+            if name not in ours
+        }
         if ours != self.program.triggers:
             self._renew(ours)
         synced = set(self.program.tables)
@@ -243,6 +253,22 @@ def _is_ours(connection: Connection, path: str, schema: Schema | None) -> bool:
     return False
 
 
+def read_capture(connection: Connection, program: ReplicaProgram) -> dict[str, str]:
+    """The capture triggers of a file, by name. Raises ``SchemaError`` (``capture_broken``) when
+    they are not as they were made. ``program``: of the file's schema."""
+    found = {str(name): str(sql) for name, sql in connection.execute(STATE.triggers)}
+    ours = {name: sql for name, sql in found.items() if name.startswith("holdfast_")}
+    (made,) = read_state(connection, "capture")
+    if capture_digest(ours) != made:
+        missing = sorted(program.triggers.keys() - ours.keys())
+        raise SchemaError(
+            f"capture triggers are missing or were changed ({', '.join(missing) or 'changed'});"
+            " changes may have gone unnoticed, so the replica does not open",
+            code="capture_broken",
+        )
+    return ours
+
+
 def capture_digest(triggers: dict[str, str]) -> str:
     """Return what the capture triggers say, as 32 hex digits."""
     text = "\0".join(f"{name}\0{sql}" for name, sql in sorted(triggers.items()))
@@ -253,6 +279,18 @@ def read_state(connection: Connection, *columns: str) -> tuple[Value, ...]:
     """Columns of the one state row."""
     (row,) = connection.execute(f"SELECT {', '.join(columns)} FROM holdfast_state")
     return row
+
+
+def ensure_current(connection: Connection, program: ReplicaProgram) -> None:
+    """Raise ``SchemaError`` (``replica_migrated``) when another process has made the file one of
+    another schema since it was opened: it must not be sealed or synced by the old statements."""
+    (fingerprint,) = read_state(connection, "fingerprint")
+    if fingerprint != program.fingerprint:
+        raise SchemaError(
+            "another process has made this replica's file one of another generation of its schema: "
+            "close it, and open it with that one",
+            code="replica_migrated",
+        )
 
 
 def write_state(connection: Connection, **columns: Value) -> None:

@@ -5,7 +5,8 @@ There is one evaluator, SQLite, whatever holds the rows: the same row has the sa
 
 An expression sees the row's columns under their names, those that are new as well: fills are made
 in declared order, so a later one sees what an earlier one gave, and the default of those behind it.
-NULL, where the column takes none, stands for the default.
+The value is cast to the column's storage class, and NULL, where the column takes none, stands for
+the default.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ def fill_sql(column: Column) -> str:
     default = column.default_value()
     if column.fill is None:
         return literal(default)
+    made = f"CAST(({column.fill}) AS {STORAGE[column.type]})"
     if column.nullable or default is None:
-        return f"({column.fill})"
-    return f"coalesce(({column.fill}), {literal(default)})"
+        return made
+    return f"coalesce({made}, {literal(default)})"
 
 
 def fill_value(table: Table, column: Column) -> str:

@@ -49,7 +49,7 @@ class CheckPart(msgspec.Struct, frozen=True):
 
 
 class ColumnMigration(msgspec.Struct, frozen=True):
-    """How a column comes into a file that has its table without it."""
+    """Statements that bring a column into a file which has its table without it."""
 
     add: tuple[str, ...]
     """Add it to the table, to the notes of the outbox, and to the shadows. The table has the checks
