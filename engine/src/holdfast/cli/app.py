@@ -18,6 +18,7 @@ for command in (
     replica_commands.init,
     enrol_command.enrol,
     enrol_command.password,
+    replica_commands.migrate,
     replica_commands.status,
     replica_commands.sync,
     replica_commands.verify,

@@ -121,6 +121,38 @@ def init(
             out.print(f"made {file}{known}; server: {result['contact']}", highlight=False)
 
 
+def migrate(
+    file: File,
+    schema: Annotated[str, typer.Option(help="A JSON file, or module:attribute.")],
+    as_json: Json = False,
+) -> None:
+    """Make a replica's file one of a newer generation of its schema, with all its work."""
+    from holdfast.replica.replica import Replica
+
+    with reported(as_json=as_json), progress_bar(as_json=as_json) as progress:
+        wanted = load_schema(schema)
+        with open_existing(file) as replica:
+            before = replica.schema
+        with Replica.open(
+            file, wanted, on_migrate=lambda done, total: progress("migrating", done, total)
+        ) as replica:
+            now = replica.status
+        told = {
+            "ok": True, "file": str(file), "migrated": before.fingerprint != wanted.fingerprint,
+            "from": before.generation, "to": wanted.generation, "pending": now.pending,
+        }  # fmt: skip
+    if as_json:
+        document(told)
+    elif told["migrated"]:
+        out.print(
+            f"{file} has generation {wanted.generation} now, it had {before.generation}; "
+            f"pending {now.pending}",
+            markup=False, highlight=False,
+        )  # fmt: skip
+    else:
+        out.print(f"{file} has this schema already: nothing to do", highlight=False)
+
+
 def status(
     file: File,
     as_json: Json = False,
