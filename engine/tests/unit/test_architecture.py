@@ -57,7 +57,8 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     "server": (
         frozenset({"process"}),
         frozenset({"store"}),
-        frozenset({"feed", "identity", "store.postgres", "store.sqlite"}),
+        frozenset({"generations", "store.postgres", "store.sqlite"}),
+        frozenset({"feed", "identity"}),
         frozenset({"files", "live", "merging", "open_store"}),
         frozenset({"push"}),
         frozenset({"direct", "maintenance"}),

@@ -23,6 +23,7 @@ from holdfast.server.exchange.exchange import Exchanges
 from holdfast.server.files.builder import Builder
 from holdfast.server.files.links import is_good, no_such_file
 from holdfast.server.files.offers import FilePolicy, Offers
+from holdfast.server.generations.speaking import Generations
 from holdfast.server.identity.permissions import CurrentPrincipals, Rights, readable
 from holdfast.server.identity.principal import Principal
 from holdfast.server.maintenance.retention import Forgotten, ProceedAfter, Retention, forget
@@ -72,9 +73,10 @@ class Service:
         def read(scopes: Sequence[str]) -> Snapshot:
             return direct.snapshot(of=ranges(scopes), patience_ms=INGEST_BACKGROUND_PATIENCE_MS)
 
-        composer = Composer(schema, store, now_us=now_us)
+        generations = Generations(schema, store.older)
+        composer = Composer(generations, store, now_us=now_us)
         self._exchanges = Exchanges(
-            schema,
+            generations,
             store,
             rights=rights,
             direct=direct,
@@ -84,7 +86,7 @@ class Service:
                 budgets=budgets,
             ),
             offers=Offers(
-                schema, store, self._builder,
+                store, self._builder,
                 policy=files or FilePolicy(), now_us=now_us, read=read,
             ),
             composer=composer,
@@ -92,7 +94,7 @@ class Service:
             observer=observer,
         )  # fmt: skip
         self._comparisons = Comparisons(
-            schema, store, rights=rights, direct=direct, composer=composer, observer=observer,
+            generations, store, rights=rights, direct=direct, composer=composer, observer=observer,
             budgets=budgets,
         )  # fmt: skip
 

@@ -140,6 +140,22 @@ class Peer:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     last_rows: list[tuple[str, str]] = field(default_factory=list)
     last_gone: list[tuple[str, str]] = field(default_factory=list)
+    speaks: Schema | None = None
+    """The generation that it stays at; None: it is of the server's, whatever that is."""
+
+    @property
+    def schema(self) -> Schema:
+        return self.speaks or self.server.schema
+
+    def move_to(self, newer: Schema) -> None:
+        """Open what it has with a newer schema, as a replica does: without a word to the server."""
+        older = self.schema
+        for (name, key), (rev, row) in list(self.rows.items()):
+            held = dict(zip(older.by_name[name].column_names, row, strict=True))
+            columns = newer.by_name[name].columns
+            now = tuple(held[c.name] if c.name in held else c.default_value() for c in columns)
+            self.rows[name, key] = (rev, now)
+        self.speaks = newer
 
     # What it writes
 
@@ -147,7 +163,7 @@ class Peer:
         self, op: str, table: str, key: Any, new: dict[str, Any] | None = None, **options: Any
     ) -> Change:
         """A change on top of what this peer holds; ``new`` in storage form."""
-        target = self.server.schema.by_name[table]
+        target = self.schema.by_name[table]
         keys = key if isinstance(key, tuple) else (key,)
         text = key_text(target, keys)
         held = self.rows.get((table, text))
@@ -171,7 +187,7 @@ class Peer:
         )
 
     def _wire(self, table: str, name: str, value: Any) -> Any:
-        column = self.server.schema.by_name[table].by_name.get(name)
+        column = self.schema.by_name[table].by_name.get(name)
         return value if column is None else to_wire(column.type, value)
 
     def insert(self, table: str, key: Any, **new: Any) -> int:
@@ -205,7 +221,7 @@ class Peer:
     def request(self, **options: Any) -> ExchangeRequest:
         body: dict[str, Any] = {
             "protocol": 1,
-            "schema": self.server.schema.fingerprint,
+            "schema": self.schema.fingerprint,
             "device": self.principal.device if self.epoch else "",
             "epoch": self.epoch,
             "now": self.clock(),
@@ -236,7 +252,7 @@ class Peer:
         self, ranges: list[RangeQuery] | None = None, rows: list[RowQuery] | None = None
     ) -> list[Any]:
         request = VerifyRequest(
-            protocol=1, schema=self.server.schema.fingerprint, device=self.principal.device,
+            protocol=1, schema=self.schema.fingerprint, device=self.principal.device,
             epoch=self.epoch, now=self.clock(), checkpoint=self.checkpoint,
             ranges=ranges or [], rows=rows or [],
         )  # fmt: skip
@@ -257,7 +273,7 @@ class Peer:
         self.last_rows, self.last_gone = [], []
         for line in lines[1:-1]:
             if isinstance(line, Rows):
-                table = self.server.schema.by_name[line.table]
+                table = self.schema.by_name[line.table]
                 for rev, *wires in line.rows:
                     row = tuple(
                         from_wire(c.type, wire, scale=c.scale)
@@ -279,14 +295,14 @@ class Peer:
 
     def drop_lost(self) -> None:
         for (name, key), (_, row) in list(self.rows.items()):
-            scopes = row_scopes(self.server.schema.by_name[name], row)
+            scopes = row_scopes(self.schema.by_name[name], row)
             if not any(scope in self.grants for scope in scopes):
                 del self.rows[name, key]
 
     def check_digests(self) -> None:
         digests = {scope: Digest() for scope in self.grants}
         for (name, key), (_, row) in self.rows.items():
-            for scope in row_scopes(self.server.schema.by_name[name], row):
+            for scope in row_scopes(self.schema.by_name[name], row):
                 if scope in digests:
                     secret = bytes.fromhex(self.grants[scope].key)
                     digests[scope] = digests[scope].add(row_hash(secret, name, key, row))
@@ -299,7 +315,7 @@ class Peer:
     # What it holds
 
     def row(self, table: str, key: Any) -> dict[str, Any] | None:
-        target = self.server.schema.by_name[table]
+        target = self.schema.by_name[table]
         keys = key if isinstance(key, tuple) else (key,)
         held = self.rows.get((table, key_text(target, keys)))
         return None if held is None else dict(zip(target.column_names, held[1], strict=True))
@@ -496,6 +512,22 @@ class Server:
                     if scope in row_scopes(table, row):
                         total = total.add(row_hash(key, table.name, row_key(table, row), row))
             assert (count, digest) == (total.count, total.hex), scope
+        self.check_older()
+
+    def check_older(self) -> None:
+        """What is kept for older generations is what they see of the stored rows."""
+        for projection in self.store.older:
+            for scope, key, older in self.query("SELECT scope, key, older FROM holdfast_scope"):
+                total = Digest()
+                for name, view in projection.tables.items():
+                    names = ", ".join(f'"{column}"' for column in view.newer.column_names)
+                    for row in self.query(f'SELECT {names} FROM "{name}"'):
+                        if scope in row_scopes(view.newer, row) and projection.shows(name, row):
+                            seen = view.row(row)
+                            hashed = row_hash(key, name, row_key(view.older, seen), seen)
+                            total = total.add(hashed)
+                kept = json.loads(older).get(str(projection.generation))
+                assert kept == [total.count, total.hex], (projection.generation, scope)
 
 
 def connect(url: str) -> psycopg.Connection[Any]:

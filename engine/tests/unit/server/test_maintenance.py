@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.core.errors import DatabaseError
 from holdfast.schema.model import Column, Schema
-from holdfast.server.direct import deep_check, stored_rows
+from holdfast.server.direct import growing, stored_rows
 from holdfast.server.maintenance.jobs import Job, Maintenance, Proceed
 from holdfast.server.process.observe import JobRan, ObservedEvent
 from holdfast.testing import wait_until
@@ -139,7 +139,7 @@ def test_a_sound_database_is_checked_without_a_lock(server: Any, monkeypatch: An
 def test_a_grown_schema_is_hashed_in_pages_and_goes_on_where_it_ended(
     server: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("holdfast.server.direct.deep_check.CHECK_BITE_ROWS", 3)
+    monkeypatch.setattr("holdfast.server.direct.growing.CHECK_BITE_ROWS", 3)
     peer = server.peer()
     peer.commit(*(peer.change("insert", "product", f"p{n}", {"sku": f"s{n}"}) for n in range(8)))
     peer.sync()
@@ -150,7 +150,7 @@ def test_a_grown_schema_is_hashed_in_pages_and_goes_on_where_it_ended(
     )
     wider = Schema(name=server.schema.name, tables=(first, *rest), generation=2)
     pages = iter(range(100))
-    rehash = deep_check.rehash
+    rehash = growing.rehash
 
     def breaks(*arguments: Any) -> Any:
         if next(pages) == 1:

@@ -152,20 +152,3 @@ def settle(
     writer.add_journal(journal_entries(batch, lost, now_us))
     followed = [item for item in batch.flush() if item.table is CONFLICT_TABLE is not table]
     return touched + followed
-
-
-def rehash(
-    writer: Writer, table: Table, after: tuple[Value, ...] | None
-) -> tuple[list[Touched], tuple[Value, ...] | None]:
-    """A page of rows of a table that got columns: what is to be published, and where to go on
-    (None: it is done). Their revisions stay; rows hashed already are left as they are."""
-    page = writer.page(table, after, CHECK_BITE_ROWS)
-    changed = _misread(writer, table, page)
-    touched = [
-        Touched(table, key, scopes_of(table, row), scopes_of(table, row), row)
-        for key, row in page
-        if key in changed
-    ]
-    if len(page) < CHECK_BITE_ROWS:
-        return touched, None
-    return touched, tuple(page[-1][1][table.positions[name]] for name in table.key)

@@ -16,8 +16,9 @@ from holdfast.core.errors import DatabaseBusy
 from holdfast.core.limits import GROW_WAIT_S, INGEST_BACKGROUND_PATIENCE_MS
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
-from holdfast.server.direct.deep_check import Suspects, rehash, settle, suspects
+from holdfast.server.direct.deep_check import Suspects, settle, suspects
 from holdfast.server.direct.direct_writes import DirectWrites, OnMoved
+from holdfast.server.direct.growing import rehash
 from holdfast.server.feed.feed import Touched, publish
 from holdfast.server.store.contract import Snapshot, Store, Writer
 
@@ -105,12 +106,10 @@ class StoredRows:
 
                 def work(
                     writer: Writer, table: Table = table, after: tuple[Value, ...] | None = after
-                ) -> tuple[tuple[Value, ...] | None, dict[str, int]]:
-                    touched, place = rehash(writer, table, after)
-                    return place, publish(writer, touched, self._random_bytes)
+                ) -> tuple[Value, ...] | None:
+                    return rehash(writer, table, after)
 
-                after, versions = self._store.transact(work)
-                self._moved(versions)
+                after = self._store.transact(work)
                 if after is None:
                     break
         self._store.transact(self._store.clear_stale)

@@ -10,27 +10,35 @@ checkpoint are told apart, and sync stops before harm is done.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from holdfast.core.digest import Digest, seal_is_valid
 from holdfast.core.errors import ProtocolError
 from holdfast.protocol.messages import ExchangeRequest, Nonces, Position, VerifyRequest
 from holdfast.protocol.version import PROTOCOL
-from holdfast.schema.model import Schema
+from holdfast.server.generations.speaking import Generation, Generations
 from holdfast.server.identity.principal import Principal
 from holdfast.server.store.contract import Device, Scope, Snapshot, Store
 
 
 def check_request(
-    request: ExchangeRequest | VerifyRequest, *, principal: Principal, schema: Schema, epoch: str
-) -> None:
-    """Protocol, device, schema and epoch. Raises ``ProtocolError``."""
+    request: ExchangeRequest | VerifyRequest,
+    *,
+    principal: Principal,
+    generations: Generations,
+    epoch: str,
+) -> Generation:
+    """Protocol, device, schema and epoch; the generation of the schema that the device speaks.
+    Raises ``ProtocolError``."""
     if request.protocol != PROTOCOL:
         raise ProtocolError(
             f"this server speaks protocol {PROTOCOL}", code="protocol_version", protocol=PROTOCOL
         )
     if request.device not in ("", principal.device):
         raise ProtocolError("this token belongs to another device", code="wrong_device", status=403)
-    if request.schema != schema.fingerprint:
+    speaks = generations.speaking(request.schema)
+    if speaks is None:
+        schema = generations.current.schema
         raise ProtocolError(
             "client and server have different schemas", code="schema_mismatch", status=409,
             name=schema.name, schema=schema.fingerprint, generation=schema.generation,
@@ -40,14 +48,20 @@ def check_request(
             "the server's history (epoch) is not the one that this device has synced with",
             code="epoch_mismatch", status=409, epoch=epoch,
         )  # fmt: skip
+    return speaks
 
 
 def check_checkpoint(
-    reads: Snapshot, store: Store, checkpoint: Mapping[str, Position], principal: Principal
+    reads: Snapshot,
+    store: Store,
+    checkpoint: Mapping[str, Position],
+    principal: Principal,
+    speaks: Generation,
 ) -> None:
-    """Seals of scopes that may be read, and our own history. Raises ``ProtocolError``."""
+    """Seals of scopes that may be read, and our own history: as the device's generation sees it,
+    or one that it has come from. Raises ``ProtocolError``."""
     held = {scope: checkpoint[scope].version for scope in principal.readable(checkpoint)}
-    known = reads.positions(held)
+    known = reads.digests(held)
     floors = reads.floors([scope for scope in held if scope not in known])
     for scope in held:
         position = checkpoint[scope]
@@ -65,10 +79,12 @@ def check_checkpoint(
                 "the checkpoint was not made by this server", code="seal_invalid", status=409,
                 scope=scope,
             )  # fmt: skip
-        stands = known.get(scope)
-        if stands is None and position.version < floors.get(scope, 0):
+        stands = [
+            known[scope][number] for number in known.get(scope, ()) if number <= speaks.number
+        ]
+        if not stands and position.version < floors.get(scope, 0):
             continue  # its seal says that it was ours; since then it was forgotten
-        if stands != digest:
+        if digest not in stands:
             raise ProtocolError(
                 "the device has seen more than this server has: was it restored from a backup?",
                 code="server_behind", status=409, scope=scope,
@@ -92,3 +108,38 @@ def below_floor(since: Mapping[str, int], scopes: Mapping[str, Scope]) -> frozen
 def since(checkpoint: Mapping[str, Position], readable: tuple[str, ...]) -> dict[str, int]:
     """The version that the device holds of each scope it may read; 0 for a new one."""
     return {scope: checkpoint[scope].version if scope in checkpoint else 0 for scope in readable}
+
+
+@dataclass(frozen=True, slots=True)
+class PositionGenerations:
+    """Older generations that the positions of a device are of, by scope: its schema has grown since
+    its checkpoint. ``lost``: scopes of which nobody knows any more what a device of that generation
+    lacks.
+    """
+
+    scopes: Mapping[str, int] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
+
+
+HERE = PositionGenerations()
+
+
+def origins(
+    reads: Snapshot, generations: Generations, speaks: Generation, held: Mapping[str, Position]
+) -> PositionGenerations:
+    """Return the generations that positions are of, where it is not the device's own. ``held``:
+    what it has of scopes that it may read, and that were checked."""
+    if not generations.are_many:
+        return HERE
+    known = reads.digests({scope: position.version for scope, position in held.items()})
+    found: dict[str, int] = {}
+    for scope, digests in known.items():
+        claimed = Digest.of(held[scope].count, held[scope].digest)
+        if digests.get(speaks.number) != claimed:
+            same = [number for number, one in digests.items() if one == claimed]
+            if same:  # those that see the same lack the same: the newest is told the least
+                found[scope] = max(same)
+    lost = {scope for scope, number in found.items() if number not in generations.numbers}
+    return PositionGenerations(
+        {scope: number for scope, number in found.items() if scope not in lost}, frozenset(lost)
+    )

@@ -28,6 +28,7 @@ from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.exchange.checks import check_checkpoint, check_nonces
 from holdfast.server.feed.feed import make_scopes, missing_scopes
 from holdfast.server.feed.own_rows import OwnRows
+from holdfast.server.generations.speaking import Generation
 from holdfast.server.identity.permissions import Rights, named
 from holdfast.server.identity.principal import Principal, turn_of
 from holdfast.server.merging.batch import NotTakenIn
@@ -75,14 +76,24 @@ class ExchangeCommit:
         self._moved = moved
         self._observer = observer
 
-    def make(self, asking: Principal, request: ExchangeRequest, arrival_us: int) -> PushTotals:
+    def make(
+        self, asking: Principal, request: ExchangeRequest, speaks: Generation, arrival_us: int
+    ) -> PushTotals:
         """Raises ``ProtocolError``; then nothing was written."""
         done = PushTotals()
         rest: Sequence[Transaction] = request.transactions
         pace = BatchSize()
         while True:
             try:
-                pushed = self._bite(asking, request, rest, pace, arrival_us, first=not done.bites)
+                pushed = self._bite(
+                    asking,
+                    request,
+                    speaks,
+                    rest,
+                    pace,
+                    arrival_us=arrival_us,
+                    first=not done.bites,
+                )
             except ProtocolError as error:
                 if not done.bites:
                     raise
@@ -99,10 +110,11 @@ class ExchangeCommit:
         self,
         asking: Principal,
         request: ExchangeRequest,
+        speaks: Generation,
         transactions: Sequence[Transaction],
         pace: BatchSize,
-        arrival_us: int,
         *,
+        arrival_us: int,
         first: bool,
     ) -> Pushed:
         """One commit. Raises ``ProtocolError``; then it has written nothing."""
@@ -111,9 +123,11 @@ class ExchangeCommit:
             prepared = None  # then it is decided while all others wait
             try:
                 if stale < REHEARSALS_MAX:
-                    prepared = self._prepare(asking, request, transactions, arrival_us, first=first)
+                    prepared = self._prepare(
+                        asking, request, speaks, transactions, arrival_us, first=first
+                    )
                 return self._commit(
-                    asking, request, transactions, pace=pace, arrival_us=arrival_us,
+                    asking, request, speaks, transactions, pace=pace, arrival_us=arrival_us,
                     prepared=prepared, first=first,
                 )  # fmt: skip
             except _NewScopes as new:
@@ -134,6 +148,7 @@ class ExchangeCommit:
         self,
         asking: Principal,
         request: ExchangeRequest,
+        speaks: Generation,
         transactions: Sequence[Transaction],
         arrival_us: int,
         *,
@@ -151,13 +166,14 @@ class ExchangeCommit:
             if large is None:
                 return None
             offset_us = _offset(request, known, arrival_us) if first else device.offset_us
-            sender = Sender(principal, principal.device, offset_us, arrival_us)
+            sender = Sender(principal, principal.device, offset_us, arrival_us, speaks.projection)
             return prepare(reads, self._engine, sender, large)
 
     def _commit(
         self,
         asking: Principal,
         request: ExchangeRequest,
+        speaks: Generation,
         transactions: Sequence[Transaction],
         *,
         pace: BatchSize,
@@ -172,7 +188,7 @@ class ExchangeCommit:
             nonlocal ingested
             principal = self._rights.still(writer, asking)
             if first:
-                check_checkpoint(writer, self._store, request.checkpoint, principal)
+                check_checkpoint(writer, self._store, request.checkpoint, principal, speaks)
             known = writer.device(principal.device)
             device = known or Device(principal.device, principal.user)
             if first:
@@ -193,7 +209,7 @@ class ExchangeCommit:
             pushed = push(
                 writer,
                 self._engine,
-                Sender(principal, principal.device, offset_us, arrival_us),
+                Sender(principal, principal.device, offset_us, arrival_us, speaks.projection),
                 transactions,
                 high=device.high,
                 touched=direct,
@@ -212,7 +228,7 @@ class ExchangeCommit:
                     confirmed=max(device.confirmed, confirmed),
                     last_seen=arrival_us,
                     offset_us=offset_us,
-                    **told(request),
+                    **told(request, speaks),
                 )
             writer.put_device(replace(device, high=pushed.high))
             failpoint("push.before_commit")
@@ -248,12 +264,13 @@ class PushTotals:
         self.bites += 1
 
 
-def told(request: ExchangeRequest) -> dict[str, Any]:
-    """Return what a device tells of itself: nothing, when nothing has changed."""
+def told(request: ExchangeRequest, speaks: Generation) -> dict[str, Any]:
+    """Return what a device tells of itself: its generation, and what has changed."""
     report = request.report
+    known: dict[str, Any] = {"generation": speaks.number}
     if report is None:
-        return {}
-    return {"waiting": report.waiting, "oldest_us": report.oldest, "client": report.client}
+        return known
+    return known | {"waiting": report.waiting, "oldest_us": report.oldest, "client": report.client}
 
 
 def _offset(request: ExchangeRequest, known: Device | None, arrival_us: int) -> int:

@@ -12,10 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from holdfast.protocol.messages import Line, RangeAnswer, VerifyRequest
-from holdfast.schema.model import Schema
 from holdfast.server.direct.direct_writes import DirectWrites, concerned
 from holdfast.server.exchange.budgets import Budgets
-from holdfast.server.exchange.checks import below_floor, check_checkpoint, check_request, since
+from holdfast.server.exchange.checks import (
+    below_floor,
+    check_checkpoint,
+    check_request,
+    origins,
+    since,
+)
 from holdfast.server.exchange.composer import Composer
 from holdfast.server.feed.pull import PulledLines, news
 from holdfast.server.feed.ranges import (
@@ -25,6 +30,7 @@ from holdfast.server.feed.ranges import (
     cut_range,
     work_max,
 )
+from holdfast.server.generations.speaking import Generation, Generations
 from holdfast.server.identity.permissions import Rights, readable
 from holdfast.server.identity.principal import Principal
 from holdfast.server.process import observe
@@ -38,7 +44,7 @@ class Comparisons:
 
     def __init__(
         self,
-        schema: Schema,
+        generations: Generations,
         store: Store,
         *,
         rights: Rights,
@@ -48,7 +54,7 @@ class Comparisons:
         budgets: Budgets,
     ) -> None:
         self._budgets = budgets
-        self._schema = schema
+        self._generations = generations
         self._store = store
         self._rights = rights
         self._direct = direct
@@ -57,16 +63,22 @@ class Comparisons:
 
     def answer(self, principal: Principal, request: VerifyRequest, *, echo: str) -> Iterator[Line]:
         """Raises ``ProtocolError`` now; the lines hold a snapshot until their end or ``close``."""
-        check_request(request, principal=principal, schema=self._schema, epoch=self._store.epoch)
-        check_row_queries(self._schema, request.rows)
+        speaks = check_request(
+            request, principal=principal, generations=self._generations, epoch=self._store.epoch
+        )
+        schema = speaks.schema
+        check_row_queries(schema, request.rows)
         snapshot = self._direct.snapshot(of=concerned(principal))
         try:
             principal = self._rights.still(snapshot, principal)
             self._direct.check(snapshot, concerned(principal))
-            check_checkpoint(snapshot, self._store, request.checkpoint, principal)
-            scopes = readable(snapshot, principal)
+            check_checkpoint(snapshot, self._store, request.checkpoint, principal, speaks)
+            seen = speaks.seen(snapshot)
+            scopes = readable(seen, principal)
             positions = since(request.checkpoint, tuple(scopes))
-            missed = below_floor(positions, scopes)
+            held = {name: at for name, at in request.checkpoint.items() if name in scopes}
+            come = origins(snapshot, self._generations, speaks, held)
+            missed = below_floor(positions, scopes) | come.lost
             whole = sum(
                 not (query.start or query.revisions) and query.end is None
                 for query in request.ranges
@@ -79,12 +91,13 @@ class Comparisons:
                 else []
             )
             head = self._composer.head(
-                principal, scopes, request, echo=echo, outcomes=outcomes, missed=missed
-            )
+                principal, scopes, request,
+                speaks=speaks, echo=echo, outcomes=outcomes, missed=missed,
+            )  # fmt: skip
             bodies: list[Iterator[Line]] = [
-                news(snapshot, self._schema, positions),
-                self._ranges(snapshot, request, scopes),
-                answer_rows(snapshot, self._schema, request.rows, scopes),
+                news(seen, schema, positions, origins=come.scopes),
+                self._ranges(seen, speaks, request, scopes),
+                answer_rows(seen, schema, request.rows, scopes),
             ]
             lines = self._composer.lines(snapshot, head, scopes, bodies)
         except BaseException:
@@ -93,7 +106,11 @@ class Comparisons:
         return PulledLines(snapshot, lines)
 
     def _ranges(
-        self, snapshot: Snapshot, request: VerifyRequest, scopes: Mapping[str, Scope]
+        self,
+        snapshot: Snapshot,
+        speaks: Generation,
+        request: VerifyRequest,
+        scopes: Mapping[str, Scope],
     ) -> Iterator[RangeAnswer]:
         """As many of the ranges as one request may cost; of the last one as much as that."""
         left = work_max(snapshot, request.ranges, scopes, self._budgets.verify_rows_max)
@@ -101,6 +118,6 @@ class Comparisons:
             if left <= 0:
                 return
             cut = cut_range(snapshot, query, scopes, left)
-            answer = answer_range(snapshot, self._schema, cut, scopes)
+            answer = answer_range(snapshot, speaks.schema, cut, scopes)
             left -= max(1, answer.count)
             yield answer

@@ -19,8 +19,8 @@ from holdfast.protocol.messages import (
     VerifyRequest,
 )
 from holdfast.protocol.version import PROTOCOL
-from holdfast.schema.model import Schema
 from holdfast.server.feed.pull import last_line
+from holdfast.server.generations.speaking import Generation, Generations
 from holdfast.server.identity.principal import Principal
 from holdfast.server.store.contract import Scope, Snapshot, Store
 
@@ -28,8 +28,10 @@ from holdfast.server.store.contract import Scope, Snapshot, Store
 class Composer:
     """Puts the answers of one server together."""
 
-    def __init__(self, schema: Schema, store: Store, *, now_us: Callable[[], int]) -> None:
-        self._schema = schema
+    def __init__(
+        self, generations: Generations, store: Store, *, now_us: Callable[[], int]
+    ) -> None:
+        self._schema = generations.current.schema
         self._store = store
         self._now_us = now_us
 
@@ -39,12 +41,15 @@ class Composer:
         scopes: Mapping[str, Scope],
         request: ExchangeRequest | VerifyRequest,
         *,
+        speaks: Generation,
         echo: str,
         outcomes: list[Outcome],
         missed: Collection[str],
     ) -> Head:
-        """``missed``: scopes of which removals are forgotten that the device has not seen."""
+        """``speaks``: the device's generation of the schema. ``missed``: scopes of which removals
+        are forgotten that the device has not seen."""
         brief = isinstance(request, ExchangeRequest) and request.brief
+        same = brief and speaks.projection is None
         return Head(
             protocol=PROTOCOL,
             epoch=self._store.epoch,
@@ -52,7 +57,6 @@ class Composer:
             user=principal.user,
             echo=echo,
             time=self._now_us(),
-            schema="" if brief else self._schema.fingerprint,
             scopes={
                 name: ScopeGrant(
                     "" if brief and name in request.checkpoint else scopes[name].key.hex(),
@@ -61,7 +65,8 @@ class Composer:
                 )
                 for name in sorted(scopes)
             },
-            generation=0 if brief else self._schema.generation,
+            schema="" if same else self._schema.fingerprint,
+            generation=0 if same else self._schema.generation,
             outcomes=outcomes,
         )
 

@@ -22,14 +22,21 @@ from dataclasses import replace
 from holdfast.core.limits import SEEN_INTERVAL_MS
 from holdfast.protocol.compression import ENCODINGS
 from holdfast.protocol.messages import Checkpoint, ExchangeRequest, FileBuild, Files, Line
-from holdfast.schema.model import Schema
 from holdfast.server.direct.direct_writes import BeingTakenIn, DirectWrites, concerned
-from holdfast.server.exchange.checks import below_floor, check_checkpoint, check_request, since
+from holdfast.server.exchange.checks import (
+    HERE,
+    below_floor,
+    check_checkpoint,
+    check_request,
+    origins,
+    since,
+)
 from holdfast.server.exchange.commit import ExchangeCommit, PushTotals, told
 from holdfast.server.exchange.composer import Composer
 from holdfast.server.feed.own_rows import NO_OWN_ROWS
 from holdfast.server.feed.pull import PulledLines, news
 from holdfast.server.files.offers import Offers
+from holdfast.server.generations.speaking import Generation, Generations
 from holdfast.server.identity.permissions import Rights, named, readable
 from holdfast.server.identity.principal import Principal
 from holdfast.server.process import observe
@@ -43,7 +50,7 @@ class Exchanges:
 
     def __init__(
         self,
-        schema: Schema,
+        generations: Generations,
         store: Store,
         *,
         rights: Rights,
@@ -54,7 +61,7 @@ class Exchanges:
         now_us: Callable[[], int],
         observer: Observer,
     ) -> None:
-        self._schema = schema
+        self._generations = generations
         self._store = store
         self._rights = rights
         self._direct = direct
@@ -68,39 +75,47 @@ class Exchanges:
         self, principal: Principal, request: ExchangeRequest, *, echo: str
     ) -> Iterator[Line]:
         """Raises ``ProtocolError`` now; the lines hold a snapshot until their end or ``close``."""
-        check_request(request, principal=principal, schema=self._schema, epoch=self._store.epoch)
+        speaks = check_request(
+            request, principal=principal, generations=self._generations, epoch=self._store.epoch
+        )
         arrival_us = self._now_us()
         expected = _expected(principal, request)
         pushed, done = PushTotals(), False
         try:
-            snapshot = self._read_only(principal, request, arrival_us, expected)
+            snapshot = self._read_only(principal, request, speaks, arrival_us, expected)
             if snapshot is None:
-                pushed, done = self._commit.make(principal, request, arrival_us), True
+                pushed, done = self._commit.make(principal, request, speaks, arrival_us), True
                 failpoint("push.after_commit")
                 snapshot = self._direct.snapshot(
                     replace(expected, device=""), of=concerned(principal)
                 )
         except BeingTakenIn as wait:
-            return self._meanwhile(principal, request, pushed, wait, echo=echo, done=done)
+            return self._meanwhile(principal, request, speaks, pushed, wait, echo=echo, done=done)
         try:
             principal = self._rights.still(snapshot, principal, done=done)
             self._direct.check(snapshot, concerned(principal))  # its scopes may have changed
-            scopes = readable(snapshot, principal)
+            seen = speaks.seen(snapshot)
+            scopes = readable(seen, principal)
             positions = since(request.checkpoint, tuple(scopes))
-            missed = below_floor(positions, scopes)
+            held = {name: at for name, at in request.checkpoint.items() if name in scopes}
+            come = origins(snapshot, self._generations, speaks, held)
+            missed = below_floor(positions, scopes) | come.lost
             if missed:
                 self._observer(observe.Missed(scopes=len(missed)))
             head = self._composer.head(
-                principal, scopes, request, echo=echo, outcomes=pushed.outcomes, missed=missed
-            )
+                principal, scopes, request,
+                speaks=speaks, echo=echo, outcomes=pushed.outcomes, missed=missed,
+            )  # fmt: skip
             files = self._offers.instead(
-                snapshot, scopes, positions, device=principal.device, accepted=request.files
-            )
+                seen, scopes, positions, speaks=speaks, origins=come.scopes,
+                device=principal.device, accepted=request.files,
+            )  # fmt: skip
             if files is not None:
                 snapshot.close()
                 return iter([head, files, Checkpoint({}, 2)])
-            own = pushed.own if request.brief else NO_OWN_ROWS
-            body = news(snapshot, self._schema, positions, own)
+            # Who comes from an older generation has made its rows of less than there is.
+            own = pushed.own if request.brief and come == HERE else NO_OWN_ROWS
+            body = news(seen, speaks.schema, positions, own, origins=come.scopes)
             lines = self._composer.lines(snapshot, head, scopes, [body])
         except BaseException:
             snapshot.close()
@@ -111,6 +126,7 @@ class Exchanges:
         self,
         principal: Principal,
         request: ExchangeRequest,
+        speaks: Generation,
         pushed: PushTotals,
         wait: BeingTakenIn,
         *,
@@ -124,12 +140,13 @@ class Exchanges:
         with contextlib.closing(self._store.read()) as snapshot:
             principal = self._rights.still(snapshot, principal, done=done)
             if not done:
-                check_checkpoint(snapshot, self._store, request.checkpoint, principal)
-            scopes = readable(snapshot, principal)
+                check_checkpoint(snapshot, self._store, request.checkpoint, principal, speaks)
+            scopes = readable(speaks.seen(snapshot), principal)
             missed = below_floor(since(request.checkpoint, tuple(scopes)), scopes)
             head = self._composer.head(
-                principal, scopes, request, echo=echo, outcomes=pushed.outcomes, missed=missed
-            )
+                principal, scopes, request,
+                speaks=speaks, echo=echo, outcomes=pushed.outcomes, missed=missed,
+            )  # fmt: skip
         build = FileBuild("catchup", sorted(scopes), wait.done, wait.total)
         files = Files(offers=[], building=[build], retry_after_ms=wait.retry_after_ms)
         return iter([head, files, Checkpoint({}, 2)])
@@ -138,6 +155,7 @@ class Exchanges:
         self,
         principal: Principal,
         request: ExchangeRequest,
+        speaks: Generation,
         arrival_us: int,
         expected: Expected,
     ) -> Snapshot | None:
@@ -155,11 +173,11 @@ class Exchanges:
                 device is not None
                 and device.nonce == request.nonce.since
                 and device.user == principal.user
-                and device == replace(device, **told(request))
+                and device == replace(device, **told(request, speaks))
                 and abs(arrival_us - device.last_seen) < SEEN_INTERVAL_MS * 1000
                 and snapshot.scopes(named(principal)).keys() >= set(named(principal))
             ):
-                check_checkpoint(snapshot, self._store, request.checkpoint, principal)
+                check_checkpoint(snapshot, self._store, request.checkpoint, principal, speaks)
                 return snapshot
         except BaseException:
             snapshot.close()

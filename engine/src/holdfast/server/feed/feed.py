@@ -32,7 +32,8 @@ from holdfast.core.errors import BadValue
 from holdfast.core.keys import row_scopes
 from holdfast.core.values import Value, row_bytes
 from holdfast.schema.model import Table
-from holdfast.server.store.contract import FeedEntry, Row, Scope, Writer
+from holdfast.server.generations.keeping import FeedChange, older_digests, older_hashes
+from holdfast.server.store.contract import NO_OLDER, FeedEntry, Row, Scope, Writer
 
 SCOPE_KEY_BYTES = 32
 
@@ -74,8 +75,9 @@ def make_scopes(
     """The states of scopes; those that do not exist yet are made, empty, at version 0."""
     wanted = sorted(set(names))
     found = writer.scopes(wanted)
+    nothing = {projection.generation: Digest() for projection in writer.older}
     missing = [
-        Scope(name, 0, Digest(), random_bytes(SCOPE_KEY_BYTES))
+        Scope(name, 0, Digest(), random_bytes(SCOPE_KEY_BYTES), older=nothing)
         for name in wanted
         if name not in found
     ]
@@ -111,6 +113,7 @@ def publish(
         if left and left != entered:
             moves += [(item.table.name, item.key, name) for name in entered if name not in left]
     states = make_scopes(writer, places, random_bytes)
+    projections = writer.older
     moved: list[Scope] = []
     entries: list[FeedEntry] = []
     for name in sorted(places):
@@ -118,28 +121,45 @@ def publish(
         version = scope.head + 1
         removed: list[bytes] = []
         added: list[bytes] = []
+        changes: list[FeedChange] = []
         held = scope.size
         for items in places[name].values():
             table = items[0].table
             old = writer.weighed(name, table, [item.key for item in items])
             for item in items:
                 before = old.get(item.key)
+                older, deviates = NO_OLDER, 0
+                after: bytes | None = None
                 if before is not None:
-                    removed.append(before[0])
-                    held -= before[1]
+                    removed.append(before.hash)
+                    held -= before.size
                 if item.row is not None and name in item.after:
                     place = name, table.name, item.key
                     after = hashes.get(place) or row_hash(scope.key, *place[1:], item.row)
                     added.append(after)
                     size = row_bytes(item.row)
                     held += size
+                    if projections:
+                        older, deviates = older_hashes(
+                            projections, scope.key, table, item.key, item.row
+                        )
                     entries.append(
-                        FeedEntry(name, table.name, item.key, version, after, False, size)
+                        FeedEntry(
+                            name, table.name, item.key, version, after, False, size, older, deviates
+                        )
                     )
                 else:
                     entries.append(FeedEntry(name, table.name, item.key, version, b"", True))
+                if projections:
+                    was, noted = (None, NO_OLDER) if before is None else (before.hash, before.older)
+                    changes.append(FeedChange(table.name, was, noted, after, older))
         digest = scope.digest.replace(removed=removed, added=added)
-        moved.append(replace(scope, head=version, digest=digest, size=held))
+        moved.append(
+            replace(
+                scope, head=version, digest=digest, size=held,
+                older=older_digests(projections, scope, changes),
+            )
+        )  # fmt: skip
     writer.put_feed(entries)
     writer.put_scopes(moved)
     writer.follow_journal(moves)

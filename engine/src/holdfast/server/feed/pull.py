@@ -27,6 +27,7 @@ from holdfast.server.feed.own_rows import NO_OWN_ROWS, OwnRows
 from holdfast.server.store.contract import Row, Scope, Snapshot
 from holdfast.sqlite.failpoints import failpoint
 
+NO_ORIGINS: Mapping[str, int] = {}
 _SAME = frozenset({"text", "uuid", "date", "decimal", "json", "real"})
 """Types whose wire form is their storage form."""
 
@@ -49,9 +50,15 @@ class _Puller:
     """One pull: ``since`` has the version the device holds of each readable scope."""
 
     def __init__(
-        self, snapshot: Snapshot, schema: Schema, since: Mapping[str, int], own: OwnRows
+        self,
+        snapshot: Snapshot,
+        schema: Schema,
+        since: Mapping[str, int],
+        own: OwnRows,
+        origins: Mapping[str, int],
     ) -> None:
         self._own = own
+        self._origins = origins
         self._snapshot = snapshot
         self._schema = schema
         self._since = since
@@ -90,6 +97,18 @@ class _Puller:
             yield from self._rows(name, places)
         for name, keys in removed.items():
             yield from self._gone(name, keys)
+        yield from self._lacking()
+
+    def _lacking(self) -> Iterator[Rows]:
+        """Rows that have not changed, and that a device did not see in an older generation."""
+        changed: dict[str, dict[str, str]] = defaultdict(dict)
+        for scope, name, key in lacking(self._snapshot, self._since, self._origins):
+            places = changed[name]
+            places.setdefault(key, scope)
+            if len(places) >= ROWS_PER_LINE:
+                yield from self._rows(name, changed.pop(name))
+        for name, places in changed.items():
+            yield from self._rows(name, places)
 
     def _own_line(self, name: str, keys: list[str]) -> Own:
         failpoint("pull.mid")
@@ -146,10 +165,29 @@ class _Puller:
 
 
 def news(
-    snapshot: Snapshot, schema: Schema, since: Mapping[str, int], own: OwnRows = NO_OWN_ROWS
+    snapshot: Snapshot,
+    schema: Schema,
+    since: Mapping[str, int],
+    own: OwnRows = NO_OWN_ROWS,
+    *,
+    origins: Mapping[str, int] = NO_ORIGINS,
 ) -> Generator[Rows | Own | Gone]:
-    """Rows and removals above the versions in ``since``, which names all readable scopes."""
-    return _Puller(snapshot, schema, since, own).lines()
+    """Rows and removals above the versions in ``since``, which names all readable scopes.
+
+    ``origins``: scopes whose position is of an older generation of the schema, and of which: all
+    that the device lacks of these comes as well.
+    """
+    return _Puller(snapshot, schema, since, own, origins).lines()
+
+
+def lacking(
+    snapshot: Snapshot, since: Mapping[str, int], origins: Mapping[str, int]
+) -> Iterator[tuple[str, str, str]]:
+    """Scope, table and key of rows that have not changed, and that a device lacks nevertheless: it
+    comes from an older generation, which does not see all of them."""
+    for scope in sorted(origins):
+        for table, key in snapshot.lacking(scope, since[scope], origins[scope]):
+            yield scope, table, key
 
 
 def last_line(scopes: Mapping[str, Scope], *, secret: bytes, epoch: str, lines: int) -> Checkpoint:

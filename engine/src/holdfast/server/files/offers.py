@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +38,13 @@ from holdfast.core.limits import (
 from holdfast.core.values import encode
 from holdfast.protocol.codec import encode_line
 from holdfast.protocol.compression import ENCODINGS
-from holdfast.protocol.messages import FileBuild, FileOffer, Files, Position, Rows
-from holdfast.schema.model import Schema
+from holdfast.protocol.messages import FileBuild, FileOffer, Files, Gone, Own, Position, Rows
 from holdfast.server.feed.feed import scopes_of
-from holdfast.server.feed.pull import news
+from holdfast.server.feed.pull import lacking, news
 from holdfast.server.files.builder import Builder, BuiltFile, FileTask
 from holdfast.server.files.links import link
 from holdfast.server.files.snapshot import SNAPSHOT_FORMAT, write_snapshot
+from holdfast.server.generations.speaking import Generation
 from holdfast.server.store.contract import Scope, Snapshot, Store
 from holdfast.server.store.files import Encoding, FileKind, ReachedVersion, StoredFile
 
@@ -57,13 +58,30 @@ class FilePolicy:
     catchup_bytes_min: int = CATCHUP_BYTES_MIN
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Rows that a device lacks: all above the versions that it holds of its scopes, and those that
+    it did not see in the generations that these come from."""
+
+    scopes: Mapping[str, Scope]
+    since: Mapping[str, int]
+    origins: Mapping[str, int]
+    speaks: Generation
+
+    def news(self, snapshot: Snapshot) -> Generator[Rows | Own | Gone]:
+        return news(snapshot, self.speaks.schema, self.since, origins=self.origins)
+
+    def position(self, name: str) -> tuple[str, int, int]:
+        """Return what a file that brings it is told apart by."""
+        return name, self.since[name], self.origins.get(name, 0)
+
+
 class Offers:
     """The files of one server. ``read`` opens a snapshot that has all direct writes in some
     scopes in it."""
 
     def __init__(
         self,
-        schema: Schema,
         store: Store,
         builder: Builder,
         *,
@@ -71,7 +89,6 @@ class Offers:
         now_us: Callable[[], int],
         read: Callable[[Sequence[str]], Snapshot],
     ) -> None:
-        self._schema = schema
         self._store = store
         self._builder = builder
         self._policy = policy
@@ -84,12 +101,16 @@ class Offers:
         scopes: Mapping[str, Scope],
         since: Mapping[str, int],
         *,
+        speaks: Generation,
+        origins: Mapping[str, int],
         device: str,
         accepted: Sequence[str],
     ) -> Files | None:
         """The line that stands in place of rows; None when the rows themselves are to come.
 
-        ``scopes``: all that the device may read; ``since``: the versions that it holds of them.
+        ``snapshot``: as the device's generation of the schema sees it. ``scopes``: all that the
+        device may read; ``since``: the versions that it holds of them, and ``origins`` the older
+        generations that some are of.
         """
         encoding = next((name for name in ENCODINGS if name in accepted), None)
         if encoding is None:
@@ -98,9 +119,10 @@ class Offers:
         for name in sorted(scopes):
             scope = scopes[name]
             if since[name] == 0 and scope.digest.count >= self._policy.snapshot_rows_min:
-                found += self._snapshot_of(snapshot, scope, scopes, encoding)
-        if not found and self._is_large(snapshot, scopes, since):
-            found += self._catchup(snapshot, scopes, since, device, encoding)
+                found += self._snapshot_of(snapshot, scope, scopes, encoding, speaks)
+        lack = Missing(scopes, since, origins, speaks)
+        if not found and self._is_large(snapshot, lack):
+            found += self._catchup(snapshot, lack, device, encoding)
         if not found:
             return None
         building = [item for item in found if isinstance(item, FileBuild)]
@@ -120,15 +142,18 @@ class Offers:
         scope: Scope,
         readable: Collection[str],
         encoding: Encoding,
+        speaks: Generation,
     ) -> list[FileOffer | FileBuild]:
-        task = self._snapshot_task(scope, encoding)
+        task = self._snapshot_task(scope, encoding, speaks)
         file = self._usable(snapshot, task.key)
         if file is not None:
             reached = file.scopes[scope.name]
             count = max(reached.count, scope.digest.count)
             most = count // SNAPSHOT_OFFER_SHARE
             moved = snapshot.moved_count({scope.name: reached.version}, most + 1)
-            if moved <= most and self._betrays(snapshot, scope.name, reached.version, readable):
+            if moved <= most and self._betrays(
+                snapshot, speaks, scope.name, reached.version, readable
+            ):
                 if self._now_us() - file.made < SNAPSHOT_SECOND_LOOK_US:
                     return []
             elif moved <= most:
@@ -137,30 +162,33 @@ class Offers:
                 return [self._offer(file)]
         return self._build(task, [scope.name])
 
-    def _snapshot_task(self, scope: Scope, encoding: Encoding) -> FileTask:
+    def _snapshot_task(self, scope: Scope, encoding: Encoding, speaks: Generation) -> FileTask:
         name = scope.name
 
         def write(path: Path, on_rows: Callable[[int], None]) -> BuiltFile:
-            with contextlib.closing(self._read([name])) as snapshot:
+            with contextlib.closing(speaks.seen(self._read([name]))) as snapshot:
                 now = snapshot.scopes([name])[name]
                 write_snapshot(
-                    path, snapshot, self._schema, now,
+                    path, snapshot, speaks.schema, now,
                     epoch=self._store.epoch, secret=self._store.seal_secret, on_rows=on_rows,
                 )  # fmt: skip
             return BuiltFile(now.digest.count, {name: _reached(now)})
 
-        return self._task("snapshot", encoding, scope.digest.count, write, SNAPSHOT_FORMAT, name)
+        what = (SNAPSHOT_FORMAT, name)
+        return self._task("snapshot", encoding, scope.digest.count, write, speaks, *what)
 
+    @staticmethod
     def _betrays(
-        self, snapshot: Snapshot, scope: str, since: int, readable: Collection[str]
+        snapshot: Snapshot, speaks: Generation, scope: str, since: int, readable: Collection[str]
     ) -> bool:
         """Return whether a row has left the scope since, for one that the device may not read."""
         left: dict[str, list[str]] = defaultdict(list)
+        tables = speaks.schema.by_name
         for _, moved in snapshot.moved({scope: since}):
-            if moved.removed and moved.table in self._schema.by_name:
+            if moved.removed and moved.table in tables:
                 left[moved.table].append(moved.key)
         for name, keys in left.items():
-            table = self._schema.by_name[name]
+            table = tables[name]
             for start in range(0, len(keys), ROWS_PER_LINE):
                 for _, _, row in snapshot.rows(table, keys[start : start + ROWS_PER_LINE]):
                     if not any(other in readable for other in scopes_of(table, row)):
@@ -169,16 +197,14 @@ class Offers:
 
     # Catch-up files
 
-    def _is_large(
-        self, snapshot: Snapshot, scopes: Mapping[str, Scope], since: Mapping[str, int]
-    ) -> bool:
+    def _is_large(self, snapshot: Snapshot, lack: Missing) -> bool:
         most = self._policy.catchup_rows_min
-        count = self._lacking(snapshot, scopes, since, most + 1)
+        count = self._lacking(snapshot, lack, most + 1)
         if count > most:
             return True
         if count < CATCHUP_SAMPLE_ROWS_MIN:
             return False
-        with contextlib.closing(news(snapshot, self._schema, since)) as lines:
+        with contextlib.closing(lack.news(snapshot)) as lines:
             for line in lines:
                 if isinstance(line, Rows):
                     size = len(encode_line(line))
@@ -186,34 +212,35 @@ class Offers:
         return False
 
     @staticmethod
-    def _lacking(
-        snapshot: Snapshot, scopes: Mapping[str, Scope], since: Mapping[str, int], limit: int
-    ) -> int:
+    def _lacking(snapshot: Snapshot, lack: Missing, limit: int) -> int:
         """Return how many rows and removals a device lacks of its scopes; from a limit on,
         about.
         """
+        scopes, since = lack.scopes, lack.since
         # What is gone is not told to whom has nothing.
         count = sum(scope.digest.count for name, scope in scopes.items() if not since[name])
         behind = {name: since[name] for name in scopes if 0 < since[name] < scopes[name].head}
         if behind and count < limit:
             count += snapshot.moved_count(behind, limit - count)
-        return count
+        left = max(0, limit - count)
+        rows = itertools.islice(lacking(snapshot, since, lack.origins), left)
+        return count + sum(1 for _ in rows)
 
     def _catchup(
         self,
         snapshot: Snapshot,
-        scopes: Mapping[str, Scope],
-        since: Mapping[str, int],
+        lack: Missing,
         device: str,
         encoding: Encoding,
     ) -> list[FileOffer | FileBuild]:
-        names = sorted(scopes)
+        names = sorted(lack.scopes)
 
         def write(path: Path, on_rows: Callable[[int], None]) -> BuiltFile:
-            with contextlib.closing(self._read(names)) as now, path.open("wb") as file:
+            seen = lack.speaks.seen(self._read(names))
+            with contextlib.closing(seen) as now, path.open("wb") as file:
                 reached = {name: _reached(scope) for name, scope in now.scopes(names).items()}
                 rows = 0
-                for line in news(now, self._schema, since):
+                for line in lack.news(now):
                     file.write(encode_line(line))
                     rows += len(line.rows if isinstance(line, Rows) else line.keys)
                     if file.tell() > FILE_UNPACKED_BYTES_MAX:
@@ -221,9 +248,9 @@ class Offers:
                     on_rows(rows)
             return BuiltFile(rows, reached)
 
-        total = self._lacking(snapshot, scopes, since, WIRE_INTEGER_MAX)
-        held = [part for name in names for part in (name, since[name])]
-        task = self._task("catchup", encoding, total, write, device, *held)
+        total = self._lacking(snapshot, lack, WIRE_INTEGER_MAX)
+        held = [part for name in names for part in lack.position(name)]
+        task = self._task("catchup", encoding, total, write, lack.speaks, device, *held)
         file = self._usable(snapshot, task.key)
         return [self._offer(file)] if file is not None else self._build(task, names)
 
@@ -235,9 +262,10 @@ class Offers:
         encoding: Encoding,
         total: int,
         write: Callable[[Path, Callable[[int], None]], BuiltFile],
+        speaks: Generation,
         *what: str | int,
     ) -> FileTask:
-        whole = (self._store.epoch, self._schema.fingerprint, kind, encoding, *what)
+        whole = (self._store.epoch, speaks.schema.fingerprint, kind, encoding, *what)
         key = hashlib.blake2s(encode(whole), digest_size=16).hexdigest()
         return FileTask(key, kind, encoding, total, self._now_us(), write)
 

@@ -25,7 +25,9 @@ from holdfast.core.merging.rows import ServerRow, base_in, is_impossible
 from holdfast.core.values import Value
 from holdfast.protocol.messages import Transaction
 from holdfast.schema.model import CONFLICT_TABLE, Schema
+from holdfast.schema.projection import Projection
 from holdfast.server.feed.feed import scopes_of
+from holdfast.server.generations.lifting import lift_change
 from holdfast.server.identity.principal import Principal
 from holdfast.server.merging.access import Access
 from holdfast.server.merging.batch import Batch
@@ -50,6 +52,8 @@ class Sender:
     device: str
     offset_us: int
     arrival_us: int
+    older: Projection | None = None
+    """What its generation of the schema sees, where it is an older one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,11 @@ class DecisionRun:
 
     def _read(self, transaction: Transaction) -> list[RowChange] | Refuse:
         try:
-            return read_changes(self._engine.schema, transaction, self._shift)
+            older = self._sender.older
+            if older is None:
+                return read_changes(self._engine.schema, transaction, self._shift)
+            changes = read_changes(older.schema, transaction, self._shift)
+            return [lift_change(older, change) for change in changes]
         except Refuse as refusal:
             return refusal
 

@@ -22,6 +22,7 @@ from holdfast.core.digest import Digest
 from holdfast.core.errors import DatabaseBusy
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Table
+from holdfast.schema.projection import Projection
 from holdfast.server.process.observe import Observer
 from holdfast.server.store.files import FileStore
 from holdfast.server.store.registry import RegistryReads, RegistryWrites
@@ -37,6 +38,8 @@ OnCommit = Callable[[Mapping[str, int]], None]
 """Called after a commit with the scopes that moved and their new versions."""
 
 NO_ROWS: Mapping[str, Sequence[str]] = {}
+NO_OLDER: Mapping[int, bytes] = {}
+NO_DIGESTS: Mapping[int, Digest] = {}
 
 Row = tuple[Value, ...]
 """All values of a row in column order, storage form."""
@@ -47,7 +50,8 @@ class Scope:
     """A scope's head version, the digest of its rows, and the key of their hashes.
 
     ``floor``: rows that left at or below this version may have been forgotten. A writer does not
-    write it with the rest (``Upkeep.raise_floor``). ``size``: bytes of all its rows.
+    write it with the rest (``Upkeep.raise_floor``). ``size``: bytes of all its rows. ``older``: the
+    digests of its rows as older generations of the schema see them, by generation.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Scope:
     key: bytes
     floor: int = 0
     size: int = 0
+    older: Mapping[int, Digest] = field(default_factory=dict)
 
 
 class StoredRow(Struct, frozen=True, gc=False):
@@ -78,7 +83,12 @@ class RowRecord(Struct, frozen=True, gc=False):
 
 class FeedEntry(Struct, frozen=True, gc=False):
     """A row in a scope: the version of its last change there, its hash, whether it has left, and
-    how many bytes it has."""
+    how many bytes it has.
+
+    ``older``: its hashes as older generations see it, by generation, where they are others (empty:
+    it is not seen). ``deviates``: the newest generation (0: none) from which a device that comes to
+    the current one lacks something of the row.
+    """
 
     scope: str
     table: str
@@ -87,10 +97,18 @@ class FeedEntry(Struct, frozen=True, gc=False):
     hash: bytes
     removed: bool
     size: int = 0
+    older: Mapping[int, bytes] = NO_OLDER
+    deviates: int = 0
 
 
-HashAndSize = tuple[bytes, int]
-"""A row's hash and its size in bytes."""
+class LiveEntry(Struct, frozen=True, gc=False):
+    """A live feed entry, without its place: see ``FeedEntry``."""
+
+    hash: bytes
+    size: int
+    older: Mapping[int, bytes] = NO_OLDER
+    deviates: int = 0
+    version: int = 0
 
 
 class MovedRow(Struct, frozen=True, gc=False):
@@ -117,6 +135,8 @@ class Device:
     waiting: int = 0
     oldest_us: int | None = None
     client: str = ""
+    generation: int = 0
+    """The generation of the schema that it speaks; 0: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +253,13 @@ class Snapshot(Protocol):
         """The digests that scopes had at these versions; left out are those that never had it, and
         those of which it is forgotten."""
 
+    def digests(self, held: Mapping[str, int]) -> dict[str, Mapping[int, Digest]]:
+        """The same for all generations of the schema that it is kept for, by generation."""
+
+    def lacking(self, scope: str, since: int, generation: int) -> Iterator[tuple[str, str]]:
+        """Table and key of a scope's rows, last changed at or below a version, of which a device
+        that comes from an older generation lacks something."""
+
     def floors(self, names: Collection[str]) -> dict[str, int]:
         """The floors of those scopes that exist; nothing is locked."""
 
@@ -260,6 +287,11 @@ class Snapshot(Protocol):
         """Table, key and hash of a scope's rows in a range, ordered by table and key; at most
         ``limit``, without the first ones."""
 
+    def noted_live(
+        self, scope: str, start: tuple[str, str], end: tuple[str, str] | None
+    ) -> Iterator[tuple[str, str, bytes, Mapping[int, bytes]]]:
+        """The same with the hashes that are noted for older generations."""
+
     def count(
         self,
         scope: str,
@@ -281,8 +313,8 @@ class Snapshot(Protocol):
     def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
         """Hashes of live feed entries by key text."""
 
-    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, HashAndSize]:
-        """Hashes and sizes of live feed entries by key text."""
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, LiveEntry]:
+        """Live feed entries by key text."""
 
     def page(
         self, table: Table, after: Sequence[Value] | None, limit: int
@@ -320,6 +352,10 @@ class Writer(Snapshot, Protocol):
 
     @property
     def registry(self) -> RegistryWrites: ...
+
+    @property
+    def older(self) -> Sequence[Projection]:
+        """Return what the older generations see that are served, oldest first."""
 
     def hold(self, scopes: Iterable[str]) -> None:
         """Lock the scopes of the rows that were read and will be written, as far as known by now.
@@ -364,6 +400,9 @@ class Writer(Snapshot, Protocol):
     def put_scopes(self, scopes: Sequence[Scope]) -> None:
         """Store heads and digests, and remember each as a position of its scope."""
 
+    def restate_scopes(self, scopes: Sequence[Scope]) -> None:
+        """Store other digests and sizes for the same heads: the schema has grown."""
+
     def open_conflicts(self, table: str, keys: Sequence[str]) -> list[str]:
         """Keys of open conflicts that concern rows."""
 
@@ -405,6 +444,10 @@ class Store(Protocol):
 
     @property
     def seal_secret(self) -> bytes: ...
+
+    @property
+    def older(self) -> Sequence[Projection]:
+        """Return what the older generations see that are served, oldest first."""
 
     @property
     def stale_tables(self) -> tuple[str, ...]:

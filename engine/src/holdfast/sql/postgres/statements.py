@@ -20,6 +20,7 @@ from holdfast.core.errors import SchemaMoved
 from holdfast.core.keys import key_values
 from holdfast.core.values import Value
 from holdfast.schema.model import Column, ForeignKey, Schema, Table
+from holdfast.schema.projection import Projection
 from holdfast.sql.names import names, quote
 from holdfast.sql.postgres.tables import STORAGE, key_sql, literal, unique_name
 
@@ -186,6 +187,8 @@ class PostgresProgram:
     children: Mapping[tuple[str, tuple[str, ...], str], str]
     unique: Mapping[str, tuple[Table, tuple[str, ...]]]
     """What the constraints of unique keys are called."""
+    older: tuple[Projection, ...] = ()
+    """What the older generations see that are served, oldest first."""
 
     def check_generation(self, stored: str) -> None:
         """Raises ``SchemaMoved`` when the database was made to grow since it was opened."""

@@ -31,8 +31,8 @@ from holdfast.server.store.contract import (
     ENGINE_TABLES,
     Device,
     Expected,
-    HashAndSize,
     JournalEntry,
+    LiveEntry,
     MovedRow,
     Recorded,
     Row,
@@ -41,6 +41,7 @@ from holdfast.server.store.contract import (
     Stats,
     StoredRow,
 )
+from holdfast.server.store.older_notes import read_digests, read_hashes
 from holdfast.server.store.postgres.errors import translated
 from holdfast.server.store.postgres.registry import PostgresRegistry
 from holdfast.sql.names import SCOPE_STATS, names, quote
@@ -52,18 +53,19 @@ PostgresConnection = psycopg.Connection[tuple[Any, ...]]
 
 SELECT_DEVICE = (
     'SELECT device, "user", nonce, high, confirmed, last_seen, offset_us, waiting, '
-    "oldest_us, client FROM holdfast_device WHERE device = $1"
+    "oldest_us, client, generation FROM holdfast_device WHERE device = $1"
 )
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 STATE = "SELECT EXISTS (SELECT FROM holdfast_dirty), (SELECT fingerprint FROM holdfast_state)"
 _SCOPES = (
-    "SELECT scope, head, count, digest, key, floor, bytes FROM holdfast_scope "
+    "SELECT scope, head, count, digest, key, floor, bytes, older FROM holdfast_scope "
     "WHERE scope = ANY ($1::text[])"
 )
 _HELD = "unnest($1::text[], $2::bigint[]) AS j(scope, version), LATERAL"
 _POSITIONS = (
-    f"SELECT j.scope, c.count, c.digest FROM {_HELD} (SELECT count, digest "
-    "FROM holdfast_commit WHERE scope = j.scope AND version = j.version LIMIT 1) AS c"
+    f"SELECT j.scope, c.generation, c.count, c.digest, c.older FROM {_HELD} "
+    "(SELECT generation, count, digest, older FROM holdfast_commit "
+    "WHERE scope = j.scope AND version = j.version LIMIT 1) AS c"
 )
 _MOVES = (
     f"SELECT j.scope, f.tbl, f.key, f.removed, f.version FROM {_HELD} (SELECT tbl, key, removed, "
@@ -157,8 +159,20 @@ class PostgresReads:
         return {row[0]: scope_of(row) for row in rows}
 
     def positions(self, held: Mapping[str, int]) -> dict[str, Digest]:
+        number = self._program.schema.generation
+        found = self.digests(held)
+        return {name: digests[number] for name, digests in found.items() if number in digests}
+
+    def digests(self, held: Mapping[str, int]) -> dict[str, Mapping[int, Digest]]:
         rows = self._run(_POSITIONS, _held(held)) if held else []
-        return {name: Digest.of(count, digest) for name, count, digest in rows}
+        return {name: _digests(*digests) for name, *digests in rows}
+
+    def lacking(self, scope: str, since: int, generation: int) -> Iterator[tuple[str, str]]:
+        yield from self._stream(
+            "SELECT tbl, key FROM holdfast_feed WHERE scope = $1 AND deviates >= $2 "
+            "AND deviates > 0 AND version <= $3 AND NOT removed",
+            (scope, generation, since),
+        )
 
     def floors(self, names: Collection[str]) -> dict[str, int]:
         rows = self._run(
@@ -225,6 +239,16 @@ class PostgresReads:
         else:
             yield from self._run(f"{sql} LIMIT {limit:d}", params)
 
+    def noted_live(
+        self, scope: str, start: tuple[str, str], end: tuple[str, str] | None
+    ) -> Iterator[tuple[str, str, bytes, Mapping[int, bytes]]]:
+        where, params = _range(scope, start, end)
+        for table, key, digest, older in self._stream(
+            f"SELECT tbl, key, hash, older FROM holdfast_feed WHERE {where} ORDER BY tbl, key",
+            params,
+        ):
+            yield table, key, digest, read_hashes(older)
+
     def count(
         self,
         scope: str,
@@ -277,16 +301,20 @@ class PostgresReads:
         )
 
     def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
-        return {key: found for key, (found, _) in self.weighed(scope, table, keys).items()}
+        return {key: found.hash for key, found in self.weighed(scope, table, keys).items()}
 
-    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, HashAndSize]:
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, LiveEntry]:
         rows = self._run(
-            "SELECT j.key, f.hash, f.size FROM unnest($3::text[]) AS j(key), LATERAL ("
-            "SELECT hash, size, removed FROM holdfast_feed "
+            "SELECT j.key, f.hash, f.size, f.older, f.deviates, f.version "
+            "FROM unnest($3::text[]) AS j(key), LATERAL ("
+            "SELECT hash, size, removed, older, deviates, version FROM holdfast_feed "
             "WHERE scope = $1 AND tbl = $2 AND key = j.key LIMIT 1) AS f WHERE NOT f.removed",
             (scope, table.name, text_array(keys)),
         )
-        return {key: (found, size) for key, found, size in rows}
+        return {
+            key: LiveEntry(found, size, read_hashes(older), deviates, version)
+            for key, found, size, older, deviates, version in rows
+        }
 
     def page(
         self, table: Table, after: Sequence[Value] | None, limit: int
@@ -385,7 +413,7 @@ class PostgresSnapshot(PostgresReads):
         self._open = True
         self._devices: dict[str, Device | None] = {}
         self._scopes: dict[str, Scope | None] = {}
-        self._positions: dict[tuple[str, int], Digest | None] = {}
+        self._positions: dict[tuple[str, int], Mapping[int, Digest] | None] = {}
         self._moves: dict[str, list[MovedRow]] = {}
         self._held: dict[str, int] = {}
         with translated(program):
@@ -415,8 +443,8 @@ class PostgresSnapshot(PostgresReads):
         self._scopes = dict.fromkeys(expected.scopes)
         self._scopes.update((row[0], scope_of(row)) for row in scopes.fetchall())
         self._positions = dict.fromkeys(expected.scopes.items())
-        for name, *digest in positions.fetchall():
-            self._positions[name, held[name]] = Digest.of(*digest)
+        for name, *digests in positions.fetchall():
+            self._positions[name, held[name]] = _digests(*digests)
         if moves is not None:
             self._held, self._moves = held, _by_scope(held, moves.fetchall())
 
@@ -440,11 +468,11 @@ class PostgresSnapshot(PostgresReads):
         found = ((name, self._scopes[name]) for name in wanted)
         return {name: scope for name, scope in found if scope is not None}
 
-    def positions(self, held: Mapping[str, int]) -> dict[str, Digest]:
+    def digests(self, held: Mapping[str, int]) -> dict[str, Mapping[int, Digest]]:
         if not held.items() <= self._positions.keys():
-            return super().positions(held)
+            return super().digests(held)
         found = ((name, self._positions[name, at]) for name, at in held.items())
-        return {name: digest for name, digest in found if digest is not None}
+        return {name: digests for name, digests in found if digests is not None}
 
     def _moved_together(self, held: Mapping[str, int]) -> dict[str, list[MovedRow]]:
         if not self._knows_moves(held):
@@ -468,9 +496,14 @@ class PostgresSnapshot(PostgresReads):
 
 
 def scope_of(row: Sequence[Any]) -> Scope:
-    """A scope from its name, head, count, digest, key, floor and bytes."""
-    name, head, count, digest, key, floor, size, *_ = row
-    return Scope(name, head, Digest.of(count, digest), key, floor, size)
+    """A scope from its name, head, count, digest, key, floor, bytes and older digests."""
+    name, head, count, digest, key, floor, size, older, *_ = row
+    return Scope(name, head, Digest.of(count, digest), key, floor, size, read_digests(older))
+
+
+def _digests(generation: int, count: int, digest: str, older: str) -> Mapping[int, Digest]:
+    """The digests of a position, by generation."""
+    return {**read_digests(older), generation: Digest.of(count, digest)}
 
 
 def _held(held: Mapping[str, int]) -> tuple[str, str]:

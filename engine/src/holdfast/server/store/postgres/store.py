@@ -17,7 +17,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -33,6 +33,7 @@ from holdfast.core.limits import (
     POSTGRES_VERSION_MIN,
 )
 from holdfast.schema.model import Schema, Table
+from holdfast.schema.projection import Projection
 from holdfast.server.process.observe import Observer, Retried, nobody
 from holdfast.server.store.contract import Expected, OnCommit, T, TryAgain, Writer
 from holdfast.server.store.growth import growth
@@ -150,6 +151,10 @@ class PostgresStore:
         return self._identity.seal_secret
 
     @property
+    def older(self) -> tuple[Projection, ...]:
+        return self._program.older
+
+    @property
     def unwatched(self) -> bool:
         return self._unwatched
 
@@ -185,7 +190,10 @@ class PostgresStore:
                 "SELECT fingerprint, schema, epoch, seal_secret FROM holdfast_state"
             ).fetchall()
             if fingerprint != schema.fingerprint:
+                _keep(db, Schema.from_json(stored))
                 self._grow(db, Schema.from_json(stored), schema)
+            _keep(db, schema)
+            self._program = replace(self._program, older=_older(db, schema))
             changed = _set_triggers(db, schema)
             self._unwatched = exists and fingerprint == schema.fingerprint and changed
         return _Identity(epoch, secret)
@@ -224,6 +232,19 @@ class PostgresStore:
             "json_array_elements_text(stale::json) AS a(name) UNION SELECT unnest($3::text[])) "
             "AS n)",
             (new.fingerprint, new.to_json().decode(), changed),
+        )
+
+        number = str(old.generation)
+        db.execute(
+            "UPDATE holdfast_scope SET older = (older::jsonb || "
+            "jsonb_build_object($1::text, jsonb_build_array(count, digest)))::text",
+            (number,),
+        )
+        db.execute(
+            "UPDATE holdfast_commit AS c SET generation = $2, older = (c.older::jsonb || "
+            "jsonb_build_object($1::text, jsonb_build_array(c.count, c.digest)))::text "
+            "FROM holdfast_scope AS s WHERE c.scope = s.scope AND c.version = s.head",
+            (number, new.generation),
         )
 
     # Transactions
@@ -447,6 +468,24 @@ def _migrate(db: PostgresConnection) -> None:
     for script in missing("postgres", done):
         db.execute(script.sql)
         db.execute("INSERT INTO holdfast_migration VALUES ($1, $2)", (script.number, script.name))
+
+
+def _keep(db: PostgresConnection, schema: Schema) -> None:
+    """Remember a generation of the schema that this database has."""
+    db.execute(
+        "INSERT INTO holdfast_generation (generation, fingerprint, schema) VALUES ($1, $2, $3) "
+        "ON CONFLICT DO NOTHING",
+        (schema.generation, schema.fingerprint, schema.to_json().decode()),
+    )
+
+
+def _older(db: PostgresConnection, schema: Schema) -> tuple[Projection, ...]:
+    """Return what the generations see that came before and are served still."""
+    rows = db.execute(
+        "SELECT schema FROM holdfast_generation WHERE kept AND generation < $1 ORDER BY generation",
+        (schema.generation,),
+    ).fetchall()
+    return tuple(Projection(Schema.from_json(old), schema) for (old,) in rows)
 
 
 def _create_tables(db: PostgresConnection, tables: list[Table] | tuple[Table, ...]) -> None:

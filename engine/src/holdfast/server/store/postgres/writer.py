@@ -28,7 +28,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -39,6 +38,7 @@ from holdfast.core.errors import ConstraintFailed, DatabaseError
 from holdfast.core.keys import row_key
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Table
+from holdfast.schema.projection import Projection
 from holdfast.server.store.contract import (
     NO_ROWS,
     Device,
@@ -61,6 +61,13 @@ from holdfast.server.store.postgres.notes import (
     rule_sql,
     rule_value,
 )
+from holdfast.server.store.postgres.parameters import (
+    WaitingStatement,
+    feed_arrays,
+    record_arrays,
+    scope_arrays,
+    text_columns,
+)
 from holdfast.server.store.postgres.reads import (
     NOTED,
     SELECT_DEVICE,
@@ -80,24 +87,6 @@ from holdfast.sql.postgres.statements import (
     select_holder,
     text_array,
 )
-
-_pack = msgspec.msgpack.Encoder().encode
-
-
-def _columns(rows: Sequence[tuple[str, str, str]]) -> tuple[object, object, object]:
-    """Rows of three texts as arrays, one a column."""
-    tables, keys, scopes = ([row[place] for row in rows] for place in range(3))
-    return text_array(tables), text_array(keys), text_array(scopes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Later:
-    """A statement that goes with the next one."""
-
-    sql: str
-    params: Sequence[object]
-    rows: int | None
-    why: str
 
 
 class PostgresWriter(PostgresReads):
@@ -122,7 +111,7 @@ class PostgresWriter(PostgresReads):
         super().__init__(connection, program)
         self._began = began
         self._notes = notes
-        self._later: list[_Later] = []
+        self._later: list[WaitingStatement] = []
         self._trips = 0
         self._wanted = wanted
         self._careful = careful
@@ -135,6 +124,10 @@ class PostgresWriter(PostgresReads):
     @property
     def registry(self) -> PostgresRegistry:
         return PostgresRegistry(self._run, locks=True)
+
+    @property
+    def older(self) -> tuple[Projection, ...]:
+        return self._program.older
 
     def close(self) -> None:
         """The store ends the transaction."""
@@ -167,7 +160,7 @@ class PostgresWriter(PostgresReads):
         What it raises comes then: at the latest before a savepoint is released, and before the
         commit. ``rows``: how many it must touch, else ``TryAgain`` with ``why``.
         """
-        self._later.append(_Later(sql, params, rows, why))
+        self._later.append(WaitingStatement(sql, params, rows, why))
 
     def _run(self, sql: QueryNoTemplate, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         if not self._later:
@@ -189,7 +182,7 @@ class PostgresWriter(PostgresReads):
                     raise TryAgain(item.why, scopes=self._held)
             return cursor.fetchall() if cursor.description else []
 
-    def _forget_later(self) -> list[_Later]:
+    def _forget_later(self) -> list[WaitingStatement]:
         later, self._later = self._later, []
         self._trips += 1
         return later
@@ -212,7 +205,7 @@ class PostgresWriter(PostgresReads):
     def _lock(self, names: Iterable[str]) -> bool:
         """Lock scopes that exist, in sorted order; whether none had moved since the beginning."""
         rows = self._run(
-            "SELECT scope, head, count, digest, key, floor, bytes, "
+            "SELECT scope, head, count, digest, key, floor, bytes, older, "
             "pg_visible_in_snapshot(tx, $2::pg_snapshot) FROM holdfast_scope "
             "WHERE scope = ANY ($1::text[]) ORDER BY scope FOR UPDATE",
             (text_array(sorted(names)), self._began),
@@ -247,18 +240,13 @@ class PostgresWriter(PostgresReads):
     def put_scopes(self, scopes: Sequence[Scope]) -> None:
         if not scopes:
             return
-        arrays = (
-            text_array([s.name for s in scopes]),
-            number_array([s.head for s in scopes]),
-            number_array([s.digest.count for s in scopes]),
-            text_array([s.digest.hex for s in scopes]),
-        )
+        arrays = scope_arrays(scopes)
         sizes = number_array([s.size for s in scopes])
-        source = "unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]"
+        source = "unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[]"
         if all(scope.head == 0 for scope in scopes):
             made = self._run(
-                "INSERT INTO holdfast_scope (scope, head, count, digest, key, bytes) SELECT * "
-                f"FROM {source}, $5::bytea[], $6::bigint[]) AS s(scope) ORDER BY s.scope "
+                "INSERT INTO holdfast_scope (scope, head, count, digest, older, key, bytes) "
+                f"SELECT * FROM {source}, $6::bytea[], $7::bigint[]) AS s(scope) ORDER BY s.scope "
                 "ON CONFLICT DO NOTHING RETURNING scope",
                 (*arrays, bytes_array([s.key for s in scopes]), sizes),
             )
@@ -268,18 +256,41 @@ class PostgresWriter(PostgresReads):
         else:
             self._defer(
                 "UPDATE holdfast_scope AS s SET head = n.head, count = n.count, "
-                "digest = n.digest, bytes = n.bytes, tx = pg_current_xact_id() "
-                f"FROM {source}, $5::bigint[]) AS n(scope, head, count, digest, bytes) "
+                "digest = n.digest, older = n.older, bytes = n.bytes, tx = pg_current_xact_id() "
+                f"FROM {source}, $6::bigint[]) AS n(scope, head, count, digest, older, bytes) "
                 "WHERE s.scope = n.scope",
                 (*arrays, sizes),
             )
-            for scope in scopes:
-                assert scope.name in self._held or scope.name in self._made, "a scope is locked"
-                (self._held if scope.name in self._held else self._made)[scope.name] = scope
+            self._restated(scopes)
         self._defer(
-            f"INSERT INTO holdfast_commit (scope, version, count, digest) SELECT * FROM {source})",
+            "INSERT INTO holdfast_commit (scope, version, count, digest, older, generation) "
+            f"SELECT *, $6::bigint FROM {source})",
+            (*arrays, self._program.schema.generation),
+        )
+
+    def _restated(self, scopes: Sequence[Scope]) -> None:
+        for scope in scopes:
+            assert scope.name in self._held or scope.name in self._made, "a scope is locked"
+            (self._held if scope.name in self._held else self._made)[scope.name] = scope
+
+    def restate_scopes(self, scopes: Sequence[Scope]) -> None:
+        arrays = scope_arrays(scopes)
+        source = (
+            "unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[]{}) "
+            "AS n(scope, head, count, digest, older{})"
+        )
+        self._defer(
+            "UPDATE holdfast_scope AS s SET count = n.count, digest = n.digest, older = n.older, "
+            "bytes = n.bytes, tx = pg_current_xact_id() "
+            f"FROM {source.format(', $6::bigint[]', ', bytes')} WHERE s.scope = n.scope",
+            (*arrays, number_array([s.size for s in scopes])),
+        )
+        self._defer(
+            "UPDATE holdfast_commit AS c SET count = n.count, digest = n.digest, older = n.older "
+            f"FROM {source.format('', '')} WHERE c.scope = n.scope AND c.version = n.head",
             arrays,
         )
+        self._restated(scopes)
 
     # Devices and their transactions
 
@@ -294,16 +305,18 @@ class PostgresWriter(PostgresReads):
     def put_device(self, device: Device) -> None:
         self._defer(
             'INSERT INTO holdfast_device (device, "user", nonce, high, confirmed, last_seen, '
-            "offset_us, waiting, oldest_us, client) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (device) DO UPDATE SET "
+            "offset_us, waiting, oldest_us, client, generation) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
+            "ON CONFLICT (device) DO UPDATE SET "
             '"user" = excluded."user", nonce = excluded.nonce, high = excluded.high, '
             "confirmed = excluded.confirmed, last_seen = excluded.last_seen, "
             "offset_us = excluded.offset_us, waiting = excluded.waiting, "
-            "oldest_us = excluded.oldest_us, client = excluded.client",
+            "oldest_us = excluded.oldest_us, client = excluded.client, "
+            "generation = excluded.generation",
             (
                 device.device, device.user, device.nonce, device.high, device.confirmed,
                 device.last_seen, device.offset_us, device.waiting, device.oldest_us,
-                device.client,
+                device.client, device.generation,
             ),
         )  # fmt: skip
 
@@ -397,7 +410,7 @@ class PostgresWriter(PostgresReads):
             "ON CONFLICT (tbl, key) DO UPDATE SET rev = excluded.rev, stamps = excluded.stamps, "
             "image = excluded.image, prior = excluded.prior WHERE r.rev = excluded.prior",
             (
-                table.name, *_record_arrays(table, records),
+                table.name, *record_arrays(table, records),
                 number_array([known.get(r.key, 0) for r in records]),
             ),
             rows=len(records),
@@ -413,20 +426,13 @@ class PostgresWriter(PostgresReads):
     def put_feed(self, entries: Sequence[FeedEntry]) -> None:
         if entries:
             self._defer(
-                "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed, size) "
-                "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], "
-                "$5::bytea[], $6::boolean[], $7::bigint[]) ON CONFLICT (scope, tbl, key) DO UPDATE "
-                "SET version = excluded.version, hash = excluded.hash, removed = excluded.removed, "
-                "size = excluded.size",
-                (
-                    text_array([e.scope for e in entries]),
-                    text_array([e.table for e in entries]),
-                    text_array([e.key for e in entries]),
-                    number_array([e.version for e in entries]),
-                    bytes_array([e.hash for e in entries]),
-                    number_array([e.removed for e in entries]),
-                    number_array([e.size for e in entries]),
-                ),
+                "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed, size, older, "
+                "deviates) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], "
+                "$5::bytea[], $6::boolean[], $7::bigint[], $8::bytea[], $9::bigint[]) "
+                "ON CONFLICT (scope, tbl, key) DO UPDATE SET version = excluded.version, "
+                "hash = excluded.hash, removed = excluded.removed, size = excluded.size, "
+                "older = excluded.older, deviates = excluded.deviates",
+                feed_arrays(entries),
             )
 
     def open_conflicts(self, table: str, keys: Sequence[str]) -> list[str]:
@@ -448,7 +454,7 @@ class PostgresWriter(PostgresReads):
         ranges: Ranges | None = None,
         rows: Mapping[str, Sequence[str]] = NO_ROWS,
     ) -> dict[str, list[DirectWriteNote]]:
-        """Later ones are not this commit's."""
+        """WaitingStatement ones are not this commit's."""
         assert not self._held, "notes are taken before scopes are locked"
         found = self._noted_rows(limit, ranges, rows)
         if found:  # else nobody is waited for
@@ -501,7 +507,7 @@ class PostgresWriter(PostgresReads):
                     text_array([e.column for e in entries]),
                     text_array([e.kind for e in entries]),
                     bytes_array([msgspec.json.encode(e.entry) for e in entries]),
-                    *_columns(sorted({(e.table, e.key, s) for e in entries for s in e.scopes})),
+                    *text_columns(sorted({(e.table, e.key, s) for e in entries for s in e.scopes})),
                 ),
             )
 
@@ -512,7 +518,7 @@ class PostgresWriter(PostgresReads):
                 "SELECT s.scope, j.number, j.tbl FROM "
                 "unnest($1::text[], $2::text[], $3::text[]) AS s(tbl, key, scope) "
                 "JOIN holdfast_journal AS j USING (tbl, key) ON CONFLICT DO NOTHING",
-                _columns(moves),
+                text_columns(moves),
             )
 
     @property
@@ -574,18 +580,3 @@ class PostgresWriter(PostgresReads):
             raise
         finally:
             self._depth -= 1
-
-
-def _record_arrays(table: Table, records: Sequence[RowRecord]) -> tuple[str, str, str, str]:
-    names = table.column_names
-    return (
-        text_array([r.key for r in records]),
-        number_array([r.rev for r in records]),
-        bytes_array([r.stamps for r in records]),
-        bytes_array(
-            [
-                None if r.image is None else _pack(dict(zip(names, r.image, strict=True)))
-                for r in records
-            ]
-        ),
-    )

@@ -16,11 +16,12 @@ from holdfast.core.keys import key_values
 from holdfast.core.limits import INTEGER_MAX
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
+from holdfast.schema.projection import Projection
 from holdfast.server.store.contract import (
     ENGINE_TABLES,
     Device,
-    HashAndSize,
     JournalEntry,
+    LiveEntry,
     MovedRow,
     Recorded,
     Row,
@@ -29,6 +30,7 @@ from holdfast.server.store.contract import (
     Stats,
     StoredRow,
 )
+from holdfast.server.store.older_notes import read_digests, read_hashes
 from holdfast.server.store.sqlite.registry import SqliteRegistry
 from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
 from holdfast.sql.note_scopes import Ranges
@@ -54,6 +56,8 @@ class SqliteProgram:
     schema: Schema
     tables: Statements
     children: Mapping[tuple[str, tuple[str, ...], str], str]
+    older: tuple[Projection, ...] = ()
+    """What the older generations see that are served, oldest first."""
 
 
 def compile_program(schema: Schema) -> SqliteProgram:
@@ -97,7 +101,7 @@ class SqliteReads:
     def device(self, device: str) -> Device | None:
         rows = self._db.execute(
             "SELECT device, user, nonce, high, confirmed, last_seen, offset_us, waiting, "
-            "oldest_us, client FROM holdfast_device WHERE device = ?",
+            "oldest_us, client, generation FROM holdfast_device WHERE device = ?",
             (device,),
         )
         return Device(*cast("tuple[Any, ...]", rows[0])) if rows else None
@@ -120,28 +124,44 @@ class SqliteReads:
 
     def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
         found: dict[str, Scope] = {}
-        for name, head, count, digest, key, floor, size in self._db.execute(
-            "SELECT s.scope, head, count, digest, s.key, floor, bytes FROM json_each(?) AS j "
-            "CROSS JOIN holdfast_scope AS s ON s.scope = j.value",
+        for name, head, count, digest, key, floor, size, older in self._db.execute(
+            "SELECT s.scope, head, count, digest, s.key, floor, bytes, older "
+            "FROM json_each(?) AS j CROSS JOIN holdfast_scope AS s ON s.scope = j.value",
             (json_text(list(names)),),
         ):
             assert isinstance(name, str) and isinstance(head, int) and isinstance(count, int)
             assert isinstance(digest, str) and isinstance(key, bytes) and isinstance(floor, int)
             assert isinstance(size, int)
-            found[name] = Scope(name, head, Digest.of(count, digest), key, floor, size)
+            now = Digest.of(count, digest)
+            found[name] = Scope(name, head, now, key, floor, size, read_digests(older))
         return found
 
     def positions(self, held: Mapping[str, int]) -> dict[str, Digest]:
-        found: dict[str, Digest] = {}
-        for name, count, digest in self._db.execute(
-            "SELECT c.scope, count, digest FROM json_each(?) AS j CROSS JOIN holdfast_commit AS c "
+        number = self._program.schema.generation
+        found = self.digests(held)
+        return {name: digests[number] for name, digests in found.items() if number in digests}
+
+    def digests(self, held: Mapping[str, int]) -> dict[str, Mapping[int, Digest]]:
+        found: dict[str, Mapping[int, Digest]] = {}
+        for name, generation, count, digest, older in self._db.execute(
+            "SELECT c.scope, generation, count, digest, older "
+            "FROM json_each(?) AS j CROSS JOIN holdfast_commit AS c "
             "ON c.scope = json_extract(j.value, '$[0]') "
             "AND c.version = json_extract(j.value, '$[1]')",
             (json_text(list(held.items())),),
         ):
             assert isinstance(name, str) and isinstance(count, int) and isinstance(digest, str)
-            found[name] = Digest.of(count, digest)
+            assert isinstance(generation, int)
+            found[name] = {**read_digests(older), generation: Digest.of(count, digest)}
         return found
+
+    def lacking(self, scope: str, since: int, generation: int) -> Iterator[tuple[str, str]]:
+        for table, key in self._db.iterate(
+            "SELECT tbl, key FROM holdfast_feed INDEXED BY holdfast_feed_deviates WHERE scope = ? "
+            "AND deviates >= ? AND deviates > 0 AND version <= ? AND NOT removed",
+            (scope, generation, since),
+        ):
+            yield str(table), str(key)
 
     def floors(self, names: Collection[str]) -> dict[str, int]:
         rows = self._db.execute(
@@ -201,6 +221,17 @@ class SqliteReads:
             assert isinstance(table, str) and isinstance(key, str) and isinstance(digest, bytes)
             yield table, key, digest
 
+    def noted_live(
+        self, scope: str, start: tuple[str, str], end: tuple[str, str] | None
+    ) -> Iterator[tuple[str, str, bytes, Mapping[int, bytes]]]:
+        where, params = _range(scope, start, end)
+        for table, key, digest, older in self._db.iterate(
+            f"SELECT tbl, key, hash, older FROM holdfast_feed WHERE {where} ORDER BY tbl, key",
+            params,
+        ):
+            assert isinstance(table, str) and isinstance(key, str) and isinstance(digest, bytes)
+            yield table, key, digest, read_hashes(older)
+
     def count(
         self,
         scope: str,
@@ -249,17 +280,19 @@ class SqliteReads:
         }
 
     def hashes(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, bytes]:
-        return {key: found for key, (found, _) in self.weighed(scope, table, keys).items()}
+        return {key: found.hash for key, found in self.weighed(scope, table, keys).items()}
 
-    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, HashAndSize]:
-        found: dict[str, HashAndSize] = {}
-        for key, digest, size in self._db.execute(
-            "SELECT f.key, f.hash, f.size FROM json_each(?) AS j CROSS JOIN holdfast_feed AS f "
-            "ON f.scope = ? AND f.tbl = ? AND f.key = j.value WHERE NOT f.removed",
+    def weighed(self, scope: str, table: Table, keys: Sequence[str]) -> dict[str, LiveEntry]:
+        found: dict[str, LiveEntry] = {}
+        for key, digest, size, older, deviates, version in self._db.execute(
+            "SELECT f.key, f.hash, f.size, f.older, f.deviates, f.version FROM json_each(?) AS j "
+            "CROSS JOIN holdfast_feed AS f ON f.scope = ? AND f.tbl = ? AND f.key = j.value "
+            "WHERE NOT f.removed",
             (json_text(list(keys)), scope, table.name),
         ):
             assert isinstance(key, str) and isinstance(digest, bytes) and isinstance(size, int)
-            found[key] = digest, size
+            assert isinstance(deviates, int) and isinstance(version, int)
+            found[key] = LiveEntry(digest, size, read_hashes(older), deviates, version)
         return found
 
     def page(

@@ -19,7 +19,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +30,7 @@ from holdfast.core.limits import (
 )
 from holdfast.core.values import Value
 from holdfast.schema.model import Schema, Table
+from holdfast.schema.projection import Projection
 from holdfast.server.process.fair_lock import FairLock
 from holdfast.server.process.observe import Observer
 from holdfast.server.store.contract import Expected, OnCommit, T, Writer
@@ -108,6 +109,10 @@ class SqliteStore:
         return self._identity.seal_secret
 
     @property
+    def older(self) -> tuple[Projection, ...]:
+        return self._program.older
+
+    @property
     def unwatched(self) -> bool:
         return self._unwatched
 
@@ -143,7 +148,10 @@ class SqliteStore:
             )[0]
             assert isinstance(epoch, str) and isinstance(secret, bytes)
             if fingerprint != schema.fingerprint:
+                self._keep(Schema.from_json(cast("str", stored)))
                 self._grow(Schema.from_json(cast("str", stored)), schema)
+            self._keep(schema)
+            self._program = replace(self._program, older=self._older(schema))
             changed = self._set_triggers(schema)
             for table in schema.all_tables:
                 db.execute(note_untold(table))
@@ -217,6 +225,33 @@ class SqliteStore:
             "UNION SELECT value FROM json_each(?)))",
             (new.fingerprint, new.to_json().decode(), json.dumps(changed)),
         )
+
+        self._db.execute(
+            "UPDATE holdfast_scope SET older = json_set(older, ?, json_array(count, digest))",
+            (place := f'$."{old.generation}"',),
+        )
+        self._db.execute(
+            "UPDATE holdfast_commit SET older = json_set(older, ?, json_array(count, digest)), "
+            "generation = ? WHERE (scope, version) IN (SELECT scope, head FROM holdfast_scope)",
+            (place, new.generation),
+        )
+
+    def _keep(self, schema: Schema) -> None:
+        """Remember a generation of the schema that this database has."""
+        self._db.execute(
+            "INSERT INTO holdfast_generation (generation, fingerprint, schema) VALUES (?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            (schema.generation, schema.fingerprint, schema.to_json().decode()),
+        )
+
+    def _older(self, schema: Schema) -> tuple[Projection, ...]:
+        """Return what the generations see that came before and are served still."""
+        rows = self._db.execute(
+            "SELECT schema FROM holdfast_generation WHERE kept AND generation < ? "
+            "ORDER BY generation",
+            (schema.generation,),
+        )
+        return tuple(Projection(Schema.from_json(str(old)), schema) for (old,) in rows)
 
     def _set_triggers(self, schema: Schema) -> bool:
         """Make the capture triggers what the schema says; whether they were anything else."""

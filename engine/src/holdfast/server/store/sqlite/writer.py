@@ -15,6 +15,7 @@ from holdfast.core.errors import DatabaseError
 from holdfast.core.keys import key_values
 from holdfast.core.values import Value
 from holdfast.schema.model import ForeignKey, Table
+from holdfast.schema.projection import Projection
 from holdfast.server.store.contract import (
     NO_ROWS,
     Device,
@@ -26,6 +27,7 @@ from holdfast.server.store.contract import (
     RowRecord,
     Scope,
 )
+from holdfast.server.store.older_notes import digests_text, pack_hashes
 from holdfast.server.store.sqlite.reads import NOTED, SqliteProgram, SqliteReads, json_text
 from holdfast.server.store.sqlite.upkeep import SqliteUpkeep
 from holdfast.sql.note_scopes import Ranges
@@ -45,6 +47,10 @@ class SqliteWriter(SqliteReads):
     def close(self) -> None:
         """The store ends the transaction."""
 
+    @property
+    def older(self) -> tuple[Projection, ...]:
+        return self._program.older
+
     # Devices and their transactions
 
     def hold(self, scopes: Iterable[str]) -> None:
@@ -56,14 +62,17 @@ class SqliteWriter(SqliteReads):
     def put_device(self, device: Device) -> None:
         self._db.execute(
             "INSERT INTO holdfast_device (device, user, nonce, high, confirmed, last_seen, "
-            "offset_us, waiting, oldest_us, client) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "offset_us, waiting, oldest_us, client, generation) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (device) DO UPDATE SET "
             "user = excluded.user, nonce = excluded.nonce, high = excluded.high, "
             "confirmed = excluded.confirmed, last_seen = excluded.last_seen, "
             "offset_us = excluded.offset_us, waiting = excluded.waiting, "
-            "oldest_us = excluded.oldest_us, client = excluded.client",
+            "oldest_us = excluded.oldest_us, client = excluded.client, "
+            "generation = excluded.generation",
             (device.device, device.user, device.nonce, device.high, device.confirmed,
-             device.last_seen, device.offset_us, device.waiting, device.oldest_us, device.client),
+             device.last_seen, device.offset_us, device.waiting, device.oldest_us, device.client,
+             device.generation),
         )  # fmt: skip
 
     def record(self, device: str, entries: Sequence[Recorded]) -> None:
@@ -140,23 +149,63 @@ class SqliteWriter(SqliteReads):
 
     def put_feed(self, entries: Sequence[FeedEntry]) -> None:
         self._db.executemany(
-            "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed, size) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (scope, tbl, key) DO UPDATE SET "
+            "INSERT INTO holdfast_feed (scope, tbl, key, version, hash, removed, size, older, "
+            "deviates) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (scope, tbl, key) DO UPDATE SET "
             "version = excluded.version, hash = excluded.hash, removed = excluded.removed, "
-            "size = excluded.size",
-            [(e.scope, e.table, e.key, e.version, e.hash, int(e.removed), e.size) for e in entries],
+            "size = excluded.size, older = excluded.older, deviates = excluded.deviates",
+            [
+                (
+                    e.scope,
+                    e.table,
+                    e.key,
+                    e.version,
+                    e.hash,
+                    int(e.removed),
+                    e.size,
+                    pack_hashes(e.older),
+                    e.deviates,
+                )
+                for e in entries
+            ],
         )
 
     def put_scopes(self, scopes: Sequence[Scope]) -> None:
         self._db.executemany(
-            "INSERT INTO holdfast_scope (scope, head, count, digest, key, bytes) "
-            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (scope) DO UPDATE SET head = excluded.head, "
-            "count = excluded.count, digest = excluded.digest, bytes = excluded.bytes",
-            [(s.name, s.head, s.digest.count, s.digest.hex, s.key, s.size) for s in scopes],
+            "INSERT INTO holdfast_scope (scope, head, count, digest, key, bytes, older) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (scope) DO UPDATE SET head = excluded.head, "
+            "count = excluded.count, digest = excluded.digest, bytes = excluded.bytes, "
+            "older = excluded.older",
+            [
+                (
+                    s.name, s.head, s.digest.count, s.digest.hex, s.key, s.size,
+                    digests_text(s.older),
+                )
+                for s in scopes
+            ],
+        )  # fmt: skip
+        generation = self._program.schema.generation
+        self._db.executemany(
+            "INSERT INTO holdfast_commit (scope, version, count, digest, generation, older) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    s.name, s.head, s.digest.count, s.digest.hex, generation,
+                    digests_text(s.older),
+                )
+                for s in scopes
+            ],
+        )  # fmt: skip
+
+    def restate_scopes(self, scopes: Sequence[Scope]) -> None:
+        self._db.executemany(
+            "UPDATE holdfast_scope SET count = ?, digest = ?, bytes = ?, older = ? WHERE scope = ?",
+            [(s.digest.count, s.digest.hex, s.size, digests_text(s.older), s.name) for s in scopes],
         )
         self._db.executemany(
-            "INSERT INTO holdfast_commit (scope, version, count, digest) VALUES (?, ?, ?, ?)",
-            [(s.name, s.head, s.digest.count, s.digest.hex) for s in scopes],
+            "UPDATE holdfast_commit SET count = ?, digest = ?, older = ? "
+            "WHERE scope = ? AND version = ?",
+            [(s.digest.count, s.digest.hex, digests_text(s.older), s.name, s.head) for s in scopes],
         )
 
     def open_conflicts(self, table: str, keys: Sequence[str]) -> list[str]:
