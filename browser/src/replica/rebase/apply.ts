@@ -122,6 +122,8 @@ export class Applier implements TruthWriter {
     const decided = this.#decide(head.outcomes ?? []);
     this.#database.writeState({ applying: 1n });
     this.#collect();
+    // Server truth never fails to apply.
+    this.#database.checked((head.generation ?? 0) <= (this.#program.json.schema.generation ?? 1));
     this.#members.grant(head.scopes);
     for (const scope of this.#members.scopes) if (!granted.has(scope)) this.#lose(scope);
     const importer = new Importer(this.#db, this.#program, this.#members, this);
@@ -139,6 +141,7 @@ export class Applier implements TruthWriter {
     for (const line of lines) this.#news(line, decided);
     importer.settle();
     this.#fallBack(decided);
+    this.#database.checked(true);
     this.#replay(decided);
     this.#forget();
     this.#result.differing = this.#members.finish(checkpoint.scopes);

@@ -57,6 +57,8 @@ export class LocalDatabase {
   /** To be called again and again by long work of ours: it gets on. */
   readonly working: () => void;
 
+  #checked = true;
+
   private constructor(connection: Connection, program: Program, working: () => void) {
     this.connection = connection;
     this.program = program;
@@ -159,9 +161,18 @@ export class LocalDatabase {
         throw error;
       }
     } finally {
+      this.checked(true);
       this.connection.execute("PRAGMA foreign_keys = 1");
       this.connection.tellOfWork(null);
     }
+  }
+
+  /** Ask declared checks, or leave them alone while the server's own rows are written: a server of a
+   * newer generation may have looser ones. Types are enforced all the same. */
+  checked(on: boolean): void {
+    if (on === this.#checked) return;
+    this.connection.execute(`PRAGMA ignore_check_constraints = ${on ? 0 : 1}`);
+    this.#checked = on;
   }
 
   /** Long work of ours that needs no moment for others: its statements tell that they get on. */

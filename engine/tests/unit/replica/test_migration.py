@@ -79,6 +79,9 @@ FILLED = grown(
 )
 
 
+LOOSER = grown(checks=(Check("name", "length", max=20),))
+
+
 class Line(MemoryTransport):
     """A line on which an answer can get lost; it keeps what was sent."""
 
@@ -92,6 +95,15 @@ class Line(MemoryTransport):
             answer.close()
             raise Offline("the answer was lost", code="timeout")
         return answer
+
+
+class BehindLine(Line):
+    """A line to a server that serves its older devices, as if their rows were the same."""
+
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
+        return super().exchange(
+            msgspec.structs.replace(request, schema=LOOSER.fingerprint, brief=False), echo
+        )
 
 
 class Stage:
@@ -522,3 +534,36 @@ def test_local_objects_are_compared_and_caches_filled_again(stage: Stage) -> Non
         assert a.query("SELECT count(*) FROM counts") == [(3,)]
         assert a.query("SELECT twice FROM sums WHERE id = 'e'") == [(10,)]
         assert a.status.pending == 2
+
+
+def test_server_truth_applies_where_the_checks_of_the_device_are_stricter(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is replayed on it is checked as ever."""
+    with stage.open("a", OLD) as a:
+        write(a, "INSERT INTO item (id, price) VALUES ('i1', 1), ('i2', 2), ('i3', 3)")
+        a.sync()
+    with open_server(LOOSER, str(stage.folder / "newer.db"), lambda _headers: None) as newer:
+        monkeypatch.setattr(stage, "server", newer)
+        with stage.open("b", LOOSER) as b:
+            write(b, "INSERT INTO item (id, price) VALUES ('i1', 1000), ('i2', 2)")
+            b.sync()
+            line = BehindLine(newer.service, stage._principal("c"))
+            with Replica.open(stage.folder / "c.db", OLD, transport=line) as c:
+                assert c.sync().verified
+                assert c.query("SELECT price FROM item ORDER BY id") == [(1000,), (2,)]
+                write(c, "UPDATE item SET stock = stock + 1 WHERE id = 'i2'")
+                write(c, "INSERT INTO item (id, price) VALUES ('mine', 7)")
+                c.seal()
+                write(b, "UPDATE item SET price = 2000 WHERE id = 'i2'")
+                b.sync()
+                line.lose = True
+                with pytest.raises(Offline):
+                    c.sync()
+                line.lose = False
+                assert c.sync().verified
+                assert c.query("SELECT id, price, stock FROM item ORDER BY id") == [
+                    ("i1", 1000, 0), ("i2", 2000, 1), ("mine", 7, 0),
+                ]  # fmt: skip
+                with pytest.raises(ConstraintFailed):
+                    write(c, "INSERT INTO item (id, price) VALUES ('over', 101)")

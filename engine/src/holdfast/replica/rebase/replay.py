@@ -26,6 +26,7 @@ from holdfast.replica.rebase.references import (
     References,
 )
 from holdfast.replica.storage.aside import AsideReason, SetAside, builds_on
+from holdfast.replica.storage.database import unchecked
 from holdfast.sqlite import Connection, Row
 
 
@@ -111,7 +112,14 @@ class Replay:
     def _fits(self, place: RowPlace) -> ConstraintFailed | CapturedChange | None:
         """Make the table hold what it should, or say what is against it."""
         row, lost = self._target(place)
-        return lost or self._overlays[place[0]].attempt(place[1], row)
+        if lost:
+            return lost
+        overlay = self._overlays[place[0]]
+        failed = overlay.attempt(place[1], row)
+        if failed and not self._shown(place):  # the server's row, as it is
+            with unchecked(self._db):
+                failed = overlay.attempt(place[1], row)
+        return failed
 
     def _take_off(self, places: Iterable[RowPlace]) -> None:
         """Free the unique values of these rows: they are written again."""

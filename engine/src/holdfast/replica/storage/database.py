@@ -344,6 +344,17 @@ def savepoint(connection: Connection, name: str) -> Iterator[None]:
 
 
 @contextmanager
+def unchecked(connection: Connection) -> Iterator[None]:
+    """Leave declared checks alone while the server's own rows are written: a server of a newer
+    generation may have looser ones. Types are enforced all the same."""
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA ignore_check_constraints = OFF")
+
+
+@contextmanager
 def applying(connection: Connection) -> Iterator[None]:
     """Keep capture quiet inside the current write transaction; nobody else ever sees the flag.
 
