@@ -39,6 +39,7 @@ from holdfast.server.store.contract import (
     Writer,
 )
 from holdfast.testing.file_conformance import FileConformance
+from holdfast.testing.generation_conformance import GenerationConformance
 from holdfast.testing.registry_conformance import RegistryConformance
 
 EVERY = Table(
@@ -93,7 +94,7 @@ def _scope(name: str, head: int = 0, count: int = 0) -> Scope:
     return Scope(name, head, Digest.of(count, f"{count:032x}"), KEY)
 
 
-class StoreConformance(FileConformance, RegistryConformance):
+class StoreConformance(FileConformance, GenerationConformance, RegistryConformance):
     """The suite; see the module."""
 
     schema = SCHEMA
