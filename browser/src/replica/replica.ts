@@ -76,9 +76,10 @@ export class Replica {
   /** Open a replica, or make one. Throws `ReplicaError`, `SchemaError` or `DatabaseError`; opening
    * never uses the network. */
   static open(options: ReplicaOptions): Replica {
-    const { monotonicMs } = options.host ?? HOST;
-    const { beat } = new ProgressSignal(monotonicMs, options.onWorking ?? (() => undefined));
-    const database = LocalDatabase.open(options.opened.connection, options.program, beat);
+    const host = options.host ?? HOST;
+    const { beat } = new ProgressSignal(host.monotonicMs, options.onWorking ?? (() => undefined));
+    const toEnd = (old: LocalDatabase): void => void seal(old, host);
+    const database = LocalDatabase.open(options.opened.connection, options.program, toEnd, beat);
     return new Replica(options, database);
   }
 

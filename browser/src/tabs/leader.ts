@@ -4,19 +4,24 @@
  * Knows: Web Locks, the file, and what pages say. Must not know: what they ask for.
  * Upholds I35: the lock is the browser's, so it ends with its worker however that ends; the file's
  * handles are exclusive as well, so that a leader whose lock was stolen cannot write beside the next.
+ *
+ * A worker of a newer version of the app asks the leader for its place: that one lets transactions end,
+ * lets go of the file and is stolen from, so that no other old one, which waits for the lock as well,
+ * comes first. A worker of an older version runs the program that is stored.
  */
 
 import { HoldfastError, ReplicaError } from "../core/errors.js";
-import { LEADER_BEAT_MS, OPFS_WAIT_MS } from "../core/limits.js";
+import { LEADER_BEAT_MS, LEADER_SILENCE_MS, OPFS_WAIT_MS } from "../core/limits.js";
 import { SESSION_CONFIG } from "../core/sessionEvents.js";
 import { HOST, randomHex } from "../replica/host.js";
 import { Replica } from "../replica/replica.js";
 import { HttpTransport } from "../replica/http/transport.js";
-import { missingForOpfs, openOpfs } from "../sqlite/open.js";
+import { missingForOpfs, openOpfs, type Opened } from "../sqlite/open.js";
 import {
   type LeaderCandidate,
   channels,
   errorData,
+  generationOf,
   locks,
   type News,
   type Order,
@@ -29,13 +34,21 @@ export class Candidate {
   readonly #candidacy: LeaderCandidate;
   readonly #all: BroadcastChannel;
   readonly #resigned = new AbortController();
+  /** Its name as a worker, and as a leader while it leads. */
+  readonly #id = randomHex(HOST, 8);
+  #leader = "";
   #lead: Promise<void> = Promise.resolve();
-  /** Whether this worker has had the file open. */
+  /** Whether this worker has had the file open, or could not open it. */
   #hasLed = false;
+  #hasFailed = false;
+  /** Say that somebody leads, or is about to. */
+  #announce: (() => void) | null = null;
+  #askedBy: (to: string) => void = () => undefined;
 
   constructor(candidacy: LeaderCandidate) {
     this.#candidacy = candidacy;
     this.#all = new BroadcastChannel(channels.all(candidacy.name));
+    this.#all.onmessage = ({ data }: MessageEvent<News>) => this.#heard(data);
   }
 
   /** Wait for the lock, and lead until it is stolen or this worker resigns. */
@@ -61,6 +74,7 @@ export class Candidate {
         // Stolen, or given up while waiting: the file must be let go before anything else.
         ended.abort();
         const stolen = error instanceof DOMException && error.name === "AbortError";
+        if (!stolen && !this.#hasLed) this.#hasFailed = true;
         if (!stolen) this.#say({ type: "failed", error: errorData(error) });
         if (this.#resigned.signal.aborted) return;
         // One that failed while it led stands again, after a moment; one that could not begin has said why.
@@ -80,45 +94,84 @@ export class Candidate {
     this.#all.postMessage(news);
   }
 
+  #heard(news: News): void {
+    if (news.type === "who") this.#announce?.();
+    else if (news.type === "leader") {
+      const { program } = this.#candidacy;
+      const isNewer = program !== null && generationOf(program) > news.generation;
+      // One that could not open the file, for whatever reason, leaves it to those that can.
+      if (isNewer && this.#announce === null && !this.#hasFailed && !this.#resigned.signal.aborted)
+        this.#say({ type: "hand_over", leader: news.leader, to: this.#id });
+    } else if (news.type === "hand_over") {
+      if (news.leader === this.#leader) this.#askedBy(news.to);
+    } else if (news.type === "handed_over" && news.to === this.#id) this.stand(true);
+  }
+
   async #leading(stolen: AbortSignal): Promise<void> {
     const { name } = this.#candidacy;
     const leader = randomHex(HOST, 8);
-    this.#say({ type: "electing" });
-    const announce = (): void => this.#say({ type: "leader", leader });
-    const replica = await this.#open(announce);
-    this.#hasLed = true;
-    const requests = new BroadcastChannel(channels.leader(name, leader));
-    const office = new LeaderRequests(replica, (client, gone) => this.#page(client, gone, stolen));
-    requests.onmessage = (event: MessageEvent<Request>) => void office.handle(event.data);
-    this.#all.onmessage = (event: MessageEvent<News>) => {
-      if (event.data.type === "who") announce();
-    };
-    const beat = setInterval(announce, LEADER_BEAT_MS);
+    const electing = (): void => this.#say({ type: "electing" });
+    const announce = (): void => this.#announce?.();
+    this.#announce = electing;
     announce();
+    const over = new Promise<null>((ended) => {
+      stolen.addEventListener("abort", () => ended(null));
+      this.#resigned.signal.addEventListener("abort", () => ended(null));
+      if (stolen.aborted || this.#resigned.signal.aborted) ended(null);
+    });
+    let next: string | null;
     try {
-      if (this.#candidacy.server !== null) await replica.start();
-      await new Promise<void>((over) => {
-        stolen.addEventListener("abort", () => over());
-        this.#resigned.signal.addEventListener("abort", () => over());
-        if (stolen.aborted || this.#resigned.signal.aborted) over();
-      });
+      // While it is opened, and migrated, nobody may take it for silent, and nobody asks it yet.
+      const replica = await this.#open(announce);
+      this.#hasLed = true;
+      const requests = new BroadcastChannel(channels.leader(name, leader));
+      const office = new LeaderRequests(replica, (client, gone) =>
+        this.#page(client, gone, stolen),
+      );
+      requests.onmessage = (event: MessageEvent<Request>) => void office.handle(event.data);
+      const asked = new Promise<string>((by) => (this.#askedBy = by));
+      const generation = generationOf(replica.program);
+      this.#announce = () => this.#say({ type: "leader", leader, generation });
+      this.#leader = leader;
+      const beat = setInterval(announce, LEADER_BEAT_MS);
+      announce();
+      try {
+        if (this.#candidacy.server !== null) await replica.start();
+        next = await Promise.race([over, asked]);
+        if (next !== null) await Promise.race([over, office.quiet()]);
+      } finally {
+        // However it ends: nobody may be told of a leader that there is not, nor find its file held.
+        this.#leader = "";
+        this.#announce = electing;
+        requests.close();
+        office.close();
+        await replica.close().finally(() => clearInterval(beat));
+      }
     } finally {
-      // However it ends: nobody may be told of a leader that there is not, nor find its file held.
-      clearInterval(beat);
-      this.#all.onmessage = null;
-      requests.close();
-      office.close();
-      await replica.close();
+      this.#announce = null;
     }
+    if (next === null || stolen.aborted) return;
+    // The lock is kept for that one, or another old worker, which waits for it, would have it first.
+    this.#say({ type: "handed_over", to: next });
+    await Promise.race([over, sleep(LEADER_SILENCE_MS)]);
   }
 
   async #open(onWorking: () => void): Promise<Replica> {
-    const { name, server, token, program, session } = this.#candidacy;
+    const opened = await openOpfs(this.#candidacy.name, OPFS_WAIT_MS);
+    try {
+      return await this.#replicaOf(opened, onWorking);
+    } catch (error) {
+      opened.close();
+      throw error;
+    }
+  }
+
+  async #replicaOf(opened: Opened, onWorking: () => void): Promise<Replica> {
+    const { server, token, program, session } = this.#candidacy;
     const transport =
       server === null
         ? null
         : new HttpTransport({ server, token: token === null ? null : () => token, host: HOST });
-    const opened = await openOpfs(name, OPFS_WAIT_MS);
     const open = (wanted: typeof program): Replica =>
       Replica.open({
         opened,
@@ -131,18 +184,12 @@ export class Candidate {
     try {
       return open(program);
     } catch (error) {
-      const fresh = error instanceof HoldfastError && error.code === "no_replica";
-      if (!fresh || transport === null) {
-        opened.close();
-        throw error;
-      }
+      const code = error instanceof HoldfastError ? error.code : "";
+      // A newer version was here, and all its tabs are gone: its program is in the file.
+      if (code === "replica_newer") return open(null);
+      if (code !== "no_replica" || transport === null) throw error;
     }
-    try {
-      return open(await transport.program());
-    } catch (error) {
-      opened.close();
-      throw error;
-    }
+    return open(await transport.program());
   }
 
   /** How to answer a page, for as long as it lives: it holds a lock that says so. */

@@ -4,6 +4,8 @@
  * Knows: the replica's verbs, and who asked. Must not know: how a leader is chosen.
  * A write is carried out under its page's id and number, which the replica remembers in the same
  * commit: a page that asks the next leader again gets the answer, and nothing happens twice.
+ * A page that was made for an older schema than the replica's reads, and changes nothing: what it would
+ * write was thought of without the columns that it does not know.
  */
 
 import { HoldfastError, ReplicaError, UsageError } from "../core/errors.js";
@@ -11,7 +13,7 @@ import type { AppRow, QueryResult } from "../replica/appValues.js";
 import type { Resolution } from "../replica/inbox/inbox.js";
 import type { Statement, Transaction } from "../replica/changes/localWork.js";
 import type { Replica } from "../replica/replica.js";
-import { errorData, type Reply, type Request } from "./messages.js";
+import { errorData, generationOf, type Reply, type Request } from "./messages.js";
 
 interface OpenTransaction {
   readonly tx: Transaction;
@@ -32,6 +34,10 @@ export class LeaderRequests {
   readonly #replica: Replica;
   readonly #openPage: (client: string, gone: () => void) => (reply: Reply) => void;
   readonly #pages = new Map<string, Page>();
+  /** Ends of the transactions that pages have begun, also of those that wait for their turn. */
+  readonly #begun = new Set<Promise<unknown>>();
+  #isTaking = true;
+  #isClosed = false;
 
   /** `openPage`: how to answer a page; `gone` is to be called when it has gone. */
   constructor(
@@ -47,17 +53,28 @@ export class LeaderRequests {
     const { id } = request;
     if (page.working.has(id)) return;
     page.working.add(id);
+    let reply: Reply;
     try {
-      page.send({ type: "answer", id, value: await this.#do(page, request) });
+      reply = { type: "answer", id, value: await this.#do(page, request) };
     } catch (error) {
-      page.send({ type: "error", id, error: errorData(error) });
+      reply = { type: "error", id, error: errorData(error) };
     } finally {
       page.working.delete(id);
     }
+    // Of one that has closed, an error says nothing: the next leader is asked again.
+    if (!this.#isClosed) page.send(reply);
+  }
+
+  /** Begin no more transactions (who asks for one asks the next leader again), and wait for those that
+   * have begun. */
+  async quiet(): Promise<void> {
+    this.#isTaking = false;
+    await Promise.allSettled(this.#begun);
   }
 
   /** Nobody is answered any more; what pages have left open is undone. */
   close(): void {
+    this.#isClosed = true;
     for (const client of [...this.#pages.keys()]) this.#forget(client);
   }
 
@@ -82,13 +99,14 @@ export class LeaderRequests {
       open.undo(new ReplicaError("the page has gone", "page_gone"));
   }
 
-  async #do(page: Page, { client, id, method, args }: Request): Promise<unknown> {
+  async #do(page: Page, { client, id, method, args, generation }: Request): Promise<unknown> {
     const replica = this.#replica;
     const once = `${client}:${id}`;
     switch (method) {
       case "query":
         return await replica.query(args[0] as string, args[1] as AppRow);
       case "write":
+        await this.#mayWrite(generation, once);
         return await replica.write(args[0] as Statement[], once);
       case "resolve":
         return await replica.resolve(args[0] as string, args[1] as Resolution, once);
@@ -106,6 +124,7 @@ export class LeaderRequests {
         page.subscriptions.get(args[0] as number)?.();
         return void page.subscriptions.delete(args[0] as number);
       case "begin":
+        await this.#mayWrite(generation, once);
         return await this.#begin(page, id, once);
       case "execute":
         return await this.#open(page, args[0]).tx.execute(args[1] as string, args[2] as AppRow);
@@ -143,6 +162,18 @@ export class LeaderRequests {
     }
   }
 
+  /** Throws `ReplicaError` (`replica_newer`) for a page of an older version; what it had carried out
+   * before is answered. */
+  async #mayWrite(generation: number | null, once: string): Promise<void> {
+    if (generation === null || generation >= generationOf(this.#replica.program)) return;
+    if (await this.#replica.wasDone(once)) return;
+    throw new ReplicaError(
+      "this page is of an older version of the app than what is stored: load it again; " +
+        "nothing was changed",
+      "replica_newer",
+    );
+  }
+
   async #subscribe(page: Page, subscription: number, sql: string, params: AppRow): Promise<void> {
     if (page.subscriptions.has(subscription)) return;
     const told = (value: QueryResult): void => page.send({ type: "told", subscription, value });
@@ -166,6 +197,7 @@ export class LeaderRequests {
 
   /** The request's number names the transaction, and in `once` its commit. */
   async #begin(page: Page, number: number, once: string): Promise<number> {
+    if (!this.#isTaking) return await new Promise<never>(() => undefined);
     await new Promise<void>((begun, failed) => {
       const ended = this.#replica.transaction((tx) => {
         const decided = new Promise<void>((commit, undo) => {
@@ -174,7 +206,12 @@ export class LeaderRequests {
         begun();
         return decided;
       }, once);
-      ended.catch(failed).finally(() => page.transactions.delete(number));
+      this.#begun.add(ended);
+      const over = (): void => {
+        page.transactions.delete(number);
+        this.#begun.delete(ended);
+      };
+      ended.catch(failed).finally(over);
     });
     return number;
   }

@@ -31,7 +31,12 @@ export type Order =
 /** On the channel that all hear. */
 export type News =
   | { readonly type: "who" }
-  | { readonly type: "leader"; readonly leader: string }
+  /** `generation`: that of the schema which the replica has. */
+  | { readonly type: "leader"; readonly leader: string; readonly generation: number }
+  /** A worker whose program is of a newer generation asks the leader for its place. */
+  | { readonly type: "hand_over"; readonly leader: string; readonly to: string }
+  /** The leader has let go of the file for that worker, and waits for its lock to be taken. */
+  | { readonly type: "handed_over"; readonly to: string }
   /** Somebody is about to lead; wait for it. */
   | { readonly type: "electing" }
   | { readonly type: "failed"; readonly error: ErrorData };
@@ -42,6 +47,8 @@ export interface Request {
   readonly id: number;
   readonly method: string;
   readonly args: readonly unknown[];
+  /** Of the schema that the page was made for; null: it says none. */
+  readonly generation: number | null;
 }
 
 /** To one client. */
@@ -49,6 +56,9 @@ export type Reply =
   | { readonly type: "answer"; readonly id: number; readonly value: unknown }
   | { readonly type: "error"; readonly id: number; readonly error: ErrorData }
   | { readonly type: "told"; readonly subscription: number; readonly value: unknown };
+
+/** The generation of the schema that a program was compiled from. */
+export const generationOf = ({ schema }: ReplicaProgram): number => schema.generation ?? 1;
 
 export const channels = {
   all: (name: string): string => `holdfast:${name}`,

@@ -23,6 +23,7 @@ import type { VerifyReport } from "../replica/exchange/verify.js";
 import {
   channels,
   errorOf,
+  generationOf,
   locks,
   type News,
   type Order,
@@ -37,8 +38,13 @@ export interface TabOptions {
   readonly server?: string;
   /** Left out: the browser's cookie for the server says who it is. */
   readonly token?: string;
-  /** Left out: what is stored, or else what the server gives at the first open. */
+  /** What this version of the app was made for: a replica of an older generation is migrated. Left out:
+   * what is stored, or else what the server gives at the first open. */
   readonly program?: ReplicaProgram;
+  /** Told once when the replica is of a newer generation than `program`: another tab runs a newer version
+   * of the app. This one goes on reading; what it writes is refused (`replica_newer`) until it is loaded
+   * again. */
+  readonly outdated?: () => void;
   readonly session?: SessionConfig;
   /** Whether to ask the browser to keep the data for good (it is asked by default). */
   readonly persist?: boolean;
@@ -69,6 +75,8 @@ export class TabReplica {
   readonly #asked = new Map<number, Asked>();
   readonly #subscriptions = new Map<number, Subscription>();
   readonly #closed = new AbortController();
+  readonly #generation: number | null;
+  #outdated: () => void;
   #toLeader: BroadcastChannel | null = null;
   #leader = "";
   #heardAt = Date.now();
@@ -77,6 +85,8 @@ export class TabReplica {
 
   private constructor(options: TabOptions) {
     this.#name = options.name;
+    this.#generation = options.program === undefined ? null : generationOf(options.program);
+    this.#outdated = options.outdated ?? (() => undefined);
     this.#all = new BroadcastChannel(channels.all(options.name));
     this.#own = new BroadcastChannel(channels.client(options.name, this.#client));
     this.#all.onmessage = ({ data }: MessageEvent<News>) => this.#heard(data);
@@ -166,7 +176,7 @@ export class TabReplica {
   /** A local transaction that may ask and decide in between; all other work waits for it. Throws
    * `ReplicaError` (`leader_lost`), with nothing changed, when the leader was lost on the way. */
   async transaction<T>(work: (tx: Transaction) => T | Promise<T>): Promise<T> {
-    const number = (await this.#ask("begin", [], false)) as number;
+    const number = (await this.#ask("begin", [], true)) as number;
     const tx: Transaction = {
       execute: (sql, params = []) =>
         this.#ask("execute", [number, sql, params], false) as Promise<QueryResult>,
@@ -294,7 +304,8 @@ export class TabReplica {
         reject(new UsageError("the replica is closed", "closed"));
         return;
       }
-      const request: Request = { client: this.#client, id: this.#next++, method, args };
+      const [client, generation] = [this.#client, this.#generation];
+      const request: Request = { client, id: this.#next++, method, args, generation };
       this.#asked.set(request.id, { request, again, resolve, reject });
       this.#toLeader?.postMessage(request);
     });
@@ -320,10 +331,21 @@ export class TabReplica {
   }
 
   #heard(news: News): void {
-    if (news.type === "who") return;
+    if (news.type === "who" || news.type === "hand_over") return;
     this.#heardAt = Date.now();
-    if (news.type === "leader" && news.leader !== this.#leader) this.#follow(news.leader);
+    if (news.type === "leader") {
+      const own = this.#generation ?? news.generation;
+      // Who leads for an older version hands over: what is asked here may be about what it has not.
+      if (news.generation >= own && news.leader !== this.#leader) this.#follow(news.leader);
+      if (news.generation > own) this.#isOutdated();
+    }
     if (news.type === "failed") this.#failed(errorOf(news.error));
+  }
+
+  #isOutdated(): void {
+    const told = this.#outdated;
+    this.#outdated = () => undefined;
+    told();
   }
 
   #failed(error: Error): void {

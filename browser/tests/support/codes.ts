@@ -169,7 +169,7 @@ export async function apply(
 
 export async function device(): Promise<readonly [LocalDatabase, Opened]> {
   const opened = await openMemory();
-  const database = LocalDatabase.open(opened.connection, program());
+  const database = LocalDatabase.open(opened.connection, program(), () => undefined);
   opened.connection.execute("PRAGMA foreign_keys = 0");
   return [database, opened];
 }

@@ -178,7 +178,7 @@ export class PythonDevice {
 
   constructor(server: Server, name = "python.db", token = "token-b") {
     this.#program = new Program([
-      ...[join(HERE, "device.py"), server.path(name), SCHEMA, server.url, token],
+      ...[join(HERE, "device.py"), server.path(name), server.schema, server.url, token],
     ]);
   }
 

@@ -160,7 +160,7 @@ class Actor {
       this.#write(statements).catch((error: unknown) => {
         if (!(error instanceof HoldfastError)) throw error; // it may fail
       });
-    const database = LocalDatabase.open(connection, null);
+    const database = LocalDatabase.open(connection, null, () => undefined);
     this.#exchanger = new Exchanger(database, opened.keep, this.transport, host, (work) =>
       Promise.resolve().then(work),
     );

@@ -34,9 +34,6 @@ ONLY_PYTHON = {
     "replica/memory": "browser tests talk to a real server",
     "replica/storage/lock": "Web Locks: `tabs/leader.ts`",
     "replica/storage/making": "OPFS makes a file whole by its pool",
-    "replica/migration/local_objects": "not yet in TypeScript",
-    "replica/migration/migrate": "not yet in TypeScript",
-    "replica/migration/values": "not yet in TypeScript",
     "replica/sync_control": "one worker has the file: `tabs/leader.ts`",
     "replica/turn": "leaders wait for a Web Lock: `tabs/leader.ts`",
 }
@@ -53,6 +50,7 @@ ONLY_TYPESCRIPT = {
     "replica/progress_signal": "a silent worker would be taken for a dead one",
     "replica/rebase/wire_rows": "in Python part of `storage/members`",
     "replica/storage/completed_requests": "tabs ask across a channel that may break",
+    "replica/migration/growth": "in Python `schema/difference`",
     "replica/storage/program": "Python compiles it: `sql/replica`",
 }
 

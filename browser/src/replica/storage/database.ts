@@ -4,7 +4,8 @@
  * Knows: the tables of the engine and the one state row. Must not know: what is exchanged.
  * Upholds the promise that a capture that does not fit the schema is an error at open, never a
  * silent gap. One connection serves the app (foreign keys enforced) and sync (not enforced: server
- * truth never fails to apply): the file can be opened once only.
+ * truth never fails to apply): the file can be opened once only. A file of an older generation, or
+ * format, is migrated when a newer program is given.
  */
 
 import { textHash } from "../../core/digest.js";
@@ -12,10 +13,12 @@ import { DatabaseError, ReplicaError, SchemaError } from "../../core/errors.js";
 import { byCodePoint } from "../../core/keys.js";
 import type { Value } from "../../core/values.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
+import { migrate } from "../migration/migrate.js";
 import {
   type Bookkeeping,
   PROGRAM_FORMAT,
   type Program,
+  readAnyProgram,
   readProgram,
   type ReplicaProgram,
 } from "./program.js";
@@ -66,12 +69,14 @@ export class LocalDatabase {
   }
 
   /**
-   * Open what is there, or make it. `working`: told from the middle of long work that it gets on.
-   * Throws `ReplicaError`: `no_replica` without file and program.
+   * Open what is there, or make it. `seal`: makes the log of a file that is migrated into transactions;
+   * `working`: told from the middle of long work that it gets on. Throws `ReplicaError`: `no_replica`
+   * without file and program, `replica_newer` for an older program than the file's.
    */
   static open(
     connection: Connection,
     given: ReplicaProgram | null,
+    seal: (database: LocalDatabase) => void,
     working: () => void = () => undefined,
   ): LocalDatabase {
     const exists = namesIn(connection).has("holdfast_state");
@@ -80,6 +85,10 @@ export class LocalDatabase {
         "there is no replica here yet, and no program to make it",
         "no_replica",
       );
+    if (exists) {
+      connection.script(HOST_TABLES); // a file that another host made has none
+      if (given !== null) LocalDatabase.#migrate(connection, given, seal, working);
+    }
     const program = exists || given === null ? stored(connection, given) : readProgram(given);
     const database = new LocalDatabase(connection, program, working);
     if (!exists) connection.transaction(() => database.#create());
@@ -198,6 +207,61 @@ export class LocalDatabase {
     return namesIn(this.connection);
   }
 
+  /** Make a file of an older generation or format one of the program's, in one transaction. */
+  static #migrate(
+    connection: Connection,
+    given: ReplicaProgram,
+    seal: (database: LocalDatabase) => void,
+    working: () => void,
+  ): void {
+    const [row] = connection.execute(
+      "SELECT format, fingerprint, coalesce(json_extract(schema, '$.generation'), 1) FROM holdfast_state",
+    );
+    const [format, generation] = [whole(row?.[0]), whole(row?.[2])];
+    const wanted = given.schema.generation ?? 1;
+    const sameSchema = row?.[1] === given.fingerprint;
+    if (generation > wanted)
+      throw new ReplicaError(
+        "the replica is of a newer version of the app than this one: load it again; nothing was changed",
+        "replica_newer",
+      );
+    if (sameSchema && format === PROGRAM_FORMAT) return;
+    if (!sameSchema && generation === wanted)
+      throw new SchemaError(
+        `the replica was made for another schema of generation ${generation}: raise the generation ` +
+          "of the new one; nothing was changed",
+        "generation_reused",
+      );
+    const program = readProgram(given);
+    const kept = recalled(connection, "program");
+    if (kept === null)
+      throw new ReplicaError("the replica's own program is missing, which made it", "no_program");
+    const before = readAnyProgram(JSON.parse(kept) as ReplicaProgram);
+    const old = new LocalDatabase(connection, before, working);
+    old.#mustBeCaptured();
+    const formats = Array.from({ length: PROGRAM_FORMAT - format }, (_, at) => format + at);
+    const needed = formats.map((one) => given.migration.formats[String(one)]);
+    if (needed.includes(undefined))
+      throw new ReplicaError(
+        `the replica has format ${format}, this version reads ${PROGRAM_FORMAT}`,
+        "replica_format",
+      );
+    // A table that is made anew is dropped, and what others say of it stays as it is written.
+    connection.execute("PRAGMA legacy_alter_table = 1");
+    try {
+      old.syncTransaction(() =>
+        old.atWork(() => {
+          seal(old);
+          const capture = captureDigest(new Map(Object.entries(given.triggers)));
+          migrate(connection, before, program, capture, needed.flat() as string[]);
+          remember(connection, "program", JSON.stringify(given));
+        }),
+      );
+    } finally {
+      connection.execute("PRAGMA legacy_alter_table = 0");
+    }
+  }
+
   #create(): void {
     const { json } = this.program;
     const taken = [...this.names()].sort().slice(0, 5);
@@ -224,8 +288,8 @@ export class LocalDatabase {
     this.remember("program", JSON.stringify(json));
   }
 
-  /** Every capture trigger is there, as it was made; no other trigger writes synced tables. */
-  #checkCapture(): void {
+  /** Every capture trigger is there, as it was made: they, and all others. */
+  #mustBeCaptured(): readonly [Map<string, string>, Map<string, string>] {
     const wanted = new Map(Object.entries(this.program.json.triggers));
     const ours = new Map<string, string>();
     const others = new Map<string, string>();
@@ -240,6 +304,14 @@ export class LocalDatabase {
         "capture_broken",
       );
     }
+    return [ours, others];
+  }
+
+  /** Every capture trigger is there, as it was made; no other trigger writes synced tables. */
+  #checkCapture(): void {
+    const wanted = new Map(Object.entries(this.program.json.triggers));
+    const [ours, others] = this.#mustBeCaptured();
+    const [made] = this.state("capture");
     if (captureDigest(wanted) !== made) this.#renew(ours, wanted);
     for (const [name, sql] of others) {
       const plain = sql.replace(COMMENTS, (found) => (found.startsWith("'") ? found : " "));
@@ -307,7 +379,6 @@ function stored(connection: Connection, given: ReplicaProgram | null): Program {
       "the replica was made for another schema; nothing was changed",
       "schema_mismatch",
     );
-  connection.script(HOST_TABLES); // a file that another host made has none
   const kept = recalled(connection, "program");
   if (kept === null && given === null)
     throw new ReplicaError("the replica's program is missing; give it one", "no_program");

@@ -11,11 +11,19 @@ import {
   type Bookkeeping,
   type Reference,
   type ReplicaProgram,
+  type TableMigration,
   type TableProgram,
   VERSION as PROGRAM_FORMAT,
 } from "../../protocol/program.generated.js";
 
-export { type Bookkeeping, PROGRAM_FORMAT, type Reference, type ReplicaProgram, type TableProgram };
+export {
+  type Bookkeeping,
+  PROGRAM_FORMAT,
+  type Reference,
+  type ReplicaProgram,
+  type TableMigration,
+  type TableProgram,
+};
 
 export interface Program {
   readonly json: ReplicaProgram;
@@ -34,6 +42,11 @@ export function readProgram(json: ReplicaProgram): Program {
       `the program has format ${String(json.format)}, this version runs ${PROGRAM_FORMAT}`,
       "program_format",
     );
+  return readAnyProgram(json);
+}
+
+/** Read a program, whatever its format: that of a file that is going to be migrated. */
+export function readAnyProgram(json: ReplicaProgram): Program {
   try {
     const tables = [...json.schema.tables, ...json.engine_tables].map(tableOf);
     const byName = new Map(tables.map((table) => [table.name, table]));
