@@ -35,7 +35,10 @@ WORKERS ?= 2
 MODULES := browser/node_modules
 WEB := stockroom/web
 WEB_MODULES := $(WEB)/node_modules
-WEB_SOURCES = $(shell find $(WEB)/src $(WEB)/public browser/src -type f) $(wildcard $(WEB)/*.ts $(WEB)/*.js $(WEB)/index.html)
+# The app brings the replica program of its schema: what compiles it is a source of it, too.
+WEB_PROGRAM = engine/src/holdfast/schema engine/src/holdfast/sql engine/src/holdfast/core stockroom/src/stockroom
+WEB_SOURCES = $(shell find $(WEB)/src $(WEB)/public $(WEB)/tools browser/src -type f) $(shell find $(WEB_PROGRAM) -name '*.py') \
+	$(wildcard $(WEB)/*.ts $(WEB)/*.js $(WEB)/index.html)
 # What `make run` serves; kept between runs, and removed by `make distclean`.
 SHOP := .shop
 PORT ?= 8040

@@ -3,12 +3,17 @@ import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vite";
 
+import { replicaProgram } from "./tools/replicaProgramPlugin.js";
 import { serviceWorker } from "./tools/serviceWorkerPlugin.js";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 export default defineConfig({
-  plugins: [svelte(), serviceWorker(here("tools/serviceWorker.js"), here("public"))],
+  plugins: [
+    svelte(),
+    replicaProgram(here("../..")),
+    serviceWorker(here("tools/serviceWorker.js"), here("public")),
+  ],
   resolve: {
     // The sources themselves: one build, one set of types, no second step to forget.
     alias: { "@holdfast/browser": here("../../browser/src/index.ts") },

@@ -49,11 +49,17 @@ export async function remember(one: Enrolled | null): Promise<void> {
 
 /**
  * `ended`: called when another tab has signed out; nothing that is done here would be sent any more.
+ * `outdated`: called when another tab runs a newer version of the app; nothing is written here any more.
  * Throws `ReplicaError` where the browser cannot keep data, or the `SyncError` tree at first.
  */
-export async function openDevice(one: Enrolled, ended: () => void): Promise<TabReplica> {
+export async function openDevice(
+  one: Enrolled,
+  ended: () => void,
+  outdated: () => void,
+): Promise<TabReplica> {
   if (current !== null) return current;
-  current = await openReplica({ name: one.replica, server: location.origin });
+  const { default: program } = await import("virtual:replica-program");
+  current = await openReplica({ name: one.replica, server: location.origin, program, outdated });
   currentName = one.replica;
   endings(one.replica).onmessage = () => {
     if (current === null) return; // it is this tab that has

@@ -103,6 +103,8 @@ export default {
       bad_value: "A value does not fit here. Nothing was changed.",
       opfs_busy:
         "Another window of this browser still holds what is stored here. Close other tabs of Stockroom, and try again.",
+      replica_newer:
+        "Another tab has moved to a new version of Stockroom, and this one only shows what is there. Reload this page; nothing was changed.",
       no_worker: "A part of the app could not be loaded. With a connection, try again.",
     },
     signIn:

@@ -28,7 +28,7 @@ class Update {
     let controlled = navigator.serviceWorker.controller !== null;
     navigator.serviceWorker.addEventListener("controllerchange", () => {
       if (this.#mine) location.reload();
-      else if (controlled) this.state = "taken";
+      else if (controlled) this.isTaken();
       controlled = true;
     });
   }
@@ -44,6 +44,11 @@ class Update {
       this.#mine = true;
       this.#waiting?.postMessage("take over");
     } else location.reload();
+  }
+
+  /** Another tab has: this one is still the old one. */
+  isTaken(): void {
+    this.state = "taken";
   }
 
   later(): void {

@@ -1,12 +1,10 @@
 /** A new version of the app: noticed, offered, and taken without losing a draft or unsent work. */
 
-import { cp, readdir, readFile, rename, writeFile } from "node:fs/promises";
-import path from "node:path";
-
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { Barriers } from "../support/barriers.js";
-import { BUILT, Person, World } from "../support/world.js";
+import { deploy, shows } from "../support/deploy.js";
+import { Person, World } from "../support/world.js";
 
 let world: World;
 let dilan: Person;
@@ -16,39 +14,6 @@ beforeAll(async () => {
   await dilan.installed();
 });
 afterAll(() => world.close());
-
-/** As a deployment does: the files of another build take the place of the old ones, names and all. */
-async function deploy(version: string): Promise<void> {
-  const folder = world.web ?? "";
-  await cp(BUILT, folder, { recursive: true, force: true });
-  const assets = await readdir(path.join(folder, "assets"));
-  const scripts = assets.filter((name) => /^(?:index|worker)-.*\.js$/.test(name));
-  expect(scripts.length).toBeGreaterThanOrEqual(2);
-  const files = [...scripts.map((name) => `assets/${name}`), "index.html", "sw.js"];
-  for (const file of files) {
-    let text = await readFile(path.join(folder, file), "utf8");
-    for (const name of scripts) text = text.replaceAll(name, renamed(name, version));
-    if (file === "sw.js") text = text.replace(/const VERSION = "/, `const VERSION = "${version}`);
-    if (file === "index.html")
-      text = text.replace("</head>", `<meta name="deployed" content="${version}" /></head>`);
-    await writeFile(path.join(folder, file), text);
-  }
-  for (const name of scripts)
-    await rename(
-      path.join(folder, "assets", name),
-      path.join(folder, "assets", renamed(name, version)),
-    );
-}
-
-const renamed = (name: string, version: string): string =>
-  name.replace(/-[^-.]+\.js$/, `-${version}00000.js`);
-
-/** What is shown is of this deployment. */
-async function shows(person: Person, version: string): Promise<void> {
-  await person.page
-    .locator(`meta[name=deployed][content=${version}]`)
-    .waitFor({ state: "attached" });
-}
 
 test("it is offered while somebody types, and nothing typed or unsent is lost", async () => {
   const { page } = dilan;
@@ -65,7 +30,7 @@ test("it is offered while somebody types, and nothing typed or unsent is lost", 
   await dilan.to("product/new?barcode=4006381333931");
   await page.getByLabel("Name", { exact: true }).fill("Half a na");
   await page.getByLabel("Price", { exact: true }).fill("3.5");
-  await deploy("two");
+  await deploy(world, "two");
   await dilan.backOnline();
   await page.getByText("A new version is ready").waitFor();
   const barriers = new Barriers(page);
@@ -98,7 +63,7 @@ test("a second tab that is still the old one works on, and is told", async () =>
   await other.page.getByRole("link", { name: "Adjust" }).click();
   await other.page.getByLabel("What you see on the shelf").fill("4");
 
-  await deploy("three");
+  await deploy(world, "three");
   await dilan.backOnline();
   await page.getByText("A new version is ready").waitFor();
   await page.getByRole("button", { name: "Reload" }).click();

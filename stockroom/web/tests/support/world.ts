@@ -19,6 +19,7 @@ export const ROOT = path.resolve(import.meta.dirname, "../../../..");
 export const PYTHON = process.env["STOCKROOM_PYTHON"] ?? path.join(ROOT, ".venv/bin/python");
 /** The built app. */
 export const BUILT = path.join(ROOT, "stockroom/web/dist");
+const GROWN = path.join(import.meta.dirname, "grown.py");
 const READY_MS = 60_000;
 const ANSWER_BYTES_MAX = 64_000_000;
 /** Enough to have stores, goods and something on the shelves; months of sales are for eyes. */
@@ -39,6 +40,8 @@ export class World {
   readonly browser: Browser;
   /** The built app that the server serves; the checkout's without it. */
   web: string | null = null;
+  /** Whether the server is that of the next version, with a table and two columns more. */
+  hasGrown = false;
   #server: ChildProcess | null = null;
   #port = 0;
   readonly #ways: { close(): Promise<void> }[] = [];
@@ -64,7 +67,8 @@ export class World {
     const child = spawn(
       PYTHON,
       [
-        ...["-m", "stockroom.cli", "serve", "--demo", "--demo-movements", movements],
+        ...(this.hasGrown ? [GROWN] : ["-m", "stockroom.cli"]),
+        ...["serve", "--demo", "--demo-movements", movements],
         ...["--port", String(this.#port), "--database", this.database],
         ...(this.web === null ? [] : ["--web", this.web]),
       ],
@@ -84,6 +88,14 @@ export class World {
       child.on("exit", () => failed(new Error(`the server ended: ${said}`)));
     });
     this.#port = Number(new URL(url).port);
+  }
+
+  /** The replica program of the next version. */
+  async grownProgram(): Promise<string> {
+    const { stdout } = await promisify(execFile)(PYTHON, [GROWN, "program"], {
+      maxBuffer: ANSWER_BYTES_MAX,
+    });
+    return stdout;
   }
 
   async stopServer(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
