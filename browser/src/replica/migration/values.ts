@@ -15,7 +15,7 @@ import { check, type Value } from "../../core/values.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
 import type { Program, TableMigration } from "../storage/program.js";
 
-/** What the file has of a table, and what the program wants. */
+/** A table as the file has it, and as the program wants it. */
 export interface TableChange {
   readonly old: Table;
   readonly table: Table;

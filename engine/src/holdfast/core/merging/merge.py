@@ -351,7 +351,7 @@ def _delete(row: ServerRow, change: RowChange, author: Author, settled: frozense
 def _given_up(
     values: tuple[Value, ...], change: RowChange, author: Author, cells: Mapping[str, Stamp]
 ) -> tuple[Decision, ...]:
-    """What goes on record of what a delete takes with it: cells, or the bare row."""
+    """The record of what a delete takes with it: cells, or the bare row."""
     return tuple(
         decision(
             change,
