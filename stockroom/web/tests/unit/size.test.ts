@@ -8,14 +8,17 @@ import { expect, test } from "vitest";
 const BUILT = path.resolve(import.meta.dirname, "../../dist/index.html");
 const TOOL = "../../tools/measure/sizes.mjs";
 const SHELL_BYTES_MAX = 150_000;
+const PROGRAM_BYTES_MAX = 50_000;
 
 test.skipIf(!existsSync(BUILT))("the shell without SQLite is under 150 kB, packed", async () => {
   const { sizes } = (await import(TOOL)) as {
-    sizes(): Promise<{ shell: number; sqliteScript: number; sqliteWasm: number }>;
+    sizes(): Promise<{ shell: number; program: number; sqliteScript: number; sqliteWasm: number }>;
   };
-  const { shell, sqliteScript, sqliteWasm } = await sizes();
+  const { shell, program, sqliteScript, sqliteWasm } = await sizes();
   expect(shell).toBeGreaterThan(20_000);
   expect(shell).toBeLessThan(SHELL_BYTES_MAX);
+  expect(program).toBeGreaterThan(10_000);
+  expect(program).toBeLessThan(PROGRAM_BYTES_MAX);
   // SQLite is apart from it, and not hidden in it either.
   expect(sqliteScript).toBeGreaterThan(10_000);
   expect(sqliteWasm).toBeGreaterThan(100_000);

@@ -14,8 +14,10 @@ const DIST = fileURLToPath(new URL("../../dist", import.meta.url));
 const LEFT_OUT = /sqlite3-(?:opfs-async-proxy|worker1)/;
 
 const isSqlite = (name) => /sqlite/.test(name);
+/** The replica's SQL, which is data: it is needed once a device is signed in. */
+const isProgram = (name) => /replica-program/.test(name);
 
-/** Bytes after gzip by file; the shell is all that is not SQLite: its WASM, and its own script for it. */
+/** Bytes after gzip by file; the shell is all that is neither SQLite (its WASM, and its own script for it) nor the replica program. */
 export async function sizes() {
   const files = {};
   for (const name of await readdir(DIST, { recursive: true })) {
@@ -27,7 +29,8 @@ export async function sizes() {
     Object.entries(files).reduce((all, [name, size]) => all + (isIn(name) ? size : 0), 0);
   return {
     files,
-    shell: sum((name) => !isSqlite(name)),
+    shell: sum((name) => !isSqlite(name) && !isProgram(name)),
+    program: sum(isProgram),
     sqliteScript: sum((name) => isSqlite(name) && !name.endsWith(".wasm")),
     sqliteWasm: sum((name) => name.endsWith(".wasm")),
   };
