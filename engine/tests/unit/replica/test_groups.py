@@ -148,8 +148,8 @@ def test_the_server_refuses_a_part_of_a_group(shop: Shop, monkeypatch: Any) -> N
 
     real = outbox.change_message
 
-    def broken(*given: Any) -> Any:
-        message = real(*given)
+    def broken(*given: Any, **options: Any) -> Any:
+        message = real(*given, **options)
         message.new.pop("currency", None)
         return message
 
