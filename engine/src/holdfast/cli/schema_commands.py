@@ -79,7 +79,7 @@ def _hindrance(old: Schema, new: Schema, found: Difference) -> str:
         return f"generation {new.generation} is older than {old.generation}"
     if not found.additive:
         return "; ".join(step.text for step in found.hindrances)
-    if new.generation == old.generation and new.fingerprint != old.fingerprint:
+    if new.generation == old.generation and (found.steps or new.fingerprint != old.fingerprint):
         return f"raise the generation: {new.generation} is the other schema's already"
     return ""
 

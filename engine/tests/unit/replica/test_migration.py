@@ -536,6 +536,27 @@ def test_local_objects_are_compared_and_caches_filled_again(stage: Stage) -> Non
         assert a.status.pending == 2
 
 
+def test_a_cache_made_anew_has_the_rows_that_the_schema_puts_there(stage: Stage) -> None:
+    """Triggers that count in a row find it, in its old form and its new one."""
+    counting = (
+        "CREATE TRIGGER counting AFTER INSERT ON item "
+        "BEGIN UPDATE total SET n = n + 1 WHERE id = 'all'; END"
+    )
+    table = "CREATE TABLE total (id TEXT PRIMARY KEY, n INTEGER{})"
+    same = "INSERT INTO total (id, n) VALUES ('all', 0)"
+    begun = "INSERT INTO total (id, n, since) VALUES ('all', 0, 'begun')"
+    more = ", since TEXT DEFAULT 'default'"
+    for name, first, since in (("a", same, "default"), ("b", begun, "begun")):
+        old = msgspec.structs.replace(OLD, local=(table.format(""), same, counting))
+        with stage.open(name, old) as replica:
+            write(replica, "INSERT INTO item (id, price) VALUES ('i', 3), ('j', 4)")
+        new = msgspec.structs.replace(
+            OLD, generation=2, local=(table.format(more), first, counting)
+        )
+        with stage.open(name, new) as replica:
+            assert replica.query("SELECT * FROM total") == [("all", 2, since)]
+
+
 def test_server_truth_applies_where_the_checks_of_the_device_are_stricter(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_the_commands_say_it_in_words_and_in_json(make_server: Any, tmp_path: Pa
     for name, schema in (
         ("old", OLD), ("added", added), ("unique", changed(unique=(("store_id", "note"),))),
         ("reused", msgspec.structs.replace(added, generation=1)),
+        ("local", msgspec.structs.replace(OLD, local=("CREATE TABLE cart (id TEXT)",))),
     ):  # fmt: skip
         files[name] = str(tmp_path / f"{name}.json")
         Path(files[name]).write_bytes(schema.to_json())
@@ -111,7 +112,9 @@ def test_the_commands_say_it_in_words_and_in_json(make_server: Any, tmp_path: Pa
     code, told = run("diff", files["old"], files["added"])
     assert (code, told["ok"], told["additive"]) == (0, True, True)
     assert [step["kind"] for step in told["steps"]] == ["add_column"]
-    for name, kind in (("unique", "add_unique"), ("reused", "add_column")):
+    for name, kind in (
+        ("unique", "add_unique"), ("reused", "add_column"), ("local", "change_local"),
+    ):  # fmt: skip
         code, told = run("diff", files["old"], files[name])
         assert (code, told["ok"]) == (1, False) and told["hindrance"]
         assert [step["kind"] for step in told["steps"]] == [kind]
@@ -119,6 +122,7 @@ def test_the_commands_say_it_in_words_and_in_json(make_server: Any, tmp_path: Pa
     assert code == 1 and "older" in told["hindrance"]
     database = ("--database", str(server.path))
     assert run("check", files["added"], *database)[0] == 0
+    assert run("check", files["local"], *database)[0] == 0, "a server has none of it"
     code, told = run("check", files["unique"], *database)
     assert (code, told["broken"][0]["count"], len(told["broken"][0]["keys"])) == (1, 7, 5)
     code, told = run("check", files["old"], "--database", str(tmp_path / "none.db"))

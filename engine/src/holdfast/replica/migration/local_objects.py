@@ -3,8 +3,9 @@
 Knows: the statements of ``Schema.local``. Must not know: synced tables, but for their names.
 Objects are compared by name and text. A table that triggers of the app fill from synced rows is a
 cache: when it is new or was changed, it is made anew, with what its triggers write together with
-it, and the synced rows are written again, so that they fill it as they do for news. Any other table
-is the app's own data: what both forms have in common is kept.
+it: first with the rows that the schema's own statements put there, then the synced rows are written
+again, so that they fill it as they do for news. Any other table is the app's own data: what both
+forms have in common is kept.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class _Object:
     def writes(self) -> set[str]:
         """Tables that a trigger writes."""
         body = self.sql[self.sql.upper().find("BEGIN") :]
-        return {found.lower() for found in _WRITES.findall(body)}
+        return _written(body)
 
     @property
     def on(self) -> str:
@@ -56,9 +57,11 @@ class LocalSql:
         self._db = connection
         self._old = _objects(old)
         self._new = _objects(new)
-        self._run = [sql for sql in new if not _CREATE.match(sql) and sql not in old]
         self._kept: dict[str, tuple[list[str], list[Row]]] = {}
         self._caches = self._rebuilt()
+        plain = [sql for sql in new if not _CREATE.match(sql)]
+        self._first = [sql for sql in plain if _written(sql) & self._caches]
+        self._last = [sql for sql in plain if sql not in old and sql not in self._first]
 
     def _triggers(self) -> list[_Object]:
         return [one for one in self._new.values() if one.kind == "TRIGGER"]
@@ -115,6 +118,8 @@ class LocalSql:
                     f"{into}({', '.join('?' * len(both))})",
                     [[row[place] for place in places] for row in rows],
                 )
+        for sql in self._first:
+            self._db.execute(sql)
         fillers = [one for one in self._triggers() if one.writes & self._caches]
         for one in fillers:
             self._db.execute(one.sql)
@@ -123,7 +128,7 @@ class LocalSql:
             if source not in self._caches:
                 self._db.execute(f"INSERT OR REPLACE INTO {quote(source)} SELECT * FROM {quote(source)}")  # fmt: skip # noqa: E501
         self._make("TRIGGER")
-        for sql in self._run:
+        for sql in self._last:
             self._db.execute(sql)
 
     def _make(self, *kinds: str) -> None:
@@ -133,6 +138,11 @@ class LocalSql:
         for name, one in self._new.items():
             if one.kind in kinds and name not in there:
                 self._db.execute(one.sql)
+
+
+def _written(sql: str) -> set[str]:
+    """Tables that a statement writes, or the body of a trigger."""
+    return {found.lower() for found in _WRITES.findall(sql)}
 
 
 def _objects(statements: tuple[str, ...]) -> dict[str, _Object]:
