@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast import Replica
-from holdfast.schema.model import Column, Schema, Table
+from holdfast.schema.model import Check, Column, Schema, Table
 from holdfast.testing import ServerProcess, free_port
 from holdfast.testing.postgres import PostgresCluster
 
@@ -38,6 +38,28 @@ SECOND = Schema(
             columns=(*NOTE, Column("vat", "integer", default="20"), Column("hint", nullable=True)),
         ),
         Table(name="tag", key=("id",), scopes=("main",), columns=(Column("id"),)),
+    ),
+)
+TIGHT = Schema(
+    name="growing",
+    tables=(
+        Table(
+            name="note", key=("id",), scopes=("main",), columns=NOTE,
+            checks=(Check("text", "length", max=9), Check("count", "range", max=100)),
+        ),
+    ),
+)  # fmt: skip
+LOOSE = Schema(
+    name="growing",
+    generation=2,
+    tables=(
+        Table(
+            name="note",
+            key=("id",),
+            scopes=("main",),
+            columns=(*NOTE, Column("label", default="", fill="upper(text) || ':' || count")),
+            checks=(Check("text", "length", max=19),),
+        ),
     ),
 )
 KNOWN = "SELECT id, text, count FROM note ORDER BY id"
@@ -144,3 +166,55 @@ def test_an_old_device_goes_on_and_follows(serve: Serve, tmp_path: Path) -> None
         new.sync()
         assert [old.query(sql) for sql in TABLES] == [new.query(sql) for sql in TABLES]
         assert old.query("SELECT text FROM note WHERE id = 'n100'") == [("queued again",)]
+
+
+def test_devices_of_both_generations_with_a_fill_and_looser_checks(
+    serve: Serve, tmp_path: Path
+) -> None:
+    labels = "SELECT id, text, count, label FROM note ORDER BY id"
+    url = serve(TIGHT)
+    with device(tmp_path, url, "old", TIGHT) as old, device(tmp_path, url, "new", TIGHT) as new:
+        rows = ", ".join(f"('n{number:03}', 't{number}', {number % 7})" for number in range(150))
+        write(old, f"INSERT INTO note VALUES {rows}")
+        old.sync()
+        new.sync()
+        write(old, "UPDATE note SET text = 'queued', count = count + 1 WHERE id = 'n001'")
+        write(new, "INSERT INTO note VALUES ('was', 'queued', 3)")
+    url = serve(LOOSE)
+    with (
+        device(tmp_path, url, "old", None) as old,
+        device(tmp_path, url, "new", LOOSE) as new,
+    ):
+        assert new.query("SELECT label FROM note WHERE id = 'was'") == [("QUEUED:3",)]
+        assert new.sync().verified
+        assert new.query("SELECT label FROM note WHERE id = 'was'") == [("QUEUED:3",)]
+        check(new, deep=True)
+        write(
+            new,
+            "UPDATE note SET text = 'longer than ten', count = count + 200 WHERE id = 'n002'",
+            "UPDATE note SET label = 'mine' WHERE id = 'n003'",
+        )
+        assert new.sync().verified
+        write(old, "INSERT INTO note VALUES ('made', 'by old', 1)")
+        assert old.sync().verified
+        check(old, deep=True)
+        new.sync()
+        assert old.query(KNOWN) == new.query(KNOWN)
+        assert old.query("SELECT text, count FROM note WHERE id = 'n002'") == [
+            ("longer than ten", 202)
+        ]
+        assert new.query("SELECT label FROM note WHERE id IN ('made', 'n001') ORDER BY id") == [
+            ("BY OLD:1",), ("T1:1",),
+        ]  # fmt: skip
+        write(old, "INSERT INTO note VALUES ('late', 'queue', 0)")
+    with (
+        device(tmp_path, url, "old", LOOSE) as old,
+        device(tmp_path, url, "new", None) as new,
+    ):
+        first = old.sync()
+        assert first.verified and first.received_rows < 10  # what it lacked, not what it had
+        check(old, deep=True)
+        new.sync()
+        check(new, deep=True)
+        assert old.query(labels) == new.query(labels)
+        assert old.query("SELECT label FROM note WHERE id = 'late'") == [("QUEUE:0",)]

@@ -451,6 +451,7 @@ STATUS_TELL_MS = 50
 LOCK_TRIES_MAX = 5
 LOCK_PAUSE_S = 0.02
 """Between tries: others look for a moment whether the lock is taken."""
+FILLS_KEPT_MAX = 256
 KEYS_REMEMBERED_LENGTH_MAX = 200
 KEYS_REMEMBERED_MAX = 1024
 """A row's scopes are asked for at every step, and many rows are in the same ones."""

@@ -8,7 +8,7 @@ by CHECK constraints, whoever writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from holdfast.core.limits import (
     DECIMAL_DIGITS_MAX,
@@ -132,11 +132,17 @@ def create_table(
 
     Foreign keys are deferred and take no action.
     """
-    lines = [column_sql(table, column) for column in table.columns]
+    body = table_body(table, table.column_names, enforced)
+    return f"CREATE TABLE IF NOT EXISTS {quote(table.name)} {body}"
+
+
+def table_body(table: Table, columns: Sequence[str], enforced: Callable[[ForeignKey], bool]) -> str:
+    """The part behind the name of a table that has some of its columns, in this order."""
+    lines = [column_sql(table, table.by_name[name]) for name in columns]
     lines += keys_sql(table, enforced)
-    lines += [check_sql(table, check) for check in table.checks]
+    lines += [check_sql(table, check) for check in table.checks if check.column in columns]
     body = ",\n  ".join(lines)
-    return f"CREATE TABLE IF NOT EXISTS {quote(table.name)} (\n  {body}\n) STRICT"
+    return f"(\n  {body}\n) STRICT"
 
 
 def keys_sql(table: Table, enforced: Callable[[ForeignKey], bool]) -> list[str]:

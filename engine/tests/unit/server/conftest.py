@@ -46,6 +46,7 @@ from holdfast.server.open_store import open_store
 from holdfast.server.service import Service
 from holdfast.server.store.postgres.store import PostgresStore
 from holdfast.server.store.sqlite.store import SqliteStore
+from holdfast.sql.migration.fills import fill_value
 from holdfast.sqlite import OpenOptions, driver
 from holdfast.testing.postgres import PostgresCluster, scratch_schema
 
@@ -153,8 +154,13 @@ class Peer:
         for (name, key), (rev, row) in list(self.rows.items()):
             held = dict(zip(older.by_name[name].column_names, row, strict=True))
             columns = newer.by_name[name].columns
-            now = tuple(held[c.name] if c.name in held else c.default_value() for c in columns)
-            self.rows[name, key] = (rev, now)
+            now = [held[c.name] if c.name in held else c.default_value() for c in columns]
+            for place, column in enumerate(columns):
+                if column.name not in held and column.fill is not None:
+                    with contextlib.closing(driver().connect(":memory:", OpenOptions())) as db:
+                        sql = fill_value(newer.by_name[name], column)
+                        ((now[place],),) = db.execute(sql, now)
+            self.rows[name, key] = (rev, tuple(now))
         self.speaks = newer
 
     # What it writes

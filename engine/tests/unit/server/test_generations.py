@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.core.errors import ProtocolError
+from holdfast.core.errors import ProtocolError, SchemaError
 from holdfast.protocol.messages import RangeAnswer, RangeQuery, RowQuery
 from holdfast.schema.model import Check, Column, Schema, Table
 
@@ -245,9 +245,12 @@ def test_direct_writes_are_kept_for_all_generations(server: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_what_is_kept_is_what_each_generation_sees(server: Any, seed: int) -> None:
+def test_what_is_kept_is_what_each_generation_sees(
+    make_server: Callable[..., Any], seed: int
+) -> None:
     chance = random.Random(seed)
-    schema = FIRST
+    schema = checked(FIRST, Check("t", "one_of", values=CHOICES[:5]))
+    server = make_server(schema=schema)
     devices: list[Any] = []
     for step in range(60):
         if step % 15 == 0:
@@ -276,23 +279,194 @@ def test_what_is_kept_is_what_each_generation_sees(server: Any, seed: int) -> No
     assert all(device.rows == devices[-1].rows for device in devices)
 
 
+FILLED = grown(
+    FIRST,
+    Column("size", "integer", nullable=True, fill="length(label)"),
+    Column("label", default="-", fill="upper(text) || nullif(count, 9)"),
+)
+"""The size is worked out before the label."""
+
+
+def test_rows_that_are_there_and_rows_of_older_devices_are_filled(server: Any) -> None:
+    old = old_device(server, "old")
+    old.insert("note", "a", text="one", count=1)
+    old.insert("note", "n", text="none", count=9)
+    old.insert("note", "u", text="touched later", count=2)
+    old.sync()
+    server.sql("UPDATE note SET text = 'direct' WHERE id = 'n'")
+    before = heads(server)
+    server.reopen(FILLED)
+    assert server.query("SELECT id, size, label FROM note ORDER BY id") == [
+        ("a", 1, "ONE1"), ("n", 1, "-"), ("u", 1, "TOUCHED LATER2"),
+    ]  # fmt: skip
+    assert heads(server) == before | {"main": before["main"] + 1}  # of the direct write alone
+    server.check()
+    old.sync()
+    assert old.last_rows == [("note", "n")]
+    new = server.peer("new", write=("main", "side"))
+    new.sync()
+    new.insert("note", "c", text="said", label="mine", size=7)
+    new.insert("note", "d", text="left out")  # as what was queued before it was of this generation
+    old.insert("note", "b", text="two", count=2)
+    old.update("note", "u", text="other")
+    assert {o.outcome for o in [*new.sync(), *old.sync()]} == {"applied"}
+    old.insert("note", "c", text="the same key")
+    old.sync()
+    assert server.query("SELECT id, size, label FROM note WHERE id IN ('b', 'c', 'd', 'u')"
+                        " ORDER BY id") == [
+        ("b", 1, "TWO2"), ("c", 7, "mine"), ("d", 1, "LEFT OUT0"), ("u", 1, "TOUCHED LATER2"),
+    ]  # fmt: skip
+    server.check()
+    old.move_to(FILLED)
+    old.sync()
+    assert set(old.last_rows) == {("note", "c"), ("note", "u")}  # others it has by itself
+    new.sync()
+    assert old.rows == new.rows
+    server.check()
+
+
+def test_a_fill_that_does_not_fit_changes_nothing(server: Any) -> None:
+    old = old_device(server, "old")
+    old.insert("note", "a", text="fine")
+    old.insert("note", "b", text="worse", count=5)
+    old.sync()
+    before = heads(server)
+    bad = {
+        "a check": (Column("x", "integer", nullable=True, fill="count + 90"), "'b'", "95"),
+        "a type": (Column("x", "date", nullable=True, fill="text || '!'"), "'a'", "fine!"),
+        "an error": (Column("x", nullable=True, fill="json_extract(text, '$')"), "'a'", "JSON"),
+        "no column": (Column("x", nullable=True, fill="nothing"), "nothing", ""),
+    }
+    for column, row, value in bad.values():
+        schema = grown(FIRST, column)
+        if column.type == "integer":
+            checks = (Check("x", "range", max=94),)
+            note = msgspec.structs.replace(schema.by_name["note"], checks=checks)
+            tables = (note, *(t for t in schema.tables if t.name != "note"))
+            schema = msgspec.structs.replace(schema, tables=tables)
+        with pytest.raises(SchemaError) as refused:
+            server.reopen(schema)
+        assert refused.value.code == "bad_fill" and "nothing was changed" in refused.value.message
+        for word in ("note.x", row, value):
+            assert word in refused.value.message
+    server.reopen(FIRST)
+    assert heads(server) == before
+    server.check()
+    server.reopen(FILLED)
+    server.check()
+
+
+def test_what_an_older_device_inserts_may_not_fit_its_fill(server: Any) -> None:
+    old = old_device(server, "old")
+    server.reopen(grown(FIRST, Column("day", "date", nullable=True, fill="nullif(text, '')")))
+    old.insert("note", "a", text="no day")
+    old.insert("note", "b", text="2026-01-02")
+    old.insert("note", "c")
+    (refused, *others) = old.sync()
+    assert (refused.outcome, refused.code, refused.field) == ("refused", "bad_fill", "day")
+    assert [one.outcome for one in others] == ["applied", "applied"]
+    assert server.query("SELECT id, day FROM note ORDER BY id") == [
+        ("b", "2026-01-02"),
+        ("c", None),
+    ]
+    server.check()
+
+
+def checked(schema: Schema, *checks: Check, generation: int = 1) -> Schema:
+    """A schema with these checks of plain rows."""
+    tables = [
+        msgspec.structs.replace(t, checks=checks) if t.name == "plain" else t for t in schema.tables
+    ]
+    return msgspec.structs.replace(schema, tables=tuple(tables), generation=generation)
+
+
+def test_checks_become_looser_where_they_stand(make_server: Callable[..., Any]) -> None:
+    few, short = Check("t", "one_of", values=("v1", "v2")), Check("t", "length", max=2)
+    strict = checked(FIRST, few, short)
+    server = make_server(schema=strict)
+    old = server.peer("old", write=("main", "side"))
+    old.speaks = strict
+    old.sync()
+    old.insert("plain", "a", t="v1")
+    old.sync()
+    sqlite = not server.postgres
+    server.sql("CREATE INDEX somebodys ON plain (t); CREATE TABLE told (id TEXT)")
+    if sqlite:
+        server.sql(
+            "CREATE TRIGGER theirs AFTER INSERT ON plain "
+            "BEGIN INSERT INTO told VALUES (NEW.id); END"
+        )
+    before = heads(server)
+    wider = Check("t", "one_of", values=("v1", "v2", "v3", "long"))
+    more = checked(grown(FIRST, Column("hint", nullable=True)), short, wider, generation=2)
+    last = checked(more, generation=3)
+    for schema, values in (
+        (more, {"v3": "applied", "long": "refused"}),
+        (last, {"long": "applied"}),
+    ):
+        server.reopen(schema)
+        assert heads(server) == before
+        for value, outcome in values.items():
+            old.insert("plain", f"{value}{schema.generation}", t=value)
+            assert [o.outcome for o in old.sync()] == [outcome]
+            before = heads(server)
+            if outcome == "refused":
+                with pytest.raises(Exception, match=r"(?i)check"):
+                    server.sql(f"INSERT INTO plain VALUES ('direct', '{value}')")
+        server.check()
+    server.sql("INSERT INTO plain VALUES ('direct', 'anything')")
+    old.sync()
+    assert ("plain", "direct") in old.rows
+    if sqlite:
+        assert ("direct",) in server.query("SELECT id FROM told")
+        assert server.query("PRAGMA integrity_check") == [("ok",)]
+        assert server.query("SELECT 1 FROM pragma_index_list('plain') WHERE name = 'somebodys'")
+    old.move_to(last)
+    old.sync()
+    assert old.last_rows == []
+    server.check()
+
+
+def test_a_column_of_somebody_else_is_not_lost_with_a_looser_check(
+    make_server: Callable[..., Any],
+) -> None:
+    server = make_server(schema=checked(FIRST, Check("t", "not_empty")))
+    server.sql("ALTER TABLE plain ADD COLUMN theirs TEXT")
+    if server.postgres:
+        server.reopen(checked(FIRST, generation=2))
+        return
+    with pytest.raises(SchemaError, match="theirs"):
+        server.reopen(checked(FIRST, generation=2))
+
+
+CHOICES = tuple(f"v{number}" for number in range(1, 9))
+
+
 def _more(schema: Schema, chance: random.Random) -> Schema:
     number = schema.generation + 1
+    name = chance.choice(["note", "plain"])
+    text, last = ("text", "count") if name == "note" else ("t", "t")
     kinds = [
         Column(f"a{number}", "integer", merge="manual", default=str(number)),
         Column(f"b{number}", nullable=True),
         Column(f"c{number}", "integer", merge="counter"),
+        Column(f"d{number}", merge="manual", default="-", fill=f"upper({text}) || '{number}'"),
+        Column(f"e{number}", nullable=True, fill=f"nullif({last} || id, '0n1')"),
     ]
-    name = chance.choice(["note", "plain"])
     tables = []
     for table in schema.tables:
+        now = table
         if table.name == name:
-            place = chance.randrange(1, len(table.columns) + 1)
-            some = chance.sample(kinds, chance.randrange(3))
-            columns = (*table.columns[:place], *some, *table.columns[place:])
-            tables.append(msgspec.structs.replace(table, columns=columns))
-        else:
-            tables.append(table)
+            some = chance.sample(kinds, chance.randrange(4))
+            if table.checks and chance.random() < 0.7:
+                values = CHOICES[: len(table.checks[0].values) + 1]
+                looser = () if chance.random() < 0.3 else (Check("t", "one_of", values=values),)
+                now = msgspec.structs.replace(now, checks=looser)
+            columns = list(table.columns)
+            for column in some:
+                columns.insert(chance.randrange(1, len(columns) + 1), column)
+            now = msgspec.structs.replace(now, columns=tuple(columns))
+        tables.append(now)
     if chance.random() < 0.6:
         fresh = msgspec.structs.replace(TAG, name=f"tag{number}")
         tables.insert(chance.randrange(len(tables) + 1), fresh)

@@ -19,6 +19,7 @@ from holdfast.core.limits import CHECK_BITE_ROWS
 from holdfast.core.values import Value, row_bytes
 from holdfast.schema.model import Table
 from holdfast.server.feed.feed import scopes_of
+from holdfast.server.generations.keeping import older_hashes
 from holdfast.server.store.contract import FeedEntry, Row, Writer
 
 Place = tuple[Value, ...]
@@ -39,6 +40,7 @@ def rehash(writer: Writer, table: Table, after: Place | None) -> Place | None:
         for one in writer.older
         if (view := one.tables.get(table.name)) is not None and not view.same
     ]
+    filled = any(column.fill is not None for column in table.columns)
     entries: list[FeedEntry] = []
     restated = []
     for name, scope in scopes.items():
@@ -55,10 +57,13 @@ def rehash(writer: Writer, table: Table, after: Place | None) -> Place | None:
             added.append(now)
             size += row_bytes(row) - entry.size
             older = {number: entry.older.get(number, entry.hash) for number in differing}
+            deviates = entry.deviates
+            if filled:
+                deviates = max(deviates, older_hashes(writer.older, scope.key, table, key, row)[1])
             entries.append(
                 FeedEntry(
                     name, table.name, key, entry.version, now, False, row_bytes(row),
-                    {**entry.older, **older}, entry.deviates,
+                    {**entry.older, **older}, deviates,
                 )
             )  # fmt: skip
         digest = scope.digest.replace(removed=removed, added=added)

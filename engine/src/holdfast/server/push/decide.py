@@ -27,7 +27,7 @@ from holdfast.protocol.messages import Transaction
 from holdfast.schema.model import CONFLICT_TABLE, Schema
 from holdfast.schema.projection import Projection
 from holdfast.server.feed.feed import scopes_of
-from holdfast.server.generations.lifting import lift_change
+from holdfast.server.generations.lifting import fill_change, lift_change
 from holdfast.server.identity.principal import Principal
 from holdfast.server.merging.access import Access
 from holdfast.server.merging.batch import Batch
@@ -228,6 +228,7 @@ class DecisionRun:
         table = change.table
         row = self._batch.get(table, change.key)
         self._access.check_before(table, change.op, row)
+        change = fill_change(change, lives=row.values is not None)
         base_us = _base_time(change, row)
         if base_us is not None and base_us > author.at:  # never before what it was based on
             author = Author(author.device, author.user, base_us, author.number)

@@ -149,9 +149,10 @@ def _read_new(table: Table, change: Change, shift: ClockShift) -> dict[str, Valu
 
 
 def _fill(table: Table, new: dict[str, Value]) -> None:
-    """Give the columns that an insert leaves out their defaults. Raises ``Refuse``."""
+    """Give the columns that an insert leaves out their defaults, but for those that are filled when
+    it is merged. Raises ``Refuse``."""
     for column in table.data_columns:
-        if column.name not in new:
+        if column.name not in new and column.fill is None:
             default = column.default_value()
             if default is None and not column.nullable:
                 raise _empty(table, column)

@@ -146,11 +146,22 @@ def column_sql(table: Table, column: Column) -> str:
 def added_column_sql(table: Table, column: Column) -> str:
     """The same for a column that is added to a table that exists: with its declared checks."""
     checks = [
-        f" CHECK ({declared_check(check, column)})"
-        for check in table.checks
-        if check.column == column.name
+        f" {check_sql(table, check)}" for check in table.checks if check.column == column.name
     ]
     return column_sql(table, column) + "".join(checks)
+
+
+def check_name(table: Table, check: Check) -> str:
+    """The name of a declared check's constraint, whatever other checks stand before it."""
+    text = declared_check(check, table.by_name[check.column])
+    place = hashlib.blake2s(text.encode(), digest_size=5).hexdigest()
+    return short_name(f"holdfast_check_{place}_{table.name}")
+
+
+def check_sql(table: Table, check: Check) -> str:
+    """A declared check as a constraint."""
+    condition = declared_check(check, table.by_name[check.column])
+    return f"CONSTRAINT {quote(check_name(table, check))} CHECK ({condition})"
 
 
 def unique_name(table: Table, number: int) -> str:
@@ -169,7 +180,7 @@ def create_table(table: Table) -> str:
     if any(column.type in ("text", "bytes") for column in table.key_columns):
         lines.append(f"CHECK (octet_length({key_sql(table)}) <= {KEY_BYTES_MAX})")
     for check in table.checks:
-        lines.append(f"CHECK ({declared_check(check, table.by_name[check.column])})")
+        lines.append(check_sql(table, check))
     body = ",\n  ".join(lines)
     return f"CREATE TABLE {quote(table.name)} (\n  {body}\n)"
 

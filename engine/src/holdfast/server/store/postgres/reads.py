@@ -41,6 +41,7 @@ from holdfast.server.store.contract import (
     Stats,
     StoredRow,
 )
+from holdfast.server.store.filling import whole_row
 from holdfast.server.store.older_notes import read_digests, read_hashes
 from holdfast.server.store.postgres.errors import translated
 from holdfast.server.store.postgres.registry import PostgresRegistry
@@ -535,11 +536,10 @@ def _size(row: Sequence[Value]) -> int:
 
 
 def _image(table: Table, packed: bytes | None) -> Row | None:
-    """A removed row's last values; columns added since then have their defaults."""
+    """A removed row's last values; columns added since then are filled."""
     if packed is None:
         return None
-    values = _unpack(packed)
-    return tuple(values[c.name] if c.name in values else c.default_value() for c in table.columns)
+    return whole_row(table, _unpack(packed))
 
 
 def _range(

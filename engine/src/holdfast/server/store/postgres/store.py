@@ -36,11 +36,12 @@ from holdfast.schema.model import Schema, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.process.observe import Observer, Retried, nobody
 from holdfast.server.store.contract import Expected, OnCommit, T, TryAgain, Writer
-from holdfast.server.store.growth import growth
+from holdfast.server.store.growth import added_columns, changed_checks, growth
 from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.postgres.errors import translated
 from holdfast.server.store.postgres.events import Relay
 from holdfast.server.store.postgres.files import PostgresFiles
+from holdfast.server.store.postgres.grow import fill, set_checks
 from holdfast.server.store.postgres.reads import PostgresConnection, PostgresSnapshot
 from holdfast.server.store.postgres.rehearsal import RehearsingWriter
 from holdfast.server.store.postgres.writer import PostgresWriter
@@ -210,17 +211,17 @@ class PostgresStore:
         )  # fmt: skip
 
     def _grow(self, db: PostgresConnection, old: Schema, new: Schema) -> None:
-        """Add what a schema adds. Raises ``SchemaError`` for any other difference."""
+        """Add what a schema adds, and fill it. Raises ``SchemaError`` for any other difference, and
+        for a fill that does not fit."""
         growth("the database", old, new)
         changed = []
         for table in new.tables:
-            before = old.by_name.get(table.name)
-            if before is None:
-                continue
-            added = [c for c in table.columns if c.name not in before.by_name]
+            set_checks(db, table, *changed_checks(old, table))
+            added = added_columns(old, table)
             for column in added:
                 definition = added_column_sql(table, column)
                 db.execute(f"ALTER TABLE {quote(table.name)} ADD COLUMN {definition}")
+            fill(db, table, added)
             if added:
                 changed.append(table.name)
         made = [t for t in new.tables if t.name not in old.by_name]

@@ -30,6 +30,7 @@ from holdfast.server.store.contract import (
     Stats,
     StoredRow,
 )
+from holdfast.server.store.filling import whole_row
 from holdfast.server.store.older_notes import read_digests, read_hashes
 from holdfast.server.store.sqlite.registry import SqliteRegistry
 from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
@@ -422,11 +423,10 @@ def page_sql(
 
 
 def _image(table: Table, packed: Value) -> Row | None:
-    """A removed row's last values; columns added since then have their defaults."""
+    """A removed row's last values; columns added since then are filled."""
     if not isinstance(packed, bytes):
         return None
-    values = _unpack(packed)
-    return tuple(values[c.name] if c.name in values else c.default_value() for c in table.columns)
+    return whole_row(table, _unpack(packed))
 
 
 def _int(rows: list[Row]) -> int:

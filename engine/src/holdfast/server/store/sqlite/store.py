@@ -34,9 +34,10 @@ from holdfast.schema.projection import Projection
 from holdfast.server.process.fair_lock import FairLock
 from holdfast.server.process.observe import Observer
 from holdfast.server.store.contract import Expected, OnCommit, T, Writer
-from holdfast.server.store.growth import growth
+from holdfast.server.store.growth import added_columns, changed_checks, growth
 from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.sqlite.files import DirectoryFiles
+from holdfast.server.store.sqlite.grow import fill, set_checks
 from holdfast.server.store.sqlite.owner import ServingLock
 from holdfast.server.store.sqlite.reads import SqliteSnapshot, compile_program
 from holdfast.server.store.sqlite.writer import SqliteWriter
@@ -200,9 +201,11 @@ class SqliteStore:
         )  # fmt: skip
 
     def _grow(self, old: Schema, new: Schema) -> None:
-        """Add what a schema adds. Raises ``SchemaError`` for any other difference."""
+        """Add what a schema adds, and fill it. Raises ``SchemaError`` for any other difference, and
+        for a fill that does not fit."""
         growth(self._path, old, new)
         changed = []
+        self._db.execute("UPDATE holdfast_state SET applying = 1")
         self._check_free([t for t in new.tables if t.name not in old.by_name], first=False)
         for table in new.tables:
             before = old.by_name.get(table.name)
@@ -210,17 +213,20 @@ class SqliteStore:
                 for sql in create_user_table(table):
                     self._db.execute(sql)
                 continue
-            added = [c for c in table.columns if c.name not in before.by_name]
+            if any(changed_checks(old, table)):
+                set_checks(self._db, self._path, table)
+            added = added_columns(old, table)
             for column in added:
                 definition = added_column_sql(table, column)
                 self._db.execute(f"ALTER TABLE {quote(table.name)} ADD COLUMN {definition}")
                 for prefix in ("o_", "n_"):
                     name = quote(prefix + column.name)
                     self._db.execute(f"ALTER TABLE {change_table(table)} ADD COLUMN {name} ANY")
+            fill(self._db, table, added)
             if added:
                 changed.append(table.name)
         self._db.execute(
-            "UPDATE holdfast_state SET fingerprint = ?, schema = ?, stale = "
+            "UPDATE holdfast_state SET applying = 0, fingerprint = ?, schema = ?, stale = "
             "(SELECT json_group_array(value) FROM (SELECT value FROM json_each(stale) "
             "UNION SELECT value FROM json_each(?)))",
             (new.fingerprint, new.to_json().decode(), json.dumps(changed)),
