@@ -104,14 +104,21 @@ function rebuild(db: Connection, old: Table, sql: TableMigration): void {
   const own = quoted(old.name);
   const fresh = quoted(`holdfast_fresh_${old.name}`);
   const columns = db
-    .execute("SELECT name FROM pragma_table_info(?)", [old.name])
+    .execute("SELECT name FROM pragma_table_xinfo(?)", [old.name])
     .map(([name]) => String(name));
+  const strange = columns.find((name) => sql.definitions[name] === undefined);
+  if (strange !== undefined)
+    throw new SchemaError(
+      `table ${old.name} has a column of somebody else, ${strange}, which would be lost with a looser ` +
+        "check: move it to a table of its own; nothing was changed",
+      "schema_mismatch",
+    );
   const attached = db.execute(
     "SELECT sql FROM sqlite_schema WHERE tbl_name = ? AND type IN ('index', 'trigger') AND sql IS NOT NULL",
     [old.name],
   );
   const lines = [
-    ...columns.map((name) => sql.definitions[name] ?? quoted(name)),
+    ...columns.flatMap((name) => sql.definitions[name] ?? []),
     ...sql.keys,
     ...sql.checks.filter(({ column }) => old.byName.has(column)).map((one) => one.sql),
   ];

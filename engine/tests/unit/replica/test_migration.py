@@ -304,6 +304,23 @@ def test_a_looser_check_keeps_what_others_made_on_the_table(stage: Stage) -> Non
         assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+@pytest.mark.parametrize("strange", ["INTEGER", "INTEGER AS (length(name))"])
+def test_a_looser_check_loses_no_column_of_somebody_else(stage: Stage, strange: str) -> None:
+    busy_device(stage)
+    path = stage.folder / "a.db"
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute(f"ALTER TABLE item ADD COLUMN strange {strange}")
+    before = contents(path)
+    with pytest.raises(SchemaError, match="strange") as caught:
+        stage.open("a", grown(checks=(Check("price", "range", min=0),)))
+    assert caught.value.code == "schema_mismatch"
+    assert contents(path) == before
+    with stage.open("a", grown(Column("more", nullable=True))) as a:
+        rows = a.query("SELECT strange IS NULL, more IS NULL FROM item")
+    assert rows
+    assert all(row == (strange == "INTEGER", True) for row in rows)
+
+
 def contents(path: Path) -> list[str]:
     """All that a file holds, but for where in it."""
     with closing(sqlite3.connect(path)) as raw:

@@ -221,8 +221,16 @@ class _Migration:
         db = self._db
         there = [
             str(name)
-            for (name,) in db.execute("SELECT name FROM pragma_table_info(?)", (table.name,))
+            for (name,) in db.execute("SELECT name FROM pragma_table_xinfo(?)", (table.name,))
         ]
+        strange = [name for name in there if name not in pieces.definitions]
+        if strange:
+            raise SchemaError(
+                f"{self._path}: table {table.name} has a column of somebody else, {strange[0]}, "
+                "which would be lost with a looser check: move it to a table of its own; nothing "
+                "was changed",
+                code="schema_mismatch",
+            )
         lines = [pieces.definitions[name] for name in there]
         lines += pieces.keys
         lines += [check.sql for check in pieces.checks if check.column in there]
