@@ -55,6 +55,11 @@ def _answer(connection: socket.socket) -> bytes:
     return b""
 
 
+def _is_served(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as late:
+        return _answer(late).startswith(b"HTTP/1.1 200")
+
+
 def test_it_says_so_refuses_and_recovers(tmp_path: Path) -> None:
     # More connections than files, as somebody configures who does not know of the other limit.
     many = ("--connections", "1000", "--connections-per-address", "1000")
@@ -84,8 +89,8 @@ def test_it_says_so_refuses_and_recovers(tmp_path: Path) -> None:
             with device.transaction() as db:
                 db.execute("INSERT INTO stock (sku, on_hand) VALUES ('screw', 3)")
             wait_until(lambda: _synced(device), what="the device's work to arrive")
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as late:
-            assert _answer(late).startswith(b"HTTP/1.1 200")
+        # It learns of each that hangs up, one after the other.
+        wait_until(lambda: _is_served(port), what="room for the next")
         assert device.sync().verified
         assert server.running
         assert "Traceback" not in server.log_path.read_text()
