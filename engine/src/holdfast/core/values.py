@@ -32,6 +32,8 @@ from holdfast.core.limits import (
 
 Value = None | int | float | str | bytes
 """A value in its storage form."""
+Row = tuple[Value, ...]
+"""A row's values, or some of them, in the order of their columns."""
 
 TYPES = (
     "text", "integer", "real", "boolean", "bytes", "uuid", "timestamp", "date", "decimal", "json",

@@ -1,7 +1,8 @@
 """SQLite libraries behind one protocol."""
 
 from holdfast.core.errors import UsageError
-from holdfast.sqlite.driver import Connection, Driver, OpenOptions, Row
+from holdfast.core.values import Row
+from holdfast.sqlite.driver import Connection, Driver, OpenOptions
 
 
 def driver(name: str = "apsw") -> Driver:

@@ -11,8 +11,8 @@ import apsw
 
 from holdfast.core import errors
 from holdfast.core.limits import PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
-from holdfast.core.values import Value
-from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
+from holdfast.core.values import Row, Value
+from holdfast.sqlite.driver import OpenOptions, constraint_kind
 from holdfast.sqlite.files import OpenFile, claim
 from holdfast.sqlite.open_files import commits
 from holdfast.sqlite.patience import Patience

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from holdfast.core.limits import BUSY_TIMEOUT_MS
-from holdfast.core.values import Value
-
-Row = tuple[Value, ...]
-
+from holdfast.core.values import Row, Value
 
 _CONSTRAINTS = {
     275: "check", 787: "foreign_key", 1299: "not_null", 1555: "unique", 2067: "unique",

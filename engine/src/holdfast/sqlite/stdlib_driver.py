@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from holdfast.core import errors
 from holdfast.core.limits import BUSY_SLICE_MS_MAX, PAGE_CACHE_KIB, WAL_CHECKPOINT_PAGES
-from holdfast.core.values import Value
-from holdfast.sqlite.driver import OpenOptions, Row, constraint_kind
+from holdfast.core.values import Row, Value
+from holdfast.sqlite.driver import OpenOptions, constraint_kind
 from holdfast.sqlite.files import OpenFile, claim
 from holdfast.sqlite.open_files import commits
 from holdfast.sqlite.patience import Patience

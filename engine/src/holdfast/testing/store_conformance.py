@@ -23,6 +23,7 @@ import pytest
 from holdfast.core.digest import Digest
 from holdfast.core.errors import ConstraintFailed, DatabaseError, SchemaError
 from holdfast.core.keys import row_key
+from holdfast.core.values import Row
 from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
 from holdfast.server.store.contract import (
     Device,
@@ -31,7 +32,6 @@ from holdfast.server.store.contract import (
     JournalEntry,
     MovedRow,
     Recorded,
-    Row,
     RowRecord,
     Scope,
     Snapshot,

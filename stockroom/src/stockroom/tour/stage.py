@@ -22,8 +22,7 @@ from holdfast.core.backoff import Backoff
 from holdfast.core.session import SessionConfig
 from holdfast.core.values import Value
 from holdfast.replica.runner import RunnerOptions
-from holdfast.sqlite import OpenOptions, driver
-from holdfast.sqlite.driver import Row
+from holdfast.sqlite import OpenOptions, Row, driver
 from holdfast.testing import FaultProxy, ServerProcess
 from stockroom.schema import schema
 from stockroom.stock import Actor, Place, ensure_place

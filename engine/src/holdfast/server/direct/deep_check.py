@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from holdfast.core.digest import row_hash
 from holdfast.core.limits import CHECK_BITE_ROWS
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.direct.ingest import new_incarnation, overwritten
 from holdfast.server.feed.feed import Touched, scopes_of
 from holdfast.server.merging.batch import Batch, server_row
 from holdfast.server.merging.conflicts import follow
 from holdfast.server.merging.journal import journal_entries
-from holdfast.server.store.contract import Row, Snapshot, Writer
+from holdfast.server.store.contract import Snapshot, Writer
 
 Suspects = Mapping[str, set[str]]
 """Keys of one table, each with scopes that may list it."""

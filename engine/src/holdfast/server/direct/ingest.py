@@ -26,13 +26,13 @@ from holdfast.core.merging.rows import (
     load_stamps,
     next_rev,
 )
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.feed.feed import Touched, scopes_of
 from holdfast.server.merging.batch import SERVER, Batch, difference
 from holdfast.server.merging.conflicts import follow
 from holdfast.server.merging.journal import journal_entries
-from holdfast.server.store.contract import DirectWriteNote, Row, StoredRow, Writer
+from holdfast.server.store.contract import DirectWriteNote, StoredRow, Writer
 
 logger = logging.getLogger(__name__)
 

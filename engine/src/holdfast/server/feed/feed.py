@@ -30,10 +30,10 @@ from msgspec import Struct
 from holdfast.core.digest import Digest, row_hash
 from holdfast.core.errors import BadValue
 from holdfast.core.keys import row_scopes
-from holdfast.core.values import Value, row_bytes
+from holdfast.core.values import Row, Value, row_bytes
 from holdfast.schema.model import Table
 from holdfast.server.generations.keeping import FeedChange, older_digests, older_hashes
-from holdfast.server.store.contract import NO_OLDER, FeedEntry, Row, Scope, Writer
+from holdfast.server.store.contract import NO_OLDER, FeedEntry, Scope, Writer
 
 SCOPE_KEY_BYTES = 32
 

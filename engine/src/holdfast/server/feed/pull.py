@@ -19,12 +19,12 @@ from holdfast.core.limits import (
     LINE_BYTES_SOFT,
     ROWS_PER_LINE,
 )
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.protocol.messages import Checkpoint, Gone, Line, Own, Position, Rows
 from holdfast.schema.model import Schema, Table
 from holdfast.server.feed.feed import scopes_of
 from holdfast.server.feed.own_rows import NO_OWN_ROWS, OwnRows
-from holdfast.server.store.contract import Row, Scope, Snapshot
+from holdfast.server.store.contract import Scope, Snapshot
 from holdfast.sqlite.failpoints import failpoint
 
 NO_ORIGINS: Mapping[str, int] = {}

@@ -32,16 +32,9 @@ from holdfast.core.limits import (
     FILES_BYTES_MAX,
     SNAPSHOT_KEEP_S,
 )
-from holdfast.protocol.compression import Packer
+from holdfast.protocol.compression import Encoding, Packer
 from holdfast.server.process.observe import FileBuilt, Observer, nobody
-from holdfast.server.store.files import (
-    Build,
-    Encoding,
-    FileKind,
-    FileStore,
-    ReachedVersion,
-    StoredFile,
-)
+from holdfast.server.store.files import Build, FileKind, FileStore, ReachedVersion, StoredFile
 from holdfast.sqlite.failpoints import failpoint
 
 logger = logging.getLogger(__name__)

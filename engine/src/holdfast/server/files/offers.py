@@ -37,7 +37,7 @@ from holdfast.core.limits import (
 )
 from holdfast.core.values import encode
 from holdfast.protocol.codec import encode_line
-from holdfast.protocol.compression import ENCODINGS
+from holdfast.protocol.compression import ENCODINGS, Encoding
 from holdfast.protocol.messages import FileBuild, FileOffer, Files, Gone, Own, Position, Rows
 from holdfast.server.feed.feed import scopes_of
 from holdfast.server.feed.pull import lacking, news
@@ -46,7 +46,7 @@ from holdfast.server.files.links import link
 from holdfast.server.files.snapshot import SNAPSHOT_FORMAT, write_snapshot
 from holdfast.server.generations.speaking import Generation
 from holdfast.server.store.contract import Scope, Snapshot, Store
-from holdfast.server.store.files import Encoding, FileKind, ReachedVersion, StoredFile
+from holdfast.server.store.files import FileKind, ReachedVersion, StoredFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,9 +26,9 @@ from holdfast.core.limits import (
     ROWS_PER_LINE,
     SNAPSHOT_SPLIT_ROWS_MIN,
 )
-from holdfast.core.values import STORAGE, Value
+from holdfast.core.values import STORAGE, Row, Value
 from holdfast.schema.model import Schema, Table
-from holdfast.server.store.contract import Row, Scope, Snapshot
+from holdfast.server.store.contract import Scope, Snapshot
 from holdfast.sql.names import marks, quote
 from holdfast.sqlite import Connection, OpenOptions, driver
 from holdfast.sqlite.failpoints import failpoint

@@ -26,10 +26,11 @@ from holdfast.core.limits import (
     RETENTION_SCOPES_AT_ONCE,
 )
 from holdfast.core.merging.rows import load_stamps
+from holdfast.core.values import Row
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.feed.feed import scopes_of
 from holdfast.server.merging.batch import has_manual
-from holdfast.server.store.contract import Row, Store, StoredRow, Writer
+from holdfast.server.store.contract import Store, StoredRow, Writer
 
 DAY_US = 86_400 * 1_000_000
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 from holdfast.core.errors import BadValue, Refuse
 from holdfast.core.keys import row_scopes
 from holdfast.core.merging.rows import ServerRow
+from holdfast.core.values import Row
 from holdfast.schema.model import Table, template_columns
 from holdfast.server.feed.feed import scopes_of
 from holdfast.server.identity.principal import Principal
-from holdfast.server.store.contract import Row
 
 
 class Access:

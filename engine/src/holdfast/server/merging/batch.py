@@ -28,7 +28,7 @@ from holdfast.core.merging.rows import (
     load_stamps,
     next_rev,
 )
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.feed.feed import Touched, scopes_of
 from holdfast.server.merging.access import Access
@@ -40,7 +40,7 @@ from holdfast.server.merging.constraints import (
     parent_refusal,
     unique_refusal,
 )
-from holdfast.server.store.contract import Row, RowRecord, StoredRow, Writer
+from holdfast.server.store.contract import RowRecord, StoredRow, Writer
 
 SERVER = "server"
 """The device and user that stand for writes made on the server itself."""

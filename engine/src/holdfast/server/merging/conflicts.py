@@ -20,11 +20,10 @@ from holdfast.core.merging import groups
 from holdfast.core.merging.merge import Author, Decision, OpenConflict
 from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import ServerRow
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.feed.feed import scopes_of
 from holdfast.server.merging.batch import SERVER, Batch, has_manual
-from holdfast.server.store.contract import Row
 
 
 def wire_text(table: Table, cell: str, value: Value) -> str:

@@ -22,11 +22,10 @@ from typing import Protocol, TypeVar
 
 from holdfast.core.errors import Refuse
 from holdfast.core.keys import RowPlace, key_text
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
 from holdfast.schema.reach import parent_is_seen
 
-Row = tuple[Value, ...]
 Unique = tuple[str, tuple[str, ...], Row]
 """A table's name, the columns of a unique key, and the values of one row in them."""
 _K = TypeVar("_K")

@@ -23,12 +23,13 @@ from holdfast.core.limits import (
 )
 from holdfast.core.merging.groups import wire_of
 from holdfast.core.merging.merge import Decision
+from holdfast.core.values import Row
 from holdfast.schema.model import Schema, Table
 from holdfast.server.feed.feed import scopes_of
 from holdfast.server.identity.permissions import readable
 from holdfast.server.identity.principal import Principal
 from holdfast.server.merging.batch import Batch
-from holdfast.server.store.contract import JournalEntry, Row, Snapshot
+from holdfast.server.store.contract import JournalEntry, Snapshot
 
 _HALF_BITS = 26
 _HALF = (1 << _HALF_BITS) - 1

@@ -32,11 +32,10 @@ from holdfast.core.merging import groups
 from holdfast.core.merging.merge import Author, Decision, RowChange, merge
 from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import ServerRow, base_in, newest_by_others, stamp_of
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import CONFLICT_TABLE, Column, Table
 from holdfast.server.merging.batch import Batch
 from holdfast.server.merging.conflicts import wire_text
-from holdfast.server.store.contract import Row
 
 SETTLING = frozenset({"state", "chosen", "settled_by", "settled_at"})
 """The only columns of a conflict that a device may write."""

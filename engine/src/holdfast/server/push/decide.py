@@ -22,7 +22,7 @@ from holdfast.core.errors import BadValue, Refuse
 from holdfast.core.keys import row_scopes
 from holdfast.core.merging.merge import Author, Decision, RowChange
 from holdfast.core.merging.rows import ServerRow, base_in, is_impossible
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.protocol.messages import Transaction
 from holdfast.schema.model import CONFLICT_TABLE, Schema
 from holdfast.schema.projection import Projection
@@ -37,7 +37,7 @@ from holdfast.server.merging.settle import Plan, check_settling, plan_settlement
 from holdfast.server.push.decode import read_changes
 from holdfast.server.push.quotas import Account, Quotas
 from holdfast.server.push.rules import Rule, run_rules
-from holdfast.server.store.contract import JournalEntry, Row
+from holdfast.server.store.contract import JournalEntry
 
 logger = logging.getLogger(__name__)
 

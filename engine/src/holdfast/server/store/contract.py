@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from holdfast.core.digest import Digest
 from holdfast.core.errors import DatabaseBusy
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.process.observe import Observer
@@ -41,7 +41,6 @@ NO_ROWS: Mapping[str, Sequence[str]] = {}
 NO_OLDER: Mapping[int, bytes] = {}
 NO_DIGESTS: Mapping[int, Digest] = {}
 
-Row = tuple[Value, ...]
 """All values of a row in column order, storage form."""
 
 

@@ -19,9 +19,9 @@ from msgspec import Struct
 from holdfast.core.digest import Digest
 from holdfast.core.errors import DatabaseError
 from holdfast.core.limits import FILE_PIECE_BYTES
+from holdfast.protocol.compression import Encoding
 
 FileKind = Literal["snapshot", "catchup"]
-Encoding = Literal["gzip", "zstd"]
 
 
 class ReachedVersion(Struct, frozen=True):

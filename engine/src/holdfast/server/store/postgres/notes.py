@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import Column, Table
-from holdfast.server.store.contract import DirectWriteNote, Row
+from holdfast.server.store.contract import DirectWriteNote
 
 _read = msgspec.json.Decoder(dict[str, Any]).decode
 _PIECES = re.compile(

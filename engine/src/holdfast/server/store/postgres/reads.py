@@ -25,7 +25,7 @@ from holdfast.core.limits import (
     POSTGRES_MOVES_SCOPES_MAX,
     ROWS_PER_LINE,
 )
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import Table
 from holdfast.server.store.contract import (
     ENGINE_TABLES,
@@ -35,7 +35,6 @@ from holdfast.server.store.contract import (
     LiveEntry,
     MovedRow,
     Recorded,
-    Row,
     Scope,
     ScopeStats,
     Stats,

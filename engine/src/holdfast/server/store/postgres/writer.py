@@ -36,7 +36,7 @@ from psycopg.abc import QueryNoTemplate
 
 from holdfast.core.errors import ConstraintFailed, DatabaseError
 from holdfast.core.keys import row_key
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.store.contract import (
@@ -46,7 +46,6 @@ from holdfast.server.store.contract import (
     FeedEntry,
     JournalEntry,
     Recorded,
-    Row,
     RowRecord,
     Scope,
     StoredRow,

@@ -14,7 +14,7 @@ import msgspec
 from holdfast.core.digest import Digest
 from holdfast.core.keys import key_values
 from holdfast.core.limits import INTEGER_MAX
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import Schema, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.store.contract import (
@@ -24,7 +24,6 @@ from holdfast.server.store.contract import (
     LiveEntry,
     MovedRow,
     Recorded,
-    Row,
     Scope,
     ScopeStats,
     Stats,

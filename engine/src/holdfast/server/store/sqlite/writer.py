@@ -13,7 +13,7 @@ import msgspec
 
 from holdfast.core.errors import DatabaseError
 from holdfast.core.keys import key_values
-from holdfast.core.values import Value
+from holdfast.core.values import Row, Value
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.store.contract import (
@@ -23,7 +23,6 @@ from holdfast.server.store.contract import (
     FeedEntry,
     JournalEntry,
     Recorded,
-    Row,
     RowRecord,
     Scope,
 )
