@@ -77,7 +77,7 @@ LOGGERS = {
     "holdfast.server.connections",
     "holdfast.server.maintenance",
     "holdfast.server.sign_in",
-    "holdfast.standing",
+    "holdfast.connection",
     "holdfast.sync",
 }
 

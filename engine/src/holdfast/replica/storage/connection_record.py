@@ -30,7 +30,7 @@ from holdfast.core.errors import DatabaseError, HoldfastError
 from holdfast.replica.storage.database import transaction, write_state
 from holdfast.sqlite import Connection
 
-log = logging.getLogger("holdfast.standing")
+log = logging.getLogger("holdfast.connection")
 
 ConnectionRecord = dict[str, Any]
 """``state``; ``error_kind``, ``error_code``, ``error_message`` and ``way_out`` of a failure that no
