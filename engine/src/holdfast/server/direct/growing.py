@@ -16,11 +16,11 @@ from dataclasses import replace
 
 from holdfast.core.digest import row_hash
 from holdfast.core.limits import CHECK_BITE_ROWS
-from holdfast.core.values import Value, row_bytes
+from holdfast.core.values import Row, Value, row_bytes
 from holdfast.schema.model import Table
 from holdfast.server.feed.feed import scopes_of
 from holdfast.server.generations.keeping import older_hashes
-from holdfast.server.store.contract import FeedEntry, Row, Writer
+from holdfast.server.store.contract import FeedEntry, Writer
 
 Place = tuple[Value, ...]
 """The values of a key."""

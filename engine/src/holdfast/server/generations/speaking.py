@@ -17,10 +17,11 @@ from typing import Any, TypeVar, cast
 
 from holdfast.core.digest import Digest
 from holdfast.core.errors import ProtocolError
+from holdfast.core.values import Row
 from holdfast.schema.model import Schema, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.generations.keeping import seen_hash
-from holdfast.server.store.contract import MovedRow, Row, Scope, Snapshot
+from holdfast.server.store.contract import MovedRow, Scope, Snapshot
 
 S = TypeVar("S", bound=Snapshot)
 
