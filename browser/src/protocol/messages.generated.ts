@@ -58,6 +58,8 @@ export interface ExchangeRequest {
   readonly protocol: number;
   readonly schema: string;
   readonly device?: string;
+  readonly replica?: string;
+  readonly origin?: Origin | null;
   readonly epoch?: string;
   readonly now: number;
   readonly checkpoint?: Readonly<Record<string, Position>>;
@@ -107,7 +109,7 @@ export interface Gone {
   readonly keys: readonly string[];
 }
 
-/** The first line of an answer. `schema` and `generation` are the server's own; a brief one leaves them out (empty, 0) when they are those of the request. */
+/** The first line of an answer. `schema` and `generation` are the server's own; a brief one leaves them out (empty, 0) when they are those of the request. `backed_up`: transactions of this replica up to this number are in a backup of the server. `replaced`: this is the first answer to a replica, and its device had another one before. */
 export interface Head {
   readonly type: "head";
   readonly protocol: number;
@@ -120,6 +122,8 @@ export interface Head {
   readonly scopes: Readonly<Record<string, ScopeGrant>>;
   readonly outcomes?: readonly Outcome[];
   readonly generation?: number;
+  readonly backed_up?: number;
+  readonly replaced?: boolean;
 }
 
 /** `POST /v1/enrolments`, by an admin: a code for a user, perhaps only for one device. */
@@ -150,6 +154,12 @@ export interface Offset {
   readonly error_us: number;
 }
 
+/** The replica that another one has come out of, by a copy or a restore: transactions up to number `last` may have been sent as its own before, and are offered again. */
+export interface Origin {
+  readonly replica: string;
+  readonly last: number;
+}
+
 /** Outcome of a transaction. `held` names the transaction it waits for in `held_by`. */
 export interface Outcome {
   readonly number: number;
@@ -161,6 +171,7 @@ export interface Outcome {
   readonly held_by?: number;
   readonly versions?: Readonly<Record<string, number>>;
   readonly impossible?: number;
+  readonly known?: boolean;
 }
 
 /** Rows of one table that are what this device has made of them: its row as of its checkpoint, with its changes that this answer says were applied, and nobody else's. Their new revisions. */
@@ -266,6 +277,8 @@ export interface VerifyRequest {
   readonly protocol: number;
   readonly schema: string;
   readonly device?: string;
+  readonly replica?: string;
+  readonly origin?: Origin | null;
   readonly epoch?: string;
   readonly now: number;
   readonly checkpoint?: Readonly<Record<string, Position>>;

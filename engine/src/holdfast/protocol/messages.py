@@ -100,10 +100,23 @@ class Position(_Message, frozen=True):
     seal: str
 
 
+class Origin(_Message, frozen=True):
+    """The replica that another one has come out of, by a copy or a restore: transactions up to
+    number ``last`` may have been sent as its own before, and are offered again."""
+
+    replica: Annotated[str, Meta(min_length=1, max_length=DEVICE_NAME_LENGTH_MAX, pattern=_NO_NUL)]
+    last: Count
+
+
 class _Request(_Message, frozen=True, kw_only=True):
+    """``replica``: 32 hex digits, or the device's name (empty: likewise). ``origin`` is sent until
+    all that is offered again has its outcome."""
+
     protocol: int
     schema: str
     device: Name = ""
+    replica: Name = ""
+    origin: Origin | None = None
     epoch: Token = ""
     now: Micros
     checkpoint: Annotated[dict[ScopeName, Position], Meta(max_length=SCOPES_MAX)] = {}
@@ -185,6 +198,8 @@ class Outcome(_Message, frozen=True, gc=False):
     impossible: Count = 0
     """How many of its changes named a base above the row's own revision: the device's file is
     damaged. Its rows come anew with this answer."""
+    known: bool = False
+    """It was offered again and had arrived before: nothing was done now."""
 
 
 class ScopeGrant(_Message, frozen=True):
@@ -201,7 +216,11 @@ class ScopeGrant(_Message, frozen=True):
 
 class Head(_Message, frozen=True, tag="head", tag_field="type"):
     """The first line of an answer. ``schema`` and ``generation`` are the server's own; a brief one
-    leaves them out (empty, 0) when they are those of the request."""
+    leaves them out (empty, 0) when they are those of the request.
+
+    ``backed_up``: transactions of this replica up to this number are in a backup of the server.
+    ``replaced``: this is the first answer to a replica, and its device had another one before.
+    """
 
     protocol: int
     epoch: str
@@ -213,6 +232,8 @@ class Head(_Message, frozen=True, tag="head", tag_field="type"):
     scopes: dict[str, ScopeGrant]
     outcomes: list[Outcome] = []
     generation: Count = 0
+    backed_up: Count = 0
+    replaced: bool = False
 
 
 class Rows(_Message, frozen=True, tag="rows", tag_field="type"):
