@@ -109,6 +109,87 @@ describe("at a real server that has grown", () => {
   });
 });
 
+describe("a device of the generation before, at a server that has grown", () => {
+  /** A server of the next generation with a device of its own, and a replica of the one before. */
+  async function met(): Promise<{ ours: Replica; python: PythonDevice; server: Server }> {
+    const server = await Server.start();
+    open.push(server);
+    const ours = await replica(before, { url: server.url });
+    await write(ours, "INSERT INTO stock (sku, name) VALUES ('pear', 'Pear'), ('plum', 'Plum')");
+    await ours.sync();
+    await server.kill();
+    server.schema = server.path("grown.json");
+    writeFileSync(server.schema, JSON.stringify(grown));
+    await server.start();
+    const python = new PythonDevice(server);
+    open.push(python);
+    await python.sync();
+    return { ours, python, server };
+  }
+
+  const LONG = "P".repeat(60);
+
+  test("rows beyond its checks stand, also under work of its own that is set aside", async () => {
+    const { ours, python } = await met();
+    await write(ours, "UPDATE stock SET barcode = '4711' WHERE sku = 'pear'");
+    await python.write(
+      `UPDATE stock SET name = '${LONG}' WHERE sku = 'pear'`,
+      "UPDATE stock SET barcode = '4711' WHERE sku = 'plum'",
+    );
+    await python.sync();
+    // It brings the news, and sends nothing.
+    expect(await ours.verify()).toMatchObject({ ok: true, damaged: [] });
+    expect(await ours.status()).toMatchObject({ pending: 1, setAside: 1 });
+    const seen = "SELECT name, barcode FROM stock ORDER BY sku";
+    expect(await rows(ours, seen)).toEqual([
+      [LONG, null],
+      ["Plum", "4711"],
+    ]);
+    expect(await ours.sync()).toMatchObject({ refused: 1, verified: true });
+    expect(await rows(ours, seen)).toEqual([
+      [LONG, null],
+      ["Plum", "4711"],
+    ]);
+    // What it writes itself, it checks as ever.
+    await expect(
+      write(ours, `UPDATE stock SET name = '${LONG}' WHERE sku = 'plum'`),
+    ).rejects.toMatchObject({ code: "check" });
+  });
+
+  test("held and set-aside work migrates with its reasons, and goes on in the new generation", async () => {
+    const { ours, python, server } = await met();
+    await write(ours, "UPDATE stock SET price = 13 WHERE sku = 'plum'"); // refused by a rule
+    await write(ours, "UPDATE stock SET price = 14 WHERE sku = 'plum' AND price = 13");
+    expect(await ours.sync()).toMatchObject({ refused: 1, held: 1 });
+    await write(ours, "UPDATE stock SET barcode = '4711' WHERE sku = 'pear'");
+    await python.write("UPDATE stock SET barcode = '4711' WHERE sku = 'plum'");
+    await python.sync();
+    expect(await ours.verify()).toMatchObject({ ok: true });
+    const before_ = await ours.refused();
+    expect(before_.map(({ state, code }) => [state, code])).toEqual([
+      ["refused", "rule:thirteen"],
+      ["held", "held"],
+      ["held", "unique"],
+    ]);
+    const again = await replica(after, { image: await ours.export(), url: server.url });
+    expect(await again.status()).toMatchObject({ refused: 1, held: 2, setAside: 1, pending: 1 });
+    const plain = (all: typeof before_): unknown =>
+      all.map(({ number, state, code, heldBy, message }) => [number, state, code, heldBy, message]);
+    expect(plain(await again.refused())).toEqual(plain(before_));
+    // Room for what was set aside; what was refused is given up, and what waits for it goes on.
+    await python.write("UPDATE stock SET barcode = NULL WHERE sku = 'plum'");
+    await python.sync();
+    await again.discard(before_[0]?.id ?? "");
+    expect(await again.sync()).toMatchObject({ refused: 0, verified: true });
+    expect(await rows(again, "SELECT sku, price, barcode, vat FROM stock ORDER BY sku")).toEqual([
+      ["pear", null, "4711", 20],
+      ["plum", 14, null, 20],
+    ]);
+    expect(await again.refused()).toEqual([]);
+    expect(await again.verify()).toMatchObject({ ok: true, damaged: [], repaired: 0 });
+  });
+});
+
 describe("a file alone", () => {
   test("fills rows, shadows and what waits: what a change did not know it does not touch", async () => {
     const old = await replica(before);

@@ -38,6 +38,7 @@ type Rows = Set<Standing>;
 
 /** The replay within one application of news; `decided`: transactions that it settles. */
 export class Replay {
+  readonly #database: LocalDatabase;
   readonly #db: Connection;
   readonly #overlays: ReadonlyMap<string, Overlay>;
   readonly #decided: ReadonlySet<number>;
@@ -52,6 +53,7 @@ export class Replay {
     overlays: ReadonlyMap<string, Overlay>,
     decided: ReadonlySet<number> = new Set(),
   ) {
+    this.#database = database;
     this.#db = database.connection;
     this.#overlays = overlays;
     this.#decided = decided;
@@ -122,7 +124,11 @@ export class Replay {
   /** Make the table hold what it should, or say what is against it. */
   #against(row: Standing): ConstraintFailed | CapturedChange | null {
     const [target, lost] = this.#target(row);
-    return lost ?? row.overlay.attempt(row.place.key, target);
+    if (lost !== null) return lost;
+    const attempt = (): ConstraintFailed | null => row.overlay.attempt(row.place.key, target);
+    const failed = attempt();
+    if (failed === null || this.#shown(row).length > 0) return failed;
+    return this.#database.unchecked(attempt); // the server's row, as it is
   }
 
   #colliding(row: Standing): RowPlace[] {

@@ -184,6 +184,16 @@ export class LocalDatabase {
     this.#checked = on;
   }
 
+  /** Leave declared checks alone for this. */
+  unchecked<T>(work: () => T): T {
+    this.checked(false);
+    try {
+      return work();
+    } finally {
+      this.checked(true);
+    }
+  }
+
   /** Long work of ours that needs no moment for others: its statements tell that they get on. */
   atWork<T>(work: () => T): T {
     this.connection.tellOfWork(this.working);
