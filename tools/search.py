@@ -40,6 +40,8 @@ WORLDS = 4
 """Worlds in one turn: about as long as the properties of one file."""
 MONKEYS_EVERY = 8
 """One turn of worlds in so many is one of monkeys, where the app is built."""
+POSTGRES_EVERY = 4
+"""One turn of worlds in so many has its server on PostgreSQL."""
 MONKEY_STEPS = 20
 MONKEY_ENDS_S = 300
 """Longer than the test lets it go on."""
@@ -118,6 +120,7 @@ def turns(
     dice = random.Random(seed)
     numbers = itertools.count()
     until_monkeys = itertools.cycle(reversed(range(MONKEYS_EVERY)))
+    until_postgres = itertools.cycle(reversed(range(POSTGRES_EVERY)))
     while files or worlds:
         order: list[Path | None] = [*dice.sample(files, len(files))]
         for file in order or [None]:
@@ -126,7 +129,8 @@ def turns(
             if worlds and monkeys and next(until_monkeys) == 0:
                 yield monkey_of(dice.randrange(2**31))
             elif worlds:
-                yield worlds_of([f"search/{seed}/{next(numbers)}" for _ in range(worlds)])
+                seeds = [f"search/{seed}/{next(numbers)}" for _ in range(worlds)]
+                yield worlds_of(seeds, on_postgres=next(until_postgres) == 0)
 
 
 def properties_of(file: Path, seed: int, times: float) -> Turn:
@@ -141,10 +145,11 @@ def properties_of(file: Path, seed: int, times: float) -> Turn:
     )
 
 
-def worlds_of(seeds: list[str]) -> Turn:
-    script = ("engine/tests/system/sweep.py", "--sets")
+def worlds_of(seeds: list[str], *, on_postgres: bool) -> Turn:
+    where = ("--postgres",) if on_postgres else ()
+    script = ("engine/tests/system/sweep.py", "--sets", *where)
     return Turn(
-        f"worlds {seeds[0]} to {seeds[-1].rpartition('/')[2]}",
+        f"worlds {seeds[0]} to {seeds[-1].rpartition('/')[2]}{' on PostgreSQL' if where else ''}",
         (sys.executable, *script, *seeds),
         f".venv/bin/python {' '.join((*script, *seeds))}",
     )

@@ -61,7 +61,7 @@ def at_rest(world: World) -> None:
     freed_in_time(world)
     a_refusal_keeps_no_stranger(world)
     server_digests(world)
-    assert not world.server_rows("SELECT 1 FROM holdfast_noted"), "a direct write is not taken in"
+    assert not world.server_rows(world.database.NOTED), "a direct write is not taken in"
     assert world.service.deep_check() == 0, "the server's own deep check found a difference"
 
 
@@ -232,7 +232,7 @@ def same(one: Row | None, other: Row | None) -> bool:
 
 def server_is_sound(world: World) -> None:
     """I22."""
-    assert not world.server_rows("PRAGMA foreign_key_check"), "I22: foreign keys"
+    assert not world.database.orphans(), "I22: foreign keys"
     for name, table in TABLES.items():
         rows = list(world.latest[name].values())
         for unique in (table.key, *table.unique):
@@ -394,7 +394,7 @@ def no_default_beats_a_choice(
 
 def open_conflicts_are_right(world: World) -> None:
     """An open conflict is where its row is, and shows what stands, once that is taken in."""
-    noted = set(world.server_rows("SELECT DISTINCT tbl, key FROM holdfast_noted"))
+    noted = set(world.server_rows(world.database.NOTED))
     for conflict in world.latest["holdfast_conflict"].values():
         row = world.latest[conflict[2]].get(conflict[3])
         if conflict[15] != "open" or (conflict[2], conflict[3]) in noted:

@@ -27,6 +27,7 @@ from bazaar import (
 )
 from offers import written
 from purses import meanwhile
+from servers import ServerDatabase
 from waits import rests_on_row
 
 from holdfast.core.errors import (
@@ -86,6 +87,8 @@ class Options:
     damaged: bool = False
     """Whether a device says what is not so; it may then differ until it is repaired."""
     budgets: Budgets | None = None
+    database: ServerDatabase | None = None
+    """The server's; None: an SQLite file of its own."""
     line: Any = None
     """Makes the line of a device; None: ``Line``."""
 

@@ -1,6 +1,6 @@
 """Worlds of seeds that nobody has chosen; ``make search`` lets them run.
 
-    .venv/bin/python engine/tests/system/sweep.py [--steps 80] [--devices 3] [--sets] SEED...
+    sweep.py [--steps 80] [--devices 3] [--sets] [--postgres] SEED...
 
 The same seed is the same world (I37): what is printed of one that was wrong repeats it. Exit code 1
 when one was.
@@ -9,12 +9,17 @@ when one was.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import traceback
+from dataclasses import replace
 
 from device import Options
 from run import run
+from servers import PostgresSchema
 from shell import stop_shell
+
+from holdfast.testing.postgres import PostgresCluster, PostgresMissing, scratch_schema
 
 COMMAND = ".venv/bin/python engine/tests/system/sweep.py"
 
@@ -24,23 +29,39 @@ def main(words: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=80, help="in each world")
     parser.add_argument("--devices", type=int, default=3, help="in each world")
     parser.add_argument("--sets", action="store_true", help="with sets that many hands fill")
+    parser.add_argument("--postgres", action="store_true", help="with the server on PostgreSQL")
     parser.add_argument("seeds", nargs="+", metavar="SEED", help="of a world")
     options = parser.parse_args(words)
     wrong = 0
-    try:
-        for seed in options.seeds:
-            what = Options(devices=options.devices, sets=options.sets)
+    with contextlib.ExitStack() as stack:
+        stack.callback(stop_shell)
+        cluster: PostgresCluster | None = None
+        if options.postgres:
             try:
-                run(seed, steps=options.steps, options=what)
+                cluster = stack.enter_context(PostgresCluster())
+            except PostgresMissing as missing:
+                sys.stderr.write(f"no worlds on PostgreSQL: {missing}\n")
+                return 0
+        for seed in options.seeds:
+            try:
+                _one(seed, options, cluster)
             except Exception:  # noqa: BLE001 - whatever it is, this seed has found it
                 wrong += 1
                 how = f"--steps {options.steps} --devices {options.devices}"
                 how += " --sets" if options.sets else ""
+                how += " --postgres" if options.postgres else ""
                 sys.stdout.write(f"{traceback.format_exc()}\nagain: {COMMAND} {how} {seed}\n")
                 sys.stdout.flush()
-    finally:
-        stop_shell()
     return min(wrong, 1)
+
+
+def _one(seed: str, options: argparse.Namespace, cluster: PostgresCluster | None) -> None:
+    what = Options(devices=options.devices, sets=options.sets)
+    if cluster is None:
+        run(seed, steps=options.steps, options=what)
+        return
+    with scratch_schema(cluster) as url:
+        run(seed, steps=options.steps, options=replace(what, database=PostgresSchema(url)))
 
 
 if __name__ == "__main__":

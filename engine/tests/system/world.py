@@ -41,12 +41,9 @@ from device import (
     transaction_values,
 )
 from offers import written
-from shell import FastDriver
+from servers import SqliteFile
 
-from holdfast.core.errors import (
-    DatabaseError,
-    ProtocolError,
-)
+from holdfast.core.errors import ProtocolError
 from holdfast.protocol.codec import decode_request, encode_line
 from holdfast.protocol.messages import (
     Checkpoint,
@@ -58,8 +55,6 @@ from holdfast.protocol.messages import (
 )
 from holdfast.server.identity.principal import Principal
 from holdfast.server.service import Service
-from holdfast.server.store.sqlite.store import SqliteStore
-from holdfast.sqlite import OpenOptions, driver
 
 
 class World:
@@ -88,8 +83,9 @@ class World:
         self.journal_before: Counter[str] = Counter()
         self.last_seen: dict[tuple[str, str], Row] = {}
         self.told: set[tuple[str, int]] = set()
+        self.database = self.options.database or SqliteFile(folder / "server.db")
         self._open_server()
-        self.outside = driver().connect(str(folder / "server.db"), OpenOptions(synchronous="OFF"))
+        self.database.connect()
         self.offer_dice = random.Random(f"{seed}/offers")
         self.basket_dice = random.Random(f"{seed}/baskets")
         self.account = Account()
@@ -106,10 +102,7 @@ class World:
     # Parts
 
     def _open_server(self) -> None:
-        self.store = SqliteStore.open(
-            str(self.folder / "server.db"), SCHEMA, random_bytes=self._random_bytes,
-            sqlite=FastDriver(),
-        )  # fmt: skip
+        self.store = self.database.open(self._random_bytes)
         self.service = Service(
             SCHEMA, self.store, rules=RULES, now_us=lambda: self.now,
             random_bytes=self._random_bytes, on_commit=self._on_commit,
@@ -142,13 +135,13 @@ class World:
     def close(self) -> None:
         for device in self.devices:
             device.close()
-        self.outside.close()
+        self.database.close()
         self.service.close()
 
     # The server
 
     def server_rows(self, sql: str, *params: Any) -> list[Row]:
-        return self.outside.execute(sql, params)
+        return self.database.rows(sql, params)
 
     def dump_server(self) -> Dump:
         return dump(self.server_rows)
@@ -328,16 +321,9 @@ class World:
 
     def write_directly(self, statements: list[Statement]) -> bool:
         before = self.dump_server()
-        try:
-            with written(self, self.server_rows):
-                self.outside.execute("BEGIN IMMEDIATE")
-                for sql, params in statements:
-                    self.outside.execute(sql, params)
-                self.outside.execute("COMMIT")
-        except DatabaseError:
-            if self.outside.in_transaction:
-                self.outside.execute("ROLLBACK")
-            return False
+        with written(self, self.server_rows):
+            if not self.database.write(statements):
+                return False
         after = self.dump_server()
         self.ledger.events.append(Event("direct", self.now, statements=statements))
         for found in (before, after):  # an open conflict may still show what stood until now
