@@ -43,6 +43,7 @@ class Projection:
     def __init__(self, older: Schema, newer: Schema) -> None:
         self.generation = older.generation
         self.schema = older
+        self.newer = newer
         self.tables: Mapping[str, TableProjection] = {
             table.name: _table(table, newer.by_name[table.name]) for table in older.all_tables
         }

@@ -151,6 +151,7 @@ def open_server(
     maintenance = Maintenance(
         store,
         poll=service.poll_foreign_writes,
+        look=service.renew_generations,
         jobs=_jobs(service, retention or Retention()),
         now_us=_now_us,
         observer=observer,

@@ -73,7 +73,7 @@ class Service:
         def read(scopes: Sequence[str]) -> Snapshot:
             return direct.snapshot(of=ranges(scopes), patience_ms=INGEST_BACKGROUND_PATIENCE_MS)
 
-        generations = Generations(schema, store.older)
+        self._generations = generations = Generations(schema, store.older)
         composer = Composer(generations, store, now_us=now_us)
         self._exchanges = Exchanges(
             generations,
@@ -217,13 +217,20 @@ class Service:
     ) -> Forgotten:
         """Forget what has been kept for long enough. ``proceed``: asked between two bites."""
         self._direct.take_in()
-        return forget(
+        done = forget(
             self._store,
             self._schema,
             now_us=self._now_us(),
             retention=retention or Retention(),
             proceed=proceed,
         )
+        self.renew_generations()
+        return done
+
+    def renew_generations(self) -> None:
+        """Serve no more older generations than the database says; each process asks now and then,
+        for one of them has ceased to serve one for all."""
+        self._generations.serve(self._store.renew_older())
 
     def tidy_files(self) -> None:
         """Remove files that nobody may fetch any more, and what crashes have left."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from holdfast.core.digest import Digest
 from holdfast.schema.model import Column, Schema, Table
-from holdfast.server.store.contract import FeedEntry, Scope, Store, Writer
+from holdfast.server.store.contract import Device, FeedEntry, Scope, Store, Writer
 
 NOTE = Table(name="note", key=("id",), columns=(Column("id"),), scopes=("all",))
 FIRST = Schema(name="grows", tables=(NOTE,))
@@ -87,6 +87,45 @@ class GenerationConformance:
             with closing(store.read()) as snapshot:
                 assert snapshot.scopes(["all"])["all"] == restated
                 assert snapshot.positions({"all": 1}) == {"all": restated.digest}
+
+    def test_a_dropped_generation_leaves_nothing(self, opened: Callable[[Schema], Store]) -> None:
+        for schema in (FIRST, SECOND):
+            opened(schema).close()
+        with closing(opened(THIRD)) as store:
+            store.transact(lambda w: w.put_scopes([_scope(0, 0)]))
+            store.transact(lambda w: w.put_device(Device("d", "u", last_seen=9, generation=2)))
+            head = replace(_scope(1, 1), older={1: _digest(1), 2: _digest(0)})
+            entry = FeedEntry("all", "note", "a", 1, HASH, False, 1, {1: OTHER, 2: b""}, 1)
+
+            def publish(writer: Writer) -> None:
+                writer.scopes(["all"])
+                writer.put_feed([entry])
+                writer.put_scopes([head])
+
+            store.transact(publish)
+            assert store.transact(lambda w: w.upkeep.drop_generations(3, 5)) == 0
+            store.transact(lambda w: w.upkeep.cease(3, 4))
+            assert store.transact(lambda w: w.upkeep.drop_generations(3, 4)) == 0
+            assert store.transact(lambda w: w.upkeep.drop_generations(3, 5)) == 1
+            assert store.transact(lambda w: w.upkeep.dropped()) == [1]
+            assert [one.generation for one in store.older] == [1, 2]
+            assert [one.generation for one in store.renew_older()] == [2]
+            assert [one.generation for one in store.older] == [2]
+            assert store.transact(lambda w: w.upkeep.forget_digests(1, 5)) == 1
+            assert store.transact(lambda w: w.upkeep.forget_digests(1, 5)) == 0
+            at = store.transact(lambda w: w.upkeep.forget_hashes(1, 2, ("", "", ""), 1))
+            assert at == ("all", "note", "a")
+            assert store.transact(lambda w: w.upkeep.forget_hashes(1, 2, at, 1)) is None
+            store.transact(lambda w: w.upkeep.forgotten(1))
+            assert store.transact(lambda w: w.upkeep.dropped()) == []
+            with closing(store.read()) as snapshot:
+                assert snapshot.scopes(["all"])["all"].older == {2: _digest(0)}
+                found = snapshot.weighed("all", SECOND.tables[0], ["a"])["a"]
+                assert (found.older, found.deviates) == ({2: b""}, 0)
+                positions = snapshot.digests({"all": 1})["all"]
+                assert positions == {1: _digest(1), 2: _digest(0), 3: _digest(1)}
+        with closing(opened(THIRD)) as store:
+            assert [one.generation for one in store.older] == [2]
 
 
 def _digest(count: int) -> Digest:

@@ -126,7 +126,7 @@ def purge(
 
 def _sentence(done: object) -> str:
     counts = asdict(done)  # type: ignore[call-overload]
-    names = ("removals", "rows", "positions", "numbers", "journal")
+    names = ("removals", "rows", "positions", "numbers", "journal", "generations")
     return "forgot " + ", ".join(f"{counts[name]} {name}" for name in names)
 
 

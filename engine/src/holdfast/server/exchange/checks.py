@@ -16,7 +16,7 @@ from holdfast.core.digest import Digest, seal_is_valid
 from holdfast.core.errors import ProtocolError
 from holdfast.protocol.messages import ExchangeRequest, Nonces, Position, VerifyRequest
 from holdfast.protocol.version import PROTOCOL
-from holdfast.server.generations.speaking import Generation, Generations
+from holdfast.server.generations.speaking import Generation, Generations, not_served
 from holdfast.server.identity.principal import Principal
 from holdfast.server.store.contract import Device, Scope, Snapshot, Store
 
@@ -38,11 +38,7 @@ def check_request(
         raise ProtocolError("this token belongs to another device", code="wrong_device", status=403)
     speaks = generations.speaking(request.schema)
     if speaks is None:
-        schema = generations.current.schema
-        raise ProtocolError(
-            "client and server have different schemas", code="schema_mismatch", status=409,
-            name=schema.name, schema=schema.fingerprint, generation=schema.generation,
-        )  # fmt: skip
+        raise not_served(generations.current.schema)
     if request.epoch not in ("", epoch):
         raise ProtocolError(
             "the server's history (epoch) is not the one that this device has synced with",
@@ -132,14 +128,15 @@ def origins(
     if not generations.are_many:
         return HERE
     known = reads.digests({scope: position.version for scope, position in held.items()})
+    served = generations.numbers
     found: dict[str, int] = {}
     for scope, digests in known.items():
         claimed = Digest.of(held[scope].count, held[scope].digest)
         if digests.get(speaks.number) != claimed:
             same = [number for number, one in digests.items() if one == claimed]
             if same:  # those that see the same lack the same: the newest is told the least
-                found[scope] = max(same)
-    lost = {scope for scope, number in found.items() if number not in generations.numbers}
+                found[scope] = max([number for number in same if number in served] or same)
+    lost = {scope for scope, number in found.items() if number not in served}
     return PositionGenerations(
         {scope: number for scope, number in found.items() if scope not in lost}, frozenset(lost)
     )

@@ -34,11 +34,10 @@ from holdfast.core.values import Row, Value, row_bytes
 from holdfast.schema.model import Table
 from holdfast.server.generations.keeping import FeedChange, older_digests, older_hashes
 from holdfast.server.store.contract import NO_OLDER, FeedEntry, Scope, Writer
+from holdfast.server.store.upkeep import FeedPlace
 
 SCOPE_KEY_BYTES = 32
 
-FeedPlace = tuple[str, str, str]
-"""Scope, table and key."""
 NO_HASHES: Mapping[FeedPlace, bytes] = {}
 
 logger = logging.getLogger(__name__)

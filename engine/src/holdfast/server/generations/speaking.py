@@ -50,10 +50,18 @@ class Generations:
     def __init__(self, schema: Schema, older: Iterable[Projection]) -> None:
         self.current = Generation(schema)
         self._known = {schema.fingerprint: self.current}
+        self.serve(older)
+
+    def serve(self, older: Iterable[Projection]) -> None:
+        """Serve these older ones from now on, and no others. Thread-safe."""
+        known = {self.current.schema.fingerprint: self.current}
         for projection in older:
-            known = Generation(projection.schema, projection)
-            self._known[projection.schema.fingerprint] = known
-        self.numbers = frozenset(known.number for known in self._known.values())
+            known[projection.schema.fingerprint] = Generation(projection.schema, projection)
+        self._known = known
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        return frozenset(known.number for known in self._known.values())
 
     @property
     def are_many(self) -> bool:
@@ -62,6 +70,15 @@ class Generations:
     def speaking(self, fingerprint: str) -> Generation | None:
         """Return the generation of a schema that is served; None for any other."""
         return self._known.get(fingerprint)
+
+
+def not_served(current: Schema) -> ProtocolError:
+    """Return the refusal of whoever speaks a generation that is not served, or no longer; it says
+    which the server's is, so that a device knows which of both has to be updated."""
+    return ProtocolError(
+        "client and server have different schemas", code="schema_mismatch", status=409,
+        name=current.name, schema=current.fingerprint, generation=current.generation,
+    )  # fmt: skip
 
 
 class _Seen:
@@ -81,11 +98,7 @@ class _Seen:
     def _digest(self, scope: Scope) -> Digest:
         digest = scope.older.get(self._projection.generation)
         if digest is None:
-            raise ProtocolError(
-                f"generation {self._projection.generation} of the schema is no longer served: "
-                "update the app on this device",
-                code="schema_mismatch", status=409,
-            )  # fmt: skip
+            raise not_served(self._projection.newer)
         return digest
 
     def positions(self, held: Mapping[str, int]) -> dict[str, Digest]:

@@ -11,6 +11,7 @@ Upholds I31 and I36 (damage does not pass unnoticed).
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 import threading
@@ -50,13 +51,17 @@ class Maintenance:
         store: Store,
         *,
         poll: Callable[[], object],
+        look: Callable[[], object] = lambda: None,
         jobs: Sequence[Job],
         now_us: Callable[[], int],
         observer: Observer = nobody,
         look_ms: float = MAINTENANCE_LOOK_MS,
     ) -> None:
+        """``poll``: several times a second, ``look``: before jobs are looked for, in each process
+        by itself."""
         self._store = store
         self._poll = poll
+        self._look = look
         self._jobs = jobs
         self._now_us = now_us
         self._observer = observer
@@ -95,15 +100,19 @@ class Maintenance:
 
     def _maintain(self) -> None:
         while not self._stop.wait(self._jitter.uniform(0.5, 1.5) * self._look_ms / 1000):
+            self._try("a look", self._look)
             for job in self._jobs:
                 if self._stop.is_set():
                     return
-                try:
-                    self.run_if_due(job)
-                except HoldfastError as error:
-                    log.warning("maintenance: %s is put off: %s", job.name, error)
-                except Exception:
-                    log.exception("maintenance: %s failed", job.name)
+                self._try(job.name, functools.partial(self.run_if_due, job))
+
+    def _try(self, name: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except HoldfastError as error:
+            log.warning("maintenance: %s is put off: %s", name, error)
+        except Exception:
+            log.exception("maintenance: %s failed", name)
 
     def run_if_due(self, job: Job) -> bool:
         """Do a job if nobody has done it for long enough, or does it now; whether it was done."""

@@ -29,6 +29,7 @@ from holdfast.core.merging.rows import load_stamps
 from holdfast.core.values import Row
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.feed.feed import scopes_of
+from holdfast.server.maintenance.old_generations import forget_generations
 from holdfast.server.merging.batch import has_manual
 from holdfast.server.store.contract import Store, StoredRow, Writer
 
@@ -40,7 +41,8 @@ class Retention:
     """For how long things are kept, in days."""
 
     removals_days: int = REMOVALS_RETENTION_DAYS
-    """Removed rows with their last image, and the positions of scopes."""
+    """Removed rows with their last image, the positions of scopes, and the generations of the
+    schema that no device speaks."""
     numbers_days: int = NUMBERS_RETENTION_DAYS
     """What became of transactions, once their devices know."""
     journal_days: int = JOURNAL_RETENTION_DAYS
@@ -56,6 +58,8 @@ class Forgotten:
     positions: int = 0
     numbers: int = 0
     journal: int = 0
+    generations: int = 0
+    """Generations of the schema that are served no longer, and of which nothing is left."""
     whole: bool = field(default=False)
     """Whether the run came to its end."""
 
@@ -93,6 +97,7 @@ class _Run:
             self._forget_feeds()
             self._forget_rows()
             self._forget_old()
+            self._forget_generations()
         except _Stopped:
             return self._done
         self._done.whole = True
@@ -186,6 +191,12 @@ class _Run:
 
         self._bites(lambda w, limit: w.upkeep.forget_numbers(numbers, limit), count_numbers)
         self._bites(lambda w, limit: w.upkeep.forget_journal(journal, limit), count_journal)
+
+    def _forget_generations(self) -> None:
+        before = self._before(self._retention.removals_days)
+        self._done.generations = forget_generations(
+            self._store, self._schema, now_us=self._now_us, before=before, pause=self._pause
+        )
 
 
 def _nothing(_count: int) -> None:

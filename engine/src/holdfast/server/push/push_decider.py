@@ -24,7 +24,7 @@ from holdfast.core.limits import (
     PUSH_WELL_GROUPS,
 )
 from holdfast.protocol.messages import Transaction
-from holdfast.server.feed.feed import FeedPlace, Touched
+from holdfast.server.feed.feed import Touched
 from holdfast.server.merging.access import Access
 from holdfast.server.merging.batch import Batch
 from holdfast.server.merging.constraints import (
@@ -35,6 +35,7 @@ from holdfast.server.push.decode import body_hash
 from holdfast.server.push.quotas import Account, ScopeGrowth
 from holdfast.server.push.rehearsal import Rehearsal, RehearsedScript, StaleRehearsal
 from holdfast.server.store.contract import JournalEntry, Writer
+from holdfast.server.store.upkeep import FeedPlace
 
 
 @dataclass(frozen=True, slots=True)

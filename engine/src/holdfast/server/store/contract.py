@@ -448,6 +448,9 @@ class Store(Protocol):
     def older(self) -> Sequence[Projection]:
         """Return what the older generations see that are served, oldest first."""
 
+    def renew_older(self) -> Sequence[Projection]:
+        """Read again which of these are served: another process may have ceased to serve some."""
+
     @property
     def stale_tables(self) -> tuple[str, ...]:
         """Tables whose rows need new hashes, because columns were added to them."""

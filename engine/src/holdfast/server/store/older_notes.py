@@ -29,6 +29,14 @@ def read_hashes(packed: object) -> Mapping[int, bytes]:
     return _unpack(packed) if isinstance(packed, bytes) else NO_OLDER
 
 
+def without(packed: object, generation: int) -> Mapping[int, bytes] | None:
+    """The same without a generation; None where nothing is noted for it."""
+    hashes = read_hashes(packed)
+    if generation not in hashes:
+        return None
+    return {number: one for number, one in hashes.items() if number != generation}
+
+
 def digests_text(digests: Mapping[int, Digest]) -> str:
     """Digests of a scope by generation."""
     if not digests:

@@ -17,6 +17,9 @@ from typing import Protocol
 
 from holdfast.schema.model import Table
 
+FeedPlace = tuple[str, str, str]
+"""Scope, table and key."""
+
 
 class Upkeep(Protocol):
     """Maintenance by a write transaction: to mark and forget; times in microseconds since 1970,
@@ -67,3 +70,27 @@ class Upkeep(Protocol):
 
     def forget_journal(self, before: int, limit: int) -> int:
         """Delete automatic decisions made before a moment."""
+
+    def cease(self, current: int, at: int) -> None:
+        """Generations before the current one are not the current one from this moment on, as far as
+        that is not noted yet."""
+
+    def drop_generations(self, current: int, before: int) -> int:
+        """Cease to serve generations that are older than the current one since before a moment, and
+        that no device has spoken since; how many. A device whose generation is not known counts as
+        one of each."""
+
+    def dropped(self) -> list[int]:
+        """Generations that are served no longer, and whose books are there still."""
+
+    def forget_digests(self, generation: int, limit: int) -> int:
+        """Delete the digests of scopes as a generation saw them; those at positions stay."""
+
+    def forget_hashes(
+        self, generation: int, oldest: int, after: FeedPlace, limit: int
+    ) -> FeedPlace | None:
+        """Delete what a page of feed entries notes for a generation, and for all before ``oldest``,
+        which none is served of; where to go on, None: it is done."""
+
+    def forgotten(self, generation: int) -> None:
+        """Nothing of a generation's books is left."""

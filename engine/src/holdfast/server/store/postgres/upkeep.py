@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from holdfast.schema.model import Table
+from holdfast.server.store.older_notes import pack_hashes, without
 from holdfast.server.store.postgres.errors import translated
 from holdfast.server.store.postgres.reads import PostgresConnection
-from holdfast.sql.postgres.statements import PostgresProgram, number_array, text_array
+from holdfast.server.store.upkeep import FeedPlace
+from holdfast.sql.postgres.statements import PostgresProgram, bytes_array, number_array, text_array
 
 _SETTLED = "(a.outcome = 'applied' OR a.settled)"
 
@@ -142,3 +144,77 @@ class PostgresUpkeep:
             "WHERE at < $1 ORDER BY at LIMIT $2)",
             before, limit,
         )  # fmt: skip
+
+    def cease(self, current: int, at: int) -> None:
+        self._change(
+            "UPDATE holdfast_generation SET ceased = $2 "
+            "WHERE kept AND ceased IS NULL AND generation < $1",
+            current, at,
+        )  # fmt: skip
+
+    def drop_generations(self, current: int, before: int) -> int:
+        return self._change(
+            "UPDATE holdfast_generation AS g SET kept = false "
+            "WHERE g.kept AND g.generation < $1 AND g.ceased < $2 "
+            "AND NOT EXISTS (SELECT FROM holdfast_device AS d "
+            "WHERE d.generation IN (0, g.generation) AND d.last_seen >= $2)",
+            current, before,
+        )  # fmt: skip
+
+    def dropped(self) -> list[int]:
+        with translated(self._program):
+            rows = self._db.execute(
+                "SELECT generation FROM holdfast_generation WHERE NOT kept AND ceased IS NOT NULL"
+            ).fetchall()
+        return [number for (number,) in rows]
+
+    def forget_digests(self, generation: int, limit: int) -> int:
+        return self._change(
+            "UPDATE holdfast_scope AS s SET older = (s.older::jsonb - $1::text)::text "
+            "FROM (SELECT scope FROM holdfast_scope WHERE jsonb_exists(older::jsonb, $1::text) "
+            "LIMIT $2 FOR UPDATE SKIP LOCKED) AS n WHERE s.scope = n.scope",
+            str(generation), limit,
+        )  # fmt: skip
+
+    def forget_hashes(
+        self, generation: int, oldest: int, after: FeedPlace, limit: int
+    ) -> FeedPlace | None:
+        with translated(self._program):
+            found = self._db.execute(
+                "SELECT scope, tbl, key, older FROM holdfast_feed "
+                "WHERE (scope, tbl, key) > ($1, $2, $3) ORDER BY scope, tbl, key LIMIT $4",
+                (*after, limit),
+            ).fetchall()
+        changed = [
+            (*place, older, pack_hashes(left))
+            for *place, older in found
+            if (left := without(older, generation)) is not None
+        ]
+        if changed:
+            scopes, tables, keys, before, now = zip(*changed, strict=True)
+            self._change(
+                "UPDATE holdfast_feed AS f SET older = n.now FROM (SELECT e.scope, e.tbl, e.key, "
+                "p.now FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[]) "
+                "AS p(scope, tbl, key, before, now) JOIN holdfast_feed AS e ON e.scope = p.scope "
+                "AND e.tbl = p.tbl AND e.key = p.key AND e.older = p.before "
+                "FOR UPDATE OF e SKIP LOCKED) AS n "
+                "WHERE f.scope = n.scope AND f.tbl = n.tbl AND f.key = n.key",
+                text_array(scopes), text_array(tables), text_array(keys),
+                bytes_array(before), bytes_array(now),
+            )  # fmt: skip
+        last = None if len(found) < limit else tuple(found[-1][:3])
+        self._change(
+            "UPDATE holdfast_feed AS f SET deviates = 0 FROM (SELECT scope, tbl, key "
+            "FROM holdfast_feed WHERE (scope, tbl, key) > ($1, $2, $3) "
+            "AND ($4::text IS NULL OR (scope, tbl, key) <= ($4, $5, $6)) "
+            "AND deviates > 0 AND deviates < $7 FOR UPDATE SKIP LOCKED) AS n "
+            "WHERE f.scope = n.scope AND f.tbl = n.tbl AND f.key = n.key",
+            *after, *(last or (None, None, None)), oldest,
+        )  # fmt: skip
+        return last
+
+    def forgotten(self, generation: int) -> None:
+        self._change(
+            "UPDATE holdfast_generation SET ceased = NULL WHERE generation = $1 AND NOT kept",
+            generation,
+        )

@@ -113,6 +113,14 @@ class SqliteStore:
     def older(self) -> tuple[Projection, ...]:
         return self._program.older
 
+    def renew_older(self) -> tuple[Projection, ...]:
+        with self._lock:
+            rows = self._db.execute("SELECT generation FROM holdfast_generation WHERE kept")
+            kept = {number for (number,) in rows}
+            older = tuple(one for one in self.older if one.generation in kept)
+            self._program = replace(self._program, older=older)
+        return older
+
     @property
     def unwatched(self) -> bool:
         return self._unwatched

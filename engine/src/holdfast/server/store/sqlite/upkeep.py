@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from holdfast.core.values import Value
 from holdfast.schema.model import Table
+from holdfast.server.store.older_notes import pack_hashes, without
 from holdfast.server.store.sqlite.reads import json_text
+from holdfast.server.store.upkeep import FeedPlace
 from holdfast.sqlite.driver import Connection
 
 _SETTLED = "(outcome = 'applied' OR settled)"
@@ -131,3 +133,63 @@ class SqliteUpkeep:
             "WHERE at < ? ORDER BY at LIMIT ?)",
             before, limit,
         )  # fmt: skip
+
+    def cease(self, current: int, at: int) -> None:
+        self._db.execute(
+            "UPDATE holdfast_generation SET ceased = ? "
+            "WHERE kept AND ceased IS NULL AND generation < ?",
+            (at, current),
+        )
+
+    def drop_generations(self, current: int, before: int) -> int:
+        return self._change(
+            "UPDATE holdfast_generation SET kept = 0 WHERE kept AND generation < ? AND ceased < ? "
+            "AND NOT EXISTS (SELECT 1 FROM holdfast_device AS d "
+            "WHERE d.generation IN (0, holdfast_generation.generation) AND d.last_seen >= ?)",
+            current, before, before,
+        )  # fmt: skip
+
+    def dropped(self) -> list[int]:
+        rows = self._db.execute(
+            "SELECT generation FROM holdfast_generation WHERE NOT kept AND ceased IS NOT NULL"
+        )
+        return [int(str(number)) for (number,) in rows]
+
+    def forget_digests(self, generation: int, limit: int) -> int:
+        place = f'$."{generation}"'
+        return self._change(
+            "UPDATE holdfast_scope SET older = json_remove(older, ?) WHERE scope IN (SELECT scope "
+            "FROM holdfast_scope WHERE json_type(older, ?) IS NOT NULL LIMIT ?)",
+            place, place, limit,
+        )  # fmt: skip
+
+    def forget_hashes(
+        self, generation: int, oldest: int, after: FeedPlace, limit: int
+    ) -> FeedPlace | None:
+        found = self._db.execute(
+            "SELECT scope, tbl, key, older, deviates FROM holdfast_feed "
+            "WHERE (scope, tbl, key) > (?, ?, ?) ORDER BY scope, tbl, key LIMIT ?",
+            (*after, limit),
+        )
+        self._db.executemany(
+            "UPDATE holdfast_feed SET older = ? WHERE scope = ? AND tbl = ? AND key = ?",
+            [
+                (pack_hashes(left), *place)
+                for *place, older, _ in found
+                if (left := without(older, generation)) is not None
+            ],
+        )
+        self._db.executemany(
+            "UPDATE holdfast_feed SET deviates = 0 WHERE scope = ? AND tbl = ? AND key = ?",
+            [place for *place, _, deviates in found if 0 < int(str(deviates)) < oldest],
+        )
+        if len(found) < limit:
+            return None
+        scope, table, key = found[-1][:3]
+        return str(scope), str(table), str(key)
+
+    def forgotten(self, generation: int) -> None:
+        self._db.execute(
+            "UPDATE holdfast_generation SET ceased = NULL WHERE generation = ? AND NOT kept",
+            (generation,),
+        )
