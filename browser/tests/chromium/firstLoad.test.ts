@@ -37,10 +37,10 @@ afterEach(async () => {
 /** A device that has written something before it has ever met its server. */
 async function met(): Promise<Page> {
   // The program comes first; then, still without a row, work of its own.
-  await browser.context.route("**/v1/exchange", (route) => route.abort());
+  proxy.cutExchanges = true;
   const page = await tab();
   await page.evaluate((sql) => replica.write([{ sql }]), BEFORE);
-  await browser.context.unroute("**/v1/exchange");
+  proxy.cutExchanges = false;
   return page;
 }
 

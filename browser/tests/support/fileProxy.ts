@@ -76,6 +76,8 @@ export class FileProxy {
   bytes = 0;
   /** Files wait after so many bytes, until this is null again. */
   holdAfter: number | null = null;
+  /** While this is true, the connection of an exchange ends before the server has heard of it. */
+  cutExchanges = false;
   /** Exchanges wait while this is true. */
   holdExchanges = false;
   /** How many of them have waited. */
@@ -123,6 +125,10 @@ export class FileProxy {
   async #pass(asked: IncomingMessage, answer: ServerResponse): Promise<void> {
     const isFile = asked.url?.startsWith("/v1/files/") === true;
     if (isFile) this.ranges.push(asked.headers.range ?? "");
+    if (this.cutExchanges && asked.url === "/v1/exchange") {
+      asked.socket.destroy();
+      return;
+    }
     if (asked.url === "/v1/exchange") this.exchanges += 1;
     const body: Buffer[] = [];
     for await (const piece of asked) body.push(piece as Buffer);

@@ -146,6 +146,10 @@ FILE_RETRY_MS_MAX = 5_000
 """When a device is asked to come again for a file that is being made."""
 FILE_DOWNLOADS_MAX = 256
 """Open at the same time in a process."""
+FILE_DOWNLOADS_PER_ADDRESS_MAX = 64
+"""Of them, from one address: a path says nothing of who has it."""
+FILE_DOWNLOAD_WAIT_MS = 10_000
+"""How long a further one waits for its turn before it is asked to come again."""
 FILE_READERS_MAX = 4
 """Pieces of files that a process reads at the same time."""
 FILE_CACHE_S = 900

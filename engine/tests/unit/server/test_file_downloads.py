@@ -17,11 +17,16 @@ import httpx2
 import msgspec
 import pytest
 
-from holdfast.core.limits import FILE_DOWNLOADS_MAX, FILE_PIECE_BYTES
+from holdfast.core.limits import (
+    FILE_DOWNLOADS_MAX,
+    FILE_DOWNLOADS_PER_ADDRESS_MAX,
+    FILE_PIECE_BYTES,
+)
 from holdfast.server.files.links import link
 from holdfast.server.http import downloads
 from holdfast.server.http.app import asgi
 from holdfast.server.live.events import Hub
+from holdfast.server.process.fair_limiter import FairLimiter
 from holdfast.server.run import Stopper, serve
 from holdfast.server.store.files import StoredFile
 
@@ -179,11 +184,14 @@ def test_a_file_that_is_removed_on_the_way_breaks_off(site: Site, monkeypatch: A
     assert site.get().status_code == 404
 
 
-def raw_request(site: Site) -> socket.socket:
-    address = urlsplit(site.url)
-    raw = socket.create_connection((str(address.hostname), int(address.port or 0)))
+def raw_request(site: Site, *, address: str = "127.0.0.1", answered: bool = True) -> socket.socket:
+    url = urlsplit(site.url)
+    raw = socket.create_connection(
+        (str(url.hostname), int(url.port or 0)), source_address=(address, 0)
+    )
     raw.sendall(f"GET {site.path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
-    assert raw.recv(12) == b"HTTP/1.1 200"
+    if answered:
+        assert raw.recv(12) == b"HTTP/1.1 200"
     return raw
 
 
@@ -212,25 +220,54 @@ def test_slow_readers_hold_nothing_of_the_database(endless: Site) -> None:
         reader.close()
 
 
-def test_downloads_at_the_same_time_are_bounded(endless: Site, monkeypatch: Any) -> None:
-    assert FILE_DOWNLOADS_MAX > 3
-    held: list[Any] = []
-    real = downloads.Downloads.answer
+@pytest.fixture
+def places(monkeypatch: Any) -> Callable[..., list[Any]]:
+    """Makes the downloads of a server few; a list with them, once it was asked for one."""
 
-    async def answer(self: Any, request: Any) -> Any:
-        held[:] = [self]
-        self._downloads_max = 3
-        return await real(self, request)
+    def few(total: int, *, per_address: int, wait_s: float) -> list[Any]:
+        held: list[Any] = []
+        real = downloads.Downloads.answer
 
-    monkeypatch.setattr(downloads.Downloads, "answer", answer)
+        async def answer(self: Any, request: Any) -> Any:
+            if not held:
+                self._places = FairLimiter(total, per_owner=per_address)
+                self._wait_s = wait_s
+                held.append(self)
+            return await real(self, request)
+
+        monkeypatch.setattr(downloads.Downloads, "answer", answer)
+        return held
+
+    return few
+
+
+def test_downloads_at_the_same_time_are_bounded(endless: Site, places: Any) -> None:
+    assert FILE_DOWNLOADS_MAX > FILE_DOWNLOADS_PER_ADDRESS_MAX > 3
+    held = places(3, per_address=3, wait_s=0.02)
     readers = [raw_request(endless) for _ in range(3)]
     refused = endless.get()
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "busy")
     assert "retry-after" in refused.headers
     for reader in readers:
         reader.close()
-    until(lambda: held[0]._open == 0)
+    until(lambda: not held[0]._places._used)
     assert len(endless.get().content) == 256 * FILE_PIECE_BYTES
+
+
+def test_one_address_leaves_places_for_others_and_waits_for_its_own(
+    endless: Site, places: Any
+) -> None:
+    held = places(3, per_address=2, wait_s=3600)
+    readers = [raw_request(endless) for _ in range(2)]
+    third = raw_request(endless, answered=False)
+    until(lambda: held[0]._places.waiting("127.0.0.1"))
+    other = raw_request(endless, address="127.0.0.2")  # comes at once
+    readers.pop().close()
+    third.settimeout(60)
+    assert third.recv(12) == b"HTTP/1.1 200"
+    for reader in (*readers, third, other):
+        reader.close()
+    until(lambda: not held[0]._places._used)
 
 
 def until(condition: Callable[[], Any]) -> None:

@@ -3,14 +3,16 @@
 Knows: ranges, validators, caches. Must not know: what is in a file, or where it is kept.
 A file never changes, so its SHA-256 is its entity tag. Whoever has its path may have it; whatever
 is wrong with a path gets the same answer. Nothing of the database is held between two pieces: how
-slowly a file is read costs a socket.
+slowly a file is read costs a socket. A path says nothing of who has it, so that places are shared
+out between addresses, which take turns at what becomes free.
 
 Upholds I23 (one answer for what is not there and what is not allowed), I31 (pieces, and downloads
-at the same time, are bounded).
+at the same time, of all and of one address, are bounded).
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import AsyncGenerator
 
@@ -23,7 +25,9 @@ from starlette.responses import Response
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import (
     FILE_CACHE_S,
+    FILE_DOWNLOAD_WAIT_MS,
     FILE_DOWNLOADS_MAX,
+    FILE_DOWNLOADS_PER_ADDRESS_MAX,
     FILE_PIECE_BYTES,
     FILE_READERS_MAX,
     FILE_SEND_BYTES,
@@ -31,6 +35,8 @@ from holdfast.core.limits import (
 from holdfast.server.files.links import no_such_file
 from holdfast.server.http.contract import ExchangeService
 from holdfast.server.http.responses import Streamed
+from holdfast.server.identity.rate_limit import address_key
+from holdfast.server.process.fair_limiter import FairLimiter
 from holdfast.server.store.files import StoredFile, StoredFileGone
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
@@ -40,11 +46,16 @@ class Downloads:
     """The downloads of one process."""
 
     def __init__(
-        self, service: ExchangeService, *, downloads_max: int = FILE_DOWNLOADS_MAX
+        self,
+        service: ExchangeService,
+        *,
+        downloads_max: int = FILE_DOWNLOADS_MAX,
+        per_address: int = FILE_DOWNLOADS_PER_ADDRESS_MAX,
+        wait_ms: float = FILE_DOWNLOAD_WAIT_MS,
     ) -> None:
         self._service = service
-        self._downloads_max = downloads_max
-        self._open = 0
+        self._places = FairLimiter(downloads_max, per_owner=per_address)
+        self._wait_s = wait_ms / 1000
         self._limiter = anyio.CapacityLimiter(FILE_READERS_MAX)
 
     async def answer(self, request: Request) -> Response:
@@ -67,19 +78,22 @@ class Downloads:
         headers["content-length"] = str(end - start)
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers)
-        if self._open >= self._downloads_max:
-            raise ProtocolError("too many downloads are open", code="busy", status=503)
-        self._open += 1
+        address = address_key(request.client.host if request.client else "")
+        await self._enter(address)
         try:
             first = await self._piece(file, start // FILE_PIECE_BYTES)
         except BaseException:
-            self._ended()
+            self._places.leave(address)
             raise
         body = self._body(file, first, start, end)
-        return Streamed(body, headers=headers, status=status, on_end=self._ended)
+        ended = functools.partial(self._places.leave, address)
+        return Streamed(body, headers=headers, status=status, on_end=ended)
 
-    def _ended(self) -> None:
-        self._open -= 1
+    async def _enter(self, address: str) -> None:
+        with anyio.move_on_after(self._wait_s) as waited:
+            await self._places.enter(address)
+        if waited.cancelled_caught:
+            raise ProtocolError("too many downloads are open", code="busy", status=503)
 
     async def _file(self, request: Request) -> StoredFile:
         asked = request.query_params
