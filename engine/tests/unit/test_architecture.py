@@ -62,7 +62,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"files", "live", "merging", "open_store"}),
         frozenset({"push"}),
         frozenset({"direct", "maintenance"}),
-        frozenset({"exchange"}),
+        frozenset({"backup", "exchange"}),
         frozenset({"http", "service"}),
         frozenset({"assembly", "run"}),
     ),

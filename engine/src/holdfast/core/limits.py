@@ -470,3 +470,5 @@ HOST_LOOKS_MAX = 5
 """How often all tasks are looked through for a server; after that only its signal handlers are."""
 HOST_DEPTH_MAX = 30
 EVENT_LINE_BYTES_MAX = 4096 + SCOPES_MAX * (4 * SCOPE_NAME_LENGTH_MAX + 32)
+BACKUP_TELL_S = 0.2
+"""Between two looks at how far a copy has come."""

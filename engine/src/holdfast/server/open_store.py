@@ -38,7 +38,7 @@ def open_store(
     needs is not installed.
     """
     name = str(database)
-    if not name.startswith(_POSTGRES):
+    if not is_postgres(name):
         if not _is_of_others(Path(name)):
             _keep_private(Path(name))
         return SqliteStore.open(name, schema, random_bytes=random_bytes, sqlite=driver(driver_name))
@@ -49,6 +49,11 @@ def open_store(
             f"PostgreSQL needs the extra holdfast[postgres]: {error}", code="no_driver"
         ) from None
     return PostgresStore.open(name, schema, random_bytes=random_bytes)
+
+
+def is_postgres(database: str | Path) -> bool:
+    """Return whether a database's name stands for one of PostgreSQL."""
+    return str(database).startswith(_POSTGRES)
 
 
 def _is_of_others(path: Path) -> bool:

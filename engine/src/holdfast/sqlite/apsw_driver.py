@@ -157,6 +157,9 @@ class ApswConnection:
     def in_transaction(self) -> bool:
         return self._db.in_transaction
 
+    def interrupt(self) -> None:
+        self._db.interrupt()
+
     def close(self) -> None:
         if not self._open:
             return

@@ -76,6 +76,9 @@ class Connection(Protocol):
     @property
     def in_transaction(self) -> bool: ...
 
+    def interrupt(self) -> None:
+        """Stop what the connection is doing; called from another thread. The statement raises."""
+
     def close(self) -> None: ...
 
 

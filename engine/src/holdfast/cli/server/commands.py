@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli.server import people_commands, stats_commands
+from holdfast.cli.server import backup_commands, people_commands, stats_commands
 
 server = typer.Typer(
     name="server",
@@ -22,5 +22,6 @@ for command in (
     stats_commands.scopes,
     stats_commands.stats,
     stats_commands.purge,
+    backup_commands.backup,
 ):
     server.command()(command)
