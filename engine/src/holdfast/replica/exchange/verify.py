@@ -23,11 +23,12 @@ from holdfast.core.limits import (
     VERIFY_ROWS_MAX,
 )
 from holdfast.protocol.messages import RangeAnswer, RangeDigest, RangeQuery, RowQuery
-from holdfast.replica.exchange.exchanger import Exchanged, Exchanger
+from holdfast.replica.exchange.exchanger import Exchanged, Exchanger, differing
 from holdfast.replica.rebase.overlay import Overlay
 from holdfast.replica.rebase.replay import Replay, shown
 from holdfast.replica.storage.aside import SetAside
 from holdfast.replica.storage.database import LocalDatabase, applying, reading, transaction
+from holdfast.schema.model import Table
 from holdfast.sql.bookkeeping.statements import MEMBERS, ROWS, SCOPES, STATE
 from holdfast.sqlite import Connection, Row
 
@@ -66,6 +67,30 @@ class VerifyReport:
 
 def _no_progress(_what: str, _done: int, _all: int) -> None:
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scopes:
+    """The scopes of a device: their hash keys, and which are still to be compared (``behind``)."""
+
+    keys: dict[str, bytes]
+    behind: frozenset[str]
+
+    def sound(self, table: Table, key: str, row: Row, held: dict[str, bytes]) -> bool:
+        """Return whether a row is what was applied, in each of its scopes that the device has.
+
+        ``held``: its hash in each scope that has told of it. A row of a scope that is behind may be
+        there because its removal was forgotten; then nobody has told of it in a scope that came
+        later, and that is no damage: the comparison finds it.
+        """
+        try:
+            scopes = [scope for scope in row_scopes(table, row) if scope in self.keys]
+            hashes = {s: row_hash(self.keys[s], table.name, key, row) for s in scopes}
+        except (BadValue, UnicodeError):
+            return False
+        if hashes == held:
+            return bool(hashes)
+        return held.items() <= hashes.items() and not self.behind.isdisjoint(held)
 
 
 class Verifier:
@@ -166,10 +191,13 @@ class Verifier:
         damaged: list[tuple[str, str]] = []
         hidden: dict[str, set[str]] = {}
         with reading(self._db):
-            keys = {
-                str(scope): bytes(key) if isinstance(key, bytes) else b""
-                for scope, key, _, _ in self._db.execute(SCOPES.digests)
-            }
+            scopes = _Scopes(
+                {
+                    str(scope): bytes(key) if isinstance(key, bytes) else b""
+                    for scope, key, _, _ in self._db.execute(SCOPES.digests)
+                },
+                differing(self._db),
+            )
             aside = SetAside(self._db).before.keys()
             for table in self._database.schema.all_tables:
                 statements = self._database.program.tables[table.name]
@@ -184,9 +212,9 @@ class Verifier:
                     key = row_key(table, row)
                     checked += 1
                     if key not in changed and key not in fresh:
-                        if key not in bare and not self._sound(overlay, keys, key, row, known):
+                        held = known.pop(key, {})
+                        if key not in bare and not scopes.sound(table, key, row, held):
                             damaged.append((table.name, key))
-                        known.pop(key, None)
                     if checked % 5000 == 0:
                         progress("checking rows", checked, 0)
                 wrong = {
@@ -196,7 +224,7 @@ class Verifier:
                     hidden[table.name] = wrong
                 for key in known.keys() - fresh - bare:
                     truth = overlay.truth(key, frozenset()) if key in changed else None
-                    if truth is None or not self._sound(overlay, keys, key, truth, known):
+                    if truth is None or not scopes.sound(table, key, truth, known[key]):
                         damaged.append((table.name, key))
         for table_name, key in damaged:  # what is fetched again is replayed again, too
             hidden.get(table_name, set()).discard(key)
@@ -234,21 +262,6 @@ class Verifier:
                 bytes(hashed) if isinstance(hashed, bytes) else b""
             )
         return known
-
-    def _sound(
-        self,
-        overlay: Overlay,
-        keys: dict[str, bytes],
-        key: str,
-        row: Row,
-        known: dict[str, dict[str, bytes]],
-    ) -> bool:
-        try:
-            scopes = [scope for scope in row_scopes(overlay.table, row) if scope in keys]
-            hashes = {s: row_hash(keys[s], overlay.table.name, key, row) for s in scopes}
-        except (BadValue, UnicodeError):
-            return False
-        return bool(hashes) and hashes == known.get(key, {})
 
     def _forget_hashes(self, damaged: list[tuple[str, str]]) -> None:
         """Damaged rows must not count as held: their hashes are no longer what the file has."""
