@@ -25,7 +25,7 @@ from holdfast.protocol.enrolment import (
 )
 from holdfast.protocol.messages import ErrorAnswer, ExchangeRequest, Line, VerifyRequest
 from holdfast.protocol.version import PROTOCOL
-from holdfast.sql.bookkeeping import statements, transactions, truth
+from holdfast.sql.bookkeeping import identity, statements, transactions, truth
 from holdfast.sql.load import LoadProgram
 from holdfast.sql.migration import program as migration
 from holdfast.sql.replica import PROGRAM_FORMAT, Reference, ReplicaProgram, TableProgram
@@ -49,6 +49,9 @@ PROGRAM = (
     truth.MemberStatements,
     truth.ScopeStatements,
     statements.StateStatements,
+    identity.IdentityStatements,
+    identity.KeptStatements,
+    identity.EventStatements,
 )
 """What a program is made of: always written whole, whatever has a default in Python."""
 

@@ -12,7 +12,7 @@ from golden.values import tagged, untagged
 from holdfast.core import keys, values
 from holdfast.core.digest import Digest, row_hash
 from holdfast.core.errors import BadValue
-from holdfast.core.ids import transaction_id, uuid7
+from holdfast.core.ids import derived_id, transaction_id, uuid7
 from holdfast.core.values import Value
 from holdfast.schema.model import Column, Table
 
@@ -132,6 +132,8 @@ def _digest_inputs() -> Iterator[Case]:
             "random": rng.randbytes(8).hex(),
         }  # fmt: skip
     yield "transaction id", {"transaction_id": rng.randbytes(16).hex()}
+    yield "derived id", {"derived_id": [tagged(one) for one in ("till-é", 7, -(2**63))]}
+    yield "derived id of texts", {"derived_id": [tagged("stock"), tagged("A/1")]}
 
 
 def _digest_answer(given: dict[str, Any]) -> Any:
@@ -142,6 +144,9 @@ def _digest_answer(given: dict[str, Any]) -> Any:
         return uuid7(int(given["uuid7_us"]), lambda _: bytes.fromhex(given["random"]))
     if "transaction_id" in given:
         return transaction_id(lambda _: bytes.fromhex(given["transaction_id"]))
+    if "derived_id" in given:
+        return derived_id(*(one for value in given["derived_id"]
+                            if isinstance(one := untagged(value), str | int)))  # fmt: skip
     hashes = [
         row_hash(bytes.fromhex(given["scope_key"]), row["table"], row["key"],
                  [untagged(value) for value in row["values"]])

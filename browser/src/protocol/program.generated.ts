@@ -1,6 +1,6 @@
 // Made by `make protocol` from protocol/schema/program.json; do not edit.
 
-export const VERSION = 5;
+export const VERSION = 6;
 
 /** The statements on the engine's own tables, by table. */
 export interface Bookkeeping {
@@ -10,6 +10,9 @@ export interface Bookkeeping {
   readonly members: MemberStatements;
   readonly scopes: ScopeStatements;
   readonly state: StateStatements;
+  readonly identity: IdentityStatements;
+  readonly kept: KeptStatements;
+  readonly events: EventStatements;
 }
 
 /** A constraint of the small declared set, on one column; NULL always passes. */
@@ -61,10 +64,56 @@ export interface ConflictStatements {
   readonly settle: string;
 }
 
+/** What has happened to the replica, `holdfast_event`. */
+export interface EventStatements {
+  /** Note one (time, kind, moment of the older state or NULL, text). */
+  readonly add: string;
+  /** Count outcomes of what the newest fork offers again (sent again, already there, gone to the inbox). */
+  readonly count: string;
+  /** All, oldest first. */
+  readonly all: string;
+}
+
 /** `columns` refer to the primary key of `table`; deferred, no action. */
 export interface ForeignKey {
   readonly columns: readonly string[];
   readonly table: string;
+}
+
+/** What a fork sets. */
+export interface IdentityStatements {
+  /** Be another replica from now on (its new name). The log is sealed. */
+  readonly fork: string;
+  /** Whether anything up to a number is offered again (number). */
+  readonly offered_again: string;
+  /** All that was offered again has its outcome. */
+  readonly finish: string;
+}
+
+/** What is kept of acknowledged work, `holdfast_kept`. */
+export interface KeptStatements {
+  /** Keep one (number, id, time, when it was decided, generation, its message as JSON). */
+  readonly put: string;
+  /** Count what is kept (how many bytes more). */
+  readonly add_bytes: string;
+  /** Number, time of its outcome, bytes, and whether it is offered again, of the oldest ones (how many). */
+  readonly first: string;
+  /** Give up to a number up (number). */
+  readonly remove: string;
+  /** Offer all of it again. */
+  readonly offer: string;
+  /** Offer one no longer (number). */
+  readonly settle: string;
+  /** Forget one (number). */
+  readonly drop: string;
+  /** Number, id, generation and message of what is offered again, in order (how many). */
+  readonly offered: string;
+  /** Number and id of what is offered again (from, to). */
+  readonly offered_ids: string;
+  /** The lowest and highest number that is offered again (NULL: there is none), and how many. */
+  readonly span: string;
+  /** Message and generation of one (number). */
+  readonly body: string;
 }
 
 /** Statements that check and import one table of a snapshot file. */
@@ -174,13 +223,13 @@ export interface ReplicaProgram {
   readonly local: readonly string[];
   /** End the open group, if there is one: parameters are its time, and 1 when other programs wrote it; the log's length. */
   readonly mark: string;
-  /** Where groups end in the log, when, and whether other programs wrote them. */
+  /** Where groups end in the log, when, whether other programs wrote them, and the salt of each one's last note. */
   readonly marks: string;
   /** The tables that the log has notes of. */
   readonly log_tables: string;
   /** The same, after a place in it. */
   readonly log_tables_after: string;
-  /** The log's last entry: its place and table ('': a mark). */
+  /** The log's last entry: its place, table ('': a mark) and salt. */
   readonly log_last: string;
   readonly empty_log: string;
   /** The tables that may have changes or shadows: they had some at the last exchange, or since. */
@@ -252,7 +301,7 @@ export interface ScopeStatements {
 
 /** The one row of `holdfast_state`. Single columns are read and set by their names. */
 export interface StateStatements {
-  /** Make it (format, fingerprint, schema as JSON, digest of the capture triggers). */
+  /** Make it (format, fingerprint, schema as JSON, digest of the capture triggers), with a name of the replica's own. */
   readonly make: string;
   /** Count differences that should not have been (how many). */
   readonly add_mismatches: string;
@@ -338,6 +387,8 @@ export interface TableProgram {
   /** For each unique key: pairs of changes, of which one takes a value that the other gave up. */
   readonly freed: readonly string[];
   readonly set_bases: string;
+  /** Put a change back that had left: columns as in `changes`. */
+  readonly put_change: string;
   /** Changes of groups from ? to ?: tx, key, was, now, base, bases, old values, new values. */
   readonly changes: string;
   /** How many changes of the table each group from ? to ? has. */
@@ -428,6 +479,8 @@ export interface TransactionStatements {
   readonly set_aside: string;
   /** Set one aside no longer (number). */
   readonly show_again: string;
+  /** Put one back that had left, as sent (number, id, time, what it rests on as a JSON array, number that it replaces, generation). */
+  readonly put_back: string;
   /** Numbers of what is refused or held. */
   readonly stopped: string;
   /** What is held: number, what it rests on, and the code it waits with. */

@@ -24,7 +24,7 @@ import * as errors from "../../src/core/errors.js";
 import { BadValue, UsageError } from "../../src/core/errors.js";
 import { failureKind, stateAfter } from "../../src/core/connection/failures.js";
 import { toldApart } from "../../src/core/connection/generations.js";
-import { transactionId, uuid7 } from "../../src/core/ids.js";
+import { derivedId, transactionId, uuid7 } from "../../src/core/ids.js";
 import { keyValues, rowKey, rowScopes } from "../../src/core/keys.js";
 import { tableOf } from "../../src/core/schema.js";
 import { type MergePolicy, POLICIES } from "../../src/core/merging/policies.js";
@@ -126,6 +126,7 @@ function digests(given: Given): unknown {
   }
   if ("uuid7_us" in given) return uuid7(BigInt(given.uuid7_us), () => fromHex(given.random));
   if ("transaction_id" in given) return transactionId(() => fromHex(given.transaction_id));
+  if ("derived_id" in given) return derivedId(...given.derived_id.map(untagged));
   const hashes = (given.rows as any[]).map((row) =>
     rowHash(fromHex(given.scope_key), row.table, row.key, row.values.map(untagged)),
   );

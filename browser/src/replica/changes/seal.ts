@@ -11,7 +11,7 @@
 
 import { nextStamp } from "../../core/clock.js";
 import { DatabaseError } from "../../core/errors.js";
-import { transactionId } from "../../core/ids.js";
+import { derivedId, transactionId } from "../../core/ids.js";
 import { LOG_NOTES_MAX, LOG_NOTES_SHOWN } from "../../core/limits.js";
 import type { Table } from "../../core/schema.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
@@ -62,11 +62,13 @@ export function seal(database: LocalDatabase, host: Host, replaces = 0): number 
   const { connection, program } = database;
   const [last] = connection.execute(program.json.log_last);
   if (last === undefined) return null;
-  const [openTx, stamp] = database.state("open_tx", "stamp_us");
+  const [openTx, stamp, replica] = database.state("open_tx", "stamp_us", "replica");
   const first = whole(openTx);
-  const ends = connection.execute(program.json.marks).map(([, at]) => whole(at));
+  const ends = connection
+    .execute(program.json.marks)
+    .map(([, at, , salt]) => ({ at: whole(at), salt }));
   const isOpen = last[1] !== "";
-  if (isOpen) ends.push(host.nowUs());
+  if (isOpen) ends.push({ at: host.nowUs(), salt: last[2] });
   const touched = new Set(
     connection.execute(program.json.log_tables).map(([name]) => String(name)),
   );
@@ -83,7 +85,7 @@ export function seal(database: LocalDatabase, host: Host, replaces = 0): number 
   const newest = first + ends.length - 1;
   let stampUs = whole(stamp);
   let made = 0;
-  ends.forEach((at, index) => {
+  ends.forEach(({ at, salt }, index) => {
     const group = first + index;
     const number = numbers.get(group);
     if (number === undefined) return;
@@ -91,7 +93,10 @@ export function seal(database: LocalDatabase, host: Host, replaces = 0): number 
     made += 1;
     connection.execute(database.bookkeeping.transactions.add, [
       BigInt(number),
-      transactionId(host.randomBytes),
+      // The same wherever this group is sealed, in a copy too; a note of an older format has no salt.
+      typeof salt === "bigint"
+        ? derivedId(String(replica), BigInt(number), salt)
+        : transactionId(host.randomBytes),
       BigInt(stampUs),
       BigInt(isOpen && group === newest ? replaces : 0),
       marred.has(group) ? "bad_value" : "",

@@ -52,7 +52,15 @@ export type StateColumn =
   | "server_generation"
   | "mismatches"
   | "applying"
-  | "capture";
+  | "capture"
+  | "replica"
+  | "origin"
+  | "origin_last"
+  | "forks"
+  | "place"
+  | "backed_up"
+  | "kept_bytes"
+  | "kept_lost";
 
 export class LocalDatabase {
   readonly connection: Connection;

@@ -2,12 +2,14 @@
 
 Knows how an identifier is put together from a moment and random bytes. Must not know a clock or a
 source of randomness: both are handed in, so that one seed gives one trace (I37). Upholds I4 and I7
-as far as they rest on ids that never meet: a transaction id is 128 random bits, nothing else, so
-that a copied replica or a wrong clock cannot make two alike.
+as far as they rest on ids: two transactions never have one id, for it is made from random bits and
+nothing that a wrong clock tells; and one transaction never gets two, wherever a copied file is
+sealed, for those bits were drawn with its last change.
 """
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Callable
 from typing import Final
@@ -48,6 +50,15 @@ def transaction_id(random_bytes: RandomBytes) -> str:
     Raises `ValueError` if `random_bytes` returns another number of bytes than asked.
     """
     return _exactly(TRANSACTION_ID_BYTES, random_bytes).hex()
+
+
+def derived_id(*parts: str | int) -> str:
+    """A transaction's id that follows from what it is: 32 lower-case hexadecimal characters.
+
+    It is the hash (BLAKE2s) of its parts as text, each behind its length in characters.
+    """
+    text = "".join(f"{len(str(part))}:{part}" for part in parts)
+    return hashlib.blake2s(text.encode(), digest_size=TRANSACTION_ID_BYTES).hexdigest()
 
 
 def _exactly(count: int, random_bytes: RandomBytes) -> bytes:

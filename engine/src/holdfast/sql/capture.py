@@ -110,7 +110,7 @@ def triggers(
 
 
 class LoggedNotes:
-    """One row of the log for each touch: the row's key, and its values before the touch.
+    """One row of the log for each touch: the row's key, its values before the touch, and a salt.
 
     What came after is not noted: the next touch of that row says it, or the table itself.
     """
@@ -120,9 +120,10 @@ class LoggedNotes:
         self._columns = tuple(columns)
 
     def _append(self, table: Table, was: int, values: list[str]) -> str:
-        into = ", ".join(("tbl", "was", *self._columns[: len(values)]))
+        into = ", ".join(("tbl", "was", "salt", *self._columns[: len(values)]))
         return (
-            f"INSERT INTO {LOG} ({into}) SELECT {literal(table.name)}, {was}, {', '.join(values)}"
+            f"INSERT INTO {LOG} ({into}) "
+            f"SELECT {literal(table.name)}, {was}, random(), {', '.join(values)}"
         )
 
     def _whole(self, table: Table, row: str) -> list[str]:

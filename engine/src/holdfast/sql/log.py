@@ -10,6 +10,9 @@ row itself. That holds as long as nobody writes unnoticed: before news are appli
 made into notes of the outbox (``replica.changes.seal``); a trigger refuses to keep capture quiet
 before.
 
+Each note has a ``salt``, 64 random bits that its trigger has drawn: a group's id is made from it,
+so that a copy of the file seals what it holds under the same ids (I7).
+
 Columns of the log are shared by all tables: ``c0`` and on are the key's columns and then the data
 columns of the row, in native SQLite values. A mark has no table, but a time stamp.
 """
@@ -39,13 +42,16 @@ GUARD = (
 )
 """Nobody writes unnoticed past the log."""
 
-MARKS = f"SELECT seq, at, was FROM {LOG} WHERE tbl = '' ORDER BY seq"
+MARKS = (
+    f"SELECT seq, at, was, (SELECT n.salt FROM {LOG} AS n WHERE n.seq < m.seq "
+    f"ORDER BY n.seq DESC LIMIT 1) FROM {LOG} AS m WHERE tbl = '' ORDER BY seq"
+)
 LOG_VIEW = "holdfast_logged"
 _NOTES = "tbl <> ''"
 GROUPS = f"SELECT count(DISTINCT tx) FROM {LOG_VIEW}"
 
 TABLES = f"SELECT DISTINCT tbl FROM {LOG} WHERE tbl <> ''"
-LAST = f"SELECT seq, tbl FROM {LOG} ORDER BY seq DESC LIMIT 1"
+LAST = f"SELECT seq, tbl, salt FROM {LOG} ORDER BY seq DESC LIMIT 1"
 TABLES_AFTER = f"SELECT DISTINCT tbl FROM {LOG} WHERE seq > ? AND tbl <> ''"
 FIRST = f"SELECT min(at) FROM {LOG} WHERE tbl = ''"
 COUNT = f"SELECT count(*) FROM {LOG_VIEW}"
@@ -61,8 +67,8 @@ def create_log(schema: Schema) -> str:
     """The log: a table that is only appended to, without an index."""
     values = "".join(f", {name} ANY" for name in log_columns(schema))
     return (
-        f"CREATE TABLE {LOG} "
-        f"(seq INTEGER PRIMARY KEY, tbl TEXT NOT NULL, was INTEGER, at INTEGER{values}) STRICT"
+        f"CREATE TABLE {LOG} (seq INTEGER PRIMARY KEY, tbl TEXT NOT NULL, "
+        f"was INTEGER, at INTEGER, salt INTEGER{values}) STRICT"
     )
 
 

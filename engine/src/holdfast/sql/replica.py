@@ -15,6 +15,12 @@ import msgspec
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import ForeignKey, Schema, Table
 from holdfast.sql import dependence, log
+from holdfast.sql.bookkeeping.identity import (
+    CREATE_EVENT,
+    CREATE_KEPT,
+    CREATE_KEPT_INDEX,
+    STATE_COLUMNS,
+)
 from holdfast.sql.bookkeeping.statements import STATEMENTS, Bookkeeping
 from holdfast.sql.bookkeeping.transactions import DECIDED, UNSETTLED
 from holdfast.sql.capture import LOG, triggers
@@ -41,7 +47,7 @@ from holdfast.sql.names import (
 from holdfast.sql.tables import create_indexes, create_table
 from holdfast.sql.unfit import odd_rows
 
-PROGRAM_FORMAT = 5
+PROGRAM_FORMAT = 6
 """How a replica's file is laid out. A file of a format before it is made into one of it
 when it is opened (``sql.migration``); one of any other is refused (``replica_format``)."""
 
@@ -64,8 +70,9 @@ _TX_INDEXES = (
     "CREATE INDEX holdfast_tx_aside ON holdfast_tx (number) WHERE aside > 0",
 )
 """What is found past all that waits; a statement has to say the same condition, word for word."""
+_IDENTITY = ",\n  ".join(STATE_COLUMNS)
 BOOKKEEPING = (
-    """CREATE TABLE holdfast_state (
+    f"""CREATE TABLE holdfast_state (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   applying INTEGER NOT NULL DEFAULT 0,
   open_tx INTEGER NOT NULL DEFAULT 1,
@@ -87,7 +94,8 @@ BOOKKEEPING = (
   sync_request INTEGER NOT NULL DEFAULT 0,
   server_generation INTEGER,
   generation INTEGER NOT NULL DEFAULT 1,
-  session TEXT NOT NULL DEFAULT '{}',
+  {_IDENTITY},
+  session TEXT NOT NULL DEFAULT '{{}}',
   capture TEXT NOT NULL DEFAULT '',
   schema TEXT NOT NULL
 ) STRICT""",
@@ -109,6 +117,9 @@ BOOKKEEPING = (
   generation INTEGER NOT NULL DEFAULT 1
 ) STRICT""",
     *_TX_INDEXES,
+    CREATE_KEPT,
+    CREATE_KEPT_INDEX,
+    CREATE_EVENT,
     "CREATE TABLE holdfast_noted (tbl TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
     CREATE_ADDED,
     """CREATE TABLE holdfast_row (
@@ -195,6 +206,8 @@ class TableProgram(msgspec.Struct, frozen=True):
     freed: tuple[str, ...]
     """For each unique key: pairs of changes, of which one takes a value that the other gave up."""
     set_bases: str
+    put_change: str
+    """Put a change back that had left: columns as in ``changes``."""
     changes: str
     """Changes of groups from ? to ?: tx, key, was, now, base, bases, old values, new values."""
     counts: str
@@ -255,13 +268,14 @@ class ReplicaProgram(msgspec.Struct, frozen=True):
     """End the open group, if there is one: parameters are its time, and 1 when other programs wrote
     it; the log's length."""
     marks: str
-    """Where groups end in the log, when, and whether other programs wrote them."""
+    """Where groups end in the log, when, whether other programs wrote them, and the salt of each
+    one's last note."""
     log_tables: str
     """The tables that the log has notes of."""
     log_tables_after: str
     """The same, after a place in it."""
     log_last: str
-    """The log's last entry: its place and table ('': a mark)."""
+    """The log's last entry: its place, table ('': a mark) and salt."""
     empty_log: str
     noted_tables: str
     """The tables that may have changes or shadows: they had some at the last exchange, or since."""
@@ -361,6 +375,8 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
         freed=tuple(sql for sql in freed if sql),
         set_bases=f"UPDATE {change} SET bases = ?, base = coalesce((SELECT rev FROM holdfast_row "
         f"WHERE tbl = '{table.name}' AND key = {change}.key), 0) WHERE tx = ? AND key = ?",
+        put_change=f"INSERT INTO {change} ({_change_columns(table)}) "
+        f"VALUES ({marks(6 + 2 * len(data))})",
         changes=f"SELECT {_change_columns(table)} FROM {change} WHERE tx BETWEEN ? AND ? "
         "ORDER BY tx, rowid",
         all_key_changes=f"SELECT {_change_columns(table)} FROM {change} WHERE key = ? ORDER BY tx",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.core.ids import UUID7_US_MAX, transaction_id, uuid7
+from holdfast.core.ids import UUID7_US_MAX, derived_id, transaction_id, uuid7
 
 moments = st.integers(min_value=0, max_value=UUID7_US_MAX)
 
@@ -45,6 +45,12 @@ def test_a_clock_far_wrong_still_makes_keys(now_us: int) -> None:
 
 def test_a_transaction_id_is_128_random_bits() -> None:
     assert transaction_id(lambda n: bytes(range(n))) == "000102030405060708090a0b0c0d0e0f"
+
+
+def test_a_derived_id_follows_from_all_its_parts() -> None:
+    ids = {derived_id("a", 1, 2), derived_id("a", 1, 3), derived_id("a1", 2), derived_id("a", 12)}
+    assert len(ids) == 4
+    assert derived_id("a", 1, 2) in ids
 
 
 def test_a_short_source_of_randomness_is_an_error() -> None:

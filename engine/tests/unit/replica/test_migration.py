@@ -480,8 +480,8 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 
 @pytest.fixture(params=sorted(CORPUS.glob("replica_format_*.sql")), ids=lambda path: path.stem)
 def file_of_before(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A file as an earlier version left it: a row, an update and an insert queued, an update of
-    that in the log."""
+    """A file as an earlier version left it: a row, an update and an insert queued, or the update
+    sent and not answered, and an update of that insert in the log."""
     path = tmp_path / "r.db"
     with closing(sqlite3.connect(path)) as raw:
         raw.executescript(request.param.read_text())
@@ -501,7 +501,8 @@ def test_files_of_formats_before_are_read(file_of_before: Path, grows: bool) -> 
         assert replica.query("SELECT id, text, n FROM note ORDER BY id") == [
             ("a", "synced", 4), ("b", "in the log", 0),
         ]  # fmt: skip
-        assert replica.status.pending == 3
+        assert replica.status.pending + replica.status.sent == 3
+        assert replica.query("SELECT replica FROM holdfast_state") == [("d",)], "as servers know it"
         replica.seal()
         assert replica.query("SELECT DISTINCT generation FROM holdfast_tx") == [(1,)]
         assert replica.query("SELECT format FROM holdfast_state") == [(PROGRAM_FORMAT,)]

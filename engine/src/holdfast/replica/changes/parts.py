@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from holdfast.core.errors import BadValue
-from holdfast.core.ids import transaction_id
+from holdfast.core.ids import derived_id
 from holdfast.core.keys import RowPlace
 from holdfast.core.limits import PUSH_BYTES_SOFT, PUSH_CHANGES_MAX, SPLIT_PARTS
 from holdfast.core.values import Value
@@ -65,7 +65,6 @@ def take_apart_sealed(
     notes: OutboxNotes,
     first: int,
     unnamed: Sequence[RowPlace],
-    random_bytes: Callable[[int], bytes],
 ) -> None:
     """Of the loose groups from ``first`` on, which were never sent: what is too large, and what
     cannot be sent, is taken apart. ``unnamed``: rows whose key is no text."""
@@ -76,7 +75,7 @@ def take_apart_sealed(
         parts = _fitting(notes, int(str(number)), unnamed)
         if len(parts) > 1:
             plan.split[int(str(number))] = parts
-    _carry_out(notes, plan, random_bytes)
+    _carry_out(notes, plan)
     for name, key in unnamed:
         notes.connection.execute(
             "UPDATE holdfast_tx SET void = 'bad_value' WHERE loose AND number >= ?1 AND number IN "
@@ -85,9 +84,7 @@ def take_apart_sealed(
         )
 
 
-def take_apart_decided(
-    notes: OutboxNotes, random_bytes: Callable[[int], bytes], *, on_move: Callable[[RowPlace], None]
-) -> Counter[str]:
+def take_apart_decided(notes: OutboxNotes, *, on_move: Callable[[RowPlace], None]) -> Counter[str]:
     """Of what was refused or held and not looked at yet: loose groups are taken apart, and what was
     held because of them goes up anew. How many outcomes, of which kind, are no longer the last
     word. ``on_move``: told each row that moves, while its notes still stand in their old order.
@@ -130,7 +127,7 @@ def take_apart_decided(
                 plan.kept.add(number)
     for place in _moving(notes, plan):
         on_move(place)
-    _carry_out(notes, plan, random_bytes)
+    _carry_out(notes, plan)
     notes.connection.execute(f"UPDATE holdfast_tx SET loose = {_LEFT} WHERE {_NEW}")
     return Counter(stopped[number][0] for number in going)
 
@@ -255,7 +252,7 @@ class _Move:
     pending: bool
 
 
-def _carry_out(notes: OutboxNotes, plan: _Plan, random_bytes: Callable[[int], bytes]) -> None:
+def _carry_out(notes: OutboxNotes, plan: _Plan) -> None:
     if not plan.split and not plan.again:
         return
     db = notes.connection
@@ -281,7 +278,7 @@ def _carry_out(notes: OutboxNotes, plan: _Plan, random_bytes: Callable[[int], by
             moves.append(_Move(number, first + len(moves), None, state == "pending"))
     for move in reversed(moves):  # downwards: a number is free before it is taken
         _move_notes(notes, move)
-    _move_heads(notes, plan, moves, random_bytes)
+    _move_heads(notes, plan, moves)
     write_state(db, open_tx=first + len(moves))
     # ``aside``: the number that the next transaction had when this one was set aside.
     asides = db.execute("SELECT DISTINCT aside FROM holdfast_tx WHERE aside >= ?", (first,))
@@ -310,24 +307,24 @@ def _move_notes(notes: OutboxNotes, move: _Move) -> None:
             )
 
 
-def _move_heads(
-    notes: OutboxNotes, plan: _Plan, moves: Sequence[_Move], random_bytes: Callable[[int], bytes]
-) -> None:
+def _move_heads(notes: OutboxNotes, plan: _Plan, moves: Sequence[_Move]) -> None:
+    """Ids follow from those before: a copy of the file that is taken apart has the same ones."""
     db = notes.connection
     made: dict[int, tuple[Value, ...]] = {}
     for number in plan.split:
-        ((at, replaces, generation),) = db.execute(
-            "SELECT at, replaces, generation FROM holdfast_tx WHERE number = ?", (number,)
+        ((at, replaces, generation, id_),) = db.execute(
+            "SELECT at, replaces, generation, id FROM holdfast_tx WHERE number = ?", (number,)
         )
-        made[number] = (at, replaces, generation)
+        made[number] = (at, replaces, generation, id_)
         if number not in plan.kept:
             db.execute(TRANSACTIONS.remove, (number,))
     for move in reversed(moves):
         if move.rows is not None:
-            at, replaces, generation = made[move.old]
+            at, replaces, generation, id_ = made[move.old]
+            own = derived_id(str(id_), *(part for place in move.rows for part in place))
             if not move.pending:
                 replaces = 0 if move.old in plan.kept else move.old
-            one = (move.new, transaction_id(random_bytes), at, replaces, "", _LOOSE)
+            one = (move.new, own, at, replaces, "", _LOOSE)
             db.execute(TRANSACTIONS.add, one)
             db.execute(
                 "UPDATE holdfast_tx SET generation = ? WHERE number = ?", (generation, move.new)
@@ -335,11 +332,12 @@ def _move_heads(
         elif move.pending:
             db.execute("UPDATE holdfast_tx SET number = ? WHERE number = ?", (move.new, move.old))
         else:
+            ((id_,),) = db.execute("SELECT id FROM holdfast_tx WHERE number = ?", (move.old,))
             db.execute(
                 "UPDATE holdfast_tx SET number = ?1, id = ?2, state = 'pending', replaces = ?3, "
                 "code = '', message = '', field = '', held_by = 0, decided_us = NULL "
                 "WHERE number = ?3",
-                (move.new, transaction_id(random_bytes), move.old),
+                (move.new, derived_id(str(id_)), move.old),
             )
 
 

@@ -26,7 +26,7 @@ from collections.abc import Callable
 
 from holdfast.core.clock import next_stamp
 from holdfast.core.errors import DatabaseError
-from holdfast.core.ids import transaction_id
+from holdfast.core.ids import derived_id, transaction_id
 from holdfast.core.keys import RowPlace
 from holdfast.core.values import Value
 from holdfast.replica.changes.dependence import (
@@ -72,11 +72,14 @@ def seal(
     if not last:
         return None
     ensure_current(connection, program)
-    first, stamp_us = (int(str(value)) for value in read_state(connection, "open_tx", "stamp_us"))
-    ends = [(int(str(at)), bool(was)) for _, at, was in connection.execute(program.marks)]
+    open_tx, stamp, replica = read_state(connection, "open_tx", "stamp_us", "replica")
+    first, stamp_us = int(str(open_tx)), int(str(stamp))
+    ends = [
+        (int(str(at)), bool(was), salt) for _, at, was, salt in connection.execute(program.marks)
+    ]
     is_open = last[0][1] != ""
     if is_open:
-        ends.append((now_us, not (own or replaces)))
+        ends.append((now_us, not (own or replaces), last[0][2]))
     touched = {str(name) for (name,) in connection.execute(program.log_tables)}
     tables = [table for table in schema.all_tables if table.name in touched]
     void: set[int] = set()
@@ -91,13 +94,13 @@ def seal(
     connection.execute(program.empty_log)
     numbers = _number(connection, program, tables, first)
     heads: list[tuple[Value, ...]] = []
-    for group, (at, loose) in enumerate(ends, start=first):
+    for group, (at, loose, salt) in enumerate(ends, start=first):
         if group in numbers:
             stamp_us = next_stamp(stamp_us, at)
             heads.append(
                 (
                     numbers[group],
-                    transaction_id(random_bytes),
+                    _id(str(replica), numbers[group], salt, random_bytes),
                     stamp_us,
                     replaces if is_open and group == first + len(ends) - 1 else 0,
                     "bad_value" if group in void and not loose else "",
@@ -117,13 +120,21 @@ def seal(
     )
     write_state(connection, open_tx=first + len(heads), stamp_us=stamp_us)
     if any(head[-1] for head in heads):
-        take_apart_sealed(notes, first, unnamed, random_bytes)
+        take_apart_sealed(notes, first, unnamed)
     if not is_open or first + len(ends) - 1 not in numbers:
         return None
     found = connection.execute(
         "SELECT max(number) FROM holdfast_tx WHERE number >= ? AND id = ?", (first, heads[-1][1])
     )
     return found[0][0] if isinstance(found[0][0], int) else None
+
+
+def _id(replica: str, number: int, salt: Value, random_bytes: Callable[[int], bytes]) -> str:
+    """The same id wherever this group is sealed: also in a copy of the file (I7). A note of a
+    format that had no salt gets any."""
+    if not isinstance(salt, int):
+        return transaction_id(random_bytes)
+    return derived_id(replica, number, salt)
 
 
 def _mend(connection: Connection, statements: TableProgram, first: int) -> list[tuple[int, str]]:

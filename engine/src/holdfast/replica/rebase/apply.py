@@ -199,7 +199,7 @@ class Applier:
             moved.append(place)
 
         notes = OutboxNotes(self._db, self._schema, self._program)
-        parted = take_apart_decided(notes, self._random_bytes, on_move=keep)
+        parted = take_apart_decided(notes, on_move=keep)
         self._result.refused -= parted["refused"]
         self._result.held -= parted["held"]
         self._result.parted = parted.total()

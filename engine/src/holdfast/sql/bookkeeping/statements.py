@@ -9,6 +9,11 @@ from __future__ import annotations
 
 import msgspec
 
+from holdfast.sql.bookkeeping.identity import (
+    EventStatements,
+    IdentityStatements,
+    KeptStatements,
+)
 from holdfast.sql.bookkeeping.transactions import TransactionStatements
 from holdfast.sql.bookkeeping.truth import MemberStatements, RowStatements, ScopeStatements
 
@@ -38,10 +43,13 @@ class StateStatements(msgspec.Struct, frozen=True, kw_only=True):
     """The one row of ``holdfast_state``. Single columns are read and set by their names."""
 
     make: str = (
-        "INSERT INTO holdfast_state (id, format, fingerprint, schema, capture, generation) "
-        "VALUES (1, ?1, ?2, ?3, ?4, coalesce(json_extract(?3, '$.generation'), 1))"
+        "INSERT INTO holdfast_state "
+        "(id, format, fingerprint, schema, capture, generation, replica) VALUES "
+        "(1, ?1, ?2, ?3, ?4, coalesce(json_extract(?3, '$.generation'), 1), "
+        "lower(hex(randomblob(16))))"
     )
-    """Make it (format, fingerprint, schema as JSON, digest of the capture triggers)."""
+    """Make it (format, fingerprint, schema as JSON, digest of the capture triggers), with a name of
+    the replica's own."""
     add_mismatches: str = "UPDATE holdfast_state SET mismatches = mismatches + ?"
     """Count differences that should not have been (how many)."""
     triggers: str = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'"
@@ -62,6 +70,9 @@ class Bookkeeping(msgspec.Struct, frozen=True, kw_only=True):
     members: MemberStatements = MemberStatements()
     scopes: ScopeStatements = ScopeStatements()
     state: StateStatements = StateStatements()
+    identity: IdentityStatements = IdentityStatements()
+    kept: KeptStatements = KeptStatements()
+    events: EventStatements = EventStatements()
 
 
 STATEMENTS = Bookkeeping()
@@ -71,3 +82,6 @@ ROWS = STATEMENTS.rows
 MEMBERS = STATEMENTS.members
 SCOPES = STATEMENTS.scopes
 STATE = STATEMENTS.state
+IDENTITY = STATEMENTS.identity
+KEPT = STATEMENTS.kept
+EVENTS = STATEMENTS.events

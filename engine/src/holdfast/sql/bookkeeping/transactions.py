@@ -115,6 +115,15 @@ class TransactionStatements(msgspec.Struct, frozen=True, kw_only=True):
     )
     """Set one aside no longer (number)."""
 
+    # --- what was acknowledged once ---------------------------------------------------------------
+
+    put_back: str = (
+        "INSERT INTO holdfast_tx (number, id, state, at, after, replaces, generation) "
+        "VALUES (?, ?, 'sent', ?, ?, ?, ?)"
+    )
+    """Put one back that had left, as sent (number, id, time, what it rests on as a JSON array,
+    number that it replaces, generation)."""
+
     # --- what waits for a person ----------------------------------------------------------------
 
     stopped: str = f"SELECT number FROM holdfast_tx WHERE {STOPPED}"

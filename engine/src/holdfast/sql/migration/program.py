@@ -12,6 +12,12 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from holdfast.schema.model import Column, ForeignKey, Schema, Table
+from holdfast.sql.bookkeeping.identity import (
+    CREATE_EVENT,
+    CREATE_KEPT,
+    CREATE_KEPT_INDEX,
+    STATE_COLUMNS,
+)
 from holdfast.sql.capture import LOG
 from holdfast.sql.changes import new_names, old_names
 from holdfast.sql.log import log_columns
@@ -36,6 +42,18 @@ FORMATS: dict[str, tuple[str, ...]] = {
             "generation = coalesce(json_extract(schema, '$.generation'), 1)"
         ),
         "UPDATE holdfast_tx SET generation = (SELECT generation FROM holdfast_state)",
+    ),
+    "5": (
+        *(f"ALTER TABLE holdfast_state ADD COLUMN {column}" for column in STATE_COLUMNS),
+        CREATE_KEPT,
+        CREATE_KEPT_INDEX,
+        CREATE_EVENT,
+        f"ALTER TABLE {LOG} ADD COLUMN salt INTEGER",
+        # Servers know it by its device's name, if they may have heard of it; '' means just that.
+        (
+            "UPDATE holdfast_state SET format = 6, replica = CASE WHEN nonce = '' "
+            "AND next_nonce = '' THEN lower(hex(randomblob(16))) ELSE device END"
+        ),
     ),
 }
 """By format: the statements that make a file of it one of the format behind it."""

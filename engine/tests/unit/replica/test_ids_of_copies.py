@@ -1,0 +1,78 @@
+"""A copy of a file seals what it holds under the ids that the original gives it.
+
+Checks I7.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from holdfast.replica.replica import Replica
+from holdfast.schema import Column, Schema, Table
+
+SCHEMA = Schema(
+    name="shop",
+    tables=(
+        Table(
+            name="stock",
+            key=("sku",),
+            columns=(Column("sku"), Column("n", "integer", merge="counter")),
+            scopes=("main",),
+        ),
+    ),
+)
+
+
+def ids(path: Path) -> list[tuple[int, str]]:
+    with Replica.open(path) as replica:
+        replica.seal()
+        return [
+            (int(str(n)), str(i)) for n, i in replica.query("SELECT number, id FROM holdfast_tx")
+        ]
+
+
+def sell(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as shell, shell:
+        shell.execute("UPDATE stock SET n = n - 1 WHERE sku = 'a'")
+
+
+@pytest.mark.parametrize("by", ["app", "shell"])
+def test_what_was_written_before_the_copy_has_one_id(tmp_path: Path, by: str) -> None:
+    path, copy = tmp_path / "r.db", tmp_path / "copy.db"
+    with Replica.open(path, SCHEMA) as replica, replica.transaction() as db:
+        db.execute("INSERT INTO stock VALUES ('a', 9)")
+    if by == "app":
+        with Replica.open(path) as replica, replica.transaction() as db:
+            db.execute("UPDATE stock SET n = n - 1 WHERE sku = 'a'")
+    else:
+        sell(path)
+    shutil.copy(path, copy)
+    assert ids(path) == ids(copy)
+    assert len({id_ for _, id_ in ids(path)}) == 2
+
+
+def test_the_same_sale_after_the_copy_is_another_one(tmp_path: Path) -> None:
+    path, copy = tmp_path / "r.db", tmp_path / "copy.db"
+    with Replica.open(path, SCHEMA) as replica, replica.transaction() as db:
+        db.execute("INSERT INTO stock VALUES ('a', 9)")
+    shutil.copy(path, copy)
+    sell(path)
+    sell(copy)
+    ours, theirs = dict(ids(path)), dict(ids(copy))
+    assert ours[1] == theirs[1]
+    assert ours[2] != theirs[2]
+
+
+def test_a_group_that_is_too_large_has_the_same_parts(tmp_path: Path) -> None:
+    path, copy = tmp_path / "r.db", tmp_path / "copy.db"
+    Replica.open(path, SCHEMA).close()
+    with closing(sqlite3.connect(path)) as shell, shell:
+        shell.executemany("INSERT INTO stock VALUES (?, 1)", [(f"s{n}",) for n in range(12_000)])
+    shutil.copy(path, copy)
+    assert len(ids(path)) > 1
+    assert ids(path) == ids(copy)
