@@ -62,11 +62,16 @@ export function seal(database: LocalDatabase, host: Host, replaces = 0): number 
   const { connection, program } = database;
   const [last] = connection.execute(program.json.log_last);
   if (last === undefined) return null;
-  const [openTx, stamp, replica] = database.state("open_tx", "stamp_us", "replica");
+  const [openTx, stamp] = database.state("open_tx", "stamp_us");
   const first = whole(openTx);
   const ends = connection
     .execute(program.json.marks)
     .map(([, at, , salt]) => ({ at: whole(at), salt }));
+  // A note of an older format has no salt, and its file knows no replica.
+  const hasSalts = [...ends.map(({ salt }) => salt), last[2]].some(
+    (salt) => typeof salt === "bigint",
+  );
+  const [replica = ""] = hasSalts ? database.texts("replica") : [];
   const isOpen = last[1] !== "";
   if (isOpen) ends.push({ at: host.nowUs(), salt: last[2] });
   const touched = new Set(
@@ -93,9 +98,9 @@ export function seal(database: LocalDatabase, host: Host, replaces = 0): number 
     made += 1;
     connection.execute(database.bookkeeping.transactions.add, [
       BigInt(number),
-      // The same wherever this group is sealed, in a copy too; a note of an older format has no salt.
+      // The same wherever this group is sealed, in a copy too.
       typeof salt === "bigint"
-        ? derivedId(String(replica), BigInt(number), salt)
+        ? derivedId(replica, BigInt(number), salt)
         : transactionId(host.randomBytes),
       BigInt(stampUs),
       BigInt(isOpen && group === newest ? replaces : 0),
