@@ -69,20 +69,22 @@ def write(replica: Replica, number: int) -> None:
     replica.sync()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def templates() -> dict[str, str]:
     return {}
 
 
 @pytest.fixture
 def filled(
-    database: str, tmp_path: Path, templates: dict[str, str], request: pytest.FixtureRequest
+    database: str,
+    templates: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> str:
     """A database with some rows, that nobody serves; made once, and copied by other means."""
     kind = "postgres" if "://" in database else "sqlite"
     if kind not in templates:
-        path = tmp_path / "template"
-        path.mkdir()
+        path = tmp_path_factory.mktemp("template")
         template = str(path / "server.db") if kind == "sqlite" else database
         with served(template, path) as server, device(server, path / "first.db") as replica:
             for number in range(3):

@@ -30,6 +30,7 @@ FIXED = {
     "replica/failures": "_NETWORK_SIGN_IN",
     "replica/http/transport": "_PROBE_DEADLINE_MS",  # made of a limit
     "replica/load/snapshot_file": "SNAPSHOT_FORMAT _HEADER_BYTES _MODULUS",
+    "server/backup/postgres_restore": "_NAME_LENGTH",  # PostgreSQL's
     "server/backup/sqlite_use": "_LOCK_PAGE _LOCK_BYTES",  # of SQLite's lock page
     "server/feed": "SCOPE_KEY_BYTES _MODULUS",
     "server/files": "_US _GRACE_US SNAPSHOT_FORMAT _PAGE_BYTES",

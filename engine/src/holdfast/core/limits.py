@@ -472,3 +472,4 @@ HOST_DEPTH_MAX = 30
 EVENT_LINE_BYTES_MAX = 4096 + SCOPES_MAX * (4 * SCOPE_NAME_LENGTH_MAX + 32)
 BACKUP_TELL_S = 0.2
 """Between two looks at how far a copy has come."""
+BACKUP_PIECE_BYTES = 4 * MIB

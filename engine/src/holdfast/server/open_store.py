@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from holdfast.core.errors import UsageError
+from holdfast.core.errors import DatabaseError, UsageError
 from holdfast.schema.model import Schema
 from holdfast.server.store.contract import Store
 from holdfast.server.store.sqlite.store import SqliteStore
@@ -39,6 +39,7 @@ def open_store(
     """
     name = str(database)
     if not is_postgres(name):
+        _check_finished(Path(name))
         if not _is_of_others(Path(name)):
             _keep_private(Path(name))
         return SqliteStore.open(name, schema, random_bytes=random_bytes, sqlite=driver(driver_name))
@@ -54,6 +55,20 @@ def open_store(
 def is_postgres(database: str | Path) -> bool:
     """Return whether a database's name stands for one of PostgreSQL."""
     return str(database).startswith(_POSTGRES)
+
+
+def unfinished_restore(database: Path) -> Path:
+    """Return the file that a restore of a database works on until it takes its place."""
+    return database.with_name(f"{database.name}-restoring")
+
+
+def _check_finished(database: Path) -> None:
+    """Raises ``DatabaseError`` (``restore_unfinished``) rather than begin a new database."""
+    if not database.exists() and unfinished_restore(database).exists():
+        raise DatabaseError(
+            f"a restore of {database} was interrupted: run `holdfast server restore` again",
+            code="restore_unfinished",
+        )
 
 
 def _is_of_others(path: Path) -> bool:

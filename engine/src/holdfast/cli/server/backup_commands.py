@@ -108,3 +108,40 @@ def _tell(made: Backup, *, as_json: bool) -> None:
     )
     for path in made.removed:
         out.print(f"removed {path}", highlight=False)
+
+
+def restore(
+    copy: Annotated[Path, typer.Argument(metavar="FROM", help="The backup.", show_default=False)],
+    *,
+    database: Database,
+    privileges: Annotated[
+        bool,
+        typer.Option(help="PostgreSQL: grant what the backup says; its roles must be there."),
+    ] = True,
+    programs: Programs = None,
+    as_json: Json = False,
+) -> None:
+    """Put a backup in the place of a database that nobody serves. What stands there is set
+    aside."""
+    from holdfast.server.backup.restore import restore as put_back
+
+    with (
+        reported(as_json=as_json, at="server"),
+        interruptible(SIGNALS),
+        progress_bar(as_json=as_json) as progress,
+    ):
+        done = put_back(database, copy, programs=programs, privileges=privileges, progress=progress)
+    record = done.record
+    since = f"; it was last heard {moment(record.as_of)}" if record.as_of else ""
+    who = "1 device notices" if record.devices == 1 else f"{record.devices} devices notice"
+    text = f"When the server runs again, {who} that it was put back{since}."
+    if as_json:
+        document({
+            "ok": True, "database": database, "aside": done.aside, "devices": record.devices,
+            "as_of": record.as_of, "differing": record.differing, "text": text,
+        })  # fmt: skip
+        return
+    out.print(f"restored from {copy}", highlight=False)
+    if done.aside is not None:
+        out.print(f"what stood there is now {done.aside}", highlight=False)
+    out.print(text, highlight=False)

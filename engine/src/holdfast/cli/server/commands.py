@@ -23,5 +23,6 @@ for command in (
     stats_commands.stats,
     stats_commands.purge,
     backup_commands.backup,
+    backup_commands.restore,
 ):
     server.command()(command)

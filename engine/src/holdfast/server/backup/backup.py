@@ -7,6 +7,7 @@ whatever ends it in between, devices keep too much rather than too little (I5).
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import time
 from collections.abc import Mapping
@@ -144,8 +145,11 @@ def _check_there(database: str) -> None:
 
 
 def _postgres() -> ModuleType:
+    return postgres_module("postgres_dump")
+
+
+def postgres_module(name: str) -> ModuleType:
+    """A module of this package that needs PostgreSQL. Raises ``UsageError`` (``no_driver``)."""
     if importlib.util.find_spec("psycopg") is None:
         raise UsageError("PostgreSQL needs the extra holdfast[postgres]", code="no_driver")
-    from holdfast.server.backup import postgres_dump
-
-    return postgres_dump
+    return importlib.import_module(f"holdfast.server.backup.{name}")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 _COPY = re.compile(rb"COPY (?P<table>.+?) \((?P<columns>.+)\) FROM stdin;\n\Z")
 _END = b"\\.\n"
-_FOR_PSQL = (b"\\restrict ", b"\\unrestrict ")
-"""Commands to ``psql`` that newer programs write around a script."""
+_LEFT_OUT = (b"\\restrict ", b"\\unrestrict ", b"SET transaction_timeout = ")
+"""Commands to ``psql`` that newer programs write around a script; a setting that older servers do
+not know."""
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
@@ -40,7 +41,7 @@ def read_script(lines: Iterable[bytes]) -> Iterator[ScriptStatements | ScriptRow
     every = iter(lines)
     statements: list[bytes] = []
     for line in every:
-        if line.startswith(_FOR_PSQL):
+        if line.startswith(_LEFT_OUT):
             continue
         begins = _COPY.match(line)
         if begins is None:

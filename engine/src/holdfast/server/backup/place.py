@@ -134,6 +134,14 @@ def full(to: Path) -> DatabaseError:
     )
 
 
+def still_served() -> DatabaseError:
+    """The error of a database that is to be replaced under a server."""
+    return DatabaseError(
+        "a server serves this database: stop every one of them, restore, then start them again",
+        code="served_elsewhere",
+    )
+
+
 def _check_free(to: Path) -> None:
     if os.path.lexists(to):
         raise UsageError(

@@ -30,6 +30,10 @@ from holdfast.server.store.registry import RIGHTS
 
 log = logging.getLogger(__name__)
 
+SERVED = "holdfast served"
+"""Advisory lock on a schema, shared by the processes that serve it: with the schema's name."""
+_SERVE = f"SELECT pg_advisory_lock_shared(hashtextextended('{SERVED} ' || current_schema(), 0))"
+
 _read = msgspec.json.Decoder(dict[str, int]).decode
 
 
@@ -109,6 +113,7 @@ class Relay:
                 return
 
     def _listen(self, db: PostgresConnection) -> None:
+        db.execute(_SERVE)
         db.execute(f'LISTEN "{self._channel}"')
         looked = 0.0
         while not self._stop.is_set():
