@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from stockroom.cli import output
+from stockroom.cli.backup import backup_command, restore_command
 from stockroom.cli.device import app as device_app
 from stockroom.cli.device import hoisted
 from stockroom.cli.replay import replay_command
@@ -26,7 +27,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(device_app, name="device")
+app.command("backup")(backup_command)
 app.command("replay")(replay_command)
+app.command("restore")(restore_command)
 app.command("serve")(serve_command)
 app.command("tour")(tour_command)
 
