@@ -27,12 +27,13 @@ from engine.tests.acceptance.test_backup import (
     templates,
     write,
 )
+from engine.tests.acceptance.test_disk_full import small_disk
 
 from holdfast.core.errors import HoldfastError
 from holdfast.server.backup import restore
 from holdfast.testing.postgres import PostgresCluster
 
-__all__ = ["database", "filled", "templates"]
+__all__ = ["database", "filled", "small_disk", "templates"]
 pytestmark = pytest.mark.acceptance
 LATER = "INSERT INTO stock (sku, name, on_hand) VALUES ('later', '', 1)"
 
@@ -220,6 +221,45 @@ def test_what_is_no_backup_changes_nothing(filled: str, copy: Path, tmp_path: Pa
         assert code_of(put_back, no_folder, copy) == "target_not_writable"
     assert skus(filled) == before
     assert asides(filled) == []
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_restore_that_fails_leaves_nothing_in_the_way(
+    filled: str, copy: Path, tmp_path: Path, small_disk: Path
+) -> None:
+    """Neither of a lost database, so that a server may begin anew, nor of one that is there."""
+    lost, there = small_disk / "lost.db", small_disk / "there.db"
+    shutil.copy(filled, there)
+    before = skus(str(there))
+    room = os.statvfs(small_disk)
+    filler = small_disk / "filler"
+    filler.write_bytes(b"\0" * (room.f_bavail * room.f_frsize - 16_384))
+    for target in (lost, there):
+        assert code_of(put_back, str(target), copy) == "target_full"
+    assert not list(small_disk.glob("*-restoring*"))
+    assert not lost.exists()
+    filler.unlink()
+    assert skus(str(there)) == before
+    torn = tmp_path / "torn"
+    torn.write_bytes(copy.read_bytes()[:20_000])
+    assert code_of(put_back, str(lost), torn) == "database_corrupt"
+    assert not list(small_disk.glob("*-restoring*"))
+    put_back(str(lost), copy)
+    assert skus(str(lost)) == before - {"later"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_what_root_puts_back_is_the_servers(filled: str, copy: Path, tmp_path: Path) -> None:
+    assert filled
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 12345, 12345)
+    target = home / "shop.db"
+    for _ in range(2):
+        put_back(str(target), copy)
+        assert {path.stat().st_uid for path in home.iterdir()} == {12345}
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("database", ["postgres"], indirect=True)

@@ -63,7 +63,6 @@ def restore_schema(
         failpoint("restore.copied")
         db.execute(f"SET search_path = {quote(namespace)}; SET row_security = on")
         db.execute("DELETE FROM holdfast_file_build; DELETE FROM holdfast_file")
-        # EPOCH db
         failpoint("restore.before_put")
         db.execute("COMMIT")
         failpoint("restore.put")

@@ -56,15 +56,21 @@ def restore_file(
     except DatabaseError as error:
         raise still_served() if error.code == "served_elsewhere" else error from None
     try:
+        _own_like(serving.path, database)
         with unused(database), unused(copy):
             """Nobody writes what is copied, and nobody reads what goes away."""
         new = unfinished_restore(database)
-        _fetch(copy, new, database, progress)
-        record = look(new, progress)
-        failpoint("restore.copied")
-        # EPOCH new
-        with told(new):
-            sync_file(new)
+        moved = new.exists() and not database.exists()  # by one that was killed
+        try:
+            _fetch(copy, new, database, progress)
+            record = look(new, progress)
+            failpoint("restore.copied")
+            with told(new):
+                sync_file(new)
+        except BaseException:
+            for path in () if moved else (new, *beside(new)):
+                path.unlink(missing_ok=True)
+            raise
         aside = _put(database, new, now_us)
         # Files for first loads are of the history that ended; they are made again.
         shutil.rmtree(f"{database}-files", ignore_errors=True)
@@ -91,11 +97,11 @@ def _fetch(copy: Path, new: Path, database: Path, progress: Progress) -> None:
     _fold(new)
 
 
-def _own_like(new: Path, database: Path) -> None:
-    """For root: the file belongs to whoever the database, or its folder, belongs to."""
+def _own_like(path: Path, database: Path) -> None:
+    """For root: a file belongs to whoever the database, or its folder, belongs to."""
     owner = (database if database.exists() else database.parent).stat()
     if os.geteuid() == 0:
-        os.chown(new, owner.st_uid, owner.st_gid)
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _fold(path: Path) -> None:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 from holdfast.core.errors import DatabaseError
 
@@ -41,6 +42,11 @@ class ServingLock:
                 os.close(self._descriptor)
                 raise _served(path) from None
             _here.add(self._path)
+
+    @property
+    def path(self) -> Path:
+        """The file that the lock is on."""
+        return Path(self._path)
 
     def release(self) -> None:
         with _lock:
