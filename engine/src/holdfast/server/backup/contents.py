@@ -36,18 +36,18 @@ def differing(
     schema: Schema,
     read: Callable[[], Snapshot],
     *,
-    noted: Collection[tuple[str, str]],
+    noted: Callable[[str, Collection[str]], int],
     stale: Collection[str],
 ) -> int:
     """Count the rows, and digests of scopes, that do not agree with the hashes that are stored.
 
-    ``noted``: rows whose direct writes were not taken in yet; ``stale``: tables whose hashes wait
-    for the next start. They differ rightly.
+    ``noted``: of how many rows of a table, by key, direct writes were not taken in yet; ``stale``:
+    tables whose hashes wait for the next start. They differ rightly.
     """
     found = 0
     for table, suspected in suspects(schema, read, lambda: True):
         if table.name not in stale:
-            found += sum((table.name, key) not in noted for key in suspected)
+            found += len(suspected) - noted(table.name, suspected.keys())
     with contextlib.closing(read()) as snapshot:
         for scope in snapshot.scopes(snapshot.scope_names()).values():
             digest = Digest()

@@ -11,7 +11,7 @@ import contextlib
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -146,7 +146,11 @@ def _differing(db: PostgresConnection) -> int | None:
     ((stored, stale),) = db.execute("SELECT schema, stale FROM holdfast_state").fetchall()
     schema = Schema.from_json(stored)
     program = compile_program(schema)
-    noted = set(db.execute("SELECT DISTINCT tbl, key FROM holdfast_dirty").fetchall())
+
+    def noted(table: str, keys: Collection[str]) -> int:
+        sql = "SELECT count(DISTINCT key) FROM holdfast_dirty WHERE tbl = $1 AND key = ANY ($2)"
+        ((count,),) = db.execute(sql, (table, list(keys))).fetchall()
+        return int(count)
 
     def read() -> Snapshot:
         return HeldSnapshot(db, program)

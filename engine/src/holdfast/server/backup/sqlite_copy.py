@@ -8,7 +8,7 @@ meanwhile, and it is one plain file without a log. It is looked at without a tra
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from holdfast.server.backup.contents import BackupRecord, differing
 from holdfast.server.backup.place import Progress, full
 from holdfast.server.store.contract import Snapshot
 from holdfast.server.store.migration_scripts import missing
-from holdfast.server.store.sqlite.reads import SqliteSnapshot, compile_program
+from holdfast.server.store.sqlite.reads import SqliteSnapshot, compile_program, json_text
 from holdfast.sqlite import Connection, OpenOptions, driver
 
 _LOOK: Final = OpenOptions(read_only=True, create=False, foreign_keys=False)
@@ -97,7 +97,14 @@ def _differing(db: Connection, schema: Schema, stale: str) -> int | None:
     def read() -> Snapshot:
         return SqliteSnapshot(db, program, lambda _db: None)
 
-    noted = {(str(t), str(k)) for t, k in db.execute("SELECT tbl, key FROM holdfast_noted")}
+    def noted(table: str, keys: Collection[str]) -> int:
+        sql = (
+            "SELECT count(DISTINCT key) FROM holdfast_noted WHERE tbl = ? "
+            "AND key IN (SELECT value FROM json_each(?))"
+        )
+        ((count,),) = db.execute(sql, (table, json_text(list(keys))))
+        return int(str(count))
+
     tables = {str(t) for (t,) in db.execute("SELECT value FROM json_each(?)", (stale,))}
     return differing(schema, read, noted=noted, stale=tables)
 
