@@ -48,7 +48,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"changes", "http", "turn"}),
         frozenset({"identity", "load", "memory"}),
         frozenset({"rebase"}),
-        frozenset({"inbox", "migration"}),
+        frozenset({"inbox", "migration", "salvage"}),
         frozenset({"exchange"}),
         frozenset({"runner", "sync_call"}),
         frozenset({"sync_control"}),
@@ -78,6 +78,7 @@ LOGGERS = {
     "holdfast.server.maintenance",
     "holdfast.server.sign_in",
     "holdfast.connection",
+    "holdfast.salvage",
     "holdfast.sync",
 }
 

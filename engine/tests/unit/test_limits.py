@@ -29,6 +29,7 @@ FIXED = {
     "replica/exchange/exchanger": "NEVER",
     "replica/failures": "_NETWORK_SIGN_IN",
     "replica/http/transport": "_PROBE_DEADLINE_MS",  # made of a limit
+    "replica/salvage": "_SAMPLE_PAGES _LIKELY INDEX_INNER TABLE_INNER INDEX_LEAF TABLE_LEAF",
     "replica/load/snapshot_file": "SNAPSHOT_FORMAT _HEADER_BYTES _MODULUS",
     "server/backup/postgres_restore": "_NAME_LENGTH",  # PostgreSQL's
     "server/backup/sqlite_use": "_LOCK_PAGE _LOCK_BYTES",  # of SQLite's lock page

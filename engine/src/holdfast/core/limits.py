@@ -436,6 +436,16 @@ VALUES_AT_ONCE = 400
 """A statement that fires triggers may be taken back by itself, and SQLite prepares for that before
 each: one for many rows costs a third of one for each."""
 RESCUE_COPIES_MAX = 100
+SALVAGES_MAX = 5
+SALVAGE_PERIOD_US = 24 * 3600 * 1_000_000
+"""How often a damaged file is salvaged without being asked, in this time: a disk that goes on
+damaging it is to be looked at."""
+DAMAGED_COPIES_MAX = 1000
+"""Damaged files that are kept under one name in the same second."""
+DAMAGED_VALUE_BYTES_MAX = GIB
+"""A record in a damaged file that says to be larger is not one."""
+DAMAGED_DEPTH_MAX = 40
+"""Inner pages above one another in a damaged file; more go round in a circle."""
 CREDENTIALS_BYTES_MAX = 65_536
 FILE_TRIES_MAX = 2
 """A file that is damaged may be so on this disk, or in a cache: it is fetched once more."""

@@ -105,6 +105,16 @@ def _open_elsewhere(identity: Identity) -> bool:
     return any(identity_of(str(descriptor)) == identity for descriptor in descriptors)
 
 
+def is_open_here(path: str) -> bool:
+    """Return whether this process has the file open, through a driver of ours or (Linux only)
+    otherwise."""
+    identity = identity_of(path)
+    if identity is None:
+        return False
+    with _lock:
+        return identity in _open or (identity not in _inherited and _open_elsewhere(identity))
+
+
 def claim(path: str, library: str, *, create: bool = True) -> OpenFile | None:
     """Note that ``library`` opens ``path``; the answer is what it ``leave``s.
 

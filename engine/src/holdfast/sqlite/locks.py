@@ -59,6 +59,26 @@ else:
         fcntl.flock(descriptor, operation)
 
 
+def is_locked_elsewhere(path: str, start: int, length: int) -> bool:
+    """Return whether another process has any of these bytes of a file locked, by POSIX locks. This
+    one must not have the file open otherwise: its own locks on it would be gone."""
+    if sys.platform == "win32" or fcntl is None:
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+    except (BlockingIOError, PermissionError):
+        return True
+    except OSError:  # a file system without such locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def sync_folder(path: str | os.PathLike[str]) -> None:
     """Make the names in a folder durable, where a folder can be opened."""
     if sys.platform != "win32":
@@ -69,4 +89,12 @@ def sync_folder(path: str | os.PathLike[str]) -> None:
             os.close(descriptor)
 
 
-__all__ = ["LOCK_EX", "LOCK_NB", "LOCK_SH", "LOCK_UN", "flock", "sync_folder"]
+__all__ = [
+    "LOCK_EX",
+    "LOCK_NB",
+    "LOCK_SH",
+    "LOCK_UN",
+    "flock",
+    "is_locked_elsewhere",
+    "sync_folder",
+]
