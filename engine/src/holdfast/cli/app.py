@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli import enrol_command, replica_commands, schema_commands
+from holdfast.cli import enrol_command, replica_commands, salvage_command, schema_commands
 from holdfast.cli.server import commands, serve
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ for command in (
     replica_commands.retry,
     replica_commands.discard,
     replica_commands.run,
+    salvage_command.salvage,
     replica_commands.program,
     serve.serve,
     serve.check,

@@ -231,6 +231,8 @@ def sync(file: File, as_json: Json = False) -> None:
     with reported(as_json=as_json), open_existing(file) as replica:
         with progress_bar(as_json=as_json) as progress:
             report = _sync_here_or_there(replica, progress)
+        if replica.salvaged is not None:
+            report["salvaged"] = replica.salvaged.to_dict()
         now = replica.status
         report = {"ok": True, **report, "pending": now.pending, "conflicts": now.conflicts,
                   "refused_total": now.refused, "held_total": now.held}  # fmt: skip

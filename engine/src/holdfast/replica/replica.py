@@ -7,13 +7,15 @@ Local reads and writes never wait for the network; every method says whether it 
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from holdfast.core.errors import DatabaseError
+from holdfast.core.errors import DatabaseCorrupt, DatabaseError, HoldfastError
 from holdfast.core.limits import BUSY_TIMEOUT_MS
 from holdfast.core.sides import SideChoice
 from holdfast.core.values import Value
@@ -30,12 +32,16 @@ from holdfast.replica.inbox.inbox import Conflict, Inbox, Refused
 from holdfast.replica.migration.migrate import migrate, migration_options
 from holdfast.replica.migration.values import Told
 from holdfast.replica.runner import RunnerOptions
+from holdfast.replica.salvage.salvage import SalvageReport
+from holdfast.replica.salvage.sound_file import SoundFile
 from holdfast.replica.storage.database import LocalDatabase
 from holdfast.replica.storage.status import Status, read_status
 from holdfast.replica.sync_call import SyncReport
 from holdfast.replica.sync_control import Syncing
 from holdfast.schema.model import Schema
 from holdfast.sqlite import Row, driver
+
+log = logging.getLogger("holdfast.salvage")
 
 
 class Replica:
@@ -51,13 +57,19 @@ class Replica:
         host: Host,
         *,
         tend: RenewToken | None = None,
+        file: SoundFile | None = None,
     ) -> None:
         self._database = database
+        self._file = file
         self._host = host
         self._local = LocalWork(database, host, on_commit=self._committed)
         self._decisions = InboxDecisions(self._local, Inbox(database))
-        self._syncing = Syncing(database, self._local, transport, host, tend=tend)
+        self._syncing = Syncing(
+            database, self._local, transport, host, tend=tend, on_damage=self._damage_met
+        )
         self._closed = False
+        self._mended = False
+        self._mending = threading.Lock()
 
     @classmethod
     def open(
@@ -83,29 +95,35 @@ class Replica:
 
         The server's address and the path of the token file are remembered in the file; a token is
         not. Without either, the credentials beside the file are used (``enrol``).
-        ``synchronous="FULL"``: what was committed survives a power cut. Raises
+        A damaged file is put aside, and a new one made with all work that can be read in it
+        (``salvaged``). ``synchronous="FULL"``: what was committed survives a power cut. Raises
         ``ReplicaError``, ``SchemaError`` or ``DatabaseError``; opening never uses the network.
         """
         host = host or Host()
         library = driver(driver_name)
-        database = LocalDatabase.open(
-            str(path),
-            driver=library,
-            schema=schema,
-            synchronous=synchronous,
-            busy_timeout_ms=busy_timeout_ms,
-            migrate=lambda options: migrate(
-                str(path), schema, driver=library, host=host,
-                options=migration_options(options), told=on_migrate,
-            ),
-        )  # fmt: skip
+
+        def opened() -> LocalDatabase:
+            return LocalDatabase.open(
+                str(path),
+                driver=library,
+                schema=schema,
+                synchronous=synchronous,
+                busy_timeout_ms=busy_timeout_ms,
+                migrate=lambda options: migrate(
+                    str(path), schema, driver=library, host=host,
+                    options=migration_options(options), told=on_migrate,
+                ),
+            )  # fmt: skip
+
+        file = SoundFile(str(path), schema, driver=library, host=host, opened=opened)
+        database = file.open()
         try:
             tend = None
             if transport is None:
                 transport, tend = connect(
                     database, host, server=server, token=token, token_file=token_file
                 )
-            return cls(database, transport, host, tend=tend)
+            return cls(database, transport, host, tend=tend, file=file)
         except BaseException:
             database.close()
             raise
@@ -153,6 +171,52 @@ class Replica:
 
     def _committed(self) -> None:
         self._syncing.local_write()
+
+    # --- a damaged file -------------------------------------------------------------------------
+
+    @property
+    def salvaged(self) -> SalvageReport | None:
+        """Report on the file that was found damaged, at open or since: what was saved, what lost.
+        None: it was not."""
+        return None if self._file is None else self._file.salvaged
+
+    def _may_mend(self) -> bool:
+        """Note that the file is damaged; whether it can be mended at once."""
+        if self._file is None:
+            return False
+        self._file.suspect()
+        return not (self._mended or self._syncing.runs or self._local.inside)
+
+    def _damage_met(self) -> None:
+        """Background sync has met a damaged page. It cannot end itself: a thread does."""
+        if self._file is not None:
+            self._file.suspect()
+            if not self._mended:
+                thread = threading.Thread(target=self._mend_and_go_on, daemon=True,
+                                          name="holdfast-salvage")  # fmt: skip
+                thread.start()
+
+    def _mend_and_go_on(self) -> None:
+        with self._mending:
+            options = self._syncing.options
+            if self._closed or self._mended or options is None:
+                return
+            self._syncing.stop()
+            try:
+                self._mend()
+            except HoldfastError as error:
+                log.error("the damaged replica could not be salvaged: %s", error.message)  # noqa: TRY400
+            if not self._closed:
+                self._syncing.start(options)
+
+    def _mend(self) -> None:
+        """Close the damaged file, have what is in it saved, and go on with the new one. Once:
+        what is damaged again after that needs a look at the disk."""
+        assert self._file is not None
+        self._mended = True
+        with self._local.turn, self._syncing.exchanger().exclusive():
+            self._database.close()
+            self._database.take_over(self._file.open())
 
     # --- what a person sees ---------------------------------------------------------------------
 
@@ -240,6 +304,12 @@ class Replica:
 
         Raises the ``SyncError`` tree after the first attempt that fails; pending work is kept.
         """
+        try:
+            return self._syncing.sync(progress)
+        except DatabaseCorrupt:
+            if not self._may_mend():
+                raise
+        self._mend()
         return self._syncing.sync(progress)
 
     def verify(self, *, deep: bool = True, progress: Progress | None = None) -> VerifyReport:
@@ -252,11 +322,18 @@ class Replica:
     def start(self, options: RunnerOptions | None = None) -> None:
         """Sync in the background, until ``stop`` or ``close``. While another process syncs this
         replica it waits its turn (``Status.waiting_for``), and begins when that one has ended."""
-        self._syncing.start(options or RunnerOptions())
+        try:
+            self._syncing.start(options or RunnerOptions())
+        except DatabaseCorrupt:
+            if not self._may_mend():
+                raise
+            self._mend()
+            self._syncing.start(options or RunnerOptions())
 
     def stop(self) -> None:
         """End background sync; an exchange under way is finished or given up."""
-        self._syncing.stop()
+        with self._mending:
+            self._syncing.stop()
 
     def sync_now(self) -> None:
         """Ask background sync to look at once."""
@@ -280,7 +357,8 @@ class Replica:
         if self._closed:
             return
         self._closed = True
-        self._syncing.close()
+        with self._mending:
+            self._syncing.close()
         with self._local.turn:
             self._database.close()
 

@@ -80,9 +80,12 @@ class Runner:
         has_work: Callable[[], bool],
         has_unsent: Callable[[], bool],
         beat: Callable[[], None],
+        on_damage: Callable[[], None],
         options: RunnerOptions,
     ) -> None:
-        """``beat``: called every so often, as a sign of life."""
+        """``beat``: called every so often, as a sign of life; ``on_damage``: when the file is found
+        damaged."""
+        self._on_damage = on_damage
         self._database = database
         self._exchanger = exchanger
         self._transport = transport
@@ -201,12 +204,17 @@ class Runner:
                 if self._stopping:
                     log.warning("background sync stopped with an unexpected error: %r", error)
                     return
+                self._look_at(error)
                 lived_ms = self._host.monotonic_ms() - began_ms
                 self._deaths = 1 if lived_ms >= SYNC_REVIVED_MS else self._deaths + 1
                 log.exception(
                     "background sync failed with an unexpected error and is started again"
                 )
                 self._rest(repr(error))
+
+    def _look_at(self, error: BaseException) -> None:
+        if isinstance(error, errors.DatabaseCorrupt):
+            outlived("telling of damage", self._on_damage)()
 
     def _rest(self, why: str) -> None:
         """Say that it failed, wait as after any failure, and be ready to begin anew."""
@@ -420,6 +428,7 @@ class Runner:
                     ", ".join(report.mismatched), report.repaired,
                 )  # fmt: skip
         except BaseException as error:  # noqa: BLE001 - each exchange has a result
+            self._look_at(error)
             events.put(core.ExchangeFailed(**_why("an exchange", error)))
         else:
             self._served = max(self._served, asked)

@@ -45,8 +45,13 @@ class Syncing:
         host: Host,
         *,
         tend: RenewToken | None,
+        on_damage: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_damage``: called when background sync finds the file damaged."""
         self._database = database
+        self._on_damage = on_damage
+        self.options: RunnerOptions | None = None
+        """Of background sync, as long as it is wanted."""
         self._local = local
         self._host = host
         self.transport = transport
@@ -132,6 +137,7 @@ class Syncing:
 
     def start(self, options: RunnerOptions) -> None:
         """Sync in the background, now or when the process that syncs has ended."""
+        self.options = options
         with self._mutex:
             if self._runner is not None or self._turn is not None or self._take(options):
                 return
@@ -158,6 +164,7 @@ class Syncing:
                     has_work=lambda: self._local.ask(has_work),
                     has_unsent=lambda: self._local.ask(has_unsent),
                     beat=self._lock.beat,
+                    on_damage=self._on_damage,
                     options=options,
                 )
             except BaseException:
@@ -179,6 +186,11 @@ class Syncing:
             with self._mutex:
                 self._runner = None
                 self._lock.release()
+
+    @property
+    def runs(self) -> bool:
+        """Return whether this object syncs in the background."""
+        return self._runner is not None
 
     def local_write(self) -> None:
         """A local transaction was committed."""

@@ -55,8 +55,13 @@ _BY_CODE: Final = {
     "Sync resumes automatically.",
     "database_read_only": "Let this program write the replica's file and its folder. "
     "Sync resumes automatically.",
-    "database_corrupt": "Keep a copy of the replica's file, check the disk, and make a new "
-    "replica. Nothing is deleted here.",
+    "database_corrupt": "The replica's file is damaged: close the app and open it again, or run "
+    "holdfast salvage. What was not sent is saved from it, the rest is loaded again, and the "
+    "damaged file is kept. Check the disk.",
+    "replica_busy": "Close every other program that uses the replica's file, and try again. "
+    "Nothing was changed.",
+    "schema_needed": "Open the damaged file with the app that made it, or run holdfast salvage "
+    "with --schema. Nothing was changed.",
 }
 _AT_SERVER: Final = {
     "database_full": "Free some space on the server's disk, and start it again.",

@@ -95,6 +95,11 @@ class LocalWork:
         failpoint("local.after_commit")
         self._on_commit()
 
+    @property
+    def inside(self) -> bool:
+        """Return whether a transaction is open in this thread, which has the turn."""
+        return self._database.app.in_transaction
+
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """Read from the local database."""
         with self.turn:

@@ -64,6 +64,9 @@ class LocalDatabase:
         of another schema or format one of this; without it, such a file is refused."""
         file = Path(path)
         exists = file.exists() and file.stat().st_size > 0
+        log = file.with_name(f"{file.name}-wal")
+        if not exists and file.exists() and log.exists() and log.stat().st_size > 0:
+            raise DatabaseCorrupt(f"{path} is empty, and its log is not: the file is damaged")
         if not exists and schema is None:
             raise ReplicaError(f"there is no replica at {path}", code="no_replica")
         options = OpenOptions(
@@ -122,9 +125,7 @@ class LocalDatabase:
                 "the replica a file of its own",
                 code="no_replica",
             )
-        ((format_, fingerprint, text),) = self.app.execute(
-            "SELECT format, fingerprint, schema FROM holdfast_state"
-        )
+        format_, fingerprint, text = read_state(self.app, "format", "fingerprint", "schema")
         if format_ != PROGRAM_FORMAT:
             raise ReplicaError(
                 f"{self.path} has format {format_!r}, this version reads {PROGRAM_FORMAT}",
@@ -230,6 +231,13 @@ class LocalDatabase:
         self.sync.close()
         self.app.close()
 
+    def take_over(self, other: LocalDatabase) -> None:
+        """Go on with the connections of another one, on the file that has taken the place of this
+        one's. Both of this one's are closed."""
+        self.schema, self.program = other.schema, other.program
+        self.app, self.sync = other.app, other.sync
+        other.given_up = self._is_given_up
+
 
 def _never() -> bool:
     return False
@@ -277,8 +285,10 @@ def capture_digest(triggers: dict[str, str]) -> str:
 
 def read_state(connection: Connection, *columns: str) -> tuple[Value, ...]:
     """Columns of the one state row."""
-    (row,) = connection.execute(f"SELECT {', '.join(columns)} FROM holdfast_state")
-    return row
+    rows = connection.execute(f"SELECT {', '.join(columns)} FROM holdfast_state")
+    if len(rows) != 1:
+        raise DatabaseCorrupt("the row that says what the file is, is missing: the file is damaged")
+    return rows[0]
 
 
 def ensure_current(connection: Connection, program: ReplicaProgram) -> None:
