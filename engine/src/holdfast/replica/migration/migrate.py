@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from holdfast.core.errors import DatabaseCorrupt, ReplicaError, SchemaError
@@ -41,6 +41,7 @@ from holdfast.sql.migration.program import TableMigration
 from holdfast.sql.names import quote
 from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram, compile_replica
 from holdfast.sqlite import Connection, Driver, OpenOptions
+from holdfast.sqlite.definitions import redefine
 from holdfast.sqlite.failpoints import failpoint
 
 
@@ -216,35 +217,16 @@ class _Migration:
             self._db.execute(sql)
 
     def _loosen(self, table: Table, pieces: TableMigration) -> None:
-        """Write down other checks for a table. SQLite keeps them as text, and no row is written for
-        that: https://sqlite.org/lang_altertable.html names the way, in its last section."""
-        db = self._db
-        there = [
-            str(name)
-            for (name,) in db.execute("SELECT name FROM pragma_table_xinfo(?)", (table.name,))
-        ]
-        strange = [name for name in there if name not in pieces.definitions]
-        if strange:
-            raise SchemaError(
-                f"{self._path}: table {table.name} has a column of somebody else, {strange[0]}, "
-                "which would be lost with a looser check: move it to a table of its own; nothing "
-                "was changed",
-                code="schema_mismatch",
-            )
-        lines = [pieces.definitions[name] for name in there]
-        lines += pieces.keys
-        lines += [check.sql for check in pieces.checks if check.column in there]
-        body = ",\n  ".join(lines)
-        ((version,),) = db.execute("PRAGMA schema_version")
-        db.execute("PRAGMA writable_schema = ON")
-        try:
-            db.execute(
-                "UPDATE sqlite_schema SET sql = ? WHERE type = 'table' AND name = ?",
-                (f"CREATE TABLE {quote(table.name)} (\n  {body}\n) STRICT", table.name),
-            )
-            db.execute(f"PRAGMA schema_version = {int(str(version)) + 1}")
-        finally:
-            db.execute("PRAGMA writable_schema = RESET")
+        """Write down other checks for a table."""
+
+        def text(columns: Sequence[str]) -> str:
+            lines = [pieces.definitions[name] for name in columns]
+            lines += pieces.keys
+            lines += [check.sql for check in pieces.checks if check.column in columns]
+            body = ",\n  ".join(lines)
+            return f"CREATE TABLE {quote(table.name)} (\n  {body}\n) STRICT"
+
+        redefine(self._db, self._path, table.name, known=pieces.definitions, text=text)
         failpoint("migrate.loosened")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from holdfast.core.errors import ConstraintFailed, DatabaseError, SchemaError
+from holdfast.core.errors import ConstraintFailed, DatabaseError
 from holdfast.core.keys import row_key
 from holdfast.schema.model import Column, Table
 from holdfast.server.store.filling import bad_fill, first_unfit
@@ -16,6 +16,7 @@ from holdfast.sql.migration.fills import fill_rows
 from holdfast.sql.names import names, quote
 from holdfast.sql.tables import table_body
 from holdfast.sqlite import Connection
+from holdfast.sqlite.definitions import redefine
 from holdfast.sqlite.failpoints import failpoint
 
 
@@ -36,28 +37,10 @@ def fill(db: Connection, table: Table, added: Sequence[Column]) -> None:
 
 
 def set_checks(db: Connection, path: str, table: Table) -> None:
-    """Write down a table's looser checks, before its new columns are added. SQLite keeps them as
-    text, and no row is written for that: https://sqlite.org/lang_altertable.html names the way, in
-    its last section. Indexes, triggers and foreign keys of others stay as they are."""
-    there = [
-        str(name) for (name,) in db.execute("SELECT name FROM pragma_table_xinfo(?)", (table.name,))
-    ]
-    strange = [name for name in there if name not in table.by_name]
-    if strange:
-        raise SchemaError(
-            f"{path}: table {table.name} has a column of somebody else, {strange[0]}, which would "
-            "be lost with a looser check: move it to a table of its own; nothing was changed",
-            code="schema_mismatch",
-        )
-    body = table_body(table, there, lambda _key: True)
-    ((version,),) = db.execute("PRAGMA schema_version")
-    db.execute("PRAGMA writable_schema = ON")
-    try:
-        db.execute(
-            "UPDATE sqlite_schema SET sql = ? WHERE type = 'table' AND name = ?",
-            (f"CREATE TABLE {quote(table.name)} {body}", table.name),
-        )
-        db.execute(f"PRAGMA schema_version = {int(str(version)) + 1}")
-    finally:
-        db.execute("PRAGMA writable_schema = RESET")
+    """Write down a table's looser checks, before its new columns are added."""
+
+    def text(columns: Sequence[str]) -> str:
+        return f"CREATE TABLE {quote(table.name)} {table_body(table, columns, lambda _key: True)}"
+
+    redefine(db, path, table.name, known=table.by_name, text=text)
     failpoint("grow.loosened")
