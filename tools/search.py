@@ -42,6 +42,8 @@ MONKEYS_EVERY = 8
 """One turn of worlds in so many is one of monkeys, where the app is built."""
 POSTGRES_EVERY = 4
 """One turn of worlds in so many has its server on PostgreSQL."""
+GROWTH_EVERY = 3
+"""One turn of worlds in so many has a schema that grows."""
 MONKEY_STEPS = 20
 MONKEY_ENDS_S = 300
 """Longer than the test lets it go on."""
@@ -121,6 +123,7 @@ def turns(
     numbers = itertools.count()
     until_monkeys = itertools.cycle(reversed(range(MONKEYS_EVERY)))
     until_postgres = itertools.cycle(reversed(range(POSTGRES_EVERY)))
+    until_growth = itertools.cycle(reversed(range(GROWTH_EVERY)))
     while files or worlds:
         order: list[Path | None] = [*dice.sample(files, len(files))]
         for file in order or [None]:
@@ -130,7 +133,11 @@ def turns(
                 yield monkey_of(dice.randrange(2**31))
             elif worlds:
                 seeds = [f"search/{seed}/{next(numbers)}" for _ in range(worlds)]
-                yield worlds_of(seeds, on_postgres=next(until_postgres) == 0)
+                yield worlds_of(
+                    seeds,
+                    on_postgres=next(until_postgres) == 0,
+                    growing=next(until_growth) == 0,
+                )
 
 
 def properties_of(file: Path, seed: int, times: float) -> Turn:
@@ -145,9 +152,10 @@ def properties_of(file: Path, seed: int, times: float) -> Turn:
     )
 
 
-def worlds_of(seeds: list[str], *, on_postgres: bool) -> Turn:
+def worlds_of(seeds: list[str], *, on_postgres: bool, growing: bool) -> Turn:
     where = ("--postgres",) if on_postgres else ()
-    script = ("engine/tests/system/sweep.py", "--sets", *where)
+    how = ("--growth",) if growing else ()
+    script = ("engine/tests/system/sweep.py", "--sets", *how, *where)
     return Turn(
         f"worlds {seeds[0]} to {seeds[-1].rpartition('/')[2]}{' on PostgreSQL' if where else ''}",
         (sys.executable, *script, *seeds),

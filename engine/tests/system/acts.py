@@ -13,11 +13,19 @@ from typing import Any
 
 from bazaar import STORES, Statement, tokens
 from device import PRINCIPALS, SECOND_US, YEAR_US, Device, Event
+from growth import stopped
 from offers import note_choice
 from readers import orphans_of
 from shell import run_foreign, shell
 
-from holdfast.core.errors import BadValue, ConstraintFailed, Offline, ProtocolError, UsageError
+from holdfast.core.errors import (
+    BadValue,
+    ConstraintFailed,
+    Offline,
+    ProtocolError,
+    UpgradeNeeded,
+    UsageError,
+)
 from holdfast.replica.inbox.inbox import Conflict
 
 
@@ -54,6 +62,9 @@ def sync(device: Device) -> None:
     written = world.count["written meanwhile"]
     try:
         report = device.replica.sync()
+    except UpgradeNeeded as error:
+        stopped(device, error)
+        return
     except Offline:
         if device.line.answered == answered and written == world.count["written meanwhile"]:
             assert device.dump() == before, "I15: a sync that failed changed what is seen"
@@ -80,6 +91,9 @@ def verify(device: Device) -> None:
     device.verifying = True
     try:
         report = device.replica.verify()
+    except UpgradeNeeded as error:
+        stopped(device, error)
+        return
     except Offline:
         return
     finally:

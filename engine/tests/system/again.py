@@ -13,9 +13,10 @@ from collections import Counter, defaultdict
 from typing import Any
 
 import msgspec
-from bazaar import RULES, SCHEMA, Dump, dump
+from bazaar import RULES, Dump
 from checks import server_outcomes
 from device import Event, incarnation
+from growth import GENERATIONS, whole
 from shell import FastDriver
 from world import World
 
@@ -41,18 +42,32 @@ class Again:
         self._nonces: dict[str, str] = defaultdict(str)
         self._done: set[tuple[str, int]] = set()
         self._now = 0
-        path = str(world.folder / "again.db")
+        self._path = path = str(world.folder / "again.db")
         self._noise = 0
-        self.store = SqliteStore.open(path, SCHEMA, random_bytes=self._bytes, sqlite=FastDriver())
-        self.service = Service(
-            SCHEMA, self.store, rules=RULES, now_us=lambda: self._now, random_bytes=self._bytes
-        ).begin()
+        self._generation = 1
+        self._open()
         self.db = driver().connect(path, OpenOptions(synchronous="OFF"))
         self._ids: dict[str, str] = {}
         self._named: dict[Name, list[str]] = defaultdict(list)
         self._ours: dict[Name, list[str]] = defaultdict(list)
         for id_, row in world.ledger.conflicts.items():
             self._named[_name(row)].append(id_)
+
+    def _grow(self, generation: int) -> None:
+        if generation > self._generation:
+            self.service.close()
+            self._generation = generation
+            self._open()
+            self._note_conflicts()
+
+    def _open(self) -> None:
+        schema = GENERATIONS[self._generation]
+        self.store = SqliteStore.open(
+            self._path, schema, random_bytes=self._bytes, sqlite=FastDriver()
+        )
+        self.service = Service(
+            schema, self.store, rules=RULES, now_us=lambda: self._now, random_bytes=self._bytes
+        ).begin()
 
     def _bytes(self, count: int) -> bytes:
         self._noise += 1
@@ -68,9 +83,13 @@ class Again:
                     self.db.execute(sql, params)
                 self.db.execute("COMMIT")
             elif event.kind == "purge":
+                # Who has nothing to send is not seen here: no generation may be dropped for that.
+                self.db.execute("UPDATE holdfast_generation SET ceased = ?", (self._now,))
                 self.service.purge()
                 self._note_conflicts()
-            elif event.kind != "reopen":
+            elif event.kind == "reopen":
+                self._grow(event.generation)
+            else:
                 self._take_in(event.principal, event.request)
                 if event.kind == "exchange" and event.request is not None:
                     self._push(event)
@@ -142,7 +161,7 @@ class Again:
                 ours.append(id_)
 
     def dump(self) -> Dump:
-        return dump(self.db.execute)
+        return whole(self.db.execute, self._generation)
 
     def close(self) -> None:
         self.db.close()
@@ -166,7 +185,7 @@ def same_again(world: World) -> None:
     again = Again(world)
     try:
         again.run()
-        theirs, ours = _plain(world.latest), _plain(again.dump())
+        theirs, ours = _plain(whole(world.server_rows, world.generation)), _plain(again.dump())
         for name in theirs:
             assert theirs[name] == ours[name], f"I13: {name}"
         sql = (

@@ -187,21 +187,22 @@ FIRST_COINS = 6
 _SKUS = ("a", "b", "c", "d")
 
 
-def scopes(table: str, row: Sequence[Any]) -> set[str]:
-    """The scopes of a row, in words of our own."""
-    value = dict(zip(TABLES[table].column_names, row, strict=True))
+def scopes(table: str, row: Sequence[Any], declared: Table | None = None) -> set[str]:
+    """The scopes of a row, in words of our own. ``declared``: its table, where it is of a later
+    generation."""
+    value = dict(zip((declared or TABLES[table]).column_names, row, strict=True))
     if table == "holdfast_conflict":
         return set(json.loads(value["scopes"]))
-    if table in ("product", "link", "purse", "slip", "offer", "basket"):
+    if table in ("product", "link", "purse", "slip", "offer", "basket", "sign"):
         return {"catalog"}
     own = {f"store/{value['store']}"}
     return own | {"tasks"} if table == "task" else own
 
 
-def dump(query: Callable[[str], Sequence[Row]]) -> Dump:
-    """All synced rows, by plain SQL."""
+def dump(query: Callable[[str], Sequence[Row]], tables: Mapping[str, Table] | None = None) -> Dump:
+    """All synced rows, by plain SQL; all that the first generation knows, or as ``tables`` say."""
     found: Dump = {}
-    for name, table in TABLES.items():
+    for name, table in (tables or TABLES).items():
         columns = ", ".join(f'"{column}"' for column in table.column_names)
         rows = query(f"SELECT {columns} FROM {name}")
         found[name] = {row_key(table, row): tuple(row) for row in rows}

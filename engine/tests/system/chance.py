@@ -25,6 +25,7 @@ from acts import (
 from baskets import fill, fill_directly
 from bazaar import bulk
 from device import SECOND_US, Device, Event
+from growth import let_all_in, sometimes
 from offers import some_work, write_offers
 from purses import move
 from stories import absence, overtaken, race
@@ -83,14 +84,19 @@ def between(world: World) -> None:
         world.count["offers written directly"] += world.write_directly(statements)
     if world.options.sets and world.options.direct and world.basket_dice.random() < 0.08:
         fill_directly(world, world.basket_dice)
+    if world.options.growth:
+        sometimes(world)
     if world.options.direct and world.bulk_dice.random() < 0.05:
         statement = bulk(world.bulk_dice, world.back_office)
         world.count["bulk direct write"] += world.write_directly([statement])
 
 
-def heal(world: World, rounds: int = 14) -> None:
-    """The network heals; everybody syncs until it is quiet."""
+def heal(world: World, rounds: int = 14, *, newest: bool = False) -> None:
+    """The network heals; everybody syncs until it is quiet. ``newest``: and has the newest
+    generation of the schema."""
     world.faults = False
+    if world.options.growth:
+        let_all_in(world, newest=newest)
     world.options.jumps = False
     world.service.poll_foreign_writes()  # of scopes that nobody asks for, too
     world.ledger.events.append(Event("poll", world.now))

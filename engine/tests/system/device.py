@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bazaar import (
-    SCHEMA,
     STORES,
-    TABLES,
     Dump,
     Row,
     Statement,
@@ -25,6 +23,7 @@ from bazaar import (
     scopes,
     tokens,
 )
+from growth import EVERY, GENERATIONS
 from offers import written
 from purses import meanwhile
 from servers import ServerDatabase
@@ -82,6 +81,8 @@ class Options:
     purges: bool = True
     sets: bool = False
     """Whether baskets are filled; seeds from before there were any make the same worlds without."""
+    growth: bool = False
+    """Whether the schema grows, on the server and on devices."""
     skews: tuple[int, ...] = (0, 0, 0, 0)
     drivers: tuple[str, ...] = ("apsw", "apsw", "apsw", "apsw")
     damaged: bool = False
@@ -102,6 +103,8 @@ class Event:
     principal: Principal | None = None
     request: ExchangeRequest | None = None
     statements: list[Statement] = field(default_factory=list)
+    generation: int = 1
+    """Of the server's schema, from then on."""
 
 
 @dataclass
@@ -195,6 +198,7 @@ class Device:
     foreign: Connection = field(init=False)
     readable_tokens: set[str] = field(default_factory=set)
     readable_keys: set[tuple[str, str]] = field(default_factory=set)
+    generation: int = 1
     old_answer: bytes = b""
     slips: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     made_slips: set[str] = field(default_factory=set)
@@ -217,8 +221,8 @@ class Device:
         )
         self.line = (self.world.options.line or Line)(self.world, self)
         self.replica = Replica.open(
-            self.path, SCHEMA, transport=self.line, host=host, synchronous="OFF",
-            driver_name=self.library,  # type: ignore[arg-type]
+            self.path, GENERATIONS[self.generation], transport=self.line, host=host,
+            synchronous="OFF", driver_name=self.library,  # type: ignore[arg-type]
         )  # fmt: skip
         self.foreign = self.replica._database.watch()
 
@@ -306,7 +310,7 @@ class Device:
                             bases |= {
                                 n: first.bases.get(n, first.base)
                                 for n in says_of(first)
-                                if policy_of(TABLES[first.table].by_name[n]).inherits
+                                if policy_of(EVERY[first.table].by_name[n]).inherits
                             }
                             self.world.count["work on pending work"] += 1
                 assert needed <= on, f"I9: {later} on {needed}"
@@ -328,10 +332,11 @@ class Device:
 def says_of(change: Change) -> set[str]:
     """The columns a change is about: of a row that comes, those that have more than a default; of
     one that goes, all."""
-    columns = TABLES[change.table].data_columns
+    columns = EVERY[change.table].data_columns
     if change.op == "insert":
-        chosen = {c.name for c in columns if change.new.get(c.name) != wire_default(c)}
-        return chosen.union(*(TABLES[change.table].group_of.get(name, ()) for name in chosen))
+        defaults = {c.name: wire_default(c) for c in columns}
+        chosen = {name for name, value in defaults.items() if change.new.get(name, value) != value}
+        return chosen.union(*(EVERY[change.table].group_of.get(name, ()) for name in chosen))
     return set(change.new) if change.op == "update" else {column.name for column in columns}
 
 

@@ -26,6 +26,9 @@ def run(seed: int | str, *, steps: int = 60, options: Options | None = None) -> 
                     world.note_held(device)
             heal(world)
             at_rest(world)
+            if world.options.growth:
+                heal(world, newest=True)
+                at_rest(world)
             same_again(world)
             world.count_what_happened()
         except AssertionError as error:

@@ -15,6 +15,7 @@ from bazaar import SCHEMA, Row, Statement
 from shell import FastDriver
 
 from holdfast.core.errors import DatabaseError
+from holdfast.schema.model import Schema
 from holdfast.server.store.contract import Store
 from holdfast.server.store.postgres.notes import rule_sql
 from holdfast.server.store.postgres.store import PostgresStore
@@ -29,7 +30,7 @@ class ServerDatabase(Protocol):
 
     NOTED: str
 
-    def open(self, random_bytes: RandomBytes) -> Store:
+    def open(self, random_bytes: RandomBytes, schema: Schema = SCHEMA) -> Store:
         """A server's store on it."""
 
     def connect(self) -> None:
@@ -56,9 +57,9 @@ class SqliteFile:
     def __init__(self, path: Path) -> None:
         self._path = str(path)
 
-    def open(self, random_bytes: RandomBytes) -> Store:
+    def open(self, random_bytes: RandomBytes, schema: Schema = SCHEMA) -> Store:
         return SqliteStore.open(
-            self._path, SCHEMA, random_bytes=random_bytes, sqlite=FastDriver()
+            self._path, schema, random_bytes=random_bytes, sqlite=FastDriver()
         )  # fmt: skip
 
     def connect(self) -> None:
@@ -99,8 +100,8 @@ class PostgresSchema:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def open(self, random_bytes: RandomBytes) -> Store:
-        return PostgresStore.open(self._url, SCHEMA, random_bytes=random_bytes)
+    def open(self, random_bytes: RandomBytes, schema: Schema = SCHEMA) -> Store:
+        return PostgresStore.open(self._url, schema, random_bytes=random_bytes)
 
     def connect(self) -> None:
         self._outside = psycopg.connect(

@@ -1,6 +1,6 @@
 """Worlds of seeds that nobody has chosen; ``make search`` lets them run.
 
-    sweep.py [--steps 80] [--devices 3] [--sets] [--postgres] SEED...
+    sweep.py [--steps 80] [--devices 3] [--sets] [--growth] [--postgres] SEED...
 
 The same seed is the same world (I37): what is printed of one that was wrong repeats it. Exit code 1
 when one was.
@@ -29,6 +29,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=80, help="in each world")
     parser.add_argument("--devices", type=int, default=3, help="in each world")
     parser.add_argument("--sets", action="store_true", help="with sets that many hands fill")
+    parser.add_argument("--growth", action="store_true", help="with a schema that grows")
     parser.add_argument("--postgres", action="store_true", help="with the server on PostgreSQL")
     parser.add_argument("seeds", nargs="+", metavar="SEED", help="of a world")
     options = parser.parse_args(words)
@@ -49,6 +50,7 @@ def main(words: list[str]) -> int:
                 wrong += 1
                 how = f"--steps {options.steps} --devices {options.devices}"
                 how += " --sets" if options.sets else ""
+                how += " --growth" if options.growth else ""
                 how += " --postgres" if options.postgres else ""
                 sys.stdout.write(f"{traceback.format_exc()}\nagain: {COMMAND} {how} {seed}\n")
                 sys.stdout.flush()
@@ -56,7 +58,7 @@ def main(words: list[str]) -> int:
 
 
 def _one(seed: str, options: argparse.Namespace, cluster: PostgresCluster | None) -> None:
-    what = Options(devices=options.devices, sets=options.sets)
+    what = Options(devices=options.devices, sets=options.sets, growth=options.growth)
     if cluster is None:
         run(seed, steps=options.steps, options=what)
         return

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bazaar import TABLES
+from growth import EVERY
 
 from holdfast.core.keys import key_text
 from holdfast.core.values import from_wire
@@ -74,7 +74,7 @@ def _rests(later: Transaction, earlier: Transaction) -> bool:
 
 
 def place_of(change: Change) -> tuple[str, str]:
-    return change.table, _key(TABLES[change.table], change)
+    return change.table, _key(EVERY[change.table], change)
 
 
 def _key(table: Table, change: Change) -> str:
@@ -93,7 +93,7 @@ def rests_on_row(one: Change, other: Change) -> bool:
     or took it away."""
     if other.op != "update":
         return True
-    table = TABLES[one.table]
+    table = EVERY[one.table]
     return one.op == "update" and any(
         table.by_name[name].merge not in ("counter", "set")
         for name in one.new.keys() & other.new.keys()
@@ -102,7 +102,7 @@ def rests_on_row(one: Change, other: Change) -> bool:
 
 def _passed(one: Change, other: Change) -> bool:
     """Whether something went from a row to another: a reference, or a unique value."""
-    child, parent = TABLES[one.table], TABLES[other.table]
+    child, parent = EVERY[one.table], EVERY[other.table]
     new, old = _values(child, one, one.new), _values(parent, other, other.old)
     for key in child.foreign_keys:
         made = key.table == parent.name and other.op == "insert" and one.op != "delete"

@@ -18,7 +18,6 @@ import msgspec
 from baskets import Account, first_baskets, note_commit
 from bazaar import (
     RULES,
-    SCHEMA,
     TABLES,
     Dump,
     Row,
@@ -40,6 +39,7 @@ from device import (
     incarnation,
     transaction_values,
 )
+from growth import GENERATIONS
 from offers import written
 from servers import SqliteFile
 
@@ -83,12 +83,15 @@ class World:
         self.journal_before: Counter[str] = Counter()
         self.last_seen: dict[tuple[str, str], Row] = {}
         self.told: set[tuple[str, int]] = set()
+        self.generation = 1
         self.database = self.options.database or SqliteFile(folder / "server.db")
         self._open_server()
         self.database.connect()
         self.offer_dice = random.Random(f"{seed}/offers")
         self.basket_dice = random.Random(f"{seed}/baskets")
         self.account = Account()
+        self.growth_dice = random.Random(f"{seed}/growth")
+        self.growth_numbers = itertools.count(1)
         self.story_dice = random.Random(f"{seed}/stories")
         self.forced_fault = ""
         self.latest = self.dump_server()
@@ -102,9 +105,10 @@ class World:
     # Parts
 
     def _open_server(self) -> None:
-        self.store = self.database.open(self._random_bytes)
+        schema = GENERATIONS[self.generation]
+        self.store = self.database.open(self._random_bytes, schema)
         self.service = Service(
-            SCHEMA, self.store, rules=RULES, now_us=lambda: self.now,
+            schema, self.store, rules=RULES, now_us=lambda: self.now,
             random_bytes=self._random_bytes, on_commit=self._on_commit,
             budgets=self.options.budgets,
         ).begin()  # fmt: skip
@@ -127,7 +131,7 @@ class World:
 
     def reopen_server(self) -> None:
         self.service.close()
-        self.ledger.events.append(Event("reopen", self.now))
+        self.ledger.events.append(Event("reopen", self.now, generation=self.generation))
         self._open_server()
         for device in self.devices:
             device.line._service = self.service
@@ -238,10 +242,10 @@ class World:
         told: list[tuple[str, str]] = []
         match line:
             case Gone():
-                told = [(line.table, key) for key in line.keys]
+                told = [(line.table, key) for key in line.keys if line.table in TABLES]
                 self.count["row gone"] += 1
             case RangeAnswer():
-                told = [(table, key) for table, key, _, _ in line.leaf]
+                told = [(table, key) for table, key, _, _ in line.leaf if table in TABLES]
                 assert all(self.latest[t].get(k) is not None for t, k in told), "I23"
             case Head():
                 assert all(device.principal.may_read(scope) for scope in line.scopes), "I23"

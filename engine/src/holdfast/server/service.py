@@ -73,7 +73,9 @@ class Service:
         def read(scopes: Sequence[str]) -> Snapshot:
             return direct.snapshot(of=ranges(scopes), patience_ms=INGEST_BACKGROUND_PATIENCE_MS)
 
-        self._generations = generations = Generations(schema, store.older)
+        self._generations = generations = Generations(
+            schema, store.older, has_grown=store.has_grown
+        )
         composer = Composer(generations, store, now_us=now_us)
         self._exchanges = Exchanges(
             generations,

@@ -77,10 +77,10 @@ def test_what_nobody_speaks_is_dropped_and_forgotten(
     away, stays = speaking(server, "away", FIRST), speaking(server, "stays", FIRST)
     for name in "abc":
         write(away, name)
-    away.insert("note", "queued")
     server.reopen(SECOND)
     second = speaking(server, "second", SECOND)
     write(second, "d", ("note", "same", "tag"))
+    away.sync()
     server.reopen(THIRD)
     write(speaking(server, "third", THIRD), "e", ("note", "same", "tag"))
     assert noted(server) == {1, 2}
@@ -110,8 +110,11 @@ def test_what_nobody_speaks_is_dropped_and_forgotten(
     assert server.service.purge().generations == 1
     assert kept(server) == [3] and noted(server) == set() and '"1"' not in digests(server)
     assert server.query("SELECT 1 FROM holdfast_feed WHERE deviates > 0") == []
+    away.insert("note", "queued")
     away.move_to(THIRD)
-    assert [one.outcome for one in away.sync()] == ["applied"]
+    head, *_ = list(server.service.exchange(away.principal, away.request(), echo="e"))
+    assert [one.outcome for one in head.outcomes] == ["applied"]
+    assert head.scopes["main"].reconcile  # nobody knows any more which tags it did not see
     server.reopen(THIRD)
     assert list(server.store.older) == []
     server.check()

@@ -125,7 +125,7 @@ def origins(
 ) -> PositionGenerations:
     """Return the generations that positions are of, where it is not the device's own. ``held``:
     what it has of scopes that it may read, and that were checked."""
-    if not generations.are_many:
+    if not generations.has_grown:
         return HERE
     known = reads.digests({scope: position.version for scope, position in held.items()})
     served = generations.numbers

@@ -47,7 +47,11 @@ class Generation:
 class Generations:
     """The generations that one server speaks."""
 
-    def __init__(self, schema: Schema, older: Iterable[Projection]) -> None:
+    def __init__(
+        self, schema: Schema, older: Iterable[Projection], *, has_grown: bool = True
+    ) -> None:
+        """``has_grown``: whether the database has had another generation, served still or not."""
+        self.has_grown = has_grown
         self.current = Generation(schema)
         self._known = {schema.fingerprint: self.current}
         self.serve(older)
@@ -62,10 +66,6 @@ class Generations:
     @property
     def numbers(self) -> frozenset[int]:
         return frozenset(known.number for known in self._known.values())
-
-    @property
-    def are_many(self) -> bool:
-        return len(self._known) > 1
 
     def speaking(self, fingerprint: str) -> Generation | None:
         """Return the generation of a schema that is served; None for any other."""

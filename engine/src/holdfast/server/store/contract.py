@@ -448,6 +448,10 @@ class Store(Protocol):
     def older(self) -> Sequence[Projection]:
         """Return what the older generations see that are served, oldest first."""
 
+    @property
+    def has_grown(self) -> bool:
+        """Return whether it has had another generation of the schema, served still or not."""
+
     def renew_older(self) -> Sequence[Projection]:
         """Read again which of these are served: another process may have ceased to serve some."""
 

@@ -16,6 +16,7 @@ import msgspec
 from holdfast.core.values import Row, Value
 from holdfast.schema.model import Column, Table
 from holdfast.server.store.contract import DirectWriteNote
+from holdfast.server.store.filling import whole_row
 
 _read = msgspec.json.Decoder(dict[str, Any]).decode
 _PIECES = re.compile(
@@ -47,11 +48,10 @@ def fold(table: Table, taken: Iterable[tuple[int, str, bool, str | None]]) -> li
 
 
 def _row(table: Table, old: str) -> Row:
+    """A row as it was, with what it would have had in columns that came since."""
     values = _read(old)
-    return tuple(
-        _value(column, values[column.name]) if column.name in values else column.default_value()
-        for column in table.columns
-    )
+    known = {c.name: _value(c, values[c.name]) for c in table.columns if c.name in values}
+    return whole_row(table, known)
 
 
 def _value(column: Column, value: Any) -> Value:

@@ -155,6 +155,10 @@ class PostgresStore:
     def older(self) -> tuple[Projection, ...]:
         return self._program.older
 
+    @property
+    def has_grown(self) -> bool:
+        return self._has_grown
+
     def renew_older(self) -> tuple[Projection, ...]:
         with self._borrowed(self._readers) as db, translated(self._program):
             rows = db.execute("SELECT generation FROM holdfast_generation WHERE kept").fetchall()
@@ -203,6 +207,8 @@ class PostgresStore:
                 self._grow(db, Schema.from_json(stored), schema)
             _keep(db, schema)
             self._program = replace(self._program, older=_older(db, schema))
+            ((generations,),) = db.execute("SELECT count(*) FROM holdfast_generation").fetchall()
+            self._has_grown = bool(generations != 1)
             changed = _set_triggers(db, schema)
             self._unwatched = exists and fingerprint == schema.fingerprint and changed
         return _Identity(epoch, secret)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.core.errors import ConstraintFailed, DatabaseError
-from holdfast.core.keys import row_key
+from holdfast.core.keys import key_values, row_key
 from holdfast.schema.model import Column, Table
-from holdfast.server.store.filling import bad_fill, first_unfit
+from holdfast.server.store.filling import bad_fill, first_unfit, whole_row
 from holdfast.sql.migration.fills import fill_rows
-from holdfast.sql.names import names, quote
+from holdfast.sql.names import change_table, names, quote
 from holdfast.sql.tables import table_body
 from holdfast.sqlite import Connection
 from holdfast.sqlite.definitions import redefine
@@ -34,6 +34,23 @@ def fill(db: Connection, table: Table, added: Sequence[Column]) -> None:
                 found = bad_fill(table, column.name, error.message)
             raise found or error from None
     failpoint("grow.filled")
+
+
+def fill_notes(db: Connection, table: Table, added: Sequence[Column]) -> None:
+    """Give the notes of direct writes, which wait to be taken in, what the row that was there would
+    have in new columns: nobody has written these."""
+    if not added:
+        return
+    fresh = [column.name for column in added]
+    known = [column.name for column in table.data_columns if column.name not in fresh]
+    old = "".join(f", {quote(f'o_{name}')}" for name in known)
+    sets = ", ".join(f"{quote(f'o_{name}')} = ?" for name in fresh)
+    notes = change_table(table)
+    for key, *values in db.execute(f"SELECT key{old} FROM {notes} WHERE tx = 0 AND was"):
+        there = dict(zip(table.key, key_values(table, str(key)), strict=True))
+        row = whole_row(table, {**there, **dict(zip(known, values, strict=True))})
+        lifted = [row[table.positions[name]] for name in fresh]
+        db.execute(f"UPDATE {notes} SET {sets} WHERE key = ? AND tx = 0", (*lifted, key))
 
 
 def set_checks(db: Connection, path: str, table: Table) -> None:

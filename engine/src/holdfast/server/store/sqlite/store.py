@@ -37,7 +37,7 @@ from holdfast.server.store.contract import Expected, OnCommit, T, Writer
 from holdfast.server.store.growth import added_columns, changed_checks, growth
 from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.sqlite.files import DirectoryFiles
-from holdfast.server.store.sqlite.grow import fill, set_checks
+from holdfast.server.store.sqlite.grow import fill, fill_notes, set_checks
 from holdfast.server.store.sqlite.owner import ServingLock
 from holdfast.server.store.sqlite.reads import SqliteSnapshot, compile_program
 from holdfast.server.store.sqlite.writer import SqliteWriter
@@ -113,6 +113,10 @@ class SqliteStore:
     def older(self) -> tuple[Projection, ...]:
         return self._program.older
 
+    @property
+    def has_grown(self) -> bool:
+        return self._has_grown
+
     def renew_older(self) -> tuple[Projection, ...]:
         with self._lock:
             rows = self._db.execute("SELECT generation FROM holdfast_generation WHERE kept")
@@ -161,6 +165,8 @@ class SqliteStore:
                 self._grow(Schema.from_json(cast("str", stored)), schema)
             self._keep(schema)
             self._program = replace(self._program, older=self._older(schema))
+            ((generations,),) = db.execute("SELECT count(*) FROM holdfast_generation")
+            self._has_grown = generations != 1
             changed = self._set_triggers(schema)
             for table in schema.all_tables:
                 db.execute(note_untold(table))
@@ -231,6 +237,7 @@ class SqliteStore:
                     name = quote(prefix + column.name)
                     self._db.execute(f"ALTER TABLE {change_table(table)} ADD COLUMN {name} ANY")
             fill(self._db, table, added)
+            fill_notes(self._db, table, added)
             if added:
                 changed.append(table.name)
         self._db.execute(
