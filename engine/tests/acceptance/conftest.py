@@ -253,8 +253,9 @@ class World:
             number
             for (number,) in query(
                 self.database,
-                "SELECT number FROM holdfast_applied WHERE device = ? AND outcome = 'applied' "
-                "ORDER BY number",
+                "SELECT a.number FROM holdfast_applied AS a JOIN holdfast_replica AS r "
+                "ON r.replica = a.replica WHERE r.device = ? AND a.outcome = 'applied' "
+                "ORDER BY a.number",
                 (device,),
             )
         ]

@@ -120,7 +120,7 @@ def _state(world: World) -> tuple[Any, ...]:
     return (
         world.rows(),
         world.rows("SELECT scope, head, count, digest FROM holdfast_scope"),
-        world.rows("SELECT device, nonce, high FROM holdfast_device ORDER BY 1"),
+        world.rows("SELECT device, nonce, high FROM holdfast_replica ORDER BY 1"),
         world.rows("SELECT count(*) FROM holdfast_applied"),
     )
 

@@ -197,7 +197,7 @@ def test_what_the_database_holds_is_told(
         "name": "main", "head": 2, "floor": 0, "rows": 1, "tombstones": 1, "positions": 3,
     }  # fmt: skip
     stats = run("stats")
-    assert stats["rows"]["stock"] == 1 and stats["entries"]["holdfast_device"] == 1
+    assert stats["rows"]["stock"] == 1 and stats["entries"]["holdfast_replica"] == 1
     assert (stats["tombstones"], stats["notes"]) == (1, 0) and stats["size_bytes"] > 4096
     done = run("purge")
     assert done["whole"] and done["removals"] == 0

@@ -390,9 +390,9 @@ def test_a_full_disk(make_shop: Any, own_cluster: PostgresCluster, small_disk: P
         for number in range(200):
             name = f"{number}" + "x" * 5_000
             db.execute("INSERT INTO stock (sku, name) VALUES (?, ?)", [f"s{number}", name])
-    before = shop.sql("SELECT count(*), max(high) FROM stock, holdfast_device")
+    before = shop.sql("SELECT count(*), max(high) FROM stock, holdfast_replica")
     shop.refused(a, "database_full")
-    assert shop.sql("SELECT count(*), max(high) FROM stock, holdfast_device") == before
+    assert shop.sql("SELECT count(*), max(high) FROM stock, holdfast_replica") == before
     assert synced(b), "who has nothing to say is told the news"
     assert b.query("SELECT on_hand FROM stock") == [(999,)]
     filler.unlink()

@@ -25,7 +25,7 @@ from holdfast.server.exchange import commit, compare, exchange
 from holdfast.server.feed import feed, pull
 from holdfast.server.feed.feed import Touched
 from holdfast.server.merging import batch
-from holdfast.server.push import decide, push
+from holdfast.server.push import arrivals, decide, push
 from holdfast.server.store.sqlite import writer
 from holdfast.server.store.sqlite.upkeep import SqliteUpkeep
 
@@ -72,25 +72,21 @@ def the_checkpoint_moves_before_its_rows(patch: Patch) -> None:
 
 @plant
 def a_repeated_request_is_done_again(patch: Patch) -> None:
-    real = push.push
+    real = arrivals.arrivals
 
-    def again(
-        writer: Any, engine: Any, sender: Any, transactions: Any, *, high: int, **more: Any
-    ) -> Any:
-        low = transactions[0].number - 1 if transactions else high
-        pushed = real(writer, engine, sender, transactions, high=min(low, high), **more)
-        return dataclasses.replace(pushed, high=max(pushed.high, high))
+    def again(reads: Any, replica: Any, transactions: Any) -> Any:
+        return dataclasses.replace(real(reads, replica, ()), new=transactions)
 
-    def record(self: Any, device: str, entries: Any) -> None:
+    def record(self: Any, replica: str, entries: Any) -> None:
         for entry in entries:
             self._db.execute(
-                "DELETE FROM holdfast_applied WHERE device = ? AND number = ?",
-                (device, entry.number),
+                "DELETE FROM holdfast_applied WHERE replica = ? AND number = ?",
+                (replica, entry.number),
             )
-        real_record(self, device, entries)
+        real_record(self, replica, entries)
 
     real_record = writer.SqliteWriter.record
-    patch.setattr(commit, "push", again)
+    patch.setattr(commit, "arrivals", again)
     patch.setattr(writer.SqliteWriter, "record", record)
 
 

@@ -384,11 +384,11 @@ class World:
 def server_outcomes(
     rows: Callable[..., list[Row]],
 ) -> dict[tuple[str, int], tuple[str, str, int]]:
-    """Device and number to id, outcome and whether it was settled by another; what the server has
+    """Replica and number to id, outcome and whether it was settled by another; what the server has
     not forgotten."""
     return {
-        (str(device), number): (bytes(id_).hex(), str(outcome), settled)
-        for device, number, id_, outcome, settled in rows(
-            "SELECT device, number, id, outcome, settled FROM holdfast_applied"
+        (str(replica), number): (bytes(id_).hex(), str(outcome), settled)
+        for replica, number, id_, outcome, settled in rows(
+            "SELECT replica, number, id, outcome, settled FROM holdfast_applied"
         )
     }

@@ -72,6 +72,13 @@ DEVICE_REQUESTS_BURST = 2_000
 DEVICE_REQUEST_EVERY_MS = 5
 DEVICES_PER_USER_MAX = 1_000
 """Devices of one user that may sync; those revoked do not count."""
+DEVICE_REPLICAS_MAX = 10_000
+"""Replicas of one device, over all time: each copy and each restored file becomes one."""
+REPLICAS_LISTED_MAX = 20
+"""Replicas of a device that a list of devices tells of, those that were heard last."""
+REPLICA_ORIGINS_MAX = 16
+"""So many times in a row a replica may have come out of another before what is offered again is not
+looked for any further."""
 PIPELINED_REQUESTS_MAX = 16
 """Requests of one connection that wait for the answer before them."""
 SMALL_BODY_DEADLINE_MS = 20_000

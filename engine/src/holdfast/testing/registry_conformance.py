@@ -16,13 +16,14 @@ from typing import TypeVar
 
 import pytest
 
-from holdfast.server.store.contract import Device, Store, Writer
+from holdfast.server.store.contract import Replica, Store, Writer
 from holdfast.server.store.registry import (
     Code,
     DeviceReport,
     Registration,
     RegistryReads,
     RegistryWrites,
+    ReplicaReport,
     TokenRecord,
     User,
 )
@@ -172,18 +173,24 @@ class RegistryConformance:
         _write(store, work)
 
     def test_the_list_of_devices(self, store: Store) -> None:
+        older = Replica(
+            "copy", "till", "ann", "n", 3, 2, 50, -7, 12, 40, "holdfast 1", place=2, origin="till"
+        )
+
         def work(writer: Writer) -> None:
             writer.registry.put_user(ANN)
             writer.registry.put_registration(TILL)
             writer.registry.put_registration(Registration("new", "bob", "N", 3, 4))
-            writer.put_device(Device("till", "ann", "n", 3, 2, 50, -7, 12, 40, "holdfast 1"))
-            writer.put_device(Device("file", "bob", last_seen=60))
+            writer.put_replica(replace(older, replica="till", nonce="o", last_seen=40, place=1))
+            writer.put_replica(older)
+            writer.put_replica(Replica("file", "file", "bob", last_seen=60))
 
         store.transact(work)
-        device = store.transact(lambda writer: writer.device("till"))
-        assert device == Device("till", "ann", "n", 3, 2, 50, -7, 12, 40, "holdfast 1")
-        till = DeviceReport("till", "ann", "Till 1", True, 7, 0, 50, 12, 40, "holdfast 1", -7)
-        by_file = DeviceReport("file", "bob", "", False, 0, 0, 60, 0, None, "", 0)
+        assert store.transact(lambda writer: writer.replica("copy")) == older
+        both = ReplicaReport("copy", "till", 50, 12), ReplicaReport("till", "till", 40, 12)
+        till = DeviceReport("till", "ann", "Till 1", True, 7, 0, 50, 12, 40, "holdfast 1", -7, both)
+        alone = (ReplicaReport("file", "", 60, 0),)
+        by_file = DeviceReport("file", "bob", "", False, 0, 0, 60, 0, None, "", 0, alone)
         new = DeviceReport("new", "bob", "N", True, 3, 4, 0, 0, None, "", 0)
 
         def listed(user: str = "", after: str = "", limit: int = 9) -> list[DeviceReport]:

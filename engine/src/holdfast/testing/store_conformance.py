@@ -26,12 +26,11 @@ from holdfast.core.keys import row_key
 from holdfast.core.values import Row
 from holdfast.schema.model import Check, Column, ForeignKey, Schema, Table
 from holdfast.server.store.contract import (
-    Device,
     Expected,
     FeedEntry,
     JournalEntry,
     MovedRow,
-    Recorded,
+    Replica,
     RowRecord,
     Scope,
     Snapshot,
@@ -41,6 +40,7 @@ from holdfast.server.store.contract import (
 from holdfast.testing.file_conformance import FileConformance
 from holdfast.testing.generation_conformance import GenerationConformance
 from holdfast.testing.registry_conformance import RegistryConformance
+from holdfast.testing.replica_conformance import ReplicaConformance
 
 EVERY = Table(
     name="every",
@@ -94,7 +94,9 @@ def _scope(name: str, head: int = 0, count: int = 0) -> Scope:
     return Scope(name, head, Digest.of(count, f"{count:032x}"), KEY)
 
 
-class StoreConformance(FileConformance, GenerationConformance, RegistryConformance):
+class StoreConformance(
+    FileConformance, GenerationConformance, RegistryConformance, ReplicaConformance
+):
     """The suite; see the module."""
 
     schema = SCHEMA
@@ -287,7 +289,7 @@ class StoreConformance(FileConformance, GenerationConformance, RegistryConforman
 
         def work(writer: Writer) -> None:
             writer.put_scopes([_scope("all"), _scope("other")])
-            writer.put_device(Device("d", "u", nonce="n", high=7))
+            writer.put_replica(Replica("d", "d", "u", nonce="n", high=7))
 
         store.transact(work)
         for version, count in ((1, 150), (2, 199), (3, 200)):
@@ -325,39 +327,7 @@ class StoreConformance(FileConformance, GenerationConformance, RegistryConforman
             found = [key for _, key, _ in snapshot.live("all", ("", ""), None)]
         assert found == sorted(keys, key=str.encode)
 
-    # Devices, the journal
-
-    def test_devices_and_their_transactions(self, store: Store) -> None:
-        device = Device("d", "u", "n", 3, 2, 5, -7)
-        decided = [
-            Recorded(1, b"i" * 16, b"b", "applied", answer=b"a"),
-            Recorded(2, b"j" * 16, b"", "refused", answer=b""),
-        ]
-
-        def work(writer: Writer) -> None:
-            assert writer.device("d") is None
-            writer.put_device(Device("d", "u"))
-            writer.put_device(device)
-            writer.record("d", decided)
-            writer.record("d", [])
-
-        store.transact(work)
-
-        with closing(store.read()) as snapshot:
-            assert snapshot.device("d") == device
-            assert snapshot.device("e") is None
-            assert snapshot.recorded("d", [1, 2, 3]) == {1: decided[0], 2: decided[1]}
-            assert snapshot.recorded("e", [1, 2, 3]) == snapshot.recorded("d", []) == {}
-
-        def again(writer: Writer) -> None:
-            assert writer.device("d") == device
-            assert writer.recorded("d", [1, 2, 3]) == {1: decided[0], 2: decided[1]}
-            writer.forget_answers("d", 1)
-            writer.settle("d", 2)
-            found = writer.recorded("d", [1, 2])
-            assert (found[1].answer, found[2].answer, found[2].settled) == (None, b"", True)
-
-        store.transact(again)
+    # The journal
 
     def test_the_journal(self, store: Store) -> None:
         entries = [
@@ -488,41 +458,6 @@ class StoreConformance(FileConformance, GenerationConformance, RegistryConforman
 
         assert store.transact(found) == ["9", "b", "c"]
 
-    def test_numbers_go_when_they_are_old_confirmed_and_settled(self, store: Store) -> None:
-        def push(device: str, numbers: range, confirmed: int) -> None:
-            def work(writer: Writer) -> None:
-                known = writer.device(device) or Device(device, "u")
-                writer.record(
-                    device,
-                    [
-                        Recorded(n, b"i" * 16, b"b", "refused" if n == 2 else "applied")
-                        for n in numbers
-                    ],
-                )
-                high = max(numbers, default=known.high)
-                writer.put_device(Device(device, "u", high=high, confirmed=confirmed))
-
-            store.transact(work)
-
-        push("d", range(1, 6), 4)
-        push("e", range(1, 3), 0)
-        assert store.transact(lambda w: w.upkeep.mark_devices(100, 1)) == 1
-        assert store.transact(lambda w: w.upkeep.mark_devices(100, 9)) == 1
-        push("d", range(6, 8), 5)
-        assert store.transact(lambda w: w.upkeep.forget_numbers(100, 9)) == 0
-        assert store.transact(lambda w: w.upkeep.forget_numbers(101, 3)) == 3
-        assert store.transact(lambda w: w.upkeep.forget_numbers(101, 3)) == 1
-
-        def left(device: str) -> list[int]:
-            return store.transact(lambda w: sorted(w.recorded(device, range(1, 9))))
-
-        assert (left("d"), left("e")) == ([2, 6, 7], [1, 2])
-        store.transact(lambda w: w.settle("d", 2))
-        assert store.transact(lambda w: w.upkeep.mark_devices(200, 9)) == 1
-        push("d", range(0), 7)
-        assert store.transact(lambda w: w.upkeep.forget_numbers(999, 9)) == 3
-        assert left("d") == []
-
     # Opening
 
     def test_it_is_the_same_database_when_opened_again(
@@ -572,7 +507,7 @@ def _looks(snapshot: Snapshot, scopes: dict[str, int]) -> tuple[object, ...]:
     names = [*scopes, "other", "none"]
     return (
         snapshot.has_notes(),
-        [snapshot.device(name) for name in ("d", "nobody")],
+        [snapshot.replica(name) for name in ("d", "nobody")],
         snapshot.scopes(names),
         snapshot.positions(scopes),
         [snapshot.moved_count({name: at}, 250) for name, at in scopes.items()],

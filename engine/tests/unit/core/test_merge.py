@@ -24,7 +24,6 @@ from holdfast.core.merging.rows import (
     Stamp,
     dump_stamps,
     load_stamps,
-    newest_by_others,
     next_rev,
     stamp_of,
 )
@@ -150,8 +149,8 @@ def test_a_revision_never_runs_into_the_next_incarnation() -> None:
 
 def test_the_newest_by_others() -> None:
     stamp = Stamp(7, "A", "user", 1, 4)
-    assert newest_by_others(stamp, "A") == 4
-    assert newest_by_others(stamp, "B") == 7
+    assert Author("A", "", 1, 1).newest_by_others(stamp) == 4
+    assert Author("B", "", 1, 1).newest_by_others(stamp) == 7
 
 
 def test_stamps_round_trip() -> None:
@@ -181,7 +180,7 @@ def test_an_insert_makes_the_row() -> None:
     assert merged.changed
     assert made.row.values == ("i1", "Cup", None, None, 4, None, None, None, None)
     assert made.row.rev == FIRST
-    assert made.row.row == Stamp(FIRST, "A", "user A", 10, 0)
+    assert made.row.row == Stamp(FIRST, "A", "user A", 10, 0, 1)
     assert made.row.columns == {}
     assert not merged.decisions
     assert not merged.conflicts
@@ -192,12 +191,12 @@ def test_a_row_of_keys_alone_in_declared_order() -> None:
     author = Author("A", "user", 1, 1)
     row = merge(ABSENT, change, author, incarnation=1).row
     assert row.values == ("y", "x")
-    again = merge(row, change, replace(author, device="B"), incarnation=1)
+    again = merge(row, change, replace(author, replica="B"), incarnation=1)
     assert (again.row.values, again.row.rev, again.changed) == (row.values, row.rev, False)
     # Each deletes what it had inserted itself, not knowing of the other's.
     delete = replace(change, op="delete")
     for device in "AB":
-        deleter = replace(author, device=device)
+        deleter = replace(author, replica=device)
         assert not merge(again.row, delete, deleter, incarnation=1).changed
         seen = replace(delete, base=row.rev)
         assert merge(again.row, seen, deleter, incarnation=1).row.values is None
@@ -221,8 +220,8 @@ def test_what_is_not_concurrent_applies_under_every_policy(column: str, value: V
     assert row[column] == value
     assert merged.changed
     assert row.count == 2
-    assert stamp_of(row.row, column) == Stamp(rev(2), "A", "user A", 20, rev(1))
-    assert stamp_of(row.row, "id") == Stamp(rev(1), "S", "user S", 10, 0)
+    assert stamp_of(row.row, column) == Stamp(rev(2), "A", "user A", 20, rev(1), 1)
+    assert stamp_of(row.row, "id") == Stamp(rev(1), "S", "user S", 10, 0, 1)
     assert not merged.decisions
     assert not merged.conflicts
 
@@ -258,7 +257,7 @@ def test_a_delete_keeps_the_image_and_the_stamps() -> None:
     assert row.row.values is None
     assert row.row.image == values
     assert row.row.columns == columns
-    assert row.row.deleted == Stamp(rev(3), "B", "user B", 30, rev(2))
+    assert row.row.deleted == Stamp(rev(3), "B", "user B", 30, rev(2), 1)
     again = row.send("delete", "A", 40, 2)
     assert (again.row, again.changed, again.decisions) == (merged.row, False, ())
 
@@ -457,7 +456,7 @@ def test_what_replaces_a_value_written_twice_has_one_writer() -> None:
     row.send("update", "B", 20, 1, note="x")
     row.send("update", "A", 30, 1, note="x")
     row.send("update", "C", 40, 2, note="c")
-    assert stamp_of(row.row, "note") == Stamp(rev(3), "C", "user C", 40, rev(2))
+    assert stamp_of(row.row, "note") == Stamp(rev(3), "C", "user C", 40, rev(2), 1)
     assert not row.send("update", "C", 50, 2, note="c2").decisions
 
 
@@ -466,7 +465,7 @@ def test_a_value_written_twice_does_not_keep_others_from_deleting_the_row() -> N
     row.send("update", "B", 20, 1, note="x")
     row.send("update", "A", 30, 1, note="x")
     assert row.send("delete", "C", 40, 2).changed
-    assert row.row.deleted == Stamp(rev(3), "C", "user C", 40, rev(2))
+    assert row.row.deleted == Stamp(rev(3), "C", "user C", 40, rev(2), 1)
 
 
 def test_a_device_is_never_in_conflict_with_itself() -> None:

@@ -99,7 +99,7 @@ def test_what_has_not_changed_is_told_once(world: World) -> None:
     assert told(first) == (0, True)
     (second,) = world.sync()
     assert (second.report, second.offset) == (None, None)
-    (device,) = world.store.transact(lambda writer: [writer.device("one")])
+    (device,) = world.store.transact(lambda writer: [writer.replica("one")])
     assert device is not None and device.client.startswith("holdfast ")
 
 
@@ -131,7 +131,7 @@ def test_what_was_perhaps_not_heard_is_told_again(
     world.wire.loses = False
     monkeypatch.undo()
     assert told(world.sync()[-1]) == (0, True)
-    (device,) = world.store.transact(lambda writer: [writer.device("one")])
+    (device,) = world.store.transact(lambda writer: [writer.replica("one")])
     assert device is not None and device.waiting == 0
 
 
@@ -157,10 +157,10 @@ def test_a_clock_that_was_told_is_not_measured_anew_by_the_way_of_a_request(worl
     world.write("a")
     (request,) = world.sync()
     assert request.offset is not None
-    (before,) = world.store.transact(lambda writer: [writer.device("one")])
+    (before,) = world.store.transact(lambda writer: [writer.replica("one")])
     assert before is not None and before.offset_us == request.offset.us
     world.now_us += 3_600_000_000  # long not seen: the next read is written down
     world.sync()
-    (after,) = world.store.transact(lambda writer: [writer.device("one")])
+    (after,) = world.store.transact(lambda writer: [writer.replica("one")])
     assert after is not None and after.last_seen > before.last_seen
     assert after.offset_us == before.offset_us

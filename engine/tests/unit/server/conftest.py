@@ -29,6 +29,7 @@ from holdfast.protocol.messages import (
     Head,
     Nonces,
     Offset,
+    Origin,
     Outcome,
     Position,
     RangeAnswer,
@@ -143,6 +144,11 @@ class Peer:
     last_gone: list[tuple[str, str]] = field(default_factory=list)
     speaks: Schema | None = None
     """The generation that it stays at; None: it is of the server's, whatever that is."""
+    replica: str = ""
+    origin: Origin | None = None
+    proposed: str = ""
+    """A nonce that was sent and not answered."""
+    heads: list[Head] = field(default_factory=list)
 
     @property
     def schema(self) -> Schema:
@@ -236,18 +242,22 @@ class Peer:
             "offset": self.offset,
             "confirmed": self.confirmed,
             "transactions": self.pending,
+            "replica": self.replica,
+            "origin": self.origin,
         }
         return ExchangeRequest(**{**body, **options})
 
     def _proposed(self) -> str:
         """As a device does: a new nonce only with something to send, and at first contact."""
+        if self.proposed:
+            return self.proposed
         return self.server.random(8).hex() if self.pending or not self.nonce else self.nonce
 
     def sync(self, **options: Any) -> list[Outcome]:
         request = self.request(**options)
         lines = list(self.server.service.exchange(self.principal, request, echo="e"))
         outcomes = self.apply(lines)
-        self.nonce = request.nonce.to
+        self.nonce, self.proposed = request.nonce.to, ""
         self.pending = self.pending[len(outcomes) :]
         if outcomes:
             self.confirmed = max(o.number for o in outcomes)
@@ -275,6 +285,7 @@ class Peer:
         for lost in set(self.checkpoint) - set(head.scopes):
             del self.checkpoint[lost]
         self.epoch = head.epoch
+        self.heads.append(head)
         self.grants = head.scopes
         self.last_rows, self.last_gone = [], []
         for line in lines[1:-1]:

@@ -183,7 +183,7 @@ def test_a_push_that_broke_off_between_two_bites_goes_on(make_server: Any) -> No
     with pytest.raises(DatabaseBusy):
         server.service.exchange(one.principal, request, echo="")
     server.store.transact = whole
-    assert server.query("SELECT high FROM holdfast_device") == [(4,)]
+    assert server.query("SELECT high FROM holdfast_replica") == [(4,)]
     repeated = one.sync(nonce=request.nonce)
     assert [o.number for o in repeated] == [1, 2, 3, 4, 5, 6]
     assert {o.outcome for o in repeated} == {"applied"}
@@ -209,7 +209,7 @@ def test_another_exchange_of_the_device_ends_a_push_between_two_bites(make_serve
     after_each_commit(server, act)
     (head, *_) = list(server.service.exchange(one.principal, request, echo=""))
     assert [o.number for o in head.outcomes] == [1, 2]
-    assert server.query("SELECT high, nonce FROM holdfast_device") == [(3, "another-nonce")]
+    assert server.query("SELECT high, nonce FROM holdfast_replica") == [(3, "another-nonce")]
 
 
 def test_rows_of_several_bites_are_told_in_brief_only_where_that_is_true(

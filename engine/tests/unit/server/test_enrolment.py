@@ -482,13 +482,13 @@ def test_a_device_that_was_revoked_gets_and_changes_nothing(office: Office) -> N
     peer = office.peer(done.token)
     peer.insert("product", "p1", sku="a")
     peer.sync()
-    before = office.query("SELECT * FROM product"), office.query("SELECT * FROM holdfast_device")
+    before = office.query("SELECT * FROM product"), office.query("SELECT * FROM holdfast_replica")
     office.people.revoke(done.device)
     peer.insert("product", "p2", sku="b")
     for attempt in (peer.sync, peer.verify, lambda: office.service.heads(peer.principal),
                     lambda: office.service.journal(peer.principal)):  # fmt: skip
         refused(attempt, "sign_in")
-    after = office.query("SELECT * FROM product"), office.query("SELECT * FROM holdfast_device")
+    after = office.query("SELECT * FROM product"), office.query("SELECT * FROM holdfast_replica")
     assert after == before
     for way in (
         lambda: office.enrol(office.code("bob"), device=done.device),
@@ -563,7 +563,7 @@ def test_what_a_device_tells_of_itself_is_listed(office: Office) -> None:
     peer.sync(report=Report(3, 77, "test 1"))
     (listed,) = office.people.devices(user="bob")
     assert (listed.waiting, listed.oldest_us, listed.client) == (3, 77, "test 1")
-    assert listed.last_seen == office.query("SELECT last_seen FROM holdfast_device")[0][0]
+    assert listed.last_seen == office.query("SELECT last_seen FROM holdfast_replica")[0][0]
     peer.sync()  # an older client, which tells nothing
     (listed,) = office.people.devices(user="bob")
     assert (listed.waiting, listed.client) == (3, "test 1")

@@ -96,7 +96,7 @@ def test_growth_changes_nothing_for_who_does_not_know_of_it(server: Any) -> None
     assert old.row("note", "a") == {"id": "a", "also": '["side"]', "text": "queued", "count": 0}
     server.check()
     assert server.query("SELECT vat, hint FROM note") == [(20, None)]
-    assert server.query("SELECT generation FROM holdfast_device") == [(1,)]
+    assert server.query("SELECT generation FROM holdfast_replica") == [(1,)]
 
 
 def test_a_lost_answer_is_given_again_after_growth(server: Any) -> None:

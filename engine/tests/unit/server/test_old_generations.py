@@ -126,11 +126,11 @@ def test_a_device_of_which_nobody_knows_what_it_speaks_counts_as_one_of_each(ser
     server.service.purge()
     server.pass_time(170 * DAY_S)
     write(speaking(server, "new", SECOND), "a")
-    server.sql("UPDATE holdfast_device SET generation = 0 WHERE device = 'new'")
+    server.sql("UPDATE holdfast_replica SET generation = 0 WHERE device = 'new'")
     server.pass_time(20 * DAY_S)
     server.service.purge()
     assert kept(server) == [1, 2]
-    server.sql("UPDATE holdfast_device SET generation = 2")
+    server.sql("UPDATE holdfast_replica SET generation = 2")
     server.service.purge()
     assert kept(server) == [2]
 

@@ -90,7 +90,7 @@ def test_closing_an_answer_releases_its_snapshot(server: Any) -> None:
         for _ in range(take):
             next(lines)
         lines.close()
-        one.nonce = server.query("SELECT nonce FROM holdfast_device")[0][0]
+        one.nonce = server.query("SELECT nonce FROM holdfast_replica")[0][0]
     assert server.reads_are_free()
     lines = server.service.exchange(one.principal, one.request(), echo="e")
     list(lines)
@@ -128,7 +128,7 @@ def test_requests_that_do_not_fit_are_refused_whole(server: Any) -> None:
     assert refused(one, epoch="other") == ("epoch_mismatch", 409)
     assert refused(one, protocol=99)[0] == "protocol_version"
     assert refused(one, nonce=Nonces("wrongwrong", "newnewnew")) == ("nonce_mismatch", 409)
-    assert server.query("SELECT high FROM holdfast_device") == [(1,)]
+    assert server.query("SELECT high FROM holdfast_replica") == [(1,)]
     assert [o.outcome for o in one.sync()] == ["applied"]
 
 

@@ -96,7 +96,7 @@ def test_another_body_under_a_known_number_is_refused_whole(server: Any) -> None
         with pytest.raises(ProtocolError) as failure:
             one.sync(transactions=transactions)
         assert (failure.value.code, failure.value.status) == ("number_reused", 409)
-    assert server.query("SELECT high FROM holdfast_device") == [(1,)]
+    assert server.query("SELECT high FROM holdfast_replica") == [(1,)]
     same = msgspec.structs.replace(sent[0], at=5)
     assert [o.outcome for o in one.sync(transactions=[same])] == ["applied"]
 

@@ -159,8 +159,9 @@ TABLES = {
     "holdfast_feed": "scope, tbl, key, version, hash, removed",
     "holdfast_scope": "scope, head, count, digest, key",
     "holdfast_commit": "scope, version, count, digest",
-    "holdfast_device": 'device, "user", nonce, high, confirmed, last_seen, offset_us',
-    "holdfast_applied": "device, number, id, body, outcome, settled, answer",
+    "holdfast_replica": 'replica, device, "user", nonce, high, confirmed, last_seen, offset_us, '
+    "place, origin, origin_last, shared, forgotten, backed_up",
+    "holdfast_applied": "replica, number, id, body, outcome, settled, answer",
     "holdfast_journal": "at, tbl, key, col, kind, entry",
 }
 

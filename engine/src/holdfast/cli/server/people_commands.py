@@ -224,6 +224,8 @@ def devices(
             moment(item.oldest_us) if item.oldest_us else "", item.client,
             f"{-item.offset_us / 1e6:+.1f} s" if seen else "", state,
         )  # fmt: skip
+        for other in item.replicas[1:]:
+            table.add_row("  another file", "", "", moment(other.last_seen), str(other.waiting))
     out.print(table)
 
 

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from holdfast.core.merging.groups import columns_of
-from holdfast.core.merging.rows import Stamp, newest_by_others
+from holdfast.core.merging.rows import Stamp, device_of
 from holdfast.core.values import Value
 from holdfast.schema.model import Column, Table
 
@@ -41,12 +41,37 @@ class RowChange(Struct, frozen=True, gc=False):
 
 
 class Author(Struct, frozen=True, gc=False):
-    """Author of a change: ``at`` is corrected, in microseconds; ``number`` is the transaction's."""
+    """Author of a change: ``at`` is corrected, in microseconds; ``number`` is the transaction's.
 
-    device: str
+    ``replica``: the name under which it writes (``rows.replica_name``). ``past``: replicas that it
+    has come out of, with the last of their transactions that it made itself, before they parted.
+    """
+
+    replica: str
     user: str
     at: int
     number: int
+    past: Mapping[str, int] = {}
+
+    @property
+    def device(self) -> str:
+        """Return the name of the device, for people."""
+        return device_of(self.replica)
+
+    def wrote(self, stamp: Stamp) -> bool:
+        """Return whether what is stamped is the author's own write."""
+        if stamp.replica == self.replica:
+            return True
+        return bool(self.past) and stamp.number <= self.past.get(stamp.replica, -1)
+
+    def newest_by_others(self, stamp: Stamp) -> int:
+        """Return the newest revision of what is stamped that anybody else has written."""
+        return stamp.other if self.wrote(stamp) else stamp.rev
+
+    def stamp(self, rev: int, *, at: int | None = None, other: int = 0) -> Stamp:
+        """Return the author's stamp in a revision; ``at``: another time than its own."""
+        time = self.at if at is None else at
+        return Stamp(rev, self.replica, self.user, time, other, self.number)
 
 
 Automatic = Literal["latest", "server", "client", "largest", "smallest"]
@@ -183,12 +208,12 @@ def written(cell: Cell, author: Author, *, follows: bool) -> Stamp:
     stamp = cell.stamp
     at = max(author.at, stamp.at) if follows else author.at
     # Below `rev`, so that it cannot be taken for a value with two writers.
-    other = min(newest_by_others(stamp, author.device), cell.rev - 1)
-    return Stamp(cell.rev, author.device, author.user, at, other)
+    other = min(author.newest_by_others(stamp), cell.rev - 1)
+    return author.stamp(cell.rev, at=at, other=other)
 
 
 def first_choice(cell: Cell, chosen: Value, author: Author) -> Stamp:
     """The stamp of the first value that somebody chose: there is no other writer before it."""
     seen = chosen == cell.value and cell.column.merge != "latest"
     rev = cell.stamp.rev if seen else cell.rev
-    return Stamp(rev, author.device, author.user, author.at)
+    return author.stamp(rev)

@@ -3,7 +3,7 @@
 Knows: one cell and one change of it. Must not know: whether the row lives, SQL, messages, clocks.
 
 Upholds I18 (the policy decides, and the loser is on record). A change is concurrent when another
-device has written the column in a revision above the one the change is based on. What is not
+replica has written the column in a revision above the one the change is based on. What is not
 concurrent applies, whatever the policy.
 
 Who wrote a value that already stood there is recorded as well, or a third writer's fate would hang
@@ -32,7 +32,7 @@ from holdfast.core.merging.cells import (
     made_on_another,
     written,
 )
-from holdfast.core.merging.rows import Stamp, newest_by_others
+from holdfast.core.merging.rows import Stamp
 from holdfast.core.values import Value, order_key
 from holdfast.schema.model import Column
 
@@ -51,13 +51,13 @@ def chooses(kind: Automatic, arriving_wins: ArrivingWins) -> Decide:
         incoming, stamp = change.new[cell.column.name], cell.stamp
         if not arriving_wins(cell, incoming, author):
             return Verdict(cell.value, stamp, _dropped(cell, change, author, kind))
-        same_device = stamp.device == author.device
+        own = author.wrote(stamp)
         record = (
             None
-            if same_device and not stamp.shared and not _unseen_by_itself(cell, change, author)
+            if own and not stamp.shared and not _unseen_by_itself(cell, change, author)
             else _overridden(cell, change, author, kind)
         )
-        return Verdict(incoming, written(cell, author, follows=same_device), record)
+        return Verdict(incoming, written(cell, author, follows=own), record)
 
     return decide
 
@@ -84,7 +84,7 @@ def _unopposed(
         return Verdict(incoming, first_choice(cell, incoming, author))
     if incoming == cell.value:
         return Verdict(incoming, _write_again(cell, author))
-    if newest_by_others(stamp, author.device) > cell.base:
+    if author.newest_by_others(stamp) > cell.base:
         return None
     unseen = _unseen_by_itself(cell, change, author)
     record = _overridden(cell, change, author, kind) if unseen else None
@@ -97,7 +97,7 @@ def _unseen_by_itself(cell: Cell, change: RowChange, author: Author) -> bool:
     A row that it makes anew had left it with a scope; an update says what it replaces.
     """
     stamp = cell.stamp
-    if stamp.device != author.device or stamp.rev <= cell.base:
+    if not author.wrote(stamp) or stamp.rev <= cell.base:
         return False
     if change.op == "insert":
         return cell.value != cell.column.default_value()
@@ -107,23 +107,23 @@ def _unseen_by_itself(cell: Cell, change: RowChange, author: Author) -> bool:
 def _write_again(cell: Cell, author: Author) -> Stamp:
     """The stamp after the value that stands has been written once more (see the module)."""
     stamp = cell.stamp
-    shared = stamp.shared or stamp.device != author.device
+    shared = stamp.shared or not author.wrote(stamp)
     if cell.column.merge == "latest" and author.at > stamp.at:
         other = cell.rev if shared else stamp.other
-        return Stamp(cell.rev, author.device, author.user, author.at, other)
+        return author.stamp(cell.rev, other=other)
     return replace(stamp, other=stamp.rev) if shared else stamp
 
 
 def _settle(cell: Cell, chosen: Value, author: Author) -> Stamp:
     """The stamp of a settlement: its author has seen the other side, so nothing is unseen by it."""
     rev = cell.stamp.rev if chosen == cell.value else cell.rev
-    return Stamp(rev, author.device, author.user, max(author.at, cell.stamp.at))
+    return author.stamp(rev, at=max(author.at, cell.stamp.at))
 
 
 def is_later(cell: Cell, _incoming: Value, author: Author) -> bool:
     """``latest``: the later time wins."""
-    # A device's transactions arrive in the order of their numbers (I9): its own arrival is later.
-    return author.device == cell.stamp.device or author.at >= cell.stamp.at
+    # A replica's transactions arrive in the order of their numbers (I9): its own arrival is later.
+    return author.wrote(cell.stamp) or author.at >= cell.stamp.at
 
 
 def is_larger(cell: Cell, incoming: Value, _author: Author) -> bool:

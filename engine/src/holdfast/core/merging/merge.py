@@ -36,7 +36,6 @@ from holdfast.core.merging.rows import (
     Stamp,
     base_in,
     is_of_another_row,
-    newest_by_others,
     next_rev,
     stamp_of,
 )
@@ -99,7 +98,7 @@ def _begin(row: ServerRow, change: RowChange, author: Author, *, rev: int) -> Me
     keys = dict(zip(change.table.key, change.key_values, strict=True))
     new = change.new
     values = tuple(keys[name] if name in keys else new[name] for name in change.table.column_names)
-    stamp = Stamp(rev, author.device, author.user, author.at)
+    stamp = author.stamp(rev)
     row = ServerRow(rev, values, None, stamp, {}, None)
     return Merged(row, changed=True, plain=True)
 
@@ -113,7 +112,7 @@ def _follow(
     result is what the policies decide column by column, for a fraction of its cost: a property of
     the tests.
     """
-    table, device = change.table, author.device
+    table = change.table
     rev = next_rev(row, 0)
     base = base_in(row, change.base)
     after = list(values)
@@ -124,7 +123,7 @@ def _follow(
         position = table.positions[name]
         value = after[position]
         old = stamp_of(row, name)
-        newest = newest_by_others(old, device)
+        newest = author.newest_by_others(old)
         policy = policy_of(table.by_name[name])
         chosen_first = False
         if policy.replaces:
@@ -146,12 +145,12 @@ def _follow(
                 return None
             after[position] = followed
         if chosen_first:
-            columns[name] = Stamp(rev, device, author.user, author.at)
+            columns[name] = author.stamp(rev)
             continue
         if first or old is not before:  # most columns have one stamp
             first, before = False, old
             at = max(author.at, old.at)
-            stamp = Stamp(rev, device, author.user, at, min(newest, rev - 1))
+            stamp = author.stamp(rev, at=at, other=min(newest, rev - 1))
         columns[name] = stamp
     if table.groups and not _groups_change(values, after, change):
         return None
@@ -184,9 +183,9 @@ def _joined(change: RowChange) -> RowChange:
 
 
 def _inserted_again(row: ServerRow, author: Author) -> ServerRow:
-    """Note that another device has made this row too: the first must not delete it unseen."""
+    """Note that another replica has made this row too: the first must not delete it unseen."""
     stamp = stamp_of(row, ROW)
-    if stamp.device == author.device:
+    if author.wrote(stamp):
         return row
     columns = {**row.columns, ROW: replace(stamp, other=stamp.rev)}
     return replace(row, columns=columns)
@@ -260,8 +259,8 @@ def _restamped(
 def _stands_by(row: ServerRow, author: Author, rev: int) -> Stamp:
     """The row's own stamp after an edit that wants it there, whatever became of its columns."""
     stamp = stamp_of(row, ROW)
-    other = min(newest_by_others(stamp, author.device), rev - 1)
-    return Stamp(rev, author.device, author.user, max(author.at, stamp.at), other)
+    other = min(author.newest_by_others(stamp), rev - 1)
+    return author.stamp(rev, at=max(author.at, stamp.at), other=other)
 
 
 def _edit_deleted(
@@ -273,7 +272,7 @@ def _edit_deleted(
         raise Refuse("row_gone", "This row no longer exists.")
     if ROW in settled:
         return _edit(row, image, change, author, settled, revived=True)
-    if deleted.device == author.device or deleted.rev <= base_in(row, change.base):
+    if author.wrote(deleted) or deleted.rev <= base_in(row, change.base):
         raise Refuse("row_gone", "This row was deleted before it was changed.")
     if not change.new:
         return Merged(row, changed=False)
@@ -325,7 +324,7 @@ def _delete(row: ServerRow, change: RowChange, author: Author, settled: frozense
             others = {
                 name: stamp
                 for name, stamp in unseen.items()
-                if stamp.device != author.device or stamp.shared
+                if not author.wrote(stamp) or stamp.shared
             }
             given_up = _given_up(row.values, change, author, others | own)
             return Merged(_deleted(row, author), True, given_up)
@@ -378,7 +377,7 @@ def _unseen_by_itself(
     return {
         name: stamp
         for name, stamp in stamps.items()
-        if stamp.device == author.device
+        if author.wrote(stamp)
         and stamp.rev > base_in(row, groups.seen_base(name, change.base, change.bases))
         and made_on_another(old, name, groups.value_of(table, name, values))
     }
@@ -388,8 +387,8 @@ def _deleted(row: ServerRow, author: Author) -> ServerRow:
     """The tombstone. It keeps the stamps, so that an edit that revives the row merges with them."""
     rev = next_rev(row, 0)
     written = [*row.columns.values(), *([] if row.row is None else [row.row])]
-    other = max(newest_by_others(stamp, author.device) for stamp in written)
-    stamp = Stamp(rev, author.device, author.user, author.at, min(other, row.rev))
+    other = max(author.newest_by_others(stamp) for stamp in written)
+    stamp = author.stamp(rev, other=min(other, row.rev))
     return ServerRow(rev, None, row.values, row.row, row.columns, stamp)
 
 
@@ -410,10 +409,10 @@ def _unseen(row: ServerRow, change: RowChange, author: Author) -> dict[str, Stam
             continue
         stamp = groups.stamp_in(row, name)
         seen = base_in(row, groups.seen_base(name, change.base, change.bases))
-        if min(newest_by_others(stamp, author.device), row.rev) > seen:
+        if min(author.newest_by_others(stamp), row.rev) > seen:
             unseen[name] = stamp
     stamp = stamp_of(row, ROW)
-    if not unseen and newest_by_others(stamp, author.device) > base:
+    if not unseen and author.newest_by_others(stamp) > base:
         unseen[ROW] = stamp
     return unseen
 

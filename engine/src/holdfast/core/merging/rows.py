@@ -2,14 +2,14 @@
 
 Knows: revisions and stamps, and their compact form. Must not know: SQL, messages or merge policies.
 A row's revision is a random incarnation and a counter; it only ever goes up, through deletion and
-a new life too, until the row is purged. No device is in conflict with its own writes: each stamp
-tells the newest revision by its writer apart from the newest by anyone else.
+a new life too, until the row is purged. No replica is in conflict with its own writes: each stamp
+tells the newest revision by its writer apart from the newest by anyone else. Who writes is called
+by the device's name; a device's later replicas are told apart by their place among them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -28,25 +28,46 @@ INCARNATION_MAX = WIRE_INTEGER_MAX >> COUNTER_BITS
 """Incarnations are 1 to this, so that a revision stays exact in JavaScript."""
 
 
-class Stamp(Struct, frozen=True, gc=False):
+_PLACE = "\0"
+"""Stands between a device's name and the place of one of its replicas; no name has it."""
+
+
+def replica_name(device: str, place: int) -> str:
+    """The name under which a replica writes; ``place``: 1 for a device's first one."""
+    return device if place <= 1 else f"{device}{_PLACE}{place}"
+
+
+def device_of(replica: str) -> str:
+    """The device of a replica, from the name under which it writes."""
+    return replica.partition(_PLACE)[0]
+
+
+class Stamp(Struct, frozen=True, gc=False, array_like=True):
     """Stamp of the last write of a column (or insert or delete of the row): by whom, and when.
 
     ``rev`` is the revision in which it was written. It is one above the row's for a later write of
     the value that already stood there: the row did not change, yet nobody has seen that write.
     ``at`` is corrected, in microseconds. ``other`` is the newest revision written by any other
-    device than ``device`` (0: none); equal to ``rev``, it says that another device wrote this very
-    value too, and neither has seen the other's write.
+    replica than ``replica`` (0: none); equal to ``rev``, it says that another one wrote this very
+    value too, and neither has seen the other's write. ``number``: of the transaction, among those
+    of ``replica`` (0: not known).
     """
 
     rev: int
-    device: str
+    replica: str
     user: str
     at: int
     other: int = 0
+    number: int = 0
+
+    @property
+    def device(self) -> str:
+        """Return the name of the device, for people."""
+        return device_of(self.replica)
 
     @property
     def shared(self) -> bool:
-        """Return whether several devices wrote this value independently."""
+        """Return whether several replicas wrote this value independently."""
         return self.other == self.rev
 
 
@@ -55,9 +76,9 @@ class ServerRow(Struct, frozen=True, gc=False):
 
     ``values`` are all columns in declared order, ``None`` when the row is deleted or never was;
     ``image`` is then its last state. ``row`` is the stamp of the insert and of all columns that are
-    not in ``columns``; there, ``ROW`` has an entry when several devices have inserted the row. A
+    not in ``columns``; there, ``ROW`` has an entry when several replicas have inserted the row. A
     deleted row keeps its stamps, for the edit that may revive it. An element of a set that was
-    added since the insert has an entry for each device that has added it (``part_name``).
+    added since the insert has an entry for each replica that has added it (``part_name``).
     """
 
     rev: int
@@ -103,17 +124,17 @@ def is_of_another_row(row: ServerRow, base: int) -> bool:
     return base > 0 and row.rev > 0 and base >> COUNTER_BITS != row.rev >> COUNTER_BITS
 
 
-def part_name(column: str, device: str, part: str) -> str:
-    """Under which name it is stamped that a device has written a part of a column's value, such as
+def part_name(column: str, replica: str, part: str) -> str:
+    """Under which name it is stamped that a replica has written a part of a column's value, such as
     an element of a set: no column is called so."""
-    return f"{column}:{device}:{part}"
+    return f"{column}:{replica}:{part}"
 
 
 def part_stamps(column: str, stamps: Mapping[str, Stamp]) -> Iterator[tuple[str, Stamp]]:
     """The stamps of the parts of a column's value, with the parts."""
     for name, stamp in stamps.items():
         if name.startswith(f"{column}:"):
-            yield name.removeprefix(f"{column}:{stamp.device}:"), stamp
+            yield name.removeprefix(f"{column}:{stamp.replica}:"), stamp
 
 
 def stamp_of(row: ServerRow, column: str) -> Stamp:
@@ -123,15 +144,8 @@ def stamp_of(row: ServerRow, column: str) -> Stamp:
     return stamp
 
 
-def newest_by_others(stamp: Stamp, device: str) -> int:
-    """The newest revision of what is stamped that any device but ``device`` has written."""
-    return stamp.other if stamp.device == device else stamp.rev
-
-
-_Packed = tuple[int, str, str, int, int]
-_fields = attrgetter("rev", "device", "user", "at", "other")
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[list[_Packed], int, int, dict[str, int]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[list[Stamp], int, int, dict[str, int]]).decode
 
 
 def dump_stamps(row: ServerRow) -> bytes:
@@ -141,21 +155,20 @@ def dump_stamps(row: ServerRow) -> bytes:
     each column's.
     """
     if row.row is not None and row.deleted is None and not row.columns:  # as most rows are
-        return _encode(([_fields(row.row)], 0, -1, {}))
+        return _encode(([row.row], 0, -1, {}))
     places: dict[Stamp | None, int] = {None: -1}
     inserted = places.setdefault(row.row, len(places) - 1)
     deleted = places.setdefault(row.deleted, len(places) - 1)
     columns = {
         name: places.setdefault(stamp, len(places) - 1) for name, stamp in row.columns.items()
     }
-    stamps = [_fields(stamp) for stamp in places if stamp is not None]
+    stamps = [stamp for stamp in places if stamp is not None]
     return _encode((stamps, inserted, deleted, columns))
 
 
 def load_stamps(data: bytes) -> tuple[Stamp | None, dict[str, Stamp], Stamp | None]:
     """The inverse of ``dump_stamps``: ``row``, ``columns`` and ``deleted`` of a ``ServerRow``."""
-    packed, inserted, deleted, columns = _decode(data)
-    stamps = [Stamp(*fields) for fields in packed]
+    stamps, inserted, deleted, columns = _decode(data)
     return (
         None if inserted < 0 else stamps[inserted],
         {name: stamps[place] for name, place in columns.items()},

@@ -198,13 +198,13 @@ def decide(cell: Cell, change: RowChange, author: Author, *, settled: bool) -> V
 
 
 def _name(cell: Cell, element: str, stamp: Stamp) -> str:
-    return part_name(cell.column.name, stamp.device, element)
+    return part_name(cell.column.name, stamp.replica, element)
 
 
 class _Stamps:
     """Adders of each element of a set, and what a change makes of them: an observed-remove set.
 
-    An element has a stamp of each device that has added it; without any, it is there since the
+    An element has a stamp of each replica that has added it; without any, it is there since the
     insert.
     """
 
@@ -221,7 +221,7 @@ class _Stamps:
         cell = self._cell
         if element in self.standing and not self._of[element]:
             self._put(element, cell.inserted)
-        self._put(element, Stamp(cell.rev, author.device, author.user, author.at))
+        self._put(element, author.stamp(cell.rev))
 
     def remove(self, element: str, author: Author, *, settled: bool) -> bool:
         """Take an element's stamps that its remover has seen; True: none is left, it is gone."""
@@ -229,7 +229,7 @@ class _Stamps:
             return False
         left = False
         for stamp in self._of[element] or [self._cell.inserted]:
-            if stamp.device == author.device or stamp.rev <= self._cell.base or settled:
+            if author.wrote(stamp) or stamp.rev <= self._cell.base or settled:
                 self.changed[_name(self._cell, element, stamp)] = None
             else:
                 left = True

@@ -172,7 +172,7 @@ def read_now(url: str) -> tuple[str, Mapping[str, int]]:
         db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         check_ours(db)
         ((epoch,),) = db.execute("SELECT epoch FROM holdfast_state").fetchall()
-        return epoch, dict(db.execute("SELECT device, high FROM holdfast_device").fetchall())
+        return epoch, dict(db.execute("SELECT replica, high FROM holdfast_replica").fetchall())
 
 
 def look(
@@ -186,13 +186,16 @@ def look(
     with reading(programs.command("pg_restore", "--file=-", str(copy)), copy):
         """All of it is read, and nothing kept."""
     states = list(_table(copy, programs, namespace, "holdfast_state"))
-    devices = list(_table(copy, programs, namespace, "holdfast_device"))
+    replicas = list(_table(copy, programs, namespace, "holdfast_replica"))
+    if not replicas:  # made before devices had several, or nobody was here yet
+        older = _table(copy, programs, namespace, "holdfast_device")
+        replicas = [{**row, "replica": row["device"]} for row in older]
     if len(states) != 1:
         raise UsageError(
             f"{copy} has no server's database in the schema {namespace}", code="not_a_backup"
         )
-    highs = {str(row["device"]): int(str(row["high"])) for row in devices}
-    heard = [int(str(row["last_seen"])) for row in devices if int(str(row["high"]))]
+    highs = {str(row["replica"]): int(str(row["high"])) for row in replicas}
+    heard = [int(str(row["last_seen"])) for row in replicas if int(str(row["high"]))]
     return BackupRecord(
         epoch=str(states[0]["epoch"]),
         highs=highs,

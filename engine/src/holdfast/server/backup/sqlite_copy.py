@@ -23,6 +23,7 @@ from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.sqlite.reads import SqliteSnapshot, compile_program, json_text
 from holdfast.sqlite import Connection, OpenOptions, driver
 
+_OLDER_REPLICAS = "holdfast_device"
 _LOOK: Final = OpenOptions(read_only=True, create=False, foreign_keys=False)
 _BEGIN: Final = b"SQLite format 3\x00"
 
@@ -76,7 +77,7 @@ def look(copy: Path, progress: Progress) -> BackupRecord:
         ((epoch, stored, stale),) = db.execute("SELECT epoch, schema, stale FROM holdfast_state")
         highs = read_highs(db)
         ((devices, as_of),) = db.execute(
-            "SELECT count(*), coalesce(max(last_seen), 0) FROM holdfast_device WHERE high > 0"
+            f"SELECT count(*), coalesce(max(last_seen), 0) FROM {_replicas(db)} WHERE high > 0"
         )
         progress("checking rows", 0, 0)
         return BackupRecord(
@@ -120,8 +121,18 @@ def read_now(database: Path) -> tuple[str, Mapping[str, int]]:
 
 def read_highs(db: Connection) -> Mapping[str, int]:
     """The last decided transaction of each replica."""
-    found = db.execute("SELECT device, high FROM holdfast_device")
+    table = _replicas(db)
+    name = "device" if table == _OLDER_REPLICAS else "replica"
+    found = db.execute(f"SELECT {name}, high FROM {table}")
     return {str(replica): int(str(high)) for replica, high in found}
+
+
+def _replicas(db: Connection) -> str:
+    """The table of replicas: in a copy made before devices had several, that of devices."""
+    older = db.execute(
+        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (_OLDER_REPLICAS,)
+    )
+    return _OLDER_REPLICAS if older else "holdfast_replica"
 
 
 def check_begins(copy: Path) -> None:

@@ -1,6 +1,6 @@
 """Checks that a request must pass before anything is done with it.
 
-Knows: devices, epochs, seals and nonces. Must not know: HTTP, or what the request asks for.
+Knows: devices, epochs and seals. Must not know: HTTP, or what the request asks for.
 Each check has a stable code; a request that fails one changes nothing.
 
 Upholds I5, I6, I8 as far as evidence goes: a copied replica, a restored server and a forged
@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 
 from holdfast.core.digest import Digest, seal_is_valid
 from holdfast.core.errors import ProtocolError
-from holdfast.protocol.messages import ExchangeRequest, Nonces, Position, VerifyRequest
+from holdfast.protocol.messages import ExchangeRequest, Position, VerifyRequest
 from holdfast.protocol.version import PROTOCOL
+from holdfast.server.exchange.replicas import check_identity
 from holdfast.server.generations.speaking import Generation, Generations, not_served
 from holdfast.server.identity.principal import Principal
-from holdfast.server.store.contract import Device, Scope, Snapshot, Store
+from holdfast.server.store.contract import Scope, Snapshot, Store
 
 
 def check_request(
@@ -36,6 +37,7 @@ def check_request(
         )
     if request.device not in ("", principal.device):
         raise ProtocolError("this token belongs to another device", code="wrong_device", status=403)
+    check_identity(request, principal)
     speaks = generations.speaking(request.schema)
     if speaks is None:
         raise not_served(generations.current.schema)
@@ -85,15 +87,6 @@ def check_checkpoint(
                 "the device has seen more than this server has: was it restored from a backup?",
                 code="server_behind", status=409, scope=scope,
             )  # fmt: skip
-
-
-def check_nonces(device: Device, nonces: Nonces) -> None:
-    """The device has had our last answer, or repeats itself. Raises ``ProtocolError``."""
-    if device.nonce not in (nonces.since, nonces.to):
-        raise ProtocolError(
-            "another replica has synced as this device: was it copied or restored?",
-            code="nonce_mismatch", status=409,
-        )  # fmt: skip
 
 
 def below_floor(since: Mapping[str, int], scopes: Mapping[str, Scope]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Everything that an exchange writes: its push, bite by bite, and what is known of its device.
+"""Everything that an exchange writes: its push, bite by bite, and what is known of its replica.
 
 Knows: what has to be true and stored together. Must not know: how transactions are decided
 (``push``), or what the answer will say.
@@ -25,7 +25,8 @@ from holdfast.core.limits import NOT_TAKEN_IN_MAX, REHEARSALS_MAX
 from holdfast.protocol.messages import ExchangeRequest, Offset, Outcome, Transaction
 from holdfast.server.direct.direct_writes import DirectWrites, OnMoved, concerned
 from holdfast.server.exchange.budgets import Budgets
-from holdfast.server.exchange.checks import check_checkpoint, check_nonces
+from holdfast.server.exchange.checks import check_checkpoint
+from holdfast.server.exchange.replicas import check_nonces, identity, new_replica
 from holdfast.server.feed.feed import make_scopes, missing_scopes
 from holdfast.server.feed.own_rows import OwnRows
 from holdfast.server.generations.speaking import Generation
@@ -34,11 +35,12 @@ from holdfast.server.identity.principal import Principal, turn_of
 from holdfast.server.merging.batch import NotTakenIn
 from holdfast.server.process import observe
 from holdfast.server.process.observe import Observer
+from holdfast.server.push.arrivals import ArrivingBatch, arrivals
 from holdfast.server.push.decide import Engine, Sender
 from holdfast.server.push.push import Pushed, next_large, push
 from holdfast.server.push.push_decider import BatchSize, Prepared, is_large, prepare
 from holdfast.server.push.rehearsal import StaleRehearsal
-from holdfast.server.store.contract import Device, Store, Writer
+from holdfast.server.store.contract import Replica, Store, Writer
 from holdfast.sqlite.failpoints import failpoint
 
 log = logging.getLogger(__name__)
@@ -160,13 +162,16 @@ class ExchangeCommit:
             return None
         with self._store.rehearse() as reads:
             principal = self._rights.still(reads, asking)
-            known = reads.device(principal.device)
-            device = known or Device(principal.device, principal.user)
-            large = next_large(transactions, high=device.high, bite_changes=bite_changes)
+            known = reads.replica(identity(request, principal))
+            if first:
+                check_nonces(known, principal, request.nonce)
+            replica = known or new_replica(reads, principal, request)
+            arrived = arrivals(reads, replica, transactions)
+            large = next_large(arrived, bite_changes=bite_changes)
             if large is None:
                 return None
-            offset_us = _offset(request, known, arrival_us) if first else device.offset_us
-            sender = Sender(principal, principal.device, offset_us, arrival_us, speaks.projection)
+            offset_us = _offset(request, replica, arrival_us) if first else replica.offset_us
+            sender = _sender(principal, arrived, speaks, offset_us, arrival_us)
             return prepare(reads, self._engine, sender, large)
 
     def _commit(
@@ -189,16 +194,18 @@ class ExchangeCommit:
             principal = self._rights.still(writer, asking)
             if first:
                 check_checkpoint(writer, self._store, request.checkpoint, principal, speaks)
-            known = writer.device(principal.device)
-            device = known or Device(principal.device, principal.user)
+            known = writer.replica(identity(request, principal))
             if first:
-                check_nonces(device, request.nonce)
+                check_nonces(known, principal, request.nonce)
                 missing = missing_scopes(writer, named(principal))
                 if missing:
                     raise _NewScopes(missing)
-            elif device.nonce != request.nonce.to:
-                raise ProtocolError("the device has made another exchange meanwhile", code="busy")
-            offset_us = _offset(request, known, arrival_us) if first else device.offset_us
+            elif known is None or known.nonce != request.nonce.to:
+                raise ProtocolError("the replica has made another exchange meanwhile", code="busy")
+            replica = known or new_replica(writer, principal, request)
+            arrived = arrivals(writer, replica, transactions)
+            offset_us = _offset(request, replica, arrival_us) if first else replica.offset_us
+            sender = _sender(principal, arrived, speaks, offset_us, arrival_us)
             direct = self._direct.ingest(
                 writer,
                 arrival_us,
@@ -209,28 +216,31 @@ class ExchangeCommit:
             pushed = push(
                 writer,
                 self._engine,
-                Sender(principal, principal.device, offset_us, arrival_us, speaks.projection),
+                sender,
                 transactions,
-                high=device.high,
+                arrived=arrived,
                 touched=direct,
                 pace=pace,
                 bite_changes=self._budgets.bite_changes,
                 prepared=prepared,
             )
+            replica = replace(replica, shared=arrived.shared)
             if first:
-                confirmed = min(request.confirmed, pushed.high)
-                if confirmed > device.confirmed:
-                    writer.forget_answers(principal.device, confirmed)
-                device = replace(
-                    device,
+                # What is offered again keeps its answers until all of it has one.
+                confirmed = 0 if request.origin else min(request.confirmed, pushed.high)
+                if confirmed > replica.confirmed:
+                    writer.forget_answers(replica.replica, confirmed)
+                replica = replace(
+                    replica,
                     user=principal.user,
                     nonce=request.nonce.to,
-                    confirmed=max(device.confirmed, confirmed),
+                    confirmed=max(replica.confirmed, confirmed),
                     last_seen=arrival_us,
-                    offset_us=offset_us,
+                    offset_us=sender.offset_us,
                     **told(request, speaks),
                 )
-            writer.put_device(replace(device, high=pushed.high))
+            pushed.replica = replace(replica, high=pushed.high)
+            writer.put_replica(pushed.replica)
             failpoint("push.before_commit")
             return pushed
 
@@ -255,6 +265,8 @@ class PushTotals:
     own: OwnRows = field(default_factory=OwnRows)
     work: int = 0
     bites: int = 0
+    replica: Replica | None = None
+    """Who has pushed, as it is known from now on."""
 
     def take(self, pushed: Pushed) -> None:
         """Take in what the next bite did."""
@@ -262,6 +274,7 @@ class PushTotals:
         self.own.add(pushed.own, pushed.versions)
         self.work += pushed.work
         self.bites += 1
+        self.replica = pushed.replica
 
 
 def told(request: ExchangeRequest, speaks: Generation) -> dict[str, Any]:
@@ -273,10 +286,23 @@ def told(request: ExchangeRequest, speaks: Generation) -> dict[str, Any]:
     return known | {"waiting": report.waiting, "oldest_us": report.oldest, "client": report.client}
 
 
-def _offset(request: ExchangeRequest, known: Device | None, arrival_us: int) -> int:
+def _sender(
+    principal: Principal,
+    arrived: ArrivingBatch,
+    speaks: Generation,
+    offset_us: int,
+    arrival_us: int,
+) -> Sender:
+    origins = tuple((origin.replica, last) for origin, last in arrived.origins)
+    return Sender(
+        principal, arrived.replica, offset_us, arrival_us, speaks.projection, origins, arrived.past
+    )
+
+
+def _offset(request: ExchangeRequest, known: Replica, arrival_us: int) -> int:
     """Return how far the device's clock is off, as far as it can be believed."""
     claimed = request.offset
-    if claimed is None and known is not None and not request.transactions:
+    if claimed is None and known.nonce and not request.transactions:
         claimed = Offset(known.offset_us, 0)  # told before, and there is nothing to correct
     return choose_offset(
         None if claimed is None else claimed.us,
@@ -288,7 +314,7 @@ def _offset(request: ExchangeRequest, known: Device | None, arrival_us: int) -> 
 
 def _decided(pushed: Pushed) -> observe.PushObserved:
     """Return what an observer hears of a push: of what was decided now, not of what is repeated."""
-    fresh = pushed.outcomes[len(pushed.outcomes) - pushed.fresh :]
+    fresh = [outcome for outcome in pushed.outcomes if outcome.number in pushed.fresh]
     return observe.PushObserved(
         outcomes=Counter(outcome.outcome for outcome in fresh),
         refusals=Counter(outcome.code for outcome in fresh if outcome.outcome == "refused"),

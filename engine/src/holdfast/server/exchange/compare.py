@@ -22,6 +22,7 @@ from holdfast.server.exchange.checks import (
     since,
 )
 from holdfast.server.exchange.composer import Composer
+from holdfast.server.exchange.replicas import heard, identity
 from holdfast.server.feed.pull import PulledLines, news
 from holdfast.server.feed.ranges import (
     answer_range,
@@ -85,13 +86,14 @@ class Comparisons:
             )
             if whole:
                 self._observer(observe.Compared(scopes=whole))
+            replica = heard(snapshot, principal, identity(request, principal))
             outcomes = (
-                recorded_outcomes(snapshot, principal, request.unanswered)
-                if request.unanswered is not None
+                recorded_outcomes(snapshot, principal, replica.replica, request.unanswered)
+                if request.unanswered is not None and replica is not None
                 else []
             )
             head = self._composer.head(
-                principal, scopes, request,
+                principal, scopes, request, replica=replica,
                 speaks=speaks, echo=echo, outcomes=outcomes, missed=missed,
             )  # fmt: skip
             bodies: list[Iterator[Line]] = [

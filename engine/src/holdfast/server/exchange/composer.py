@@ -19,10 +19,11 @@ from holdfast.protocol.messages import (
     VerifyRequest,
 )
 from holdfast.protocol.version import PROTOCOL
+from holdfast.server.exchange.replicas import is_replacement
 from holdfast.server.feed.pull import last_line
 from holdfast.server.generations.speaking import Generation, Generations
 from holdfast.server.identity.principal import Principal
-from holdfast.server.store.contract import Scope, Snapshot, Store
+from holdfast.server.store.contract import Replica, Scope, Snapshot, Store
 
 
 class Composer:
@@ -41,13 +42,14 @@ class Composer:
         scopes: Mapping[str, Scope],
         request: ExchangeRequest | VerifyRequest,
         *,
+        replica: Replica | None,
         speaks: Generation,
         echo: str,
         outcomes: list[Outcome],
         missed: Collection[str],
     ) -> Head:
-        """``speaks``: the device's generation of the schema. ``missed``: scopes of which removals
-        are forgotten that the device has not seen."""
+        """``replica``: who asks. ``speaks``: the device's generation of the schema. ``missed``:
+        scopes of which removals are forgotten that the device has not seen."""
         brief = isinstance(request, ExchangeRequest) and request.brief
         same = brief and speaks.projection is None
         return Head(
@@ -68,6 +70,8 @@ class Composer:
             schema="" if same else self._schema.fingerprint,
             generation=0 if same else self._schema.generation,
             outcomes=outcomes,
+            backed_up=0 if replica is None else replica.backed_up,
+            replaced=is_replacement(replica, request),
         )
 
     def lines(

@@ -33,6 +33,7 @@ from holdfast.server.exchange.checks import (
 )
 from holdfast.server.exchange.commit import ExchangeCommit, PushTotals, told
 from holdfast.server.exchange.composer import Composer
+from holdfast.server.exchange.replicas import heard, identity
 from holdfast.server.feed.own_rows import NO_OWN_ROWS
 from holdfast.server.feed.pull import PulledLines, news
 from holdfast.server.files.offers import Offers
@@ -41,7 +42,7 @@ from holdfast.server.identity.permissions import Rights, named, readable
 from holdfast.server.identity.principal import Principal
 from holdfast.server.process import observe
 from holdfast.server.process.observe import Observer
-from holdfast.server.store.contract import Expected, Snapshot, Store
+from holdfast.server.store.contract import Expected, Replica, Snapshot, Store
 from holdfast.sqlite.failpoints import failpoint
 
 
@@ -82,12 +83,13 @@ class Exchanges:
         expected = _expected(principal, request)
         pushed, done = PushTotals(), False
         try:
-            snapshot = self._read_only(principal, request, speaks, arrival_us, expected)
+            snapshot, replica = self._read_only(principal, request, speaks, arrival_us, expected)
             if snapshot is None:
                 pushed, done = self._commit.make(principal, request, speaks, arrival_us), True
+                replica = pushed.replica
                 failpoint("push.after_commit")
                 snapshot = self._direct.snapshot(
-                    replace(expected, device=""), of=concerned(principal)
+                    replace(expected, replica=""), of=concerned(principal)
                 )
         except BeingTakenIn as wait:
             return self._meanwhile(principal, request, speaks, pushed, wait, echo=echo, done=done)
@@ -103,7 +105,7 @@ class Exchanges:
             if missed:
                 self._observer(observe.Missed(scopes=len(missed)))
             head = self._composer.head(
-                principal, scopes, request,
+                principal, scopes, request, replica=replica,
                 speaks=speaks, echo=echo, outcomes=pushed.outcomes, missed=missed,
             )  # fmt: skip
             files = self._offers.instead(
@@ -114,7 +116,8 @@ class Exchanges:
                 snapshot.close()
                 return iter([head, files, Checkpoint({}, 2)])
             # Who comes from an older generation has made its rows of less than there is.
-            own = pushed.own if request.brief and come == HERE else NO_OWN_ROWS
+            brief = request.brief and request.origin is None and come == HERE
+            own = pushed.own if brief else NO_OWN_ROWS
             body = news(seen, speaks.schema, positions, own, origins=come.scopes)
             lines = self._composer.lines(snapshot, head, scopes, [body])
         except BaseException:
@@ -144,7 +147,7 @@ class Exchanges:
             scopes = readable(speaks.seen(snapshot), principal)
             missed = below_floor(since(request.checkpoint, tuple(scopes)), scopes)
             head = self._composer.head(
-                principal, scopes, request,
+                principal, scopes, request, replica=pushed.replica,
                 speaks=speaks, echo=echo, outcomes=pushed.outcomes, missed=missed,
             )  # fmt: skip
         build = FileBuild("catchup", sorted(scopes), wait.done, wait.total)
@@ -158,32 +161,32 @@ class Exchanges:
         speaks: Generation,
         arrival_us: int,
         expected: Expected,
-    ) -> Snapshot | None:
-        """Return where to answer from when a request changes nothing, else None.
+    ) -> tuple[Snapshot | None, Replica | None]:
+        """Return where to answer from when a request changes nothing, and whom; else None.
 
         A device that has nothing to send proposes no new nonce, so that many that ask for the same
         news do not each cost a durable commit.
         """
         if request.transactions or request.nonce.to != request.nonce.since:
-            return None
+            return None, None
         snapshot = self._direct.snapshot(expected, of=concerned(principal))
         try:
-            device = snapshot.device(principal.device)
+            replica = heard(snapshot, principal, identity(request, principal))
             if (
-                device is not None
-                and device.nonce == request.nonce.since
-                and device.user == principal.user
-                and device == replace(device, **told(request, speaks))
-                and abs(arrival_us - device.last_seen) < SEEN_INTERVAL_MS * 1000
+                replica is not None
+                and replica.nonce == request.nonce.since
+                and replica.user == principal.user
+                and replica == replace(replica, **told(request, speaks))
+                and abs(arrival_us - replica.last_seen) < SEEN_INTERVAL_MS * 1000
                 and snapshot.scopes(named(principal)).keys() >= set(named(principal))
             ):
                 check_checkpoint(snapshot, self._store, request.checkpoint, principal, speaks)
-                return snapshot
+                return snapshot, replica
         except BaseException:
             snapshot.close()
             raise
         snapshot.close()
-        return None
+        return None, None
 
 
 def _expected(principal: Principal, request: ExchangeRequest) -> Expected:
@@ -192,4 +195,4 @@ def _expected(principal: Principal, request: ExchangeRequest) -> Expected:
     scopes |= {
         scope: request.checkpoint[scope].version for scope in principal.readable(request.checkpoint)
     }
-    return Expected(principal.device, scopes)
+    return Expected(identity(request, principal), scopes)

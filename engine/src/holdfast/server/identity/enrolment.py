@@ -222,8 +222,8 @@ class EnrolmentService:
             return fresh
         found = registry.registration(request.device)
         if found is None:
-            synced = None if "\0" in request.device else writer.device(request.device)
-            if synced is None or synced.user != user.name:
+            owner = None if "\0" in request.device else writer.owner(request.device)
+            if owner != user.name:
                 raise _wrong_device()  # not to be told from another user's
             self._check_room(registry, user)
             found = Registration(request.device, user.name, name, self._now_us())

@@ -3,7 +3,8 @@
 Knows: for how long removals, positions, decided transactions and the journal are kept. Must not
 know: clocks (the time is handed in), SQL, or when it is asked for.
 
-A scope's floor is raised first, in a transaction of its own; then what lies below goes, a few
+A scope's floor is raised first, and likewise up to which number a replica's transactions may be
+forgotten, in a transaction of its own; then what lies below goes, a few
 thousand rows at a time. A device whose version is below the floor may have missed removals. It is
 told so, and finds by digests which rows are gone. The record of a row that is gone (its revision,
 stamps and last image) goes when no scope that the row was in remembers the removal any more; from
@@ -121,7 +122,7 @@ class _Run:
     def _mark(self) -> None:
         now_us = self._now_us
         self._bites(lambda writer, limit: writer.upkeep.mark_scopes(now_us, limit), _nothing)
-        self._bites(lambda writer, limit: writer.upkeep.mark_devices(now_us, limit), _nothing)
+        self._bites(lambda writer, limit: writer.upkeep.mark_replicas(now_us, limit), _nothing)
 
     def _raise_floors(self) -> None:
         before = self._before(self._retention.removals_days)
@@ -189,7 +190,8 @@ class _Run:
         def count_journal(count: int) -> None:
             self._done.journal += count
 
-        self._bites(lambda w, limit: w.upkeep.forget_numbers(numbers, limit), count_numbers)
+        self._bites(lambda w, limit: w.upkeep.raise_forgotten(numbers, limit), _nothing)
+        self._bites(lambda w, limit: w.upkeep.forget_numbers(limit), count_numbers)
         self._bites(lambda w, limit: w.upkeep.forget_journal(journal, limit), count_journal)
 
     def _forget_generations(self) -> None:

@@ -59,7 +59,7 @@ class _Dialect(NamedTuple):
     check: Callable[[Check, Column], str]
     key: Callable[[Table, str], str]
     columns: str
-    """Names of the columns of ``holdfast_device``."""
+    """Names of the columns of the table of replicas, which was one of devices once."""
 
 
 def check_schema(database: str, new: Schema) -> SchemaCheck:
@@ -91,7 +91,7 @@ def _opened(database: str) -> Iterator[tuple[Run, _Dialect]]:
     options = OpenOptions(read_only=True, create=False)
     dialect = _Dialect(
         sqlite_tables.declared_check, sqlite_names.key_sql,
-        "SELECT name FROM pragma_table_info('holdfast_device')",
+        "SELECT name FROM pragma_table_info('{table}')",
     )  # fmt: skip
     with closing(driver().connect(database, options)) as db:
         db.execute("BEGIN")
@@ -116,7 +116,7 @@ def _postgres(database: str) -> Iterator[tuple[Run, _Dialect]]:
     here = "current_schema()"
     dialect = _Dialect(
         tables.declared_check, tables.key_sql,
-        "SELECT column_name FROM information_schema.columns WHERE table_name = 'holdfast_device' "
+        "SELECT column_name FROM information_schema.columns WHERE table_name = '{table}' "
         f"AND table_schema = {here}",
     )  # fmt: skip
     with translated(), psycopg.connect(database, cursor_factory=psycopg.RawCursor) as db:
@@ -135,10 +135,16 @@ def _postgres(database: str) -> Iterator[tuple[Run, _Dialect]]:
 
 
 def _devices(run: Run, dialect: _Dialect) -> Iterator[DevicesSeen]:
-    known = "generation" in {name for (name,) in run(dialect.columns)}
+    table = "holdfast_replica"
+    columns = {name for (name,) in run(dialect.columns.format(table=table))}
+    if not columns:
+        table = "holdfast_device"
+        columns = {name for (name,) in run(dialect.columns.format(table=table))}
+    known = "generation" in columns
     what = "generation" if known else "NULL"
     for generation, count in run(
-        f"SELECT {what}, count(*) FROM holdfast_device {'GROUP BY 1 ORDER BY 1' if known else ''}"
+        f"SELECT {what}, count(DISTINCT device) FROM {table} "
+        f"{'GROUP BY 1 ORDER BY 1' if known else ''}"
     ):
         if count:
             yield DevicesSeen(generation=generation, devices=count)

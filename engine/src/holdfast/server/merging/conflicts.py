@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast.core.ids import RandomBytes, uuid7
 from holdfast.core.merging import groups
 from holdfast.core.merging.merge import Author, Decision, OpenConflict
 from holdfast.core.merging.policies import policy_of
-from holdfast.core.merging.rows import ServerRow
+from holdfast.core.merging.rows import ServerRow, stamp_of
 from holdfast.core.values import Row, Value
 from holdfast.schema.model import CONFLICT_TABLE, Schema, Table
 from holdfast.server.feed.feed import scopes_of
@@ -43,26 +44,41 @@ def about_row(schema: Schema, conflict: Row) -> tuple[Table, str] | None:
     return None if table is None else (table, str(key))
 
 
+def is_its_side(conflict: ServerRow, author: Author) -> bool:
+    """Return whether the side that waits in an open conflict is the author's own: by the stamp of
+    what it says, for several replicas have the name of one device."""
+    stamp = stamp_of(conflict, "mine")
+    if stamp.replica == SERVER and conflict.values is not None:  # opened before there were replicas
+        return _cell(conflict.values, "device") == author.device
+    return author.wrote(stamp)
+
+
+def _cell(row: Row, name: str) -> Value:
+    return row[CONFLICT_TABLE.positions[name]]
+
+
 def open_conflict(
     batch: Batch, conflict: OpenConflict, *, now_us: int, random_bytes: RandomBytes
 ) -> Decision | None:
-    """Make the row of a conflict, or bring this device's open one about the same up to date.
+    """Make the row of a conflict, or bring this replica's open one about the same up to date.
 
-    A later edit of the same chain replaces the device's side, or adds its columns to an edited row
+    A later edit of the same chain replaces the replica's side, or adds its columns to an edited row
     that was deleted. One that was not made on that side replaces it too, and is returned: for the
     journal, so that no side is lost.
     """
     table = batch.schema.by_name[conflict.table]
     column = groups.column_of(table, conflict.column)
-    server = Author(SERVER, SERVER, now_us, 0)
     mine, theirs, base = (
         _side(table, conflict.column, value)
         for value in (conflict.mine, conflict.theirs, conflict.base)
     )
     author = conflict.mine_author
+    writer = replace(author, user=SERVER, at=now_us)  # whose side it is stays on its stamp
     for key, row in batch.open_conflicts(table, conflict.key):
         found = dict(zip(CONFLICT_TABLE.column_names, row, strict=True))
-        if found["column_name"] == conflict.column and found["device"] == author.device:
+        if found["column_name"] == conflict.column and is_its_side(
+            batch.get(CONFLICT_TABLE, key), author
+        ):
             if found["kind"] == conflict.kind == "delete":
                 base = _joined(base, found["base"])
                 mine = _made_one(table, found["mine"], mine)
@@ -71,7 +87,7 @@ def open_conflict(
             new["base"] = found["base"] if column is not None and chained else base
             new |= {"user": author.user, "theirs": theirs, "their_at": conflict.their_at}
             new |= {"their_user": conflict.their_user, "their_device": conflict.their_device}
-            batch.put(CONFLICT_TABLE, key, new, server)
+            batch.put(CONFLICT_TABLE, key, new, writer)
             return None if column is None or chained else _replaced(conflict, table, found)
     row_now = batch.get(table, conflict.key)
     scopes = scopes_of(table, row_now.image if row_now.values is None else row_now.values)
@@ -98,7 +114,7 @@ def open_conflict(
             "settled_by": None,
             "settled_at": None,
         },
-        server,
+        writer,
     )
     return None
 

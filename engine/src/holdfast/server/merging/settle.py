@@ -31,11 +31,11 @@ from holdfast.core.keys import RowPlace, key_values
 from holdfast.core.merging import groups
 from holdfast.core.merging.merge import Author, Decision, RowChange, merge
 from holdfast.core.merging.policies import policy_of
-from holdfast.core.merging.rows import ServerRow, base_in, newest_by_others, stamp_of
+from holdfast.core.merging.rows import ServerRow, base_in, stamp_of
 from holdfast.core.values import Row, Value
 from holdfast.schema.model import CONFLICT_TABLE, Column, Table
 from holdfast.server.merging.batch import Batch
-from holdfast.server.merging.conflicts import wire_text
+from holdfast.server.merging.conflicts import is_its_side, wire_text
 
 SETTLING = frozenset({"state", "chosen", "settled_by", "settled_at"})
 """The only columns of a conflict that a device may write."""
@@ -115,7 +115,7 @@ def _settlement(batch: Batch, change: RowChange, author: Author) -> _Settlement:
         chosen=None if chosen is None else str(chosen),
         author=author,
         saw_row=stamp_of(row, "theirs").rev <= base,
-        unseen=conflict["device"] != author.device and stamp_of(row, "mine").rev > base,
+        unseen=not is_its_side(row, author) and stamp_of(row, "mine").rev > base,
     )
 
 
@@ -194,7 +194,7 @@ def _made_on_another_value(
 def _moved_on(row: ServerRow, cell: str, change: RowChange, author: Author) -> bool:
     """Return whether another device has written the cell since the settler saw it."""
     base = base_in(row, groups.seen_base(cell, change.base, change.bases))
-    newest = newest_by_others(groups.stamp_in(row, cell), author.device)
+    newest = author.newest_by_others(groups.stamp_in(row, cell))
     return min(newest, row.rev) > base
 
 

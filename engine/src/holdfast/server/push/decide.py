@@ -13,9 +13,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec.structs import replace
 
 from holdfast.core.clock import correct
 from holdfast.core.errors import BadValue, Refuse
@@ -37,7 +39,7 @@ from holdfast.server.merging.settle import Plan, check_settling, plan_settlement
 from holdfast.server.push.decode import read_changes
 from holdfast.server.push.quotas import Account, Quotas
 from holdfast.server.push.rules import Rule, run_rules
-from holdfast.server.store.contract import JournalEntry
+from holdfast.server.store.contract import JournalEntry, Replica
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +51,15 @@ class Sender:
     """
 
     principal: Principal
-    device: str
+    replica: Replica
     offset_us: int
     arrival_us: int
     older: Projection | None = None
     """What its generation of the schema sees, where it is an older one."""
+    origins: Sequence[tuple[str, int]] = ()
+    """Replicas that it has come out of, with the last number up to which theirs are its own."""
+    past: Mapping[str, int] = field(default_factory=dict)
+    """The same by the names under which they write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +153,16 @@ class DecisionRun:
         self._batch.writer.hold(self._places(read))
         unknown = sorted(numbers - self._stopped.keys())
         if unknown:
-            writer = self._batch.writer
-            for number, found in writer.recorded(self._sender.device, unknown).items():
+            self._look_up(unknown)
+
+    def _look_up(self, numbers: Sequence[int]) -> None:
+        """What became of earlier transactions: of the replica's own, whoever has sent them."""
+        writer, left = self._batch.writer, list(numbers)
+        for replica, last in ((self._sender.replica.replica, max(left)), *self._sender.origins):
+            wanted = [number for number in left if number <= last]
+            for number, found in writer.recorded(replica, wanted).items() if wanted else ():
                 self._stopped[number] = found.outcome != "applied" and not found.settled
+            left = [number for number in left if number not in self._stopped]
 
     def _places(
         self, read: Sequence[tuple[Transaction, list[RowChange] | Refuse]]
@@ -231,14 +244,14 @@ class DecisionRun:
         change = fill_change(change, lives=row.values is not None)
         base_us = _base_time(change, row)
         if base_us is not None and base_us > author.at:  # never before what it was based on
-            author = Author(author.device, author.user, base_us, author.number)
+            author = replace(author, at=base_us)
         settled = plan.settled.get((table.name, change.key)) if plan.settled else None
         merged = self._batch.merge(change, author, settled=settled or frozenset())
         if any(is_impossible(row, base) for base in (change.base, *change.bases.values())):
             self._impossible += 1
             logger.warning(
                 "device %s sent a change of %s with a base above the row's revision: its file is "
-                "damaged, or its client is faulty", self._sender.device, table.name,
+                "damaged, or its client is faulty", self._sender.replica.device, table.name,
             )  # fmt: skip
             self._batch.renew(table, change.key, row)
         self._access.check_after(table, merged.row.values)
@@ -270,7 +283,10 @@ class DecisionRun:
     def _author(self, transaction: Transaction) -> Author:
         """The author of a transaction, before it is known what its changes were based on."""
         at_us = self._shift(transaction.at)
-        return Author(self._sender.device, self._sender.principal.user, at_us, transaction.number)
+        sender = self._sender
+        return Author(
+            sender.replica.writes_as, sender.principal.user, at_us, transaction.number, sender.past
+        )
 
     def _note(self, decisions: Sequence[Decision], now_us: int) -> None:
         self.journal += journal_entries(self._batch, decisions, now_us)

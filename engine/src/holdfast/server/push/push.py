@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from holdfast.core.errors import ProtocolError
 from holdfast.core.keys import RowPlace
 from holdfast.core.limits import (
     PUSH_BITE_CHANGES,
@@ -26,15 +25,12 @@ from holdfast.protocol.messages import Numbers, Outcome, Transaction
 from holdfast.schema.model import CONFLICT_TABLE
 from holdfast.server.feed.feed import NO_HASHES, Touched, publish
 from holdfast.server.identity.principal import Principal
+from holdfast.server.push.arrivals import ArrivingBatch, record, stored_outcome
 from holdfast.server.push.decide import Decided, Engine, Sender
-from holdfast.server.push.decode import body_hash
 from holdfast.server.push.push_decider import BatchSize, Prepared, PushDecider, is_large, weight
 from holdfast.server.push.rehearsal import StaleRehearsal
-from holdfast.server.store.contract import Recorded, Snapshot, Writer
+from holdfast.server.store.contract import Replica, Snapshot, Writer
 from holdfast.sqlite.failpoints import failpoint
-
-_read_outcome = msgspec.json.Decoder(Outcome).decode
-_write_outcome = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -48,8 +44,8 @@ class Pushed:
     outcomes: list[Outcome] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
     high: int = 0
-    fresh: int = 0
-    """How many of the last outcomes were decided now."""
+    fresh: frozenset[int] = frozenset()
+    """The numbers of those that were decided now."""
     conflicts: int = 0
     """How many were opened."""
     own: dict[RowPlace, int] = field(default_factory=dict)
@@ -57,6 +53,8 @@ class Pushed:
     """How the next bite begins."""
     work: int = 0
     """Changes that were decided; those that were decided twice count twice."""
+    replica: Replica | None = None
+    """Who has pushed, as it is stored with this."""
 
 
 def push(
@@ -65,7 +63,7 @@ def push(
     sender: Sender,
     transactions: Sequence[Transaction],
     *,
-    high: int,
+    arrived: ArrivingBatch,
     touched: Sequence[Touched] = (),
     pace: BatchSize | None = None,
     bite_changes: int = PUSH_BITE_CHANGES,
@@ -74,13 +72,11 @@ def push(
     """Decide the first of these transactions and publish what changed.
 
     As many are decided as fill a bite of ``bite_changes``; their outcomes tell how many that are,
-    the rest is for the next commit. ``high``: the last number the server has decided for this
-    device. ``touched``: what was ingested in the same commit. ``prepared``: of the first one that
-    is not decided yet. Raises ``ProtocolError`` (``number_reused``, ``number_gap``) and
+    the rest is for the next commit. ``arrived``: what is known of them. ``touched``: what was
+    ingested in the same commit. ``prepared``: of the first one that is not decided yet. Raises
     ``StaleRehearsal``, and then nothing may be committed.
     """
-    known = _check_numbers(writer, sender.device, transactions, high)
-    fresh = bite([t for t in transactions if t.number > high], bite_changes)
+    fresh = bite(arrived.new, bite_changes)
     if prepared is not None and (
         prepared.sender != sender or [prepared.decided.transaction] != [*fresh]
     ):
@@ -93,22 +89,36 @@ def push(
     hashes = NO_HASHES if prepared is None else prepared.hashes
     versions = publish(writer, decider.touched.values(), engine.random_bytes, hashes=hashes)
     failpoint("push.after_write")
-    outcomes: list[Outcome] = [known[t.number] for t in transactions if t.number <= high]
-    records: list[Recorded] = []
+    ours = sender.replica.replica
+    known = _until(transactions, [*arrived.new[len(decided) :]])
+    outcomes = {t.number: arrived.outcomes[t.number] for t in known if t.number in arrived.outcomes}
+    records = [arrived.found[t.number] for t in known if t.number in arrived.found]
     for item in decided:
         outcome = _outcome(item, versions)
-        outcomes.append(outcome)
-        records.append(_record(item, outcome))
-        if item.outcome == "applied" and item.transaction.replaces:
-            writer.settle(sender.device, item.transaction.replaces)
-    writer.record(sender.device, records)
-    told = [_told(outcome, decider.access.may_read) for outcome in outcomes]
+        outcomes[outcome.number] = outcome
+        records.append(record(item.transaction, outcome, item.body))
+        replaces = item.transaction.replaces
+        if item.outcome == "applied" and replaces:
+            for replica in (ours, *(name for name, last in sender.origins if replaces <= last)):
+                writer.settle(replica, replaces)
+    writer.record(ours, records)
+    told = [_told(outcomes[number], decider.access.may_read) for number in sorted(outcomes)]
     conflicts = sum(
         item.table is CONFLICT_TABLE and not item.before for item in decider.touched.values()
     )
-    high = decided[-1].transaction.number if decided else high
+    high = max([sender.replica.high, *outcomes])
     own = {place: item.own for place, item in decider.touched.items()}
-    return Pushed(told, versions, high, len(decided), conflicts, own, decider.pace, decider.work)
+    fresh_numbers = frozenset(item.transaction.number for item in decided)
+    return Pushed(
+        told, versions, high, fresh_numbers, conflicts, own, decider.pace, decider.work
+    )  # fmt: skip
+
+
+def _until(
+    transactions: Sequence[Transaction], left: Sequence[Transaction]
+) -> Sequence[Transaction]:
+    """The transactions before the first that is left for later: outcomes are told in order."""
+    return [t for t in transactions if not left or t.number < left[0].number]
 
 
 def bite(transactions: Sequence[Transaction], changes: int) -> Sequence[Transaction]:
@@ -124,64 +134,21 @@ def bite(transactions: Sequence[Transaction], changes: int) -> Sequence[Transact
     return transactions
 
 
-def next_large(
-    transactions: Sequence[Transaction], *, high: int, bite_changes: int
-) -> Transaction | None:
+def next_large(arrived: ArrivingBatch, *, bite_changes: int) -> Transaction | None:
     """The transaction of which the next bite consists, when that is a large one."""
-    first = next((t for t in transactions if t.number > high), None)
+    first = next(iter(arrived.new), None)
     return first if first is not None and is_large(first, bite_changes) else None
 
 
-def _check_numbers(
-    writer: Writer, device: str, transactions: Sequence[Transaction], high: int
-) -> dict[int, Outcome]:
-    """The outcomes of repeated transactions. Raises ``ProtocolError`` for a gap or a reuse."""
-    expected = transactions[0].number if transactions else 0
-    if expected > high + 1:
-        raise ProtocolError(
-            f"transaction {expected} leaves a gap after {high}",
-            code="number_gap",
-            status=409,
-            high=high,
-        )
-    for transaction in transactions:
-        if transaction.number != expected:
-            raise ProtocolError(
-                f"transaction {transaction.number} was sent where {expected} is expected",
-                code="number_gap", status=409, high=high,
-            )  # fmt: skip
-        expected += 1
-    repeated = [t for t in transactions if t.number <= high]
-    recorded = writer.recorded(device, [t.number for t in repeated]) if repeated else {}
-    outcomes: dict[int, Outcome] = {}
-    for transaction in repeated:
-        found = recorded.get(transaction.number)
-        if (
-            found is None
-            or found.id.hex() != transaction.id
-            or found.body != body_hash(transaction)
-        ):
-            raise ProtocolError(
-                f"transaction {transaction.number} was sent before with another body",
-                code="number_reused", status=409, number=transaction.number,
-            )  # fmt: skip
-        outcomes[transaction.number] = _stored(found)
-    return outcomes
-
-
-def recorded_outcomes(reads: Snapshot, principal: Principal, numbers: Numbers) -> list[Outcome]:
-    """The outcomes, in order, of what a device has sent and has no answer to, as far as it was
+def recorded_outcomes(
+    reads: Snapshot, principal: Principal, replica: str, numbers: Numbers
+) -> list[Outcome]:
+    """The outcomes, in order, of what a replica has sent and has no answer to, as far as it was
     decided. It cannot have sent more than one batch."""
     last = min(numbers.last, numbers.first + PUSH_TRANSACTIONS_MAX - 1)
-    recorded = reads.recorded(principal.device, range(numbers.first, last + 1))
-    return [_told(_stored(recorded[number]), principal.may_read) for number in sorted(recorded)]
-
-
-def _stored(found: Recorded) -> Outcome:
-    """An outcome as it was told first, or what is left of it."""
-    if found.answer is None:
-        return Outcome(found.number, found.id.hex(), found.outcome)
-    return _read_outcome(found.answer)
+    recorded = reads.recorded(replica, range(numbers.first, last + 1))
+    outcomes = (stored_outcome(recorded[number]) for number in sorted(recorded))
+    return [_told(outcome, principal.may_read) for outcome in outcomes]
 
 
 def _outcome(item: Decided, versions: dict[str, int]) -> Outcome:
@@ -204,13 +171,3 @@ def _told(outcome: Outcome, may_read: Callable[[str], bool]) -> Outcome:
     and an outcome that is told again can be older than the device's rights."""
     readable = {name: at for name, at in outcome.versions.items() if may_read(name)}
     return msgspec.structs.replace(outcome, versions=readable)
-
-
-def _record(item: Decided, outcome: Outcome) -> Recorded:
-    return Recorded(
-        number=outcome.number,
-        id=bytes.fromhex(outcome.id),
-        body=item.body or body_hash(item.transaction),
-        outcome=outcome.outcome,
-        answer=_write_outcome(outcome),
-    )

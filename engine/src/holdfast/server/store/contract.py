@@ -1,6 +1,6 @@
 """The contract of a server's database: named operations, no SQL above it.
 
-Knows: rows, feeds, scopes, devices, outcomes. Must not know: merging, rights, or messages.
+Knows: rows, feeds, scopes, replicas, outcomes. Must not know: merging, rights, or messages.
 A store offers consistent reads (``Snapshot``) and one write transaction at a time that commits
 whole and durably or not at all (``Writer``). A store with several writers (PostgreSQL) takes the
 locks of the scopes it is asked for in ``scopes``, in sorted order, so that versions become visible
@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from holdfast.core.digest import Digest
 from holdfast.core.errors import DatabaseBusy
+from holdfast.core.merging.rows import replica_name
 from holdfast.core.values import Row, Value
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.schema.projection import Projection
@@ -31,7 +32,7 @@ from holdfast.sql.note_scopes import Ranges
 
 T = TypeVar("T")
 ENGINE_TABLES = (
-    "holdfast_row", "holdfast_feed", "holdfast_scope", "holdfast_commit", "holdfast_device",
+    "holdfast_row", "holdfast_feed", "holdfast_scope", "holdfast_commit", "holdfast_replica",
     "holdfast_applied", "holdfast_journal",
 )  # fmt: skip
 OnCommit = Callable[[Mapping[str, int]], None]
@@ -120,10 +121,11 @@ class MovedRow(Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """A device as the server knows it. ``high``: the last transaction number it has decided;
-    ``waiting``, ``oldest_us``, ``client``: what the device has told of itself."""
+class Replica:
+    """A replica as the server knows it. ``high``: the last transaction number it has decided;
+    ``waiting``, ``oldest_us``, ``client``: what the replica has told of itself."""
 
+    replica: str
     device: str
     user: str
     nonce: str = ""
@@ -136,6 +138,23 @@ class Device:
     client: str = ""
     generation: int = 0
     """The generation of the schema that it speaks; 0: not known."""
+    place: int = 1
+    """Among the replicas of its device; never given twice."""
+    origin: str = ""
+    """The replica that it has come out of; "" for none."""
+    origin_last: int = 0
+    """Transactions up to this number may have been sent as the origin's before."""
+    shared: int = 0
+    """Up to this number the origin's transactions are its own, as far as it is known."""
+    forgotten: int = 0
+    """Up to this number it may be forgotten what was decided."""
+    backed_up: int = 0
+    """Transactions up to this number are in a backup of the server."""
+
+    @property
+    def writes_as(self) -> str:
+        """Return the name on the stamps of what it writes."""
+        return replica_name(self.device, self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +218,10 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Hint of what a read will be asked for: a device ("": none), and scopes with the versions
+    """Hint of what a read will be asked for: a replica ("": none), and scopes with the versions
     that it holds of them (0: nothing)."""
 
-    device: str
+    replica: str
     scopes: Mapping[str, int]
 
 
@@ -235,12 +254,19 @@ class Snapshot(Protocol):
         ``limit``.
         """
 
-    def device(self, device: str) -> Device | None:
-        """Return what is known of a device. A writer holds it: no other sees it until the
+    def replica(self, replica: str) -> Replica | None:
+        """Return what is known of a replica. A writer holds it: no other sees it until the
         commit.
         """
 
-    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:
+    def origins(self, replica: Replica, limit: int) -> list[Replica]:
+        """The replicas that one has come out of, the nearest first: those of the same device or
+        user, as far as they are known without a gap, and at most so many. None is held."""
+
+    def owner(self, device: str) -> str | None:
+        """Return the user whose replica of this device was heard last; None: it has none."""
+
+    def recorded(self, replica: str, numbers: Sequence[int]) -> dict[int, Recorded]:
         """Return what was decided of these transactions, by number."""
 
     def scope_names(self) -> list[str]: ...
@@ -324,7 +350,7 @@ class Snapshot(Protocol):
         """Scope, table and key of live feed entries, in order, after a place."""
 
     def devices_since(self, moments: Sequence[int]) -> list[int]:
-        """Return how many devices were last seen after each of these moments."""
+        """Return how many devices were heard after each of these moments."""
 
     def stats(self) -> Stats:
         """Return what is stored, counted; not cheap."""
@@ -367,14 +393,22 @@ class Writer(Snapshot, Protocol):
     def known_scopes(self, names: Sequence[str]) -> set[str]:
         """Return which of these scopes exist; none is locked."""
 
-    def put_device(self, device: Device) -> None: ...
+    def last_place(self, device: str) -> int:
+        """Return the place of a device's newest replica; 0: it has none. Until the commit nobody
+        else gives it another one."""
 
-    def record(self, device: str, entries: Sequence[Recorded]) -> None: ...
+    def put_replica(self, replica: Replica) -> None:
+        """Store all but ``forgotten`` and ``backed_up``, which others raise."""
 
-    def settle(self, device: str, number: int) -> None:
+    def set_backed_up(self, highs: Mapping[str, int]) -> None:
+        """Raise, by replica, up to which number transactions are in a backup; never lower it."""
+
+    def record(self, replica: str, entries: Sequence[Recorded]) -> None: ...
+
+    def settle(self, replica: str, number: int) -> None:
         """A refused or held transaction was replaced by one that was applied."""
 
-    def forget_answers(self, device: str, up_to: int) -> None: ...
+    def forget_answers(self, replica: str, up_to: int) -> None: ...
 
     def existing(self, table: Table, keys: Sequence[str]) -> set[str]: ...
 

@@ -74,11 +74,23 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaReport:
+    """A replica of a device: its identity, which one it has come out of ("": none), when it was
+    heard, and what waited on it then."""
+
+    replica: str
+    origin: str
+    last_seen: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceReport:
     """A device as an operator sees it. Times are microseconds since 1970, 0 or None for never.
 
     ``waiting``, ``oldest_us``: transactions that waited on it after its last exchange, and when the
-    oldest of them was made. ``registered``: False for one that is known by a token file only.
+    oldest of them was made. ``registered``: False for one that is known by a token file only. What
+    it told last is what its replica told that was heard last; ``replicas``: all, that one first.
     """
 
     device: str
@@ -92,6 +104,7 @@ class DeviceReport:
     oldest_us: int | None
     client: str
     offset_us: int
+    replicas: tuple[ReplicaReport, ...] = ()
 
 
 class RegistryReads(Protocol):

@@ -38,8 +38,8 @@ class Upkeep(Protocol):
     def mark_scopes(self, at: int, limit: int) -> int:
         """Mark the heads of scopes that have moved since they were last marked."""
 
-    def mark_devices(self, at: int, limit: int) -> int:
-        """Mark the last decided numbers of devices that have sent since they were last marked."""
+    def mark_replicas(self, at: int, limit: int) -> int:
+        """Mark the last decided numbers of replicas that have sent since they were last marked."""
 
     def due(self, before: int) -> dict[str, int]:
         """Scopes whose floor may rise: to the newest version marked before a moment."""
@@ -62,8 +62,12 @@ class Upkeep(Protocol):
     def forget_rows(self, table: Table, revs: Mapping[str, int]) -> int:
         """Delete the records of rows that are gone, if they still have these revisions."""
 
-    def forget_numbers(self, before: int, limit: int) -> int:
-        """Delete transactions decided before a moment, if their device has confirmed them.
+    def raise_forgotten(self, before: int, limit: int) -> int:
+        """From now on it may be unknown what became of transactions that were decided before a
+        moment, and that their replica has confirmed; of so many replicas."""
+
+    def forget_numbers(self, limit: int) -> int:
+        """Delete what became of transactions that may be forgotten.
 
         Refused and held ones stay until they are settled: later work may still build on them.
         """

@@ -27,14 +27,15 @@ from holdfast.core.limits import (
 )
 from holdfast.core.values import Row, Value
 from holdfast.schema.model import Table
+from holdfast.server.store import replica_rows
 from holdfast.server.store.contract import (
     ENGINE_TABLES,
-    Device,
     Expected,
     JournalEntry,
     LiveEntry,
     MovedRow,
     Recorded,
+    Replica,
     Scope,
     ScopeStats,
     Stats,
@@ -51,10 +52,7 @@ from holdfast.sql.postgres.tables import STORAGE
 
 PostgresConnection = psycopg.Connection[tuple[Any, ...]]
 
-SELECT_DEVICE = (
-    'SELECT device, "user", nonce, high, confirmed, last_seen, offset_us, waiting, '
-    "oldest_us, client, generation FROM holdfast_device WHERE device = $1"
-)
+SELECT_REPLICA = replica_rows.SELECT_REPLICA.format(replica="$1")
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 STATE = "SELECT EXISTS (SELECT FROM holdfast_dirty), (SELECT fingerprint FROM holdfast_state)"
 _SCOPES = (
@@ -139,15 +137,33 @@ class PostgresReads:
         )
         return int(count)
 
-    def device(self, device: str) -> Device | None:
-        rows = self._run(SELECT_DEVICE, (device,))
-        return Device(*rows[0]) if rows else None
+    def replica(self, replica: str) -> Replica | None:
+        rows = self._run(SELECT_REPLICA, (replica,))
+        return Replica(*rows[0]) if rows else None
 
-    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:
+    def origins(self, replica: Replica, limit: int) -> list[Replica]:
+        if not replica.origin:
+            return []
+        sql = replica_rows.SELECT_ORIGINS.format(
+            origin='$1::text COLLATE "C"', device="$2", user="$3", limit="$4"
+        )
+        rows = self._run(sql, (replica.origin, replica.device, replica.user, limit))
+        return [Replica(*row) for row in rows]
+
+    def owner(self, device: str) -> str | None:
+        rows = self._run(replica_rows.SELECT_OWNER.format(device="$1"), (device,))
+        return str(rows[0][0]) if rows else None
+
+    def last_place(self, device: str) -> int:
+        """Return the place of a device's newest replica; 0: it has none."""
+        sql = "SELECT coalesce(max(place), 0) FROM holdfast_replica WHERE device = $1"
+        return int(self._run(sql, (device,))[0][0])
+
+    def recorded(self, replica: str, numbers: Sequence[int]) -> dict[int, Recorded]:
         rows = self._run(
             "SELECT number, id, body, outcome, settled, answer FROM holdfast_applied "
-            "WHERE device = $1 AND number = ANY ($2::bigint[])",
-            (device, number_array(numbers)),
+            "WHERE replica = $1 AND number = ANY ($2::bigint[])",
+            (replica, number_array(numbers)),
         )
         return {row[0]: Recorded(*row) for row in rows}
 
@@ -336,7 +352,7 @@ class PostgresReads:
         return [(scope, table, key) for scope, table, key in rows]
 
     def devices_since(self, moments: Sequence[int]) -> list[int]:
-        sql = "SELECT count(*) FROM holdfast_device WHERE last_seen > $1"
+        sql = "SELECT count(DISTINCT device) FROM holdfast_replica WHERE last_seen > $1"
         return [int(self._run(sql, (moment,))[0][0]) for moment in moments]
 
     def stats(self) -> Stats:
@@ -411,7 +427,7 @@ class PostgresSnapshot(PostgresReads):
         self.connection = connection
         self._release = release
         self._open = True
-        self._devices: dict[str, Device | None] = {}
+        self._replicas: dict[str, Replica | None] = {}
         self._scopes: dict[str, Scope | None] = {}
         self._positions: dict[tuple[str, int], Mapping[int, Digest] | None] = {}
         self._moves: dict[str, list[MovedRow]] = {}
@@ -432,14 +448,14 @@ class PostgresSnapshot(PostgresReads):
         with db.pipeline():
             db.execute(_BEGIN)
             state = db.execute(STATE)
-            device = db.execute(SELECT_DEVICE, (expected.device,)) if expected.device else None
+            replica = db.execute(SELECT_REPLICA, (expected.replica,)) if expected.replica else None
             scopes = db.execute(_SCOPES, pairs[:1])
             positions = db.execute(_POSITIONS, pairs)
             moves = db.execute(_MOVES, pairs) if near else None
         self._start(state.fetchone())
-        if device is not None:
-            row = device.fetchone()
-            self._devices[expected.device] = None if row is None else Device(*row)
+        if replica is not None:
+            row = replica.fetchone()
+            self._replicas[expected.replica] = None if row is None else Replica(*row)
         self._scopes = dict.fromkeys(expected.scopes)
         self._scopes.update((row[0], scope_of(row)) for row in scopes.fetchall())
         self._positions = dict.fromkeys(expected.scopes.items())
@@ -456,8 +472,10 @@ class PostgresSnapshot(PostgresReads):
     def has_notes(self) -> bool:
         return bool(self._notes)
 
-    def device(self, device: str) -> Device | None:
-        return self._devices[device] if device in self._devices else super().device(device)
+    def replica(self, replica: str) -> Replica | None:
+        if replica in self._replicas:
+            return self._replicas[replica]
+        return super().replica(replica)
 
     def scopes(self, names: Iterable[str]) -> dict[str, Scope]:
         wanted = list(dict.fromkeys(names))

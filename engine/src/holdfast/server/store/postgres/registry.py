@@ -17,23 +17,18 @@ from typing import Any
 from holdfast.server.store.registry import Code, DeviceReport, Registration, TokenRecord, User
 from holdfast.server.store.registry_rows import (
     BEARER,
+    DEVICES,
+    REPLICAS,
     USER_COLUMNS,
     bearer_of,
     names_text,
-    report_of,
+    reports_of,
     user_of,
 )
 from holdfast.sql.postgres.statements import bytes_array, text_array
 
 RunStatement = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs one statement and gives its rows."""
-
-_REPORT = (
-    'coalesce(r.device, d.device), coalesce(r."user", d."user"), coalesce(r.name, \'\'), '
-    "r.device IS NOT NULL, coalesce(r.created, 0), coalesce(r.revoked, 0), "
-    "coalesce(d.last_seen, 0), coalesce(d.waiting, 0), d.oldest_us, coalesce(d.client, ''), "
-    "coalesce(d.offset_us, 0)"
-)
 
 
 class PostgresRegistry:
@@ -113,17 +108,11 @@ class PostgresRegistry:
     def devices(self, *, user: str, after: str, limit: int) -> list[DeviceReport]:
         if "\0" in user:
             return []
-        rows = self._run(
-            f"SELECT * FROM (SELECT {_REPORT} FROM holdfast_registration AS r "
-            "LEFT JOIN holdfast_device AS d ON d.device = r.device "
-            "WHERE r.device > $1 AND ($2 = '' OR r.\"user\" = $2) "
-            f"UNION ALL SELECT {_REPORT} FROM holdfast_device AS d "
-            "LEFT JOIN holdfast_registration AS r ON r.device = d.device "
-            "WHERE r.device IS NULL AND d.device > $1 AND ($2 = '' OR d.\"user\" = $2)) AS l "
-            "ORDER BY 1 LIMIT $3",
-            (_before_nul(after), user, limit),
+        found = self._run(
+            DEVICES.format(after="$1", user="$2", limit="$3"), (_before_nul(after), user, limit)
         )
-        return [report_of(row) for row in rows]
+        devices = text_array([device for device, *_ in found])
+        return reports_of(found, self._run(REPLICAS.format(among="= ANY ($1::text[])"), (devices,)))
 
     # Tokens
 

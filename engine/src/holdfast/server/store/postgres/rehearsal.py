@@ -16,7 +16,8 @@ from holdfast.sql.postgres.statements import PostgresProgram
 class RehearsingWriter(PostgresWriter):
     """One whose reads are those of a snapshot: what a writer would lock is only looked at."""
 
-    device = PostgresReads.device
+    replica = PostgresReads.replica
+    last_place = PostgresReads.last_place
     scopes = PostgresReads.scopes
 
     def __init__(self, connection: PostgresConnection, program: PostgresProgram) -> None:

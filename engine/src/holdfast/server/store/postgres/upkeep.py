@@ -56,12 +56,12 @@ class PostgresUpkeep:
             at, limit,
         )  # fmt: skip
 
-    def mark_devices(self, at: int, limit: int) -> int:
+    def mark_replicas(self, at: int, limit: int) -> int:
         return self._change(
-            "UPDATE holdfast_applied AS a SET at = $1 FROM (SELECT d.device, d.high "
-            "FROM holdfast_device AS d JOIN holdfast_applied AS h ON h.device = d.device "
-            "AND h.number = d.high WHERE h.at IS NULL LIMIT $2 FOR UPDATE OF h SKIP LOCKED) AS n "
-            "WHERE a.device = n.device AND a.number = n.high",
+            "UPDATE holdfast_applied AS a SET at = $1 FROM (SELECT r.replica, r.high "
+            "FROM holdfast_replica AS r JOIN holdfast_applied AS h ON h.replica = r.replica "
+            "AND h.number = r.high WHERE h.at IS NULL LIMIT $2 FOR UPDATE OF h SKIP LOCKED) AS n "
+            "WHERE a.replica = n.replica AND a.number = n.high",
             at, limit,
         )  # fmt: skip
 
@@ -127,16 +127,25 @@ class PostgresUpkeep:
             table.name, text_array(list(revs)), number_array(list(revs.values())),
         )  # fmt: skip
 
-    def forget_numbers(self, before: int, limit: int) -> int:
+    def raise_forgotten(self, before: int, limit: int) -> int:
         return self._change(
-            "DELETE FROM holdfast_applied AS o USING (SELECT a.device, a.number FROM "
-            "(SELECT d.device, least(max(m.number), d.confirmed) AS last FROM holdfast_device AS d "
-            "JOIN holdfast_applied AS m ON m.device = d.device AND m.at IS NOT NULL "
-            "WHERE m.at < $1 GROUP BY d.device, d.confirmed) AS l JOIN holdfast_applied AS a "
-            f"ON a.device = l.device AND a.number <= l.last WHERE {_SETTLED} LIMIT $2) AS n "
-            "WHERE o.device = n.device AND o.number = n.number",
+            "UPDATE holdfast_replica AS r SET forgotten = n.last FROM (SELECT o.replica, l.last "
+            "FROM (SELECT d.replica, least(max(m.number), d.confirmed) AS last "
+            "FROM holdfast_replica AS d JOIN holdfast_applied AS m ON m.replica = d.replica "
+            "AND m.at IS NOT NULL WHERE m.at < $1 GROUP BY d.replica, d.confirmed) AS l "
+            "JOIN holdfast_replica AS o ON o.replica = l.replica WHERE l.last > o.forgotten "
+            "LIMIT $2 FOR UPDATE OF o SKIP LOCKED) AS n WHERE r.replica = n.replica",
             before, limit,
         )  # fmt: skip
+
+    def forget_numbers(self, limit: int) -> int:
+        return self._change(
+            "DELETE FROM holdfast_applied AS o USING (SELECT a.replica, a.number "
+            "FROM holdfast_replica AS r JOIN holdfast_applied AS a ON a.replica = r.replica "
+            f"AND a.number <= r.forgotten WHERE r.forgotten > 0 AND {_SETTLED} LIMIT $1) AS n "
+            "WHERE o.replica = n.replica AND o.number = n.number",
+            limit,
+        )
 
     def forget_journal(self, before: int, limit: int) -> int:
         return self._change(
@@ -156,7 +165,7 @@ class PostgresUpkeep:
         return self._change(
             "UPDATE holdfast_generation AS g SET kept = false "
             "WHERE g.kept AND g.generation < $1 AND g.ceased < $2 "
-            "AND NOT EXISTS (SELECT FROM holdfast_device AS d "
+            "AND NOT EXISTS (SELECT FROM holdfast_replica AS d "
             "WHERE d.generation IN (0, g.generation) AND d.last_seen >= $2)",
             current, before,
         )  # fmt: skip

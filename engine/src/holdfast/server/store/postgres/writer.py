@@ -41,11 +41,11 @@ from holdfast.schema.model import ForeignKey, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.store.contract import (
     NO_ROWS,
-    Device,
     DirectWriteNote,
     FeedEntry,
     JournalEntry,
     Recorded,
+    Replica,
     RowRecord,
     Scope,
     StoredRow,
@@ -69,7 +69,7 @@ from holdfast.server.store.postgres.parameters import (
 )
 from holdfast.server.store.postgres.reads import (
     NOTED,
-    SELECT_DEVICE,
+    SELECT_REPLICA,
     STATE,
     PostgresConnection,
     PostgresReads,
@@ -78,6 +78,7 @@ from holdfast.server.store.postgres.reads import (
 )
 from holdfast.server.store.postgres.registry import PostgresRegistry
 from holdfast.server.store.postgres.upkeep import PostgresUpkeep
+from holdfast.server.store.replica_rows import PUT_REPLICA, written
 from holdfast.sql.note_scopes import Ranges
 from holdfast.sql.postgres.statements import (
     PostgresProgram,
@@ -86,6 +87,8 @@ from holdfast.sql.postgres.statements import (
     select_holder,
     text_array,
 )
+
+_HOLD_NAME = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
 
 class PostgresWriter(PostgresReads):
@@ -293,40 +296,40 @@ class PostgresWriter(PostgresReads):
 
     # Devices and their transactions
 
-    def device(self, device: str) -> Device | None:
-        sql = f"{SELECT_DEVICE} FOR UPDATE"
-        rows = self._run(sql, (device,))
+    def replica(self, replica: str) -> Replica | None:
+        sql = f"{SELECT_REPLICA} FOR UPDATE"
+        rows = self._run(sql, (replica,))
         if not rows:  # nothing to lock yet: its first exchanges queue up on its name
-            self._run("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (device,))
-            rows = self._run(sql, (device,))
-        return Device(*rows[0]) if rows else None
+            self._run(_HOLD_NAME, (replica,))
+            rows = self._run(sql, (replica,))
+        return Replica(*rows[0]) if rows else None
 
-    def put_device(self, device: Device) -> None:
+    def last_place(self, device: str) -> int:
+        self._run(_HOLD_NAME, (device,))  # those that are made at once queue up
+        return super().last_place(device)
+
+    def put_replica(self, replica: Replica) -> None:
+        values = written(replica)
+        places = ", ".join(f"${place}" for place in range(1, len(values) + 1))
+        self._defer(PUT_REPLICA.format(values=places), values)
+
+    def set_backed_up(self, highs: Mapping[str, int]) -> None:
         self._defer(
-            'INSERT INTO holdfast_device (device, "user", nonce, high, confirmed, last_seen, '
-            "offset_us, waiting, oldest_us, client, generation) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
-            "ON CONFLICT (device) DO UPDATE SET "
-            '"user" = excluded."user", nonce = excluded.nonce, high = excluded.high, '
-            "confirmed = excluded.confirmed, last_seen = excluded.last_seen, "
-            "offset_us = excluded.offset_us, waiting = excluded.waiting, "
-            "oldest_us = excluded.oldest_us, client = excluded.client, "
-            "generation = excluded.generation",
-            (
-                device.device, device.user, device.nonce, device.high, device.confirmed,
-                device.last_seen, device.offset_us, device.waiting, device.oldest_us,
-                device.client, device.generation,
-            ),
-        )  # fmt: skip
+            "UPDATE holdfast_replica AS r SET backed_up = n.high FROM "
+            "unnest($1::text[], $2::bigint[]) AS n(replica, high) "
+            "WHERE r.replica = n.replica AND r.backed_up < n.high",
+            (text_array(list(highs)), number_array(list(highs.values()))),
+        )
 
-    def record(self, device: str, entries: Sequence[Recorded]) -> None:
+    def record(self, replica: str, entries: Sequence[Recorded]) -> None:
         if entries:
             self._defer(
-                "INSERT INTO holdfast_applied (device, number, id, body, outcome, settled, answer) "
-                "SELECT $1, * FROM unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::text[], "
-                "$6::boolean[], $7::bytea[])",
+                "INSERT INTO holdfast_applied "
+                "(replica, number, id, body, outcome, settled, answer) SELECT $1, * FROM "
+                "unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::boolean[], "
+                "$7::bytea[])",
                 (
-                    device,
+                    replica,
                     number_array([e.number for e in entries]),
                     bytes_array([e.id for e in entries]),
                     bytes_array([e.body for e in entries]),
@@ -336,15 +339,15 @@ class PostgresWriter(PostgresReads):
                 ),
             )
 
-    def settle(self, device: str, number: int) -> None:
-        sql = "UPDATE holdfast_applied SET settled = true WHERE device = $1 AND number = $2"
-        self._defer(sql, (device, number))
+    def settle(self, replica: str, number: int) -> None:
+        sql = "UPDATE holdfast_applied SET settled = true WHERE replica = $1 AND number = $2"
+        self._defer(sql, (replica, number))
 
-    def forget_answers(self, device: str, up_to: int) -> None:
+    def forget_answers(self, replica: str, up_to: int) -> None:
         self._defer(
             "UPDATE holdfast_applied SET answer = NULL "
-            "WHERE device = $1 AND number <= $2 AND answer IS NOT NULL",
-            (device, up_to),
+            "WHERE replica = $1 AND number <= $2 AND answer IS NOT NULL",
+            (replica, up_to),
         )
 
     # Rows

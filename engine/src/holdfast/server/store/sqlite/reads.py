@@ -19,11 +19,11 @@ from holdfast.schema.model import Schema, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.store.contract import (
     ENGINE_TABLES,
-    Device,
     JournalEntry,
     LiveEntry,
     MovedRow,
     Recorded,
+    Replica,
     Scope,
     ScopeStats,
     Stats,
@@ -31,6 +31,7 @@ from holdfast.server.store.contract import (
 )
 from holdfast.server.store.filling import whole_row
 from holdfast.server.store.older_notes import read_digests, read_hashes
+from holdfast.server.store.replica_rows import SELECT_ORIGINS, SELECT_OWNER, SELECT_REPLICA
 from holdfast.server.store.sqlite.registry import SqliteRegistry
 from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
 from holdfast.sql.note_scopes import Ranges
@@ -98,20 +99,27 @@ class SqliteReads:
             )
         )
 
-    def device(self, device: str) -> Device | None:
-        rows = self._db.execute(
-            "SELECT device, user, nonce, high, confirmed, last_seen, offset_us, waiting, "
-            "oldest_us, client, generation FROM holdfast_device WHERE device = ?",
-            (device,),
-        )
-        return Device(*cast("tuple[Any, ...]", rows[0])) if rows else None
+    def replica(self, replica: str) -> Replica | None:
+        rows = self._db.execute(SELECT_REPLICA.format(replica="?"), (replica,))
+        return Replica(*cast("tuple[Any, ...]", rows[0])) if rows else None
 
-    def recorded(self, device: str, numbers: Sequence[int]) -> dict[int, Recorded]:
+    def origins(self, replica: Replica, limit: int) -> list[Replica]:
+        if not replica.origin:
+            return []
+        sql = SELECT_ORIGINS.format(origin="?1", device="?2", user="?3", limit="?4")
+        rows = self._db.execute(sql, (replica.origin, replica.device, replica.user, limit))
+        return [Replica(*cast("tuple[Any, ...]", row)) for row in rows]
+
+    def owner(self, device: str) -> str | None:
+        rows = self._db.execute(SELECT_OWNER.format(device="?"), (device,))
+        return str(rows[0][0]) if rows else None
+
+    def recorded(self, replica: str, numbers: Sequence[int]) -> dict[int, Recorded]:
         found: dict[int, Recorded] = {}
         for number, identity, body, outcome, settled, answer in self._db.execute(
             "SELECT a.number, a.id, body, outcome, settled, answer FROM json_each(?) AS j "
-            "CROSS JOIN holdfast_applied AS a ON a.device = ? AND a.number = j.value",
-            (json_text(list(numbers)), device),
+            "CROSS JOIN holdfast_applied AS a ON a.replica = ? AND a.number = j.value",
+            (json_text(list(numbers)), replica),
         ):
             assert isinstance(number, int) and isinstance(identity, bytes)
             assert isinstance(body, bytes) and not isinstance(answer, int | float | str)
@@ -313,7 +321,8 @@ class SqliteReads:
         return [
             _int(
                 self._db.execute(
-                    "SELECT count(*) FROM holdfast_device WHERE last_seen > ?", (moment,)
+                    "SELECT count(DISTINCT device) FROM holdfast_replica WHERE last_seen > ?",
+                    (moment,),
                 )
             )
             for moment in moments

@@ -14,22 +14,17 @@ import msgspec
 from holdfast.server.store.registry import Code, DeviceReport, Registration, TokenRecord, User
 from holdfast.server.store.registry_rows import (
     BEARER,
+    DEVICES,
+    REPLICAS,
     USER_COLUMNS,
     bearer_of,
     names_text,
-    report_of,
+    reports_of,
     user_of,
 )
 from holdfast.sqlite.driver import Connection
 
 _encode = msgspec.json.Encoder().encode
-
-_ID = "coalesce(r.device, d.device)"
-_REPORT = (
-    f"SELECT {_ID}, coalesce(r.user, d.user), coalesce(r.name, ''), r.device IS NOT NULL, "
-    "coalesce(r.created, 0), coalesce(r.revoked, 0), coalesce(d.last_seen, 0), "
-    "coalesce(d.waiting, 0), d.oldest_us, coalesce(d.client, ''), coalesce(d.offset_us, 0) "
-)
 
 
 class SqliteRegistry:
@@ -100,16 +95,14 @@ class SqliteRegistry:
         return {str(device): user_of(user) for device, *user in rows}
 
     def devices(self, *, user: str, after: str, limit: int) -> list[DeviceReport]:
-        rows = self._db.execute(
-            f"SELECT * FROM ({_REPORT} FROM holdfast_registration AS r "
-            "LEFT JOIN holdfast_device AS d ON d.device = r.device "
-            f"WHERE r.device > ?1 AND (?2 = '' OR r.user = ?2) UNION ALL {_REPORT} "
-            "FROM holdfast_device AS d LEFT JOIN holdfast_registration AS r ON r.device = d.device "
-            "WHERE r.device IS NULL AND d.device > ?1 AND (?2 = '' OR d.user = ?2)) "
-            "ORDER BY 1 LIMIT ?3",
-            (after, user, limit),
+        found = self._db.execute(
+            DEVICES.format(after="?1", user="?2", limit="?3"), (after, user, limit)
         )
-        return [report_of(row) for row in rows]
+        replicas = self._db.execute(
+            REPLICAS.format(among="IN (SELECT value FROM json_each(?))"),
+            (_encode([device for device, *_ in found]).decode(),),
+        )
+        return reports_of(found, replicas)
 
     # Tokens
 

@@ -48,11 +48,11 @@ class SqliteUpkeep:
             at, limit,
         )  # fmt: skip
 
-    def mark_devices(self, at: int, limit: int) -> int:
+    def mark_replicas(self, at: int, limit: int) -> int:
         return self._change(
-            "UPDATE holdfast_applied SET at = ? WHERE (device, number) IN "
-            "(SELECT a.device, a.number FROM holdfast_device AS d CROSS JOIN holdfast_applied AS a "
-            "ON a.device = d.device AND a.number = d.high WHERE a.at IS NULL LIMIT ?)",
+            "UPDATE holdfast_applied SET at = ? WHERE (replica, number) IN (SELECT a.replica, "
+            "a.number FROM holdfast_replica AS r CROSS JOIN holdfast_applied AS a "
+            "ON a.replica = r.replica AND a.number = r.high WHERE a.at IS NULL LIMIT ?)",
             at, limit,
         )  # fmt: skip
 
@@ -111,16 +111,25 @@ class SqliteUpkeep:
             table.name, json_text(list(revs.items())),
         )  # fmt: skip
 
-    def forget_numbers(self, before: int, limit: int) -> int:
+    def raise_forgotten(self, before: int, limit: int) -> int:
         return self._change(
-            "DELETE FROM holdfast_applied WHERE (device, number) IN (SELECT a.device, a.number "
-            "FROM (SELECT d.device, min(max(m.number), d.confirmed) AS last "
-            "FROM holdfast_device AS d CROSS JOIN holdfast_applied AS m "
-            "INDEXED BY holdfast_applied_mark ON m.device = d.device AND m.at IS NOT NULL "
-            "WHERE m.at < ? GROUP BY d.device, d.confirmed) AS l CROSS JOIN holdfast_applied AS a "
-            f"ON a.device = l.device AND a.number <= l.last WHERE {_SETTLED} LIMIT ?)",
+            "UPDATE holdfast_replica SET forgotten = l.last FROM (SELECT r.replica, "
+            "min(max(m.number), r.confirmed) AS last FROM holdfast_replica AS r "
+            "CROSS JOIN holdfast_applied AS m INDEXED BY holdfast_applied_mark "
+            "ON m.replica = r.replica AND m.at IS NOT NULL WHERE m.at < ? "
+            "GROUP BY r.replica, r.confirmed HAVING last > r.forgotten LIMIT ?) AS l "
+            "WHERE l.replica = holdfast_replica.replica",
             before, limit,
         )  # fmt: skip
+
+    def forget_numbers(self, limit: int) -> int:
+        return self._change(
+            "DELETE FROM holdfast_applied WHERE (replica, number) IN (SELECT a.replica, a.number "
+            "FROM holdfast_replica AS r CROSS JOIN holdfast_applied AS a "
+            "ON a.replica = r.replica AND a.number <= r.forgotten "
+            f"WHERE r.forgotten > 0 AND {_SETTLED} LIMIT ?)",
+            limit,
+        )
 
     def forget_journal(self, before: int, limit: int) -> int:
         self._change(
@@ -144,7 +153,7 @@ class SqliteUpkeep:
     def drop_generations(self, current: int, before: int) -> int:
         return self._change(
             "UPDATE holdfast_generation SET kept = 0 WHERE kept AND generation < ? AND ceased < ? "
-            "AND NOT EXISTS (SELECT 1 FROM holdfast_device AS d "
+            "AND NOT EXISTS (SELECT 1 FROM holdfast_replica AS d "
             "WHERE d.generation IN (0, holdfast_generation.generation) AND d.last_seen >= ?)",
             current, before, before,
         )  # fmt: skip

@@ -18,15 +18,16 @@ from holdfast.schema.model import ForeignKey, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.store.contract import (
     NO_ROWS,
-    Device,
     DirectWriteNote,
     FeedEntry,
     JournalEntry,
     Recorded,
+    Replica,
     RowRecord,
     Scope,
 )
 from holdfast.server.store.older_notes import digests_text, pack_hashes
+from holdfast.server.store.replica_rows import PUT_REPLICA, written
 from holdfast.server.store.sqlite.reads import NOTED, SqliteProgram, SqliteReads, json_text
 from holdfast.server.store.sqlite.upkeep import SqliteUpkeep
 from holdfast.sql.note_scopes import Ranges
@@ -50,7 +51,7 @@ class SqliteWriter(SqliteReads):
     def older(self) -> tuple[Projection, ...]:
         return self._program.older
 
-    # Devices and their transactions
+    # Replicas and their transactions
 
     def hold(self, scopes: Iterable[str]) -> None:
         """Nobody else writes."""
@@ -58,43 +59,44 @@ class SqliteWriter(SqliteReads):
     def known_scopes(self, names: Sequence[str]) -> set[str]:
         return set(self.scopes(names))
 
-    def put_device(self, device: Device) -> None:
-        self._db.execute(
-            "INSERT INTO holdfast_device (device, user, nonce, high, confirmed, last_seen, "
-            "offset_us, waiting, oldest_us, client, generation) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (device) DO UPDATE SET "
-            "user = excluded.user, nonce = excluded.nonce, high = excluded.high, "
-            "confirmed = excluded.confirmed, last_seen = excluded.last_seen, "
-            "offset_us = excluded.offset_us, waiting = excluded.waiting, "
-            "oldest_us = excluded.oldest_us, client = excluded.client, "
-            "generation = excluded.generation",
-            (device.device, device.user, device.nonce, device.high, device.confirmed,
-             device.last_seen, device.offset_us, device.waiting, device.oldest_us, device.client,
-             device.generation),
-        )  # fmt: skip
+    def last_place(self, device: str) -> int:
+        ((place,),) = self._db.execute(
+            "SELECT coalesce(max(place), 0) FROM holdfast_replica WHERE device = ?", (device,)
+        )
+        assert isinstance(place, int)
+        return place
 
-    def record(self, device: str, entries: Sequence[Recorded]) -> None:
+    def put_replica(self, replica: Replica) -> None:
+        values = written(replica)
+        self._db.execute(PUT_REPLICA.format(values=", ".join("?" * len(values))), values)
+
+    def set_backed_up(self, highs: Mapping[str, int]) -> None:
         self._db.executemany(
-            "INSERT INTO holdfast_applied (device, number, id, body, outcome, settled, answer) "
+            "UPDATE holdfast_replica SET backed_up = ?2 WHERE replica = ?1 AND backed_up < ?2",
+            list(highs.items()),
+        )
+
+    def record(self, replica: str, entries: Sequence[Recorded]) -> None:
+        self._db.executemany(
+            "INSERT INTO holdfast_applied (replica, number, id, body, outcome, settled, answer) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                (device, e.number, e.id, e.body, e.outcome, int(e.settled), e.answer)
+                (replica, e.number, e.id, e.body, e.outcome, int(e.settled), e.answer)
                 for e in entries
             ],
         )
 
-    def settle(self, device: str, number: int) -> None:
+    def settle(self, replica: str, number: int) -> None:
         self._db.execute(
-            "UPDATE holdfast_applied SET settled = 1 WHERE device = ? AND number = ?",
-            (device, number),
+            "UPDATE holdfast_applied SET settled = 1 WHERE replica = ? AND number = ?",
+            (replica, number),
         )
 
-    def forget_answers(self, device: str, up_to: int) -> None:
+    def forget_answers(self, replica: str, up_to: int) -> None:
         self._db.execute(
             "UPDATE holdfast_applied SET answer = NULL "
-            "WHERE device = ? AND number <= ? AND answer IS NOT NULL",
-            (device, up_to),
+            "WHERE replica = ? AND number <= ? AND answer IS NOT NULL",
+            (replica, up_to),
         )
 
     # Rows
