@@ -32,6 +32,7 @@ from holdfast.core.errors import (
     Offline,
     ServerTrouble,
     SyncError,
+    UpgradeNeeded,
     UsageError,
 )
 from holdfast.core.limits import (
@@ -114,6 +115,10 @@ def init(
                 result |= {"device": replica.status.device, "contact": "ok"}
             except (Offline, ServerTrouble) as error:
                 result["contact"] = error.code
+            except UpgradeNeeded as error:
+                if error.code not in ("server_older", "upgrade_needed"):
+                    raise
+                result["contact"] = error.code  # one of both is updated in time
         if as_json:
             document(result)
         else:

@@ -508,6 +508,18 @@ def test_files_of_formats_before_are_read(file_of_before: Path, grows: bool) -> 
         assert replica.query("SELECT format FROM holdfast_state") == [(PROGRAM_FORMAT,)]
 
 
+def test_a_file_of_a_format_before_is_whole_when_its_reader_dies(file_of_before: Path) -> None:
+    before = contents(file_of_before)
+    with closing(sqlite3.connect(file_of_before)) as raw:
+        ((text,),) = raw.execute("SELECT schema FROM holdfast_state").fetchall()
+    killed = opens(file_of_before, Schema.from_json(text), HOLDFAST_FAILPOINT="migrate.format:1")
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert contents(file_of_before) == before
+    with Replica.open(file_of_before) as replica:
+        assert replica.status.pending + replica.status.sent == 3
+
+
 def test_local_objects_are_compared_and_caches_filled_again(stage: Stage) -> None:
     def with_local(generation: int, *local: str) -> Schema:
         return msgspec.structs.replace(OLD, generation=generation, local=local)
