@@ -115,6 +115,7 @@ def quietly(_what: str, _done: int, _total: int) -> None:
 
 
 copied = partial(backup.back_up, progress=quietly)
+write_note = backup.write_note
 marked = partial(backup.mark, progress=quietly)
 
 
@@ -369,6 +370,39 @@ def test_a_copy_by_other_means_is_marked(filled: str, tmp_path: Path) -> None:
     assert code_of(marked, filled, truncated) in ("not_a_backup", "database_corrupt")
     if "://" not in filled:
         assert code_of(marked, filled, Path(filled)) == "bad_choice"
+
+
+def watermarks(database: str) -> dict[str, tuple[int, int]]:
+    """Of each device: what is in a backup, and what it has sent."""
+    sql = "SELECT device, backed_up, high FROM holdfast_replica"
+    if "://" in database:
+        with psycopg.connect(database) as db:
+            found: list[Any] = db.execute(sql.encode()).fetchall()
+    else:
+        file = apsw.Connection(database)
+        found = file.execute(sql).fetchall()
+        file.close()
+    return {name: (backed_up, high) for name, backed_up, high in found}
+
+
+def test_the_watermark_is_what_the_copy_has(filled: str, tmp_path: Path) -> None:
+    """Not what the database has by then; and it is never lowered by an older copy."""
+    copy, note = tmp_path / "copy", tmp_path / "note"
+    assert watermarks(filled) == {"device-a": (0, 3)}
+    write_note(filled, note)
+    assert watermarks(filled) == {"device-a": (0, 3)}, "a note is a note"
+    change(filled, "UPDATE holdfast_replica SET high = 4")
+    copied(filled, copy)
+    assert watermarks(filled) == {"device-a": (4, 4)}
+    change(filled, "UPDATE holdfast_replica SET high = 9")
+    assert marked(filled, copy).marked == 0, "nobody is told anything new"
+    assert marked(filled, note).marked == 0
+    assert watermarks(filled) == {"device-a": (4, 9)}
+    change(filled, "UPDATE holdfast_replica SET backed_up = 0")
+    assert marked(filled, note).marked == 1
+    assert watermarks(filled) == {"device-a": (3, 9)}
+    assert marked(filled, copy).marked == 1
+    assert watermarks(filled) == {"device-a": (4, 9)}
 
 
 def test_a_copy_of_another_history_marks_nothing(filled: str, tmp_path: Path) -> None:

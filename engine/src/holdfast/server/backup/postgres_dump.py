@@ -43,6 +43,17 @@ from holdfast.sql.postgres.statements import compile_program
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot()"
 _FILES = "holdfast_file*"
 """Files for first loads are made again."""
+_KNOWS_BACKUPS = (
+    "SELECT 1 FROM pg_attribute WHERE attname = 'backed_up' AND attrelid = "
+    "to_regclass(quote_ident(current_schema()) || '.holdfast_replica')"
+)
+"""Databases of earlier layouts have no watermark."""
+_RAISE = (
+    "UPDATE holdfast_replica AS r SET backed_up = j.high "
+    "FROM unnest($1::text[], $2::bigint[]) AS j(replica, high) "
+    "WHERE r.replica = j.replica AND r.backed_up < j.high"
+)
+"""Never lower: an older copy may be marked after a newer one."""
 _SETTINGS = (
     "SET client_encoding = 'UTF8'; SET bytea_output = 'hex'; SET extra_float_digits = 1; "
     "SET jit = off; SET standard_conforming_strings = on"
@@ -195,12 +206,12 @@ def look(
             f"{copy} has no server's database in the schema {namespace}", code="not_a_backup"
         )
     highs = {str(row["replica"]): int(str(row["high"])) for row in replicas}
-    heard = [int(str(row["last_seen"])) for row in replicas if int(str(row["high"]))]
+    sent = [row for row in replicas if int(str(row["high"]))]
     return BackupRecord(
         epoch=str(states[0]["epoch"]),
         highs=highs,
-        devices=len(heard),
-        as_of=max(heard, default=0),
+        devices=len({row["device"] for row in sent}),
+        as_of=max((int(str(row["last_seen"])) for row in sent), default=0),
     )
 
 
@@ -228,4 +239,7 @@ def mark(url: str, contents: BackupRecord) -> int:
         ((epoch,),) = db.execute("SELECT epoch FROM holdfast_state").fetchall()
         if epoch != contents.epoch:
             raise another_history("the database")
-        return 0
+        if not db.execute(_KNOWS_BACKUPS).fetchall():
+            return 0
+        replicas = list(contents.highs)
+        return db.execute(_RAISE, (replicas, [contents.highs[r] for r in replicas])).rowcount

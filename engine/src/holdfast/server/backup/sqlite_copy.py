@@ -25,6 +25,12 @@ from holdfast.sqlite import Connection, OpenOptions, driver
 
 _OLDER_REPLICAS = "holdfast_device"
 _LOOK: Final = OpenOptions(read_only=True, create=False, foreign_keys=False)
+_RAISE: Final = (
+    "UPDATE holdfast_replica SET backed_up = j.high FROM "
+    "(SELECT value ->> 0 AS replica, value ->> 1 AS high FROM json_each(?)) AS j "
+    "WHERE holdfast_replica.replica = j.replica AND backed_up < j.high"
+)
+"""Never lower: an older copy may be marked after a newer one."""
 _BEGIN: Final = b"SQLite format 3\x00"
 
 
@@ -77,7 +83,8 @@ def look(copy: Path, progress: Progress) -> BackupRecord:
         ((epoch, stored, stale),) = db.execute("SELECT epoch, schema, stale FROM holdfast_state")
         highs = read_highs(db)
         ((devices, as_of),) = db.execute(
-            f"SELECT count(*), coalesce(max(last_seen), 0) FROM {_replicas(db)} WHERE high > 0"
+            "SELECT count(DISTINCT device), coalesce(max(last_seen), 0) "
+            f"FROM {_replicas(db)} WHERE high > 0"
         )
         progress("checking rows", 0, 0)
         return BackupRecord(
@@ -173,8 +180,19 @@ def mark(database: Path, contents: BackupRecord) -> int:
         ((epoch,),) = db.execute("SELECT epoch FROM holdfast_state")
         if epoch != contents.epoch:
             raise another_history(str(database))
+        raised = 0
+        if _knows_backups(db):
+            db.execute(_RAISE, (json_text(list(contents.highs.items())),))
+            raised = db.changes()
         db.execute("COMMIT")
-    return 0
+    return raised
+
+
+def _knows_backups(db: Connection) -> bool:
+    """Return whether the database has a watermark: those of earlier layouts have none."""
+    return bool(
+        db.execute("SELECT 1 FROM pragma_table_info('holdfast_replica') WHERE name = 'backed_up'")
+    )
 
 
 def another_history(database: str) -> DatabaseError:
