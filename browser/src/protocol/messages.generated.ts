@@ -270,6 +270,7 @@ export interface Transaction {
   readonly after?: readonly number[];
   readonly replaces?: number;
   readonly void?: string;
+  readonly first?: string;
 }
 
 /** `POST /v1/verify`: digests of ranges, and the server's version of named rows. `unanswered`: transactions of this device that were sent and have no outcome yet. What the server has decided of them is told in the head, for the rows have it in them. */

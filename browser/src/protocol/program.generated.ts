@@ -1,6 +1,6 @@
 // Made by `make protocol` from protocol/schema/program.json; do not edit.
 
-export const VERSION = 6;
+export const VERSION = 7;
 
 /** The statements on the engine's own tables, by table. */
 export interface Bookkeeping {
@@ -184,6 +184,12 @@ export interface MemberStatements {
   readonly remove_scope: string;
 }
 
+/** The declared steps that lead to a generation, in order. */
+export interface Migration {
+  readonly generation: number;
+  readonly steps: readonly MigrationStep[];
+}
+
 /** The pieces of a whole file. */
 export interface MigrationProgram {
   /** By format: the statements that make a file of it one of the format behind it. */
@@ -199,6 +205,15 @@ export interface MigrationProgram {
   readonly set_schema: string;
   /** Set the hash of a member that is not known to be damaged (hash, scope, table, key). */
   readonly set_hash: string;
+}
+
+/** One step; tables and columns have the names that the steps before it have given them. */
+export interface MigrationStep {
+  readonly kind: "add_check" | "add_foreign_key" | "add_group" | "add_unique" | "change_column_order" | "change_correction" | "change_default" | "change_delete_policy" | "change_fill" | "change_foreign_key_order" | "change_nullable" | "change_policy" | "change_reach" | "change_type" | "change_unique_order" | "drop_column" | "drop_foreign_key" | "drop_group" | "drop_table" | "drop_unique" | "rename_column" | "rename_table" | "tighten_check";
+  readonly table: string;
+  readonly column?: string;
+  readonly to?: string;
+  readonly convert?: string | null;
 }
 
 /** A foreign key: `columns` refer to the key of `table`. */
@@ -273,6 +288,8 @@ export interface Schema {
   readonly tables: readonly Table[];
   readonly generation?: number;
   readonly local?: readonly string[];
+  readonly migrations?: readonly Migration[];
+  readonly supports_from?: number;
 }
 
 /** The scopes a replica reads, with both sides' digests: `holdfast_scope`. */

@@ -247,6 +247,18 @@ describe("a file alone", () => {
       "schema_mismatch",
     ],
     [
+      "a step that is declared",
+      next(shop, {
+        migrations: [
+          {
+            generation: (shop.generation ?? 1) + 1,
+            steps: [{ kind: "drop_column", table: "stock", column: "weight" }],
+          },
+        ],
+      }),
+      "schema_mismatch",
+    ],
+    [
       "a check that is tighter",
       next(shop, {
         tables: withTable(shop, "stock", () => ({

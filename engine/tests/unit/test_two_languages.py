@@ -32,6 +32,7 @@ ONLY_PYTHON = {
     "replica/inbox/choices": "in TypeScript part of `inbox`",
     "replica/inbox/decisions": "its verbs are methods of `replica/inbox/inbox.ts`",
     "replica/memory": "browser tests talk to a real server",
+    "replica/migration/reshape": "a browser refuses declared steps, in words",
     "replica/salvage/export": "a page offers the export as a download",
     "replica/salvage/finds": "a browser's file is not salvaged yet",
     "replica/salvage/keeping": "a browser's file is not salvaged yet",

@@ -9,9 +9,19 @@ import { byCodePoint } from "../../core/keys.js";
 import { tableOf } from "../../core/schema.js";
 import type { Check, Schema, Table } from "../../protocol/program.generated.js";
 
-/** Return what is not additive between two generations; empty: the older one can become the newer. */
+/** Return what is not additive between two generations; empty: the older one can become the newer. A
+ * declared step stands in the way even where nothing seems to differ, as when two columns change their names. */
 export function hindrances(old: Schema, fresh: Schema): string[] {
   if (old.name !== fresh.name) return [`the schema is named ${fresh.name}, it was ${old.name}`];
+  const declared = (fresh.migrations ?? []).filter(
+    ({ generation, steps }) => generation > (old.generation ?? 1) && steps.length > 0,
+  );
+  if (declared.length > 0)
+    return declared.flatMap(({ steps }) =>
+      steps.map(({ kind, table, column }) =>
+        [kind, "of", [table, column].filter(Boolean).join("."), "is declared"].join(" "),
+      ),
+    );
   const after = new Map(fresh.tables.map((table) => [table.name, table]));
   return old.tables.flatMap((table) => {
     const now = after.get(table.name);

@@ -1,20 +1,23 @@
 """``holdfast schema diff`` and ``holdfast schema check``: what a change of a schema comes to.
 
-Exit codes: 0 when nothing differs or all steps are additive, and the generation has gone up with
-them; 1 when the change cannot be made in place; 2 for wrong use.
+Exit codes: 0 when nothing differs or all steps are additive or declared, and the generation has
+gone up with them; 1 when the change cannot be made in place; 2 for wrong use.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from holdfast.cli.output import CHECK_FAILED, document, out, reported
-from holdfast.schema.difference import Difference, difference
+from holdfast.schema.lineage import Lineage, lineage, serves
 from holdfast.schema.load import load_schema
 from holdfast.schema.model import Schema
+from holdfast.schema.proposal import propose
 
 schema = typer.Typer(
     name="schema", help="Changes of a schema, before they are made.", no_args_is_help=True
@@ -28,15 +31,16 @@ def diff(
     new: Annotated[str, typer.Argument(help="A JSON file, or module:attribute.")],
     as_json: Json = False,
 ) -> None:
-    """List the steps from one schema to another, and which are safe for older devices."""
+    """List the steps from one schema to another, which are safe for older devices, and which are
+    to be declared."""
     with reported(as_json=as_json):
         before, after = load_schema(old), load_schema(new)
-        found = difference(before, after)
-        hindrance = _hindrance(before, after, found)
+        way = lineage(before, after)
+        hindrance = _hindrance(way)
         if as_json:
-            document(_told(before, after, found, hindrance))
+            document(_told(way, hindrance))
         else:
-            _say(found, hindrance)
+            _say(way, hindrance)
         if hindrance:
             raise typer.Exit(CHECK_FAILED)
 
@@ -57,10 +61,10 @@ def check(
         if as_json:
             broken = [dataclasses.asdict(one) for one in found.broken]
             devices = [dataclasses.asdict(one) for one in found.devices]
-            told = _told(found.old, after, found.difference, hindrance)
+            told = _told(found.lineage, hindrance)
             document(told | {"broken": broken, "devices": devices})
         else:
-            _say(found.difference, hindrance)
+            _say(found.lineage, hindrance)
             for rows in found.broken:
                 out.print(
                     f"{rows.step.text}: {rows.count} rows are in the way: {', '.join(rows.keys)}",
@@ -68,31 +72,44 @@ def check(
                 )  # fmt: skip
             for seen in found.devices:
                 of = "an unknown generation" if seen.generation is None else seen.generation
-                out.print(f"devices of generation {of}: {seen.devices}")
+                cut = "" if seen.served else ", which have to be updated first"
+                last = (
+                    ""
+                    if seen.last_seen_us is None
+                    else f" (last seen {datetime.fromtimestamp(seen.last_seen_us / 1e6, UTC):%F})"
+                )
+                out.print(f"devices of generation {of}: {seen.devices}{cut}{last}")
         if hindrance:
             raise typer.Exit(CHECK_FAILED)
 
 
-def _hindrance(old: Schema, new: Schema, found: Difference) -> str:
+def _hindrance(way: Lineage) -> str:
     """Say why one cannot follow the other in place; empty when it can."""
+    old, new = way.old, way.new
     if old.name == new.name and new.generation < old.generation:
         return f"generation {new.generation} is older than {old.generation}"
-    if not found.additive:
-        return "; ".join(step.text for step in found.hindrances)
-    if new.generation == old.generation and (found.steps or new.fingerprint != old.fingerprint):
+    if way.hindrances:
+        return "; ".join(step.text for step in way.hindrances)
+    steps = way.difference.steps
+    if new.generation == old.generation and (steps or new.fingerprint != old.fingerprint):
         return f"raise the generation: {new.generation} is the other schema's already"
     return ""
 
 
-def _told(old: Schema, new: Schema, found: Difference, hindrance: str) -> dict[str, Any]:
+def _told(way: Lineage, hindrance: str) -> dict[str, Any]:
+    found, proposal = way.difference, propose(way)
     return {
         "ok": not hindrance,
-        "equal": not found.steps and old.fingerprint == new.fingerprint,
+        "equal": not found.steps and way.old.fingerprint == way.new.fingerprint,
         "additive": found.additive,
+        "declared": way.declared and not way.hindrances,
+        "older_devices_go_on": not way.hindrances and serves(way.new, way.old),
         "hindrance": hindrance or None,
-        "old": _named(old),
-        "new": _named(new),
+        "old": _named(way.old),
+        "new": _named(way.new),
         "steps": [dataclasses.asdict(step) for step in found.steps],
+        "proposed": [msgspec.to_builtins(step) for step in proposal.steps],
+        "choices": [msgspec.to_builtins(step) for step in proposal.choices],
     }
 
 
@@ -100,9 +117,19 @@ def _named(one: Schema) -> dict[str, Any]:
     return {"name": one.name, "generation": one.generation, "fingerprint": one.fingerprint}
 
 
-def _say(found: Difference, hindrance: str) -> None:
-    out.print(found.words() or "no steps", markup=False, highlight=False)
+def _say(way: Lineage, hindrance: str) -> None:
+    def say(text: str) -> None:
+        out.print(text, markup=False, highlight=False)
+
+    say(way.difference.words() or "no steps")
     if hindrance:
-        out.print(f"cannot be made in place: {hindrance}", markup=False, highlight=False)
-    elif found.steps:
-        out.print("additive: older devices go on")
+        say(f"cannot be made in place: {hindrance}")
+    elif way.difference.steps:
+        goes_on = serves(way.new, way.old)
+        kind = "declared" if way.declared else "additive"
+        say(f"{kind}: older devices {'go on' if goes_on else 'have to be updated first'}")
+    proposal = propose(way)
+    for step in proposal.steps:
+        say(f"to declare: {msgspec.json.encode(step).decode()}")
+    for step in proposal.choices:
+        say(f"or, if it is the same one: {msgspec.json.encode(step).decode()}")

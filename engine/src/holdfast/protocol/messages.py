@@ -75,6 +75,8 @@ class Transaction(_Message, frozen=True, gc=False):
     after: list[Count] = []
     replaces: Count = 0
     void: StorableText = ""
+    first: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?$")] = ""
+    """The hash of its body as it was first sent, when the device has migrated since (I8)."""
 
 
 class Nonces(_Message, frozen=True):

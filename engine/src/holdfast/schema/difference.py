@@ -98,7 +98,7 @@ def _steps(old: Schema, new: Schema) -> Iterator[Step]:
         if name not in before:
             yield Step("add_table", name, "", f"table {name} is new", additive=True)
         else:
-            yield from _table_steps(before[name], table)
+            yield from table_difference(before[name], table)
     if _reordered(tuple(before), tuple(after)):
         text = "tables stand in another order"
         yield Step("change_table_order", "", "", text, additive=True)
@@ -106,7 +106,8 @@ def _steps(old: Schema, new: Schema) -> Iterator[Step]:
         yield Step("change_local", "", "", _local_text(old.local, new.local), additive=True)
 
 
-def _table_steps(old: Table, new: Table) -> Iterator[Step]:
+def table_difference(old: Table, new: Table) -> Iterator[Step]:
+    """Yield the steps from one table to another of its name."""
     name = new.name
     if old.key != new.key:
         yield Step(

@@ -25,6 +25,8 @@ from holdfast.core.limits import (
     TABLES_MAX,
 )
 from holdfast.schema.defaults import wire_default
+from holdfast.schema.migrations import Migration
+from holdfast.schema.migrations import misfit as step_misfit
 from holdfast.schema.policies import POLICIES, RULES, MergePolicy, misfit
 
 DeletePolicy = Literal["keep", "delete", "manual"]
@@ -207,6 +209,11 @@ class Schema(
     tables: tuple[Table, ...]
     generation: int = 1
     local: tuple[str, ...] = ()
+    migrations: tuple[Migration, ...] = ()
+    """The declared steps that lead to this generation from those before it."""
+    supports_from: int = 0
+    """The support floor: devices of lower generations have to be updated first; 0: as the steps
+    ask for."""
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -271,6 +278,26 @@ def _validate(schema: Schema) -> None:
     for table in schema.tables:
         _identifier("schema", table.name)
         _validate_table(table, tables)
+    _validate_migrations(schema)
+
+
+def _validate_migrations(schema: Schema) -> None:
+    if not 0 <= schema.supports_from <= schema.generation:
+        _fail("schema", f"supports_from is a generation up to {schema.generation}")
+    last = 1
+    for migration in schema.migrations:
+        where = f"migration to generation {migration.generation}"
+        if not last < migration.generation <= schema.generation:
+            _fail(where, f"they go up, from 2 to at most {schema.generation}")
+        last = migration.generation
+        for step in migration.steps:
+            wrong = step_misfit(step)
+            if wrong:
+                _fail(where, f"{step.kind} of {step.table} {wrong}")
+            for name in filter(None, (step.table, *step.column.split(","), step.to)):
+                _identifier(where, name)
+            if step.convert is not None and not 0 < len(step.convert.strip()) <= FILL_LENGTH_MAX:
+                _fail(where, f"convert is an expression of at most {FILL_LENGTH_MAX} characters")
 
 
 def _validate_table(table: Table, tables: dict[str, Table]) -> None:

@@ -74,7 +74,7 @@ class Service:
             return direct.snapshot(of=ranges(scopes), patience_ms=INGEST_BACKGROUND_PATIENCE_MS)
 
         self._generations = generations = Generations(
-            schema, store.older, has_grown=store.has_grown
+            schema, store.older, store.below_floor, has_grown=store.has_grown
         )
         composer = Composer(generations, store, now_us=now_us)
         self._exchanges = Exchanges(

@@ -33,6 +33,7 @@ from holdfast.sql.changes import (
     old_names,
 )
 from holdfast.sql.load import LOAD_ABOUT, LOAD_BEGIN, LOAD_END, LoadProgram, load_program
+from holdfast.sql.migration.gone import CREATE_GONE
 from holdfast.sql.migration.program import CREATE_ADDED, MigrationProgram, migration_program
 from holdfast.sql.names import (
     change_table,
@@ -47,7 +48,7 @@ from holdfast.sql.names import (
 from holdfast.sql.tables import create_indexes, create_table
 from holdfast.sql.unfit import odd_rows
 
-PROGRAM_FORMAT = 6
+PROGRAM_FORMAT = 7
 """How a replica's file is laid out. A file of a format before it is made into one of it
 when it is opened (``sql.migration``); one of any other is refused (``replica_format``)."""
 
@@ -114,7 +115,8 @@ BOOKKEEPING = (
   decided_us INTEGER,
   aside INTEGER NOT NULL DEFAULT 0,
   loose INTEGER NOT NULL DEFAULT 0,
-  generation INTEGER NOT NULL DEFAULT 1
+  generation INTEGER NOT NULL DEFAULT 1,
+  first TEXT NOT NULL DEFAULT ''
 ) STRICT""",
     *_TX_INDEXES,
     CREATE_KEPT,
@@ -122,6 +124,7 @@ BOOKKEEPING = (
     CREATE_EVENT,
     "CREATE TABLE holdfast_noted (tbl TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
     CREATE_ADDED,
+    CREATE_GONE,
     """CREATE TABLE holdfast_row (
   tbl TEXT NOT NULL, key TEXT NOT NULL, rev INTEGER NOT NULL,
   PRIMARY KEY (tbl, key)
@@ -451,6 +454,7 @@ def _views(schema: Schema) -> dict[str, str]:
         f"FROM {change_table(table)} AS c JOIN holdfast_tx AS x ON x.number = c.tx"
         for table in schema.all_tables
     )
+    noted += " UNION ALL SELECT number, tbl, key, 'update', 'refused' FROM holdfast_gone"
     logged = f"SELECT tx, tbl, key, {kind} AS kind, 'pending' FROM {log.LOG_VIEW} AS c"
     changes = f"{noted} UNION ALL {logged}"
     return {

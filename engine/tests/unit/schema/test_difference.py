@@ -120,7 +120,7 @@ def test_each_declaration_has_a_step_when_it_changes() -> None:
         (Table, {"name", "key", "columns", "scopes", "on_delete", "unique", "foreign_keys",
                  "checks", "existence_public", "groups"}),
         (Column, {"name", "type", "merge", "nullable", "default", "corrected", "scale", "fill"}),
-        (Schema, {"name", "tables", "generation", "local"}),
+        (Schema, {"name", "tables", "generation", "local", "migrations", "supports_from"}),
     ):  # fmt: skip
         assert {field.name for field in msgspec.structs.fields(struct)} == known
 

@@ -30,6 +30,7 @@ from holdfast.protocol.messages import Change, Transaction
 from holdfast.replica.storage.noted import noted_tables
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.sql.bookkeeping.statements import TRANSACTIONS
+from holdfast.sql.migration.gone import SENT_HEADS
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 
@@ -65,6 +66,23 @@ def next_batch(
             changes_left -= len(rows)
             bytes_left -= cost
     return _sent(connection, batch)
+
+
+def sent_messages(
+    connection: Connection, schema: Schema, program: ReplicaProgram
+) -> Iterator[Transaction]:
+    """Yield what was sent and has no outcome, as it was sent."""
+    heads = connection.execute(SENT_HEADS)
+    tables = [schema.by_name[name] for name in noted_tables(connection, program)]
+    later = _later_columns(connection, program)
+    while heads:
+        part = _step(connection, program, tables, heads)
+        heads = heads[len(part) :]
+        found = _changes(connection, tables, program, (int(str(part[0][0])), int(str(part[-1][0]))))
+        for head in part:
+            rows = found.get(int(str(head[0])), [])
+            cost = sum(change_size(row) for _, row in rows)
+            yield _message(head, rows, later, large=cost > PUSH_BYTES_SOFT)
 
 
 def _step(
@@ -139,7 +157,7 @@ def _message(head: Row, rows: list[tuple[Table, Row]], later: Came, *, large: bo
     """``later``: a message does not have the columns that came later than its generation, then or
     now, so that what was sent and is sent again is the same (I8). ``large``: its size may be over
     what a message can carry, and is looked at."""
-    number, id_, at, after, replaces, void, made = head
+    number, id_, at, after, replaces, void, made, first = head
     generation = int(str(made))
     changes: list[Change] = []
     code = str(void)
@@ -161,6 +179,7 @@ def _message(head: Row, rows: list[tuple[Table, Row]], later: Came, *, large: bo
         replaces=int(str(replaces)),
         changes=changes,
         void=code,
+        first=str(first),
     )
     if large and len(msgspec.json.encode(message)) > TRANSACTION_BYTES_MAX:
         return msgspec.structs.replace(message, changes=[], void="too_large")

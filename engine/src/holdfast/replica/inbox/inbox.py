@@ -23,6 +23,7 @@ from holdfast.replica.rebase.overlay import CapturedChange, Overlay, assemble, d
 from holdfast.replica.storage.database import LocalDatabase, read_state, reading, savepoint
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.sql.bookkeeping.statements import CONFLICTS, TRANSACTIONS
+from holdfast.sql.migration.gone import GONE, REMOVE_GONE
 from holdfast.sql.names import key_match, quote
 from holdfast.sqlite import Connection, Row
 
@@ -217,7 +218,9 @@ class Inbox:
         for number, state, aside, code, message, field, held_by, at in self._db.execute(
             TRANSACTIONS.inbox
         ):
-            changes = [self._describe(table, row) for table, row in self.notes(int(str(number)))]
+            changes = self._gone(int(str(number))) or [
+                self._describe(table, row) for table, row in self.notes(int(str(number)))
+            ]
             first: dict[str, Any] = changes[0] if changes else {"table": "", "key": ""}
             new = first.get("new", {})
             column = str(field) if field in new else next(iter(new), "")
@@ -233,6 +236,16 @@ class Inbox:
                 )
             )  # fmt: skip
         return result
+
+    def _gone(self, number: int) -> list[dict[str, Any]]:
+        """Return what was written into a column or table that is gone: numbers below 0."""
+        if number >= 0:
+            return []
+        return [
+            {"table": str(table), "key": str(key), "op": "gone", "current": {}, "old": {},
+             "new": {str(name): json.loads(str(value))}}
+            for table, key, name, value in self._db.execute(GONE, (number,))
+        ]  # fmt: skip
 
     def notes(self, number: int) -> list[tuple[Table, Row]]:
         """The noted changes of a transaction, with their tables."""
@@ -299,6 +312,12 @@ class Inbox:
         insert, it would bring back columns that nobody chose, and count a counter twice where only
         this device does not have the row.
         """
+        if number < 0:
+            raise UsageError(
+                f"change {number} was made to a column or table that is gone: write its value to "
+                "where it belongs now, and discard it",
+                code="gone",
+            )
         rows: list[tuple[Overlay, str, Row | None]] = []
         for table, found in self.notes(number):
             note = CapturedChange.of(table, found)
@@ -330,3 +349,5 @@ class Inbox:
         for statements in self._database.program.tables.values():
             self._db.execute(statements.delete_group, (number,))
         self._db.execute(TRANSACTIONS.remove, (number,))
+        if number < 0:
+            self._db.execute(REMOVE_GONE, (number,))

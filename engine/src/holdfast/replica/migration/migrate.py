@@ -6,6 +6,7 @@ file before it or after it.
 
     seal the log           nothing is in it under the old triggers
     triggers, views        gone
+    declared steps         tables made anew, with the work on them (``reshape``)
     tables, columns, log   added; checks that are looser take their place
     values                 fills in rows, shadows and notes; hashes and digests of what changed
     local objects          compared by their text
@@ -26,6 +27,7 @@ from holdfast.core.limits import LOCK_PAUSE_S, RESPONSE_LINE_BYTES_MAX
 from holdfast.replica.changes.seal import seal
 from holdfast.replica.host import Host
 from holdfast.replica.migration.local_objects import LocalSql
+from holdfast.replica.migration.reshape import Reshaping
 from holdfast.replica.migration.values import NewColumns, Told
 from holdfast.replica.storage.database import (
     capture_digest,
@@ -35,7 +37,7 @@ from holdfast.replica.storage.database import (
     write_state,
 )
 from holdfast.replica.storage.lock import SyncLock
-from holdfast.schema.difference import difference
+from holdfast.schema.lineage import Lineage, lineage
 from holdfast.schema.model import Schema, Table
 from holdfast.sql.migration.program import TableMigration
 from holdfast.sql.names import quote
@@ -163,9 +165,12 @@ class _Migration:
         write_state(db, applying=1)
         local = LocalSql(db, old.local, new.local)
         local.drop()
-        added = self._add(old, new, program)
+        way = lineage(old, new)
+        reshaping = Reshaping(db, way, before, program, now_us, random_bytes)
+        added = reshaping.run() | self._add(way, program)
         failpoint("migrate.added")
         NewColumns(db, program, self._told).put(added)
+        reshaping.replay()
         failpoint("migrate.filled")
         local.make(new)
         write_state(db, applying=0)
@@ -181,27 +186,31 @@ class _Migration:
 
     # --- tables ---------------------------------------------------------------------------------
 
-    def _add(self, old: Schema, new: Schema, program: ReplicaProgram) -> dict[str, list[str]]:
-        """Add tables and columns; the columns that are new in tables that were there."""
+    def _add(self, way: Lineage, program: ReplicaProgram) -> dict[str, list[str]]:
+        """Add tables and columns; the columns that are new in tables that were there. What the
+        declared steps have made anew has them already."""
         db, migration = self._db, program.migration
         there = {str(name) for (name,) in db.execute("SELECT name FROM pragma_table_info('holdfast_log')")}  # fmt: skip # noqa: E501
         for name, sql in migration.log.items():
             if name not in there:
                 db.execute(sql)
         added: dict[str, list[str]] = {}
-        for table in new.all_tables:
+        for table in way.new.all_tables:
             pieces = migration.tables[table.name]
-            known = old.by_name.get(table.name)
-            if known is None:
+            found = way.tables.get(table.name)
+            if found is None:
                 self._make(table, pieces)
                 continue
+            if found.reshaped:
+                continue
+            known = found.old
             if _checks(known, known) != _checks(table, known):
                 self._loosen(table, pieces)
             fresh = [name for name in pieces.columns if name not in known.by_name]
             for name in fresh:
                 for sql in pieces.columns[name].add:
                     db.execute(sql)
-                db.execute(migration.put_added, (table.name, name, new.generation))
+                db.execute(migration.put_added, (table.name, name, way.new.generation))
             if fresh:
                 added[table.name] = fresh
         return added
@@ -250,20 +259,20 @@ def check_steps(path: str, old: Schema, new: Schema) -> None:
             "the newer version of the app; nothing was changed",
             code="replica_newer",
         )
-    found = difference(old, new)
+    found = lineage(old, new)
     if new.generation == old.generation:
-        words = found.words() or "only what stands in which order"
+        words = found.difference.words() or "only what stands in which order"
         raise SchemaError(
             f"{is_of}, and this is another schema of the same generation: {words}. Give it "
             f"generation {old.generation + 1} or higher; nothing was changed",
             code="generation_reused",
         )
-    if not found.additive:
+    if found.hindrances:
         words = "; ".join(step.text for step in found.hindrances)
         raise SchemaError(
             f"{is_of}, and these steps to generation {new.generation} cannot be made: {words}. "
             "New tables can be added, new columns that are nullable or have a default, and looser "
-            "checks; nothing was changed",
+            "checks; other steps are declared in the schema's migrations; nothing was changed",
             code="schema_mismatch",
         )
 

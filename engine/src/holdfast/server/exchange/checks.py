@@ -40,7 +40,9 @@ def check_request(
     check_identity(request, principal)
     speaks = generations.speaking(request.schema)
     if speaks is None:
-        raise not_served(generations.current.schema)
+        raise not_served(
+            generations.current.schema, below_floor=generations.is_below_floor(request.schema)
+        )
     if request.epoch not in ("", epoch):
         raise ProtocolError(
             "the server's history (epoch) is not the one that this device has synced with",
@@ -121,7 +123,7 @@ def origins(
     if not generations.has_grown:
         return HERE
     known = reads.digests({scope: position.version for scope, position in held.items()})
-    served = generations.numbers
+    served = generations.origins
     found: dict[str, int] = {}
     for scope, digests in known.items():
         claimed = Digest.of(held[scope].count, held[scope].digest)

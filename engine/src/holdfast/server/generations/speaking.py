@@ -48,11 +48,18 @@ class Generations:
     """The generations that one server speaks."""
 
     def __init__(
-        self, schema: Schema, older: Iterable[Projection], *, has_grown: bool = True
+        self,
+        schema: Schema,
+        older: Iterable[Projection],
+        below_floor: Iterable[Schema] = (),
+        *,
+        has_grown: bool = True,
     ) -> None:
-        """``has_grown``: whether the database has had another generation, served still or not."""
+        """``below_floor``: generations whose devices have to be updated first. ``has_grown``:
+        whether the database has had another generation, served still or not."""
         self.has_grown = has_grown
         self.current = Generation(schema)
+        self._below_floor = {one.fingerprint: one.generation for one in below_floor}
         self._known = {schema.fingerprint: self.current}
         self.serve(older)
 
@@ -67,16 +74,29 @@ class Generations:
     def numbers(self) -> frozenset[int]:
         return frozenset(known.number for known in self._known.values())
 
+    @property
+    def origins(self) -> frozenset[int]:
+        """Generations of which it is known what a device lacks that has come from them: below the
+        floor nothing but what has changed since, as it makes the same of its rows as the server
+        did, and no later row of theirs was hidden from it."""
+        return self.numbers | frozenset(self._below_floor.values())
+
+    def is_below_floor(self, fingerprint: str) -> bool:
+        """Return whether a schema is of a generation whose devices have to be updated first."""
+        return fingerprint in self._below_floor
+
     def speaking(self, fingerprint: str) -> Generation | None:
         """Return the generation of a schema that is served; None for any other."""
         return self._known.get(fingerprint)
 
 
-def not_served(current: Schema) -> ProtocolError:
+def not_served(current: Schema, *, below_floor: bool = False) -> ProtocolError:
     """Return the refusal of whoever speaks a generation that is not served, or no longer; it says
     which the server's is, so that a device knows which of both has to be updated."""
     return ProtocolError(
-        "client and server have different schemas", code="schema_mismatch", status=409,
+        "the server no longer serves this generation of the schema: update the app on the device"
+        if below_floor else "client and server have different schemas",
+        code="upgrade_needed" if below_floor else "schema_mismatch", status=409,
         name=current.name, schema=current.fingerprint, generation=current.generation,
     )  # fmt: skip
 

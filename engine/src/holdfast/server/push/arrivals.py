@@ -20,8 +20,8 @@ import msgspec
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import REPLICA_ORIGINS_MAX
+from holdfast.protocol.first_sent import first_hash
 from holdfast.protocol.messages import Outcome, Transaction
-from holdfast.server.push.decode import body_hash
 from holdfast.server.store.contract import Recorded, Replica, Snapshot
 
 _read_outcome = msgspec.json.Decoder(Outcome).decode
@@ -111,7 +111,7 @@ def _repeated(
         if (
             found is None
             or found.id.hex() != transaction.id
-            or found.body != body_hash(transaction)
+            or found.body != first_hash(transaction)
         ):
             raise ProtocolError(
                 f"transaction {transaction.number} was sent before with another body",
@@ -138,7 +138,7 @@ def _looked_for(
                     forgotten.add(transaction.number)
             elif found.id.hex() != transaction.id:
                 continue
-            elif found.body == body_hash(transaction):
+            elif found.body == first_hash(transaction):
                 outcome = stored_outcome(found)
                 outcomes[transaction.number] = msgspec.structs.replace(outcome, known=True)
             else:
@@ -183,7 +183,7 @@ def record(transaction: Transaction, outcome: Outcome, body: bytes = b"") -> Rec
     return Recorded(
         number=outcome.number,
         id=bytes.fromhex(outcome.id),
-        body=body or body_hash(transaction),
+        body=body or first_hash(transaction),
         outcome=outcome.outcome,
         answer=write_outcome(outcome),
     )

@@ -4,16 +4,13 @@ Knows: schema, values and limits. Must not know: what is stored, or who may writ
 Every fault is a refusal of that one transaction, with a stable code and a message for a person; no
 value is ever changed silently.
 
-Upholds I8 (the hash of a transaction's body) and I27.
+Upholds I27.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
-
-import msgspec
 
 from holdfast.core import values
 from holdfast.core.errors import BadValue, Refuse
@@ -25,24 +22,10 @@ from holdfast.core.values import Value
 from holdfast.protocol.messages import Change, Transaction
 from holdfast.schema.model import Column, Schema, Table
 
-_canonical = msgspec.json.Encoder(order="deterministic").encode
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}\Z")
 
 ClockShift = Callable[[int], int]
 """The server's version of a device's time stamp."""
-
-
-def body_hash(transaction: Transaction) -> bytes:
-    """16 bytes over what a transaction says, without its device time and its encoding."""
-    body = (
-        transaction.number,
-        transaction.id,
-        transaction.changes,
-        transaction.after,
-        transaction.replaces,
-        transaction.void,
-    )
-    return hashlib.blake2s(_canonical(body), digest_size=16).digest()
 
 
 def read_changes(schema: Schema, transaction: Transaction, shift: ClockShift) -> list[RowChange]:

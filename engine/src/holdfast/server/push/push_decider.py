@@ -23,6 +23,7 @@ from holdfast.core.limits import (
     PUSH_TRANSACTIONS_MAX,
     PUSH_WELL_GROUPS,
 )
+from holdfast.protocol.first_sent import first_hash
 from holdfast.protocol.messages import Transaction
 from holdfast.server.feed.feed import Touched
 from holdfast.server.merging.access import Access
@@ -31,7 +32,6 @@ from holdfast.server.merging.constraints import (
     unique_refusal,
 )
 from holdfast.server.push.decide import Decided, DecisionRun, Engine, Sender
-from holdfast.server.push.decode import body_hash
 from holdfast.server.push.quotas import Account, ScopeGrowth
 from holdfast.server.push.rehearsal import Rehearsal, RehearsedScript, StaleRehearsal
 from holdfast.server.store.contract import JournalEntry, Writer
@@ -186,7 +186,7 @@ def prepare(reads: Writer, engine: Engine, sender: Sender, transaction: Transact
     rehearsal = Rehearsal(reads)
     decider = PushDecider(cast("Writer", rehearsal), engine, sender, BatchSize(), work_max=0)
     (decided,) = decider.decide([transaction])
-    decided.body = body_hash(transaction)
+    decided.body = first_hash(transaction)
     touched = list(decider.touched.values())
     return Prepared(
         sender, decided, rehearsal.script, touched, decider.journal, decider.added,

@@ -22,7 +22,7 @@ from holdfast.core.digest import Digest
 from holdfast.core.errors import DatabaseBusy
 from holdfast.core.merging.rows import replica_name
 from holdfast.core.values import Row, Value
-from holdfast.schema.model import ForeignKey, Table
+from holdfast.schema.model import ForeignKey, Schema, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.process.observe import Observer
 from holdfast.server.store.files import FileStore
@@ -488,6 +488,10 @@ class Store(Protocol):
 
     def renew_older(self) -> Sequence[Projection]:
         """Read again which of these are served: another process may have ceased to serve some."""
+
+    @property
+    def below_floor(self) -> Sequence[Schema]:
+        """Return the older generations whose devices have to be updated first, oldest first."""
 
     @property
     def stale_tables(self) -> tuple[str, ...]:

@@ -1,19 +1,26 @@
-"""Fills of single rows, worked out by SQLite in memory, whatever database holds the rows.
+"""Fills and conversions of single rows, worked out by SQLite in memory, whatever holds the rows.
 
-Knows: a table's declared fills, and which values fit its columns. Must not know: what is stored, or
-what becomes of a value that does not fit. The same row gets the same values on every side.
+Knows: a table's declared fills and steps, which values fit its columns, and the packed forms of
+what is kept of rows by the names of their columns. Must not know: what is stored, or what becomes
+of a value that does not fit. The same row gets the same values on every side.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 from holdfast.core.errors import BadValue, DatabaseError, SchemaError
+from holdfast.core.keys import key_values
 from holdfast.core.limits import FILLS_KEPT_MAX
 from holdfast.core.values import STORAGE, Value, check
-from holdfast.schema.model import Column, Table
+from holdfast.schema.lineage import TableLineage
+from holdfast.schema.model import GROUP_SEPARATOR, Column, Table
 from holdfast.sql.migration.fills import fill_sql
+from holdfast.sql.migration.reshape import reshaped_value
 from holdfast.sql.names import names, quote
 from holdfast.sql.tables import declared_check
 from holdfast.sqlite import Connection, OpenOptions, driver
@@ -61,6 +68,25 @@ class Fills:
                 raise bad_fill(self.table, column.name, error.message) from None
 
 
+def prove_conversions(table: TableLineage) -> None:
+    """Raise ``SchemaError`` (``bad_conversion``) unless SQLite can read what a table's columns are
+    converted by."""
+    try:
+        _run(f"EXPLAIN {reshaped_value(table)}", [None] * len(table.old.columns))
+    except DatabaseError as error:
+        raise SchemaError(
+            f"a conversion of {table.new.name} cannot be worked out: {error.message}. Change it in "
+            "the schema's migrations, and start again; nothing was changed",
+            code="bad_conversion",
+        ) from None
+
+
+def reshaped_row(table: TableLineage, row: Sequence[Value]) -> tuple[Value, ...]:
+    """Return a row of an older table as one of the newer: columns that were not there have their
+    defaults."""
+    return _run(reshaped_value(table), row)[0]
+
+
 def fills_of(table: Table, columns: Sequence[Column]) -> Fills:
     """Return the fills of columns of a table; they are made once."""
     key = id(table), tuple(column.name for column in columns)
@@ -103,6 +129,49 @@ def first_unfit(table: Table, columns: Sequence[Column], rows: Iterable[tuple[st
     return None
 
 
+def reshaped_stamps(table: TableLineage, packed: bytes) -> bytes:
+    """Return a row's stamps under the new names of its columns; those of what is gone go."""
+    if not packed:
+        return packed
+    stamps, inserted, deleted, columns = _unpack_stamps(packed)
+    if not columns:
+        return packed
+    named = {stamped_name(table, name): place for name, place in columns.items()}
+    named.pop(None, None)
+    return _pack((stamps, inserted, deleted, named))
+
+
+def stamped_name(table: TableLineage, name: str) -> str | None:
+    """Return under which name it is stamped that a cell, or a part of one, was written; None: it is
+    gone. The row itself has an empty name."""
+    cell, mark, part = name.partition(":")
+    if not cell:
+        return name
+    renamed = table.renamed
+    columns = cell.split(GROUP_SEPARATOR)
+    if any(column not in renamed for column in columns):
+        return None
+    return GROUP_SEPARATOR.join(renamed[column] for column in columns) + mark + part
+
+
+def reshaped_image(table: TableLineage, packed: bytes) -> bytes:
+    """Return the last values of a removed row under the new names; what was not there stays out,
+    so that it is filled when the row is read."""
+    row = reshaped_row(table, whole_row(table.old, _unpack(packed)))
+    return _pack({name: row[table.new.positions[name]] for name in table.columns})
+
+
+def reshaped_note(table: TableLineage, key: str, data: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return the noted data columns of a row as those of the new table."""
+    values = dict(zip(table.old.key, key_values(table.old, key), strict=True))
+    values |= dict(zip((c.name for c in table.old.data_columns), data, strict=True))
+    row = reshaped_row(table, [values[name] for name in table.old.column_names])
+    return tuple(row[table.new.positions[c.name]] for c in table.new.data_columns)
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_unpack_stamps = msgspec.msgpack.Decoder(list[Any]).decode
 _known: dict[tuple[int, tuple[str, ...]], Fills] = {}
 _lock = threading.Lock()
 _opened: list[Connection] = []

@@ -74,7 +74,7 @@ class TransactionStatements(msgspec.Struct, frozen=True, kw_only=True):
     # --- sending, and outcomes ------------------------------------------------------------------
 
     next_heads: str = (
-        "SELECT number, id, at, after, replaces, void, generation FROM holdfast_tx "
+        "SELECT number, id, at, after, replaces, void, generation, first FROM holdfast_tx "
         f"WHERE state IN {UNSETTLED} ORDER BY number LIMIT ?"
     )
     """What goes up next, without its changes (how many at most)."""

@@ -22,6 +22,7 @@ from holdfast.sql.capture import LOG
 from holdfast.sql.changes import new_names, old_names
 from holdfast.sql.log import log_columns
 from holdfast.sql.migration.fills import fill_rows, fill_value
+from holdfast.sql.migration.gone import CREATE_GONE
 from holdfast.sql.names import change_table, quote, shadow_table
 from holdfast.sql.tables import added_column_sql, check_sql, column_sql, keys_sql
 
@@ -54,6 +55,11 @@ FORMATS: dict[str, tuple[str, ...]] = {
             "UPDATE holdfast_state SET format = 6, replica = CASE WHEN nonce = '' "
             "AND next_nonce = '' THEN lower(hex(randomblob(16))) ELSE device END"
         ),
+    ),
+    "6": (
+        "ALTER TABLE holdfast_tx ADD COLUMN first TEXT NOT NULL DEFAULT ''",
+        CREATE_GONE,
+        "UPDATE holdfast_state SET format = 7",
     ),
 }
 """By format: the statements that make a file of it one of the format behind it."""

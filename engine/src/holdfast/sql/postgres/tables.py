@@ -131,16 +131,26 @@ def column_sql(table: Table, column: Column) -> str:
     default = column.default_value()
     if default is not None:
         parts.append(f"DEFAULT {literal(default)}")
+    text = column_condition(table, column)
+    if text:
+        parts.append(f"CHECK ({text})")
+    return " ".join(parts)
+
+
+def column_condition(table: Table, column: Column) -> str:
+    """Return what a column asks of its values by its type and policy; empty: nothing."""
     conditions = [type_check(column), CHECKS[column.merge](quote(column.name))]
     size = f"octet_length({quote(column.name)})"
     if column.name in table.key and column.type in ("text", "bytes"):
         conditions.append(f"{size} BETWEEN 1 AND {KEY_BYTES_MAX}")
     elif column.type in ("text", "bytes", "json"):
         conditions.append(f"{size} <= {TEXT_BYTES_MAX}")
-    text = " AND ".join(f"({condition})" for condition in conditions if condition)
-    if text:
-        parts.append(f"CHECK ({text})")
-    return " ".join(parts)
+    return " AND ".join(f"({condition})" for condition in conditions if condition)
+
+
+def key_size(table: Table) -> str:
+    """The condition that a row's key is not too long."""
+    return f"octet_length({key_sql(table)}) <= {KEY_BYTES_MAX}"
 
 
 def added_column_sql(table: Table, column: Column) -> str:
@@ -178,7 +188,7 @@ def create_table(table: Table) -> str:
         for number, unique in enumerate(table.unique)
     ]
     if any(column.type in ("text", "bytes") for column in table.key_columns):
-        lines.append(f"CHECK (octet_length({key_sql(table)}) <= {KEY_BYTES_MAX})")
+        lines.append(f"CHECK ({key_size(table)})")
     for check in table.checks:
         lines.append(check_sql(table, check))
     body = ",\n  ".join(lines)

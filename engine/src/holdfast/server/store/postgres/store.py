@@ -36,12 +36,12 @@ from holdfast.schema.model import Schema, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.process.observe import Observer, Retried, nobody
 from holdfast.server.store.contract import Expected, OnCommit, T, TryAgain, Writer
-from holdfast.server.store.growth import added_columns, changed_checks, growth
+from holdfast.server.store.growth import changed_checks, generations_before, growth
 from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.postgres.errors import translated
 from holdfast.server.store.postgres.events import Relay
 from holdfast.server.store.postgres.files import PostgresFiles
-from holdfast.server.store.postgres.grow import fill, set_checks
+from holdfast.server.store.postgres.grow import fill, put_keys, reshape, set_checks
 from holdfast.server.store.postgres.reads import PostgresConnection, PostgresSnapshot
 from holdfast.server.store.postgres.rehearsal import RehearsingWriter
 from holdfast.server.store.postgres.writer import PostgresWriter
@@ -87,6 +87,7 @@ class PostgresStore:
     _readers: ConnectionPool[PostgresConnection]
     _writers: ConnectionPool[PostgresConnection]
     _files: PostgresFiles
+    _below_floor: tuple[Schema, ...] = ()
 
     def __init__(self, url: str, schema: Schema) -> None:
         """Use ``open``."""
@@ -168,6 +169,10 @@ class PostgresStore:
         return older
 
     @property
+    def below_floor(self) -> tuple[Schema, ...]:
+        return self._below_floor
+
+    @property
     def unwatched(self) -> bool:
         return self._unwatched
 
@@ -206,7 +211,8 @@ class PostgresStore:
                 _keep(db, Schema.from_json(stored))
                 self._grow(db, Schema.from_json(stored), schema)
             _keep(db, schema)
-            self._program = replace(self._program, older=_older(db, schema))
+            older, self._below_floor = generations_before(_kept(db, schema), schema)
+            self._program = replace(self._program, older=older)
             ((generations,),) = db.execute("SELECT count(*) FROM holdfast_generation").fetchall()
             self._has_grown = bool(generations != 1)
             changed = _set_triggers(db, schema)
@@ -225,41 +231,32 @@ class PostgresStore:
         )  # fmt: skip
 
     def _grow(self, db: PostgresConnection, old: Schema, new: Schema) -> None:
-        """Add what a schema adds, and fill it. Raises ``SchemaError`` for any other difference, and
-        for a fill that does not fit."""
-        growth("the database", old, new)
-        changed = []
-        for table in new.tables:
-            set_checks(db, table, *changed_checks(old, table))
-            added = added_columns(old, table)
-            for column in added:
-                definition = added_column_sql(table, column)
-                db.execute(f"ALTER TABLE {quote(table.name)} ADD COLUMN {definition}")
-            fill(db, table, added)
-            if added:
-                changed.append(table.name)
-        made = [t for t in new.tables if t.name not in old.by_name]
-        _check_free(db, made, first=False)
+        """Take the steps from one schema to another, declared ones first. Raises ``SchemaError``
+        for those that are neither additive nor declared, and where a row does not fit."""
+        way = growth("the database", old, new)
+        reserved = {table.name for table in way.gone} | {one.old.name for one in way.reshaped}
+        made = [t for t in new.tables if t.name not in way.tables]
+        moved = [one.new for one in way.reshaped if one.new.name != one.old.name]
+        _check_free(db, [t for t in (*made, *moved) if t.name not in reserved], first=False)
+        _note_growth(db, old, new)
+        changed = set(reshape(db, way))
+        for known in way.tables.values():
+            if not known.reshaped:
+                set_checks(db, known.new, *changed_checks(known.old, known.new))
+                for column in known.added:
+                    definition = added_column_sql(known.new, column)
+                    db.execute(f"ALTER TABLE {quote(known.new.name)} ADD COLUMN {definition}")
+            fill(db, known.new, known.added)
+            if known.added:
+                changed.add(known.new.name)
         _create_tables(db, made)
+        put_keys(db, way)
         db.execute(
             "UPDATE holdfast_state SET fingerprint = $1, schema = $2, stale = "
             "(SELECT coalesce(json_agg(name), '[]')::text FROM (SELECT * FROM "
             "json_array_elements_text(stale::json) AS a(name) UNION SELECT unnest($3::text[])) "
             "AS n)",
-            (new.fingerprint, new.to_json().decode(), changed),
-        )
-
-        number = str(old.generation)
-        db.execute(
-            "UPDATE holdfast_scope SET older = (older::jsonb || "
-            "jsonb_build_object($1::text, jsonb_build_array(count, digest)))::text",
-            (number,),
-        )
-        db.execute(
-            "UPDATE holdfast_commit AS c SET generation = $2, older = (c.older::jsonb || "
-            "jsonb_build_object($1::text, jsonb_build_array(c.count, c.digest)))::text "
-            "FROM holdfast_scope AS s WHERE c.scope = s.scope AND c.version = s.head",
-            (number, new.generation),
+            (new.fingerprint, new.to_json().decode(), sorted(changed)),
         )
 
     # Transactions
@@ -485,6 +482,22 @@ def _migrate(db: PostgresConnection) -> None:
         db.execute("INSERT INTO holdfast_migration VALUES ($1, $2)", (script.number, script.name))
 
 
+def _note_growth(db: PostgresConnection, old: Schema, new: Schema) -> None:
+    """Keep what the older generation sees at the heads of scopes."""
+    number = str(old.generation)
+    db.execute(
+        "UPDATE holdfast_scope SET older = (older::jsonb || "
+        "jsonb_build_object($1::text, jsonb_build_array(count, digest)))::text",
+        (number,),
+    )
+    db.execute(
+        "UPDATE holdfast_commit AS c SET generation = $2, older = (c.older::jsonb || "
+        "jsonb_build_object($1::text, jsonb_build_array(c.count, c.digest)))::text "
+        "FROM holdfast_scope AS s WHERE c.scope = s.scope AND c.version = s.head",
+        (number, new.generation),
+    )
+
+
 def _keep(db: PostgresConnection, schema: Schema) -> None:
     """Remember a generation of the schema that this database has."""
     db.execute(
@@ -494,13 +507,13 @@ def _keep(db: PostgresConnection, schema: Schema) -> None:
     )
 
 
-def _older(db: PostgresConnection, schema: Schema) -> tuple[Projection, ...]:
-    """Return what the generations see that came before and are served still."""
+def _kept(db: PostgresConnection, schema: Schema) -> list[Schema]:
+    """Return the generations that came before, oldest first."""
     rows = db.execute(
         "SELECT schema FROM holdfast_generation WHERE kept AND generation < $1 ORDER BY generation",
         (schema.generation,),
     ).fetchall()
-    return tuple(Projection(Schema.from_json(old), schema) for (old,) in rows)
+    return [Schema.from_json(old) for (old,) in rows]
 
 
 def _create_tables(db: PostgresConnection, tables: list[Table] | tuple[Table, ...]) -> None:

@@ -29,17 +29,19 @@ from holdfast.core.limits import (
     READY_WAIT_MS,
 )
 from holdfast.core.values import Value
+from holdfast.schema.lineage import TableLineage
 from holdfast.schema.model import Schema, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.process.fair_lock import FairLock
 from holdfast.server.process.observe import Observer
 from holdfast.server.store.contract import Expected, OnCommit, T, Writer
-from holdfast.server.store.growth import added_columns, changed_checks, growth
+from holdfast.server.store.growth import changed_checks, generations_before, growth
 from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.sqlite.files import DirectoryFiles
 from holdfast.server.store.sqlite.grow import fill, fill_notes, set_checks
 from holdfast.server.store.sqlite.owner import ServingLock
 from holdfast.server.store.sqlite.reads import SqliteSnapshot, compile_program
+from holdfast.server.store.sqlite.reshape import reshape
 from holdfast.server.store.sqlite.writer import SqliteWriter
 from holdfast.server.store.taken_names import not_a_server, tables_exist
 from holdfast.sql.capture import FoldedNotes, triggers
@@ -62,6 +64,7 @@ class SqliteStore:
     """``store.Store`` on one SQLite file."""
 
     _identity: _Identity
+    _below_floor: tuple[Schema, ...] = ()
 
     def __init__(self, path: str, schema: Schema, *, sqlite: Driver) -> None:
         """Use ``open``."""
@@ -126,6 +129,10 @@ class SqliteStore:
         return older
 
     @property
+    def below_floor(self) -> tuple[Schema, ...]:
+        return self._below_floor
+
+    @property
     def unwatched(self) -> bool:
         return self._unwatched
 
@@ -164,7 +171,8 @@ class SqliteStore:
                 self._keep(Schema.from_json(cast("str", stored)))
                 self._grow(Schema.from_json(cast("str", stored)), schema)
             self._keep(schema)
-            self._program = replace(self._program, older=self._older(schema))
+            older, self._below_floor = generations_before(self._kept(schema), schema)
+            self._program = replace(self._program, older=older)
             ((generations,),) = db.execute("SELECT count(*) FROM holdfast_generation")
             self._has_grown = generations != 1
             changed = self._set_triggers(schema)
@@ -215,38 +223,49 @@ class SqliteStore:
         )  # fmt: skip
 
     def _grow(self, old: Schema, new: Schema) -> None:
-        """Add what a schema adds, and fill it. Raises ``SchemaError`` for any other difference, and
-        for a fill that does not fit."""
-        growth(self._path, old, new)
-        changed = []
+        """Take the steps from one schema to another, declared ones first. Raises ``SchemaError``
+        for those that are neither additive nor declared, and where a row does not fit."""
+        way = growth(self._path, old, new)
         self._db.execute("UPDATE holdfast_state SET applying = 1")
-        self._check_free([t for t in new.tables if t.name not in old.by_name], first=False)
+        reserved = {table.name for table in way.gone} | {one.old.name for one in way.reshaped}
+        made = [t for t in new.tables if t.name not in way.tables]
+        moved = [one.new for one in way.reshaped if one.new.name != one.old.name]
+        self._check_free([t for t in (*made, *moved) if t.name not in reserved], first=False)
+        self._note_growth(old, new)
+        changed = set(reshape(self._db, self._path, way))
         for table in new.tables:
-            before = old.by_name.get(table.name)
-            if before is None:
+            known = way.tables.get(table.name)
+            if known is None:
                 for sql in create_user_table(table):
                     self._db.execute(sql)
                 continue
-            if any(changed_checks(old, table)):
-                set_checks(self._db, self._path, table)
-            added = added_columns(old, table)
-            for column in added:
-                definition = added_column_sql(table, column)
-                self._db.execute(f"ALTER TABLE {quote(table.name)} ADD COLUMN {definition}")
-                for prefix in ("o_", "n_"):
-                    name = quote(prefix + column.name)
-                    self._db.execute(f"ALTER TABLE {change_table(table)} ADD COLUMN {name} ANY")
-            fill(self._db, table, added)
-            fill_notes(self._db, table, added)
-            if added:
-                changed.append(table.name)
+            if not known.reshaped:
+                self._add_columns(known)
+            fill(self._db, table, known.added)
+            fill_notes(self._db, table, known.added)
+            if known.added:
+                changed.add(table.name)
         self._db.execute(
             "UPDATE holdfast_state SET applying = 0, fingerprint = ?, schema = ?, stale = "
             "(SELECT json_group_array(value) FROM (SELECT value FROM json_each(stale) "
             "UNION SELECT value FROM json_each(?)))",
-            (new.fingerprint, new.to_json().decode(), json.dumps(changed)),
+            (new.fingerprint, new.to_json().decode(), json.dumps(sorted(changed))),
         )
 
+    def _add_columns(self, table: TableLineage) -> None:
+        """Give a table its looser checks and new columns."""
+        new = table.new
+        if any(changed_checks(table.old, new)):
+            set_checks(self._db, self._path, new)
+        for column in table.added:
+            definition = added_column_sql(new, column)
+            self._db.execute(f"ALTER TABLE {quote(new.name)} ADD COLUMN {definition}")
+            for prefix in ("o_", "n_"):
+                name = quote(prefix + column.name)
+                self._db.execute(f"ALTER TABLE {change_table(new)} ADD COLUMN {name} ANY")
+
+    def _note_growth(self, old: Schema, new: Schema) -> None:
+        """Keep what the older generation sees at the heads of scopes."""
         self._db.execute(
             "UPDATE holdfast_scope SET older = json_set(older, ?, json_array(count, digest))",
             (place := f'$."{old.generation}"',),
@@ -265,14 +284,14 @@ class SqliteStore:
             (schema.generation, schema.fingerprint, schema.to_json().decode()),
         )
 
-    def _older(self, schema: Schema) -> tuple[Projection, ...]:
-        """Return what the generations see that came before and are served still."""
+    def _kept(self, schema: Schema) -> list[Schema]:
+        """Return the generations that came before, oldest first."""
         rows = self._db.execute(
             "SELECT schema FROM holdfast_generation WHERE kept AND generation < ? "
             "ORDER BY generation",
             (schema.generation,),
         )
-        return tuple(Projection(Schema.from_json(str(old)), schema) for (old,) in rows)
+        return [Schema.from_json(str(old)) for (old,) in rows]
 
     def _set_triggers(self, schema: Schema) -> bool:
         """Make the capture triggers what the schema says; whether they were anything else."""

@@ -1,0 +1,438 @@
+"""Declared migrations: a server and its devices take steps that are not additive, with all work.
+
+Each row of the matrix is a device with a conflict, something refused, something held by it, what
+was sent and not answered, what is queued, and what is in the log, on either store.
+
+Checks I4, I8, I32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.core.digest import Digest, row_hash
+from holdfast.core.errors import Offline, SchemaError, UpgradeNeeded
+from holdfast.protocol.messages import ExchangeRequest
+from holdfast.replica.http.spool import SpooledAnswer
+from holdfast.replica.memory import MemoryTransport
+from holdfast.replica.replica import Replica
+from holdfast.schema import Check, Column, ForeignKey, Schema, Table
+from holdfast.schema.migrations import Migration, MigrationStep
+from holdfast.server import Principal, Server, open_server
+from holdfast.testing.postgres import PostgresCluster, scratch_schema
+
+PRICE = Column("price", "integer", merge="manual", default="1")
+EXACT = Column("price", "decimal", scale=2, merge="manual", default="1.00")
+TITLE = Column("title", default="")
+ITEM = Table(
+    name="item",
+    key=("id",),
+    columns=(
+        Column("id"),
+        Column("name", default=""),
+        Column("sku", nullable=True),
+        PRICE,
+        Column("stock", "integer", merge="counter"),
+        Column("colour", default="none"),
+    ),
+    scopes=("main",),
+    unique=(("sku",),),
+    existence_public=True,
+)
+PART = Table(
+    name="part",
+    key=("item", "n"),
+    columns=(Column("item"), Column("n", "integer"), Column("note", default="")),
+    scopes=("main",),
+    foreign_keys=(ForeignKey(("item",), "item"),),
+)
+LABEL = Table(name="label", key=("id",), columns=(Column("id"), Column("text")), scopes=("main",))
+OLD = Schema(name="shop", tables=(ITEM, PART, LABEL))
+
+
+def later(*tables: Table, steps: tuple[MigrationStep, ...], generation: int = 2) -> Schema:
+    found = {table.name: table for table in tables}
+    return Schema(
+        name="shop", generation=generation, tables=tuple(found.values()),
+        migrations=(Migration(generation, steps),),
+    )  # fmt: skip
+
+
+def item(**changes: Any) -> Table:
+    return msgspec.structs.replace(ITEM, **changes)
+
+
+def columns(**changes: Column | None) -> tuple[Column, ...]:
+    """The item's columns with some others in their place, or without them."""
+    found = [changes.get(column.name, column) for column in ITEM.columns]
+    return tuple(column for column in found if column is not None)
+
+
+STEPS: dict[str, Schema] = {
+    "rename_column": later(
+        item(columns=columns(name=TITLE, price=msgspec.structs.replace(PRICE, name="cost"))),
+        PART, LABEL,
+        steps=(
+            MigrationStep("rename_column", "item", "name", to="title"),
+            MigrationStep("rename_column", "item", "price", to="cost"),
+        ),
+    ),
+    "drop_column": later(
+        item(columns=columns(colour=None)), PART, LABEL,
+        steps=(MigrationStep("drop_column", "item", "colour"),),
+    ),
+    "add_check": later(
+        item(checks=(Check("price", "range", max=1000),)), PART, LABEL,
+        steps=(MigrationStep("add_check", "item", "price"),),
+    ),
+    "add_unique": later(
+        item(unique=(("sku",), ("id", "name"))), PART, LABEL,
+        steps=(MigrationStep("add_unique", "item", "id,name"),),
+    ),
+    "drop_unique": later(
+        item(unique=()), PART, LABEL, steps=(MigrationStep("drop_unique", "item", "sku"),)
+    ),
+    "rename_table": later(
+        item(name="article"),
+        msgspec.structs.replace(PART, foreign_keys=(ForeignKey(("item",), "article"),)), LABEL,
+        steps=(MigrationStep("rename_table", "item", to="article"),),
+    ),
+    "drop_table": later(
+        ITEM, PART, steps=(MigrationStep("drop_table", "label"),)
+    ),
+    "change_type": later(
+        item(columns=columns(price=EXACT)),
+        PART, LABEL,
+        steps=(
+            MigrationStep("change_type", "item", "price", convert="printf('%d.00', price)"),
+        ),
+    ),
+    "change_policy": later(
+        item(columns=columns(name=Column("name", default="", merge="server"))), PART, LABEL,
+        steps=(MigrationStep("change_policy", "item", "name"),),
+    ),
+    "foreign_keys": later(
+        ITEM, msgspec.structs.replace(PART, foreign_keys=()), LABEL,
+        steps=(MigrationStep("drop_foreign_key", "part", "item"),),
+    ),
+    "several": later(
+        item(
+            name="article",
+            columns=(
+                Column("vat", "integer", default="20", fill="price * 2"),
+                *columns(name=TITLE, colour=None),
+            ),
+            checks=(Check("title", "length", max=30),),
+        ),
+        msgspec.structs.replace(
+            PART, name="piece", foreign_keys=(ForeignKey(("item",), "article"),)
+        ),
+        Table(name="tag", key=("id",), columns=(Column("id"),), scopes=("main",)),
+        steps=(
+            MigrationStep("rename_table", "item", to="article"),
+            MigrationStep("rename_table", "part", to="piece"),
+            MigrationStep("rename_column", "article", "name", to="title"),
+            MigrationStep("drop_column", "article", "colour"),
+            MigrationStep("add_check", "article", "title"),
+            MigrationStep("drop_table", "label"),
+        ),
+    ),
+}  # fmt: skip
+
+
+class Line(MemoryTransport):
+    """A line on which an answer can get lost; it keeps what was sent."""
+
+    lose = False
+    sent: list[ExchangeRequest]
+
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
+        self.__dict__.setdefault("sent", []).append(request)
+        answer = super().exchange(request, echo)
+        if self.lose:
+            answer.close()
+            raise Offline("the answer was lost", code="timeout")
+        return answer
+
+
+class Stage:
+    """A server and its devices, which follow one after the other."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.folder = folder
+        self.database = database
+        self.lines: dict[str, Line] = {}
+        self.server: Server | None = None
+        self.serve(OLD)
+
+    def serve(self, schema: Schema) -> None:
+        self.close()
+        self.server = open_server(schema, self.database, lambda _headers: self._principal("a"))
+
+    def close(self) -> None:
+        if self.server is not None:
+            self.server.close()
+            self.server = None
+
+    def _principal(self, name: str) -> Principal:
+        return Principal(f"u{name}", name, write=("main",))
+
+    def open(self, name: str, schema: Schema | None) -> Replica:
+        assert self.server is not None
+        line = Line(self.server.service, self._principal(name))
+        self.lines[name] = line
+        return Replica.open(self.folder / f"{name}.db", schema, transport=line, synchronous="OFF")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def stage(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with ExitStack() as stack:
+        database = str(tmp_path / "server.db")
+        if request.param == "postgres":
+            cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
+            database = stack.enter_context(scratch_schema(cluster))
+        yield stack.enter_context(closing(Stage(tmp_path, database)))
+
+
+def write(replica: Replica, *statements: str) -> None:
+    with replica.transaction() as db:
+        for sql in statements:
+            db.execute(sql)
+
+
+def busy_device(stage: Stage) -> None:
+    """A device ``a`` with work in every state."""
+    a, b = stage.open("a", OLD), stage.open("b", OLD)
+    write(a, "INSERT INTO item (id, name, price, stock) "
+        "VALUES ('i1', 'one', 5, 10), ('i2', 'two', 6, 0), ('i3', 'three', 7, 0)",
+          "INSERT INTO part VALUES ('i1', 1, 'p')",
+          "INSERT INTO label VALUES ('l', 'old')")  # fmt: skip
+    a.sync()
+    b.sync()
+    write(b, "UPDATE item SET price = 50 WHERE id = 'i1'", "UPDATE item SET sku = 'S' WHERE id = 'i2'")  # fmt: skip # noqa: E501
+    b.sync()
+    write(a, "UPDATE item SET price = 60 WHERE id = 'i1'")
+    write(a, "INSERT INTO item (id, sku) VALUES ('r', 'S')")  # will be refused
+    write(a, "INSERT INTO part VALUES ('r', 1, 'held by it')")
+    a.sync()
+    assert [one.state for one in a.refused()] == ["refused", "held"]
+    assert len(a.conflicts()) == 1
+    stage.lines["a"].lose = True
+    write(a, "INSERT INTO item (id, name, price, stock) VALUES ('sent', 'sent', 8, 3)")
+    with pytest.raises(Offline):
+        a.sync()
+    write(a, "UPDATE item SET stock = stock + 1, price = 9, colour = 'red' WHERE id = 'i2'")
+    write(a, "UPDATE item SET price = 9 WHERE id = 'sent'", "DELETE FROM item WHERE id = 'i3'")
+    write(a, "UPDATE label SET text = 'new' WHERE id = 'l'")
+    a.seal()
+    write(a, "INSERT INTO item (id, price, stock) VALUES ('log', 11, 4)")
+    write(b, "UPDATE item SET name = 'news' WHERE id = 'i2'")
+    b.sync()
+    a.close()
+    b.close()
+
+
+def digests_are_true(replica: Replica) -> None:
+    """Each scope's digest is that of its members as they are shown; nothing is pending."""
+    ((scope_key,),) = replica.query("SELECT hash_key FROM holdfast_scope WHERE scope = 'main'")
+    assert isinstance(scope_key, bytes)
+    total = Digest()
+    for table in replica.schema.all_tables:
+        listed = ", ".join(f'"{name}"' for name in table.column_names)
+        for row in replica.query(f"SELECT {listed} FROM {table.name}"):
+            key = "/".join(str(row[place]) for place in table.key_positions)
+            total = total.add(row_hash(scope_key, table.name, key, row))
+    found = replica.query("SELECT count, digest FROM holdfast_scope WHERE scope = 'main'")
+    assert found == [(total.count, total.hex)]
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_all_work_of_a_device_survives_and_arrives_once(stage: Stage, kind: str) -> None:
+    new = STEPS[kind]
+    busy_device(stage)
+    stage.serve(new)
+    with stage.open("a", None) as old:
+        with pytest.raises(UpgradeNeeded) as caught:
+            old.sync()
+        assert caught.value.code == "upgrade_needed"
+    with stage.open("a", new) as a:
+        gone = [one for one in a.refused() if one.code in ("column_gone", "table_gone")]
+        assert [one.state for one in a.refused() if one not in gone] == ["refused", "held"]
+        assert {(one.code, one.table, one.column, one.mine) for one in gone} == {
+            "drop_column": {("column_gone", "item", "colour", "red")},
+            "drop_table": {("table_gone", "label", "text", "new")},
+            "several": {("column_gone", "item", "colour", "red"),
+                        ("table_gone", "label", "text", "new")},
+        }.get(kind, set())  # fmt: skip
+        assert a.sync().verified
+        assert not a.status.pending
+        assert a.verify(deep=True).ok
+        digests_are_true(a)
+        table = new.tables[0].name
+        assert a.query(f"SELECT id, stock FROM {table} ORDER BY id") == [
+            ("i1", 10), ("i2", 1), ("log", 4), ("sent", 3),
+        ]  # fmt: skip
+        cost = "cost" if kind == "rename_column" else "price"
+        assert [str(n).removesuffix(".00") for (n,) in a.query(f"SELECT {cost} FROM {table} ORDER BY id")] == ["50", "9", "11", "9"]  # fmt: skip # noqa: E501
+        for one in gone:
+            a.discard(one.id)
+        conflicts = a.conflicts()
+        assert [(one.table, one.column) for one in conflicts] == (
+            [] if kind == "change_type" else [(table, cost)]
+        )
+        for conflict in conflicts:
+            a.resolve(conflict.id, keep="device")
+        if kind != "drop_unique":
+            write(a, f"UPDATE {table} SET sku = NULL WHERE id = 'i2'")
+        a.sync()
+        (refused, _held) = a.refused()
+        a.retry(refused.id)
+        assert a.sync().verified
+        assert not a.refused()
+        shown = a.query(f"SELECT * FROM {table} ORDER BY id")
+        digests_are_true(a)
+    with stage.open("b", new) as b:
+        assert b.sync().verified
+        assert b.query(f"SELECT * FROM {table} ORDER BY id") == shown
+        digests_are_true(b)
+    with stage.open("c", new) as c:
+        assert c.sync().verified
+        assert c.query(f"SELECT * FROM {table} ORDER BY id") == shown
+
+
+IN_THE_WAY = {
+    "check": later(
+        item(checks=(Check("price", "range", max=5),)), PART, LABEL,
+        steps=(MigrationStep("add_check", "item", "price"),),
+    ),
+    "unique": later(
+        item(unique=(("sku",), ("colour",))), PART, LABEL,
+        steps=(MigrationStep("add_unique", "item", "colour"),),
+    ),
+    "not null": later(
+        item(columns=columns(sku=Column("sku", default=""))), PART, LABEL,
+        steps=(
+            MigrationStep("change_nullable", "item", "sku"),
+            MigrationStep("change_default", "item", "sku"),
+        ),
+    ),
+    "conversion": later(
+        item(columns=columns(name=Column("name", "integer", default="0"))), PART, LABEL,
+        steps=(MigrationStep("change_type", "item", "name", convert="name"),),
+    ),
+    "foreign key": later(
+        ITEM, PART,
+        msgspec.structs.replace(LABEL, foreign_keys=(ForeignKey(("text",), "item"),)),
+        steps=(MigrationStep("add_foreign_key", "label", "text"),),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", IN_THE_WAY)
+def test_rows_in_the_way_stop_the_start_and_nothing_is_changed(stage: Stage, kind: str) -> None:
+    with stage.open("a", OLD) as a:
+        write(
+            a,
+            "INSERT INTO item (id, name, price) VALUES ('i1', 'one', 5), ('i2', 'two', 60)",
+            "INSERT INTO label VALUES ('l', 'no item')",
+        )
+        a.sync()
+        with pytest.raises(SchemaError) as caught:
+            stage.serve(IN_THE_WAY[kind])
+        assert caught.value.code == "rows_in_the_way"
+        key = "l" if kind == "foreign key" else "i2"
+        assert key in caught.value.message
+        stage.serve(OLD)
+        write(a, "UPDATE item SET name = 'still' WHERE id = 'i1'")
+        a.close()
+    with stage.open("a", OLD) as a:
+        assert a.sync().verified
+        assert a.verify(deep=True).ok
+
+
+class Deaf(Line):
+    """A line on which a request can get lost."""
+
+    def exchange(self, request: ExchangeRequest, echo: str) -> SpooledAnswer:
+        if self.lose:
+            raise Offline("the request was lost", code="timeout")
+        return super().exchange(request, echo)
+
+
+def test_what_was_sent_and_did_not_arrive_is_applied_once(stage: Stage) -> None:
+    new = STEPS["several"]
+    with stage.open("a", OLD) as a:
+        write(a, "INSERT INTO item (id, name, stock) VALUES ('i1', 'one', 10)")
+        a.sync()
+        stage.lines["a"].__class__ = Deaf
+        stage.lines["a"].lose = True
+        write(a, "UPDATE item SET stock = stock + 5, name = 'lost', colour = 'red'")
+        with pytest.raises(Offline):
+            a.sync()
+    stage.serve(new)
+    with stage.open("a", new) as a:
+        stage.lines["a"].lose = True
+        with pytest.raises(Offline):
+            a.sync()  # in its new words, and the answer is lost
+    third = msgspec.structs.replace(
+        new, generation=3,
+        tables=(renamed_column(new.tables[0], "title", "words"), *new.tables[1:]),
+        migrations=(*new.migrations, Migration(3, (
+            MigrationStep("rename_column", "article", "title", to="words"),
+        ))),
+    )  # fmt: skip
+    stage.serve(third)
+    with stage.open("a", third) as a:
+        assert a.sync().verified
+        assert a.query("SELECT id, stock, words FROM article") == [("i1", 15, "lost")]
+        assert [one.code for one in a.refused()] == ["column_gone"]
+
+
+def renamed_column(table: Table, old: str, new: str) -> Table:
+    def now(name: str) -> str:
+        return new if name == old else name
+
+    return msgspec.structs.replace(
+        table,
+        columns=tuple(msgspec.structs.replace(c, name=now(c.name)) for c in table.columns),
+        checks=tuple(msgspec.structs.replace(c, column=now(c.column)) for c in table.checks),
+    )
+
+
+def test_a_device_that_is_newer_waits_and_keeps_what_it_has(stage: Stage) -> None:
+    new = STEPS["several"]
+    busy_device(stage)
+    with stage.open("a", new) as a:
+        with pytest.raises(UpgradeNeeded) as caught:
+            a.sync()
+        assert caught.value.code == "server_older"
+        write(a, "UPDATE article SET title = 'meanwhile' WHERE id = 'log'")
+    stage.serve(new)
+    with stage.open("a", new) as a:
+        assert a.sync().verified
+        assert a.query("SELECT title, stock FROM article WHERE id = 'log'") == [("meanwhile", 4)]
+
+
+def test_local_work_that_a_new_constraint_forbids_waits_in_the_inbox(stage: Stage) -> None:
+    new = STEPS["add_check"]
+    with stage.open("a", OLD) as a:
+        write(a, "INSERT INTO item (id, price) VALUES ('i1', 5), ('i2', 6)")
+        a.sync()
+        write(a, "UPDATE item SET price = 5000, stock = 1 WHERE id = 'i1'")
+        write(a, "UPDATE item SET price = 50 WHERE id = 'i2'")
+    stage.serve(new)
+    with stage.open("a", new) as a:
+        assert [(one.state, one.mine) for one in a.refused()] == [("held", 5000)]
+        assert a.query("SELECT id, price, stock FROM item ORDER BY id") == [
+            ("i1", 5, 0), ("i2", 50, 0),
+        ]  # fmt: skip
+        assert a.sync().verified
+        (refused,) = a.refused()
+        assert (refused.state, refused.code, refused.field) == ("refused", "check", "price")
+        assert a.query("SELECT id, price FROM item ORDER BY id") == [("i1", 5), ("i2", 50)]
