@@ -28,7 +28,7 @@ from device import SECOND_US, Device, Event
 from growth import let_all_in, sometimes
 from offers import some_work, write_offers
 from purses import move
-from stories import absence, overtaken, race
+from stories import absence, bereave, overtaken, race, write_over_what_is_aside
 from world import World
 
 
@@ -79,6 +79,10 @@ def between(world: World) -> None:
     if world.story_dice.random() < 0.04:
         world.trace.append("overtaken")
         overtaken(world)
+    if world.options.asides and world.aside_dice.random() < 0.3:
+        story = world.aside_dice.choice((bereave, write_over_what_is_aside))
+        world.trace.append(story.__name__)
+        story(world)
     if world.options.direct and world.offer_dice.random() < 0.04:
         statements = some_work(world.offer_dice, world.back_office)
         world.count["offers written directly"] += world.write_directly(statements)

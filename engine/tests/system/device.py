@@ -83,6 +83,8 @@ class Options:
     """Whether baskets are filled; seeds from before there were any make the same worlds without."""
     growth: bool = False
     """Whether the schema grows, on the server and on devices."""
+    asides: bool = False
+    """Whether work is set aside now and then that goes through after all, or is refused."""
     skews: tuple[int, ...] = (0, 0, 0, 0)
     drivers: tuple[str, ...] = ("apsw", "apsw", "apsw", "apsw")
     damaged: bool = False

@@ -165,3 +165,65 @@ def overtaken(world: World) -> None:
         for who in (device, other) if dice.random() < 0.7 else (other, device):
             sync(who)
     world.faults = faults
+
+
+def bereave(world: World) -> None:
+    """A device deletes an item of which another has made a part, and hears of the part before its
+    own work goes up."""
+    dice = world.aside_dice
+    device, other = dice.sample(world.devices, 2)
+    mine, theirs = device.dump(), other.dump()
+    parents = {row[3] for row in mine["part"].values()} | {row[2] for row in mine["memo"].values()}
+    common = [key for key in sorted(mine["item"].keys() & theirs["item"].keys() - parents)
+              if device.may_write("item", mine["item"][key])
+              and other.may_write("item", theirs["item"][key])]  # fmt: skip
+    if not common:
+        return
+    key = dice.choice(common)
+    store, number = theirs["item"][key][1], dice.randrange(100, 1000)
+    faults, world.faults = world.faults, False
+    other.run(
+        [("INSERT INTO part (store, code, n, item) VALUES (?, 'b', ?, ?)", (store, number, key))]
+    )
+    sync(other)
+    if device.run([("DELETE FROM item WHERE id = ?", (key,))]):
+        world.count["bereaved"] += 1
+        verify(device)
+        world.note_held(device)
+    world.faults = faults
+
+
+def write_over_what_is_aside(world: World) -> None:
+    """A device's work is set aside, for another has the unique value; it writes once more where
+    that work had written, without seeing it. Then the value is free, and all goes through."""
+    dice = world.aside_dice
+    device, other = dice.sample(world.devices, 2)
+    mine, theirs = device.dump(), other.dump()
+    common = [key for key in sorted(mine["item"].keys() & theirs["item"].keys())
+              if device.may_write("item", mine["item"][key])
+              and other.may_write("item", theirs["item"][key])
+              and mine["item"][key][1] == theirs["item"][key][1]]  # fmt: skip
+    stores = {key: mine["item"][key][1] for key in common}
+    pairs = [(a, b) for a in common for b in common if a != b and stores[a] == stores[b]]
+    if not pairs:
+        return
+    ours, foreign = dice.choice(pairs)
+    sku = f"aside{dice.randrange(1000)}"
+    update = "UPDATE item SET sku = ?, name = ? WHERE id = ?"
+    faults, world.faults = world.faults, False
+    sync(device)
+    sync(other)
+    device.run([(update, (sku, device.work.token(), ours))])
+    other.run([("UPDATE item SET sku = ? WHERE id = ?", (sku, foreign))])
+    sync(other)
+    verify(device)
+    world.note_held(device)
+    if device.set_aside():
+        world.count["written over what is aside"] += 1
+        device.run(
+            [("UPDATE item SET name = ? WHERE id = ?", (device.work.token(), ours))]
+        )  # fmt: skip
+        other.run([("UPDATE item SET sku = NULL WHERE id = ?", (foreign,))])
+        sync(other)
+        sync(device)
+    world.faults = faults

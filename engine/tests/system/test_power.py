@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import pytest
+from device import Options
 from planted import Patch, Plants
+from run import run
 from test_clocks import skews_change_nothing
 
 from holdfast.core.errors import Offline
@@ -33,6 +36,7 @@ pytestmark = pytest.mark.slow
 
 PLANTS = Plants("power", seeds_max=20, steps=70)
 plant, plant_in = PLANTS.plant, PLANTS.plant_in
+ASIDES = Plants("asides", seeds_max=10, steps=30, options=lambda: Options(asides=True))
 
 
 @plant
@@ -257,10 +261,17 @@ def removals_are_forgotten_but_the_floor_stays(patch: Patch) -> None:
     patch.setattr(SqliteUpkeep, "raise_floor", raise_floor)
 
 
+@plant_in(16)
+def a_comparison_does_not_tell_what_became_of_what_was_sent(patch: Patch) -> None:
+    """After an answer that was lost, its rows have the work in them that the device still shows on
+    top of them."""
+    patch.setattr(compare, "recorded_outcomes", lambda *_: [])
+
+
 # What readers must never see
 
 
-@plant_in(16)
+@plant_in(31)
 def half_a_transaction_is_set_aside(patch: Patch) -> None:
     real = replay.Replay._of
     patch.setattr(replay.Replay, "_of", lambda self, number: real(self, number)[:1])
@@ -283,6 +294,33 @@ def own_work_that_was_taken_flickers(patch: Patch) -> None:
                 self._db.execute("DELETE FROM slip WHERE id = ?", (key,))
 
     patch.setattr(apply.Applier, "_own", own)
+
+
+@ASIDES.plant_in(3)
+def a_deleted_parent_leaves_the_child_that_has_come(patch: Patch) -> None:
+    patch.setattr(replay.Replay, "_orphan", lambda _: None)
+
+
+@ASIDES.plant_in(1)
+def what_a_device_writes_over_unseen_is_not_on_record(patch: Patch) -> None:
+    """Its own, that is: it was set aside then, and has gone through after all."""
+    patch.setattr(choosing, "_unseen_by_itself", lambda *_: False)
+
+
+@pytest.mark.parametrize("name", ASIDES.bugs)
+def test_a_planted_bug_of_what_is_set_aside_is_found(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ASIDES.find(name, monkeypatch)
+
+
+def test_what_is_set_aside_harms_nobody() -> None:
+    """The same worlds without the bugs."""
+    happened = Counter[str]()
+    for number in (3, 5):
+        happened += run(f"asides/{number}", steps=30, options=Options(asides=True))
+    assert happened["bereaved"] and happened["set aside at replay: foreign_key"]
+    assert happened["written over what is aside"] and happened["set aside at replay: unique"]
 
 
 @pytest.mark.parametrize("name", PLANTS.bugs)

@@ -92,7 +92,7 @@ def a_group_merges_column_by_column(patch: Patch) -> None:
     patch.setattr(merge, "_groups_change", lambda *_: True)
 
 
-@plant_in(1)
+@plant_in(12)
 def a_group_is_replayed_column_by_column(patch: Patch) -> None:
     def differing(table: Any, *rows: Any) -> Any:
         return groups.differing(msgspec.structs.replace(table, groups=()), *rows)

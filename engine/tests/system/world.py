@@ -93,6 +93,7 @@ class World:
         self.growth_dice = random.Random(f"{seed}/growth")
         self.growth_numbers = itertools.count(1)
         self.story_dice = random.Random(f"{seed}/stories")
+        self.aside_dice = random.Random(f"{seed}/asides")
         self.forced_fault = ""
         self.latest = self.dump_server()
         self.write_directly(first_rows(self.back_office))

@@ -8,13 +8,17 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { expect_, type Page } from "../support/browser.js";
 import { openTab } from "../support/tab.js";
-import { World } from "../support/world.js";
+import { type Person, World } from "../support/world.js";
 
 const GOOD = 499;
 
 let world: World;
+let ada: Person;
+let mira: Person;
 beforeAll(async () => {
   world = await World.make();
+  ada = await world.person("ada", { store: "Harbour Street" });
+  mira = await world.person("mira");
 });
 afterAll(() => world.close());
 
@@ -35,8 +39,6 @@ async function receiveAgain(page: Page, document: string, count: number): Promis
 }
 
 test("499 land and 1 is explained, can be mended, and holds nobody up", async () => {
-  const ada = await world.person("ada", { store: "Harbour Street" });
-  const mira = await world.person("mira");
   const { page } = mira;
   await mira.addProduct("BOX-1", "Small box", "1.00");
   await mira.addProduct("BOX-2", "Large box", "2.00");
@@ -93,8 +95,6 @@ test("499 land and 1 is explained, can be mended, and holds nobody up", async ()
 });
 
 test("a new product whose SKU is taken gets another one, and what was received of it goes with it", async () => {
-  const ada = await world.person("ada", { store: "Harbour Street" });
-  const mira = await world.person("mira");
   const { page } = mira;
   mira.cable.pull();
   await mira.to("product/new");
@@ -132,8 +132,6 @@ test("a new product whose SKU is taken gets another one, and what was received o
 });
 
 test("a new product that turns out to be one that is there becomes that one, with all that was done", async () => {
-  const ada = await world.person("ada", { store: "Harbour Street" });
-  const mira = await world.person("mira");
   const { page } = mira;
   mira.cable.pull();
   await mira.to("product/new");

@@ -44,7 +44,7 @@ test("a price on both is asked about, with both values, who and when; offline, o
   await mira.edit("SOAP-1", { Price: "2.70" });
   await ada.edit("SOAP-1", { Price: "3.10" });
   await ada.chip(/All saved to server/);
-  mira.cable.plug();
+  await mira.backOnline();
   for (const person of [ada, mira]) {
     await person.chip(/1 needs you/);
     await person.to("sync/needs");
@@ -73,7 +73,7 @@ test("a price on both is asked about, with both values, who and when; offline, o
   await ada.chip(/Working without connection: 1 change kept on this device/);
   await ada.page.getByText("Nothing needs you").waitFor();
   expect(await drafts(ada)).toEqual([]);
-  ada.cable.plug();
+  await ada.backOnline();
   await ada.chip(/All saved to server/);
   await mira.chip(/All saved to server/);
   // What somebody typed into a card that another has settled is about nothing any more.
@@ -92,7 +92,7 @@ async function disputed(prices: { readonly ada: string; readonly mira: string })
   await mira.edit("SOAP-1", { Price: prices.mira });
   await ada.edit("SOAP-1", { Price: prices.ada });
   await ada.chip(/All saved to server/);
-  mira.cable.plug();
+  await mira.backOnline();
   await mira.chip(/1 needs you/);
 }
 
@@ -147,7 +147,7 @@ test("a card that is open shows the price in use as it changes, and what it show
   await mira.edit("SOAP-1", { Price: "2.70" });
   await ada.edit("SOAP-1", { Price: "3.10" });
   await ada.chip(/All saved to server/);
-  mira.cable.plug();
+  await mira.backOnline();
   await mira.to("sync/needs");
   const card = mira.page.locator("[data-conflict=price]");
   await expect_(card, /In use now\s*€3\.10/);
@@ -165,7 +165,7 @@ test("an amount and its currency are one question, and each side has its own", a
   await mira.edit("SOAP-1", { Price: "3.50" });
   await ada.edit("SOAP-1", { Currency: "JPY", Price: "520" });
   await ada.chip(/All saved to server/);
-  mira.cable.plug();
+  await mira.backOnline();
   await mira.chip(/1 needs you/);
   const card = await cardOf(mira);
   await expect_(card, /Yours\s*€3\.50/);
