@@ -8,7 +8,7 @@ the declared steps have been taken, is either additive or in the way.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -109,6 +109,11 @@ class Lineage:
     def follow(self, table: str) -> TableLineage | None:
         """Return what has become of an old table, by its old name; None: it is gone."""
         return self._by_old.get(table)
+
+    def names_now(self, tables: Iterable[str]) -> list[str]:
+        """Return the new names of tables, by their old ones, that are still there."""
+        found = (self.follow(name) for name in tables)
+        return [one.new.name for one in found if one is not None]
 
     @property
     def _by_old(self) -> dict[str, TableLineage]:

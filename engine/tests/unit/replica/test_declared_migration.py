@@ -8,6 +8,7 @@ Checks I4, I8, I32.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -25,6 +26,7 @@ from holdfast.replica.replica import Replica
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 from holdfast.schema.migrations import Migration, MigrationStep
 from holdfast.server import Principal, Server, open_server
+from holdfast.server.open_store import open_store
 from holdfast.testing.postgres import PostgresCluster, scratch_schema
 
 PRICE = Column("price", "integer", merge="manual", default="1")
@@ -436,3 +438,21 @@ def test_local_work_that_a_new_constraint_forbids_waits_in_the_inbox(stage: Stag
         (refused,) = a.refused()
         assert (refused.state, refused.code, refused.field) == ("refused", "check", "price")
         assert a.query("SELECT id, price FROM item ORDER BY id") == [("i1", 5), ("i2", 50)]
+
+
+def test_a_growth_that_was_interrupted_is_followed_by_a_renaming(stage: Stage) -> None:
+    busy_device(stage)
+    stage.close()
+    grown = item(columns=(*ITEM.columns, Column("vat", "integer", default="20")))
+    second = later(grown, PART, LABEL, steps=())
+    open_store(second, stage.database, random_bytes=os.urandom).close()  # rows are not hashed yet
+    steps = STEPS["rename_table"].migrations[0].steps
+    third = later(
+        msgspec.structs.replace(grown, name="article"), *STEPS["rename_table"].tables[1:],
+        steps=steps, generation=3,
+    )  # fmt: skip
+    stage.serve(third)
+    with stage.open("a", third) as a:
+        assert a.sync().verified
+        assert a.verify(deep=True).ok
+        digests_are_true(a)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from holdfast.cli.app import app
 from holdfast.core.errors import SchemaError
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
+from holdfast.schema.migrations import Migration
 from holdfast.server.maintenance.schema_check import check_schema
 
 COLUMNS = (
@@ -33,7 +35,7 @@ def changed(**parts: Any) -> Schema:
     return msgspec.structs.replace(OLD, tables=(PARENT, table), generation=2)
 
 
-def with_column(name: str, **parts: Any) -> Schema:
+def with_column(name: str, /, **parts: Any) -> Schema:
     columns = (
         msgspec.structs.replace(column, **parts) if column.name == name else column
         for column in COLUMNS
@@ -127,3 +129,42 @@ def test_the_commands_say_it_in_words_and_in_json(make_server: Any, tmp_path: Pa
     assert (code, told["broken"][0]["count"], len(told["broken"][0]["keys"])) == (1, 7, 5)
     code, told = run("check", files["old"], "--database", str(tmp_path / "none.db"))
     assert (code, told["error"]["code"]) == (2, "no_database")
+
+
+def test_the_commands_propose_what_to_declare_and_say_who_is_cut_off(
+    make_server: Callable[..., Any], tmp_path: Path
+) -> None:
+    new = with_column("note", name="remark")
+    new = msgspec.structs.replace(
+        new, tables=(PARENT, msgspec.structs.replace(new.tables[1], unique=(("store_id", "id"),)))
+    )
+    server = make_server(schema=OLD)
+    device = server.peer("till", write=("all",))
+    device.speaks = OLD
+    device.sync()
+
+    def run(schema: Schema, *args: str) -> tuple[int, Any]:
+        file, old = tmp_path / "new.json", tmp_path / "old.json"
+        file.write_bytes(schema.to_json())
+        old.write_bytes(OLD.to_json())
+        places = (str(old), str(file)) if args[0] == "diff" else (str(file), *args[1:])
+        done = CliRunner().invoke(app, ["schema", args[0], *places, "--json"])
+        return done.exit_code, msgspec.json.decode(done.stdout.splitlines()[-1])
+
+    code, told = run(new, "diff")
+    assert code == 1
+    assert {"kind": "drop_column", "table": "thing", "column": "note"} in told["proposed"]
+    (choice,) = told["choices"]
+    assert choice == {"kind": "rename_column", "table": "thing", "column": "note", "to": "remark"}
+    steps = [choice, *(one for one in told["proposed"] if one["kind"] != "drop_column")]
+    declared = msgspec.structs.replace(
+        new, migrations=(msgspec.convert({"generation": 2, "steps": steps}, Migration),)
+    )
+    code, told = run(declared, "diff")
+    assert (code, told["declared"], told["older_devices_go_on"]) == (0, True, False)
+    assert (told["proposed"], told["choices"]) == ([], [])
+    code, told = run(declared, "check", "--database", str(server.path))
+    assert code == 0
+    (seen,) = told["devices"]
+    assert (seen["generation"], seen["devices"], seen["served"]) == (1, 1, False)
+    assert seen["last_seen_us"] > 0

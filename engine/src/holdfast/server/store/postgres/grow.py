@@ -52,6 +52,7 @@ from holdfast.sql.postgres.tables import (
     literal,
     unique_name,
 )
+from holdfast.sqlite.failpoints import failpoint
 
 DIALECT = ConstraintSql(declared_check, key_sql, None)
 _OF_TABLES = (
@@ -143,6 +144,7 @@ def reshape(db: PostgresConnection, way: Lineage) -> list[str]:
         db.execute(f"ALTER TABLE holdfast_made_{number} RENAME TO {quote(one.new.name)}")
     for one in way.reshaped:
         _columns(db, one)
+    failpoint("grow.reshaped")
 
     def run(sql: str) -> list[tuple[Value, ...]]:
         return db.execute(sql).fetchall()

@@ -239,7 +239,9 @@ class PostgresStore:
         moved = [one.new for one in way.reshaped if one.new.name != one.old.name]
         _check_free(db, [t for t in (*made, *moved) if t.name not in reserved], first=False)
         _note_growth(db, old, new)
-        changed = set(reshape(db, way))
+        ((stale,),) = db.execute("SELECT stale FROM holdfast_state").fetchall()
+        changed = set(way.names_now(json.loads(stale)))
+        changed.update(reshape(db, way))
         for known in way.tables.values():
             if not known.reshaped:
                 set_checks(db, known.new, *changed_checks(known.old, known.new))
@@ -252,11 +254,8 @@ class PostgresStore:
         _create_tables(db, made)
         put_keys(db, way)
         db.execute(
-            "UPDATE holdfast_state SET fingerprint = $1, schema = $2, stale = "
-            "(SELECT coalesce(json_agg(name), '[]')::text FROM (SELECT * FROM "
-            "json_array_elements_text(stale::json) AS a(name) UNION SELECT unnest($3::text[])) "
-            "AS n)",
-            (new.fingerprint, new.to_json().decode(), sorted(changed)),
+            "UPDATE holdfast_state SET fingerprint = $1, schema = $2, stale = $3",
+            (new.fingerprint, new.to_json().decode(), json.dumps(sorted(changed))),
         )
 
     # Transactions
@@ -309,12 +308,24 @@ class PostgresStore:
                     wanted |= error.scopes
                     last, locked = error, error.locked
                     self._observer(Retried(reason="lost" if db.closed else "conflict"))
+                except DatabaseError as error:
+                    if error.code == DatabaseError.code:
+                        self._check_generation(db)
+                    raise
                 finally:
                     _rollback(db)
             if db.closed:
                 self._writers.check()  # the others are lost too, most likely
             self._pause(attempt if not last.scopes else 0)
         raise DatabaseBusy("the database was busy or away for too long; nothing was changed")
+
+    def _check_generation(self, db: PostgresConnection) -> None:
+        """Raise ``SchemaMoved`` when a statement failed because another process has given tables
+        another shape while it waited for them."""
+        _rollback(db)
+        with translated(self._program):
+            ((fingerprint,),) = db.execute("SELECT fingerprint FROM holdfast_state").fetchall()
+        self._program.check_generation(fingerprint)
 
     def _attempt(
         self,

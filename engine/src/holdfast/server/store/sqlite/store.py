@@ -232,7 +232,9 @@ class SqliteStore:
         moved = [one.new for one in way.reshaped if one.new.name != one.old.name]
         self._check_free([t for t in (*made, *moved) if t.name not in reserved], first=False)
         self._note_growth(old, new)
-        changed = set(reshape(self._db, self._path, way))
+        ((stale,),) = self._db.execute("SELECT stale FROM holdfast_state")
+        changed = set(way.names_now(json.loads(cast("str", stale))))
+        changed.update(reshape(self._db, self._path, way))
         for table in new.tables:
             known = way.tables.get(table.name)
             if known is None:
@@ -246,9 +248,7 @@ class SqliteStore:
             if known.added:
                 changed.add(table.name)
         self._db.execute(
-            "UPDATE holdfast_state SET applying = 0, fingerprint = ?, schema = ?, stale = "
-            "(SELECT json_group_array(value) FROM (SELECT value FROM json_each(stale) "
-            "UNION SELECT value FROM json_each(?)))",
+            "UPDATE holdfast_state SET applying = 0, fingerprint = ?, schema = ?, stale = ?",
             (new.fingerprint, new.to_json().decode(), json.dumps(sorted(changed))),
         )
 
