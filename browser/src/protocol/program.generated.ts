@@ -64,7 +64,7 @@ export interface ConflictStatements {
   readonly settle: string;
 }
 
-/** What has happened to the replica, `holdfast_event`. */
+/** The history of the replica, `holdfast_event`. */
 export interface EventStatements {
   /** Note one (time, kind, moment of the older state or NULL, text). */
   readonly add: string;
@@ -80,17 +80,19 @@ export interface ForeignKey {
   readonly table: string;
 }
 
-/** What a fork sets. */
+/** The part of `holdfast_state` that says who the replica is. */
 export interface IdentityStatements {
   /** Be another replica from now on (its new name). The log is sealed. */
   readonly fork: string;
+  /** Offer again under the name that no answer has come to yet. */
+  readonly offer: string;
   /** Whether anything up to a number is offered again (number). */
   readonly offered_again: string;
   /** All that was offered again has its outcome. */
   readonly finish: string;
 }
 
-/** What is kept of acknowledged work, `holdfast_kept`. */
+/** Acknowledged work that is kept, `holdfast_kept`. */
 export interface KeptStatements {
   /** Keep one (number, id, time, when it was decided, generation, its message as JSON). */
   readonly put: string;
@@ -484,6 +486,8 @@ export interface TransactionStatements {
   readonly take_back: string;
   /** Number and id of those without an outcome (from, to). */
   readonly unsettled_ids: string;
+  /** Those of some numbers, as in `next_heads` (from, to). */
+  readonly heads: string;
   /** Record an outcome (state, code, message, field, what it is held by, time, outcome, number). What is applied stays set aside until it leaves. */
   readonly decide: string;
   /** Remove the acknowledged ones (from, to). */

@@ -30,7 +30,9 @@ FIXED = {
     "replica/failures": "_NETWORK_SIGN_IN",
     "replica/http/transport": "_PROBE_DEADLINE_MS",  # made of a limit
     "replica/salvage": "_SAMPLE_PAGES _LIKELY INDEX_INNER TABLE_INNER INDEX_LEAF TABLE_LEAF",
+    "replica/identity/fork": "REPLICA_BYTES",
     "replica/load/snapshot_file": "SNAPSHOT_FORMAT _HEADER_BYTES _MODULUS",
+    "core/connection/history": "_DAY_US",
     "server/backup/postgres_restore": "_NAME_LENGTH",  # PostgreSQL's
     "server/backup/sqlite_use": "_LOCK_PAGE _LOCK_BYTES",  # of SQLite's lock page
     "server/feed": "SCOPE_KEY_BYTES _MODULUS",

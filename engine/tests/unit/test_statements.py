@@ -133,8 +133,8 @@ def test_a_program_holds_the_statements_that_python_runs() -> None:
     assert compile_replica(SCHEMA).bookkeeping == STATEMENTS
 
 
-COMING = {"identity", "kept", "events", "transactions.put_back", "put_change"}
-"""Statements that files of this format are ready for."""
+COMING = {"identity", "kept", "events", "transactions.put_back", "transactions.heads"}
+"""Statements that TypeScript is ready for."""
 
 
 def test_every_statement_is_used_by_its_name_in_both_languages() -> None:
@@ -142,9 +142,9 @@ def test_every_statement_is_used_by_its_name_in_both_languages() -> None:
     typescript = "\n".join(path.read_text() for path in TYPESCRIPT)
     for name in bookkeeping():
         group, field = name.split(".")
+        assert re.search(rf"\b{group.upper()}\.{field}\b", python), f"Python does not use {name}"
         if group in COMING or name in COMING:
             continue
-        assert re.search(rf"\b{group.upper()}\.{field}\b", python), f"Python does not use {name}"
         assert re.search(rf"\b{group}\s*\.{field}\b", typescript), f"TypeScript does not use {name}"
 
 
@@ -152,8 +152,6 @@ def test_every_statement_is_used_by_its_name_in_both_languages() -> None:
 def test_no_part_of_a_program_is_there_for_nobody(struct: Any) -> None:
     sources = "\n".join(path.read_text() for path in (*PYTHON, *TYPESCRIPT))
     for field in struct.__struct_fields__:
-        if field in COMING:
-            continue
         assert re.search(rf"\.{field}\b|\b{field}[,: ].*\}} = ", sources), field
 
 

@@ -16,6 +16,7 @@ TYPESCRIPT = ROOT / "browser/src"
 PARTS = ("core", "replica")
 
 ONLY_PYTHON = {
+    "core/connection/history": "not yet",
     "core/enrolment_codes": "a browser signs in with a password",
     "core/merging/cells": "the server alone merges",
     "core/merging/choosing": "the server alone merges",
@@ -29,6 +30,9 @@ ONLY_PYTHON = {
     "replica/identity/connect": "a browser talks to the origin it came from",
     "replica/identity/credentials": "a cookie that no script can read holds them",
     "replica/identity/enrolment": "a browser signs in with a password",
+    "replica/identity/fork": "not yet",
+    "replica/identity/history": "not yet",
+    "replica/identity/kept": "not yet",
     "replica/inbox/choices": "in TypeScript part of `inbox`",
     "replica/inbox/decisions": "its verbs are methods of `replica/inbox/inbox.ts`",
     "replica/memory": "browser tests talk to a real server",
@@ -45,6 +49,7 @@ ONLY_PYTHON = {
     "replica/salvage/trees": "a browser's file is not salvaged yet",
     "replica/storage/lock": "Web Locks: `tabs/leader.ts`",
     "replica/storage/making": "OPFS makes a file whole by its pool",
+    "replica/storage/place": "a browser's file has no place, and no copy that could be put back",
     "replica/sync_control": "one worker has the file: `tabs/leader.ts`",
     "replica/turn": "leaders wait for a Web Lock: `tabs/leader.ts`",
 }

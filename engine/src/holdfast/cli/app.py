@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli import enrol_command, replica_commands, salvage_command, schema_commands
+from holdfast.cli import (
+    enrol_command,
+    history_commands,
+    replica_commands,
+    salvage_command,
+    schema_commands,
+)
 from holdfast.cli.server import commands, serve
 
 app = typer.Typer(
@@ -20,6 +26,7 @@ for command in (
     enrol_command.password,
     replica_commands.migrate,
     replica_commands.status,
+    history_commands.history,
     replica_commands.sync,
     replica_commands.verify,
     replica_commands.conflicts,

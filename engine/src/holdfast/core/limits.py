@@ -316,6 +316,13 @@ PAGE_CACHE_KIB = 16 * 1024
 WAL_CHECKPOINT_PAGES = 4_000
 """16 MB: pages that every commit touches are copied and synced a quarter as often as at 1,000."""
 
+KEPT_US = 7 * 86_400 * 1_000_000
+"""Acknowledged work that no backup of the server has is given up after so long,"""
+KEPT_BYTES_MAX = 64 * MIB
+"""or beyond so much, the oldest first."""
+KEPT_STEP_ROWS = 1_000
+FORKS_IN_A_ROW_MAX = 3
+"""A replica that is not recognised so often, with no answer in between, waits for a person."""
 LOG_NOTES_MAX = 100_000
 """What a replica's log may hold before the commit that goes beyond it seals it, exchange or not."""
 LOG_NOTES_SHOWN = 1_000
@@ -470,6 +477,7 @@ OFFSET_SAMPLES_MAX = 8
 STOP_POLL_S = 0.05
 STATUS_TELL_MS = 50
 LOCK_TRIES_MAX = 5
+SYNC_LOCK_BYTES_MAX = 4096
 LOCK_PAUSE_S = 0.02
 """Between tries: others look for a moment whether the lock is taken."""
 FILLS_KEPT_MAX = 256

@@ -26,6 +26,7 @@ from holdfast.replica.http.transport import Transport
 from holdfast.replica.identity.connect import RenewToken, connect
 from holdfast.replica.identity.credentials import CredentialsFile
 from holdfast.replica.identity.enrolment import Enrolment, Proof, enrol_open
+from holdfast.replica.identity.history import HistoryEvent, read_history
 from holdfast.replica.inbox.decisions import InboxDecisions
 from holdfast.replica.inbox.freeing import Freed
 from holdfast.replica.inbox.inbox import Conflict, Inbox, Refused
@@ -34,7 +35,7 @@ from holdfast.replica.migration.values import Told
 from holdfast.replica.runner import RunnerOptions
 from holdfast.replica.salvage.salvage import SalvageReport
 from holdfast.replica.salvage.sound_file import SoundFile
-from holdfast.replica.storage.database import LocalDatabase
+from holdfast.replica.storage.database import LocalDatabase, reading
 from holdfast.replica.storage.status import Status, read_status
 from holdfast.replica.sync_call import SyncReport
 from holdfast.replica.sync_control import Syncing
@@ -226,6 +227,12 @@ class Replica:
         with self._local.turn:
             self._local.seal_long()
             return read_status(self._database, self._syncing.known)
+
+    def history(self) -> list[HistoryEvent]:
+        """The history of this replica, oldest first: it was copied or restored, or its server was,
+        and so much was sent again because of that."""
+        with self._local.turn, reading(self._database.app):
+            return read_history(self._database.app)
 
     def row_status(self, table: str, key: str) -> str:
         """``synced``, ``pending``, ``sent``, ``held``, ``refused`` or ``conflict``; ``unknown``

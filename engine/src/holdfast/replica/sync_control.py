@@ -56,7 +56,12 @@ class Syncing:
         self._host = host
         self.transport = transport
         self._lock = SyncLock(database.path)
-        self._exchanger = Exchanger(database, transport, host, tend=tend) if transport else None
+        self._exchanger = None
+        if transport is not None:
+            self._exchanger = Exchanger(
+                database, transport, host,
+                tend=tend, beside=self._lock.noted, note=self._lock.note,
+            )  # fmt: skip
         self._runner: Runner | None = None
         self._turn: AwaitedTurn | None = None
         """Of a background sync that cannot begin yet."""
@@ -84,6 +89,7 @@ class Syncing:
                 raise SyncError(f"{self._holder()} syncs this replica", code="sync_elsewhere")
         try:
             with self._told(exchanger):
+                exchanger.begin_anew()
                 report = sync_once(self._database, exchanger, _endured(progress))
             if self._runner:
                 self._runner.synced()

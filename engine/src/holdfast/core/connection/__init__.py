@@ -1,4 +1,5 @@
-"""The state of a connection: states and signals, kinds of failures, and ways out of them.
+"""The state of a connection: states and signals, kinds of failures, and ways out of them;
+and what has happened to a replica.
 
-Enters: errors and signals. Leaves: a state, and a sentence that a person understands.
+Enters: errors, signals and events. Leaves: a state, and sentences that a person understands.
 """

@@ -85,6 +85,18 @@ def sent_messages(
             yield _message(head, rows, later, large=cost > PUSH_BYTES_SOFT)
 
 
+def message_of(
+    connection: Connection, schema: Schema, program: ReplicaProgram, number: int
+) -> Transaction | None:
+    """One transaction of the outbox, settled or not, as it is sent; None: it is not there."""
+    heads = connection.execute(TRANSACTIONS.heads, (number, number))
+    if not heads:
+        return None
+    tables = [schema.by_name[name] for name in noted_tables(connection, program)]
+    rows = _changes(connection, tables, program, (number, number)).get(number, [])
+    return _message(heads[0], rows, _later_columns(connection, program), large=False)
+
+
 def _step(
     connection: Connection, program: ReplicaProgram, tables: list[Table], heads: list[Row]
 ) -> list[Row]:

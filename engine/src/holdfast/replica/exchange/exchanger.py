@@ -34,6 +34,7 @@ from importlib.metadata import version
 
 from holdfast.core.clock import OffsetSample, best_offset
 from holdfast.core.connection.generations import server_generation, told_apart
+from holdfast.core.connection.history import HistoryKind
 from holdfast.core.errors import (
     AttentionNeeded,
     DatabaseError,
@@ -63,6 +64,8 @@ from holdfast.replica.changes.outbox import next_batch
 from holdfast.replica.changes.seal import seal
 from holdfast.replica.host import Host
 from holdfast.replica.http.transport import SpooledAnswer, Transport
+from holdfast.replica.identity.fork import calls_for_fork, fork, origin_of, settle_fork
+from holdfast.replica.identity.kept import offered_again
 from holdfast.replica.inbox.freeing import Freeing
 from holdfast.replica.inbox.inbox import Inbox
 from holdfast.replica.load.fetch import DownloadFolder
@@ -77,9 +80,10 @@ from holdfast.replica.storage.database import (
     write_state,
 )
 from holdfast.replica.storage.members import hash_key
+from holdfast.replica.storage.place import Note, record_place
 from holdfast.replica.storage.waiting import read_waiting
 from holdfast.schema.model import Schema
-from holdfast.sql.bookkeeping.statements import SCOPES, STATE, TRANSACTIONS
+from holdfast.sql.bookkeeping.statements import EVENTS, SCOPES, STATE, TRANSACTIONS
 from holdfast.sqlite import Connection
 from holdfast.sqlite.failpoints import failpoint
 
@@ -134,9 +138,14 @@ class Exchanger:
         host: Host,
         *,
         tend: Callable[[int], None] | None = None,
+        beside: Callable[[], Note | None] = lambda: None,
+        note: Callable[[Note], None] = lambda _note: None,
     ) -> None:
         """``tend``: called with the corrected time before each exchange, to renew what lets the
-        device in."""
+        device in. ``beside`` and ``note``: the note beside the file, which state of it is the
+        newest."""
+        self._beside = beside
+        self._note_beside = note
         self._database = database
         self._transport = transport
         self._host = host
@@ -172,21 +181,52 @@ class Exchanger:
                 corrected = offset if isinstance(offset, int) else 0
                 self._tend(self._host.now_us() + corrected)
             self._stopped.clear()
-            load = Load(
-                self._folder, self._transport, self._database.driver, self._schema,
-                hash_key=lambda scope: hash_key(self._db, scope),
-                told=self._note_loading, stopped=self._stopped,
-                monotonic_ms=self._host.monotonic_ms,
-            )  # fmt: skip
             try:
-                while True:
-                    result = self._round(load)
-                    if result is not None:
-                        break
-            finally:
-                self._note_loading(None)
-            self._folder.clear()
-            return result
+                return self._exchange()
+            except AttentionNeeded as error:
+                if not self._fork(error):
+                    raise
+            return self._exchange()
+
+    def _exchange(self) -> Exchanged:
+        load = Load(
+            self._folder, self._transport, self._database.driver, self._schema,
+            hash_key=lambda scope: hash_key(self._db, scope),
+            told=self._note_loading, stopped=self._stopped,
+            monotonic_ms=self._host.monotonic_ms,
+        )  # fmt: skip
+        try:
+            while True:
+                result = self._round(load)
+                if result is not None:
+                    break
+        finally:
+            self._note_loading(None)
+        self._folder.clear()
+        return result
+
+    def _fork(self, error: AttentionNeeded) -> bool:
+        """Become another replica, where the server says that this one is not the one it knows."""
+        if not calls_for_fork(error):
+            return False
+        with transaction(self._db):
+            self.seal_within()
+            done = fork(
+                self._db, error, path=self._database.path, beside=self._beside,
+                now_us=self._host.now_us(), random_bytes=self._host.random_bytes,
+            )  # fmt: skip
+        failpoint("fork.after_commit")
+        if done:
+            log.warning("this replica takes a new identity: %s", error.message)
+        return done
+
+    def begin_anew(self) -> None:
+        """A person asks for a sync: an identity of its own may be taken once more."""
+        with self._mutex:
+            (forks,) = read_state(self._db, "forks")
+            if forks:
+                with transaction(self._db):
+                    write_state(self._db, forks=0)
 
     def _round(self, load: Load) -> Exchanged | None:
         """One request and its answer; None when it has to be made again, with what files bring."""
@@ -208,7 +248,7 @@ class Exchanger:
                 return None
             load.check_kept()
             with attached(self._db, load.snapshots) as aliases:
-                result = self._store(answer, request.nonce, load, aliases)
+                result = self._store(answer, request, load, aliases)
         except FileRefused as error:
             log.warning("a file of the server was refused: %s", error.message)
             load.refuse()
@@ -238,9 +278,21 @@ class Exchanger:
 
     def verify(self, ranges: list[RangeQuery], rows: list[RowQuery]) -> Exchanged:
         """Ask for digests of ranges and the server's version of rows; take in its catch-up, and
-        what has become of transactions of which the answer was lost: its rows have them in them."""
+        what has become of transactions of which the answer was lost: its rows have them in them.
+
+        Of a server that has gone back everything is taken in first, by an exchange."""
         with self._mutex:
-            device, epoch = read_state(self._db, "device", "epoch")
+            try:
+                return self._verify(ranges, rows)
+            except AttentionNeeded as error:
+                if not self._fork(error):
+                    raise
+            self._exchange()
+            return self._verify(ranges, rows)
+
+    def _verify(self, ranges: list[RangeQuery], rows: list[RowQuery]) -> Exchanged:
+        with self._mutex:
+            device, epoch, replica = read_state(self._db, "device", "epoch", "replica")
             ((first, last),) = self._db.execute(TRANSACTIONS.sent_span)
             unanswered = None
             if isinstance(first, int) and isinstance(last, int):
@@ -249,6 +301,8 @@ class Exchanger:
                 protocol=PROTOCOL,
                 schema=self._schema.fingerprint,
                 device=str(device),
+                replica=str(replica),
+                origin=origin_of(self._db),
                 epoch=str(epoch),
                 now=self._host.now_us(),
                 checkpoint=checkpoint(self._db),
@@ -324,14 +378,17 @@ class Exchanger:
         with transaction(self._db):
             ensure_current(self._db, self._database.program)
             self.seal_within(now_us)
-            device, epoch, nonce, proposed, confirmed, offset, error = read_state(
+            device, epoch, nonce, proposed, confirmed, offset, error, replica = read_state(
                 self._db,
                 "device", "epoch", "nonce", "next_nonce", "confirmed", "offset_us",
-                "offset_error_us",
+                "offset_error_us", "replica",
             )  # fmt: skip
+            origin = origin_of(self._db)
             pending = self._db.execute(TRANSACTIONS.first_pending)
             first_new = int(str(pending[0][0])) if pending else NEVER
-            batch = next_batch(self._db, self._schema, self._database.program)
+            batch = offered_again(self._db) or next_batch(
+                self._db, self._schema, self._database.program
+            )
             if not proposed and (batch or not nonce):
                 proposed = self._host.random_bytes(8).hex()
                 write_state(self._db, next_nonce=proposed)
@@ -346,6 +403,8 @@ class Exchanger:
             protocol=PROTOCOL,
             schema=self._schema.fingerprint,
             device=str(device),
+            replica=str(replica),
+            origin=origin,
             epoch=str(epoch),
             now=now_us,
             checkpoint=positions,
@@ -354,7 +413,9 @@ class Exchanger:
             report=report,
             confirmed=int(str(confirmed)),
             files=load.encodings,
-            brief=not load.positions,  # of scopes that only files bring, the keys are not here yet
+            # Of scopes that only files bring, the keys are not here yet; and what is offered again
+            # stands on rows that may be others by now.
+            brief=not load.positions and origin is None,
             transactions=batch,
         )
         return request, first_new
@@ -384,11 +445,12 @@ class Exchanger:
     def _store(
         self,
         answer: SpooledAnswer,
-        nonces: Nonces | None,
+        request: ExchangeRequest | None,
         load: Load | None,
         aliases: Sequence[str],
     ) -> Exchanged:
         head, final = answer.head, answer.checkpoint
+        nonces = None if request is None else request.nonce
         result = Exchanged()
         with transaction(self._db):
             self._check_identity(head, nonces)
@@ -403,6 +465,7 @@ class Exchanger:
                 self._database.program,
                 now_us=self._host.now_us(),
                 random_bytes=self._host.random_bytes,
+                sent=() if request is None else request.transactions,
             )
             if load is None:
                 result.applied = applier.apply(head, lines, final)
@@ -416,10 +479,14 @@ class Exchanger:
                     on_rows=load.importing,
                 )
             self._note(head, answer, result, nonces)
+            if request is not None:
+                settle_fork(self._db)
             self._free()
             result.left = read_waiting(self._db).unsettled
             failpoint("apply.before_commit")
         failpoint("apply.after_commit")
+        if nonces is not None and nonces.to != nonces.since:
+            self._note_beside((str(self._database.sync_state("replica")), nonces.to))
         if result.applied.lost or (load is not None and load.snapshots):
             # What was deleted is overwritten in the file; the log would keep it for a while. And
             # after a large import it would stay as large as that.
@@ -445,7 +512,10 @@ class Exchanger:
             )
 
     def _check_newer(self, final: Checkpoint) -> None:
-        """Another process may have applied newer news than this answer has: never go back (I15)."""
+        """Another process may have applied newer news than this answer has: never go back (I15),
+        unless the server itself has."""
+        if not self._database.sync_state("epoch"):
+            return
         for scope, applied in checkpoint(self._db).items():
             offered = final.scopes.get(scope)
             if offered is not None and offered.version < applied.version:
@@ -467,6 +537,12 @@ class Exchanger:
         best = best_offset(list(self._samples), now_us=now_us)
         if best is not None:
             write_state(self._db, offset_us=best.offset_us, offset_error_us=best.error_us)
+        replica, nonce, origin = read_state(self._db, "replica", "nonce", "origin")
+        if not replica:  # servers know it by its device's name
+            write_state(self._db, replica=head.device)
+        if head.replaced and not nonce and not origin:
+            self._db.execute(EVENTS.add, (now_us, HistoryKind.REINITIALISED.value, None, ""))
+        record_place(self._db, self._database.path)
         if nonces is not None and nonces.to != nonces.since:
             write_state(self._db, nonce=nonces.to, next_nonce="")
         generation = head.generation or self._schema.generation

@@ -20,22 +20,24 @@ from dataclasses import dataclass, field
 from holdfast.core.errors import BadValue, ConstraintFailed, FileRefused, Offline
 from holdfast.core.keys import RowPlace, key_values, row_key
 from holdfast.core.values import from_wire
-from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Own, Rows
+from holdfast.protocol.messages import Checkpoint, Gone, Head, Line, Outcome, Own, Rows, Transaction
 from holdfast.replica.changes.dependence import (
     OutboxNotes,
 )
+from holdfast.replica.changes.outbox import message_of
 from holdfast.replica.changes.parts import take_apart_decided
 from holdfast.replica.changes.seal import seal
+from holdfast.replica.identity.kept import give_up, keep, put_back
 from holdfast.replica.load.import_files import Importer
 from holdfast.replica.load.snapshot_file import SnapshotFile
 from holdfast.replica.rebase.overlay import Overlay
 from holdfast.replica.rebase.replay import Replay
-from holdfast.replica.storage.database import applying, unchecked, write_state
+from holdfast.replica.storage.database import applying, read_state, unchecked, write_state
 from holdfast.replica.storage.members import Members
 from holdfast.replica.storage.noted import NotedKeys, noted_tables
 from holdfast.replica.storage.waiting import any_unsettled
 from holdfast.schema.model import Schema, Table
-from holdfast.sql.bookkeeping.statements import ROWS, STATE, TRANSACTIONS
+from holdfast.sql.bookkeeping.statements import EVENTS, KEPT, ROWS, STATE, TRANSACTIONS
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 
@@ -73,7 +75,10 @@ class Applier:
         *,
         now_us: int,
         random_bytes: Callable[[int], bytes],
+        sent: Sequence[Transaction] = (),
     ) -> None:
+        """``sent``: what the answer is about, as it was sent."""
+        self._sent = {one.number: one for one in sent}
         self._db = connection
         self._schema = schema
         self._program = program
@@ -125,7 +130,8 @@ class Applier:
             self._collect()
             for name, key in moved:
                 self._again[name].add(key)
-            self._members.grant(head.scopes)
+            (epoch,) = read_state(self._db, "epoch")
+            self._members.grant(head.scopes, anew=not epoch)
             for scope in sorted(self._members.scopes - set(head.scopes)):
                 self._lose(scope)
             with self._trusting(head):
@@ -146,6 +152,7 @@ class Applier:
                 self._fall_back(decided)
             self._replay(decided)
             self._forget()
+            give_up(self._db, backed_up=head.backed_up, now_us=self._now_us)
             self._result.differing = self._members.finish(checkpoint.scopes)
         return self._result
 
@@ -163,15 +170,13 @@ class Applier:
             return frozenset()
         numbers = [outcome.number for outcome in outcomes]
         unsettled = set(self._db.execute(TRANSACTIONS.unsettled_ids, (min(numbers), max(numbers))))
+        span = min(numbers), max(numbers)
+        again = set(self._db.execute(KEPT.offered_ids, span))
+        self._decide_again([o for o in outcomes if (o.number, o.id) in again])
         ours = {o.number: o for o in outcomes if (o.number, o.id) in unsettled}
-        self._db.executemany(
-            TRANSACTIONS.decide,
-            [
-                ("acked" if o.outcome == "applied" else o.outcome, o.code, o.message, o.field,
-                 o.held_by, self._now_us, o.outcome, o.number)
-                for o in ours.values()
-            ],
-        )  # fmt: skip
+        self._count_again(list(ours.values()))
+        self._keep([o.number for o in ours.values() if o.outcome == "applied"])
+        self._record(ours.values())
         kinds = Counter(outcome.outcome for outcome in ours.values())
         self._result.applied += kinds["applied"]
         self._result.refused += kinds["refused"]
@@ -182,8 +187,64 @@ class Applier:
         self._acked = frozenset(n for n, o in ours.items() if o.outcome == "applied")
         decided = frozenset(ours)
         if decided:
-            write_state(self._db, confirmed=max(decided))
+            (confirmed,) = read_state(self._db, "confirmed")
+            write_state(self._db, confirmed=max(*decided, int(str(confirmed))))
         return decided
+
+    def _record(self, outcomes: Iterable[Outcome]) -> None:
+        self._db.executemany(
+            TRANSACTIONS.decide,
+            [
+                ("acked" if o.outcome == "applied" else o.outcome, o.code, o.message, o.field,
+                 o.held_by, self._now_us, o.outcome, o.number)
+                for o in outcomes
+            ],
+        )  # fmt: skip
+
+    def _decide_again(self, outcomes: list[Outcome]) -> None:
+        """Outcomes of what was acknowledged once. What is not taken again becomes a transaction of
+        the outbox, for the inbox to show; its rows come with the answer."""
+        taken = [one for one in outcomes if one.outcome == "applied"]
+        self._db.executemany(KEPT.settle, [(one.number,) for one in taken])
+        stopped = [one for one in outcomes if one.outcome != "applied"]
+        for one in stopped:
+            put_back(self._db, self._schema, self._program, one.number)
+        self._record(stopped)
+        self._result.applied += len(taken)
+        self._result.refused += sum(one.outcome == "refused" for one in stopped)
+        self._result.held += sum(one.outcome == "held" for one in stopped)
+        self._count_again(outcomes)
+
+    def _count_again(self, outcomes: list[Outcome]) -> None:
+        """Count in the history what a fork has offered again."""
+        (last,) = read_state(self._db, "origin_last")
+        found = [one for one in outcomes if one.number <= int(str(last))]
+        if found:
+            known = sum(one.known for one in found)
+            stopped = sum(one.outcome != "applied" for one in found)
+            self._db.execute(EVENTS.count, (len(found), known, stopped))
+
+    def _keep(self, numbers: list[int]) -> None:
+        """Keep what is acknowledged now: as it was sent, or encoded anew where an answer tells of
+        an earlier request."""
+        made = {n: self._sent[n] for n in numbers if n in self._sent}
+        for number in numbers:
+            if number not in made:
+                found = message_of(self._db, self._schema, self._program, number)
+                made |= {number: found} if found is not None else {}
+        if not made:
+            return
+        generations = {
+            number: int(str(generation))
+            for number, *_, generation in self._db.execute(
+                TRANSACTIONS.heads, (min(made), max(made))
+            )
+        }
+        keep(
+            self._db,
+            [(one, generations[number]) for number, one in made.items()],
+            decided_us=self._now_us,
+        )
 
     def _take_apart(self, decided: frozenset[int]) -> list[RowPlace]:
         """Take groups of other programs' writes apart; the rows of what is sent anew.

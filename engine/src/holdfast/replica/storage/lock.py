@@ -2,7 +2,8 @@
 
 Knows: a lock file beside the replica. The lock is the operating system's, so it ends with its
 process however that ends; a suspended process keeps it, and its nonce with it. The file also says
-who has the lock, and when they last gave a sign of life.
+who has the lock, and when they last gave a sign of life; and, in a line of its own, which state of
+the replica was the newest here (``storage.place``).
 
 A child that is forked while the lock is held has it no more: what it inherits is closed in it, and
 what the parent lets go of is free, whatever copies of it live on in others.
@@ -19,7 +20,9 @@ from pathlib import Path
 from holdfast.core.limits import (
     LOCK_PAUSE_S,
     LOCK_TRIES_MAX,
+    SYNC_LOCK_BYTES_MAX,
 )
+from holdfast.replica.storage.place import Note
 from holdfast.sqlite.locks import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 
 
@@ -47,10 +50,28 @@ class SyncLock:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
-        with suppress(OSError):  # a full disk: then nobody knows who it is
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        self._write(_second_line(os.pread(descriptor, SYNC_LOCK_BYTES_MAX, 0)))
         return True
+
+    def _write(self, noted: str) -> None:
+        assert self._descriptor is not None
+        with suppress(OSError):  # a full disk: then nobody knows who it is
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n{noted}\n".encode(), 0)
+
+    def note(self, note: Note) -> None:
+        """Write down which state is the newest."""
+        if self._descriptor is not None:
+            self._write(" ".join(note))
+
+    def noted(self) -> Note | None:
+        """The newest state that was here, as far as anybody knows."""
+        try:
+            line = _second_line(Path(self._path).read_bytes()[:SYNC_LOCK_BYTES_MAX])
+        except OSError:
+            return None
+        replica, _, nonce = line.rpartition(" ")
+        return (replica, nonce) if replica else None
 
     def beat(self) -> None:
         """Give a sign of life. Takes no room on the disk."""
@@ -96,8 +117,12 @@ class SyncLock:
             text, heard_ns = file.read_text(), file.stat().st_mtime_ns
         except (OSError, UnicodeError):
             return None, None
-        text = text.strip()
+        text = text.partition("\n")[0].strip()
         return int(text) if text.isascii() and text.isdigit() else None, heard_ns // 1000
+
+
+def _second_line(text: bytes) -> str:
+    return text.decode(errors="replace").partition("\n")[2].strip()
 
 
 _locks: weakref.WeakSet[SyncLock] = weakref.WeakSet()

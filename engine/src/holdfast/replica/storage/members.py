@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 
-from holdfast.core.digest import Digest, row_hash
+from holdfast.core.digest import HASH_BYTES, Digest, row_hash
 from holdfast.core.errors import AttentionNeeded, Offline
 from holdfast.core.keys import row_scopes
 from holdfast.protocol.messages import Position, ScopeGrant
@@ -41,14 +41,18 @@ class Members:
     def scopes(self) -> set[str]:
         return set(self._keys)
 
-    def grant(self, grants: dict[str, ScopeGrant]) -> None:
-        """Take in the scopes the device may read now."""
+    def grant(self, grants: dict[str, ScopeGrant], *, anew: bool = False) -> None:
+        """Take in the scopes the device may read now. ``anew``: of another history of the server,
+        which may have begun a scope once more: its rows are compared one by one."""
         for scope, grant in grants.items():
             known = self._keys.get(scope)
             if not grant.key and known is None:
                 raise Offline(f"the answer has no key of scope {scope}", code="broken_answer")
             key = bytes.fromhex(grant.key) if grant.key or known is None else known
-            if known is not None and known != key:
+            if known is not None and known != key and anew:
+                self._begin_anew(scope)
+                self._keys[scope] = key
+            elif known is not None and known != key:
                 raise AttentionNeeded(
                     f"the server's history of scope {scope} has changed", code="epoch_mismatch"
                 )
@@ -56,6 +60,14 @@ class Members:
                 self._keys[scope] = key
                 self._digests[scope] = Digest()
             self._db.execute(SCOPES.grant, (scope, "0" * 32, "0" * 32, key, int(grant.write)))
+
+    def _begin_anew(self, scope: str) -> None:
+        """Keep a scope's rows, with hashes that no row has: each is looked at, and none is lost."""
+        rows = self._db.execute(MEMBERS.from_position, (scope, "", ""))
+        nothing = bytes(HASH_BYTES)
+        self._db.executemany(MEMBERS.put, [(scope, table, key, nothing) for table, key, *_ in rows])
+        self._digests[scope] = Digest(len(rows), 0)
+        self._db.execute(SCOPES.remove, (scope,))
 
     def lose(self, scope: str) -> list[tuple[str, str]]:
         """Forget a scope; returns the rows (table, key) that are in no other scope."""

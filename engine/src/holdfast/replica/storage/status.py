@@ -15,7 +15,13 @@ from typing import Any
 from holdfast.core.values import Value
 from holdfast.replica.storage.database import LocalDatabase, read_state, reading
 from holdfast.replica.storage.noted import noted_tables
-from holdfast.replica.storage.waiting import Waiting, any_unsent, any_unsettled, read_waiting
+from holdfast.replica.storage.waiting import (
+    Waiting,
+    any_offered_again,
+    any_unsent,
+    any_unsettled,
+    read_waiting,
+)
 from holdfast.sql.bookkeeping.statements import CONFLICTS, TRANSACTIONS
 from holdfast.sqlite import Connection
 
@@ -96,7 +102,11 @@ def _anything_logged(database: LocalDatabase) -> bool:
 def has_work(database: LocalDatabase) -> bool:
     """Return whether anything waits to be sent or answered."""
     with reading(database.app):
-        return bool(any_unsettled(database.app) or _anything_logged(database))
+        return bool(
+            any_unsettled(database.app)
+            or any_offered_again(database.app)
+            or _anything_logged(database)
+        )
 
 
 def has_unsent(database: LocalDatabase) -> bool:

@@ -11,13 +11,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.sql.bookkeeping.statements import TRANSACTIONS
+from holdfast.sql.bookkeeping.statements import KEPT, TRANSACTIONS
 from holdfast.sqlite import Connection
 
 
 def any_unsettled(connection: Connection) -> bool:
     """Return whether anything was sealed that has no outcome yet."""
     return bool(connection.execute(TRANSACTIONS.first_unsettled))
+
+
+def any_offered_again(connection: Connection) -> bool:
+    """Return whether anything that was acknowledged once is offered again."""
+    ((_, _, number),) = connection.execute(KEPT.span)
+    return bool(number)
 
 
 def any_unsent(connection: Connection) -> bool:
@@ -27,8 +33,9 @@ def any_unsent(connection: Connection) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Transactions of the outbox by state. ``first``: the lowest number that is not settled, and
-    ``oldest`` its time, microseconds since 1970; None: there is none."""
+    """Transactions of the outbox by state; what is offered again was sent. ``first``: the lowest
+    number that is not settled, and ``oldest`` its time, microseconds since 1970; None: there is
+    none."""
 
     pending: int
     sent: int
@@ -60,9 +67,10 @@ def read_waiting(connection: Connection) -> Waiting:
     }
     unsettled = connection.execute(TRANSACTIONS.first_unsettled)
     first, oldest = unsettled[0] if unsettled else (None, None)
+    ((_, _, again),) = connection.execute(KEPT.span)
     return Waiting(
         pending=pending,
-        sent=states.get("sent", 0),
+        sent=states.get("sent", 0) + int(str(again)),
         held=states.get("held", 0),
         refused=states.get("refused", 0),
         first=first if isinstance(first, int) else None,

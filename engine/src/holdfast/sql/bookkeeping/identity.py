@@ -36,6 +36,7 @@ STATE_COLUMNS = (
     "replica TEXT NOT NULL DEFAULT ''",
     "origin TEXT NOT NULL DEFAULT ''",
     "origin_last INTEGER NOT NULL DEFAULT 0",
+    "lineage TEXT NOT NULL DEFAULT '[]'",
     "forks INTEGER NOT NULL DEFAULT 0",
     "place TEXT NOT NULL DEFAULT ''",
     "backed_up INTEGER NOT NULL DEFAULT 0",
@@ -44,14 +45,15 @@ STATE_COLUMNS = (
 )
 """Of ``holdfast_state``. ``replica``: who it is; empty: as its device is named, by which servers
 knew it before. ``origin`` and ``origin_last``: the replica that it has come out of, and the last
-number that the two may have in common, until all of that has its outcome. ``forks``: since the last
+number that the two may have in common, until all of that has its outcome. ``lineage``: who it was
+before, newest first (JSON array). ``forks``: since the last
 answer. ``place``: where the file stood at the last answer (JSON). ``backed_up``: the last number
 that a backup of the server has. ``kept_bytes``: what is kept, in all. ``kept_lost``: how many were
 given up before a backup had them."""
 
 
 class KeptStatements(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of acknowledged work, ``holdfast_kept``."""
+    """Acknowledged work that is kept, ``holdfast_kept``."""
 
     put: str = (
         "INSERT OR REPLACE INTO holdfast_kept (number, id, at, decided_us, generation, body) "
@@ -87,7 +89,7 @@ class KeptStatements(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventStatements(msgspec.Struct, frozen=True, kw_only=True):
-    """What has happened to the replica, ``holdfast_event``."""
+    """The history of the replica, ``holdfast_event``."""
 
     add: str = "INSERT INTO holdfast_event (at, kind, since, text) VALUES (?, ?, ?, ?)"
     """Note one (time, kind, moment of the older state or NULL, text)."""
@@ -106,14 +108,21 @@ class EventStatements(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IdentityStatements(msgspec.Struct, frozen=True, kw_only=True):
-    """What a fork sets."""
+    """The part of ``holdfast_state`` that says who the replica is."""
 
     fork: str = (
         "UPDATE holdfast_state SET origin = CASE WHEN replica = '' THEN device ELSE replica END, "
         "origin_last = max(origin_last, open_tx - 1), replica = ?, nonce = '', next_nonce = '', "
+        "lineage = (SELECT json_group_array(value) FROM (SELECT CASE WHEN replica = '' THEN device "
+        "ELSE replica END AS value UNION ALL SELECT value FROM json_each(lineage) LIMIT 16)), "
         "forks = forks + 1"
     )
     """Be another replica from now on (its new name). The log is sealed."""
+    offer: str = (
+        "UPDATE holdfast_state SET nonce = '', origin_last = max(origin_last, open_tx - 1), "
+        "forks = forks + 1"
+    )
+    """Offer again under the name that no answer has come to yet."""
     offered_again: str = (
         "SELECT EXISTS (SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') "
         "AND number <= ?1) OR EXISTS (SELECT 1 FROM holdfast_kept WHERE again)"

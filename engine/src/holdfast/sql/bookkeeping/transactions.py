@@ -86,6 +86,11 @@ class TransactionStatements(msgspec.Struct, frozen=True, kw_only=True):
         f"SELECT number, id FROM holdfast_tx WHERE state IN {UNSETTLED} AND number BETWEEN ? AND ?"
     )
     """Number and id of those without an outcome (from, to)."""
+    heads: str = (
+        "SELECT number, id, at, after, replaces, void, generation FROM holdfast_tx "
+        "WHERE number BETWEEN ? AND ? ORDER BY number"
+    )
+    """Those of some numbers, as in ``next_heads`` (from, to)."""
     decide: str = (
         "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, "
         "decided_us = ?, aside = aside * (? = 'applied') WHERE number = ?"

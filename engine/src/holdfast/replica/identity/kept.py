@@ -1,0 +1,149 @@
+"""Acknowledged work that is kept until a backup of the server has it.
+
+Knows: messages, and what is kept of them. Must not know: when an exchange is made.
+A server that is restored from a backup lacks what came after it. The devices that have made it have
+it still, as it was sent, and offer it again. What a backup has is given up, else what is older than
+some days or more than some bytes, the oldest first.
+
+Upholds I5 and I31.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import msgspec
+
+from holdfast.core.keys import key_text
+from holdfast.core.limits import (
+    KEPT_BYTES_MAX,
+    KEPT_STEP_ROWS,
+    KEPT_US,
+    PUSH_BYTES_SOFT,
+    PUSH_CHANGES_MAX,
+    PUSH_TRANSACTIONS_MAX,
+)
+from holdfast.core.values import Value, from_wire
+from holdfast.protocol.messages import Change, Transaction
+from holdfast.replica.storage.database import read_state, write_state
+from holdfast.schema.model import Column, Schema, Table
+from holdfast.sql.bookkeeping.statements import KEPT, TRANSACTIONS
+from holdfast.sql.replica import ReplicaProgram
+from holdfast.sqlite import Connection
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Transaction).decode
+
+
+def keep(
+    connection: Connection, sent: Iterable[tuple[Transaction, int]], *, decided_us: int
+) -> None:
+    """Keep transactions that were applied, each with the generation it was made under."""
+    rows = [
+        (one.number, one.id, one.at, decided_us, generation, _encode(one).decode())
+        for one, generation in sent
+    ]
+    connection.executemany(KEPT.put, rows)
+    connection.execute(KEPT.add_bytes, (sum(len(row[-1].encode()) for row in rows),))
+
+
+def give_up(connection: Connection, *, backed_up: int, now_us: int) -> None:
+    """Give up what a backup has, or what has waited for one too long: a step of it."""
+    known, kept_bytes, lost = (
+        int(str(value)) for value in read_state(connection, "backed_up", "kept_bytes", "kept_lost")
+    )
+    if backed_up > known:
+        write_state(connection, backed_up=backed_up)
+    up_to, freed, unsaved = 0, 0, 0
+    step = 1
+    while True:
+        found = connection.execute(KEPT.first, (step,))
+        for number, decided, size, again in found:
+            saved = int(str(number)) <= max(known, backed_up)
+            old = int(str(decided)) < now_us - KEPT_US
+            if again or not (saved or old or kept_bytes - freed > KEPT_BYTES_MAX):
+                break
+            up_to, freed = int(str(number)), freed + int(str(size))
+            unsaved += not saved
+        if not up_to or step > 1:
+            break
+        step, up_to, freed, unsaved = KEPT_STEP_ROWS, 0, 0, 0
+    if up_to:
+        connection.execute(KEPT.remove, (up_to,))
+        connection.execute(KEPT.add_bytes, (-freed,))
+    if unsaved:
+        write_state(connection, kept_lost=lost + unsaved)
+
+
+def offered_again(connection: Connection) -> list[Transaction]:
+    """The next ones to go up of what is offered again, as they were sent then."""
+    batch: list[Transaction] = []
+    changes_left, bytes_left = PUSH_CHANGES_MAX, PUSH_BYTES_SOFT
+    for _, _, _, body in connection.iterate(KEPT.offered, (PUSH_TRANSACTIONS_MAX,)):
+        one = _decode(str(body))
+        changes_left -= len(one.changes)
+        bytes_left -= len(str(body))
+        if batch and (changes_left < 0 or bytes_left < 0):
+            break
+        batch.append(one)
+    return batch
+
+
+def put_back(connection: Connection, schema: Schema, program: ReplicaProgram, number: int) -> None:
+    """Make one a transaction of the outbox again, as sent: it was not taken, and a person has to
+    see it. What it did not say of a row is as the row is now."""
+    ((body, generation),) = connection.execute(KEPT.body, (number,))
+    one = _decode(str(body))
+    connection.execute(
+        TRANSACTIONS.put_back,
+        (one.number, one.id, one.at, json.dumps(one.after), one.replaces, generation),
+    )
+    for change in one.changes:
+        table = schema.by_name.get(change.table)
+        if table is None:
+            continue
+        statements = program.tables[table.name]
+        key = [_stored(column, value) for column, value in
+               zip(table.key_columns, change.key, strict=True)]  # fmt: skip
+        found = connection.execute(statements.select_row, key)
+        old, new = _images(table, change, found[0] if found else None)
+        connection.execute(
+            statements.put_change,
+            (
+                number, key_text(table, key), int(change.op != "insert"),
+                int(change.op != "delete"), change.base, json.dumps(change.bases), *old, *new,
+            ),
+        )  # fmt: skip
+        connection.execute(program.add_noted, (table.name,))
+    connection.execute(KEPT.add_bytes, (-len(str(body).encode()),))
+    connection.execute(KEPT.drop, (number,))
+
+
+def _images(
+    table: Table, change: Change, row: tuple[Value, ...] | None
+) -> tuple[list[Value], list[Value]]:
+    """A change's data columns before and after it."""
+    old: list[Value] = []
+    new: list[Value] = []
+    for column in table.data_columns:
+        stands = column.default_value() if row is None else row[table.positions[column.name]]
+        before = after = stands
+        if column.name in change.old:
+            before = _stored(column, change.old[column.name])
+        if column.name in change.new:
+            said = change.new[column.name]
+            if change.op == "update" and column.merge == "counter":
+                before, after = 0, _stored(column, said)
+            elif change.op == "update" and column.merge == "set":
+                difference = json.loads(str(said))
+                before, after = (json.dumps(difference[part]) for part in ("remove", "add"))
+            else:
+                after = _stored(column, said)
+        old.append(None if change.op == "insert" else before)
+        new.append(None if change.op == "delete" else after)
+    return old, new
+
+
+def _stored(column: Column, wire: object) -> Value:
+    return from_wire(column.type, wire, scale=column.scale)
