@@ -481,6 +481,8 @@ SYNC_LOCK_BYTES_MAX = 4096
 LOCK_PAUSE_S = 0.02
 """Between tries: others look for a moment whether the lock is taken."""
 FILLS_KEPT_MAX = 256
+FILLED_ROWS_KEPT_MAX = 256
+"""Rows with their fills that are kept for a table: a commit asks for each twice."""
 KEYS_REMEMBERED_LENGTH_MAX = 200
 KEYS_REMEMBERED_MAX = 1024
 """A row's scopes are asked for at every step, and many rows are in the same ones."""

@@ -115,12 +115,31 @@ class PositionGenerations:
 HERE = PositionGenerations()
 
 
+def _is_current(position: Position, scope: Scope) -> bool:
+    return (position.version, position.count, position.digest) == (
+        scope.head, scope.digest.count, scope.digest.hex,
+    )  # fmt: skip
+
+
 def origins(
-    reads: Snapshot, generations: Generations, speaks: Generation, held: Mapping[str, Position]
+    reads: Snapshot,
+    generations: Generations,
+    speaks: Generation,
+    checkpoint: Mapping[str, Position],
+    scopes: Mapping[str, Scope],
 ) -> PositionGenerations:
-    """Return the generations that positions are of, where it is not the device's own. ``held``:
-    what it has of scopes that it may read, and that were checked."""
+    """Return the generations that positions are of, where it is not the device's own.
+
+    ``checkpoint``: was checked; ``scopes``: that the device may read, as its generation sees them.
+    """
     if not generations.has_grown:
+        return HERE
+    held = {
+        name: position
+        for name, position in checkpoint.items()
+        if name in scopes and not _is_current(position, scopes[name])
+    }
+    if not held:
         return HERE
     known = reads.digests({scope: position.version for scope, position in held.items()})
     served = generations.origins

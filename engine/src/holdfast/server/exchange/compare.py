@@ -77,8 +77,7 @@ class Comparisons:
             seen = speaks.seen(snapshot)
             scopes = readable(seen, principal)
             positions = since(request.checkpoint, tuple(scopes))
-            held = {name: at for name, at in request.checkpoint.items() if name in scopes}
-            come = origins(snapshot, self._generations, speaks, held)
+            come = origins(snapshot, self._generations, speaks, request.checkpoint, scopes)
             missed = below_floor(positions, scopes) | come.lost
             whole = sum(
                 not (query.start or query.revisions) and query.end is None

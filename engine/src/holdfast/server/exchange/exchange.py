@@ -99,8 +99,7 @@ class Exchanges:
             seen = speaks.seen(snapshot)
             scopes = readable(seen, principal)
             positions = since(request.checkpoint, tuple(scopes))
-            held = {name: at for name, at in request.checkpoint.items() if name in scopes}
-            come = origins(snapshot, self._generations, speaks, held)
+            come = origins(snapshot, self._generations, speaks, request.checkpoint, scopes)
             missed = below_floor(positions, scopes) | come.lost
             if missed:
                 self._observer(observe.Missed(scopes=len(missed)))

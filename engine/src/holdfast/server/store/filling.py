@@ -15,8 +15,8 @@ import msgspec
 
 from holdfast.core.errors import BadValue, DatabaseError, SchemaError
 from holdfast.core.keys import key_values
-from holdfast.core.limits import FILLS_KEPT_MAX
-from holdfast.core.values import STORAGE, Value, check
+from holdfast.core.limits import FILLED_ROWS_KEPT_MAX, FILLS_KEPT_MAX
+from holdfast.core.values import STORAGE, Row, Value, check
 from holdfast.schema.lineage import TableLineage
 from holdfast.schema.model import GROUP_SEPARATOR, Column, Table
 from holdfast.sql.migration.fills import fill_sql
@@ -34,15 +34,30 @@ class Fills:
         self.columns = tuple(column for column in columns if column.fill is not None)
         self._places = [table.positions[column.name] for column in self.columns]
         self._sql = _statement(table, self.columns)
+        # Zeros of both signs are equal, and their fills may differ.
+        self._keeps = all(column.type != "real" for column in table.columns)
+        self._made: dict[Row, Row] = {}
 
-    def of(self, row: Sequence[Value]) -> tuple[Value, ...]:
+    def of(self, row: Sequence[Value]) -> Row:
         """Return a row, which has the defaults in their place, with its fills.
 
-        Raises ``BadValue`` that says which column it is (``column``) and what does not fit it.
+        A commit asks for a row again to see whether it deviates, so the last ones are kept. Raises
+        ``BadValue`` that says which column it is (``column``) and what does not fit it.
         """
-        found = list(row)
         if not self.columns:
-            return tuple(found)
+            return tuple(row)
+        asked = tuple(row)
+        known = self._made.get(asked)
+        if known is None:
+            known = self._of(asked)
+            if self._keeps:
+                if len(self._made) >= FILLED_ROWS_KEPT_MAX:
+                    self._made.clear()
+                self._made[asked] = known
+        return known
+
+    def _of(self, row: Row) -> Row:
+        found = list(row)
         try:
             (made,) = _run(self._sql, row)
         except DatabaseError as error:
