@@ -272,7 +272,8 @@ def test_all_work_of_a_device_survives_and_arrives_once(stage: Stage, kind: str)
             "several": {("column_gone", "item", "colour", "red"),
                         ("table_gone", "label", "text", "new")},
         }.get(kind, set())  # fmt: skip
-        assert a.sync().verified
+        report = a.sync()
+        assert report.verified and not report.repaired_rows and not report.reconciled_rows
         assert not a.status.pending
         assert a.verify(deep=True).ok
         digests_are_true(a)
@@ -300,7 +301,8 @@ def test_all_work_of_a_device_survives_and_arrives_once(stage: Stage, kind: str)
         shown = a.query(f"SELECT * FROM {table} ORDER BY id")
         digests_are_true(a)
     with stage.open("b", new) as b:
-        assert b.sync().verified
+        report = b.sync()
+        assert report.verified and not report.repaired_rows and not report.reconciled_rows
         assert b.query(f"SELECT * FROM {table} ORDER BY id") == shown
         digests_are_true(b)
     with stage.open("c", new) as c:
@@ -456,3 +458,23 @@ def test_a_growth_that_was_interrupted_is_followed_by_a_renaming(stage: Stage) -
         assert a.sync().verified
         assert a.verify(deep=True).ok
         digests_are_true(a)
+
+
+def test_a_device_that_follows_is_sent_what_has_changed_alone(stage: Stage) -> None:
+    with stage.open("a", OLD) as a, stage.open("b", OLD) as b:
+        write(
+            a,
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) "
+            "INSERT INTO item (id, name, price) SELECT 'i' || i, 'name ' || i, i FROM n",
+        )
+        a.sync()
+        b.sync()
+        write(a, "UPDATE item SET price = 500 WHERE id IN ('i1', 'i2')")
+        a.sync()
+    stage.serve(STEPS["several"])
+    for name, rows in (("a", 0), ("b", 2)):
+        with stage.open(name, STEPS["several"]) as device:
+            report = device.sync()
+            assert report.verified
+            assert (report.received_rows, report.exchanges) == (rows, 1)
+            digests_are_true(device)
