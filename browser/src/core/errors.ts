@@ -36,8 +36,8 @@ export class BadValue extends HoldfastError {
 /** The local database could not do it; nothing was changed. */
 export class DatabaseError extends HoldfastError {
   override readonly name: string = "DatabaseError";
-  constructor(message: string, code = "database") {
-    super(message, code);
+  constructor(message: string, code = "database", detail: Readonly<Record<string, unknown>> = {}) {
+    super(message, code, detail);
   }
 }
 
@@ -65,8 +65,8 @@ export class DatabaseFull extends DatabaseError {
 /** The file is damaged or is not a database. Nothing was deleted. */
 export class DatabaseCorrupt extends DatabaseError {
   override readonly name: string = "DatabaseCorrupt";
-  constructor(message: string) {
-    super(message, "database_corrupt");
+  constructor(message: string, detail: Readonly<Record<string, unknown>> = {}) {
+    super(message, "database_corrupt", detail);
   }
 }
 

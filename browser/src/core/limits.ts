@@ -125,3 +125,8 @@ export const OFFSET_SAMPLES_MAX = 8;
 export const TAKEN_POLL_MS = 50;
 export const COMPLETED_KEPT_US = 3_600_000_000;
 export const COMPLETED_FORGOTTEN_EVERY_US = 300_000_000;
+
+/** A record in a damaged file that says to be larger is not one. */
+export const DAMAGED_VALUE_BYTES_MAX = 2 ** 30;
+/** Inner pages above one another in a damaged file; more go round in a circle. */
+export const DAMAGED_DEPTH_MAX = 40;

@@ -5,7 +5,7 @@
  * Local reads and writes never wait for the network. A write is acknowledged when it is committed.
  */
 
-import { HoldfastError, UsageError } from "../core/errors.js";
+import { DatabaseCorrupt, HoldfastError, UsageError } from "../core/errors.js";
 import { uuid7 } from "../core/ids.js";
 import { TRANSACTION_IDLE_MS } from "../core/limits.js";
 import { SESSION_CONFIG, type SessionConfig } from "../core/sessionEvents.js";
@@ -410,9 +410,14 @@ export class Replica {
   }
 
   #take<T>(work: () => T | Promise<T>): Promise<T> {
-    return this.#turns.take(() => {
+    return this.#turns.take(async () => {
       if (this.#closed) throw new UsageError("the replica is closed", "closed");
-      return work();
+      try {
+        return await work();
+      } catch (error) {
+        if (error instanceof DatabaseCorrupt) this.#options.opened.suspect();
+        throw error;
+      }
     });
   }
 

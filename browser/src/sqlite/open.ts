@@ -6,11 +6,12 @@
  * Upholds I1: full sync at every commit; and that nothing is deleted when opening fails.
  */
 
-import init, { type Sqlite3Static } from "@sqlite.org/sqlite-wasm";
+import init, { type SAHPoolUtil, type Sqlite3Static } from "@sqlite.org/sqlite-wasm";
 
-import { DatabaseError, messageOf, ReplicaError } from "../core/errors.js";
+import { DatabaseCorrupt, DatabaseError, messageOf, ReplicaError } from "../core/errors.js";
 import { LOG_BYTES_KEPT, PAGE_CACHE_KIB, TAKEN_POLL_MS } from "../core/limits.js";
 import { Connection } from "./connection.js";
+import { DamagedFiles, type Image } from "./damaged.js";
 import { listenToDisk, noRoomLeft, tellOfWrites } from "./disk.js";
 import { type FileStore, MemoryFileStore } from "./fileStore.js";
 import { OpfsFileStore } from "./opfsFileStore.js";
@@ -27,6 +28,8 @@ export interface Opened {
   readonly connection: Connection;
   /** Where files of the server are kept beside it. */
   readonly keep: FileStore;
+  /** Have the file checked before it is opened again: something in it was found damaged. */
+  readonly suspect: () => void;
   /** Let go of the file, so that another worker may have it. */
   readonly close: () => void;
 }
@@ -37,7 +40,8 @@ export async function openMemory(image?: Uint8Array): Promise<Opened> {
   const connection = new Connection(module, new module.oo1.DB(":memory:"));
   if (image !== undefined) connection.loadImage(image, "main", false);
   connection.execute("PRAGMA foreign_keys = 1");
-  return { connection, keep: new MemoryFileStore(module), close: () => connection.close() };
+  const keep = new MemoryFileStore(module);
+  return { connection, keep, suspect: () => undefined, close: () => connection.close() };
 }
 
 /** Return what a browser lacks for durable storage, in words; null when it has everything. */
@@ -49,12 +53,72 @@ export function missingForOpfs(): string | null {
 }
 
 const POOL_CAPACITY = 6;
+const REPLICA = "/replica.db";
 
 /**
  * A durable database on OPFS. Only inside a dedicated worker; waits up to `waitMs` for a worker that
  * is going away to let go of the file. Throws `ReplicaError`: `no_opfs`, `opfs_busy`.
  */
 export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
+  const { module, pool, directory } = await poolOf(name, waitMs);
+  const damaged = new DamagedFiles(pool, directory);
+  let connection: Connection | null = null;
+  try {
+    const marks = await damaged.marks();
+    // Of a salvage that was ended on its way, nobody knows what stands in the file.
+    if (marks.isUnfinished) throw new DatabaseCorrupt("the replica was being salvaged");
+    const db = new pool.OpfsSAHPoolDb(REPLICA);
+    connection = new Connection(module, db, { noRoomLeft, tellOfWrites });
+    setUp(connection);
+    if (marks.isSuspect) {
+      checkWhole(connection);
+      await damaged.clearSuspicion();
+    }
+  } catch (error) {
+    connection?.close();
+    pool.pauseVfs(); // or nobody could open it until this page is gone
+    throw unusable(error);
+  }
+  const opened = connection;
+  return {
+    connection,
+    keep: new OpfsFileStore(module, pool, directory, POOL_CAPACITY),
+    suspect: () => void damaged.suspect(),
+    close: () => {
+      opened.close();
+      pool.pauseVfs();
+    },
+  };
+}
+
+/**
+ * Look at the bytes of a replica that cannot be opened, and put another database in its place, if `work`
+ * makes one of them: the damaged bytes are kept beside it. Only inside a dedicated worker.
+ */
+export async function repairOpfs(
+  name: string,
+  waitMs: number,
+  work: (image: Image) => Promise<Uint8Array | null>,
+): Promise<void> {
+  const { pool, directory } = await poolOf(name, waitMs);
+  try {
+    const damaged = new DamagedFiles(pool, directory);
+    const image = await damaged.image();
+    const made = await work(image);
+    if (made !== null) await damaged.replace(image, made);
+  } finally {
+    pool.pauseVfs();
+  }
+}
+
+interface Pool {
+  readonly module: Sqlite3Static;
+  readonly pool: SAHPoolUtil;
+  readonly directory: string;
+}
+
+/** The files of a replica, which this worker alone has from now on. */
+async function poolOf(name: string, waitMs: number): Promise<Pool> {
   const missing = missingForOpfs();
   if (missing !== null)
     throw new ReplicaError(
@@ -78,20 +142,7 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
       } as Parameters<Sqlite3Static["installOpfsSAHPoolVfs"]>[0]);
       // A worker that leads for the second time has the pool already, without its handles.
       if (pool.isPaused()) await pool.unpauseVfs();
-      const db = new pool.OpfsSAHPoolDb("/replica.db");
-      const connection = new Connection(module, db, { noRoomLeft, tellOfWrites });
-      const close = (): void => {
-        connection.close();
-        pool.pauseVfs();
-      };
-      try {
-        setUp(connection);
-      } catch (error) {
-        close(); // or nobody could open it until this page is gone
-        throw error;
-      }
-      const keep = new OpfsFileStore(module, pool, directory, POOL_CAPACITY);
-      return { connection, keep, close };
+      return { module, pool, directory };
     } catch (error) {
       if (!isTaken(error)) throw unusable(error);
       if (Date.now() >= until)
@@ -99,6 +150,15 @@ export async function openOpfs(name: string, waitMs: number): Promise<Opened> {
       await new Promise((resolve) => setTimeout(resolve, TAKEN_POLL_MS));
     }
   }
+}
+
+/** Check a file from end to end. Throws `DatabaseCorrupt`. */
+function checkWhole(connection: Connection): void {
+  // The server may have looser ones.
+  connection.execute("PRAGMA ignore_check_constraints = 1");
+  const [row] = connection.execute("PRAGMA integrity_check(1)");
+  connection.execute("PRAGMA ignore_check_constraints = 0");
+  if (row?.[0] !== "ok") throw new DatabaseCorrupt(`the replica is damaged: ${String(row?.[0])}`);
 }
 
 function setUp(connection: Connection): void {

@@ -10,13 +10,14 @@
  * comes first. A worker of an older version runs the program that is stored.
  */
 
-import { HoldfastError, ReplicaError } from "../core/errors.js";
+import { DatabaseCorrupt, HoldfastError, ReplicaError } from "../core/errors.js";
 import { LEADER_BEAT_MS, LEADER_SILENCE_MS, OPFS_WAIT_MS } from "../core/limits.js";
 import { SESSION_CONFIG } from "../core/sessionEvents.js";
 import { HOST, randomHex } from "../replica/host.js";
 import { Replica } from "../replica/replica.js";
 import { HttpTransport } from "../replica/http/transport.js";
-import { missingForOpfs, openOpfs, type Opened } from "../sqlite/open.js";
+import type { Salvaged } from "../replica/salvage/salvage.js";
+import { missingForOpfs, openOpfs, type Opened, repairOpfs } from "../sqlite/open.js";
 import {
   type LeaderCandidate,
   channels,
@@ -156,7 +157,22 @@ export class Candidate {
     await Promise.race([over, sleep(LEADER_SILENCE_MS)]);
   }
 
+  /** Open the file. A damaged one is salvaged, once, or what it holds is told. */
   async #open(onWorking: () => void): Promise<Replica> {
+    try {
+      return await this.#opened(onWorking);
+    } catch (error) {
+      if (!(error instanceof DatabaseCorrupt)) throw error;
+      const found = await this.#salvage();
+      if (!this.#candidacy.salvage) {
+        const { report, work } = found;
+        throw new DatabaseCorrupt(error.message, { report, work });
+      }
+    }
+    return await this.#opened(onWorking);
+  }
+
+  async #opened(onWorking: () => void): Promise<Replica> {
     const opened = await openOpfs(this.#candidacy.name, OPFS_WAIT_MS);
     try {
       return await this.#replicaOf(opened, onWorking);
@@ -164,6 +180,22 @@ export class Candidate {
       opened.close();
       throw error;
     }
+  }
+
+  /** Read what a damaged file holds; with leave, a new one takes its place. */
+  async #salvage(): Promise<Salvaged> {
+    const { name, program, salvage: mayReplace } = this.#candidacy;
+    // Hardly anybody ever needs it, and it is not small.
+    const { salvage } = await import("../replica/salvage/salvage.js");
+    const found: Salvaged[] = [];
+    await repairOpfs(name, OPFS_WAIT_MS, async (image) => {
+      const made = await salvage(image, program, HOST);
+      found.push(made);
+      return mayReplace ? made.database : null;
+    });
+    const [made] = found;
+    if (made === undefined) throw new DatabaseCorrupt("the replica could not be read");
+    return made;
   }
 
   async #replicaOf(opened: Opened, onWorking: () => void): Promise<Replica> {

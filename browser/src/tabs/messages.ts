@@ -19,6 +19,8 @@ export interface LeaderCandidate {
   /** Null: what is stored, or else what the server gives. */
   readonly program: ReplicaProgram | null;
   readonly session: SessionConfig | null;
+  /** Whether a damaged replica is made anew at once, with all unsent work that can be read. */
+  readonly salvage: boolean;
 }
 
 /** From a page to its own worker. */
@@ -114,7 +116,7 @@ export function errorOf({ name, message, code, detail, retryAfterMs }: ErrorData
     case "DatabaseFull":
       return new errors.DatabaseFull(message);
     case "DatabaseCorrupt":
-      return new errors.DatabaseCorrupt(message);
+      return new errors.DatabaseCorrupt(message, detail);
     case "DatabaseError":
       return new errors.DatabaseError(message, code);
     case "BadValue":

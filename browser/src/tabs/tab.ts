@@ -46,6 +46,10 @@ export interface TabOptions {
    * again. */
   readonly outdated?: () => void;
   readonly session?: SessionConfig;
+  /** A damaged replica is made anew at once, with all unsent work that can be read in it; the damaged file
+   * is kept. Left out: opening one throws `DatabaseCorrupt`, with that work as text (`detail.work`, one
+   * JSON object a line) and what was found (`detail.report`), for a person to save first. */
+  readonly salvage?: boolean;
   /** Whether to ask the browser to keep the data for good (it is asked by default). */
   readonly persist?: boolean;
   /** Another way to make the worker, where the bundler needs one. */
@@ -129,6 +133,7 @@ export class TabReplica {
       token: options.token ?? null,
       program: options.program ?? null,
       session: options.session ?? null,
+      salvage: options.salvage ?? false,
     };
     this.#order({ type: "stand", candidacy });
     this.#all.postMessage({ type: "who" } satisfies News);

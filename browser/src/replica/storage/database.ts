@@ -9,7 +9,7 @@
  */
 
 import { textHash } from "../../core/digest.js";
-import { DatabaseError, ReplicaError, SchemaError } from "../../core/errors.js";
+import { DatabaseCorrupt, ReplicaError, SchemaError } from "../../core/errors.js";
 import { byCodePoint } from "../../core/keys.js";
 import type { Value } from "../../core/values.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
@@ -112,7 +112,7 @@ export class LocalDatabase {
   /** Columns of the one state row. */
   state(...columns: StateColumn[]): Value[] {
     const [row] = this.connection.execute(`SELECT ${columns.join(", ")} FROM holdfast_state`);
-    if (row === undefined) throw new DatabaseError("the replica's state row is not readable");
+    if (row === undefined) throw new DatabaseCorrupt("the replica's state row is not readable");
     return [...row];
   }
 

@@ -142,7 +142,7 @@ def all_zero(data: bytearray, _chance: random.Random) -> None:
 DAMAGE = (overwritten, zeroed, five_pages, cut_off, all_zero)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda one: one.__name__)
 def test_work_goes_on_whole_or_waits_or_is_listed(
     damage: Callable[[bytearray, random.Random], None],

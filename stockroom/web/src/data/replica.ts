@@ -50,16 +50,19 @@ export async function remember(one: Enrolled | null): Promise<void> {
 /**
  * `ended`: called when another tab has signed out; nothing that is done here would be sent any more.
  * `outdated`: called when another tab runs a newer version of the app; nothing is written here any more.
+ * `salvage`: whether a damaged file is made anew with the work that can be read in it.
  * Throws `ReplicaError` where the browser cannot keep data, or the `SyncError` tree at first.
  */
 export async function openDevice(
   one: Enrolled,
   ended: () => void,
   outdated: () => void,
+  salvage = false,
 ): Promise<TabReplica> {
   if (current !== null) return current;
   const { default: program } = await import("virtual:replica-program");
-  current = await openReplica({ name: one.replica, server: location.origin, program, outdated });
+  const [name, server] = [one.replica, location.origin];
+  current = await openReplica({ name, server, program, outdated, salvage });
   currentName = one.replica;
   endings(one.replica).onmessage = () => {
     if (current === null) return; // it is this tab that has

@@ -171,6 +171,12 @@ export default {
     lead: "Stockroom stores everything on the device first, and this browser does not offer what that needs. A private window may be why. Use a current Chrome, Edge, Firefox or Safari.",
     detail: "It says: {{message}}",
   },
+  damaged: {
+    title: "The data on this device is damaged",
+    lead: "What was not sent can be saved from it, and all the rest is loaded again. The damaged file is kept on this device. To be on the safe side, save your unsent work as a file first.",
+    save: "Save my unsent work",
+    repair: "Repair now",
+  },
   stock: {
     title: "Stock",
     search: "Name, SKU or barcode",

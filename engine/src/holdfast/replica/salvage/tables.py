@@ -92,7 +92,7 @@ class Tables:
             row = _row(layout, cell)
             if not cell.whole or not fits(row):
                 tree.holes.append(place)
-                if name == "holdfast_state":  # its long texts come last
+                if name == "holdfast_state" and fits(row):  # its long texts come last
                     found.rows.setdefault(cell.rowid, row)
                 continue
             found.rows[cell.rowid or place + 1] = row
