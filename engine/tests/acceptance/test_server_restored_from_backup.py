@@ -46,7 +46,7 @@ def test_devices_stop_and_keep_their_rows_and_queues(world: World) -> None:
     for device in (a, b):
         error = device.try_sync()
         assert isinstance(error, AttentionNeeded)
-        assert error.code == "server_behind"
+        assert error.code == "epoch_mismatch"
         assert device.query("SELECT * FROM stock ORDER BY 1") == held[device.name]
     with a.opened() as replica, pytest.raises(AttentionNeeded):
         replica.verify()

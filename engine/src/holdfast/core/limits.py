@@ -72,6 +72,9 @@ DEVICE_REQUESTS_BURST = 2_000
 DEVICE_REQUEST_EVERY_MS = 5
 DEVICES_PER_USER_MAX = 1_000
 """Devices of one user that may sync; those revoked do not count."""
+EPOCH_REVISIONS = 1 << 22
+"""Revisions of a row in an epoch of a server: in the next one its count begins above that, so that
+no revision that was lost with a restored database is given again."""
 DEVICE_REPLICAS_MAX = 10_000
 """Replicas of one device, over all time: each copy and each restored file becomes one."""
 REPLICAS_LISTED_MAX = 20

@@ -20,6 +20,7 @@ from holdfast.server.exchange.commit import ExchangeCommit
 from holdfast.server.exchange.compare import Comparisons
 from holdfast.server.exchange.composer import Composer
 from holdfast.server.exchange.exchange import Exchanges
+from holdfast.server.exchange.histories import Histories
 from holdfast.server.files.builder import Builder
 from holdfast.server.files.links import is_good, no_such_file
 from holdfast.server.files.offers import FilePolicy, Offers
@@ -77,6 +78,7 @@ class Service:
             schema, store.older, store.below_floor, has_grown=store.has_grown
         )
         composer = Composer(generations, store, now_us=now_us)
+        histories = Histories(store, random_bytes=random_bytes, now_us=now_us)
         self._exchanges = Exchanges(
             generations,
             store,
@@ -92,12 +94,13 @@ class Service:
                 policy=files or FilePolicy(), now_us=now_us, read=read,
             ),
             composer=composer,
+            histories=histories,
             now_us=now_us,
             observer=observer,
         )  # fmt: skip
         self._comparisons = Comparisons(
-            generations, store, rights=rights, direct=direct, composer=composer, observer=observer,
-            budgets=budgets,
+            generations, store, rights=rights, direct=direct, composer=composer,
+            histories=histories, observer=observer, budgets=budgets,
         )  # fmt: skip
 
     def begin(self) -> Service:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from holdfast.core.digest import Digest
 from holdfast.schema.model import Column, Schema, Table
-from holdfast.server.store.contract import FeedEntry, Replica, Scope, Store, Writer
+from holdfast.server.store.contract import FeedEntry, ReplicaRecord, Scope, Store, Writer
 
 NOTE = Table(name="note", key=("id",), columns=(Column("id"),), scopes=("all",))
 FIRST = Schema(name="grows", tables=(NOTE,))
@@ -93,7 +93,7 @@ class GenerationConformance:
             opened(schema).close()
         with closing(opened(THIRD)) as store:
             store.transact(lambda w: w.put_scopes([_scope(0, 0)]))
-            heard = Replica("d", "d", "u", last_seen=9, generation=2)
+            heard = ReplicaRecord("d", "d", "u", last_seen=9, generation=2)
             store.transact(lambda w: w.put_replica(heard))
             head = replace(_scope(1, 1), older={1: _digest(1), 2: _digest(0)})
             entry = FeedEntry("all", "note", "a", 1, HASH, False, 1, {1: OTHER, 2: b""}, 1)

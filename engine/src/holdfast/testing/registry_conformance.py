@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import pytest
 
-from holdfast.server.store.contract import Replica, Store, Writer
+from holdfast.server.store.contract import ReplicaRecord, Store, Writer
 from holdfast.server.store.registry import (
     Code,
     DeviceReport,
@@ -173,7 +173,7 @@ class RegistryConformance:
         _write(store, work)
 
     def test_the_list_of_devices(self, store: Store) -> None:
-        older = Replica(
+        older = ReplicaRecord(
             "copy", "till", "ann", "n", 3, 2, 50, -7, 12, 40, "holdfast 1", place=2, origin="till"
         )
 
@@ -183,7 +183,7 @@ class RegistryConformance:
             writer.registry.put_registration(Registration("new", "bob", "N", 3, 4))
             writer.put_replica(replace(older, replica="till", nonce="o", last_seen=40, place=1))
             writer.put_replica(older)
-            writer.put_replica(Replica("file", "file", "bob", last_seen=60))
+            writer.put_replica(ReplicaRecord("file", "file", "bob", last_seen=60))
 
         store.transact(work)
         assert store.transact(lambda writer: writer.replica("copy")) == older

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from holdfast.server.store.contract import Recorded, Replica, Store, Writer
+from holdfast.server.store.contract import Recorded, ReplicaRecord, Store, Writer
 
 
 class ReplicaConformance:
     """Checks of a store, given by the fixture ``store``."""
 
     def test_replicas_and_their_transactions(self, store: Store) -> None:
-        replica = Replica("d", "d", "u", "n", 3, 2, 5, -7)
+        replica = ReplicaRecord("d", "d", "u", "n", 3, 2, 5, -7)
         decided = [
             Recorded(1, b"i" * 16, b"b", "applied", answer=b"a"),
             Recorded(2, b"j" * 16, b"", "refused", answer=b""),
@@ -22,7 +22,7 @@ class ReplicaConformance:
 
         def work(writer: Writer) -> None:
             assert writer.replica("d") is None
-            writer.put_replica(Replica("d", "d", "u"))
+            writer.put_replica(ReplicaRecord("d", "d", "u"))
             writer.put_replica(replica)
             writer.record("d", decided)
             writer.record("d", [])
@@ -47,12 +47,12 @@ class ReplicaConformance:
 
     def test_a_replica_has_come_out_of_others(self, store: Store) -> None:
         """Those of its device or user, without a gap, and no more than are asked for."""
-        a = Replica("a", "d", "u", place=1)
-        b = Replica("b", "d", "u", place=2, origin="a", origin_last=4, shared=3)
-        c = Replica("c", "e", "u", place=1, origin="b", origin_last=9)
-        d = Replica("d", "e", "v", place=2, origin="c", last_seen=7)
-        stranger = Replica("s", "x", "w", origin="a")
-        lost = Replica("l", "x", "w", place=2, origin="nobody")
+        a = ReplicaRecord("a", "d", "u", place=1)
+        b = ReplicaRecord("b", "d", "u", place=2, origin="a", origin_last=4, shared=3)
+        c = ReplicaRecord("c", "e", "u", place=1, origin="b", origin_last=9)
+        d = ReplicaRecord("d", "e", "v", place=2, origin="c", last_seen=7)
+        stranger = ReplicaRecord("s", "x", "w", origin="a")
+        lost = ReplicaRecord("l", "x", "w", place=2, origin="nobody")
 
         def work(writer: Writer) -> None:
             for replica in (a, b, c, d, stranger, lost):
@@ -72,20 +72,20 @@ class ReplicaConformance:
     def test_what_is_in_a_backup_is_never_less_than_it_was(self, store: Store) -> None:
         def work(writer: Writer) -> None:
             for name in ("a", "b"):
-                writer.put_replica(Replica(name, name, "u", high=9))
+                writer.put_replica(ReplicaRecord(name, name, "u", high=9))
             writer.set_backed_up({"a": 5, "nobody": 3})
             writer.set_backed_up({"a": 4, "b": 2})
             writer.set_backed_up({})
 
         store.transact(work)
-        store.transact(lambda w: w.put_replica(Replica("a", "a", "u", high=12)))
+        store.transact(lambda w: w.put_replica(ReplicaRecord("a", "a", "u", high=12)))
         found = store.transact(lambda w: [w.replica("a"), w.replica("b")])
         assert [(one.high, one.backed_up) for one in found if one] == [(12, 5), (9, 2)]
 
     def test_numbers_go_when_they_are_old_confirmed_and_settled(self, store: Store) -> None:
         def push(replica: str, numbers: range, confirmed: int) -> None:
             def work(writer: Writer) -> None:
-                known = writer.replica(replica) or Replica(replica, replica, "u")
+                known = writer.replica(replica) or ReplicaRecord(replica, replica, "u")
                 writer.record(
                     replica,
                     [
@@ -94,7 +94,9 @@ class ReplicaConformance:
                     ],
                 )
                 high = max(numbers, default=known.high)
-                writer.put_replica(Replica(replica, replica, "u", high=high, confirmed=confirmed))
+                writer.put_replica(
+                    ReplicaRecord(replica, replica, "u", high=high, confirmed=confirmed)
+                )
 
             store.transact(work)
 

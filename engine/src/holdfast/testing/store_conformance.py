@@ -30,7 +30,7 @@ from holdfast.server.store.contract import (
     FeedEntry,
     JournalEntry,
     MovedRow,
-    Replica,
+    ReplicaRecord,
     RowRecord,
     Scope,
     Snapshot,
@@ -289,7 +289,7 @@ class StoreConformance(
 
         def work(writer: Writer) -> None:
             writer.put_scopes([_scope("all"), _scope("other")])
-            writer.put_replica(Replica("d", "d", "u", nonce="n", high=7))
+            writer.put_replica(ReplicaRecord("d", "d", "u", nonce="n", high=7))
 
         store.transact(work)
         for version, count in ((1, 150), (2, 199), (3, 200)):

@@ -17,6 +17,8 @@ from holdfast.protocol.messages import Change, Head, Origin, Outcome
 from holdfast.server.exchange import replicas
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.maintenance.retention import DAY_US, Retention, forget
+from holdfast.server.store.epochs import Epochs
+from holdfast.server.store.postgres import reads as postgres_reads
 from holdfast.server.store.postgres import store as postgres_store
 from holdfast.server.store.sqlite import store as sqlite_store
 
@@ -375,6 +377,8 @@ def test_a_database_of_devices_becomes_one_of_replicas(
                 module, "missing",
                 lambda dialect, done, real=real: [s for s in real(dialect, done) if s.number < 3],
             )  # fmt: skip
+        patch.setattr(sqlite_store, "_read_epochs", lambda _db: Epochs("e"))
+        patch.setattr(postgres_reads, "read_epochs", lambda _db: Epochs("e"))
         server = make_server()
     server.sql(
         'INSERT INTO holdfast_device (device, "user", nonce, high, confirmed, last_seen, '

@@ -238,15 +238,17 @@ def test_history_that_was_never_ours_is_still_told_from_what_was_forgotten(
     server.sql("DELETE FROM holdfast_commit WHERE scope = 'catalog' AND version = 2")
     with pytest.raises(ProtocolError) as caught:
         server.service.exchange(peer.principal, peer.request(), echo="")
-    assert caught.value.code == "server_behind"
+    assert (caught.value.code, caught.value.detail["past"]) == ("epoch_mismatch", True)
+    peer.epoch, peer.nonce, peer.replica = "", "", server.random(16).hex()
     server.sql("UPDATE holdfast_scope SET head = 2, floor = 2 WHERE scope = 'catalog'")
-    with pytest.raises(ProtocolError):  # at the floor, not below it: that one must be there
-        server.service.exchange(peer.principal, peer.request(), echo="")
+    head = head_of(server.service.exchange(peer.principal, peer.request(), echo=""))
+    assert head.scopes["catalog"].reconcile is True  # at the floor, and not there
     server.sql("DELETE FROM holdfast_commit WHERE scope = 'catalog'")
-    peer.checkpoint = old
+    peer.checkpoint, peer.replica = old, server.random(16).hex()
     head = head_of(server.service.exchange(peer.principal, peer.request(), echo=""))
     assert head.scopes["catalog"].reconcile is True
     forged = {s: type(p)(p.version, p.count, p.digest, "0" * 32) for s, p in old.items()}
+    peer.replica = server.random(16).hex()
     with pytest.raises(ProtocolError) as caught:
         server.service.exchange(peer.principal, peer.request(checkpoint=forged), echo="")
     assert caught.value.code == "seal_invalid"

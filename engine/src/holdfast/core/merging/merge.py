@@ -244,7 +244,10 @@ def _edit(
         stamps[ROW] = _stands_by(row, author, rev)
     if changed or stamps:
         columns = _restamped(row.columns, stamps) if stamps else row.columns
-        row = ServerRow(rev if changed else row.rev, after, None, row.row, columns, None)
+        row = replace(
+            row, rev=rev if changed else row.rev, values=after, image=None, columns=columns,
+            deleted=None,
+        )  # fmt: skip
     return Merged(row, changed, tuple(decisions), tuple(conflicts))
 
 

@@ -87,6 +87,8 @@ class ServerRow(Struct, frozen=True, gc=False):
     row: Stamp | None
     columns: Mapping[str, Stamp]
     deleted: Stamp | None
+    counts_from: int = 0
+    """The least place in the row's count that its next revision has (see ``Epochs``)."""
 
 
 ABSENT = ServerRow(0, None, None, None, {}, None)
@@ -97,10 +99,10 @@ def next_rev(row: ServerRow, incarnation: int) -> int:
     """The revision of the row's next change; ``incarnation`` counts only for one that never was."""
     if row.rev == 0:
         assert 1 <= incarnation <= INCARNATION_MAX, "an incarnation out of range"
-        return (incarnation << COUNTER_BITS) + 1
+        return (incarnation << COUNTER_BITS) + max(1, row.counts_from)
     if row.rev & COUNTER_MAX == COUNTER_MAX:
         raise Refuse("overflow", "This row has been changed too often to be changed again.")
-    return row.rev + 1
+    return max(row.rev + 1, (row.rev & ~COUNTER_MAX) + row.counts_from)
 
 
 def base_in(row: ServerRow, base: int) -> int:
@@ -116,6 +118,13 @@ def is_impossible(row: ServerRow, base: int) -> bool:
     damaged.
     """
     return base > row.rev > 0 and base >> COUNTER_BITS == row.rev >> COUNTER_BITS
+
+
+def seen_in_lost(row: ServerRow, base: int, counts_to: int) -> int:
+    """``base``, or the row's revision where it is one that was lost with the end of an epoch, whose
+    revisions count up to ``counts_to``: who has seen that has seen all that there is."""
+    lost = is_impossible(row, base) and base & COUNTER_MAX < counts_to
+    return row.rev if lost else base
 
 
 def is_of_another_row(row: ServerRow, base: int) -> bool:

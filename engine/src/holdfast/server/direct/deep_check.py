@@ -143,7 +143,7 @@ def settle(
             continue
         found = stored.get(key)
         values = None if found is None else found.values
-        old = server_row(found)
+        old = server_row(found, writer.counts_from)
         row = overwritten(table, old, values, now_us, new_incarnation(random_bytes))
         batch.take(table, key, old, row)
         touched.append(Touched(table, key, before, scopes_of(table, values), values))

@@ -19,7 +19,6 @@ from holdfast.core.keys import key_values
 from holdfast.core.merging.merge import Author, RowChange, merge
 from holdfast.core.merging.policies import policy_of
 from holdfast.core.merging.rows import (
-    ABSENT,
     INCARNATION_MAX,
     ServerRow,
     Stamp,
@@ -29,7 +28,7 @@ from holdfast.core.merging.rows import (
 from holdfast.core.values import Row, Value
 from holdfast.schema.model import Schema, Table
 from holdfast.server.feed.feed import Touched, scopes_of
-from holdfast.server.merging.batch import SERVER, Batch, difference
+from holdfast.server.merging.batch import SERVER, Batch, difference, server_row
 from holdfast.server.merging.conflicts import follow
 from holdfast.server.merging.journal import journal_entries
 from holdfast.server.store.contract import DirectWriteNote, StoredRow, Writer
@@ -76,7 +75,7 @@ def _take(batch: Batch, table: Table, notes: Sequence[DirectWriteNote], now_us: 
     stored = batch.writer.stored(table, [note.key for note in notes])
     for note in notes:
         now = stored.get(note.key)
-        before = _before(note, now)
+        before = _before(note, now, batch.writer.counts_from)
         values = None if now is None else now.values
         if before.values == values:
             continue
@@ -88,14 +87,14 @@ def _take(batch: Batch, table: Table, notes: Sequence[DirectWriteNote], now_us: 
     batch.load_conflicts(table, [note.key for note in notes])
 
 
-def _before(note: DirectWriteNote, now: StoredRow | None) -> ServerRow:
+def _before(note: DirectWriteNote, now: StoredRow | None, counts_from: int) -> ServerRow:
     """The row as it was before the direct write: the record with the values of the note."""
     if now is None or not now.stamps:
-        return ABSENT
+        return server_row(None, counts_from)
     row, columns, deleted = load_stamps(now.stamps)
     if note.old is None:
-        return ServerRow(now.rev, None, now.image, row, columns, deleted)
-    return ServerRow(now.rev, note.old, None, row, columns, None)
+        return ServerRow(now.rev, None, now.image, row, columns, deleted, counts_from)
+    return ServerRow(now.rev, note.old, None, row, columns, None, counts_from)
 
 
 def _merged(

@@ -1,6 +1,6 @@
 """Checks that a request must pass before anything is done with it.
 
-Knows: devices, epochs and seals. Must not know: HTTP, or what the request asks for.
+Knows: devices, epochs and positions. Must not know: HTTP, or what the request asks for.
 Each check has a stable code; a request that fails one changes nothing.
 
 Upholds I5, I6, I8 as far as evidence goes: a copied replica, a restored server and a forged
@@ -12,14 +12,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from holdfast.core.digest import Digest, seal_is_valid
+from holdfast.core.digest import Digest
 from holdfast.core.errors import ProtocolError
 from holdfast.protocol.messages import ExchangeRequest, Position, VerifyRequest
 from holdfast.protocol.version import PROTOCOL
+from holdfast.server.exchange.histories import ended_epoch
 from holdfast.server.exchange.replicas import check_identity
 from holdfast.server.generations.speaking import Generation, Generations, not_served
 from holdfast.server.identity.principal import Principal
-from holdfast.server.store.contract import Scope, Snapshot, Store
+from holdfast.server.store.contract import Scope, Snapshot
+from holdfast.server.store.epochs import Epochs
+
+NOTHING_UNKNOWN: Mapping[str, int] = {}
 
 
 def check_request(
@@ -27,7 +31,7 @@ def check_request(
     *,
     principal: Principal,
     generations: Generations,
-    epoch: str,
+    epochs: Epochs,
 ) -> Generation:
     """Protocol, device, schema and epoch; the generation of the schema that the device speaks.
     Raises ``ProtocolError``."""
@@ -43,52 +47,9 @@ def check_request(
         raise not_served(
             generations.current.schema, below_floor=generations.is_below_floor(request.schema)
         )
-    if request.epoch not in ("", epoch):
-        raise ProtocolError(
-            "the server's history (epoch) is not the one that this device has synced with",
-            code="epoch_mismatch", status=409, epoch=epoch,
-        )  # fmt: skip
+    if request.epoch not in ("", epochs.current):
+        raise ended_epoch(epochs.current, past=request.epoch in epochs.ended)
     return speaks
-
-
-def check_checkpoint(
-    reads: Snapshot,
-    store: Store,
-    checkpoint: Mapping[str, Position],
-    principal: Principal,
-    speaks: Generation,
-) -> None:
-    """Seals of scopes that may be read, and our own history: as the device's generation sees it,
-    or one that it has come from. Raises ``ProtocolError``."""
-    held = {scope: checkpoint[scope].version for scope in principal.readable(checkpoint)}
-    known = reads.digests(held)
-    floors = reads.floors([scope for scope in held if scope not in known])
-    for scope in held:
-        position = checkpoint[scope]
-        digest = Digest.of(position.count, position.digest)
-        valid = seal_is_valid(
-            store.seal_secret,
-            position.seal,
-            epoch=store.epoch,
-            scope=scope,
-            version=position.version,
-            digest=digest,
-        )
-        if not valid:
-            raise ProtocolError(
-                "the checkpoint was not made by this server", code="seal_invalid", status=409,
-                scope=scope,
-            )  # fmt: skip
-        stands = [
-            known[scope][number] for number in known.get(scope, ()) if number <= speaks.number
-        ]
-        if not stands and position.version < floors.get(scope, 0):
-            continue  # its seal says that it was ours; since then it was forgotten
-        if digest not in stands:
-            raise ProtocolError(
-                "the device has seen more than this server has: was it restored from a backup?",
-                code="server_behind", status=409, scope=scope,
-            )  # fmt: skip
 
 
 def below_floor(since: Mapping[str, int], scopes: Mapping[str, Scope]) -> frozenset[str]:
@@ -96,9 +57,15 @@ def below_floor(since: Mapping[str, int], scopes: Mapping[str, Scope]) -> frozen
     return frozenset(name for name, version in since.items() if 0 < version < scopes[name].floor)
 
 
-def since(checkpoint: Mapping[str, Position], readable: tuple[str, ...]) -> dict[str, int]:
-    """The version that the device holds of each scope it may read; 0 for a new one."""
-    return {scope: checkpoint[scope].version if scope in checkpoint else 0 for scope in readable}
+def since(
+    checkpoint: Mapping[str, Position],
+    readable: tuple[str, ...],
+    unknown: Mapping[str, int] = NOTHING_UNKNOWN,
+) -> dict[str, int]:
+    """The version that the device holds of each scope it may read; 0 for a new one. ``unknown``:
+    the versions up to which those may be that are not in our history."""
+    held = {scope: checkpoint[scope].version if scope in checkpoint else 0 for scope in readable}
+    return held | {scope: version for scope, version in unknown.items() if scope in held}
 
 
 @dataclass(frozen=True, slots=True)

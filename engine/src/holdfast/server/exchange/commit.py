@@ -25,7 +25,7 @@ from holdfast.core.limits import NOT_TAKEN_IN_MAX, REHEARSALS_MAX
 from holdfast.protocol.messages import ExchangeRequest, Offset, Outcome, Transaction
 from holdfast.server.direct.direct_writes import DirectWrites, OnMoved, concerned
 from holdfast.server.exchange.budgets import Budgets
-from holdfast.server.exchange.checks import check_checkpoint
+from holdfast.server.exchange.histories import KnownPositions, check_checkpoint
 from holdfast.server.exchange.replicas import check_nonces, identity, new_replica
 from holdfast.server.feed.feed import make_scopes, missing_scopes
 from holdfast.server.feed.own_rows import OwnRows
@@ -40,7 +40,7 @@ from holdfast.server.push.decide import Engine, Sender
 from holdfast.server.push.push import Pushed, next_large, push
 from holdfast.server.push.push_decider import BatchSize, Prepared, is_large, prepare
 from holdfast.server.push.rehearsal import StaleRehearsal
-from holdfast.server.store.contract import Replica, Store, Writer
+from holdfast.server.store.contract import ReplicaRecord, Store, Writer
 from holdfast.sqlite.failpoints import failpoint
 
 log = logging.getLogger(__name__)
@@ -192,8 +192,11 @@ class ExchangeCommit:
         def work(writer: Writer) -> Pushed:
             nonlocal ingested
             principal = self._rights.still(writer, asking)
+            standing = KnownPositions()
             if first:
-                check_checkpoint(writer, self._store, request.checkpoint, principal, speaks)
+                standing = check_checkpoint(
+                    writer, self._store, request.checkpoint, principal, speaks
+                )
             known = writer.replica(identity(request, principal))
             if first:
                 check_nonces(known, principal, request.nonce)
@@ -202,7 +205,7 @@ class ExchangeCommit:
                     raise _NewScopes(missing)
             elif known is None or known.nonce != request.nonce.to:
                 raise ProtocolError("the replica has made another exchange meanwhile", code="busy")
-            replica = known or new_replica(writer, principal, request)
+            replica = known or new_replica(writer, principal, request, standing.ended)
             arrived = arrivals(writer, replica, transactions)
             offset_us = _offset(request, replica, arrival_us) if first else replica.offset_us
             sender = _sender(principal, arrived, speaks, offset_us, arrival_us)
@@ -240,6 +243,7 @@ class ExchangeCommit:
                     **told(request, speaks),
                 )
             pushed.replica = replace(replica, high=pushed.high)
+            pushed.unknown = dict(standing.unknown)
             writer.put_replica(pushed.replica)
             failpoint("push.before_commit")
             return pushed
@@ -265,8 +269,11 @@ class PushTotals:
     own: OwnRows = field(default_factory=OwnRows)
     work: int = 0
     bites: int = 0
-    replica: Replica | None = None
+    replica: ReplicaRecord | None = None
     """Who has pushed, as it is known from now on."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    """Scopes of which its position is not in our history, with the version up to which it may be.
+    """
 
     def take(self, pushed: Pushed) -> None:
         """Take in what the next bite did."""
@@ -274,6 +281,7 @@ class PushTotals:
         self.own.add(pushed.own, pushed.versions)
         self.work += pushed.work
         self.bites += 1
+        self.unknown |= pushed.unknown
         self.replica = pushed.replica
 
 
@@ -299,7 +307,7 @@ def _sender(
     )
 
 
-def _offset(request: ExchangeRequest, known: Replica, arrival_us: int) -> int:
+def _offset(request: ExchangeRequest, known: ReplicaRecord, arrival_us: int) -> int:
     """Return how far the device's clock is off, as far as it can be believed."""
     claimed = request.offset
     if claimed is None and known.nonce and not request.transactions:

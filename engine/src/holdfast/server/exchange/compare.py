@@ -16,12 +16,12 @@ from holdfast.server.direct.direct_writes import DirectWrites, concerned
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.exchange.checks import (
     below_floor,
-    check_checkpoint,
     check_request,
     origins,
     since,
 )
 from holdfast.server.exchange.composer import Composer
+from holdfast.server.exchange.histories import Histories, HistoryLost, check_checkpoint
 from holdfast.server.exchange.replicas import heard, identity
 from holdfast.server.feed.pull import PulledLines, news
 from holdfast.server.feed.ranges import (
@@ -51,6 +51,7 @@ class Comparisons:
         rights: Rights,
         direct: DirectWrites,
         composer: Composer,
+        histories: Histories,
         observer: Observer,
         budgets: Budgets,
     ) -> None:
@@ -60,12 +61,19 @@ class Comparisons:
         self._rights = rights
         self._direct = direct
         self._composer = composer
+        self._histories = histories
         self._observer = observer
 
     def answer(self, principal: Principal, request: VerifyRequest, *, echo: str) -> Iterator[Line]:
         """Raises ``ProtocolError`` now; the lines hold a snapshot until their end or ``close``."""
+        try:
+            return self._answer(principal, request, echo=echo)
+        except HistoryLost as lost:
+            raise self._histories.end(lost) from None
+
+    def _answer(self, principal: Principal, request: VerifyRequest, *, echo: str) -> Iterator[Line]:
         speaks = check_request(
-            request, principal=principal, generations=self._generations, epoch=self._store.epoch
+            request, principal=principal, generations=self._generations, epochs=self._store.epochs
         )
         schema = speaks.schema
         check_row_queries(schema, request.rows)
@@ -73,12 +81,15 @@ class Comparisons:
         try:
             principal = self._rights.still(snapshot, principal)
             self._direct.check(snapshot, concerned(principal))
-            check_checkpoint(snapshot, self._store, request.checkpoint, principal, speaks)
+            standing = check_checkpoint(
+                snapshot, self._store, request.checkpoint, principal, speaks
+            )
+            unknown = standing.unknown
             seen = speaks.seen(snapshot)
             scopes = readable(seen, principal)
-            positions = since(request.checkpoint, tuple(scopes))
+            positions = since(request.checkpoint, tuple(scopes), unknown)
             come = origins(snapshot, self._generations, speaks, request.checkpoint, scopes)
-            missed = below_floor(positions, scopes) | come.lost
+            missed = below_floor(positions, scopes) | come.lost | unknown.keys() & scopes.keys()
             whole = sum(
                 not (query.start or query.revisions) and query.end is None
                 for query in request.ranges

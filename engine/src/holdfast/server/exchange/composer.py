@@ -23,7 +23,7 @@ from holdfast.server.exchange.replicas import is_replacement
 from holdfast.server.feed.pull import last_line
 from holdfast.server.generations.speaking import Generation, Generations
 from holdfast.server.identity.principal import Principal
-from holdfast.server.store.contract import Replica, Scope, Snapshot, Store
+from holdfast.server.store.contract import ReplicaRecord, Scope, Snapshot, Store
 
 
 class Composer:
@@ -42,7 +42,7 @@ class Composer:
         scopes: Mapping[str, Scope],
         request: ExchangeRequest | VerifyRequest,
         *,
-        replica: Replica | None,
+        replica: ReplicaRecord | None,
         speaks: Generation,
         echo: str,
         outcomes: list[Outcome],
@@ -89,8 +89,6 @@ class Composer:
                 for line in body:
                     yield line
                     count += 1
-            yield last_line(
-                scopes, secret=self._store.seal_secret, epoch=self._store.epoch, lines=count
-            )
+            yield last_line(scopes, secret=self._store.seal_secret, epoch=head.epoch, lines=count)
         finally:
             snapshot.close()

@@ -26,13 +26,13 @@ from holdfast.server.direct.direct_writes import BeingTakenIn, DirectWrites, con
 from holdfast.server.exchange.checks import (
     HERE,
     below_floor,
-    check_checkpoint,
     check_request,
     origins,
     since,
 )
 from holdfast.server.exchange.commit import ExchangeCommit, PushTotals, told
 from holdfast.server.exchange.composer import Composer
+from holdfast.server.exchange.histories import Histories, HistoryLost, check_checkpoint
 from holdfast.server.exchange.replicas import heard, identity
 from holdfast.server.feed.own_rows import NO_OWN_ROWS
 from holdfast.server.feed.pull import PulledLines, news
@@ -42,7 +42,7 @@ from holdfast.server.identity.permissions import Rights, named, readable
 from holdfast.server.identity.principal import Principal
 from holdfast.server.process import observe
 from holdfast.server.process.observe import Observer
-from holdfast.server.store.contract import Expected, Replica, Snapshot, Store
+from holdfast.server.store.contract import Expected, ReplicaRecord, Snapshot, Store
 from holdfast.sqlite.failpoints import failpoint
 
 
@@ -59,6 +59,7 @@ class Exchanges:
         commit: ExchangeCommit,
         offers: Offers,
         composer: Composer,
+        histories: Histories,
         now_us: Callable[[], int],
         observer: Observer,
     ) -> None:
@@ -69,6 +70,7 @@ class Exchanges:
         self._commit = commit
         self._offers = offers
         self._composer = composer
+        self._histories = histories
         self._now_us = now_us
         self._observer = observer
 
@@ -76,8 +78,16 @@ class Exchanges:
         self, principal: Principal, request: ExchangeRequest, *, echo: str
     ) -> Iterator[Line]:
         """Raises ``ProtocolError`` now; the lines hold a snapshot until their end or ``close``."""
+        try:
+            return self._answer(principal, request, echo=echo)
+        except HistoryLost as lost:
+            raise self._histories.end(lost) from None
+
+    def _answer(
+        self, principal: Principal, request: ExchangeRequest, *, echo: str
+    ) -> Iterator[Line]:
         speaks = check_request(
-            request, principal=principal, generations=self._generations, epoch=self._store.epoch
+            request, principal=principal, generations=self._generations, epochs=self._store.epochs
         )
         arrival_us = self._now_us()
         expected = _expected(principal, request)
@@ -98,9 +108,10 @@ class Exchanges:
             self._direct.check(snapshot, concerned(principal))  # its scopes may have changed
             seen = speaks.seen(snapshot)
             scopes = readable(seen, principal)
-            positions = since(request.checkpoint, tuple(scopes))
+            unknown = pushed.unknown
+            positions = since(request.checkpoint, tuple(scopes), unknown)
             come = origins(snapshot, self._generations, speaks, request.checkpoint, scopes)
-            missed = below_floor(positions, scopes) | come.lost
+            missed = below_floor(positions, scopes) | come.lost | unknown.keys() & scopes.keys()
             if missed:
                 self._observer(observe.Missed(scopes=len(missed)))
             head = self._composer.head(
@@ -160,7 +171,7 @@ class Exchanges:
         speaks: Generation,
         arrival_us: int,
         expected: Expected,
-    ) -> tuple[Snapshot | None, Replica | None]:
+    ) -> tuple[Snapshot | None, ReplicaRecord | None]:
         """Return where to answer from when a request changes nothing, and whom; else None.
 
         A device that has nothing to send proposes no new nonce, so that many that ask for the same
@@ -179,8 +190,10 @@ class Exchanges:
                 and abs(arrival_us - replica.last_seen) < SEEN_INTERVAL_MS * 1000
                 and snapshot.scopes(named(principal)).keys() >= set(named(principal))
             ):
-                check_checkpoint(snapshot, self._store, request.checkpoint, principal, speaks)
-                return snapshot, replica
+                checkpoint = request.checkpoint
+                standing = check_checkpoint(snapshot, self._store, checkpoint, principal, speaks)
+                if not standing.unknown:
+                    return snapshot, replica
         except BaseException:
             snapshot.close()
             raise

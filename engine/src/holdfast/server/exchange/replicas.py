@@ -17,7 +17,7 @@ from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import DEVICE_REPLICAS_MAX
 from holdfast.protocol.messages import ExchangeRequest, Nonces, VerifyRequest
 from holdfast.server.identity.principal import Principal
-from holdfast.server.store.contract import Replica, Snapshot, Writer
+from holdfast.server.store.contract import ReplicaRecord, Snapshot, Writer
 
 _RANDOM = re.compile(r"[0-9a-f]{32}\Z")
 
@@ -35,7 +35,7 @@ def check_identity(request: ExchangeRequest | VerifyRequest, principal: Principa
         )
 
 
-def check_nonces(known: Replica | None, principal: Principal, nonces: Nonces) -> None:
+def check_nonces(known: ReplicaRecord | None, principal: Principal, nonces: Nonces) -> None:
     """The replica has had our last answer, or repeats itself. Raises ``ProtocolError``."""
     mine = known is None or known.device == principal.device
     if mine and ("" if known is None else known.nonce) in (nonces.since, nonces.to):
@@ -46,8 +46,11 @@ def check_nonces(known: Replica | None, principal: Principal, nonces: Nonces) ->
     )  # fmt: skip
 
 
-def new_replica(reads: Writer, principal: Principal, request: ExchangeRequest) -> Replica:
-    """A replica that was not here before. Raises ``ProtocolError``."""
+def new_replica(
+    reads: Writer, principal: Principal, request: ExchangeRequest, ended: int = 0
+) -> ReplicaRecord:
+    """A replica that was not here before. ``ended``: the number of the ended epoch that it comes
+    from. Raises ``ProtocolError``."""
     place = reads.last_place(principal.device) + 1
     if place > DEVICE_REPLICAS_MAX:
         raise ProtocolError(
@@ -56,21 +59,21 @@ def new_replica(reads: Writer, principal: Principal, request: ExchangeRequest) -
         )  # fmt: skip
     replica, origin = identity(request, principal), request.origin
     if origin is None or origin.replica == replica:
-        return Replica(replica, principal.device, principal.user, place=place)
-    return Replica(
+        return ReplicaRecord(replica, principal.device, principal.user, place=place)
+    return ReplicaRecord(
         replica, principal.device, principal.user, place=place, origin=origin.replica,
-        origin_last=origin.last,
+        origin_last=origin.last, origin_epoch=ended,
     )  # fmt: skip
 
 
-def is_replacement(known: Replica | None, request: ExchangeRequest | VerifyRequest) -> bool:
+def is_replacement(known: ReplicaRecord | None, request: ExchangeRequest | VerifyRequest) -> bool:
     """Return whether this is the first answer to a replica whose device had another one."""
     if known is None or isinstance(request, VerifyRequest):
         return False
     return known.place > 1 and not known.origin and not request.nonce.since
 
 
-def heard(reads: Snapshot, principal: Principal, replica: str) -> Replica | None:
+def heard(reads: Snapshot, principal: Principal, replica: str) -> ReplicaRecord | None:
     """A replica of this device, as far as it is known."""
     known = reads.replica(replica)
     return known if known is not None and known.device == principal.device else None

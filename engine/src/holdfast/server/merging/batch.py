@@ -65,14 +65,14 @@ class NotTakenIn(Exception):
         self.rows = {table: keys}
 
 
-def server_row(stored: StoredRow | None) -> ServerRow:
-    """Return what the merge knows of a stored row."""
+def server_row(stored: StoredRow | None, counts_from: int = 0) -> ServerRow:
+    """Return what the merge knows of a stored row. ``counts_from``: see ``Epochs``."""
     if stored is None:
-        return ABSENT
+        return replace(ABSENT, counts_from=counts_from) if counts_from else ABSENT
     if not stored.stamps:
-        return ServerRow(0, stored.values, None, None, {}, None)
+        return ServerRow(0, stored.values, None, None, {}, None, counts_from)
     row, columns, deleted = load_stamps(stored.stamps)
-    return ServerRow(stored.rev, stored.values, stored.image, row, columns, deleted)
+    return ServerRow(stored.rev, stored.values, stored.image, row, columns, deleted, counts_from)
 
 
 def has_manual(table: Table) -> bool:
@@ -112,7 +112,7 @@ class Batch:
         if not missing:
             return
         found = self.writer.stored(table, missing)
-        rows = {key: server_row(found.get(key)) for key in missing}
+        rows = {key: server_row(found.get(key), self.writer.counts_from) for key in missing}
         noted = [key for key, row in rows.items() if row.values is not None and row.rev == 0]
         if noted:
             raise NotTakenIn(table.name, noted)

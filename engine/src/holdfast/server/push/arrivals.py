@@ -22,7 +22,7 @@ from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import REPLICA_ORIGINS_MAX
 from holdfast.protocol.first_sent import first_hash
 from holdfast.protocol.messages import Outcome, Transaction
-from holdfast.server.store.contract import Recorded, Replica, Snapshot
+from holdfast.server.store.contract import Recorded, ReplicaRecord, Snapshot
 
 _read_outcome = msgspec.json.Decoder(Outcome).decode
 write_outcome = msgspec.json.Encoder().encode
@@ -38,12 +38,12 @@ class ArrivingBatch:
     first, with the last number up to which theirs are its own.
     """
 
-    replica: Replica
+    replica: ReplicaRecord
     outcomes: Mapping[int, Outcome]
     found: Mapping[int, Recorded]
     new: Sequence[Transaction]
     shared: int = 0
-    origins: Sequence[tuple[Replica, int]] = field(default_factory=tuple)
+    origins: Sequence[tuple[ReplicaRecord, int]] = field(default_factory=tuple)
 
     @property
     def past(self) -> Mapping[str, int]:
@@ -52,7 +52,7 @@ class ArrivingBatch:
 
 
 def arrivals(
-    reads: Snapshot, replica: Replica, transactions: Sequence[Transaction]
+    reads: Snapshot, replica: ReplicaRecord, transactions: Sequence[Transaction]
 ) -> ArrivingBatch:
     """Tell apart what has arrived. Raises ``ProtocolError`` for a gap (``number_gap``) and for a
     number that was sent as another transaction (``number_reused``)."""
@@ -76,7 +76,7 @@ def arrivals(
     return ArrivingBatch(replica, outcomes, found, new, shared, _bounded(line, shared))
 
 
-def _check_order(replica: Replica, transactions: Sequence[Transaction]) -> None:
+def _check_order(replica: ReplicaRecord, transactions: Sequence[Transaction]) -> None:
     """Raises ``ProtocolError``: numbers are consecutive, but among those that are offered again,
     which only rise."""
     last, high = 0, replica.high
@@ -99,7 +99,7 @@ def _check_order(replica: Replica, transactions: Sequence[Transaction]) -> None:
 
 
 def _repeated(
-    reads: Snapshot, replica: Replica, transactions: Sequence[Transaction]
+    reads: Snapshot, replica: ReplicaRecord, transactions: Sequence[Transaction]
 ) -> dict[int, Outcome]:
     """The outcomes of repeated transactions. Raises ``ProtocolError`` (``number_reused``)."""
     if not transactions:
@@ -122,7 +122,7 @@ def _repeated(
 
 
 def _looked_for(
-    reads: Snapshot, line: Sequence[Replica], offered: Sequence[Transaction]
+    reads: Snapshot, line: Sequence[ReplicaRecord], offered: Sequence[Transaction]
 ) -> dict[int, Outcome]:
     """The outcomes of those that one of these replicas has sent before, by number, and refusals of
     those of which nobody can know."""
@@ -162,7 +162,7 @@ def _refused(transaction: Transaction, code: str) -> Outcome:
     return Outcome(transaction.number, transaction.id, "refused", code, _WORDS[code])
 
 
-def _bounded(line: Sequence[Replica], shared: int) -> tuple[tuple[Replica, int], ...]:
+def _bounded(line: Sequence[ReplicaRecord], shared: int) -> tuple[tuple[ReplicaRecord, int], ...]:
     """Origins with the last number up to which their transactions are the replica's own."""
     bounded = []
     for origin in line:

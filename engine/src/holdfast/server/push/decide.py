@@ -22,8 +22,9 @@ from msgspec.structs import replace
 from holdfast.core.clock import correct
 from holdfast.core.errors import BadValue, Refuse
 from holdfast.core.keys import row_scopes
+from holdfast.core.limits import EPOCH_REVISIONS
 from holdfast.core.merging.merge import Author, Decision, RowChange
-from holdfast.core.merging.rows import ServerRow, base_in, is_impossible
+from holdfast.core.merging.rows import ServerRow, base_in, is_impossible, seen_in_lost
 from holdfast.core.values import Row, Value
 from holdfast.protocol.messages import Transaction
 from holdfast.schema.model import CONFLICT_TABLE, Schema
@@ -39,7 +40,7 @@ from holdfast.server.merging.settle import Plan, check_settling, plan_settlement
 from holdfast.server.push.decode import read_changes
 from holdfast.server.push.quotas import Account, Quotas
 from holdfast.server.push.rules import Rule, run_rules
-from holdfast.server.store.contract import JournalEntry, Replica
+from holdfast.server.store.contract import JournalEntry, ReplicaRecord
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Sender:
     """
 
     principal: Principal
-    replica: Replica
+    replica: ReplicaRecord
     offset_us: int
     arrival_us: int
     older: Projection | None = None
@@ -242,6 +243,7 @@ class DecisionRun:
         row = self._batch.get(table, change.key)
         self._access.check_before(table, change.op, row)
         change = fill_change(change, lives=row.values is not None)
+        change = self._seen(change, row, author.number)
         base_us = _base_time(change, row)
         if base_us is not None and base_us > author.at:  # never before what it was based on
             author = replace(author, at=base_us)
@@ -262,6 +264,16 @@ class DecisionRun:
                 self._batch, conflict, now_us=now_us, random_bytes=self._engine.random_bytes
             )
             self._note([] if replaced is None else [replaced], now_us)
+
+    def _seen(self, change: RowChange, row: ServerRow, number: int) -> RowChange:
+        """Return a change with bases of this history, where they are of an epoch that has ended
+        and the change was made then."""
+        replica = self._sender.replica
+        if not replica.origin_epoch or number > replica.origin_last:
+            return change
+        counts_to = replica.origin_epoch * EPOCH_REVISIONS
+        bases = {name: seen_in_lost(row, base, counts_to) for name, base in change.bases.items()}
+        return replace(change, base=seen_in_lost(row, change.base, counts_to), bases=bases)
 
     def _check_settling(self, change: RowChange) -> None:
         """Check that who settles a conflict may read it, and the row it is about while that is

@@ -29,7 +29,7 @@ from holdfast.server.push.arrivals import ArrivingBatch, record, stored_outcome
 from holdfast.server.push.decide import Decided, Engine, Sender
 from holdfast.server.push.push_decider import BatchSize, Prepared, PushDecider, is_large, weight
 from holdfast.server.push.rehearsal import StaleRehearsal
-from holdfast.server.store.contract import Replica, Snapshot, Writer
+from holdfast.server.store.contract import ReplicaRecord, Snapshot, Writer
 from holdfast.sqlite.failpoints import failpoint
 
 
@@ -53,8 +53,11 @@ class Pushed:
     """How the next bite begins."""
     work: int = 0
     """Changes that were decided; those that were decided twice count twice."""
-    replica: Replica | None = None
+    replica: ReplicaRecord | None = None
     """Who has pushed, as it is stored with this."""
+    unknown: dict[str, int] = field(default_factory=dict)
+    """Scopes of which its position is not in our history, with the version up to which it may be.
+    """
 
 
 def push(

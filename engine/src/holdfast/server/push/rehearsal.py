@@ -65,6 +65,7 @@ class Rehearsal:
     def __init__(self, reads: Writer) -> None:
         """``reads``: of a snapshot; its writes are not used."""
         self._reads = reads
+        self.counts_from = reads.counts_from
         self.script = RehearsedScript()
         self.existing = self._read("existing")
         self.children = self._read("children")

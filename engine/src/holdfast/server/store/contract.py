@@ -25,6 +25,7 @@ from holdfast.core.values import Row, Value
 from holdfast.schema.model import ForeignKey, Schema, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.process.observe import Observer
+from holdfast.server.store.epochs import Epochs
 from holdfast.server.store.files import FileStore
 from holdfast.server.store.registry import RegistryReads, RegistryWrites
 from holdfast.server.store.upkeep import Upkeep
@@ -121,7 +122,7 @@ class MovedRow(Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Replica:
+class ReplicaRecord:
     """A replica as the server knows it. ``high``: the last transaction number it has decided;
     ``waiting``, ``oldest_us``, ``client``: what the replica has told of itself."""
 
@@ -146,6 +147,8 @@ class Replica:
     """Transactions up to this number may have been sent as the origin's before."""
     shared: int = 0
     """Up to this number the origin's transactions are its own, as far as it is known."""
+    origin_epoch: int = 0
+    """The number of the epoch whose end has made it offer again; 0: none."""
     forgotten: int = 0
     """Up to this number it may be forgotten what was decided."""
     backed_up: int = 0
@@ -254,12 +257,12 @@ class Snapshot(Protocol):
         ``limit``.
         """
 
-    def replica(self, replica: str) -> Replica | None:
+    def replica(self, replica: str) -> ReplicaRecord | None:
         """Return what is known of a replica. A writer holds it: no other sees it until the
         commit.
         """
 
-    def origins(self, replica: Replica, limit: int) -> list[Replica]:
+    def origins(self, replica: ReplicaRecord, limit: int) -> list[ReplicaRecord]:
         """The replicas that one has come out of, the nearest first: those of the same device or
         user, as far as they are known without a gap, and at most so many. None is held."""
 
@@ -268,6 +271,9 @@ class Snapshot(Protocol):
 
     def recorded(self, replica: str, numbers: Sequence[int]) -> dict[int, Recorded]:
         """Return what was decided of these transactions, by number."""
+
+    def heads_at_end(self, number: int) -> dict[str, int]:
+        """Return the heads that scopes had when an epoch ended, by its number."""
 
     def scope_names(self) -> list[str]: ...
 
@@ -382,6 +388,10 @@ class Writer(Snapshot, Protocol):
     def older(self) -> Sequence[Projection]:
         """Return what the older generations see that are served, oldest first."""
 
+    @property
+    def counts_from(self) -> int:
+        """Return the least place in a row's count that a new revision has (see ``Epochs``)."""
+
     def hold(self, scopes: Iterable[str]) -> None:
         """Lock the scopes of the rows that were read and will be written, as far as known by now.
 
@@ -397,7 +407,7 @@ class Writer(Snapshot, Protocol):
         """Return the place of a device's newest replica; 0: it has none. Until the commit nobody
         else gives it another one."""
 
-    def put_replica(self, replica: Replica) -> None:
+    def put_replica(self, replica: ReplicaRecord) -> None:
         """Store all but ``forgotten`` and ``backed_up``, which others raise."""
 
     def set_backed_up(self, highs: Mapping[str, int]) -> None:
@@ -473,7 +483,16 @@ class Store(Protocol):
     """A server's database."""
 
     @property
-    def epoch(self) -> str: ...
+    def epoch(self) -> str:
+        """Return the current epoch."""
+
+    @property
+    def epochs(self) -> Epochs:
+        """Return the current epoch and those that have ended, as far as this process knows: it
+        looks with each snapshot."""
+
+    def end_epoch(self, epoch: str, *, new: str, at: int) -> None:
+        """End this epoch in a commit of its own, if it is the current one still."""
 
     @property
     def seal_secret(self) -> bytes: ...

@@ -1,17 +1,18 @@
-"""Rows of the registry's tables, read the same way by both stores.
+"""Rows of people, devices and replicas, read and written the same way by both stores.
 
-Knows: columns of users, tokens and devices. Must not know: connections, or a database's dialect.
+Knows: columns of users, tokens, devices and replicas. Must not know: connections, or a dialect.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from holdfast.core.limits import REPLICAS_LISTED_MAX
+from holdfast.server.store.contract import ReplicaRecord
 from holdfast.server.store.registry import DeviceReport, ReplicaReport, TokenRecord, User
 
 _encode = msgspec.json.Encoder().encode
@@ -42,6 +43,37 @@ REPLICAS = (
     f"WHERE d.device {{among}}) AS l WHERE n <= {REPLICAS_LISTED_MAX} ORDER BY device, n"
 )
 """The replicas of some devices, of each device those that were heard last first."""
+
+_WRITTEN: Final = (
+    "replica", "device", "user", "nonce", "high", "confirmed", "last_seen", "offset_us", "waiting",
+    "oldest_us", "client", "generation", "place", "origin", "origin_last", "shared",
+    "origin_epoch",
+)  # fmt: skip
+_COLUMNS: Final = ", ".join(f'r."{name}"' for name in (*_WRITTEN, "forgotten", "backed_up"))
+
+SELECT_REPLICA: Final = (
+    f"SELECT {_COLUMNS} FROM holdfast_replica AS r WHERE r.replica = {{replica}}"
+)
+"""All of a replica, in the order of ``ReplicaRecord``."""
+SELECT_ORIGINS: Final = (
+    "WITH RECURSIVE line(step, replica) AS (SELECT 1, {origin} UNION ALL "
+    "SELECT step + 1, o.origin FROM line JOIN holdfast_replica AS o ON o.replica = line.replica "
+    "WHERE o.origin <> '' AND step < {limit} AND "
+    '(o.device = {device} OR o."user" = {user})) '
+    f"SELECT {_COLUMNS} FROM line JOIN holdfast_replica AS r ON r.replica = line.replica "
+    'WHERE r.device = {device} OR r."user" = {user} ORDER BY line.step'
+)
+"""The replicas that one has come out of."""
+SELECT_OWNER: Final = (
+    'SELECT r."user" FROM holdfast_replica AS r WHERE r.device = {device} '
+    "ORDER BY r.last_seen DESC, r.place DESC LIMIT 1"
+)
+PUT_REPLICA: Final = (
+    "INSERT INTO holdfast_replica ("
+    + ", ".join(f'"{name}"' for name in _WRITTEN)
+    + ") VALUES ({values}) ON CONFLICT (replica) DO UPDATE SET "
+    + ", ".join(f'"{name}" = excluded."{name}"' for name in _WRITTEN[1:])
+)
 
 
 def names_text(names: tuple[str, ...]) -> str:
@@ -84,3 +116,8 @@ def reports_of(
             )
         )  # fmt: skip
     return reports
+
+
+def written(replica: ReplicaRecord) -> tuple[str | int | None, ...]:
+    """The values that ``PUT_REPLICA`` writes."""
+    return tuple(getattr(replica, name) for name in _WRITTEN)

@@ -27,7 +27,7 @@ from holdfast.core.limits import (
 )
 from holdfast.core.values import Row, Value
 from holdfast.schema.model import Table
-from holdfast.server.store import replica_rows
+from holdfast.server.store import registry_rows
 from holdfast.server.store.contract import (
     ENGINE_TABLES,
     Expected,
@@ -35,12 +35,13 @@ from holdfast.server.store.contract import (
     LiveEntry,
     MovedRow,
     Recorded,
-    Replica,
+    ReplicaRecord,
     Scope,
     ScopeStats,
     Stats,
     StoredRow,
 )
+from holdfast.server.store.epochs import READ_EPOCHS, READ_HEADS, Epochs, end_epoch
 from holdfast.server.store.filling import whole_row
 from holdfast.server.store.older_notes import read_digests, read_hashes
 from holdfast.server.store.postgres.errors import translated
@@ -52,9 +53,9 @@ from holdfast.sql.postgres.tables import STORAGE
 
 PostgresConnection = psycopg.Connection[tuple[Any, ...]]
 
-SELECT_REPLICA = replica_rows.SELECT_REPLICA.format(replica="$1")
+SELECT_REPLICA = registry_rows.SELECT_REPLICA.format(replica="$1")
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-STATE = "SELECT EXISTS (SELECT FROM holdfast_dirty), (SELECT fingerprint FROM holdfast_state)"
+STATE = "SELECT EXISTS (SELECT FROM holdfast_dirty), fingerprint, epoch FROM holdfast_state"
 _SCOPES = (
     "SELECT scope, head, count, digest, key, floor, bytes, older FROM holdfast_scope "
     "WHERE scope = ANY ($1::text[])"
@@ -137,21 +138,21 @@ class PostgresReads:
         )
         return int(count)
 
-    def replica(self, replica: str) -> Replica | None:
+    def replica(self, replica: str) -> ReplicaRecord | None:
         rows = self._run(SELECT_REPLICA, (replica,))
-        return Replica(*rows[0]) if rows else None
+        return ReplicaRecord(*rows[0]) if rows else None
 
-    def origins(self, replica: Replica, limit: int) -> list[Replica]:
+    def origins(self, replica: ReplicaRecord, limit: int) -> list[ReplicaRecord]:
         if not replica.origin:
             return []
-        sql = replica_rows.SELECT_ORIGINS.format(
+        sql = registry_rows.SELECT_ORIGINS.format(
             origin='$1::text COLLATE "C"', device="$2", user="$3", limit="$4"
         )
         rows = self._run(sql, (replica.origin, replica.device, replica.user, limit))
-        return [Replica(*row) for row in rows]
+        return [ReplicaRecord(*row) for row in rows]
 
     def owner(self, device: str) -> str | None:
-        rows = self._run(replica_rows.SELECT_OWNER.format(device="$1"), (device,))
+        rows = self._run(registry_rows.SELECT_OWNER.format(device="$1"), (device,))
         return str(rows[0][0]) if rows else None
 
     def last_place(self, device: str) -> int:
@@ -166,6 +167,10 @@ class PostgresReads:
             (replica, number_array(numbers)),
         )
         return {row[0]: Recorded(*row) for row in rows}
+
+    def heads_at_end(self, number: int) -> dict[str, int]:
+        rows = self._run(READ_HEADS.format(number="$1"), (number,))
+        return {str(scope): int(str(head)) for scope, head in rows}
 
     def scope_names(self) -> list[str]:
         return [name for (name,) in self._run("SELECT scope FROM holdfast_scope")]
@@ -427,7 +432,7 @@ class PostgresSnapshot(PostgresReads):
         self.connection = connection
         self._release = release
         self._open = True
-        self._replicas: dict[str, Replica | None] = {}
+        self._replicas: dict[str, ReplicaRecord | None] = {}
         self._scopes: dict[str, Scope | None] = {}
         self._positions: dict[tuple[str, int], Mapping[int, Digest] | None] = {}
         self._moves: dict[str, list[MovedRow]] = {}
@@ -455,7 +460,7 @@ class PostgresSnapshot(PostgresReads):
         self._start(state.fetchone())
         if replica is not None:
             row = replica.fetchone()
-            self._replicas[expected.replica] = None if row is None else Replica(*row)
+            self._replicas[expected.replica] = None if row is None else ReplicaRecord(*row)
         self._scopes = dict.fromkeys(expected.scopes)
         self._scopes.update((row[0], scope_of(row)) for row in scopes.fetchall())
         self._positions = dict.fromkeys(expected.scopes.items())
@@ -466,13 +471,13 @@ class PostgresSnapshot(PostgresReads):
 
     def _start(self, row: tuple[Any, ...] | None) -> None:
         assert row is not None
-        self._notes, fingerprint = row
+        self._notes, fingerprint, self.epoch = row
         self._program.check_generation(fingerprint)
 
     def has_notes(self) -> bool:
         return bool(self._notes)
 
-    def replica(self, replica: str) -> Replica | None:
+    def replica(self, replica: str) -> ReplicaRecord | None:
         if replica in self._replicas:
             return self._replicas[replica]
         return super().replica(replica)
@@ -567,3 +572,20 @@ def _range(
     if end is None:
         return where, first
     return f"{where} AND (tbl, key) < ($4, $5)", (*first, *map(without_nul, end))
+
+
+def read_epochs(db: PostgresConnection) -> Epochs:
+    """The epoch of a database, and its own that have ended."""
+    ((current,),) = db.execute("SELECT epoch FROM holdfast_state").fetchall()
+    return Epochs(current, tuple(epoch for (epoch,) in db.execute(READ_EPOCHS).fetchall()))
+
+
+def end_epoch_on(db: PostgresConnection, epoch: str | None, *, new: str, at: int) -> bool:
+    """``end_epoch`` in the transaction of a connection."""
+
+    def run(sql: str, params: Sequence[object]) -> list[tuple[Any, ...]]:
+        cursor = db.execute(sql.encode(), params or None)
+        return cursor.fetchall() if cursor.description else []
+
+    mark = "${}".format
+    return end_epoch(run, epoch, new=new, at=at, mark=mark, locked=" FOR UPDATE")

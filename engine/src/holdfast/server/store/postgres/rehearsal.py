@@ -20,9 +20,13 @@ class RehearsingWriter(PostgresWriter):
     last_place = PostgresReads.last_place
     scopes = PostgresReads.scopes
 
-    def __init__(self, connection: PostgresConnection, program: PostgresProgram) -> None:
-        nothing = frozenset[str]()
-        super().__init__(connection, program, began="", notes=False, wanted=nothing, careful=False)
+    def __init__(
+        self, connection: PostgresConnection, program: PostgresProgram, counts_from: int
+    ) -> None:
+        super().__init__(
+            connection, program, began="", notes=False, wanted=frozenset(), careful=False,
+            counts_from=counts_from,
+        )  # fmt: skip
 
     @property
     def registry(self) -> PostgresRegistry:

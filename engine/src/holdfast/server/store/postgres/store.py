@@ -36,8 +36,10 @@ from holdfast.schema.model import Schema, Table
 from holdfast.schema.projection import Projection
 from holdfast.server.process.observe import Observer, Retried, nobody
 from holdfast.server.store.contract import Expected, OnCommit, T, TryAgain, Writer
+from holdfast.server.store.epochs import Epochs
 from holdfast.server.store.growth import changed_checks, generations_before, growth
 from holdfast.server.store.migration_scripts import missing
+from holdfast.server.store.postgres import reads
 from holdfast.server.store.postgres.errors import translated
 from holdfast.server.store.postgres.events import Relay
 from holdfast.server.store.postgres.files import PostgresFiles
@@ -76,7 +78,7 @@ _BEGIN_WRITE = (
 class _Identity:
     """Identity that a database was given when it was made."""
 
-    epoch: str
+    epochs: Epochs
     seal_secret: bytes
 
 
@@ -120,7 +122,7 @@ class PostgresStore:
         store._readers = store._pool(connections_max)
         store._writers = store._pool(connections_max)
         store._files = PostgresFiles(
-            lambda: store._borrowed(store._writers), store._connect, epoch=store.epoch
+            lambda: store._borrowed(store._writers), store._connect, epoch=store.epochs.first
         )
         return store
 
@@ -146,7 +148,21 @@ class PostgresStore:
 
     @property
     def epoch(self) -> str:
-        return self._identity.epoch
+        return self._identity.epochs.current
+
+    @property
+    def epochs(self) -> Epochs:
+        return self._identity.epochs
+
+    def end_epoch(self, epoch: str, *, new: str, at: int) -> None:
+        with self._borrowed(self._writers) as db, translated(self._program), db.transaction():
+            reads.end_epoch_on(db, epoch, new=new, at=at)
+            failpoint("store.before_commit")
+        self._look_at_epochs()
+
+    def _look_at_epochs(self) -> None:
+        with self._borrowed(self._writers) as db, translated(self._program):
+            self._identity = replace(self._identity, epochs=reads.read_epochs(db))
 
     @property
     def seal_secret(self) -> bytes:
@@ -204,8 +220,8 @@ class PostgresStore:
             _migrate(db)
             if not exists:
                 self._create(db, schema, random_bytes)
-            ((fingerprint, stored, epoch, secret),) = db.execute(
-                "SELECT fingerprint, schema, epoch, seal_secret FROM holdfast_state"
+            ((fingerprint, stored, secret),) = db.execute(
+                "SELECT fingerprint, schema, seal_secret FROM holdfast_state"
             ).fetchall()
             if fingerprint != schema.fingerprint:
                 _keep(db, Schema.from_json(stored))
@@ -217,7 +233,7 @@ class PostgresStore:
             self._has_grown = bool(generations != 1)
             changed = _set_triggers(db, schema)
             self._unwatched = exists and fingerprint == schema.fingerprint and changed
-        return _Identity(epoch, secret)
+            return _Identity(reads.read_epochs(db), secret)
 
     def _create(
         self, db: PostgresConnection, schema: Schema, random_bytes: Callable[[int], bytes]
@@ -272,7 +288,10 @@ class PostgresStore:
         for attempt in range(DATABASE_ATTEMPTS_MAX):
             db = _take(self._readers)
             try:
-                return PostgresSnapshot(db, self._program, self._give_back, expected)
+                snapshot = PostgresSnapshot(db, self._program, self._give_back, expected)
+                if snapshot.epoch != self.epoch:  # another process has ended it
+                    self._look_at_epochs()
+                return snapshot
             except TryAgain:
                 self._give_back(db)
                 self._readers.check()
@@ -289,7 +308,9 @@ class PostgresStore:
     @contextlib.contextmanager
     def rehearse(self) -> Iterator[Writer]:
         with contextlib.closing(self.read()) as snapshot:
-            yield RehearsingWriter(snapshot.connection, self._program)
+            yield RehearsingWriter(
+                snapshot.connection, self._program, self._identity.epochs.counts_from
+            )
 
     def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:  # noqa: ARG002 - many write at once
         wanted: frozenset[str] = frozenset()
@@ -338,8 +359,9 @@ class PostgresStore:
         with translated(self._program):
             ((began, notes),) = _last(db.execute(_BEGIN_WRITE))
         writer = PostgresWriter(
-            db, self._program, began=began, notes=notes, wanted=wanted, careful=careful
-        )
+            db, self._program, began=began, notes=notes, wanted=wanted, careful=careful,
+            counts_from=self._identity.epochs.counts_from,
+        )  # fmt: skip
         result = work(writer)
         writer.finish()
         failpoint("store.before_commit")
@@ -362,7 +384,7 @@ class PostgresStore:
         if self._relay is None:
             with contextlib.closing(self.read()) as snapshot:
                 generation = snapshot.registry.generation()
-            self._relay = Relay(self._connect, self.epoch, publish, generation=generation)
+            self._relay = Relay(self._connect, self.epochs.first, publish, generation=generation)
         return self._relay.committed
 
     @contextlib.contextmanager

@@ -45,7 +45,7 @@ from holdfast.server.store.contract import (
     FeedEntry,
     JournalEntry,
     Recorded,
-    Replica,
+    ReplicaRecord,
     RowRecord,
     Scope,
     StoredRow,
@@ -78,7 +78,7 @@ from holdfast.server.store.postgres.reads import (
 )
 from holdfast.server.store.postgres.registry import PostgresRegistry
 from holdfast.server.store.postgres.upkeep import PostgresUpkeep
-from holdfast.server.store.replica_rows import PUT_REPLICA, written
+from holdfast.server.store.registry_rows import PUT_REPLICA, written
 from holdfast.sql.note_scopes import Ranges
 from holdfast.sql.postgres.statements import (
     PostgresProgram,
@@ -109,12 +109,14 @@ class PostgresWriter(PostgresReads):
         notes: bool,
         wanted: frozenset[str],
         careful: bool,
+        counts_from: int,
     ) -> None:
         super().__init__(connection, program)
         self._began = began
         self._notes = notes
         self._later: list[WaitingStatement] = []
         self._trips = 0
+        self.counts_from = counts_from
         self._wanted = wanted
         self._careful = careful
         self._held: dict[str, Scope] = {}
@@ -137,7 +139,7 @@ class PostgresWriter(PostgresReads):
     def finish(self) -> None:
         """Check what must be so before the commit. Raises ``TryAgain``."""
         self._defer("SET CONSTRAINTS ALL IMMEDIATE")
-        ((notes, fingerprint),) = self._run(STATE)
+        ((notes, fingerprint, _epoch),) = self._run(STATE)
         # Looked at last: whoever makes the tables grow waits for those that we have written.
         self._program.check_generation(fingerprint)
         if not notes:
@@ -296,19 +298,19 @@ class PostgresWriter(PostgresReads):
 
     # Devices and their transactions
 
-    def replica(self, replica: str) -> Replica | None:
+    def replica(self, replica: str) -> ReplicaRecord | None:
         sql = f"{SELECT_REPLICA} FOR UPDATE"
         rows = self._run(sql, (replica,))
         if not rows:  # nothing to lock yet: its first exchanges queue up on its name
             self._run(_HOLD_NAME, (replica,))
             rows = self._run(sql, (replica,))
-        return Replica(*rows[0]) if rows else None
+        return ReplicaRecord(*rows[0]) if rows else None
 
     def last_place(self, device: str) -> int:
         self._run(_HOLD_NAME, (device,))  # those that are made at once queue up
         return super().last_place(device)
 
-    def put_replica(self, replica: Replica) -> None:
+    def put_replica(self, replica: ReplicaRecord) -> None:
         values = written(replica)
         places = ", ".join(f"${place}" for place in range(1, len(values) + 1))
         self._defer(PUT_REPLICA.format(values=places), values)

@@ -23,15 +23,16 @@ from holdfast.server.store.contract import (
     LiveEntry,
     MovedRow,
     Recorded,
-    Replica,
+    ReplicaRecord,
     Scope,
     ScopeStats,
     Stats,
     StoredRow,
 )
+from holdfast.server.store.epochs import READ_HEADS
 from holdfast.server.store.filling import whole_row
 from holdfast.server.store.older_notes import read_digests, read_hashes
-from holdfast.server.store.replica_rows import SELECT_ORIGINS, SELECT_OWNER, SELECT_REPLICA
+from holdfast.server.store.registry_rows import SELECT_ORIGINS, SELECT_OWNER, SELECT_REPLICA
 from holdfast.server.store.sqlite.registry import SqliteRegistry
 from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
 from holdfast.sql.note_scopes import Ranges
@@ -99,16 +100,16 @@ class SqliteReads:
             )
         )
 
-    def replica(self, replica: str) -> Replica | None:
+    def replica(self, replica: str) -> ReplicaRecord | None:
         rows = self._db.execute(SELECT_REPLICA.format(replica="?"), (replica,))
-        return Replica(*cast("tuple[Any, ...]", rows[0])) if rows else None
+        return ReplicaRecord(*cast("tuple[Any, ...]", rows[0])) if rows else None
 
-    def origins(self, replica: Replica, limit: int) -> list[Replica]:
+    def origins(self, replica: ReplicaRecord, limit: int) -> list[ReplicaRecord]:
         if not replica.origin:
             return []
         sql = SELECT_ORIGINS.format(origin="?1", device="?2", user="?3", limit="?4")
         rows = self._db.execute(sql, (replica.origin, replica.device, replica.user, limit))
-        return [Replica(*cast("tuple[Any, ...]", row)) for row in rows]
+        return [ReplicaRecord(*cast("tuple[Any, ...]", row)) for row in rows]
 
     def owner(self, device: str) -> str | None:
         rows = self._db.execute(SELECT_OWNER.format(device="?"), (device,))
@@ -126,6 +127,10 @@ class SqliteReads:
             kind = cast("Literal['applied', 'refused', 'held']", outcome)
             found[number] = Recorded(number, identity, body, kind, bool(settled), answer)
         return found
+
+    def heads_at_end(self, number: int) -> dict[str, int]:
+        rows = self._db.execute(READ_HEADS.format(number="?"), (number,))
+        return {str(scope): int(str(head)) for scope, head in rows}
 
     def scope_names(self) -> list[str]:
         return [str(name) for (name,) in self._db.execute("SELECT scope FROM holdfast_scope")]

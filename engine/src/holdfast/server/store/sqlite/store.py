@@ -35,6 +35,7 @@ from holdfast.schema.projection import Projection
 from holdfast.server.process.fair_lock import FairLock
 from holdfast.server.process.observe import Observer
 from holdfast.server.store.contract import Expected, OnCommit, T, Writer
+from holdfast.server.store.epochs import READ_EPOCHS, Epochs, end_epoch
 from holdfast.server.store.growth import changed_checks, generations_before, growth
 from holdfast.server.store.migration_scripts import missing
 from holdfast.server.store.sqlite.files import DirectoryFiles
@@ -56,7 +57,7 @@ from holdfast.sqlite.failpoints import failpoint
 class _Identity:
     """Identity that a database was given when it was made."""
 
-    epoch: str
+    epochs: Epochs
     seal_secret: bytes
 
 
@@ -106,7 +107,17 @@ class SqliteStore:
 
     @property
     def epoch(self) -> str:
-        return self._identity.epoch
+        return self._identity.epochs.current
+
+    @property
+    def epochs(self) -> Epochs:
+        return self._identity.epochs
+
+    def end_epoch(self, epoch: str, *, new: str, at: int) -> None:
+        with self._write("") as writer:
+            end_epoch(writer.run, epoch, new=new, at=at, mark=lambda _: "?")
+        with self._lock:
+            self._identity = replace(self._identity, epochs=_read_epochs(self._db))
 
     @property
     def seal_secret(self) -> bytes:
@@ -163,10 +174,10 @@ class SqliteStore:
             _migrate(db)
             if not exists:
                 self._create(schema, random_bytes)
-            fingerprint, stored, epoch, secret = db.execute(
-                "SELECT fingerprint, schema, epoch, seal_secret FROM holdfast_state"
+            fingerprint, stored, secret = db.execute(
+                "SELECT fingerprint, schema, seal_secret FROM holdfast_state"
             )[0]
-            assert isinstance(epoch, str) and isinstance(secret, bytes)
+            assert isinstance(secret, bytes)
             if fingerprint != schema.fingerprint:
                 self._keep(Schema.from_json(cast("str", stored)))
                 self._grow(Schema.from_json(cast("str", stored)), schema)
@@ -184,7 +195,7 @@ class SqliteStore:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-        return _Identity(epoch, secret)
+        return _Identity(_read_epochs(db), secret)
 
     def _check_ours(self, *, exists: bool) -> None:
         """Raises ``SchemaError`` (``not_a_server``) for the file of a replica."""
@@ -349,7 +360,9 @@ class SqliteStore:
     @contextmanager
     def rehearse(self) -> Iterator[SqliteWriter]:
         with closing(self.read()) as snapshot:
-            yield SqliteWriter(snapshot.connection, self._program)
+            yield SqliteWriter(
+                snapshot.connection, self._program, self._identity.epochs.counts_from
+            )
 
     def transact(self, work: Callable[[Writer], T], *, turn: str = "") -> T:
         with self._write(turn) as writer:
@@ -370,7 +383,7 @@ class SqliteStore:
                     "UPDATE holdfast_state SET applying = 1 RETURNING fingerprint"
                 )
                 self._check_generation(fingerprint)
-                yield SqliteWriter(db, self._program)
+                yield SqliteWriter(db, self._program, self._identity.epochs.counts_from)
                 db.execute("UPDATE holdfast_state SET applying = 0")
                 failpoint("store.before_commit")
                 db.execute("COMMIT")
@@ -435,6 +448,11 @@ def _exists(db: Connection, table: str) -> bool:
     return bool(
         db.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,))
     )
+
+
+def _read_epochs(db: Connection) -> Epochs:
+    ((current,),) = db.execute("SELECT epoch FROM holdfast_state")
+    return Epochs(str(current), tuple(str(epoch) for (epoch,) in db.execute(READ_EPOCHS)))
 
 
 def _migrate(db: Connection) -> None:

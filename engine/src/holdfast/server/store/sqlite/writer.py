@@ -22,12 +22,12 @@ from holdfast.server.store.contract import (
     FeedEntry,
     JournalEntry,
     Recorded,
-    Replica,
+    ReplicaRecord,
     RowRecord,
     Scope,
 )
 from holdfast.server.store.older_notes import digests_text, pack_hashes
-from holdfast.server.store.replica_rows import PUT_REPLICA, written
+from holdfast.server.store.registry_rows import PUT_REPLICA, written
 from holdfast.server.store.sqlite.reads import NOTED, SqliteProgram, SqliteReads, json_text
 from holdfast.server.store.sqlite.upkeep import SqliteUpkeep
 from holdfast.sql.note_scopes import Ranges
@@ -40,12 +40,19 @@ _pack = msgspec.msgpack.Encoder().encode
 class SqliteWriter(SqliteReads):
     """``store.Writer``. The store begins and commits."""
 
-    def __init__(self, connection: Connection, program: SqliteProgram) -> None:
+    def __init__(
+        self, connection: Connection, program: SqliteProgram, counts_from: int = 0
+    ) -> None:
         super().__init__(connection, program)
+        self.counts_from = counts_from
         self._depth = 0
 
     def close(self) -> None:
         """The store ends the transaction."""
+
+    def run(self, sql: str, params: Sequence[Value]) -> Sequence[Row]:
+        """Run a statement of the store's own."""
+        return self._db.execute(sql, params)
 
     @property
     def older(self) -> tuple[Projection, ...]:
@@ -66,7 +73,7 @@ class SqliteWriter(SqliteReads):
         assert isinstance(place, int)
         return place
 
-    def put_replica(self, replica: Replica) -> None:
+    def put_replica(self, replica: ReplicaRecord) -> None:
         values = written(replica)
         self._db.execute(PUT_REPLICA.format(values=", ".join("?" * len(values))), values)
 
