@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from holdfast import Replica
+from holdfast.cli.app import app
 from holdfast.core.errors import ServerTrouble, UpgradeNeeded
 from holdfast.schema.migrations import Migration, MigrationStep
 from holdfast.schema.model import Check, Column, Schema, Table
@@ -137,7 +140,14 @@ def test_a_server_that_dies_takes_the_steps_the_next_time(
         with device(tmp_path, port) as old:
             assert (old.status.error_code, old.status.pending) == ("upgrade_needed", 1)
         with device(tmp_path, port, NEW) as new:
-            assert [(one.code, one.mine) for one in new.refused()] == [("column_gone", "z")]
+            (gone,) = new.refused()
+            assert (gone.code, gone.mine) == ("column_gone", "z")
+            place = str(tmp_path / "device.db")
+            done = CliRunner().invoke(app, ["retry", place, gone.id, "--json"])
+            assert msgspec.json.decode(done.stdout)["error"]["code"] == "gone"
+            done = CliRunner().invoke(app, ["discard", place, gone.id, "--json"])
+            assert done.exit_code == 0, done.stdout
+            assert not new.refused()
             assert new.sync().verified and new.verify(deep=True).ok
             assert new.query("SELECT id, words, count FROM remark ORDER BY id") == [
                 ("a", "queued", 2), ("b", "two", 2),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import typer
 
 from holdfast.cli import (
@@ -20,6 +23,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_SETTINGS: Mapping[Any, dict[str, Any]] = {
+    command: {"ignore_unknown_options": True}
+    for command in (replica_commands.retry, replica_commands.discard)
+}
+"""What was written into a column or table that is gone has a number below 0, which is no option."""
 for command in (
     replica_commands.init,
     enrol_command.enrol,
@@ -40,7 +48,7 @@ for command in (
     serve.serve,
     serve.check,
 ):
-    app.command()(command)
+    app.command(context_settings=_SETTINGS.get(command))(command)
 app.add_typer(schema_commands.schema)
 app.add_typer(commands.server)
 
