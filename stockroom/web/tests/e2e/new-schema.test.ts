@@ -1,4 +1,7 @@
-/** A new version of the app whose schema has grown: what is stored migrates, and what waited arrives. */
+/** A new version of the app whose schema has grown: what is stored migrates, and what waited arrives.
+ * The page on schema changes in `docs/` walks through it. */
+
+import path from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -12,11 +15,15 @@ beforeAll(async () => {
   world = await World.make({ ownWeb: true });
   dilan = await world.person("dilan");
   await dilan.installed();
+  await world.enrolDevice("till.db", "dilan", "1");
 });
 afterAll(() => world.close());
 
-test("the queue of the version before, and what is half typed, go on in the new one", async () => {
+test("the queues of the version before, and what is half typed, go on in the new one", async () => {
   const { page } = dilan;
+  const till = (...words: string[]): Promise<Record<string, unknown>> =>
+    world.device("till.db", ...words);
+  const sale = ["adjust", "KEY-1", "--by", "-1", "--reason", "sale"];
   await dilan.addProduct("KEY-1", "Key ring", "2.00");
   await dilan.receive("KEY-1", 8, "K-1");
   await dilan.chip(/All saved to server/);
@@ -26,6 +33,10 @@ test("the queue of the version before, and what is half typed, go on in the new 
   await dilan.adjustTo("KEY-1", 6);
   await dilan.addProduct("KEY-2", "Key board", "9.00");
   await dilan.chip(/Staying offline: 2 changes kept on this device/);
+  // And of a till, which is Python's.
+  await till("sync");
+  await till(...sale);
+  await till("product", "add", "--sku", "LOCK-1", "--name", "Lock", "--price", "5.00");
   // Another tab, in which somebody is in the midst of a form.
   const other = new Person("dilan", dilan.context, await dilan.context.newPage(), dilan.way);
   await other.page.goto(dilan.cable.url);
@@ -36,6 +47,12 @@ test("the queue of the version before, and what is half typed, go on in the new 
   await world.stopServer();
   world.hasGrown = true;
   await world.startServer();
+  // The till of the version before goes on at the new server, and has more to send when it follows.
+  expect(await till("sync")).toMatchObject({ sent: 2, applied: 2, verified: true });
+  await till(...sale);
+  world.devicesHaveGrown = true;
+  expect(await till("status")).toMatchObject({ pending: 1 });
+  expect(await till("sync")).toMatchObject({ sent: 1, applied: 1, verified: true });
   await deploy(world, "two", await world.grownProgram());
   await page.bringToFront();
   await offered(dilan);
@@ -85,4 +102,15 @@ test("the queue of the version before, and what is half typed, go on in the new 
   ]);
   await dilan.agrees();
   expect(other.errors).toEqual([]);
+  expect(await till("sync")).toMatchObject({ verified: true });
+  expect(await till("status")).toMatchObject({ pending: 0, stock_differences: 0 });
+  const everywhere = [
+    "SELECT id, sku, name, vat, origin FROM product ORDER BY id",
+    "SELECT id, text FROM label",
+    "SELECT m.id, p.sku, m.kind, m.quantity FROM movement AS m JOIN product AS p ON p.id = m.product_id " +
+      "WHERE p.sku LIKE 'KEY-%' ORDER BY m.id",
+  ];
+  const held = await world.tables(path.join(world.folder, "till.db"), everywhere);
+  expect(held).toEqual(await world.tables(world.database, everywhere));
+  expect(held[0]).toContainEqual([expect.any(String), "LOCK-1", "Lock", 20, null]);
 });

@@ -42,6 +42,8 @@ export class World {
   web: string | null = null;
   /** Whether the server is that of the next version, with a table and two columns more. */
   hasGrown = false;
+  /** Whether devices of Python's have the next version, too: it migrates their files. */
+  devicesHaveGrown = false;
   #server: ChildProcess | null = null;
   #port = 0;
   readonly #ways: { close(): Promise<void> }[] = [];
@@ -149,7 +151,8 @@ export class World {
 
   /** `stockroom device ...` with `--json`; its document. */
   async device(db: string, ...arguments_: string[]): Promise<Record<string, unknown>> {
-    const all = ["-m", "stockroom.cli", "device", "--db", path.join(this.folder, db), "--json"];
+    const program = this.devicesHaveGrown ? [GROWN] : ["-m", "stockroom.cli"];
+    const all = [...program, "device", "--db", path.join(this.folder, db), "--json"];
     const { stdout } = await promisify(execFile)(PYTHON, [...all, ...arguments_], { cwd: ROOT });
     return JSON.parse(stdout.trim().split("\n").at(-1) ?? "null") as Record<string, unknown>;
   }
