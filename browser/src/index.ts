@@ -28,6 +28,8 @@ export { SESSION_CONFIG, type SessionConfig } from "./core/sessionEvents.js";
 export type { AppRow, AppValue, QueryResult } from "./replica/appValues.js";
 export { failureKind, stateAfter } from "./core/connection/failures.js";
 export type { Freed, StillHeld } from "./replica/inbox/freeing.js";
+export type { HistoryKind } from "./core/connection/history.js";
+export type { HistoryEvent } from "./replica/identity/history.js";
 export { HOST, type Host } from "./replica/host.js";
 export type {
   Chosen,

@@ -43,7 +43,7 @@ export function transactionId(randomBytes: RandomBytes): string {
 /** A transaction's id that follows from what it is: 32 lower-case hexadecimal characters. It is the
  * hash (BLAKE2s) of its parts as text, each behind its length in characters (code points). */
 export function derivedId(...parts: readonly (string | bigint)[]): string {
-  const text = parts.map(String).map((part) => `${[...part].length}:${part}`);
+  const text = parts.map(String).map((part) => `${Array.from(part).length}:${part}`);
   return toHex(blake2s(new TextEncoder().encode(text.join("")), { dkLen: 16 }));
 }
 

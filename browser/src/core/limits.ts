@@ -53,6 +53,12 @@ export const POOL_SPARE_MIN = 4;
 /** How often it is told how far a load is. */
 export const LOADING_TOLD_MS = 100;
 
+// Identity: what is kept for a server that comes back from a backup
+export const KEPT_US = 7 * 24 * 3_600_000_000;
+export const KEPT_BYTES_MAX = 64 * MIB;
+/** After so many forks without an answer between them a person has to look. */
+export const FORKS_IN_A_ROW_MAX = 3;
+
 // Names and values
 export const KEY_BYTES_MAX = 1024;
 export const TEXT_BYTES_MAX = 4 * MIB;
@@ -118,6 +124,7 @@ export const FILE_TRIES_MAX = 2;
 export const CHAIN_PAGE_ROWS = 4;
 export const CHAIN_PAGE_ROWS_MAX = 256;
 export const PUSH_STEP_TRANSACTIONS = 64;
+export const KEPT_STEP_ROWS = 1000;
 /** What a transaction has besides its changes, generously. */
 export const TRANSACTION_AROUND_BYTES = 4096;
 export const EVENT_LENGTH_MAX = 1024 * KIB;

@@ -15,6 +15,7 @@ import { LocalDatabase } from "./storage/database.js";
 import { Exchanger } from "./exchange/exchanger.js";
 import { type Freed, Freeing } from "./inbox/freeing.js";
 import { HOST, type Host } from "./host.js";
+import { type HistoryEvent, readHistory } from "./identity/history.js";
 import { type Conflict, Inbox, type Refused, type Resolution } from "./inbox/inbox.js";
 import { type Listener, LiveQueries } from "./liveQueries.js";
 import { LocalWork, type Statement, type Transaction } from "./changes/localWork.js";
@@ -219,6 +220,11 @@ export class Replica {
     });
   }
 
+  /** What has happened to this replica, oldest first: copied, restored, made anew, migrated. */
+  history(): Promise<HistoryEvent[]> {
+    return this.#take(() => readHistory(this.#database));
+  }
+
   conflicts(): Promise<Conflict[]> {
     return this.#take(() => this.#inbox.conflicts());
   }
@@ -289,6 +295,7 @@ export class Replica {
   async sync(): Promise<SyncReport> {
     const { exchanger, verifier } = this.#network();
     try {
+      await exchanger.beginAnew();
       const report = await syncToEnd(exchanger, verifier, () => this.#telling.changed());
       if (this.#runner === null) this.#say(succeeded(this.#host.nowUs()));
       this.#runner?.send({ type: "synced" });

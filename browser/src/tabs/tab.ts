@@ -12,6 +12,7 @@ import type { SessionConfig } from "../core/sessionEvents.js";
 import { uuid7 } from "../core/ids.js";
 import type { AppRow, QueryResult } from "../replica/appValues.js";
 import { sameResult } from "../replica/appValues.js";
+import type { HistoryEvent } from "../replica/identity/history.js";
 import type { Freed } from "../replica/inbox/freeing.js";
 import { HOST, randomHex } from "../replica/host.js";
 import type { Conflict, Refused, Resolution } from "../replica/inbox/inbox.js";
@@ -226,6 +227,11 @@ export class TabReplica {
 
   rowStatus(table: string, key: string): Promise<string> {
     return this.#ask("rowStatus", [table, key], true) as Promise<string>;
+  }
+
+  /** What has happened to this replica, oldest first: copied, restored, made anew, migrated. */
+  history(): Promise<HistoryEvent[]> {
+    return this.#ask("history", [], true) as Promise<HistoryEvent[]>;
   }
 
   conflicts(): Promise<Conflict[]> {

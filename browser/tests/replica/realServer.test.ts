@@ -422,20 +422,6 @@ describe("a replica in TypeScript and one in Python, at a real server", () => {
     expect((await ours.status()).schema.serverGeneration).toBe(grown.generation);
     expect((await ours.verify()).ok).toBe(true);
   });
-
-  test("a copied replica is found out, and its queue is kept", async () => {
-    const ours = await replica();
-    await ours.write([{ sql: ADD }]);
-    await ours.sync();
-    const copy = await reborn(ours, server.url);
-    await ours.write([{ sql: TAKE }]);
-    await ours.sync();
-    await copy.write([{ sql: TAKE }]);
-    await expect(copy.sync()).rejects.toMatchObject({ code: "nonce_mismatch" });
-    const status = await copy.status();
-    expect(status).toMatchObject({ state: "needs_attention", errorCode: "nonce_mismatch" });
-    expect(status.pending).toBe(1);
-  });
 });
 
 async function until(condition: () => Promise<boolean>): Promise<void> {

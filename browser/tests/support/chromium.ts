@@ -1,7 +1,7 @@
 /** The system's Chromium as a real process, which can be killed and started again on its profile. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -40,14 +40,27 @@ const ARGUMENTS = [
   "--host-resolver-rules=MAP insecure.test 127.0.0.1",
 ];
 
+const newFolder = (): string => mkdtempSync(join(tmpdir(), "holdfast-chromium-"));
+
 export class Chromium {
-  readonly #profile = mkdtempSync(join(tmpdir(), "holdfast-chromium-"));
+  readonly #profile = newFolder();
   #process: ChildProcess | null = null;
   #browser: Browser | null = null;
 
   static async start(): Promise<Chromium> {
     const made = new Chromium();
     await made.start();
+    return made;
+  }
+
+  /** Another one, on a copy of this one's profile; this one does not run now. */
+  copy(): Chromium {
+    if (this.#process !== null) throw new Error("it runs, and writes its profile");
+    const made = new Chromium();
+    cpSync(this.#profile, made.#profile, { recursive: true, verbatimSymlinks: true });
+    // By it a profile says which process has it.
+    for (const name of ["SingletonLock", "SingletonCookie", "SingletonSocket"])
+      rmSync(join(made.#profile, name), { force: true });
     return made;
   }
 

@@ -1,7 +1,7 @@
 /** Real processes for tests: a Holdfast server, a fault proxy, a Python device. */
 
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -132,8 +132,28 @@ export class Server {
     execFileSync(PYTHON, ["-c", work, this.path("server.db"), sql], { stdio: "pipe" });
   }
 
-  async kill(): Promise<void> {
-    await this.#program?.kill();
+  /** Work at the server, which is then put back as it was before: by copies of its files, as of a stopped
+   * one. */
+  async setBack(work: () => Promise<void>): Promise<void> {
+    const files = (): string[] =>
+      readdirSync(this.#folder).filter((name) => /^server\.db(-wal|-shm)?$/.test(name));
+    const aside = mkdtempSync(join(tmpdir(), "holdfast-server-"));
+    try {
+      await this.kill("SIGTERM");
+      for (const name of files()) copyFileSync(this.path(name), join(aside, name));
+      await this.start();
+      await work();
+      await this.kill("SIGTERM");
+      for (const name of files()) rmSync(this.path(name));
+      for (const name of readdirSync(aside)) copyFileSync(join(aside, name), this.path(name));
+      await this.start();
+    } finally {
+      rmSync(aside, { recursive: true });
+    }
+  }
+
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    await this.#program?.kill(signal);
     this.#program = null;
   }
 

@@ -55,7 +55,8 @@ class Names {
 /** A request as it is compared: without random names, and each transaction as the set it is. */
 function plain(request: ExchangeRequest, names: Names): object {
   const place = (change: Change): string => JSON.stringify([change.table, change.key]);
-  const { report, nonce, files, transactions = [], ...rest } = request;
+  const { report, nonce, files, replica, transactions = [], ...rest } = request;
+  if (!/^[0-9a-f]{32}$/.test(replica ?? "")) throw new Error("a replica has 128 random bits");
   if (files !== undefined && files[0] !== "gzip") throw new Error("it takes gzip");
   return {
     ...withoutDefaults(rest),

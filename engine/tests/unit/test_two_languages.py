@@ -16,7 +16,6 @@ TYPESCRIPT = ROOT / "browser/src"
 PARTS = ("core", "replica")
 
 ONLY_PYTHON = {
-    "core/connection/history": "not yet",
     "core/enrolment_codes": "a browser signs in with a password",
     "core/merging/cells": "the server alone merges",
     "core/merging/choosing": "the server alone merges",
@@ -30,9 +29,6 @@ ONLY_PYTHON = {
     "replica/identity/connect": "a browser talks to the origin it came from",
     "replica/identity/credentials": "a cookie that no script can read holds them",
     "replica/identity/enrolment": "a browser signs in with a password",
-    "replica/identity/fork": "not yet",
-    "replica/identity/history": "not yet",
-    "replica/identity/kept": "not yet",
     "replica/inbox/choices": "in TypeScript part of `inbox`",
     "replica/inbox/decisions": "its verbs are methods of `replica/inbox/inbox.ts`",
     "replica/memory": "browser tests talk to a real server",

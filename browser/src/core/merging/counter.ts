@@ -13,6 +13,11 @@ export function difference(before: Value, after: Value): Value {
   return typeof before === "bigint" && typeof after === "bigint" ? after - before : after;
 }
 
+/** Two values that differ by so much. */
+export function between(by: Value): readonly [Value, Value] {
+  return [0n, by];
+}
+
 /** `current` after a change from `before` (null: an insert) to `after`, held within what an integer can
  * be: the server refuses what leaves it. */
 export function replay(current: Value, before: Value, after: Value): Value {

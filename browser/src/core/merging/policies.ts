@@ -26,6 +26,8 @@ export interface Policy {
   readonly inherits: boolean;
   /** What an update says that makes of one value another. */
   readonly difference: (before: Value, after: Value) => Value;
+  /** A value before and one after, between which an update's difference is this. */
+  readonly between: (difference: Value) => readonly [Value, Value];
   /** A value after a change, made elsewhere from a value before (null: an insert) to one after. */
   readonly replay: (current: Value, before: Value, after: Value) => Value;
   /** A value, or what an update says of it, from the wire form, as people read it. */
@@ -38,6 +40,7 @@ const REPLACING: Policy = {
   replaces: true,
   inherits: true,
   difference: (_before, after) => after,
+  between: (after) => [null, after],
   replay: (_current, _before, after) => after,
   show: (wire) => wire,
 };
@@ -50,6 +53,7 @@ export const POLICIES: Readonly<Record<MergePolicy, Policy>> = {
     replaces: false,
     inherits: true,
     difference: counter.difference,
+    between: counter.between,
     replay: counter.replay,
     show: (wire) => wire,
   },
@@ -62,6 +66,7 @@ export const POLICIES: Readonly<Record<MergePolicy, Policy>> = {
     replaces: false,
     inherits: false,
     difference: sets.difference,
+    between: sets.between,
     replay: sets.replay,
     show: sets.show,
   },

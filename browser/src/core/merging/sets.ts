@@ -138,6 +138,14 @@ export function replay(current: Value, before: Value, after: Value): Value {
   }
 }
 
+/** Two sets between which an update says this. */
+export function between(said: Value): readonly [Value, Value] {
+  const found = new Map<string, string>();
+  const read = reader(said);
+  for (const [key, text] of read.object(() => read.value()) ?? []) found.set(key, text);
+  return [found.get("remove") ?? "[]", found.get("add") ?? "[]"];
+}
+
 /** A set as a list, or what an update says of one, as people read it. */
 export function show(wire: Wire): unknown {
   try {

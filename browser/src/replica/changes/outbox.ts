@@ -21,6 +21,7 @@ import type { Column, Table } from "../../core/schema.js";
 import { check, toWire, utf8Length, type Value, type Wire } from "../../core/values.js";
 import type { Change, Transaction } from "../../protocol/messages.generated.js";
 import { whole } from "../../sqlite/connection.js";
+import { offeredAgain } from "../identity/kept.js";
 import type { LocalDatabase } from "../storage/database.js";
 import { notedTables } from "../storage/noted.js";
 import { type CapturedChange, noteOf, touches } from "../rebase/overlay.js";
@@ -31,8 +32,11 @@ interface Found {
   readonly note: CapturedChange | null;
 }
 
-/** The unsettled transactions that go up next, in order, and marked as sent. */
+/** The transactions that go up next, in order, and marked as sent: what is kept and offered again, and
+ * after that what is unsettled, which has higher numbers. */
 export function nextBatch(database: LocalDatabase): Transaction[] {
+  const again = offeredAgain(database);
+  if (again.length > 0) return again;
   const heads = database.connection.execute(database.bookkeeping.transactions.next_heads, [
     BigInt(PUSH_TRANSACTIONS_MAX),
   ]);
@@ -63,6 +67,28 @@ function sent(database: LocalDatabase, batch: Transaction[]): Transaction[] {
   if (last !== undefined)
     database.connection.execute(database.bookkeeping.transactions.set_sent, [BigInt(last.number)]);
   return batch;
+}
+
+/** Messages of some that were sent, by number, encoded as they were. */
+export function messagesOf(
+  database: LocalDatabase,
+  numbers: ReadonlySet<number>,
+): Map<number, Transaction> {
+  const made = new Map<number, Transaction>();
+  if (numbers.size === 0) return made;
+  const [first, last] = [Math.min(...numbers), Math.max(...numbers)];
+  const heads = database.connection.execute(database.bookkeeping.transactions.heads, [
+    BigInt(first),
+    BigInt(last),
+  ]);
+  const tables = notedTables(database.connection, database.program);
+  const later = laterColumns(database);
+  const found = changesOf(database, tables, first, last);
+  for (const head of heads) {
+    const number = whole(head[0]);
+    if (numbers.has(number)) made.set(number, message(head, found.get(number) ?? [], later, false));
+  }
+  return made;
 }
 
 function changesOf(

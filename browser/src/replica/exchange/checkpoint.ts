@@ -4,7 +4,7 @@
  * Knows: the replica's tables. Must not know: when an exchange is made, or what comes of it.
  */
 
-import type { Position, Report } from "../../protocol/messages.generated.js";
+import type { ExchangeRequest, Position, Report } from "../../protocol/messages.generated.js";
 import { whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
 import { readWaiting } from "../storage/waiting.js";
@@ -19,6 +19,25 @@ export function reportOf(database: LocalDatabase): Report {
     waiting: pending,
     ...(oldestPending === null ? {} : { oldest: oldestPending }),
     client: CLIENT,
+  };
+}
+
+/** Who asks: which replica of which device, what it has come out of, and in which epoch it synced. */
+export function identityOf(
+  database: LocalDatabase,
+): Pick<ExchangeRequest, "device" | "replica" | "origin" | "epoch"> {
+  const [device = "", replica = "", origin = "", epoch = ""] = database.texts(
+    "device",
+    "replica",
+    "origin",
+    "epoch",
+  );
+  const [last] = database.state("origin_last");
+  return {
+    device,
+    replica,
+    ...(origin === "" ? {} : { origin: { replica: origin, last: whole(last) } }),
+    epoch,
   };
 }
 

@@ -25,7 +25,8 @@ import {
 import { whole } from "../../sqlite/connection.js";
 import type { FileStore } from "../../sqlite/fileStore.js";
 import type { SpooledAnswer } from "../http/spool.js";
-import { checkpointOf, reportOf } from "./checkpoint.js";
+import { checkpointOf, identityOf, reportOf } from "./checkpoint.js";
+import { FORKS_IN_A_ROW_MAX } from "../../core/limits.js";
 import type { LocalDatabase } from "../storage/database.js";
 import { clear } from "../load/fetch.js";
 import { type Host, randomHex } from "../host.js";
@@ -33,6 +34,7 @@ import { Load } from "../load/firstLoad.js";
 import { hashKeyOf } from "../storage/members.js";
 import { nextBatch } from "../changes/outbox.js";
 import { seal } from "../changes/seal.js";
+import { fork, partingOf } from "../identity/fork.js";
 import type { Loading } from "../storage/status.js";
 import { AnswerStore, type Exchanged, missed } from "./storeAnswer.js";
 import { ReportMemory } from "./reportMemory.js";
@@ -78,28 +80,62 @@ export class Exchanger {
    * Throws the `SyncError` tree, or `DatabaseError`; then nothing of the answer is stored. */
   exchange(): Promise<Exchanged> {
     const stopped = this.#stopped.signal; // also while it waits for another to end
-    return this.alone(async () => {
-      const load = new Load({
-        keep: this.#keep,
-        transport: this.#transport,
-        program: this.#database.program,
-        hashKey: (scope) => this.#turn(() => hashKeyOf(this.#database, scope)),
-        told: (how) => this.onLoading(how),
-        stopped,
-        monotonicMs: this.#host.monotonicMs,
-        working: this.#database.working,
-      });
-      try {
-        let result = await this.#round(load);
-        while (result === null) result = await this.#round(load);
-        if (!this.#tidy) {
-          await clear(this.#keep).catch(() => undefined); // the next load does it again
-          this.#tidy = true;
-        }
-        return result;
-      } finally {
-        if (load.used) this.onLoading(null);
+    return this.alone(() => this.#exchange(stopped));
+  }
+
+  /** The same, for who has the exchanger to itself. Where the server takes this replica for another one,
+   * it becomes one of its own, and asks again at once. */
+  async #exchange(stopped: AbortSignal): Promise<Exchanged> {
+    try {
+      return await this.#whole(stopped);
+    } catch (error) {
+      if (!(await this.#forked(error))) throw error;
+      return await this.#whole(stopped);
+    }
+  }
+
+  async #whole(stopped: AbortSignal): Promise<Exchanged> {
+    const load = new Load({
+      keep: this.#keep,
+      transport: this.#transport,
+      program: this.#database.program,
+      hashKey: (scope) => this.#turn(() => hashKeyOf(this.#database, scope)),
+      told: (how) => this.onLoading(how),
+      stopped,
+      monotonicMs: this.#host.monotonicMs,
+      working: this.#database.working,
+    });
+    try {
+      let result = await this.#round(load);
+      while (result === null) result = await this.#round(load);
+      if (!this.#tidy) {
+        await clear(this.#keep).catch(() => undefined); // the next load does it again
+        this.#tidy = true;
       }
+      return result;
+    } finally {
+      if (load.used) this.onLoading(null);
+    }
+  }
+
+  /** Become a replica of its own, where that ends a refusal; not for ever. */
+  async #forked(error: unknown): Promise<boolean> {
+    const parting = partingOf(error);
+    if (parting === null) return false;
+    return await this.#turn(() => {
+      const [forks] = this.#database.state("forks");
+      const isKnown = this.#database.texts("replica", "device").some((name) => name !== "");
+      if (whole(forks) >= FORKS_IN_A_ROW_MAX || !isKnown) return false;
+      this.#database.connection.transaction(() => fork(this.#database, this.#host, parting));
+      return true;
+    });
+  }
+
+  /** A person asks for a sync: an identity of its own may be taken once more. */
+  async beginAnew(): Promise<void> {
+    await this.#turn(() => {
+      const [forks] = this.#database.state("forks");
+      if (whole(forks) > 0) this.#database.writeState({ forks: 0n });
     });
   }
 
@@ -125,7 +161,7 @@ export class Exchanger {
     const files = request.files === undefined ? null : answer.files();
     if (files === null) {
       try {
-        const sent = request.transactions?.length ?? 0;
+        const sent = request.transactions ?? [];
         const result = await this.#store.store(answer, request.nonce, sent, load);
         this.#told.heard(request.report ?? undefined, this.#store.notedUs);
         return result;
@@ -148,16 +184,24 @@ export class Exchanger {
    * become of transactions of which the answer was lost: its rows have them in them.
    * The caller has the exchanger to itself (`alone`). */
   async verify(ranges: readonly RangeQuery[], rows: readonly RowQuery[]): Promise<Exchanged> {
+    try {
+      return await this.#verify(ranges, rows);
+    } catch (error) {
+      if (!(await this.#forked(error))) throw error;
+      await this.#whole(this.#stopped.signal); // what is offered again first
+      return await this.#verify(ranges, rows);
+    }
+  }
+
+  async #verify(ranges: readonly RangeQuery[], rows: readonly RowQuery[]): Promise<Exchanged> {
     const request = await this.#turn((): VerifyRequest => {
-      const [device = "", epoch = ""] = this.#database.texts("device", "epoch");
       const { connection, bookkeeping } = this.#database;
       const [[first, last] = []] = connection.execute(bookkeeping.transactions.sent_span);
       const unanswered = typeof first === "bigint" && { first: whole(first), last: whole(last) };
       return {
         protocol: PROTOCOL,
         schema: this.#database.program.json.fingerprint,
-        device,
-        epoch,
+        ...identityOf(this.#database),
         now: this.#host.nowUs(),
         checkpoint: checkpointOf(this.#database),
         ...(unanswered && { unanswered }),
@@ -168,7 +212,7 @@ export class Exchanger {
     const answer = await this.#transport.verify(request).catch(async (error: unknown) => {
       throw await this.#toldApart(error);
     });
-    return await this.#store.store(answer, null, 0, null);
+    return await this.#store.store(answer, null, [], null);
   }
 
   /** A refusal as it concerns this schema; what it says of the server's is kept. */
@@ -208,12 +252,8 @@ export class Exchanger {
     return database.connection.transaction(() => {
       const nowUs = this.#host.nowUs();
       seal(database, this.#host);
-      const [device = "", epoch = "", nonce = "", stored = ""] = database.texts(
-        "device",
-        "epoch",
-        "nonce",
-        "next_nonce",
-      );
+      const identity = identityOf(database);
+      const [nonce = "", stored = ""] = database.texts("nonce", "next_nonce");
       const [confirmed, offset, error, verified] = database.state(
         "confirmed",
         "offset_us",
@@ -242,8 +282,7 @@ export class Exchanger {
       const request: ExchangeRequest = {
         protocol: PROTOCOL,
         schema: database.program.json.fingerprint,
-        device,
-        epoch,
+        ...identity,
         now: nowUs,
         checkpoint: { ...checkpointOf(database), ...load.positions },
         nonce: { since: nonce, to: proposed || nonce },
@@ -251,8 +290,11 @@ export class Exchanger {
         ...(report === null ? {} : { report }),
         confirmed: whole(confirmed),
         ...(load.encodings.length > 0 ? { files: load.encodings } : {}),
-        // Of scopes that only files bring, the keys are not here yet.
-        ...(Object.keys(load.positions).length === 0 ? { brief: true } : {}),
+        // Of scopes that only files bring, the keys are not here yet; and what is offered again may rest
+        // on rows that the server has otherwise.
+        ...(Object.keys(load.positions).length === 0 && identity.origin === undefined
+          ? { brief: true }
+          : {}),
         transactions,
       };
       return { request, firstNew };

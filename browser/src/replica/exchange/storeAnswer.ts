@@ -9,15 +9,24 @@
 import { OFFSET_SAMPLES_MAX } from "../../core/limits.js";
 import { bestOffset, type OffsetSample } from "../../core/clock.js";
 import { AttentionNeeded, DatabaseError, SyncError } from "../../core/errors.js";
-import type { Checkpoint, Head, Nonces, RangeAnswer } from "../../protocol/messages.generated.js";
+import type {
+  Checkpoint,
+  Head,
+  Nonces,
+  RangeAnswer,
+  Transaction,
+} from "../../protocol/messages.generated.js";
 import type { FileStore, StoredBytes } from "../../sqlite/fileStore.js";
 import type { SpooledAnswer } from "../http/spool.js";
 import { type Applied, Applier } from "../rebase/apply.js";
 import { checkpointOf, differing } from "./checkpoint.js";
+import { whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
 import { Freeing } from "../inbox/freeing.js";
 import type { Host } from "../host.js";
 import { Inbox } from "../inbox/inbox.js";
+import { addEvent } from "../identity/history.js";
+import { countOffered } from "../identity/kept.js";
 import { attach, type AttachedFile, detach } from "../load/importFiles.js";
 import { catchupLines, type Load } from "../load/firstLoad.js";
 import { seal } from "../changes/seal.js";
@@ -81,7 +90,7 @@ export class AnswerStore {
   async store(
     answer: SpooledAnswer,
     nonces: Nonces | null,
-    sent: number,
+    sent: readonly Transaction[],
     load: Load | null,
   ): Promise<Exchanged> {
     const catchups = (await load?.openCatchups()) ?? [];
@@ -119,7 +128,7 @@ export class AnswerStore {
   *#steps(
     answer: SpooledAnswer,
     nonces: Nonces | null,
-    sent: number,
+    sent: readonly Transaction[],
     { load, files, catchups }: Loaded,
   ): Generator<number, Exchanged, void> {
     const { head, checkpoint } = answer;
@@ -132,7 +141,8 @@ export class AnswerStore {
       ...missed(head),
       ...(load?.missed ?? []),
     ]);
-    const applier = new Applier(this.#database, this.#host);
+    const numbered = new Map(sent.map((one) => [one.number, one]));
+    const applier = new Applier(this.#database, this.#host, numbered);
     const lines = news(answer, ranges);
     const filed = catchupLines(catchups);
     const applied = yield* applier.apply(head, lines, checkpoint, files, filed);
@@ -143,8 +153,8 @@ export class AnswerStore {
       seal(this.#database, this.#host, replaces),
     ).afterNews();
     const { pending, sent: unanswered } = readWaiting(this.#database);
-    const left = pending + unanswered;
-    return { sent, left, applied, ranges, expected };
+    const left = pending + unanswered + countOffered(this.#database);
+    return { sent: sent.length, left, applied, ranges, expected };
   }
 
   /** Whether an answer is for this device and this exchange. Throws, and nothing is changed. */
@@ -156,10 +166,9 @@ export class AnswerStore {
       "next_nonce",
     );
     if (epoch !== "" && head.epoch !== epoch)
-      throw new AttentionNeeded(
-        "the server's history (epoch) has changed (restored from a backup?); nothing was changed and " +
-          "pending work is kept",
-        "epoch_mismatch",
+      throw new SyncError(
+        "the server has begun a new history (epoch) meanwhile; it is asked again",
+        "sync_elsewhere",
       );
     if (device !== "" && head.device !== device)
       throw new AttentionNeeded("the answer is for another device", "wrong_device");
@@ -169,6 +178,8 @@ export class AnswerStore {
 
   /** Newer news than this answer has may have been applied: never go back (I15). */
   #checkNewer(offered: Checkpoint): void {
+    const [epoch] = this.#database.texts("epoch");
+    if (epoch === "") return; // after a restore of the server its versions may be older
     for (const [scope, applied] of Object.entries(checkpointOf(this.#database))) {
       const position = offered.scopes[scope];
       if (position !== undefined && position.version < applied.version)
@@ -194,6 +205,7 @@ export class AnswerStore {
         offset_us: BigInt(best.offsetUs),
         offset_error_us: BigInt(best.errorUs),
       });
+    this.#noteIdentity(head, nonces);
     if (nonces !== null && nonces.to !== nonces.since)
       database.writeState({ nonce: nonces.to, next_nonce: "" });
     database.writeState({
@@ -206,6 +218,21 @@ export class AnswerStore {
       database.connection.execute(database.bookkeeping.state.add_mismatches, [1n]);
     this.#notedUs = differing.length === 0 ? nowUs + (best?.offsetUs ?? 0) : null;
     if (this.#notedUs !== null) database.writeState({ verified_us: BigInt(this.#notedUs) });
+  }
+
+  /** An answer to an exchange ends a fork, once all that was offered again has its outcome. */
+  #noteIdentity(head: Head, nonces: Nonces | null): void {
+    const database = this.#database;
+    const { identity } = database.bookkeeping;
+    const [replica, nonce, origin] = database.texts("replica", "nonce", "origin");
+    if (replica === "") database.writeState({ replica: head.device }); // as servers knew it before
+    if (head.replaced === true && nonce === "" && origin === "")
+      addEvent(database, this.#host, "reinitialised");
+    if (nonces === null) return;
+    const [last, forks] = database.state("origin_last", "forks");
+    if (whole(forks) > 0) database.writeState({ forks: 0n });
+    if (origin !== "" && database.count(identity.offered_again, last ?? 0n) === 0)
+      database.connection.execute(identity.finish);
   }
 }
 

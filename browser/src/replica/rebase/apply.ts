@@ -19,10 +19,13 @@ import type {
   Outcome,
   Own,
   Rows,
+  Transaction,
 } from "../../protocol/messages.generated.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
 import type { Host } from "../host.js";
+import { countAgain } from "../identity/history.js";
+import { keep, giveUp, offeredIds, putBack, settleKept } from "../identity/kept.js";
 import { type AttachedFile, Importer, type TruthWriter } from "../load/importFiles.js";
 import { Members, type Truth } from "../storage/members.js";
 import { NotedKeys, notedTables } from "../storage/noted.js";
@@ -30,6 +33,7 @@ import { anyUnsettled } from "../storage/waiting.js";
 import { Overlay } from "./overlay.js";
 import type { Program } from "../storage/program.js";
 import { Replay } from "./replay.js";
+import { messagesOf } from "../changes/outbox.js";
 import { seal } from "../changes/seal.js";
 import { broken, checkKey, decodeRow } from "./wireRows.js";
 
@@ -46,6 +50,7 @@ export interface Applied {
 }
 
 const NOBODY: ReadonlySet<number> = new Set();
+const NOTHING: ReadonlyMap<number, Transaction> = new Map();
 
 /** Applies one answer inside a write transaction that the caller holds. */
 export class Applier implements TruthWriter {
@@ -69,6 +74,8 @@ export class Applier implements TruthWriter {
   /** By table: keys of which some change is set aside, refused or held. */
   readonly #unplain = new Map<string, Set<string>>();
   readonly #acked = new Set<number>();
+  /** What was sent with the request, by number. */
+  readonly #sent: ReadonlyMap<number, Transaction>;
   /** By table: keys of changes that are settled now; only for files. */
   #deciding: ReadonlyMap<string, ReadonlySet<string>> = new Map();
   readonly #result: Applied = {
@@ -81,7 +88,12 @@ export class Applier implements TruthWriter {
     differing: [],
   };
 
-  constructor(database: LocalDatabase, host: Host) {
+  constructor(
+    database: LocalDatabase,
+    host: Host,
+    sent: ReadonlyMap<number, Transaction> = NOTHING,
+  ) {
+    this.#sent = sent;
     this.#database = database;
     this.#host = host;
     this.#db = database.connection;
@@ -144,6 +156,7 @@ export class Applier implements TruthWriter {
     this.#database.checked(true);
     this.#replay(decided);
     this.#forget();
+    giveUp(this.#database, head.backed_up ?? 0, this.#nowUs);
     this.#result.differing = this.#members.finish(checkpoint.scopes);
     this.#database.writeState({ applying: 0n });
     return this.#result;
@@ -155,17 +168,39 @@ export class Applier implements TruthWriter {
   #decide(outcomes: readonly Outcome[]): ReadonlySet<number> {
     if (outcomes.length === 0) return NOBODY;
     const numbers = outcomes.map(({ number }) => number);
+    const [first, last] = [Math.min(...numbers), Math.max(...numbers)];
     const ids = new Map(
       this.#db
         .execute(this.#program.bookkeeping.transactions.unsettled_ids, [
-          BigInt(Math.min(...numbers)),
-          BigInt(Math.max(...numbers)),
+          BigInt(first),
+          BigInt(last),
         ])
         .map(([number, id]) => [whole(number), String(id)]),
     );
+    const kept = offeredIds(this.#database, first, last);
+    const [originLast] = this.#database.state("origin_last");
+    const again = { resent: 0, alreadyThere: 0, toInbox: 0 };
     const decided = new Set<number>();
+    let confirmed = 0;
     for (const outcome of outcomes) {
-      if (ids.get(outcome.number) !== outcome.id) continue;
+      const { number, id } = outcome;
+      const isKept = kept.get(number) === id;
+      if (!isKept && ids.get(number) !== id) continue;
+      confirmed = Math.max(confirmed, number);
+      if (number <= whole(originLast)) {
+        again.resent += 1;
+        if (outcome.known === true) again.alreadyThere += 1;
+        if (outcome.outcome !== "applied") again.toInbox += 1;
+      }
+      if (isKept) {
+        kept.delete(number);
+        this.#result[outcome.outcome] += 1;
+        if (outcome.outcome === "applied") {
+          settleKept(this.#database, number);
+          continue;
+        }
+        putBack(this.#database, number);
+      }
       this.#db.execute(this.#program.bookkeeping.transactions.decide, [
         outcome.outcome === "applied" ? "acked" : outcome.outcome,
         outcome.code ?? "",
@@ -181,11 +216,14 @@ export class Applier implements TruthWriter {
         this.#db.execute(this.#program.bookkeeping.state.add_mismatches, [
           BigInt(outcome.impossible ?? 0),
         ]);
+      if (isKept) continue; // the rows that it has changed come with this answer
       if (!decided.has(outcome.number)) this.#result[outcome.outcome] += 1;
       decided.add(outcome.number);
       if (outcome.outcome === "applied") this.#acked.add(outcome.number);
     }
-    if (decided.size > 0) this.#database.writeState({ confirmed: BigInt(Math.max(...decided)) });
+    const [before] = this.#database.state("confirmed");
+    if (confirmed > whole(before)) this.#database.writeState({ confirmed: BigInt(confirmed) });
+    countAgain(this.#database, again);
     return decided;
   }
 
@@ -416,9 +454,24 @@ export class Applier implements TruthWriter {
       new Replay(this.#database, this.#overlays, decided).run(this.#again, this.#removed);
   }
 
+  /** What is acknowledged is kept as it was sent, until a backup of the server has it. */
+  #keep(): void {
+    const unsent = new Set([...this.#acked].filter((number) => !this.#sent.has(number)));
+    const made = messagesOf(this.#database, unsent);
+    const span = [BigInt(Math.min(...this.#acked)), BigInt(Math.max(...this.#acked))];
+    const heads = this.#db.execute(this.#program.bookkeeping.transactions.heads, span);
+    for (const head of heads) {
+      const number = whole(head[0]);
+      const message = this.#sent.get(number) ?? made.get(number);
+      if (message === undefined || !this.#acked.has(number)) continue;
+      keep(this.#database, message, whole(head[6]), this.#nowUs);
+    }
+  }
+
   /** Acknowledged transactions whose checkpoint is applied leave the outbox. */
   #forget(): void {
     if (this.#acked.size === 0) return;
+    this.#keep();
     const span = [BigInt(Math.min(...this.#acked)), BigInt(Math.max(...this.#acked))];
     for (const table of this.#noted)
       this.#db.execute(this.#program.statements(table).delete_acked, span);

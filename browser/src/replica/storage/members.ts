@@ -5,7 +5,7 @@
  * Upholds I12's proof: digests are kept in O(changes) and compared after every exchange.
  */
 
-import { Digest, rowHash } from "../../core/digest.js";
+import { Digest, HASH_BYTES, rowHash } from "../../core/digest.js";
 import { AttentionNeeded, Offline } from "../../core/errors.js";
 import { byCodePoint, type Row, rowScopes } from "../../core/keys.js";
 import type { Table } from "../../core/schema.js";
@@ -39,11 +39,15 @@ export class Members {
   readonly #sql: Bookkeeping;
   readonly #keys = new Map<string, Uint8Array>();
   readonly #digests = new Map<string, Digest>();
+  /** Whether a server that was restored answers: a scope that it lost may have another key now. */
+  readonly #isAnew: boolean;
   #empty: boolean;
 
-  constructor({ connection: db, bookkeeping }: LocalDatabase) {
+  constructor(database: LocalDatabase) {
+    const { connection: db, bookkeeping } = database;
     this.#db = db;
     this.#sql = bookkeeping;
+    this.#isAnew = database.texts("epoch")[0] === "";
     for (const [scope, key, count, digest] of db.execute(this.#sql.scopes.digests)) {
       this.#keys.set(String(scope), key instanceof Uint8Array ? key : new Uint8Array());
       this.#digests.set(String(scope), Digest.of(whole(count), String(digest)));
@@ -62,17 +66,31 @@ export class Members {
       if (grant.key === "" && known === undefined)
         throw new Offline(`the answer has no key of scope ${scope}`, "broken_answer");
       const key = grant.key === "" && known !== undefined ? known : fromHex(grant.key);
-      if (known !== undefined && toHex(known) !== toHex(key))
-        throw new AttentionNeeded(
-          `the server's history of scope ${scope} has changed`,
-          "epoch_mismatch",
-        );
+      if (known !== undefined && toHex(known) !== toHex(key)) {
+        if (!this.#isAnew)
+          throw new AttentionNeeded(
+            `the server's history of scope ${scope} has changed`,
+            "epoch_mismatch",
+          );
+        this.#beginAnew(scope);
+        this.#keys.set(scope, key);
+      }
       if (known === undefined) {
         this.#keys.set(scope, key);
         this.#digests.set(scope, new Digest());
       }
       this.#db.execute(this.#sql.scopes.grant, [scope, NONE, NONE, key, grant.write ? 1n : 0n]);
     }
+  }
+
+  /** Keep a scope's rows, with hashes that no row has: each is looked at, and none is lost. */
+  #beginAnew(scope: string): void {
+    const rows = this.#db.execute(this.#sql.members.from_position, [scope, "", ""]);
+    const nothing = new Uint8Array(HASH_BYTES);
+    for (const [table, key] of rows)
+      this.#db.execute(this.#sql.members.put, [scope, table ?? null, key ?? null, nothing]);
+    this.#digests.set(scope, Digest.of(rows.length, NONE));
+    this.#db.execute(this.#sql.scopes.remove, [scope]);
   }
 
   /** Forget a scope; returns the rows (table, key) that are in no other scope. */

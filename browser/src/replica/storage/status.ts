@@ -7,6 +7,7 @@
 import type { FailureKind, State } from "../../core/connection/connectivity.js";
 import { whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "./database.js";
+import { countOffered } from "../identity/kept.js";
 import { notedTables } from "./noted.js";
 import { isLogged, openGroups } from "../changes/seal.js";
 import { anyUnsettled, readWaiting, type Waiting } from "./waiting.js";
@@ -59,7 +60,7 @@ export interface SchemaStatus {
   readonly serverGeneration: number | null;
 }
 
-/** `pending`: local transactions not yet sent; `sent`: not yet answered; `held`, `refused` and
+/** `pending`: local transactions not yet sent; `sent`: not yet answered, also those that are offered again; `held`, `refused` and
  * `conflicts` wait for a person. `setAside`: those of pending and sent that this device cannot show
  * now, and shows as held: they count in `held`, too, and the server decides about them. Times are
  * microseconds since 1970, UTC. */
@@ -88,7 +89,7 @@ export interface Status extends Known {
 
 /** Return whether anything waits to be sent or answered. */
 export function hasWork(database: LocalDatabase): boolean {
-  return anyUnsettled(database) || isLogged(database);
+  return anyUnsettled(database) || isLogged(database) || countOffered(database) > 0;
 }
 
 /** Return how many changes wait, sealed or not: only an index of them is read. */
@@ -127,7 +128,7 @@ export function readStatus(
     ...known,
     ...about,
     pending: waiting.pending + openGroups(database),
-    sent: waiting.sent,
+    sent: waiting.sent + countOffered(database),
     held: waiting.held + setAside,
     setAside,
     refused: waiting.refused,

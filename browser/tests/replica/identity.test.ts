@@ -1,0 +1,179 @@
+/**
+ * A replica that was copied, set back or lost goes on by itself: nothing is done twice, nothing is lost.
+ *
+ * Checks I4, I7.
+ */
+
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { HOST } from "../../src/replica/host.js";
+import { HttpTransport } from "../../src/replica/http/transport.js";
+import { Replica } from "../../src/replica/replica.js";
+import { openMemory } from "../../src/sqlite/open.js";
+import { Proxy, Server } from "../support/processes.js";
+
+let server: Server;
+let open: { close(): Promise<unknown> }[];
+
+beforeEach(async () => {
+  server = await Server.start();
+  open = [];
+});
+
+afterEach(async () => {
+  await Promise.all(open.map((one) => one.close()));
+  await server.close();
+});
+
+const ADD = "INSERT INTO stock (sku, name, on_hand) VALUES ('apple', 'Apple', 10)";
+const TAKE = "UPDATE stock SET on_hand = on_hand - 1 WHERE sku = 'apple'";
+const COUNT = "SELECT on_hand FROM stock WHERE sku = 'apple'";
+
+async function replica(
+  image?: Uint8Array,
+  { url = server.url, token = "token-a" } = {},
+): Promise<Replica> {
+  const transport = new HttpTransport({ server: url, token: () => token, host: HOST });
+  const made = Replica.open({
+    opened: await openMemory(image),
+    program: image === undefined ? await transport.program() : null,
+    transport,
+    server: url,
+  });
+  open.push(made);
+  return made;
+}
+
+const write = (to: Replica, ...sql: string[]): Promise<unknown> =>
+  to.write(sql.map((one) => ({ sql: one })));
+
+const counted = async (of: Replica): Promise<unknown> => (await of.query(COUNT)).rows[0]?.[0];
+
+/** All sync and prove equal; what the server has counted. */
+async function agreed(...all: Replica[]): Promise<unknown> {
+  for (let turn = 0; turn < 2; turn += 1)
+    for (const one of all) expect(await one.sync()).toMatchObject({ verified: true });
+  for (const one of all)
+    expect(await one.verify()).toMatchObject({ ok: true, damaged: [], repaired: 0 });
+  const fresh = await replica(undefined, { token: "token-b" });
+  await fresh.sync();
+  const count = await counted(fresh);
+  for (const one of all) {
+    expect(await counted(one)).toBe(count);
+    expect(await one.status()).toMatchObject({ state: "online", pending: 0, sent: 0, refused: 0 });
+  }
+  return count;
+}
+
+const kinds = async (of: Replica): Promise<unknown[]> =>
+  (await of.history()).map(({ kind, resent, alreadyThere, toInbox }) => [
+    kind,
+    resent,
+    alreadyThere,
+    toInbox,
+  ]);
+
+describe("a copy", () => {
+  test.each(["the copy first", "the original first"])(
+    "both go on, turn by turn: %s",
+    async (who) => {
+      const ours = await replica();
+      await write(ours, ADD);
+      await ours.sync();
+      await write(ours, TAKE); // in both, and counts once
+      await ours.seal();
+      await write(ours, TAKE); // likewise, though nobody has sealed it yet
+      const copy = await replica(await ours.export());
+      const turns = who === "the copy first" ? [copy, ours] : [ours, copy];
+      for (let round = 0; round < 4; round += 1)
+        for (const one of turns) {
+          await write(one, TAKE);
+          await one.sync();
+        }
+      expect(await agreed(ours, copy)).toBe(10 - 2 - 8);
+      expect(await kinds(turns[0] as Replica)).toEqual([]);
+      expect(await kinds(turns[1] as Replica)).toEqual([["copied", 3, 2, 0]]);
+    },
+  );
+
+  test("of work that was sent, with the answer lost: it is done once", async () => {
+    const proxy = await Proxy.before(server);
+    open.push(proxy);
+    const ours = await replica(undefined, { url: proxy.url });
+    await write(ours, ADD);
+    await ours.sync();
+    await write(ours, TAKE);
+    await proxy.obey("script drop_after");
+    await expect(ours.sync()).rejects.toMatchObject({ name: "Offline" });
+    const copy = await replica(await ours.export());
+    await write(copy, TAKE);
+    await write(ours, TAKE);
+    await copy.sync();
+    await ours.sync();
+    expect(await agreed(ours, copy)).toBe(7);
+  });
+
+  test("a conflict between two replicas of one device is one", async () => {
+    const ours = await replica();
+    await write(ours, ADD);
+    await ours.sync();
+    const copy = await replica(await ours.export());
+    await write(ours, "UPDATE stock SET price = 200");
+    await write(copy, "UPDATE stock SET price = 300");
+    await ours.sync();
+    await copy.sync();
+    await ours.sync();
+    expect(await ours.conflicts()).toHaveLength(1);
+    expect(await copy.conflicts()).toHaveLength(1);
+  });
+});
+
+describe("an older state", () => {
+  test("comes back to what it had sent since, and sends what it writes now", async () => {
+    const ours = await replica();
+    await write(ours, ADD);
+    await ours.sync();
+    await write(ours, TAKE);
+    await ours.seal();
+    const image = await ours.export();
+    await write(ours, TAKE);
+    await ours.sync();
+    for (const price of [3, 2, 1]) await write(ours, `UPDATE stock SET price = ${price}`);
+    await ours.sync();
+    const restored = await replica(image);
+    await write(restored, TAKE);
+    await write(restored, "UPDATE stock SET name = 'Apples'");
+    expect(await agreed(restored)).toBe(7);
+    expect((await restored.query("SELECT name, price FROM stock")).rows).toEqual([["Apples", 1]]);
+    expect(await kinds(restored)).toEqual([["restored", 3, 1, 0]]);
+    const [happened] = await restored.history();
+    expect(happened?.text).toContain("1 of them had arrived already");
+  });
+
+  test("its own past does not come into conflict with it", async () => {
+    const ours = await replica();
+    await write(ours, ADD);
+    await ours.sync();
+    await write(ours, "UPDATE stock SET price = 100");
+    await ours.seal();
+    const image = await ours.export();
+    await ours.sync();
+    const restored = await replica(image);
+    await write(restored, "UPDATE stock SET price = 200");
+    await agreed(restored);
+    expect(await restored.conflicts()).toEqual([]);
+    expect((await restored.query("SELECT price FROM stock")).rows).toEqual([[200]]);
+  });
+});
+
+test("a device that has lost its file begins anew", async () => {
+  const ours = await replica();
+  await write(ours, ADD);
+  await write(ours, TAKE);
+  await ours.sync();
+  const anew = await replica();
+  await write(anew, "INSERT INTO stock (sku) VALUES ('pear')");
+  expect(await agreed(anew)).toBe(9);
+  expect(await kinds(anew)).toEqual([["reinitialised", 0, 0, 0]]);
+  expect((await anew.query("SELECT count(*) FROM stock")).rows).toEqual([[2]]);
+});
