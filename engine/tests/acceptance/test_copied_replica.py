@@ -144,7 +144,6 @@ def test_the_log_of_a_file_is_lost(world: World, till: Device) -> None:
     running.kill()
     Path(f"{till.file}-wal").unlink(missing_ok=True)
     Path(f"{till.file}-shm").unlink(missing_ok=True)
-    synced(till)
     till.shell(SELL.format(10))
     synced(till)
     assert on_hand(world) == 989
@@ -169,8 +168,6 @@ def test_a_lost_file_is_begun_anew_with_its_token(world: World, till: Device) ->
 )
 def test_a_copy_is_killed_while_it_becomes_another(world: World, till: Device, point: str) -> None:
     till.shell(SELL.format(1))
-    with till.opened() as replica:
-        replica.seal()
     copy = copied(world, till)
     till.shell(SELL.format(10))
     till.sync()

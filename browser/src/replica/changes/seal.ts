@@ -66,7 +66,7 @@ export function seal(database: LocalDatabase, host: Host, replaces = 0): number 
   const first = whole(openTx);
   const ends = connection
     .execute(program.json.marks)
-    .map(([, at, , salt]) => ({ at: whole(at), salt }));
+    .map(([, at, , salt]) => ({ at: at === null ? host.nowUs() : whole(at), salt }));
   // A note of an older format has no salt, and its file knows no replica.
   const hasSalts = [...ends.map(({ salt }) => salt), last[2]].some(
     (salt) => typeof salt === "bigint",

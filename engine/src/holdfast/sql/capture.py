@@ -109,8 +109,22 @@ def triggers(
     return result
 
 
+_MINE = "total_changes(), julianday('now')"
+"""How much the connection has changed until this statement, and the statement's moment: they tell
+connections apart. One connection's count never falls, and stays only within one statement, which
+has one moment."""
+_EDGE = (
+    f"INSERT INTO {LOG} (tbl, was) SELECT '', 1 FROM (SELECT tbl, mine, now FROM {LOG} "
+    "ORDER BY seq DESC LIMIT 1) AS l WHERE l.tbl <> '' AND (l.mine > total_changes() "
+    "OR (l.mine = total_changes() AND l.now <> julianday('now')));"
+)
+"""End the group of another connection: it is told apart from what is written behind it, in a copy
+of the file as here. Nobody's transaction is cut, for they do not overlap."""
+
+
 class LoggedNotes:
-    """One row of the log for each touch: the row's key, its values before the touch, and a salt.
+    """One row of the log for each touch: the row's key, its values before the touch, a salt, and
+    whose it is.
 
     What came after is not noted: the next touch of that row says it, or the table itself.
     """
@@ -120,10 +134,10 @@ class LoggedNotes:
         self._columns = tuple(columns)
 
     def _append(self, table: Table, was: int, values: list[str]) -> str:
-        into = ", ".join(("tbl", "was", "salt", *self._columns[: len(values)]))
+        into = ", ".join(("tbl", "was", "salt", "mine", "now", *self._columns[: len(values)]))
         return (
-            f"INSERT INTO {LOG} ({into}) "
-            f"SELECT {literal(table.name)}, {was}, random(), {', '.join(values)}"
+            f"{_EDGE} INSERT INTO {LOG} ({into}) SELECT {literal(table.name)}, {was}, random(), "
+            f"{_MINE}, {', '.join(values)}"
         )
 
     def _whole(self, table: Table, row: str) -> list[str]:

@@ -43,8 +43,9 @@ GUARD = (
 """Nobody writes unnoticed past the log."""
 
 MARKS = (
-    f"SELECT seq, at, was, (SELECT n.salt FROM {LOG} AS n WHERE n.seq < m.seq "
-    f"ORDER BY n.seq DESC LIMIT 1) FROM {LOG} AS m WHERE tbl = '' ORDER BY seq"
+    f"SELECT seq, coalesce(at, (SELECT min(n.at) FROM {LOG} AS n WHERE n.seq > m.seq)), was, "
+    f"(SELECT n.salt FROM {LOG} AS n WHERE n.seq < m.seq ORDER BY n.seq DESC LIMIT 1) "
+    f"FROM {LOG} AS m WHERE tbl = '' ORDER BY seq"
 )
 LOG_VIEW = "holdfast_logged"
 _NOTES = "tbl <> ''"
@@ -68,7 +69,7 @@ def create_log(schema: Schema) -> str:
     values = "".join(f", {name} ANY" for name in log_columns(schema))
     return (
         f"CREATE TABLE {LOG} (seq INTEGER PRIMARY KEY, tbl TEXT NOT NULL, "
-        f"was INTEGER, at INTEGER, salt INTEGER{values}) STRICT"
+        f"was INTEGER, at INTEGER, salt INTEGER, mine INTEGER, now REAL{values}) STRICT"
     )
 
 

@@ -149,17 +149,18 @@ def test_writes_of_an_orm_in_this_process_are_captured() -> None:
         foreign_write(phone, write)
 
 
-def test_foreign_writes_are_grouped_together_and_never_with_ours(phone: Device) -> None:
+def test_foreign_writes_are_grouped_by_connection_and_never_with_ours(phone: Device) -> None:
     program = (
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2])"
     )
-    for number in (1, 2, 3):
-        sql = f"INSERT INTO tag VALUES ('x', '{number}')"
+    for number in (1, 2):
+        sql = "; ".join(f"INSERT INTO tag VALUES ('x', '{number}{at}')" for at in "ab")
         subprocess.run([sys.executable, "-c", program, str(phone.path), sql], check=True)
-    ours = phone.run("INSERT INTO tag VALUES ('x', 'ours')", "DELETE FROM tag WHERE word = '1'")
-    assert ours == 2
-    assert set(captured(phone.db.app, 1)["tag"]) == {"x/1", "x/2", "x/3"}
-    assert set(captured(phone.db.app, 2)["tag"]) == {"x/1", "x/ours"}
+    ours = phone.run("INSERT INTO tag VALUES ('x', 'ours')", "DELETE FROM tag WHERE word = '1a'")
+    assert ours == 3
+    assert set(captured(phone.db.app, 1)["tag"]) == {"x/1a", "x/1b"}
+    assert set(captured(phone.db.app, 2)["tag"]) == {"x/2a", "x/2b"}
+    assert set(captured(phone.db.app, 3)["tag"]) == {"x/1a", "x/ours"}
 
 
 def test_a_foreign_write_that_is_rolled_back_leaves_nothing(phone: Device) -> None:

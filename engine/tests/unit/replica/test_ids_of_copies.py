@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -76,3 +77,30 @@ def test_a_group_that_is_too_large_has_the_same_parts(tmp_path: Path) -> None:
     shutil.copy(path, copy)
     assert len(ids(path)) > 1
     assert ids(path) == ids(copy)
+
+
+def test_what_other_connections_write_behind_it_is_another_group(tmp_path: Path) -> None:
+    """What stood in the log when the file was copied keeps its id, whatever is written after."""
+    path, copy = tmp_path / "r.db", tmp_path / "copy.db"
+    with Replica.open(path, SCHEMA) as replica, replica.transaction() as db:
+        db.execute("INSERT INTO stock VALUES ('a', 9)")
+    sell(path)
+    sell(path)
+    shutil.copy(path, copy)
+    sell(path)
+    sell(copy)
+    sell(copy)
+    ours, theirs = dict(ids(path)), dict(ids(copy))
+    assert (len(ours), len(theirs)) == (4, 5)
+    assert [ours[n] == theirs[n] for n in (1, 2, 3, 4)] == [True, True, True, False]
+
+
+def test_a_transaction_of_another_program_stays_one(tmp_path: Path) -> None:
+    path = tmp_path / "r.db"
+    Replica.open(path, SCHEMA).close()
+    with closing(sqlite3.connect(path)) as shell, shell:
+        shell.executemany("INSERT INTO stock VALUES (?, 1)", [(f"s{n}",) for n in range(50)])
+        shell.execute("UPDATE stock SET n = n + 1")
+        time.sleep(0.01)
+        shell.execute("DELETE FROM stock WHERE sku = 's1'")
+    assert len(ids(path)) == 1

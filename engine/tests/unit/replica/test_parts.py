@@ -142,8 +142,10 @@ def test_a_group_that_is_too_large_travels_in_several(
 ) -> None:
     for module in (parts, outbox):
         monkeypatch.setattr(module, "PUSH_CHANGES_MAX", 20)
-    shop.shell("a", *GOOD, "INSERT INTO code (id, text) VALUES ('x', '7')")
-    shop.shell("a", "UPDATE code SET note = 'all'")
+    shop.shell(
+        "a", *GOOD, "INSERT INTO code (id, text) VALUES ('x', '7')",
+        "UPDATE code SET note = 'all'",
+    )  # fmt: skip
     assert len(shop.after()) == 4
     report = shop.sync("a", "b")
     assert at_fault(shop) == {("code", "x", "unique")} and report.refused == 0

@@ -5,7 +5,8 @@ Knows: the log and the outbox tables. Must not know: the network.
 A commit through our connections only sets a ``mark`` behind its notes: one append. ``seal`` makes
 the whole log into notes of the outbox, before anything is sent and, in the same transaction, before
 news are applied: it tells what came after a touch by what the tables hold now. What foreign
-connections wrote is one group, ended by the next mark, or by sealing.
+connections wrote is ended by the next mark, or by sealing; capture sets one, too, where one
+connection writes behind another, so that in a copy of the file its group is the same.
 
     holdfast_log   │ stock A 10 │ mark │ stock A 9 │ stock B 5 │ mark │ stock A 8 │
                    └─ group 7 ──┘      └────── group 8 ────────┘      └─ open: 9 ─┘
@@ -75,7 +76,8 @@ def seal(
     open_tx, stamp, replica = read_state(connection, "open_tx", "stamp_us", "replica")
     first, stamp_us = int(str(open_tx)), int(str(stamp))
     ends = [
-        (int(str(at)), bool(was), salt) for _, at, was, salt in connection.execute(program.marks)
+        (at if isinstance(at, int) else now_us, bool(was), salt)
+        for _, at, was, salt in connection.execute(program.marks)
     ]
     is_open = last[0][1] != ""
     if is_open:

@@ -37,7 +37,13 @@ def calls_for_fork(error: AttentionNeeded) -> bool:
     with, or that the server has gone back itself."""
     if error.code in ("nonce_mismatch", "number_reused"):
         return True
-    return error.code == "epoch_mismatch" and error.detail.get("past") is True
+    return error.code == "epoch_mismatch" and _told(error, "past") is True
+
+
+def _told(error: AttentionNeeded, what: str) -> object:
+    """A detail of what the server has said."""
+    server = error.detail.get("server")
+    return server.get(what) if isinstance(server, dict) else None
 
 
 def fork(
@@ -60,7 +66,7 @@ def fork(
     if error.code == "epoch_mismatch":
         kind = HistoryKind.SERVER_RESTORED
     else:
-        kind = what_happened(connection, path, beside, error.detail.get("high"))
+        kind = what_happened(connection, path, beside, _told(error, "high"))
     become_another(connection, kind, since=since, now_us=now_us, random_bytes=random_bytes)
     failpoint("fork.before_commit")
     return True

@@ -38,8 +38,8 @@ class SchemaStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """``pending``: local transactions not yet sent (what foreign connections wrote counts as one);
-    ``sent``: sent, not yet answered; ``held`` and ``refused``: wait for a person, as do
+    """``pending``: local transactions not yet sent (what one foreign connection wrote counts as
+    one); ``sent``: sent, not yet answered; ``held`` and ``refused``: wait for a person, as do
     ``conflicts``. ``set_aside``: those of pending and sent that this device cannot show now, and
     shows as held: they count in ``held``, too, and the server decides about them. Times are
     microseconds since 1970, UTC."""

@@ -50,6 +50,8 @@ FORMATS: dict[str, tuple[str, ...]] = {
         CREATE_KEPT_INDEX,
         CREATE_EVENT,
         f"ALTER TABLE {LOG} ADD COLUMN salt INTEGER",
+        f"ALTER TABLE {LOG} ADD COLUMN mine INTEGER",
+        f"ALTER TABLE {LOG} ADD COLUMN now REAL",
         # Servers know it by its device's name, if they may have heard of it; '' means just that.
         (
             "UPDATE holdfast_state SET format = 6, replica = CASE WHEN nonce = '' "
