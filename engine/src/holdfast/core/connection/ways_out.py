@@ -70,7 +70,7 @@ _AT_SERVER: Final = {
     "database_read_only": "Let this account write the database's file and its folder; a folder "
     "that is not there has to be made first.",
     "database_corrupt": "Check that it is the right file. If it is, keep a copy of it, check the "
-    "disk, and restore a backup. Nothing is deleted here.",
+    "disk, and put a backup back: holdfast server restore. Nothing is deleted here.",
 }
 _OUR_OWN: Final = frozenset({FailureKind.LOCAL, FailureKind.UNKNOWN, FailureKind.NONCE_MISMATCH})
 """Kinds under which a code means what it means on this device."""
