@@ -231,3 +231,23 @@ def test_another_process_notices(server: Server, till: Peer) -> None:
             assert second.epoch == server.service.epoch != epoch
             second.end_epoch(epoch, new="another-one", at=1)  # it has ended already
             assert second.epoch == server.service.epoch
+
+
+def test_the_same_backup_is_restored_twice(server: Server, till: Peer) -> None:
+    """The epoch that the device comes from began after the backup: its seals prove that it was."""
+    with backed_up(server) as restore:
+        till.update("product", "p", note="kept")
+        kept = list(till.pending)
+        till.sync()
+        for times in (1, 2):
+            restore()
+            error = refused(till)
+            assert (error.code, error.detail["past"]) == ("epoch_mismatch", True)
+            lost = till.rows["product", "p"][0]
+            till.pending = list(kept)
+            fork(till)
+            assert brought(till.sync()) == [(2, "applied", False)]
+            till.origin = None
+            assert till.rows["product", "p"][0] > lost
+            assert server.query("SELECT count(*) FROM holdfast_epoch") == [(times,)]
+    server.check()

@@ -16,12 +16,11 @@ from holdfast.core.digest import Digest
 from holdfast.core.errors import ProtocolError
 from holdfast.protocol.messages import ExchangeRequest, Position, VerifyRequest
 from holdfast.protocol.version import PROTOCOL
-from holdfast.server.exchange.histories import ended_epoch
+from holdfast.server.exchange.histories import check_epoch
 from holdfast.server.exchange.replicas import check_identity
 from holdfast.server.generations.speaking import Generation, Generations, not_served
 from holdfast.server.identity.principal import Principal
-from holdfast.server.store.contract import Scope, Snapshot
-from holdfast.server.store.epochs import Epochs
+from holdfast.server.store.contract import Scope, Snapshot, Store
 
 NOTHING_UNKNOWN: Mapping[str, int] = {}
 
@@ -31,7 +30,7 @@ def check_request(
     *,
     principal: Principal,
     generations: Generations,
-    epochs: Epochs,
+    store: Store,
 ) -> Generation:
     """Protocol, device, schema and epoch; the generation of the schema that the device speaks.
     Raises ``ProtocolError``."""
@@ -47,8 +46,7 @@ def check_request(
         raise not_served(
             generations.current.schema, below_floor=generations.is_below_floor(request.schema)
         )
-    if request.epoch not in ("", epochs.current):
-        raise ended_epoch(epochs.current, past=request.epoch in epochs.ended)
+    check_epoch(request, store)
     return speaks
 
 

@@ -73,7 +73,7 @@ class Comparisons:
 
     def _answer(self, principal: Principal, request: VerifyRequest, *, echo: str) -> Iterator[Line]:
         speaks = check_request(
-            request, principal=principal, generations=self._generations, epochs=self._store.epochs
+            request, principal=principal, generations=self._generations, store=self._store
         )
         schema = speaks.schema
         check_row_queries(schema, request.rows)

@@ -87,7 +87,7 @@ class Exchanges:
         self, principal: Principal, request: ExchangeRequest, *, echo: str
     ) -> Iterator[Line]:
         speaks = check_request(
-            request, principal=principal, generations=self._generations, epochs=self._store.epochs
+            request, principal=principal, generations=self._generations, store=self._store
         )
         arrival_us = self._now_us()
         expected = _expected(principal, request)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from holdfast.core.digest import Digest, seal_is_valid
 from holdfast.core.errors import ProtocolError
 from holdfast.core.ids import RandomBytes
-from holdfast.protocol.messages import Position
+from holdfast.protocol.messages import ExchangeRequest, Position, VerifyRequest
 from holdfast.server.generations.speaking import Generation
 from holdfast.server.identity.principal import Principal
 from holdfast.server.store.contract import Snapshot, Store
@@ -28,14 +28,16 @@ log = logging.getLogger(__name__)
 
 
 class HistoryLost(ProtocolError):
-    """A device proves that this database has lost what the epoch had in it."""
+    """A device proves that this database has lost what the epoch had in it, or all of a later one
+    (``lost``)."""
 
-    def __init__(self, epoch: str, scope: str) -> None:
+    def __init__(self, epoch: str, scope: str, lost: str = "") -> None:
         super().__init__(
             "the device has seen more than this server has: was it restored from a backup?",
             code="server_behind", status=409, scope=scope,
         )  # fmt: skip
         self.epoch = epoch
+        self.lost = lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,22 @@ def _is_complete(digests: Mapping[int, Digest]) -> bool:
     return not digests or digests.keys() >= set(range(min(digests), max(digests) + 1))
 
 
+def check_epoch(request: ExchangeRequest | VerifyRequest, store: Store) -> None:
+    """Raises ``ProtocolError`` for a request from another epoch, and ``HistoryLost`` for one from
+    an epoch of ours that nobody here knows: a seal of it proves that it was."""
+    epochs = store.epochs
+    if request.epoch in ("", epochs.current):
+        return
+    if request.epoch not in epochs.ended:
+        for scope, at in request.checkpoint.items():
+            if seal_is_valid(
+                store.seal_secret, at.seal, epoch=request.epoch, scope=scope, version=at.version,
+                digest=Digest.of(at.count, at.digest),
+            ):  # fmt: skip
+                raise HistoryLost(epochs.current, scope, request.epoch)
+    raise ended_epoch(epochs.current, past=request.epoch in epochs.ended)
+
+
 def _sealed_in(store: Store, scope: str, position: Position, digest: Digest) -> int:
     """The number of the epoch in which a position was sealed. Raises ``ProtocolError``."""
     for number, epoch in store.epochs.newest_first():
@@ -129,5 +147,7 @@ class Histories:
             "a device has seen what this database has lost: a backup was restored, or what is like "
             "it. A new epoch begins, and devices offer again what is missing"
         )
-        self._store.end_epoch(lost.epoch, new=self._random_bytes(16).hex(), at=self._now_us())
+        self._store.end_epoch(
+            lost.epoch, new=self._random_bytes(16).hex(), at=self._now_us(), lost=lost.lost
+        )
         return ended_epoch(self._store.epoch, past=True)

@@ -491,8 +491,9 @@ class Store(Protocol):
         """Return the current epoch and those that have ended, as far as this process knows: it
         looks with each snapshot."""
 
-    def end_epoch(self, epoch: str, *, new: str, at: int) -> None:
-        """End this epoch in a commit of its own, if it is the current one still."""
+    def end_epoch(self, epoch: str, *, new: str, at: int, lost: str = "") -> None:
+        """End this epoch in a commit of its own, if it is the current one still. ``lost``: a later
+        one of which nothing is left, to be known as one that has ended, too."""
 
     @property
     def seal_secret(self) -> bytes: ...

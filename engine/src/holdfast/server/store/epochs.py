@@ -19,8 +19,8 @@ READ_EPOCHS: Final = "SELECT epoch FROM holdfast_epoch ORDER BY number"
 READ_HEADS: Final = "SELECT scope, head FROM holdfast_epoch_head WHERE number = {number}"
 _HOLD: Final = "SELECT epoch FROM holdfast_state{locked}"
 _END: Final = (
-    "INSERT INTO holdfast_epoch (number, epoch, ended_at) SELECT "
-    "coalesce((SELECT max(number) FROM holdfast_epoch), 0) + 1, epoch, {at} FROM holdfast_state"
+    "INSERT INTO holdfast_epoch (number, epoch, ended_at) VALUES "
+    "(coalesce((SELECT max(number) FROM holdfast_epoch), 0) + 1, {epoch}, {at})"
 )
 _KEEP_HEADS: Final = (
     "INSERT INTO holdfast_epoch_head (number, scope, head) "
@@ -56,16 +56,26 @@ class Epochs:
 
 
 def end_epoch(
-    run: Run, epoch: str | None, *, new: str, at: int, mark: Callable[[int], str], locked: str = ""
+    run: Run,
+    epoch: str | None,
+    *,
+    new: str,
+    at: int,
+    lost: str = "",
+    mark: Callable[[int], str],
+    locked: str = "",
 ) -> bool:
     """End the epoch of a database, if it is this one (None: whichever it is).
 
-    ``new``: the next epoch. ``mark``: the dialect's place of a parameter by its number.
+    ``new``: the next epoch. ``lost``: a later one of which nothing is left, as when the same backup
+    was restored a second time; it has ended, too. ``mark``: the dialect's place of a parameter, by
+    its number.
     """
     ((current,),) = run(_HOLD.format(locked=locked), ())
     if epoch not in (None, current):
         return False  # somebody else has found it out
-    run(_END.format(at=mark(1)), (at,))
-    run(_KEEP_HEADS, ())
+    for ended in (current, lost) if lost else (current,):
+        run(_END.format(epoch=mark(1), at=mark(2)), (ended, at))
+        run(_KEEP_HEADS, ())
     run(_BEGIN.format(epoch=mark(1)), (new,))
     return True

@@ -580,7 +580,9 @@ def read_epochs(db: PostgresConnection) -> Epochs:
     return Epochs(current, tuple(epoch for (epoch,) in db.execute(READ_EPOCHS).fetchall()))
 
 
-def end_epoch_on(db: PostgresConnection, epoch: str | None, *, new: str, at: int) -> bool:
+def end_epoch_on(
+    db: PostgresConnection, epoch: str | None, *, new: str, at: int, lost: str = ""
+) -> bool:
     """``end_epoch`` in the transaction of a connection."""
 
     def run(sql: str, params: Sequence[object]) -> list[tuple[Any, ...]]:
@@ -588,4 +590,4 @@ def end_epoch_on(db: PostgresConnection, epoch: str | None, *, new: str, at: int
         return cursor.fetchall() if cursor.description else []
 
     mark = "${}".format
-    return end_epoch(run, epoch, new=new, at=at, mark=mark, locked=" FOR UPDATE")
+    return end_epoch(run, epoch, new=new, at=at, lost=lost, mark=mark, locked=" FOR UPDATE")

@@ -154,9 +154,9 @@ class PostgresStore:
     def epochs(self) -> Epochs:
         return self._identity.epochs
 
-    def end_epoch(self, epoch: str, *, new: str, at: int) -> None:
+    def end_epoch(self, epoch: str, *, new: str, at: int, lost: str = "") -> None:
         with self._borrowed(self._writers) as db, translated(self._program), db.transaction():
-            reads.end_epoch_on(db, epoch, new=new, at=at)
+            reads.end_epoch_on(db, epoch, new=new, at=at, lost=lost)
             failpoint("store.before_commit")
         self._look_at_epochs()
 

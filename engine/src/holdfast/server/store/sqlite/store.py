@@ -113,9 +113,9 @@ class SqliteStore:
     def epochs(self) -> Epochs:
         return self._identity.epochs
 
-    def end_epoch(self, epoch: str, *, new: str, at: int) -> None:
+    def end_epoch(self, epoch: str, *, new: str, at: int, lost: str = "") -> None:
         with self._write("") as writer:
-            end_epoch(writer.run, epoch, new=new, at=at, mark=lambda _: "?")
+            end_epoch(writer.run, epoch, new=new, at=at, lost=lost, mark=lambda _: "?")
         with self._lock:
             self._identity = replace(self._identity, epochs=_read_epochs(self._db))
 
