@@ -388,8 +388,9 @@ def server_outcomes(
     """Replica and number to id, outcome and whether it was settled by another; what the server has
     not forgotten."""
     return {
-        (str(replica), number): (bytes(id_).hex(), str(outcome), settled)
-        for replica, number, id_, outcome, settled in rows(
-            "SELECT replica, number, id, outcome, settled FROM holdfast_applied"
+        (str(device), number): (bytes(id_).hex(), str(outcome), settled)
+        for device, number, id_, outcome, settled in rows(
+            "SELECT r.device, a.number, a.id, a.outcome, a.settled FROM holdfast_applied AS a "
+            "JOIN holdfast_replica AS r ON r.replica = a.replica"
         )
     }
