@@ -1,7 +1,8 @@
 /**
- * A replica that was copied, set back or lost goes on by itself: nothing is done twice, nothing is lost.
+ * A replica that was copied, set back or lost, and a server that was set back: everybody goes on by
+ * themselves, nothing is done twice, nothing is lost.
  *
- * Checks I4, I7.
+ * Checks I4, I5, I7.
  */
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -176,4 +177,73 @@ test("a device that has lost its file begins anew", async () => {
   expect(await agreed(anew)).toBe(9);
   expect(await kinds(anew)).toEqual([["reinitialised", 0, 0, 0]]);
   expect((await anew.query("SELECT count(*) FROM stock")).rows).toEqual([[2]]);
+});
+
+describe("a server that was set back", () => {
+  test("has again what every device had sent since, once, also what nobody else has", async () => {
+    const ours = await replica();
+    const other = await replica(undefined, { token: "token-b" });
+    await write(ours, ADD);
+    await ours.sync();
+    await other.sync();
+    await server.setBack(async () => {
+      await write(ours, TAKE);
+      await ours.sync();
+      await write(ours, "INSERT INTO stock (sku, barcode) VALUES ('pear', '1')");
+      await ours.sync();
+      await write(other, TAKE);
+      await other.sync();
+      await ours.sync();
+    });
+    await write(ours, TAKE); // written meanwhile, and not sent yet
+    await ours.sync();
+    await other.sync();
+    expect(await agreed(ours, other)).toBe(7);
+    expect((await other.query("SELECT sku FROM stock ORDER BY sku")).rows).toEqual([
+      ["apple"],
+      ["pear"],
+    ]);
+    // The first of them was in the backup.
+    expect(await kinds(ours)).toEqual([["server_restored", 4, 1, 0]]);
+    expect(await kinds(other)).toEqual([["server_restored", 1, 0, 0]]);
+  });
+
+  test("what it no longer takes waits in the inbox", async () => {
+    const ours = await replica();
+    await write(ours, ADD);
+    await ours.sync();
+    const other = await replica(undefined, { token: "token-b" });
+    await server.setBack(async () => {
+      await write(ours, "INSERT INTO stock (sku, barcode, on_hand) VALUES ('pear', '4711', 3)");
+      await write(
+        ours,
+        "UPDATE stock SET on_hand = on_hand - 2, name = 'A pear' WHERE sku = 'pear'",
+      );
+      await ours.sync();
+    });
+    await write(other, "INSERT INTO stock (sku, barcode) VALUES ('plum', '4711')");
+    await other.sync();
+    await ours.sync();
+    const [refused, held] = await ours.refused();
+    expect(refused).toMatchObject({ state: "refused", code: "unique" });
+    expect(refused?.changes).toMatchObject([
+      { op: "insert", new: { barcode: "4711", on_hand: "3" } },
+    ]);
+    expect(held?.changes).toMatchObject([{ op: "update", new: { on_hand: "-2", name: "A pear" } }]);
+    expect((await ours.query("SELECT sku FROM stock ORDER BY sku")).rows).toEqual([
+      ["apple"],
+      ["plum"],
+    ]);
+    expect(await ours.verify()).toMatchObject({ ok: true });
+    // Given another number it goes, with what waited for it.
+    await write(other, "UPDATE stock SET barcode = NULL WHERE sku = 'plum'");
+    await other.sync();
+    await ours.sync();
+    await ours.retry(refused?.id ?? "");
+    await ours.sync();
+    expect((await ours.query("SELECT name, on_hand FROM stock WHERE sku = 'pear'")).rows).toEqual([
+      ["A pear", 1],
+    ]);
+    expect(await ours.refused()).toEqual([]);
+  });
 });
