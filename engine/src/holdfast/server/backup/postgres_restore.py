@@ -9,18 +9,22 @@ Upholds I33.
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from holdfast.core.errors import UsageError
 from holdfast.core.limits import BACKUP_PIECE_BYTES
 from holdfast.server.backup.contents import BackupRecord
 from holdfast.server.backup.dump_script import ScriptStatements, read_script
+from holdfast.server.backup.history import begin_epoch, read_epochs
 from holdfast.server.backup.place import Progress, stamp, still_served
 from holdfast.server.backup.postgres_dump import connected, look, server_version
 from holdfast.server.backup.postgres_programs import PostgresPrograms, find_programs, reading
+from holdfast.server.store.epochs import Run
 from holdfast.server.store.postgres.events import SERVED
 from holdfast.server.store.postgres.reads import PostgresConnection
 from holdfast.sql.names import quote
@@ -57,12 +61,14 @@ def restore_schema(
         record = look(copy, programs, namespace, progress)
         db.execute("BEGIN")  # what is not committed is undone when the connection closes
         _alone(db, namespace)
+        before = _epochs(db, namespace)
         aside = _make_room(db, namespace, now_us)
         db.execute("SET LOCAL lock_timeout = 0")
         _load(db, copy, programs, namespace, privileges=privileges, progress=progress)
         failpoint("restore.copied")
         db.execute(f"SET search_path = {quote(namespace)}; SET row_security = on")
         db.execute("DELETE FROM holdfast_file_build; DELETE FROM holdfast_file")
+        _begin_epoch(db, namespace, before, now_us)
         failpoint("restore.before_put")
         db.execute("COMMIT")
         failpoint("restore.put")
@@ -107,6 +113,38 @@ def _make_room(db: PostgresConnection, namespace: str, now_us: int) -> str | Non
         db.execute(f"ALTER SCHEMA {quote(namespace)} RENAME TO {quote(aside)}")
     db.execute(f"CREATE SCHEMA {quote(namespace)}")
     return aside
+
+
+def _knows_epochs(db: PostgresConnection, namespace: str) -> bool:
+    ((found,),) = db.execute(
+        "SELECT to_regclass(quote_ident($1) || '.holdfast_epoch') IS NOT NULL", (namespace,)
+    ).fetchall()
+    return bool(found)
+
+
+def _epochs(db: PostgresConnection, namespace: str) -> Sequence[str]:
+    """The epochs of a schema that goes away, if a server has made it."""
+    return read_epochs(_runner(db)) if _knows_epochs(db, namespace) else ()
+
+
+def _begin_epoch(
+    db: PostgresConnection, namespace: str, before: Sequence[str], now_us: int
+) -> None:
+    """End the epoch of what was loaded. A dump of an earlier layout goes on with its own, until a
+    device shows that something was lost."""
+    if _knows_epochs(db, namespace):
+        begin_epoch(
+            _runner(db), before=before, new=secrets.token_hex(16), at=now_us,
+            mark=lambda number: f"${number}",
+        )  # fmt: skip
+
+
+def _runner(db: PostgresConnection) -> Run:
+    def run(sql: str, params: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        cursor = db.execute(sql.encode(), params or None)
+        return cursor.fetchall() if cursor.description else []
+
+    return run
 
 
 def _free_name(db: PostgresConnection, namespace: str, now_us: int) -> str:

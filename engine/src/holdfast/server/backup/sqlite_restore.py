@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -21,12 +23,13 @@ from typing import Final
 from holdfast.core.errors import DatabaseError, UsageError
 from holdfast.core.limits import BACKUP_PIECE_BYTES
 from holdfast.server.backup.contents import BackupRecord
+from holdfast.server.backup.history import begin_epoch, read_epochs
 from holdfast.server.backup.place import Progress, stamp, still_served, sync_file, told
 from holdfast.server.backup.sqlite_copy import check_begins, look
 from holdfast.server.backup.sqlite_use import beside, unused
 from holdfast.server.open_store import unfinished_restore
 from holdfast.server.store.sqlite.owner import ServingLock
-from holdfast.sqlite import OpenOptions, driver
+from holdfast.sqlite import Connection, OpenOptions, driver
 from holdfast.sqlite.failpoints import failpoint
 from holdfast.sqlite.locks import sync_folder
 
@@ -65,6 +68,7 @@ def restore_file(
             _fetch(copy, new, database, progress)
             record = look(new, progress)
             failpoint("restore.copied")
+            _begin_epoch(new, _epochs_of(database), now_us)
             with told(new):
                 sync_file(new)
         except BaseException:
@@ -102,6 +106,34 @@ def _own_like(path: Path, database: Path) -> None:
     owner = (database if database.exists() else database.parent).stat()
     if os.geteuid() == 0:
         os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _epochs_of(database: Path) -> Sequence[str]:
+    """The epochs of a database that goes away, as far as it can be read."""
+    try:
+        with closing(driver().connect(str(database), _LOOK)) as db:
+            return read_epochs(db.execute) if _knows_epochs(db) else ()
+    except DatabaseError:
+        return ()
+
+
+def _begin_epoch(new: Path, before: Sequence[str], now_us: int) -> None:
+    """End the epoch of a file that nobody has open. A copy of an earlier layout goes on with its
+    own, until a device shows that something was lost."""
+    with closing(driver().connect(str(new), _ALONE)) as db:
+        if _knows_epochs(db):
+            db.execute("BEGIN IMMEDIATE")
+            begin_epoch(
+                db.execute, before=before, new=secrets.token_hex(16), at=now_us,
+                mark=lambda _number: "?",
+            )  # fmt: skip
+            db.execute("COMMIT")
+
+
+def _knows_epochs(db: Connection) -> bool:
+    return bool(
+        db.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'holdfast_epoch'")
+    )
 
 
 def _fold(path: Path) -> None:
