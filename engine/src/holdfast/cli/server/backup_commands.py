@@ -134,7 +134,10 @@ def restore(
     record = done.record
     since = f"; it was last heard {moment(record.as_of)}" if record.as_of else ""
     who = "1 device notices" if record.devices == 1 else f"{record.devices} devices notice"
-    text = f"When the server runs again, {who} that it was put back{since}."
+    text = (
+        f"When the server runs again, {who} that it was put back{since}. What was done after the "
+        "backup is sent again, by itself and once."
+    )
     if as_json:
         document({
             "ok": True, "database": database, "aside": done.aside, "devices": record.devices,
