@@ -26,13 +26,14 @@ SCREW = "INSERT INTO stock (sku, on_hand) VALUES ('screw', 1)"
 
 
 def _copied(world: World) -> Any:
-    """A device, and a copy of it that can never sync again, with work that waits in it."""
+    """A copy of a device with the token of another one, which cannot sync, and work in it."""
     a = world.device("a", "token-a")
     a.shell(SCREW)
     a.shell("PRAGMA wal_checkpoint(TRUNCATE)")
     copy = world.device("b", "token-a", met=False)
     shutil.copy(a.file, copy.file)
     a.sync()
+    a.token_file.write_text("token-b\n")  # which its copy uses, too
     copy.shell("UPDATE stock SET on_hand = 7")
     return copy
 
@@ -47,21 +48,21 @@ def test_a_failure_is_told_by_every_process_until_a_success(world: World, comman
     copy = _copied(world)
     if command == "sync":
         failed = copy.cli("sync", "--json")
-        assert failed.document["error"]["code"] == "nonce_mismatch"
+        assert failed.document["error"]["code"] == "wrong_device"
         assert failed.document["error"]["way_out"] in " ".join(failed.err.split())
     else:
         runner = copy.run()
         wait_until(lambda: _status(copy)[1][0] == "needs_attention", what="the verdict")
         assert _status(copy)[0]["as_of"]
         assert runner.terminate() == 0
-    stuck = ("needs_attention", "nonce_mismatch")
+    stuck = ("needs_attention", "wrong_device")
     for options in ((), ("--no-probe",)):
         told, short = _status(copy, *options)
         assert short == stuck
-        assert told["pending"] == 1
-        assert "copied" in told["way_out"]
+        assert told["pending"] == 2
+        assert "token belongs" in told["way_out"]
         assert abs(told["as_of"] / 1e6 - time.time()) < 300
-    assert "copied" in " ".join(copy.cli("status").out.split())
+    assert "token belongs" in " ".join(copy.cli("status").out.split())
     copy.cli("verify")  # it sends nothing, and so it proves nothing of this
     assert _status(copy)[1] == stuck
     world.server.kill()
