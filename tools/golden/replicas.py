@@ -49,7 +49,9 @@ class Names:
 
 def plain(request: dict[str, Any], names: Names) -> dict[str, Any]:
     """A request as it is compared: without random names, and each transaction as the set it is."""
-    kept = {key: value for key, value in request.items() if key not in ("report", "files")}
+    kept = {
+        key: value for key, value in request.items() if key not in ("report", "files", "replica")
+    }
     kept["reports"] = request.get("report") is not None
     kept["nonce"] = [names.of(request["nonce"]["since"]), names.of(request["nonce"]["to"])]
     kept["transactions"] = [

@@ -282,6 +282,8 @@ export interface RowStatements {
   readonly put: string;
   /** Forget one (table, key). */
   readonly remove: string;
+  /** Forget all: a salvaged file knows no rows of the server. */
+  readonly clear: string;
 }
 
 /** All synced tables of an app. `local` is SQL for tables and triggers that are not synced. */
@@ -488,6 +490,8 @@ export interface TransactionStatements {
   readonly unsettled_ids: string;
   /** Those of some numbers, as in `next_heads` (from, to). */
   readonly heads: string;
+  /** All of them, as an export tells of them. */
+  readonly described: string;
   /** Record an outcome (state, code, message, field, what it is held by, time, outcome, number). What is applied stays set aside until it leaves. */
   readonly decide: string;
   /** Remove the acknowledged ones (from, to). */

@@ -35,6 +35,7 @@ GROUPS = STATEMENTS.__struct_fields__
 BUILT = {
     "SELECT {} FROM holdfast_state": "columns of the state row, by the names a caller gives",
     "UPDATE holdfast_state SET {}": "the same, written",
+    "INSERT INTO {} ({}) VALUES ({})": "a salvaged row, with the columns that could be read",
     "UPDATE {} SET {} WHERE {}": "columns of an app's table, those that a person has decided",
 }
 """What each language puts together itself."""
@@ -215,7 +216,7 @@ def test_no_statement_on_an_apps_tables_is_put_together_in_both_languages() -> N
             twins = [twin.name for twin, source in typescript.items() if f"`{text}`" in source]
             built |= {text} if twins else set()
             assert not twins or text in BUILT, f"{path.name}:{line} and {twins}: {text}"
-    assert built == {"UPDATE {} SET {} WHERE {}"}
+    assert built == {"UPDATE {} SET {} WHERE {}", "INSERT INTO {} ({}) VALUES ({})"}
 
 
 def test_what_the_program_holds_is_written_nowhere_else() -> None:

@@ -22,7 +22,7 @@ export function reportOf(database: LocalDatabase): Report {
   };
 }
 
-/** Who asks: which replica of which device, what it has come out of, and in which epoch it synced. */
+/** Return who asks: which replica of which device, what it has come out of, and in which epoch it synced. */
 export function identityOf(
   database: LocalDatabase,
 ): Pick<ExchangeRequest, "device" | "replica" | "origin" | "epoch"> {

@@ -18,7 +18,7 @@ import { offerKept } from "./kept.js";
 /** Bytes of a replica's name. */
 const NAME_BYTES = 16;
 
-/** What a refusal says of a replica that it takes for another one. */
+/** A refusal's word on a replica that it takes for another one. */
 export interface Parting {
   /** Whether the server has begun a new epoch, and knows the one that this replica has synced in. */
   readonly restored: boolean;

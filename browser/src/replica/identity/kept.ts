@@ -97,7 +97,7 @@ export function offeredAgain({ connection, bookkeeping }: LocalDatabase): Transa
   return batch;
 }
 
-/** How many are offered again. */
+/** Count what is offered again. */
 export function countOffered({ connection, bookkeeping }: LocalDatabase): number {
   return whole(connection.execute(bookkeeping.kept.span)[0]?.[2]);
 }

@@ -55,7 +55,7 @@ const lost = (about: Partial<Loss>): Loss => ({
   ...about,
 });
 
-/** What is lost, each once, in words. */
+/** Return what is lost, each once, in words. */
 export function inWords(losses: readonly Loss[]): string[] {
   const numbers = losses.filter(({ table }) => table === "").map(({ number }) => number);
   const words = [...new Set(numbers)]

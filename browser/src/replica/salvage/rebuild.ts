@@ -222,7 +222,7 @@ class Build {
   /** The rows of the log's keys are the server's, which sends them anew. */
   #takeRowsAway(): void {
     for (const name of this.#finds.rows.keys()) this.#run(`DELETE FROM "${name}"`);
-    this.#run("DELETE FROM holdfast_row");
+    this.#run(this.#database.bookkeeping.rows.clear);
   }
 
   /** Show what the outbox says of its rows. Of the server's nothing is here yet. */

@@ -96,7 +96,7 @@ function ownProgram(tables: Tables, state: RowValues, given: ReplicaProgram | nu
   }
   if (given === null)
     throw new ReplicaError(
-      "the replica is damaged, and does not say its schema any more: open it with the app that made it; nothing was changed",
+      "the replica is damaged, and its schema can no longer be read: open it with the app that made it; nothing was changed",
       "schema_needed",
     );
   return readAnyProgram(given);
@@ -159,9 +159,7 @@ function makeAppTables(
 /** All transactions that are not settled, and those in the inbox, as text. */
 function workOf(database: LocalDatabase): string {
   const { connection, program } = database;
-  const heads = connection.execute(
-    "SELECT number, id, state, at, after, code, message FROM holdfast_tx ORDER BY number",
-  );
+  const heads = connection.execute(program.bookkeeping.transactions.described);
   return heads
     .map(([number, id, state, at, after, code, message]) => {
       const changes = program.tables.flatMap((table) =>

@@ -1,4 +1,4 @@
-"""What every store of a server knows of replicas: their records, their transactions, their origins.
+"""Tests of what every store knows of replicas: records, transactions and origins.
 
 Knows: the store's contract. Must not know: which store it is.
 """

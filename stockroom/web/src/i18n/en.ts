@@ -447,9 +447,9 @@ export default {
     title: "What happened to this device",
     seen: "Understood",
     kinds: {
-      copied: "Another copy of this device works as well. Each goes on as a device of its own.",
+      copied: "Another copy of this device works as well. Each continues as a device of its own.",
       restored: "This device was set back to an older state, as from a backup.",
-      reinitialised: "This device began anew, in place of an earlier one.",
+      reinitialised: "This device started again with a new file, in place of an earlier one.",
       server_restored: "The server was restored from a backup.",
       migrated: "What is stored here became that of a new version of the app.",
       salvaged: "What was stored here was damaged; what could be read was saved.",

@@ -17,9 +17,8 @@ from holdfast.core.errors import BadValue
 from holdfast.replica.changes.outbox import change_message
 from holdfast.replica.storage.database import LocalDatabase, reading
 from holdfast.schema.model import Table
+from holdfast.sql.bookkeeping.statements import TRANSACTIONS
 from holdfast.sqlite import Row
-
-_HEADS = "SELECT number, id, state, at, after, code, message FROM holdfast_tx ORDER BY number"
 
 
 def export(database: LocalDatabase, to: Path) -> int:
@@ -33,7 +32,9 @@ def export(database: LocalDatabase, to: Path) -> int:
 
 
 def _transactions(database: LocalDatabase) -> Iterator[dict[str, Any]]:
-    for number, id_, state, at, after, code, message in database.app.execute(_HEADS):
+    for number, id_, state, at, after, code, message in database.app.execute(
+        TRANSACTIONS.described
+    ):
         yield {
             "number": number, "id": id_, "state": state, "at": at,
             "after": json.loads(str(after)), "code": code, "message": message,

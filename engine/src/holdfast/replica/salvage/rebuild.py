@@ -28,7 +28,7 @@ from holdfast.replica.rebase.replay import Replay
 from holdfast.replica.salvage.finds import Finds
 from holdfast.replica.salvage.tables import RowValues, insert_row
 from holdfast.replica.storage.database import LocalDatabase, applying, transaction, write_state
-from holdfast.sql.bookkeeping.statements import EVENTS, IDENTITY, TRANSACTIONS
+from holdfast.sql.bookkeeping.statements import EVENTS, IDENTITY, ROWS, TRANSACTIONS
 from holdfast.sql.bookkeeping.transactions import UNSETTLED
 from holdfast.sqlite import Connection
 from holdfast.sqlite.failpoints import failpoint
@@ -202,7 +202,7 @@ class _Build:
         """The rows of the log's keys are the server's, which sends them anew."""
         for name in self._finds.rows:
             self._db.execute(f'DELETE FROM "{name}"')
-        self._db.execute("DELETE FROM holdfast_row")
+        self._db.execute(ROWS.clear)
 
     def _show(self) -> None:
         """Show what the outbox says of its rows. Of the server's nothing is here yet."""

@@ -140,7 +140,7 @@ def _read(path: Path, aside: Path, schema: Schema | None, driver: Driver) -> _Re
         )
         if finds is None:
             raise ReplicaError(
-                f"{path} is damaged, and does not say its schema any more: open it with the app "
+                f"{path} is damaged, and its schema can no longer be read: open it with the app "
                 f"that made it, or run holdfast salvage {path} --schema S. Nothing was changed",
                 code="schema_needed",
             )

@@ -1,4 +1,4 @@
-"""What devices have seen of this server's history, and what follows when it has lost some of that.
+"""The server's history as its devices have seen it, and the end of one that has lost some.
 
 Knows: epochs, seals and positions. Must not know: HTTP, or what a request asks for.
 A position that bears our seal and is not in our history says that a backup was restored, or what
@@ -42,8 +42,8 @@ class HistoryLost(ProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class KnownPositions:
-    """Where a device stands. ``unknown``: scopes of which its position is not in our history, with
-    the version up to which it may be. ``ended``: the newest ended epoch that a position of it is
+    """A device's place in the history. ``unknown``: scopes of which its position is not in it,
+    with the version up to which it may be. ``ended``: the newest ended epoch that a position of it is
     from, by number; 0: none.
     """
 

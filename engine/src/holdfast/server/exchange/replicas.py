@@ -1,4 +1,4 @@
-"""Which replica a request comes from, and whether it is the one that was here last.
+"""The replica that a request comes from, and if it is the one that was here last.
 
 Knows: identities, nonces and origins of replicas. Must not know: HTTP, or what a request asks for.
 A device is what a person named; its replicas are files, one after the other or at once, each with a

@@ -1,4 +1,4 @@
-"""What arrives of a replica: repeated, offered again, or new.
+"""Transactions of a replica as they arrive: repeated, offered again, or new.
 
 Knows: numbers, ids and bodies, and what was decided of them. Must not know: how anything is
 decided, HTTP or SQL.

@@ -157,7 +157,7 @@ class DecisionRun:
             self._look_up(unknown)
 
     def _look_up(self, numbers: Sequence[int]) -> None:
-        """What became of earlier transactions: of the replica's own, whoever has sent them."""
+        """Look up what became of the replica's own earlier transactions, whoever has sent them."""
         writer, left = self._batch.writer, list(numbers)
         for replica, last in ((self._sender.replica.replica, max(left)), *self._sender.origins):
             wanted = [number for number in left if number <= last]

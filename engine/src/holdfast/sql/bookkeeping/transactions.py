@@ -91,6 +91,10 @@ class TransactionStatements(msgspec.Struct, frozen=True, kw_only=True):
         "WHERE number BETWEEN ? AND ? ORDER BY number"
     )
     """Those of some numbers, as in ``next_heads`` (from, to)."""
+    described: str = (
+        "SELECT number, id, state, at, after, code, message FROM holdfast_tx ORDER BY number"
+    )
+    """All of them, as an export tells of them."""
     decide: str = (
         "UPDATE holdfast_tx SET state = ?, code = ?, message = ?, field = ?, held_by = ?, "
         "decided_us = ?, aside = aside * (? = 'applied') WHERE number = ?"

@@ -29,6 +29,8 @@ class RowStatements(msgspec.Struct, frozen=True, kw_only=True):
     """Note a revision (table, key, revision)."""
     remove: str = "DELETE FROM holdfast_row WHERE tbl = ? AND key = ?"
     """Forget one (table, key)."""
+    clear: str = "DELETE FROM holdfast_row"
+    """Forget all: a salvaged file knows no rows of the server."""
 
 
 class MemberStatements(msgspec.Struct, frozen=True, kw_only=True):
