@@ -105,8 +105,8 @@ class PostgresSchema:
 
     def connect(self) -> None:
         self._outside = psycopg.connect(
-            self._url, autocommit=True, cursor_factory=psycopg.RawCursor
-        )
+            self._url, autocommit=True, cursor_factory=psycopg.RawCursor, prepare_threshold=None
+        )  # a plan that is kept would not survive a table that grows
         self._outside.execute(_PRINTF)
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:

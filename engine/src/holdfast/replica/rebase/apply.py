@@ -236,7 +236,7 @@ class Applier:
             return
         generations = {
             number: int(str(generation))
-            for number, *_, generation in self._db.execute(
+            for number, *_, generation, _first in self._db.execute(
                 TRANSACTIONS.heads, (min(made), max(made))
             )
         }

@@ -87,7 +87,7 @@ class TransactionStatements(msgspec.Struct, frozen=True, kw_only=True):
     )
     """Number and id of those without an outcome (from, to)."""
     heads: str = (
-        "SELECT number, id, at, after, replaces, void, generation FROM holdfast_tx "
+        "SELECT number, id, at, after, replaces, void, generation, first FROM holdfast_tx "
         "WHERE number BETWEEN ? AND ? ORDER BY number"
     )
     """Those of some numbers, as in ``next_heads`` (from, to)."""
