@@ -172,12 +172,7 @@ class Build {
   #putRowsNow(): void {
     for (const [name, rows] of this.#finds.rows) this.#put(name, rows);
     for (const [table, key, rev] of this.#finds.revisions)
-      this.#run(
-        "INSERT OR REPLACE INTO holdfast_row (tbl, key, rev) VALUES (?, ?, ?)",
-        table,
-        key,
-        rev,
-      );
+      this.#run(this.#database.bookkeeping.rows.put, table, key, rev);
   }
 
   /** Put what is not whole into the inbox, with what builds on it; the rest is to be sent. `logged`: the

@@ -157,10 +157,7 @@ class _Build:
         for name, rows in self._finds.rows.items():
             self._put(name, rows)
         for table, key, rev in self._finds.revisions:
-            self._db.execute(
-                "INSERT OR REPLACE INTO holdfast_row (tbl, key, rev) VALUES (?, ?, ?)",
-                (table, key, rev),
-            )
+            self._db.execute(ROWS.put, (table, key, rev))
 
     def _put_log(self) -> None:
         self._put("holdfast_log", self._finds.log)

@@ -43,8 +43,8 @@ class HistoryLost(ProtocolError):
 @dataclass(frozen=True, slots=True)
 class KnownPositions:
     """A device's place in the history. ``unknown``: scopes of which its position is not in it,
-    with the version up to which it may be. ``ended``: the newest ended epoch that a position of it is
-    from, by number; 0: none.
+    with the version up to which it may be. ``ended``: the newest ended epoch that a position of
+    it is from, by number; 0: none.
     """
 
     unknown: Mapping[str, int] = field(default_factory=dict)
