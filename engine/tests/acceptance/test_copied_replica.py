@@ -93,6 +93,22 @@ def test_two_copies_go_on_side_by_side(
     assert "copied" in event["text"]
 
 
+def test_copies_that_hold_the_same_unsent_work(world: World, till: Device) -> None:
+    """What goes on under their common name is an older file, which does not have it."""
+    older = copied(world, till, "older")
+    till.shell(SELL.format(1))
+    with till.opened() as replica:
+        replica.seal()
+    first, second = copied(world, till, "first"), copied(world, till, "second")
+    older.shell(SELL.format(10))
+    second.shell(SELL.format(100))
+    third = copied(world, second, "third")
+    synced(older, first, second, third, till)
+    assert on_hand(world) == 1000 - 111
+    synced(older, first, second, third, till)
+    world.check_equal(older, first, second, third, till)
+
+
 def test_a_copy_is_made_while_the_original_syncs_in_the_background(
     world: World, till: Device
 ) -> None:

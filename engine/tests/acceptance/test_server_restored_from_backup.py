@@ -5,6 +5,7 @@ Checks I5.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,36 @@ def test_devices_give_back_what_a_restored_server_has_lost(world: World) -> None
     assert (event.kind, event.to_inbox) == ("server_restored", 0)
     assert event.resent == 3
     assert event.already_there == 1, "the backup had the first"
+
+
+def test_a_server_is_put_back_twice_and_a_device_was_copied(world: World) -> None:
+    """What the first restore or the copy has made of a replica, the server has forgotten."""
+    till = world.device("till", "token-a")
+    till.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 1000)")
+    till.sync()
+    world.server.terminate()
+    backup = world.path / "backup.db"
+    shutil.copy(world.database, backup)
+    world.serve()
+
+    sell = "UPDATE stock SET on_hand = on_hand - {}"
+    till.shell(sell.format(1))
+    till.sync()
+    copy = world.device("copy", "token-a", met=False)
+    shutil.copy(till.file, copy.file)
+    for round_ in (1, 2):
+        for device, amount in ((copy, 10), (till, 100)):
+            device.shell(sell.format(amount))
+            assert device.cli("sync").code == 0
+        world.server.terminate()
+        for suffix in ("", "-wal", "-shm"):
+            (world.path / f"server.db{suffix}").unlink(missing_ok=True)
+        shutil.copy(backup, world.database)
+        world.serve()
+        for device in (till, copy, till):
+            assert device.cli("sync").code == 0
+        assert world.rows("SELECT on_hand FROM stock") == [(999 - 110 * round_,)]
+        world.check_equal(till, copy)
 
 
 def test_an_empty_server_deletes_nothing_on_a_device(world: World) -> None:

@@ -69,6 +69,27 @@ class ReplicaConformance:
             assert [snapshot.owner(name) for name in ("d", "e", "x", "no")] == ["u", "v", "w", None]
         assert store.transact(lambda w: [w.last_place(name) for name in ("d", "no")]) == [2, 0]
 
+    def test_what_any_replica_of_a_device_has_sent(self, store: Store) -> None:
+        def work(writer: Writer) -> None:
+            for place, name in enumerate(("a", "b", "c")):
+                writer.put_replica(ReplicaRecord(name, "d", "u", last_seen=place, place=place + 1))
+            writer.put_replica(ReplicaRecord("e", "e", "u"))
+            writer.record("a", [Recorded(1, b"i" * 16, b"b", "applied", answer=b"a")])
+            writer.record("b", [Recorded(1, b"j" * 16, b"b", "refused", answer=None)])
+            writer.record("c", [Recorded(2, b"i" * 16, b"b", "applied", answer=None)])
+            writer.record("e", [Recorded(1, b"i" * 16, b"b", "applied", answer=None)])
+
+        store.transact(work)
+        asked = {1: b"i" * 16, 2: b"j" * 16, 3: b"k" * 16}
+        with closing(store.read()) as snapshot:
+            ((replica, found),) = snapshot.sent_by(["d", "no"], asked, 9)
+            assert (replica.replica, replica.device, replica.place) == ("a", "d", 1)
+            assert found == Recorded(1, b"i" * 16, b"b", "applied", answer=b"a")
+            assert snapshot.sent_by(["d"], asked, 2) == [], "c and b were heard later"
+            assert len(snapshot.sent_by(["d", "e"], asked, 9)) == 2
+            assert snapshot.sent_by(["d"], {}, 9) == snapshot.sent_by([], asked, 9) == []
+        assert len(store.transact(lambda w: w.sent_by(["d", "e"], asked, 9))) == 2
+
     def test_what_is_in_a_backup_is_never_less_than_it_was(self, store: Store) -> None:
         def work(writer: Writer) -> None:
             for name in ("a", "b"):

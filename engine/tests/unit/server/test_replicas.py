@@ -271,15 +271,54 @@ def test_a_copy_of_a_copy_finds_what_the_first_one_sent(server: Server, till: Pe
     server.check()
 
 
+def test_copies_that_hold_the_same_unsent_work(server: Server, till: Peer) -> None:
+    """The file that goes on under their common name does not have it; the first copy sends it."""
+    older = file_of(till)
+    till.commit(till.change("update", "product", "p", {"on_hand": 1}))
+    seen = till.rows["product", "p"][0]
+    till.update("product", "p", price="2.00")
+    first, second = file_of(till), file_of(till)
+    older.commit(older.change("update", "product", "p", {"on_hand": 10}))
+    older.sync()
+    fork(first)
+    assert brought(first.sync()) == [(2, "applied", False), (3, "applied", False)]
+    fork(second)
+    change = second.change("update", "product", "p", {"price": "3.00"}, base=seen)
+    second.commit(with_new(change, old={"price": "2.00"}))
+    outcomes = brought(send(second))
+    assert outcomes == [(2, "applied", True), (3, "applied", True), (4, "applied", False)]
+    assert brought(second.sync()) == outcomes  # as often as it is asked
+    assert second.conflicts() == [] and (second.row("product", "p") or {})["price"] == "3.00"
+    fork(till)
+    assert [one[2] for one in brought(till.sync())] == [True, True]
+    assert (till.row("product", "p") or {})["on_hand"] == 5 + 1 + 10
+    server.check()
+
+
+def test_an_origin_that_a_restored_server_does_not_know(server: Server, till: Peer) -> None:
+    """What came before it is found, for it is of the same device."""
+    till.commit(till.change("update", "product", "p", {"on_hand": 1}))
+    copy = file_of(till)
+    send(till)
+    copy.replica = server.random(16).hex()  # its record came after the backup
+    fork(copy)
+    copy.commit(copy.change("update", "product", "p", {"on_hand": 10}))
+    assert brought(copy.sync()) == [(2, "applied", True), (3, "applied", False)]
+    assert (copy.row("product", "p") or {})["on_hand"] == 5 + 11
+
+
 def test_nobody_looks_further_than_so_many_copies(server: Server, till: Peer) -> None:
+    """What another replica of the device has sent is found all the same."""
     till.update("product", "p", note="a")
     send(till)
     copy = file_of(till)
+    copy.update("product", "p", note="b")
     for _ in range(REPLICA_ORIGINS_MAX + 1):
         fork(copy)
         send(copy, transactions=[])
-    (outcome,) = copy.sync()
-    assert (outcome.outcome, outcome.code) == ("refused", "too_old_to_match")
+    found, unknown = copy.sync()
+    assert brought([found]) == [(2, "applied", True)]
+    assert (unknown.outcome, unknown.code) == ("refused", "too_old_to_match")
 
 
 def test_an_origin_of_somebody_else_is_none(server: Server, till: Peer) -> None:

@@ -4,9 +4,9 @@ Knows: numbers, ids and bodies, and what was decided of them. Must not know: how
 decided, HTTP or SQL.
 A replica that has come out of another one (a copy, or a file that was restored) offers again what
 it cannot know to have arrived, under the numbers and ids it had. What the other one, or one that
-*it* came out of, has sent is found by number and id, and is not done again. Up to the last number
-that was found both are one: what is stamped with such a number is the replica's own write. From
-there on they are two, and what the other one wrote is concurrent.
+*it* came out of, or any other copy has sent is found by number and id, and is not done again. Up to
+the last number that was found both are one: what is stamped with such a number is the replica's own
+write. From there on they are two, and what the other one wrote is concurrent.
 
 Upholds I7 (over copies and restores, too), I8 and I9.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import REPLICA_ORIGINS_MAX
+from holdfast.core.limits import REPLICA_ORIGINS_MAX, REPLICA_RELATIVES_MAX
 from holdfast.protocol.first_sent import first_hash
 from holdfast.protocol.messages import Outcome, Transaction
 from holdfast.server.store.contract import Recorded, ReplicaRecord, Snapshot
@@ -67,13 +67,16 @@ def arrivals(
     if not replica.high and rest:  # what it does not offer has its outcome, and is the origin's
         shared = min(rest[0].number - 1, replica.origin_last)
     offered = [t for t in rest if t.number <= replica.origin_last]
-    told = _looked_for(reads, line, offered) if offered else {}
+    relatives = _relatives(reads, replica, line, offered) if offered else {}
+    told = _looked_for(reads, line, offered, relatives) if offered else {}
     for number, outcome in told.items():
         outcomes[number] = outcome
-        shared = max(shared, number) if outcome.known else shared
+        if outcome.known and number not in relatives:
+            shared = max(shared, number)
     found = {t.number: record(t, told[t.number]) for t in offered if t.number in told}
     new = [t for t in rest if t.number not in told]
-    return ArrivingBatch(replica, outcomes, found, new, shared, _bounded(line, shared))
+    origins = (*_bounded(line, shared), *_own_in(relatives))
+    return ArrivingBatch(replica, outcomes, found, new, shared, origins)
 
 
 def _check_order(replica: ReplicaRecord, transactions: Sequence[Transaction]) -> None:
@@ -121,8 +124,40 @@ def _repeated(
     return outcomes
 
 
+def _relatives(
+    reads: Snapshot,
+    replica: ReplicaRecord,
+    line: Sequence[ReplicaRecord],
+    offered: Sequence[Transaction],
+) -> dict[int, tuple[ReplicaRecord, Recorded]]:
+    """What another copy has sent of them, by number: one that has come out of the same file, or
+    any of the device, where a server that was restored does not know any more what came of what."""
+    ids = {t.number: bytes.fromhex(t.id) for t in offered}
+    devices = {replica.device, *(origin.device for origin in line)}
+    known = {replica.replica, *(origin.replica for origin in line)}
+    found: dict[int, tuple[ReplicaRecord, Recorded]] = {}
+    for other, recorded in reads.sent_by(devices, ids, REPLICA_RELATIVES_MAX):
+        if other.replica not in known:
+            found[recorded.number] = (other, recorded)
+    return found
+
+
+def _own_in(
+    relatives: Mapping[int, tuple[ReplicaRecord, Recorded]],
+) -> tuple[tuple[ReplicaRecord, int], ...]:
+    """Other copies with the last number that was found of each."""
+    last: dict[str, tuple[ReplicaRecord, int]] = {}
+    for number in sorted(relatives):
+        other, _ = relatives[number]
+        last[other.replica] = (other, number)
+    return tuple(last.values())
+
+
 def _looked_for(
-    reads: Snapshot, line: Sequence[ReplicaRecord], offered: Sequence[Transaction]
+    reads: Snapshot,
+    line: Sequence[ReplicaRecord],
+    offered: Sequence[Transaction],
+    relatives: Mapping[int, tuple[ReplicaRecord, Recorded]],
 ) -> dict[int, Outcome]:
     """The outcomes of those that one of these replicas has sent before, by number, and refusals of
     those of which nobody can know."""
@@ -138,17 +173,25 @@ def _looked_for(
                     forgotten.add(transaction.number)
             elif found.id.hex() != transaction.id:
                 continue
-            elif found.body == first_hash(transaction):
-                outcome = stored_outcome(found)
-                outcomes[transaction.number] = msgspec.structs.replace(outcome, known=True)
             else:
-                outcomes[transaction.number] = _refused(transaction, "offered_otherwise")
+                outcomes[transaction.number] = _known(transaction, found)
+    for transaction in offered:
+        if transaction.number in relatives and transaction.number not in outcomes:
+            _, found = relatives[transaction.number]
+            outcomes[transaction.number] = _known(transaction, found)
     if len(line) >= REPLICA_ORIGINS_MAX and line[-1].origin:
         forgotten.update(t.number for t in offered if t.number <= line[-1].origin_last)
     for transaction in offered:
         if transaction.number in forgotten and transaction.number not in outcomes:
             outcomes[transaction.number] = _refused(transaction, "too_old_to_match")
     return outcomes
+
+
+def _known(transaction: Transaction, found: Recorded) -> Outcome:
+    """The outcome of one that was sent before; refused: what was sent was another one."""
+    if found.body != first_hash(transaction):
+        return _refused(transaction, "offered_otherwise")
+    return msgspec.structs.replace(stored_outcome(found), known=True)
 
 
 _WORDS = {

@@ -266,6 +266,13 @@ class Snapshot(Protocol):
         """The replicas that one has come out of, the nearest first: those of the same device or
         user, as far as they are known without a gap, and at most so many. None is held."""
 
+    def sent_by(
+        self, devices: Collection[str], ids: Mapping[int, bytes], limit: int
+    ) -> list[tuple[ReplicaRecord, Recorded]]:
+        """What was decided of transactions with these numbers and ids, of whichever replicas of
+        these devices; so many replicas, those that were heard last, are asked. A writer holds the
+        replicas: none of them sends meanwhile."""
+
     def owner(self, device: str) -> str | None:
         """Return the user whose replica of this device was heard last; None: it has none."""
 

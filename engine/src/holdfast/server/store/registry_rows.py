@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.core.limits import REPLICAS_LISTED_MAX
-from holdfast.server.store.contract import ReplicaRecord
+from holdfast.server.store.contract import Recorded, ReplicaRecord
 from holdfast.server.store.registry import DeviceReport, ReplicaReport, TokenRecord, User
 
 _encode = msgspec.json.Encoder().encode
@@ -64,6 +64,22 @@ SELECT_ORIGINS: Final = (
     'WHERE r.device = {device} OR r."user" = {user} ORDER BY line.step'
 )
 """The replicas that one has come out of."""
+SELECT_SENT: Final = (
+    f"SELECT {_COLUMNS}, a.number, a.id, a.body, a.outcome, a.settled, a.answer "
+    "FROM (SELECT * FROM holdfast_replica WHERE device {among} "
+    "ORDER BY last_seen DESC, replica LIMIT {limit}) AS r CROSS JOIN {offered} "
+    "JOIN holdfast_applied AS a ON a.replica = r.replica AND {same}"
+)
+"""What replicas of some devices have sent of what is offered."""
+POSTGRES_SENT: Final = SELECT_SENT.format(
+    among="= ANY ($1::text[])", limit="$2",
+    offered="unnest($3::bigint[], $4::bytea[]) AS j(number, id)",
+    same="a.number = j.number AND a.id = j.id",
+)  # fmt: skip
+SQLITE_SENT: Final = SELECT_SENT.format(
+    among="IN (SELECT value FROM json_each(?1))", limit="?2", offered="json_each(?3) AS j",
+    same="a.number = CAST(j.key AS INTEGER) AND lower(hex(a.id)) = j.value",
+)  # fmt: skip
 SELECT_OWNER: Final = (
     'SELECT r."user" FROM holdfast_replica AS r WHERE r.device = {device} '
     "ORDER BY r.last_seen DESC, r.place DESC LIMIT 1"
@@ -74,6 +90,13 @@ PUT_REPLICA: Final = (
     + ") VALUES ({values}) ON CONFLICT (replica) DO UPDATE SET "
     + ", ".join(f'"{name}" = excluded."{name}"' for name in _WRITTEN[1:])
 )
+
+
+def sent_row(row: Sequence[Any]) -> tuple[ReplicaRecord, Recorded]:
+    """A replica, and a transaction of it, as ``SELECT_SENT`` reads them."""
+    *replica, number, identity, body, outcome, settled, answer = row
+    recorded = Recorded(number, identity, body, outcome, bool(settled), answer)
+    return ReplicaRecord(*replica), recorded
 
 
 def names_text(names: tuple[str, ...]) -> str:

@@ -151,6 +151,13 @@ class PostgresReads:
         rows = self._run(sql, (replica.origin, replica.device, replica.user, limit))
         return [ReplicaRecord(*row) for row in rows]
 
+    def sent_by(
+        self, devices: Collection[str], ids: Mapping[int, bytes], limit: int
+    ) -> list[tuple[ReplicaRecord, Recorded]]:
+        asked = (text_array(sorted(devices)), limit, number_array(list(ids)), list(ids.values()))
+        rows = self._run(registry_rows.POSTGRES_SENT, asked)
+        return [registry_rows.sent_row(row) for row in rows]
+
     def owner(self, device: str) -> str | None:
         rows = self._run(registry_rows.SELECT_OWNER.format(device="$1"), (device,))
         return str(rows[0][0]) if rows else None

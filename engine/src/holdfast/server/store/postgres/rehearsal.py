@@ -17,6 +17,7 @@ class RehearsingWriter(PostgresWriter):
     """One whose reads are those of a snapshot: what a writer would lock is only looked at."""
 
     replica = PostgresReads.replica
+    sent_by = PostgresReads.sent_by
     last_place = PostgresReads.last_place
     scopes = PostgresReads.scopes
 

@@ -26,7 +26,7 @@ Upholds I7, I11, I14, I16, I22.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,6 +88,7 @@ from holdfast.sql.postgres.statements import (
     text_array,
 )
 
+_HOLD_REPLICAS = "SELECT replica FROM holdfast_replica WHERE device = ANY ($1::text[]) FOR SHARE"
 _HOLD_NAME = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
 
@@ -305,6 +306,13 @@ class PostgresWriter(PostgresReads):
             self._run(_HOLD_NAME, (replica,))
             rows = self._run(sql, (replica,))
         return ReplicaRecord(*rows[0]) if rows else None
+
+    def sent_by(
+        self, devices: Collection[str], ids: Mapping[int, bytes], limit: int
+    ) -> list[tuple[ReplicaRecord, Recorded]]:
+        # Each exchange holds its own replica: what one of these is about to commit is waited for.
+        self._run(_HOLD_REPLICAS, (text_array(sorted(devices)),))
+        return super().sent_by(devices, ids, limit)
 
     def last_place(self, device: str) -> int:
         self._run(_HOLD_NAME, (device,))  # those that are made at once queue up

@@ -32,7 +32,13 @@ from holdfast.server.store.contract import (
 from holdfast.server.store.epochs import READ_HEADS
 from holdfast.server.store.filling import whole_row
 from holdfast.server.store.older_notes import read_digests, read_hashes
-from holdfast.server.store.registry_rows import SELECT_ORIGINS, SELECT_OWNER, SELECT_REPLICA
+from holdfast.server.store.registry_rows import (
+    SELECT_ORIGINS,
+    SELECT_OWNER,
+    SELECT_REPLICA,
+    SQLITE_SENT,
+    sent_row,
+)
 from holdfast.server.store.sqlite.registry import SqliteRegistry
 from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
 from holdfast.sql.note_scopes import Ranges
@@ -110,6 +116,15 @@ class SqliteReads:
         sql = SELECT_ORIGINS.format(origin="?1", device="?2", user="?3", limit="?4")
         rows = self._db.execute(sql, (replica.origin, replica.device, replica.user, limit))
         return [ReplicaRecord(*cast("tuple[Any, ...]", row)) for row in rows]
+
+    def sent_by(
+        self, devices: Collection[str], ids: Mapping[int, bytes], limit: int
+    ) -> list[tuple[ReplicaRecord, Recorded]]:
+        offered = {str(number): identity.hex() for number, identity in ids.items()}
+        rows = self._db.execute(
+            SQLITE_SENT, (json_text(sorted(devices)), limit, json_text(offered))
+        )
+        return [sent_row(row) for row in rows]
 
     def owner(self, device: str) -> str | None:
         rows = self._db.execute(SELECT_OWNER.format(device="?"), (device,))
