@@ -13,8 +13,8 @@ import pytest
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import EPOCH_REVISIONS
-from holdfast.core.merging.rows import COUNTER_MAX
-from holdfast.protocol.messages import Head, Origin, Outcome, Position
+from holdfast.core.merging.rows import COUNTER_BITS, COUNTER_MAX
+from holdfast.protocol.messages import Head, Origin, Outcome, Position, Transaction
 from holdfast.server.open_store import open_store
 
 from .conftest import SCHEMA, Peer, Server, connect
@@ -124,6 +124,93 @@ def test_what_was_acknowledged_comes_back(server: Server, till: Peer) -> None:
         assert other.row("product", "p") == row
         assert len(server.query("SELECT 1 FROM holdfast_epoch")) == 1
         server.check()
+
+
+def test_work_on_a_row_that_was_lost_altogether_comes_back(server: Server, till: Peer) -> None:
+    """The row begins again as another one; what was based on the lost one has seen all of it."""
+    other = server.peer("other")
+    other.sync()
+    with backed_up(server) as restore:
+        kept: dict[str, list[Transaction]] = {"till": [], "other": []}
+
+        def synced(peer: Peer, name: str) -> None:
+            kept[name] += peer.pending
+            peer.sync()
+
+        for key in ("q", "gone"):
+            till.insert("product", key, **{**PRODUCT, "sku": key})
+        synced(till, "till")
+        till.commit(
+            till.change("update", "product", "q", {"name": "named", "on_hand": -1}),
+            till.change("update", "product", "p", {"on_hand": -3}),
+        )
+        till.commit(till.change("delete", "product", "gone"))
+        synced(till, "till")
+        other.sync()
+        other.commit(other.change("update", "product", "q", {"name": "by other", "on_hand": -1}))
+        synced(other, "other")
+        till.sync()
+        safe = {key: till.row("product", key) for key in ("p", "q", "gone")}
+        assert (safe["q"] or {})["name"] == "by other" and safe["gone"] is None
+        restore()
+        for peer, name in ((till, "till"), (other, "other")):
+            with contextlib.suppress(ProtocolError):
+                peer.sync()
+            peer.pending = kept[name]
+            fork(peer)
+            assert {one[1:] for one in brought(peer.sync())} == {("applied", False)}
+            assert not any(one.impossible for one in peer.outcomes.values())
+        till.sync()
+        for peer in (till, other):
+            assert {key: peer.row("product", key) for key in safe} == safe
+            assert peer.conflicts() == []
+        server.check()
+
+
+def test_the_later_edit_stands_when_it_is_offered_first(server: Server, till: Peer) -> None:
+    other = server.peer("other")
+    other.sync()
+    with backed_up(server) as restore:
+        other.insert("product", "q", **{**PRODUCT, "sku": "q"})
+        kept = {"other": list(other.pending)}
+        other.sync()
+        till.sync()
+        till.commit(till.change("update", "product", "q", {"name": "earlier", "on_hand": -1}))
+        kept["till"] = list(till.pending)
+        till.sync()
+        other.sync()
+        other.commit(other.change("update", "product", "q", {"name": "later", "on_hand": -1}))
+        kept["other"] += other.pending
+        other.sync()
+        safe = other.row("product", "q") or {}
+        restore()
+        for peer, name in ((other, "other"), (till, "till")):
+            with contextlib.suppress(ProtocolError):
+                peer.sync()
+            peer.pending = kept[name]
+            fork(peer)
+            assert {one[1:] for one in brought(peer.sync())} == {("applied", False)}
+        found = till.row("product", "q") or {}
+        assert (found["name"], found["on_hand"]) == ("later", safe["on_hand"])
+        server.check()
+
+
+def test_a_base_of_a_row_that_was_purged_is_not_one_that_was_lost(
+    server: Server, till: Peer
+) -> None:
+    """Who changed a row that was purged long ago does not change the one that has its key now."""
+    with backed_up(server) as restore:
+        till.update("product", "p", note="lost")
+        till.sync()
+        restore()
+        incarnation = (till.rows["product", "p"][0] >> COUNTER_BITS) ^ 1
+        purged = (incarnation << COUNTER_BITS) + 1
+        till.commit(till.change("update", "product", "p", {"name": "n"}, base=purged))
+        with pytest.raises(ProtocolError):
+            till.sync()
+        fork(till)
+        _, (outcome,) = ask(till)
+        assert (outcome.outcome, outcome.code) == ("refused", "row_gone")
 
 
 def test_who_has_seen_what_was_lost_compares(server: Server, till: Peer) -> None:

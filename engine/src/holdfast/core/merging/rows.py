@@ -123,8 +123,16 @@ def is_impossible(row: ServerRow, base: int) -> bool:
 def seen_in_lost(row: ServerRow, base: int, counts_to: int) -> int:
     """``base``, or the row's revision where it is one that was lost with the end of an epoch, whose
     revisions count up to ``counts_to``: who has seen that has seen all that there is."""
-    lost = is_impossible(row, base) and base & COUNTER_MAX < counts_to
-    return row.rev if lost else base
+    if base & COUNTER_MAX >= counts_to:
+        return base
+    begun = is_of_another_row(row, base) and begun_again(row, counts_to)
+    return row.rev if begun or is_impossible(row, base) else base
+
+
+def begun_again(row: ServerRow, counts_to: int) -> bool:
+    """Return whether the row began after that epoch: one that was lost altogether comes back as
+    another one."""
+    return row.row is not None and row.row.rev & COUNTER_MAX >= counts_to
 
 
 def is_of_another_row(row: ServerRow, base: int) -> bool:

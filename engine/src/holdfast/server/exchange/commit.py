@@ -162,10 +162,15 @@ class ExchangeCommit:
             return None
         with self._store.rehearse() as reads:
             principal = self._rights.still(reads, asking)
+            standing = KnownPositions()
+            if first:
+                standing = check_checkpoint(
+                    reads, self._store, request.checkpoint, principal, speaks
+                )
             known = reads.replica(identity(request, principal))
             if first:
                 check_nonces(known, principal, request.nonce)
-            replica = known or new_replica(reads, principal, request)
+            replica = known or new_replica(reads, principal, request, standing.ended)
             arrived = arrivals(reads, replica, transactions)
             large = next_large(arrived, bite_changes=bite_changes)
             if large is None:

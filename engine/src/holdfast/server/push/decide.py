@@ -24,7 +24,13 @@ from holdfast.core.errors import BadValue, Refuse
 from holdfast.core.keys import row_scopes
 from holdfast.core.limits import EPOCH_REVISIONS
 from holdfast.core.merging.merge import Author, Decision, RowChange
-from holdfast.core.merging.rows import ServerRow, base_in, is_impossible, seen_in_lost
+from holdfast.core.merging.rows import (
+    ServerRow,
+    base_in,
+    begun_again,
+    is_impossible,
+    seen_in_lost,
+)
 from holdfast.core.values import Row, Value
 from holdfast.protocol.messages import Transaction
 from holdfast.schema.model import CONFLICT_TABLE, Schema
@@ -243,7 +249,7 @@ class DecisionRun:
         row = self._batch.get(table, change.key)
         self._access.check_before(table, change.op, row)
         change = fill_change(change, lives=row.values is not None)
-        change = self._seen(change, row, author.number)
+        change = self._seen(change, row, author)
         base_us = _base_time(change, row)
         if base_us is not None and base_us > author.at:  # never before what it was based on
             author = replace(author, at=base_us)
@@ -265,15 +271,25 @@ class DecisionRun:
             )
             self._note([] if replaced is None else [replaced], now_us)
 
-    def _seen(self, change: RowChange, row: ServerRow, number: int) -> RowChange:
+    def _seen(self, change: RowChange, row: ServerRow, author: Author) -> RowChange:
         """Return a change with bases of this history, where they are of an epoch that has ended
-        and the change was made then."""
+        and the change was made then.
+
+        Of a row that begins again since, others may have offered later work first: a value that
+        was written after this change was made was not seen.
+        """
         replica = self._sender.replica
-        if not replica.origin_epoch or number > replica.origin_last:
+        if not replica.origin_epoch or author.number > replica.origin_last:
             return change
         counts_to = replica.origin_epoch * EPOCH_REVISIONS
+        seen = seen_in_lost(row, change.base, counts_to)
         bases = {name: seen_in_lost(row, base, counts_to) for name, base in change.bases.items()}
-        return replace(change, base=seen_in_lost(row, change.base, counts_to), bases=bases)
+        if begun_again(row, counts_to):
+            for name in change.new if change.op == "update" else ():
+                stamp = row.columns.get(name, row.row)
+                if stamp is not None and stamp.at > author.at and bases.get(name, seen) == row.rev:
+                    bases[name] = stamp.rev - 1
+        return replace(change, base=seen, bases=bases)
 
     def _check_settling(self, change: RowChange) -> None:
         """Check that who settles a conflict may read it, and the row it is about while that is
