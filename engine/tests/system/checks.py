@@ -333,7 +333,9 @@ def same_rows(world: World, device: Device) -> None:
         (t, k): rev for t, k, rev in world.server_rows("SELECT tbl, key, rev FROM holdfast_row")
     }
     for table, key, rev in device.rows("SELECT tbl, key, rev FROM holdfast_row"):
-        assert rev == known[table, key], f"I36: {device.name} {table} {key} has revision {rev:#x}"
+        assert rev == known[table, key], (
+            f"I36: {device.name} {table} {key} has revision {rev:#x}, not {known[table, key]:#x}"
+        )
     for name in rows:
         assert not device.rows(f"SELECT 1 FROM holdfast_shadow_{name}"), "a shadow is left over"
     # What the server says is shown, also where checks are stricter here.

@@ -1,6 +1,7 @@
 """Worlds of seeds that nobody has chosen; ``make search`` lets them run.
 
-    sweep.py [--steps 80] [--devices 3] [--sets] [--growth] [--postgres] SEED...
+    sweep.py [--steps 80] [--devices 3] [--sets] [--growth] [--copies | --restores] [--postgres]
+             SEED...
 
 The same seed is the same world (I37): what is printed of one that was wrong repeats it. Exit code 1
 when one was.
@@ -14,6 +15,7 @@ import sys
 import traceback
 from dataclasses import replace
 
+from copies_run import run_copies
 from device import Options
 from run import run
 from servers import PostgresSchema
@@ -30,6 +32,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--devices", type=int, default=3, help="in each world")
     parser.add_argument("--sets", action="store_true", help="with sets that many hands fill")
     parser.add_argument("--growth", action="store_true", help="with a schema that grows")
+    parser.add_argument("--copies", action="store_true", help="with files copied, put back, lost")
+    parser.add_argument("--restores", action="store_true", help="and the server put back, too")
     parser.add_argument("--postgres", action="store_true", help="with the server on PostgreSQL")
     parser.add_argument("seeds", nargs="+", metavar="SEED", help="of a world")
     options = parser.parse_args(words)
@@ -51,6 +55,8 @@ def main(words: list[str]) -> int:
                 how = f"--steps {options.steps} --devices {options.devices}"
                 how += " --sets" if options.sets else ""
                 how += " --growth" if options.growth else ""
+                how += " --copies" if options.copies else ""
+                how += " --restores" if options.restores else ""
                 how += " --postgres" if options.postgres else ""
                 sys.stdout.write(f"{traceback.format_exc()}\nagain: {COMMAND} {how} {seed}\n")
                 sys.stdout.flush()
@@ -58,6 +64,10 @@ def main(words: list[str]) -> int:
 
 
 def _one(seed: str, options: argparse.Namespace, cluster: PostgresCluster | None) -> None:
+    if options.copies or options.restores:
+        how = Options(devices=options.devices)
+        run_copies(seed, steps=options.steps, options=how, server=options.restores)
+        return
     what = Options(devices=options.devices, sets=options.sets, growth=options.growth)
     if cluster is None:
         run(seed, steps=options.steps, options=what)
