@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from holdfast.testing import wait_until
+
 if TYPE_CHECKING:
-    from engine.tests.acceptance.conftest import World
+    from engine.tests.acceptance.conftest import MakeWorld, World
 
 pytestmark = pytest.mark.acceptance
 
@@ -77,6 +79,51 @@ def test_a_server_is_put_back_twice_and_a_device_was_copied(world: World) -> Non
             assert device.cli("sync").code == 0
         assert world.rows("SELECT on_hand FROM stock") == [(999 - 110 * round_,)]
         world.check_equal(till, copy)
+
+
+@pytest.mark.parametrize(
+    ("who", "point"),
+    [
+        ("server", "epoch.before_commit"),
+        ("server", "epoch.after_commit"),
+        ("device", "fork.before_commit"),
+        ("device", "fork.after_commit"),
+    ],
+)
+def test_who_is_killed_while_the_epoch_ends_goes_on(
+    make_world: MakeWorld, who: str, point: str
+) -> None:
+    world = make_world()
+    till = world.device("till", "token-a")
+    till.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
+    till.sync()
+    world.server.terminate()
+    backup = world.path / "backup.db"
+    shutil.copy(world.database, backup)
+    world.serve()
+    till.shell("UPDATE stock SET on_hand = on_hand - 1; INSERT INTO stock (sku) VALUES ('nut')")
+    till.sync()
+    till.shell("UPDATE stock SET on_hand = on_hand - 2")
+    world.server.terminate()
+    for suffix in ("", "-wal", "-shm"):
+        (world.path / f"server.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(backup, world.database)
+
+    killed = {"HOLDFAST_FAILPOINT": f"{point}:1"}
+    world.serve(env=killed if who == "server" else None)
+    told = till.cli("sync", env=killed if who == "device" else None)
+    if who == "device":
+        assert told.code == -9
+    else:
+        assert told.code != 0
+        wait_until(lambda: not world.server.running, what="the server's death")
+        ended = world.rows("SELECT count(*) FROM holdfast_epoch")
+        assert ended == [(int(point == "epoch.after_commit"),)], "half an end"
+        world.serve()
+    till.sync()
+    assert world.rows("SELECT sku, on_hand FROM stock ORDER BY 1") == [("nut", -2), ("screw", 7)]
+    assert world.rows("SELECT count(*) FROM holdfast_epoch") == [(1,)]
+    world.check_equal(till)
 
 
 def test_an_empty_server_deletes_nothing_on_a_device(world: World) -> None:

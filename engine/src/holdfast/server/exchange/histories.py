@@ -23,6 +23,7 @@ from holdfast.protocol.messages import ExchangeRequest, Position, VerifyRequest
 from holdfast.server.generations.speaking import Generation
 from holdfast.server.identity.principal import Principal
 from holdfast.server.store.contract import Snapshot, Store
+from holdfast.sqlite.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -150,4 +151,5 @@ class Histories:
         self._store.end_epoch(
             lost.epoch, new=self._random_bytes(16).hex(), at=self._now_us(), lost=lost.lost
         )
+        failpoint("epoch.after_commit")
         return ended_epoch(self._store.epoch, past=True)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from holdfast.core.limits import EPOCH_REVISIONS
 from holdfast.core.merging.rows import COUNTER_MAX
+from holdfast.sqlite.failpoints import failpoint
 
 READ_EPOCHS: Final = "SELECT epoch FROM holdfast_epoch ORDER BY number"
 READ_HEADS: Final = "SELECT scope, head FROM holdfast_epoch_head WHERE number = {number}"
@@ -78,4 +79,5 @@ def end_epoch(
         run(_END.format(epoch=mark(1), at=mark(2)), (ended, at))
         run(_KEEP_HEADS, ())
     run(_BEGIN.format(epoch=mark(1)), (new,))
+    failpoint("epoch.before_commit")
     return True
