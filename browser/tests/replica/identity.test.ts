@@ -208,6 +208,30 @@ describe("a server that was set back", () => {
     expect(await kinds(other)).toEqual([["server_restored", 1, 0, 0]]);
   });
 
+  test("what rests on a row that is not back yet waits for it", async () => {
+    const ours = await replica();
+    const other = await replica(undefined, { token: "token-b" });
+    await write(ours, ADD);
+    await ours.sync();
+    await other.sync();
+    await server.setBack(async () => {
+      await write(other, "INSERT INTO stock (sku, on_hand) VALUES ('pear', 5), ('plum', 1)");
+      await other.sync();
+      await ours.sync();
+      await write(ours, TAKE, "UPDATE stock SET on_hand = on_hand - 2, name = 'A pear'");
+      await write(ours, "DELETE FROM stock WHERE sku = 'plum'");
+      await ours.sync();
+      await other.sync();
+    });
+    for (const one of [ours, other, ours, other]) await one.sync();
+    expect((await other.query("SELECT sku, name, on_hand FROM stock ORDER BY sku")).rows).toEqual([
+      ["apple", "A pear", 7],
+      ["pear", "A pear", 3],
+    ]);
+    expect(await agreed(ours, other)).toBe(7);
+    expect(await ours.refused()).toEqual([]);
+  });
+
   test("what it no longer takes waits in the inbox", async () => {
     const ours = await replica();
     await write(ours, ADD);

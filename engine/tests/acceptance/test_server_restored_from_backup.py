@@ -126,6 +126,43 @@ def test_who_is_killed_while_the_epoch_ends_goes_on(
     world.check_equal(till)
 
 
+def test_work_on_a_row_that_is_not_back_yet_waits_for_it(world: World) -> None:
+    """Who comes first has changed, counted and deleted what another device began; and renamed what
+    that one has renamed since."""
+    a, b = world.device("a", "token-a"), world.device("b", "token-b")
+    a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
+    for device in (a, b):
+        device.sync()
+    world.server.terminate()
+    backup = world.path / "backup.db"
+    shutil.copy(world.database, backup)
+    world.serve()
+    b.shell("INSERT INTO stock (sku) VALUES ('nut'), ('bolt'), ('pin')")
+    b.sync()
+    a.sync()
+    a.shell("UPDATE stock SET on_hand = on_hand - 2, name = 'by a' WHERE sku IN ('screw', 'nut')")
+    a.shell("UPDATE stock SET on_hand = on_hand - 2 WHERE sku = 'nut'")
+    a.shell("DELETE FROM stock WHERE sku = 'bolt'")
+    a.shell("UPDATE stock SET name = 'first' WHERE sku = 'pin'")
+    a.sync()
+    b.sync()
+    b.shell("UPDATE stock SET name = 'last' WHERE sku = 'pin'")
+    b.sync()
+    safe = [("nut", "by a", -4), ("pin", "last", 0), ("screw", "by a", 8)]
+    assert world.rows("SELECT sku, name, on_hand FROM stock ORDER BY 1") == safe
+
+    world.server.terminate()
+    for suffix in ("", "-wal", "-shm"):
+        (world.path / f"server.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(backup, world.database)
+    world.serve()
+    for device in (a, b, a, b, a):
+        device.sync()
+    assert world.rows("SELECT sku, name, on_hand FROM stock ORDER BY 1") == safe
+    (left,) = a.query("SELECT state, code FROM holdfast_tx")
+    assert left == ("held", "constraint"), "the rename that was overtaken is for a person"
+
+
 def test_an_empty_server_deletes_nothing_on_a_device(world: World) -> None:
     a = world.device("a", "token-a")
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")

@@ -18,7 +18,7 @@ import {
 import { policyOf } from "../../core/merging/policies.js";
 import type { Table } from "../../core/schema.js";
 import { fromWire, utf8Length, type Value } from "../../core/values.js";
-import type { Change, Transaction } from "../../protocol/messages.generated.js";
+import type { Change, Outcome, Transaction } from "../../protocol/messages.generated.js";
 import { whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
 
@@ -115,6 +115,16 @@ export function offeredIds(
 /** One has its outcome, and is there: it is kept on. */
 export function settleKept({ connection, bookkeeping }: LocalDatabase, number: number): void {
   connection.execute(bookkeeping.kept.settle, [BigInt(number)]);
+}
+
+/** Codes with which work that is held waits for rows that another device is to offer again. */
+export const AWAITED: readonly string[] = ["row_gone", "foreign_key"];
+
+/** The outcome of what was acknowledged once, as it is noted: what rests on a row that its maker has not
+ * offered again yet waits for that. */
+export function awaited(outcome: Outcome): Outcome {
+  if (outcome.outcome !== "refused" || !AWAITED.includes(outcome.code ?? "")) return outcome;
+  return { ...outcome, outcome: "held" };
 }
 
 /** One was not taken this time: it is in the outbox again, where an outcome finds it, and no longer

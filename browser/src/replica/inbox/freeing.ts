@@ -3,17 +3,20 @@
  *
  * Knows: what waits in the inbox, and for what. Must not know: the network, or who has settled the cause.
  * A held transaction has its outcome; it goes on as a new one that names it, with a new number, on the
- * rows as they are now. What cannot go on stays in the inbox with the reason, and a person may still make
+ * rows as they are now. What a restored server did not take again, because a row of another device was not
+ * back, goes on when that is, unless somebody has changed what it changes. What cannot go on stays in the inbox with the reason, and a person may still make
  * it again. Upholds I4 and I27.
  */
 
 import { ConstraintFailed, UsageError } from "../../core/errors.js";
-import { keyText, keyValues } from "../../core/keys.js";
+import { keyText, keyValues, type Row } from "../../core/keys.js";
 import type { Table } from "../../core/schema.js";
 import type { LocalDatabase } from "../storage/database.js";
 import type { Reference } from "../storage/program.js";
 import type { Inbox } from "./inbox.js";
-import { assemble, type CapturedChange, touches } from "../rebase/overlay.js";
+import { AWAITED } from "../identity/kept.js";
+import { policyOf } from "../../core/merging/policies.js";
+import { assemble, type CapturedChange, dataOf, differs, touches } from "../rebase/overlay.js";
 
 /** A held transaction that cannot go on: `code` is `held` (something else that it rests on still waits:
  * `heldBy`), `no_row` (a row that it changes or refers to is not there) or `constraint`. */
@@ -64,15 +67,21 @@ export class Freeing {
     const [numbers, made, kept]: [number[], number[], StillHeld[]] = [[], [], []];
     if (held.length === 0) return { numbers, made, kept };
     const waiting = this.#inbox.numbers();
+    // Until all scopes agree, rows may stand here that the server has lost.
+    const { connection, bookkeeping } = this.#database;
+    const agreed = !asked && connection.execute(bookkeeping.scopes.differing).length === 0;
     for (const { number, after, code } of held) {
-      if (asked ? !after.some((one) => gone.has(one)) : code !== WAITING) continue;
+      const awaits = agreed && AWAITED.includes(code);
+      if (asked ? !after.some((one) => gone.has(one)) : code !== WAITING && !awaits) continue;
       const blocker = after.find((one) => waiting.has(one));
       if (blocker !== undefined) {
         if (!asked) continue;
         const message = `Waits for ${blocker}.`;
         kept.push({ number, code: WAITING, message, heldBy: blocker });
       } else {
-        const reason = this.#goOn(number, made);
+        if (awaits && !this.#isBack(number)) continue;
+        const reason = (awaits ? this.#overtaken(number) : null) ?? this.#goOn(number, made);
+        if (awaits && reason?.code === "no_row") continue; // what it refers to is not back
         if (reason === null) {
           numbers.push(number);
           gone.add(number);
@@ -103,6 +112,24 @@ export class Freeing {
     }
     this.#inbox.forget(number);
     made.push(...sealed.filter((one) => one !== null));
+    return null;
+  }
+
+  /** Return whether the rows that a transaction changes or deletes are there. */
+  #isBack(number: number): boolean {
+    return this.#inbox
+      .notes(number)
+      .every(([table, note]) => !note.was || this.#inbox.overlay(table).visible(note.key) !== null);
+  }
+
+  /** Return why it is for a person: other values stand than those it was made on. */
+  #overtaken(number: number): StillHeld | null {
+    for (const [table, note] of this.#inbox.notes(number)) {
+      const row = this.#inbox.overlay(table).visible(note.key);
+      if (row === null || (note.was && !isOvertaken(table, note, dataOf(table, row)))) continue;
+      const message = `A row of ${table.name} was changed meanwhile: ${note.key}. Look at it first.`;
+      return { number, code: "constraint", message, heldBy: 0 };
+    }
     return null;
   }
 
@@ -158,4 +185,15 @@ export class Freeing {
       );
     });
   }
+}
+
+/** Return whether a row has another value where a change replaces one. */
+function isOvertaken(table: Table, note: CapturedChange, data: Row): boolean {
+  return table.dataColumns.some(
+    (column, at) =>
+      (!note.now || touches(table, note, at)) &&
+      policyOf(column).replaces &&
+      differs(table, note.old, data, at) &&
+      (!note.now || differs(table, note.new, data, at)),
+  );
 }

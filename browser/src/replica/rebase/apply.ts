@@ -25,7 +25,7 @@ import { type Connection, whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
 import type { Host } from "../host.js";
 import { countAgain } from "../identity/history.js";
-import { keep, giveUp, offeredIds, putBack, settleKept } from "../identity/kept.js";
+import { awaited, keep, giveUp, offeredIds, putBack, settleKept } from "../identity/kept.js";
 import { type AttachedFile, Importer, type TruthWriter } from "../load/importFiles.js";
 import { Members, type Truth } from "../storage/members.js";
 import { NotedKeys, notedTables } from "../storage/noted.js";
@@ -182,9 +182,10 @@ export class Applier implements TruthWriter {
     const again = { resent: 0, alreadyThere: 0, toInbox: 0 };
     const decided = new Set<number>();
     let confirmed = 0;
-    for (const outcome of outcomes) {
-      const { number, id } = outcome;
+    for (const told of outcomes) {
+      const { number, id } = told;
       const isKept = kept.get(number) === id;
+      const outcome = isKept ? awaited(told) : told;
       if (!isKept && ids.get(number) !== id) continue;
       confirmed = Math.max(confirmed, number);
       if (number <= whole(originLast)) {

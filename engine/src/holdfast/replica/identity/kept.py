@@ -25,13 +25,15 @@ from holdfast.core.limits import (
     PUSH_TRANSACTIONS_MAX,
 )
 from holdfast.core.values import Value, from_wire
-from holdfast.protocol.messages import Change, Transaction
+from holdfast.protocol.messages import Change, Outcome, Transaction
 from holdfast.replica.storage.database import read_state, write_state
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.sql.bookkeeping.statements import KEPT, TRANSACTIONS
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection
 
+AWAITED = ("row_gone", "foreign_key")
+"""Codes with which work that is held waits for rows that another device is to offer again."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Transaction).decode
 
@@ -88,6 +90,14 @@ def offered_again(connection: Connection) -> list[Transaction]:
             break
         batch.append(one)
     return batch
+
+
+def awaited(outcome: Outcome) -> Outcome:
+    """The outcome of what was acknowledged once, as it is noted: what rests on a row that its
+    maker has not offered again yet waits for that."""
+    if outcome.outcome != "refused" or outcome.code not in AWAITED:
+        return outcome
+    return msgspec.structs.replace(outcome, outcome="held")
 
 
 def put_back(connection: Connection, schema: Schema, program: ReplicaProgram, number: int) -> None:

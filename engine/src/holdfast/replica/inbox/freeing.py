@@ -2,8 +2,9 @@
 
 Knows: what waits in the inbox, and for what. Must not know: the network, or who has settled the
 cause. A held transaction has its outcome; it goes on as a new one that names it, with a new number,
-on the rows as they are now. What cannot go on stays in the inbox with the reason, and a person may
-still make it again.
+on the rows as they are now. What a restored server did not take again, because a row of another
+device was not back, goes on when it is, unless somebody has changed what it changes. What cannot go
+on stays in the inbox with the reason, and a person may still make it again.
 
 Upholds I4 (nothing leaves the inbox but by a new transaction that names it, or by a person), I27.
 """
@@ -15,11 +16,15 @@ from dataclasses import dataclass
 
 from holdfast.core.errors import ConstraintFailed, UsageError
 from holdfast.core.keys import key_text, key_values
+from holdfast.core.merging.policies import policy_of
+from holdfast.replica.identity.kept import AWAITED
 from holdfast.replica.inbox.inbox import Inbox, StillHeld
-from holdfast.replica.rebase.overlay import CapturedChange, assemble
+from holdfast.replica.rebase.overlay import CapturedChange, assemble, data_of
 from holdfast.replica.storage.database import savepoint
 from holdfast.schema.model import Table
+from holdfast.sql.bookkeeping.statements import SCOPES
 from holdfast.sql.replica import Reference
+from holdfast.sqlite import Row
 
 WAITING = "held"
 """The code of what waits for another transaction, and for nothing else."""
@@ -58,13 +63,16 @@ class Freeing:
         if not held:
             return Freed()
         waiting = self._inbox.numbers()
+        # Until all scopes agree, rows may stand here that the server has lost.
+        agreed = not asked and not self._inbox.connection.execute(SCOPES.differing)
         numbers: list[int] = []
         made: list[int] = []
         kept: list[StillHeld] = []
         for number, after, code in held:
             if asked and gone.isdisjoint(after):
                 continue
-            if not asked and code != WAITING:
+            awaits = agreed and code in AWAITED
+            if not asked and code != WAITING and not awaits:
                 continue
             blockers = [one for one in after if one in waiting]
             if blockers:
@@ -73,7 +81,12 @@ class Freeing:
                                      message=f"Waits for {blockers[0]}."))  # fmt: skip
                     self._inbox.note_held(kept[-1])
                 continue
-            reason = self._go_on(number, made)
+            if awaits and not self._is_back(number):
+                continue
+            reason = self._overtaken(number) if awaits else None
+            reason = reason or self._go_on(number, made)
+            if awaits and reason is not None and reason.code == "no_row":
+                continue  # what it refers to is not back
             if reason is not None:
                 kept.append(reason)
                 self._inbox.note_held(reason)
@@ -100,11 +113,31 @@ class Freeing:
             made.append(new)
         return None
 
+    def _is_back(self, number: int) -> bool:
+        """Return whether the rows that a transaction changes or deletes are there."""
+        return all(
+            self._inbox.overlay(table).visible(note.key) is not None
+            for table, note in self._changes(number)
+            if note.was
+        )
+
+    def _overtaken(self, number: int) -> StillHeld | None:
+        """Return why it is for a person: other values stand than those it was made on."""
+        for table, note in self._changes(number):
+            row = self._inbox.overlay(table).visible(note.key)
+            data = None if row is None else data_of(table, row)
+            if data is None or (note.was and not _differs(table, note, data)):
+                continue
+            message = f"A row of {table.name} was changed meanwhile: {note.key}. Look at it first."
+            return StillHeld(number=number, code="constraint", message=message)
+        return None
+
+    def _changes(self, number: int) -> list[tuple[Table, CapturedChange]]:
+        return [(table, CapturedChange.of(table, row)) for table, row in self._inbox.notes(number)]
+
     def _missing(self, number: int) -> str:
         """Return which row a transaction refers to that is not there, in words; empty: none."""
-        changes = [
-            (table, CapturedChange.of(table, row)) for table, row in self._inbox.notes(number)
-        ]
+        changes = self._changes(number)
         coming = {(table.name, note.key) for table, note in changes if note.now and not note.was}
         going = {(table.name, note.key) for table, note in changes if not note.now}
         for table, note in changes:
@@ -142,6 +175,15 @@ class Freeing:
                 ):
                     return True
         return False
+
+
+def _differs(table: Table, note: CapturedChange, data: Row) -> bool:
+    """Return whether a row has another value where a change replaces one."""
+    for place in note.touched(table):
+        known = (note.old[place], note.new[place]) if note.now else (note.old[place],)
+        if policy_of(table.data_columns[place]).replaces and data[place] not in known:
+            return True
+    return False
 
 
 def _refers_anew(table: Table, reference: Reference, note: CapturedChange) -> bool:

@@ -27,7 +27,7 @@ from holdfast.replica.changes.dependence import (
 from holdfast.replica.changes.outbox import message_of
 from holdfast.replica.changes.parts import take_apart_decided
 from holdfast.replica.changes.seal import seal
-from holdfast.replica.identity.kept import give_up, keep, put_back
+from holdfast.replica.identity.kept import awaited, give_up, keep, put_back
 from holdfast.replica.load.import_files import Importer
 from holdfast.replica.load.snapshot_file import SnapshotFile
 from holdfast.replica.rebase.overlay import Overlay
@@ -206,7 +206,7 @@ class Applier:
         the outbox, for the inbox to show; its rows come with the answer."""
         taken = [one for one in outcomes if one.outcome == "applied"]
         self._db.executemany(KEPT.settle, [(one.number,) for one in taken])
-        stopped = [one for one in outcomes if one.outcome != "applied"]
+        stopped = [awaited(one) for one in outcomes if one.outcome != "applied"]
         for one in stopped:
             put_back(self._db, self._schema, self._program, one.number)
         self._record(stopped)
