@@ -53,6 +53,18 @@ def test_a_server_that_was_put_back_is_given_what_it_lost(seed: int) -> None:
     assert servers(seed)
 
 
+@pytest.mark.parametrize("seed", [13])
+def test_a_world_of_files_that_was_wrong_once_is_right(seed: int) -> None:
+    """Two copies of a copy had a move that their origin had never sent."""
+    assert files(seed)
+
+
+@pytest.mark.parametrize("seed", [26])
+def test_a_world_of_servers_that_was_wrong_once_is_right(seed: int) -> None:
+    """What was given back had its old version again, and its giver kept the old revisions."""
+    assert servers(seed)
+
+
 def test_everything_that_should_happen_sometimes_has_happened() -> None:
     happened = {name for seed in FILES for name in +files(seed)}
     happened |= {name for seed in SERVERS for name in +servers(seed)}

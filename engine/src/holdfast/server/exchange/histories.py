@@ -78,14 +78,15 @@ def check_checkpoint(
         ]
         if not stands and position.version < floors.get(scope, 0):
             continue  # its seal says that it was ours; since then it was forgotten
-        if digest in stands:
-            continue
+        parted = reads.heads_at_end(number).get(scope, 0) if ended else position.version
+        if digest in stands and position.version <= parted:
+            continue  # above, it may hold the same again, but under other revisions
         if not ended:
             if not _is_complete(known.get(scope, {})):
                 unknown[scope] = position.version
                 continue
             raise HistoryLost(epochs.current, scope)
-        unknown[scope] = min(position.version, reads.heads_at_end(number).get(scope, 0))
+        unknown[scope] = min(position.version, parted)
     return KnownPositions(unknown, newest)
 
 
