@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from acts import (
     deliver_late,
     direct_write,
@@ -69,10 +70,15 @@ class File(Device):
     older: list[Older] = field(default_factory=list)
 
     def note_request(self, request: ExchangeRequest) -> None:
-        sent = self.world.ledger.sent
+        world = self.world
+        assert isinstance(world, Copies)
         for transaction in request.transactions:
-            known = sent.setdefault((self.name, int(transaction.id, 16)), transaction)
-            assert known == transaction, f"I8: {known} was offered again as {transaction}"
+            place = self.name, int(transaction.id, 16)
+            known = world.ledger.sent.setdefault(place, transaction)
+            if known.at != transaction.at:  # other programs' writes have the time of their sealing
+                world.otherwise.add(transaction.id)
+            same = msgspec.structs.replace(transaction, at=known.at)
+            assert known == same, f"I8: {known} was offered again as {transaction}"
             self.readable_tokens |= tokens([transaction_values(transaction)])
 
 
@@ -86,6 +92,8 @@ class Copies(World):
         self.server = server
         self.backups: list[tuple[Path, Counter[int]]] = []
         self.files = 0
+        self.otherwise: set[str] = set()
+        """Ids of what two copies have sealed at different times."""
         options = options or Options(devices=2)
         options.line, options.revocations = CopiedLine, False
         super().__init__(folder, seed, options)

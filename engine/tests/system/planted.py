@@ -27,6 +27,8 @@ class Plants:
     seeds_max: int
     steps: int
     options: Callable[[], Options] = lambda: Options(devices=3)
+    world: Callable[..., object] = run
+    """How one of them is run."""
     bugs: dict[str, tuple[Plant, int]] = field(default_factory=dict)
 
     def plant(self, bug: Plant) -> Plant:
@@ -47,7 +49,7 @@ class Plants:
         bug(patch)
         for seed in range(first, first + self.seeds_max):
             try:
-                run(f"{self.worlds}/{seed}", steps=self.steps, options=self.options())
+                self.world(f"{self.worlds}/{seed}", steps=self.steps, options=self.options())
             except (AssertionError, HoldfastError):
                 return
         pytest.fail(f"{name} was not found within {self.seeds_max} worlds")
