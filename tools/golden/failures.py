@@ -13,7 +13,7 @@ from holdfast.core.connection.generations import told_apart
 CODES = (
     *("unreachable", "broken_answer", "timeout", "not_our_server", "interrupted"),
     *("protocol_version", "schema_mismatch", "nonce_mismatch", "epoch_mismatch", "wrong_device"),
-    *("number_reused", "number_gap", "server_behind", "seal_invalid", "sync_elsewhere"),
+    *("number_reused", "number_gap", "identity_unsettled", "seal_invalid", "sync_elsewhere"),
     *("sign_in", "busy", "too_many_streams", "too_many_tries", "no_progress"),
     *("server_older", "upgrade_needed"),
     *("disk_full", "file_not_kept", "database_full", "database_busy", "of the future"),
@@ -41,6 +41,11 @@ def _inputs() -> Iterator[Case]:
                 f"ServerTrouble {status} {code}".strip(),
                 {"error": "ServerTrouble", "code": code, "status": status},
             )
+    for past in (True, False, "yes"):
+        yield (
+            f"AttentionNeeded epoch_mismatch past {past}",
+            {"error": "AttentionNeeded", "code": "epoch_mismatch", "server": {"past": past}},
+        )
     yield "not ours", {"error": "Error", "code": ""}
     for code in ("schema_mismatch", "upgrade_needed", "epoch_mismatch"):
         for own in (1, 2, 3):

@@ -150,7 +150,7 @@ def _session_inputs() -> Iterator[Case]:
         ],
         "needs_attention": [
             {"type": "started"},
-            {"type": "exchange_failed", "kind": "epoch_mismatch"},
+            {"type": "exchange_failed", "kind": "another_server"},
         ],
         "paused": [{"type": "pause"}],
         "stopped": [{"type": "stop"}],

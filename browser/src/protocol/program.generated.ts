@@ -86,6 +86,12 @@ export interface IdentityStatements {
   readonly fork: string;
   /** Offer again under the name that no answer has come to yet. */
   readonly offer: string;
+  /** Forget what another server has said of the replica. */
+  readonly forget_server: string;
+  /** Forget where the scopes stood with another server; that they differ is expected. */
+  readonly forget_checkpoint: string;
+  /** Forget the revisions of another server: none of its rows was seen. */
+  readonly forget_revisions: string;
   /** Whether anything up to a number is offered again (number). */
   readonly offered_again: string;
   /** All that was offered again has its outcome. */

@@ -27,7 +27,6 @@ const ATTENTION_CODES = new Set([
   "number_reused",
   "number_gap",
   "seal_invalid",
-  "server_behind",
 ]);
 const NETWORK_SIGN_IN = 511;
 

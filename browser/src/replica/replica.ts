@@ -306,6 +306,23 @@ export class Replica {
     }
   }
 
+  /** Take the server that answers now for the one of this replica from now on, where it is another one
+   * (`another_server`): a person's decision. Uses no network.
+   *
+   * Returns the file as it was, for the person to keep. At the next sync what is not sent, and what is
+   * kept of acknowledged work, is offered to that server, and its rows are loaded: rows that it lacks
+   * leave the replica. Throws `UsageError` (`no_server`). */
+  async acceptServer(): Promise<Uint8Array> {
+    const { exchanger } = this.#network();
+    return await exchanger.alone(async () => {
+      const image = await this.export();
+      await exchanger.acceptServer();
+      if (this.#runner === null) this.#say(succeeded(this.#host.nowUs()));
+      this.#telling.changed();
+      return image;
+    });
+  }
+
   /** Check the stored rows, compare with the server, repair what differs. */
   async verify(deep = true): Promise<VerifyReport> {
     const { verifier } = this.#network();

@@ -136,6 +136,8 @@ export class LeaderRequests {
         return await replica.status();
       case "rowStatus":
         return await replica.rowStatus(args[0] as string, args[1] as string);
+      case "acceptServer":
+        return await replica.acceptServer();
       case "history":
         return await replica.history();
       case "conflicts":

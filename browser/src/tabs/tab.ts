@@ -229,6 +229,12 @@ export class TabReplica {
     return this.#ask("rowStatus", [table, key], true) as Promise<string>;
   }
 
+  /** Take the server that answers now for the one of this replica from now on; returns the file as it
+   * was, for a person to keep. */
+  acceptServer(): Promise<Uint8Array> {
+    return this.#ask("acceptServer", [], false) as Promise<Uint8Array>;
+  }
+
   /** What has happened to this replica, oldest first: copied, restored, made anew, migrated. */
   history(): Promise<HistoryEvent[]> {
     return this.#ask("history", [], true) as Promise<HistoryEvent[]>;

@@ -271,3 +271,30 @@ describe("a server that was set back", () => {
     expect(await ours.refused()).toEqual([]);
   });
 });
+
+test("another server is accepted: it gets what is kept and what waits, and nothing was deleted before", async () => {
+  const ours = await replica();
+  await write(ours, ADD);
+  await ours.sync();
+  await write(ours, TAKE);
+  await ours.sync();
+  await write(ours, TAKE);
+  await server.beginAnew();
+  const third = await replica(undefined, { token: "token-b" });
+  await write(third, "INSERT INTO stock (sku) VALUES ('pear')");
+  await third.sync();
+  await expect(ours.sync()).rejects.toMatchObject({ code: "epoch_mismatch" });
+  expect(await ours.status()).toMatchObject({
+    state: "needs_attention",
+    errorKind: "another_server",
+    pending: 1,
+  });
+  expect(await counted(ours)).toBe(8);
+  const before = await replica(await ours.acceptServer());
+  expect(await counted(before)).toBe(8);
+  expect(await agreed(ours)).toBe(8);
+  expect(await kinds(ours)).toEqual([["accepted_server", 3, 0, 0]]);
+  await write(ours, TAKE);
+  await ours.sync();
+  expect(await agreed(ours, third)).toBe(7);
+});

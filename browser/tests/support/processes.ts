@@ -152,6 +152,14 @@ export class Server {
     }
   }
 
+  /** Another server takes the place of this one: an empty one. */
+  async beginAnew(): Promise<void> {
+    await this.kill("SIGTERM");
+    for (const name of readdirSync(this.#folder).filter((one) => one.startsWith("server.db")))
+      rmSync(this.path(name), { recursive: true });
+    await this.start();
+  }
+
   async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     await this.#program?.kill(signal);
     this.#program = null;

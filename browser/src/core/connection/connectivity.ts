@@ -97,7 +97,7 @@ const FAILURES = {
   upgrade_needed: ["upgrade", "upgrade_required"],
   nonce_mismatch: ["attention", "attention_required"],
   epoch_mismatch: ["attention", "attention_required"],
-  seal_mismatch: ["attention", "attention_required"],
+  another_server: ["attention", "attention_required"],
   unknown: ["retry_slowly", "deferred"],
 } as const satisfies Record<string, readonly [FailureVerdict, Signal]>;
 

@@ -28,8 +28,8 @@ const KIND_BY_CODE: Readonly<Record<string, FailureKind>> = {
   upgrade_needed: "upgrade_needed",
   nonce_mismatch: "nonce_mismatch",
   epoch_mismatch: "epoch_mismatch",
-  server_behind: "seal_mismatch",
-  seal_invalid: "seal_mismatch",
+  seal_invalid: "another_server",
+  identity_unsettled: "local",
   sync_elsewhere: "local",
   disk_full: "local",
   file_not_kept: "local",
@@ -47,6 +47,7 @@ export function failureKind(error: unknown): FailureKind {
     const isBusy = BUSY_CODES.has(error.code) || error.detail["status"] === TOO_MANY_REQUESTS;
     return isBusy ? "too_many_requests" : "server_error";
   }
+  if (error.code === "epoch_mismatch" && !isPast(error)) return "another_server";
   const known = Object.hasOwn(KIND_BY_CODE, error.code) ? KIND_BY_CODE[error.code] : undefined;
   if (known !== undefined) return known;
   if (error instanceof Offline) return "network";
@@ -54,6 +55,12 @@ export function failureKind(error: unknown): FailureKind {
   if (error instanceof UpgradeNeeded) return "protocol_upgrade";
   if (error instanceof AttentionNeeded) return "nonce_mismatch";
   return error instanceof DatabaseError ? "local" : "unknown";
+}
+
+/** Return whether the server says that this replica's epoch was one of its own. */
+function isPast(error: HoldfastError): boolean {
+  const server = error.detail["server"];
+  return typeof server === "object" && server !== null && "past" in server && server.past === true;
 }
 
 /** Return where an exchange that failed so leaves a replica. */

@@ -13,6 +13,7 @@ import {
   DatabaseFull,
   FileRefused,
   SignInNeeded,
+  SyncError,
   UpgradeNeeded,
 } from "../../core/errors.js";
 import {
@@ -34,6 +35,7 @@ import { Load } from "../load/firstLoad.js";
 import { hashKeyOf } from "../storage/members.js";
 import { nextBatch } from "../changes/outbox.js";
 import { seal } from "../changes/seal.js";
+import { accept } from "../identity/accept.js";
 import { fork, partingOf } from "../identity/fork.js";
 import type { Loading } from "../storage/status.js";
 import { AnswerStore, type Exchanged, missed } from "./storeAnswer.js";
@@ -90,7 +92,7 @@ export class Exchanger {
       return await this.#whole(stopped);
     } catch (error) {
       if (!(await this.#forked(error))) throw error;
-      return await this.#whole(stopped);
+      return await afterFork(() => this.#whole(stopped));
     }
   }
 
@@ -137,6 +139,14 @@ export class Exchanger {
       const [forks] = this.#database.state("forks");
       if (whole(forks) > 0) this.#database.writeState({ forks: 0n });
     });
+  }
+
+  /** Take another server for the one from now on. The caller has the exchanger to itself (`alone`). */
+  async acceptServer(): Promise<void> {
+    await this.#turn(() => {
+      this.#database.connection.transaction(() => accept(this.#database, this.#host));
+    });
+    this.#told.forget();
   }
 
   /** End what is under way with files: no request is made for it any more. What is asked for later goes
@@ -188,8 +198,8 @@ export class Exchanger {
       return await this.#verify(ranges, rows);
     } catch (error) {
       if (!(await this.#forked(error))) throw error;
-      await this.#whole(this.#stopped.signal); // what is offered again first
-      return await this.#verify(ranges, rows);
+      await afterFork(() => this.#whole(this.#stopped.signal)); // what is offered again first
+      return await afterFork(() => this.#verify(ranges, rows));
     }
   }
 
@@ -299,6 +309,19 @@ export class Exchanger {
       };
       return { request, firstNew };
     });
+  }
+}
+
+/** Ask as who it is now. Taken for another one at once again, it backs off. */
+async function afterFork<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof AttentionNeeded) || partingOf(error) === null) throw error;
+    throw new SyncError(
+      `the server does not recognise this replica yet: ${error.message}`,
+      "identity_unsettled",
+    );
   }
 }
 

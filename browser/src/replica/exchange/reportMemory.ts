@@ -25,6 +25,11 @@ export class ReportMemory {
     return report;
   }
 
+  /** Another server is told anew. */
+  forget(): void {
+    this.#heard = null;
+  }
+
   /** An answer was stored: the server knows what it was told with its request, or before. */
   heard(report: Report | undefined, storedUs: number | null): void {
     const known = report === undefined ? this.#heard?.report : JSON.stringify(report);

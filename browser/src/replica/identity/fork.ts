@@ -16,7 +16,7 @@ import { addEvent } from "./history.js";
 import { offerKept } from "./kept.js";
 
 /** Bytes of a replica's name. */
-const NAME_BYTES = 16;
+export const NAME_BYTES = 16;
 
 /** A refusal's word on a replica that it takes for another one. */
 export interface Parting {

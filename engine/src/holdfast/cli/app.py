@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from holdfast.cli import (
+    accept_command,
     enrol_command,
     history_commands,
     replica_commands,
@@ -43,6 +44,7 @@ for command in (
     replica_commands.retry,
     replica_commands.discard,
     replica_commands.run,
+    accept_command.accept_server,
     salvage_command.salvage,
     replica_commands.program,
     serve.serve,

@@ -31,7 +31,6 @@ ATTENTION_CODES: Final = frozenset(
         "number_reused",
         "number_gap",
         "seal_invalid",
-        "server_behind",
     }
 )
 _NETWORK_SIGN_IN = 511

@@ -319,6 +319,17 @@ class Replica:
         self._mend()
         return self._syncing.sync(progress)
 
+    def accept_server(self) -> Path:
+        """Take the server that answers now for the one of this replica from now on, where it is
+        another one (``another_server``): a person's decision. Uses no network.
+
+        The file is copied first, to the path that is returned. At the next sync what is not sent,
+        and what is kept of acknowledged work, is offered to that server, and its rows are loaded:
+        rows that it lacks leave the replica. Raises ``UsageError`` (``no_server``), ``SyncError``
+        (``sync_elsewhere``) or ``DatabaseError``: nothing was changed then.
+        """
+        return self._syncing.accept_server()
+
     def verify(self, *, deep: bool = True, progress: Progress | None = None) -> VerifyReport:
         """Check the stored rows, compare with the server, repair what differs. Uses the network.
 

@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from holdfast.core.connection.connectivity import FailureKind, State
@@ -98,6 +99,24 @@ class Syncing:
             with self._mutex:
                 if self._runner is None:
                     self._lock.release()
+
+    def accept_server(self) -> Path:
+        """Take another server for the one from now on. Raises ``SyncError``
+        (``sync_elsewhere``)."""
+        exchanger = self.exchanger()
+        options = self.options if self.runs else None
+        self.stop()
+        with self._mutex:
+            if not self._lock.acquire():
+                raise SyncError(f"{self._holder()} syncs this replica", code="sync_elsewhere")
+            try:
+                copy = exchanger.accept_server()
+                self._keep(exchanger, connection_record.succeeded(self._host.now_us()))
+            finally:
+                self._lock.release()
+        if options is not None:
+            self.start(options)
+        return copy
 
     def verify(self, *, deep: bool, progress: Progress | None) -> VerifyReport:
         """Check and compare; it sends nothing, so another process may sync meanwhile."""

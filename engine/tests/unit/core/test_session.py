@@ -263,7 +263,7 @@ def test_a_token_that_came_during_the_exchange_is_tried() -> None:
     assert script.is_in(State.NEEDS_SIGN_IN)
 
 
-@pytest.mark.parametrize("kind", ["nonce_mismatch", "epoch_mismatch", "seal_mismatch"])
+@pytest.mark.parametrize("kind", ["nonce_mismatch", "epoch_mismatch", "another_server"])
 def test_a_broken_history_stops_with_its_code_until_a_person_says_go_on(kind: str) -> None:
     script = online().feed(LocalWrite(), ExchangeFailed(kind=kind))
     assert script.is_in(State.NEEDS_ATTENTION)

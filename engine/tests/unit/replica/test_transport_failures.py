@@ -103,7 +103,6 @@ def test_the_token_and_cookies_stay_at_home(stub: Stub, transport: HttpTransport
         ("409 Conflict", "number_reused", AttentionNeeded),
         ("409 Conflict", "number_gap", AttentionNeeded),
         ("409 Conflict", "seal_invalid", AttentionNeeded),
-        ("409 Conflict", "server_behind", AttentionNeeded),
         ("413 Too Large", "too_large", SyncError),
         ("400 Bad Request", "bad_message", SyncError),
         ("418 Teapot", "some_code_of_the_future", SyncError),

@@ -162,7 +162,8 @@ class FailureKind(StrEnum):
     """The server has a newer one, and no longer serves this device's."""
     NONCE_MISMATCH = "nonce_mismatch"
     EPOCH_MISMATCH = "epoch_mismatch"
-    SEAL_MISMATCH = "seal_mismatch"
+    ANOTHER_SERVER = "another_server"
+    """Its history is not the one that this replica knows, and never was."""
     UNKNOWN = "unknown"
 
 
@@ -190,7 +191,7 @@ _FAILURES: Final[dict[FailureKind, tuple[FailureVerdict, Signal]]] = {
     FailureKind.UPGRADE_NEEDED: (FailureVerdict.UPGRADE, Signal.UPGRADE_REQUIRED),
     FailureKind.NONCE_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
     FailureKind.EPOCH_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
-    FailureKind.SEAL_MISMATCH: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
+    FailureKind.ANOTHER_SERVER: (FailureVerdict.ATTENTION, Signal.ATTENTION_REQUIRED),
     FailureKind.UNKNOWN: (FailureVerdict.RETRY_SLOWLY, Signal.DEFERRED),
 }
 

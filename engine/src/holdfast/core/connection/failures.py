@@ -31,8 +31,8 @@ _KIND_BY_CODE: Final = {
     "upgrade_needed": FailureKind.UPGRADE_NEEDED,
     "nonce_mismatch": FailureKind.NONCE_MISMATCH,
     "epoch_mismatch": FailureKind.EPOCH_MISMATCH,
-    "server_behind": FailureKind.SEAL_MISMATCH,
-    "seal_invalid": FailureKind.SEAL_MISMATCH,
+    "seal_invalid": FailureKind.ANOTHER_SERVER,
+    "identity_unsettled": FailureKind.LOCAL,
     "sync_elsewhere": FailureKind.LOCAL,
     "disk_full": FailureKind.LOCAL,
     "file_not_kept": FailureKind.LOCAL,
@@ -50,6 +50,8 @@ def failure_kind(error: BaseException) -> FailureKind:
         # What a server in trouble calls it is its own affair: its database is not this device's.
         busy = error.code in _BUSY_CODES or error.detail.get("status") == _TOO_MANY_REQUESTS
         return FailureKind.TOO_MANY_REQUESTS if busy else FailureKind.SERVER_ERROR
+    if error.code == "epoch_mismatch" and not _is_past(error):
+        return FailureKind.ANOTHER_SERVER
     if error.code in _KIND_BY_CODE:
         return _KIND_BY_CODE[error.code]
     match error:
@@ -65,6 +67,12 @@ def failure_kind(error: BaseException) -> FailureKind:
             return FailureKind.LOCAL
         case _:
             return FailureKind.UNKNOWN
+
+
+def _is_past(error: HoldfastError) -> bool:
+    """Return whether the server says that this replica's epoch was one of its own."""
+    server = error.detail.get("server")
+    return isinstance(server, dict) and server.get("past") is True
 
 
 def state_after(error: BaseException) -> State:

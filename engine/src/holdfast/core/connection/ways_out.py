@@ -33,19 +33,24 @@ _BY_KIND: Final[dict[FailureKind, str]] = {
     FailureKind.UPGRADE_NEEDED: "Update this app: the server has a newer version of its data, and "
     "no longer serves this device's. You can go on working here; pending work is kept, and "
     "sent after the update.",
-    FailureKind.NONCE_MISMATCH: "This replica was copied, or restored from an older state. "
-    "Continue with the original; if there is none, make a new replica, and enter the pending work "
-    "of this one there. Nothing is deleted here.",
-    FailureKind.EPOCH_MISMATCH: "The server has another history (epoch): it was restored, or "
-    "created again. Tell its administrator before anything else. Pending work is kept.",
-    FailureKind.SEAL_MISMATCH: "The server has lost what it had confirmed, as after a restore from "
-    "a backup. Tell its administrator before anything else. Pending work is kept.",
+    FailureKind.NONCE_MISMATCH: "The server has not recognised this replica several times in a "
+    "row: another file may be syncing as the same one. Sync by hand, and it becomes a replica "
+    "of its own. Nothing is deleted here; pending work is kept.",
+    FailureKind.EPOCH_MISMATCH: "The server was put back to a backup several times in a row. "
+    "Sync by hand, and what it has lost is offered again. Pending work is kept.",
+    FailureKind.ANOTHER_SERVER: "This is another server than the one that this replica has "
+    "synced with. Point the device back to that one; or, if this one takes its place, accept "
+    "it: run holdfast accept-server on the replica's file. Nothing is deleted here; you can go "
+    "on working, and pending work is kept.",
     FailureKind.UNKNOWN: "It is retried automatically, slowly; if it does not go away, report this "
     "message. Pending work is kept.",
 }
 _BY_CODE: Final = {
     "wrong_device": "The token belongs to another device: put this device's own in its place, or "
     "enrol this device again. Pending work is kept.",
+    "number_gap": "The server lacks transactions that this replica takes for sent. Close the app, "
+    "and run holdfast salvage with --force: pending work is offered again as a replica of its own, "
+    "and this file is kept.",
     "sync_elsewhere": "Another process syncs this replica; sync continues when that one is done.",
     "sync_silent": "The process that syncs this replica does not respond: let it continue, or end "
     "it and start it again. Pending work is kept.",

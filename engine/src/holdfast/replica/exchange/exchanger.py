@@ -31,6 +31,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 
 from holdfast.core.clock import OffsetSample, best_offset
 from holdfast.core.connection.generations import server_generation, told_apart
@@ -64,7 +65,8 @@ from holdfast.replica.changes.outbox import next_batch
 from holdfast.replica.changes.seal import seal
 from holdfast.replica.host import Host
 from holdfast.replica.http.transport import SpooledAnswer, Transport
-from holdfast.replica.identity.fork import calls_for_fork, fork, origin_of, settle_fork
+from holdfast.replica.identity.accept import accept_server
+from holdfast.replica.identity.fork import after_fork, calls_for_fork, fork, origin_of, settle_fork
 from holdfast.replica.identity.kept import offered_again
 from holdfast.replica.inbox.freeing import Freeing
 from holdfast.replica.inbox.inbox import Inbox
@@ -186,7 +188,7 @@ class Exchanger:
             except AttentionNeeded as error:
                 if not self._fork(error):
                     raise
-            return self._exchange()
+            return after_fork(self._exchange)
 
     def _exchange(self) -> Exchanged:
         load = Load(
@@ -227,6 +229,14 @@ class Exchanger:
             if forks:
                 with transaction(self._db):
                     write_state(self._db, forks=0)
+
+    def accept_server(self) -> Path:
+        """Take another server for the one from now on; where the file was copied to before."""
+        with self._mutex:
+            copy = accept_server(self._db, Path(self._database.path), self._host, self.seal_within)
+            self._told = None
+            self._samples.clear()
+        return copy
 
     def _round(self, load: Load) -> Exchanged | None:
         """One request and its answer; None when it has to be made again, with what files bring."""
@@ -287,8 +297,8 @@ class Exchanger:
             except AttentionNeeded as error:
                 if not self._fork(error):
                     raise
-            self._exchange()
-            return self._verify(ranges, rows)
+            after_fork(self._exchange)
+            return after_fork(lambda: self._verify(ranges, rows))
 
     def _verify(self, ranges: list[RangeQuery], rows: list[RowQuery]) -> Exchanged:
         with self._mutex:
@@ -499,11 +509,8 @@ class Exchanger:
             self._db, "device", "epoch", "nonce", "next_nonce"
         )
         if epoch and head.epoch != epoch:
-            raise AttentionNeeded(
-                "the server's history (epoch) has changed (restored from a backup?); nothing was "
-                "changed and pending work is kept",
-                code="epoch_mismatch",
-            )
+            changed = "the server's history (epoch) has changed; nothing was changed here"
+            raise SyncError(changed, code="identity_unsettled")
         if device and head.device != device:
             raise AttentionNeeded("the answer is for another device", code="wrong_device")
         if nonces is not None and (nonce, proposed or nonce) != (nonces.since, nonces.to):

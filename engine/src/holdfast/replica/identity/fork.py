@@ -18,9 +18,10 @@ Upholds I4, I7 (together with the server, which knows what has arrived) and I32:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from holdfast.core.connection.history import HistoryKind
-from holdfast.core.errors import AttentionNeeded
+from holdfast.core.errors import AttentionNeeded, SyncError
 from holdfast.core.limits import FORKS_IN_A_ROW_MAX
 from holdfast.protocol.messages import Origin
 from holdfast.replica.storage.database import read_state, write_state
@@ -30,6 +31,7 @@ from holdfast.sqlite import Connection
 from holdfast.sqlite.failpoints import failpoint
 
 REPLICA_BYTES = 16
+T = TypeVar("T")
 
 
 def calls_for_fork(error: AttentionNeeded) -> bool:
@@ -38,6 +40,19 @@ def calls_for_fork(error: AttentionNeeded) -> bool:
     if error.code in ("nonce_mismatch", "number_reused"):
         return True
     return error.code == "epoch_mismatch" and _told(error, "past") is True
+
+
+def after_fork(ask: Callable[[], T]) -> T:
+    """Ask as who it is now. Taken for another one at once again, it backs off."""
+    try:
+        return ask()
+    except AttentionNeeded as error:
+        if not calls_for_fork(error):
+            raise
+        raise SyncError(
+            f"the server does not recognise this replica yet: {error.message}",
+            code="identity_unsettled",
+        ) from error
 
 
 def _told(error: AttentionNeeded, what: str) -> object:

@@ -308,8 +308,9 @@ def _sender(
 ) -> Sender:
     origins = tuple((origin.replica, last) for origin, last in arrived.origins)
     return Sender(
-        principal, arrived.replica, offset_us, arrival_us, speaks.projection, origins, arrived.past
-    )
+        principal, arrived.replica, offset_us, arrival_us, speaks.projection, origins, arrived.past,
+        arrived.foreign,
+    )  # fmt: skip
 
 
 def _offset(request: ExchangeRequest, known: ReplicaRecord, arrival_us: int) -> int:

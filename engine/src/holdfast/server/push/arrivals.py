@@ -35,7 +35,8 @@ class ArrivingBatch:
     ``outcomes``: of those that are, by number. ``found``: what is to be recorded of those that were
     offered again. ``new``: the others, in order. ``shared``: up to this number the origin's
     transactions are the replica's own. ``origins``: replicas that it has come out of, the nearest
-    first, with the last number up to which theirs are its own.
+    first, with the last number up to which theirs are its own. ``foreign``: up to this number its
+    transactions were made on the rows of a server that is not this one, or of nobody knows which.
     """
 
     replica: ReplicaRecord
@@ -44,6 +45,7 @@ class ArrivingBatch:
     new: Sequence[Transaction]
     shared: int = 0
     origins: Sequence[tuple[ReplicaRecord, int]] = field(default_factory=tuple)
+    foreign: int = 0
 
     @property
     def past(self) -> Mapping[str, int]:
@@ -76,7 +78,15 @@ def arrivals(
     found = {t.number: record(t, told[t.number]) for t in offered if t.number in told}
     new = [t for t in rest if t.number not in told]
     origins = (*_bounded(line, shared), *_own_in(relatives))
-    return ArrivingBatch(replica, outcomes, found, new, shared, origins)
+    foreign = _foreign(replica, line)
+    return ArrivingBatch(replica, outcomes, found, new, shared, origins, foreign)
+
+
+def _foreign(replica: ReplicaRecord, line: Sequence[ReplicaRecord]) -> int:
+    """The last number of what was made before this server was met, by the oldest of the line: out
+    of whom it has come nobody here knows."""
+    oldest = line[-1] if line else replica
+    return oldest.origin_last if oldest.origin and len(line) < REPLICA_ORIGINS_MAX else 0
 
 
 def _check_order(replica: ReplicaRecord, transactions: Sequence[Transaction]) -> None:

@@ -67,6 +67,8 @@ class Sender:
     """Replicas that it has come out of, with the last number up to which theirs are its own."""
     past: Mapping[str, int] = field(default_factory=dict)
     """The same by the names under which they write."""
+    foreign: int = 0
+    """Up to this number its bases are revisions of another server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +278,12 @@ class DecisionRun:
         and the change was made then.
 
         Of a row that begins again since, others may have offered later work first: a value that
-        was written after this change was made was not seen.
+        was written after this change was made was not seen. Bases of another server say nothing of
+        ours: none of these rows was seen.
         """
         replica = self._sender.replica
+        if author.number <= self._sender.foreign and not replica.origin_epoch:
+            return replace(change, base=0, bases={})
         if not replica.origin_epoch or author.number > replica.origin_last:
             return change
         counts_to = replica.origin_epoch * EPOCH_REVISIONS

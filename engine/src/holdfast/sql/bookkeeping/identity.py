@@ -123,6 +123,17 @@ class IdentityStatements(msgspec.Struct, frozen=True, kw_only=True):
         "forks = forks + 1"
     )
     """Offer again under the name that no answer has come to yet."""
+    forget_server: str = (
+        "UPDATE holdfast_state SET device = '', user = '', backed_up = 0, server_generation = NULL"
+    )
+    """Forget what another server has said of the replica."""
+    forget_checkpoint: str = (
+        "UPDATE holdfast_scope SET version = 0, seal = '', server_count = 0, "
+        "server_digest = '00000000000000000000000000000000', told = 1"
+    )
+    """Forget where the scopes stood with another server; that they differ is expected."""
+    forget_revisions: str = "UPDATE holdfast_row SET rev = 0"
+    """Forget the revisions of another server: none of its rows was seen."""
     offered_again: str = (
         "SELECT EXISTS (SELECT 1 FROM holdfast_tx WHERE state IN ('pending', 'sent') "
         "AND number <= ?1) OR EXISTS (SELECT 1 FROM holdfast_kept WHERE again)"
