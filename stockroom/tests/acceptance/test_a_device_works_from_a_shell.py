@@ -71,7 +71,10 @@ def test_wrong_use_says_what_is_wrong(run: Run, tmp_path: Path) -> None:
         "bad_price"
     )
     other = tmp_path / "other.db"
-    other.write_bytes(b"this is not a database, whatever it says" * 100)
+    text = b"this is not a database, whatever it says" * 100
+    other.write_bytes(text)
     broken = run("device", "--db", other, "stock", "--json")
     assert broken.code == 1
     assert broken.document["error"]["code"] == "database_corrupt"
+    assert other.read_bytes() == text
+    assert not list(tmp_path.glob("other.db.*"))  # somebody's file is no replica to be set aside

@@ -83,6 +83,12 @@ def put_aside(path: Path, *, now_us: int) -> Path:
     return aside
 
 
+def drop_name(aside: Path) -> None:
+    """Take the other name from what turned out to be no replica; it keeps its own."""
+    for name in _family(aside):
+        name.unlink(missing_ok=True)
+
+
 def aside_of(path: Path) -> Path | None:
     """Return where an unfinished salvage has put what stands at this path."""
     for found in sorted(path.parent.glob(f"{path.name}{_WORD}*"), reverse=True):

@@ -27,10 +27,12 @@ from typing import Any
 from holdfast.core.errors import DatabaseCorrupt, DatabaseError, ReplicaError
 from holdfast.core.limits import BUSY_TIMEOUT_MS, SALVAGE_PERIOD_US, SALVAGES_MAX
 from holdfast.replica.host import Host
+from holdfast.replica.identity.credentials import CredentialsFile
 from holdfast.replica.salvage.finds import Finds, in_words, read_finds
 from holdfast.replica.salvage.keeping import (
     alone,
     count_aside,
+    drop_name,
     put_aside,
     suspicion,
     take_place,
@@ -40,6 +42,7 @@ from holdfast.replica.salvage.rebuild import SalvageResult, rebuild
 from holdfast.replica.salvage.tables import Tables
 from holdfast.replica.salvage.trees import StoredObject, Trees
 from holdfast.replica.storage.database import LocalDatabase
+from holdfast.replica.storage.lock import SyncLock
 from holdfast.schema.model import Schema
 from holdfast.sqlite import Driver, OpenOptions
 from holdfast.sqlite.failpoints import failpoint
@@ -120,7 +123,15 @@ def salvage(
         aside = put_aside(path, now_us=host.now_us())
         draft = path.with_name(f".{path.name}.{os.getpid()}.salvaged")
         try:
-            report = _make(draft, aside, _read(path, aside, schema, driver), driver, host)
+            read = _read(path, aside, schema, driver)
+            if not (asked or _was_a_replica(path, read)):
+                drop_name(aside)
+                raise DatabaseCorrupt(
+                    f"{path} is no database, and nothing in it or beside it says that it was a "
+                    "replica: name the right file, or run holdfast salvage on it with --schema if "
+                    "it was one. Nothing was changed"
+                )
+            report = _make(draft, aside, read, driver, host)
             failpoint("salvage.draft")
             take_place(draft, path)
         finally:
@@ -145,6 +156,17 @@ def _read(path: Path, aside: Path, schema: Schema | None, driver: Driver) -> _Re
                 code="schema_needed",
             )
         return finds, trees.objects
+
+
+def _was_a_replica(path: Path, read: _Read) -> bool:
+    """Return whether there is any trace of one: in the pages, or among the files beside it."""
+    finds, objects = read
+    return (
+        bool(finds.state or finds.transactions or finds.log or any(finds.changes.values()))
+        or any(name.startswith(_OURS[0]) for name in objects)
+        or SyncLock(str(path)).noted() is not None
+        or CredentialsFile(path).path.exists()
+    )
 
 
 def _make(draft: Path, aside: Path, read: _Read, driver: Driver, host: Host) -> SalvageReport:
