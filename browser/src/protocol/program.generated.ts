@@ -120,6 +120,8 @@ export interface KeptStatements {
   readonly offered_ids: string;
   /** The lowest and highest number that is offered again (NULL: there is none), and how many. */
   readonly span: string;
+  /** Number and message of all. */
+  readonly bodies: string;
   /** Message and generation of one (number). */
   readonly body: string;
 }

@@ -77,6 +77,24 @@ function givenUp(
   return found;
 }
 
+/** Forget what was done to rows (table and key) that may not be here any longer. */
+export function forgetRows(
+  { connection, bookkeeping, program }: LocalDatabase,
+  rows: readonly (readonly [string, string])[],
+): void {
+  const lost = new Set(rows.map((place) => JSON.stringify(place)));
+  const isLost = (change: Change): boolean => {
+    const table = program.byName.get(change.table);
+    if (table === undefined) return false;
+    return lost.has(JSON.stringify([table.name, keyText(table, keyOf(table, change))]));
+  };
+  for (const [number = 0n, body] of connection.execute(bookkeeping.kept.bodies)) {
+    if (!(JSON.parse(String(body)) as Transaction).changes.some(isLost)) continue;
+    connection.execute(bookkeeping.kept.add_bytes, [BigInt(-utf8Length(String(body)))]);
+    connection.execute(bookkeeping.kept.drop, [number]);
+  }
+}
+
 /** Offer all of it again. */
 export function offerKept({ connection, bookkeeping }: LocalDatabase): void {
   connection.execute(bookkeeping.kept.offer);
@@ -147,9 +165,7 @@ export function putBack(database: LocalDatabase, number: number): void {
     const table = program.byName.get(change.table);
     if (table === undefined) continue;
     const sql = program.statements(table);
-    const key = table.keyColumns.map(({ type, scale }, at) =>
-      fromWire(type, change.key[at], scale),
-    );
+    const key = keyOf(table, change);
     const [row] = connection.execute(sql.select_row, key);
     connection.execute(sql.put_change, [
       BigInt(number),
@@ -162,6 +178,10 @@ export function putBack(database: LocalDatabase, number: number): void {
     ]);
     connection.execute(program.json.add_noted, [table.name]);
   }
+}
+
+function keyOf(table: Table, change: Change): Value[] {
+  return table.keyColumns.map(({ type, scale }, at) => fromWire(type, change.key[at], scale));
 }
 
 /** A change's data columns before it, and after it. What it does not say of a row is as the row is. */

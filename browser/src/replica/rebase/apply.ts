@@ -25,7 +25,15 @@ import { type Connection, whole } from "../../sqlite/connection.js";
 import type { LocalDatabase } from "../storage/database.js";
 import type { Host } from "../host.js";
 import { countAgain } from "../identity/history.js";
-import { awaited, keep, giveUp, offeredIds, putBack, settleKept } from "../identity/kept.js";
+import {
+  awaited,
+  forgetRows,
+  giveUp,
+  keep,
+  offeredIds,
+  putBack,
+  settleKept,
+} from "../identity/kept.js";
 import { type AttachedFile, Importer, type TruthWriter } from "../load/importFiles.js";
 import { Members, type Truth } from "../storage/members.js";
 import { NotedKeys, notedTables } from "../storage/noted.js";
@@ -365,7 +373,9 @@ export class Applier implements TruthWriter {
 
   #lose(scope: string): void {
     this.#result.lost += 1;
-    for (const [name, key] of this.#members.lose(scope)) {
+    const lost = [...this.#members.lose(scope)];
+    forgetRows(this.#database, lost);
+    for (const [name, key] of lost) {
       const table = this.#program.byName.get(name);
       if (table === undefined) continue;
       this.#db.execute(this.#program.bookkeeping.rows.remove, [name, key]);

@@ -7,10 +7,10 @@ import { expect, test } from "vitest";
 
 const BUILT = path.resolve(import.meta.dirname, "../../dist/index.html");
 const TOOL = "../../tools/measure/sizes.mjs";
-const SHELL_BYTES_MAX = 155_000;
+const SHELL_BYTES_MAX = 160_000;
 const PROGRAM_BYTES_MAX = 50_000;
 
-test.skipIf(!existsSync(BUILT))("the shell without SQLite is under 155 kB, packed", async () => {
+test.skipIf(!existsSync(BUILT))("the shell without SQLite is under 160 kB, packed", async () => {
   const { sizes } = (await import(TOOL)) as {
     sizes(): Promise<{ shell: number; program: number; sqliteScript: number; sqliteWasm: number }>;
   };

@@ -11,7 +11,7 @@ Upholds I5 and I31.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -78,6 +78,19 @@ def give_up(connection: Connection, *, backed_up: int, now_us: int) -> None:
         write_state(connection, kept_lost=lost + unsaved)
 
 
+def forget_rows(connection: Connection, schema: Schema, rows: Collection[tuple[str, str]]) -> None:
+    """Forget what was done to rows (table and key) that may not be here any longer."""
+    for number, body in connection.execute(KEPT.bodies):
+        changes = _decode(str(body)).changes
+        if any(
+            change.table in schema.by_name
+            and (change.table, _key(schema.by_name[change.table], change)) in rows
+            for change in changes
+        ):
+            connection.execute(KEPT.add_bytes, (-len(str(body).encode()),))
+            connection.execute(KEPT.drop, (number,))
+
+
 def offered_again(connection: Connection) -> list[Transaction]:
     """The next ones to go up of what is offered again, as they were sent then."""
     batch: list[Transaction] = []
@@ -114,8 +127,7 @@ def put_back(connection: Connection, schema: Schema, program: ReplicaProgram, nu
         if table is None:
             continue
         statements = program.tables[table.name]
-        key = [_stored(column, value) for column, value in
-               zip(table.key_columns, change.key, strict=True)]  # fmt: skip
+        key = _key_values(table, change)
         found = connection.execute(statements.select_row, key)
         old, new = _images(table, change, found[0] if found else None)
         connection.execute(
@@ -153,6 +165,14 @@ def _images(
         old.append(None if change.op == "insert" else before)
         new.append(None if change.op == "delete" else after)
     return old, new
+
+
+def _key_values(table: Table, change: Change) -> list[Value]:
+    return [_stored(one, value) for one, value in zip(table.key_columns, change.key, strict=True)]
+
+
+def _key(table: Table, change: Change) -> str:
+    return key_text(table, _key_values(table, change))
 
 
 def _stored(column: Column, wire: object) -> Value:

@@ -27,7 +27,7 @@ from holdfast.replica.changes.dependence import (
 from holdfast.replica.changes.outbox import message_of
 from holdfast.replica.changes.parts import take_apart_decided
 from holdfast.replica.changes.seal import seal
-from holdfast.replica.identity.kept import awaited, give_up, keep, put_back
+from holdfast.replica.identity.kept import awaited, forget_rows, give_up, keep, put_back
 from holdfast.replica.load.import_files import Importer
 from holdfast.replica.load.snapshot_file import SnapshotFile
 from holdfast.replica.rebase.overlay import Overlay
@@ -385,7 +385,9 @@ class Applier:
 
     def _lose(self, scope: str) -> None:
         self._result.lost += 1
-        for name, key in self._members.lose(scope):
+        lost = list(self._members.lose(scope))
+        forget_rows(self._db, self._schema, frozenset(lost))
+        for name, key in lost:
             table = self._schema.by_name.get(name)
             if table is not None:
                 self._db.execute(ROWS.remove, (name, key))

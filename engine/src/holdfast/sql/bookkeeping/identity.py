@@ -84,6 +84,8 @@ class KeptStatements(msgspec.Struct, frozen=True, kw_only=True):
     """Number and id of what is offered again (from, to)."""
     span: str = "SELECT min(number), max(number), count(*) FROM holdfast_kept WHERE again"
     """The lowest and highest number that is offered again (NULL: there is none), and how many."""
+    bodies: str = "SELECT number, body FROM holdfast_kept"
+    """Number and message of all."""
     body: str = "SELECT body, generation FROM holdfast_kept WHERE number = ?"
     """Message and generation of one (number)."""
 
