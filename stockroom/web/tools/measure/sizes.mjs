@@ -16,8 +16,11 @@ const LEFT_OUT = /sqlite3-(?:opfs-async-proxy|worker1)/;
 const isSqlite = (name) => /sqlite/.test(name);
 /** The replica's SQL, which is data: it is needed once a device is signed in. */
 const isProgram = (name) => /replica-program/.test(name);
+/** Loaded only once a file is damaged. */
+const isSalvage = (name) => /assets\/salvage-/.test(name);
 
-/** Bytes after gzip by file; the shell is all that is neither SQLite (its WASM, and its own script for it) nor the replica program. */
+/** Bytes after gzip by file; the shell is all that is neither SQLite (its WASM, and its own script for it) nor the replica program,
+ * nor what a damaged file needs. */
 export async function sizes() {
   const files = {};
   for (const name of await readdir(DIST, { recursive: true })) {
@@ -29,8 +32,9 @@ export async function sizes() {
     Object.entries(files).reduce((all, [name, size]) => all + (isIn(name) ? size : 0), 0);
   return {
     files,
-    shell: sum((name) => !isSqlite(name) && !isProgram(name)),
+    shell: sum((name) => !isSqlite(name) && !isProgram(name) && !isSalvage(name)),
     program: sum(isProgram),
+    salvage: sum(isSalvage),
     sqliteScript: sum((name) => isSqlite(name) && !name.endsWith(".wasm")),
     sqliteWasm: sum((name) => name.endsWith(".wasm")),
   };
