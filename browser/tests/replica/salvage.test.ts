@@ -125,7 +125,10 @@ describe.each(Object.entries(DAMAGE))("%s", (_, damage) => {
       const before = numbers.get(id);
       const of = (all: unknown[][], one: unknown): unknown[][] =>
         all.filter(([tx]) => tx === one).map((row) => row.slice(1));
-      expect(of(found.changes, number)).toEqual(of(work.changes, before));
+      const changes = of(found.changes, number);
+      if (before !== undefined) expect(changes).toEqual(of(work.changes, before));
+      // What was not sealed yet has another id where the file no longer says who it was.
+      else expect(work.transactions.map(([one]) => of(work.changes, one))).toContainEqual(changes);
     }
     const { report } = made;
     expect(report.transactions).toBe(goesOn.length);

@@ -123,15 +123,23 @@ def salvage(
         aside = put_aside(path, now_us=host.now_us())
         draft = path.with_name(f".{path.name}.{os.getpid()}.salvaged")
         try:
-            read = _read(path, aside, schema, driver)
-            if not (asked or _was_a_replica(path, read)):
+            finds, objects = _read(aside, schema, driver)
+            if not (asked or _was_a_replica(path, finds, objects)):
                 drop_name(aside)
+                suspicion(path).unlink(missing_ok=True)
                 raise DatabaseCorrupt(
                     f"{path} is no database, and nothing in it or beside it says that it was a "
                     "replica: name the right file, or run holdfast salvage on it with --schema if "
                     "it was one. Nothing was changed"
                 )
-            report = _make(draft, aside, read, driver, host)
+            if finds is None:
+                raise ReplicaError(
+                    f"{path} is damaged, and its schema can no longer be read: open it with the "
+                    f"app that made it, or run holdfast salvage {path} --schema S. Nothing was "
+                    "changed",
+                    code="schema_needed",
+                )
+            report = _make(draft, aside, (finds, objects), driver, host)
             failpoint("salvage.draft")
             take_place(draft, path)
         finally:
@@ -142,27 +150,25 @@ def salvage(
     return report
 
 
-def _read(path: Path, aside: Path, schema: Schema | None, driver: Driver) -> _Read:
-    """All that can be read, from the file as it was put aside."""
+def _read(
+    aside: Path, schema: Schema | None, driver: Driver
+) -> tuple[Finds | None, Mapping[str, StoredObject]]:
+    """All that can be read, from the file as it was put aside; None: no schema is known."""
     with closing(Pages(aside)) as pages:
         trees = Trees(pages)
         finds = read_finds(
             Tables(trees, driver), schema, lambda own: (*_CARRIED, *_app_tables(trees.objects, own))
         )
-        if finds is None:
-            raise ReplicaError(
-                f"{path} is damaged, and its schema can no longer be read: open it with the app "
-                f"that made it, or run holdfast salvage {path} --schema S. Nothing was changed",
-                code="schema_needed",
-            )
         return finds, trees.objects
 
 
-def _was_a_replica(path: Path, read: _Read) -> bool:
+def _was_a_replica(path: Path, finds: Finds | None, objects: Mapping[str, StoredObject]) -> bool:
     """Return whether there is any trace of one: in the pages, or among the files beside it."""
-    finds, objects = read
+    found = finds is not None and (
+        finds.state or finds.transactions or finds.log or any(finds.changes.values())
+    )
     return (
-        bool(finds.state or finds.transactions or finds.log or any(finds.changes.values()))
+        bool(found)
         or any(name.startswith(_OURS[0]) for name in objects)
         or SyncLock(str(path)).noted() is not None
         or CredentialsFile(path).path.exists()

@@ -140,8 +140,8 @@ def _relatives(
     line: Sequence[ReplicaRecord],
     offered: Sequence[Transaction],
 ) -> dict[int, tuple[ReplicaRecord, Recorded]]:
-    """What another copy has sent of them, by number: one that has come out of the same file, or
-    any of the device, where a server that was restored does not know any more what came of what."""
+    """Look up what another copy has sent of them, by number: one that has come out of the same
+    file, or any of the device, where a restored server no longer knows what came of what."""
     ids = {t.number: bytes.fromhex(t.id) for t in offered}
     devices = {replica.device, *(origin.device for origin in line)}
     known = {replica.replica, *(origin.replica for origin in line)}

@@ -269,9 +269,9 @@ class Snapshot(Protocol):
     def sent_by(
         self, devices: Collection[str], ids: Mapping[int, bytes], limit: int
     ) -> list[tuple[ReplicaRecord, Recorded]]:
-        """What was decided of transactions with these numbers and ids, of whichever replicas of
-        these devices; so many replicas, those that were heard last, are asked. A writer holds the
-        replicas: none of them sends meanwhile."""
+        """Return what was decided of transactions with these numbers and ids, of any replicas
+        of these devices; so many replicas are asked, those that were heard last. A writer holds
+        the replicas: none of them sends meanwhile."""
 
     def owner(self, device: str) -> str | None:
         """Return the user whose replica of this device was heard last; None: it has none."""
