@@ -90,6 +90,7 @@ try {
   await setPrice(dilan, product, "31.50");
   await to(dilan, `product/${product}/adjust`);
   await dilan.getByRole("button", { name: "−1" }).click();
+  await dilan.getByRole("radio", { name: "Damaged" }).check();
   await shoot(dilan, "adjust");
   await dilan.getByRole("button", { name: /^Record/ }).click();
   await dilan.getByText(/saved on this device/).waitFor();

@@ -26,18 +26,18 @@ import { type KINDS } from "./schema.generated.js";
 
 export type Kind = (typeof KINDS)[number];
 
-/** Reasons for which a person corrects stock by hand. */
-export const REASONS = [
-  "damage",
-  "waste",
-  "theft",
-  "found",
-  "use",
-  "customer_return",
-  "supplier_return",
-  "correction",
-] as const satisfies readonly Kind[];
-export type Reason = (typeof REASONS)[number];
+/** Reasons for which a person corrects stock by hand, by the sign that they fit. */
+export const REASONS = {
+  fewer: ["damage", "missing", "theft", "use", "waste", "sale", "supplier_return", "correction"],
+  more: ["found", "customer_return", "correction"],
+} as const satisfies Record<string, readonly (Kind | "missing")[]>;
+export type Reason = (typeof REASONS)[keyof typeof REASONS][number];
+
+/** What a reason is in the ledger: one that has no kind of its own corrects what was thought. */
+const kindFor = (reason: Reason): Kind => (reason === "missing" ? "correction" : reason);
+/** What an entry is called: a correction by its reason, where that has a name. */
+export const kindOf = ({ kind, reason }: Pick<Entry, "kind" | "reason">): string =>
+  kind === "correction" && reason !== "" ? reason : kind;
 
 const UNDONE = "EXISTS (SELECT 1 FROM movement AS r WHERE r.reverses = m.id)";
 const MOVEMENT = {
@@ -174,7 +174,7 @@ export async function adjust(
   about: { readonly reason: Reason; readonly note: string },
 ): Promise<string> {
   const id = replica().newId();
-  const one = { id, store, product, quantity: by, kind: about.reason, document: "" };
+  const one = { id, store, product, quantity: by, kind: kindFor(about.reason), document: "" };
   await replica().write([...(await place(store)), await movement({ ...one, ...about })]);
   return id;
 }

@@ -55,6 +55,9 @@ const dayOfYear = new Intl.DateTimeFormat(region(), {
 });
 
 export const language = region();
+/** The mark between thousands. */
+export const groupMark =
+  number.formatToParts(1_000_000).find(({ type }) => type === "group")?.value ?? "";
 export const formatNumber = (value: number): string => number.format(value);
 /** With its sign, and a real minus. */
 export const formatSigned = (value: number): string => signed.format(value).replace("-", "−");

@@ -10,7 +10,7 @@ export interface Toast {
   readonly action: { readonly label: string; readonly run: () => void | Promise<void> } | null;
 }
 
-const SHOWN_MS = 7000;
+const SHOWN_MS = 10_000;
 /** What is said while a screen is left belongs to the next one; later moves take it away. */
 const SETTLED_MS = 400;
 
@@ -50,6 +50,13 @@ class Toasts {
   hide(): void {
     clearTimeout(this.#timer);
     this.current = null;
+  }
+
+  /** Do what is offered. What it says in turn comes after this one has gone. */
+  act(): void {
+    const action = this.current?.action;
+    this.hide();
+    void action?.run();
   }
 }
 

@@ -71,6 +71,7 @@ test("a full device says so, keeps what was typed, and goes on once there is roo
   await dilan.onHand(5);
   await page.getByRole("link", { name: "Adjust" }).click();
   await page.getByLabel("What you see on the shelf").fill("3");
+  await page.getByRole("radio", { name: "Damaged" }).check();
   await page.getByLabel("Note (optional)").fill(LONG.slice(0, 390));
   await page.getByRole("button", { name: /^Record/ }).click();
   await expect_(page.getByRole("alert"), /There is no room left on this device/);

@@ -30,13 +30,14 @@ test("nothing is recorded against a stock that is not known yet", async () => {
     expect(await page.getByRole("button", { name: step }).isDisabled()).toBe(true);
   await seen.fill("5");
   expect(await page.locator("[data-now]").textContent()).toBe("");
-  expect(await page.getByRole("button", { name: /^Record/ }).isDisabled()).toBe(true);
+  expect(await page.locator("[data-missing]").isDisabled()).toBe(true);
   expect(await page.getByText(/becomes 5/).count()).toBe(0);
   await seen.press("Enter");
 
   await release();
   await expect_(page.locator("[data-now]"), /^8$/);
   await page.getByText("8 becomes 5: −3").waitFor();
+  await page.getByRole("radio", { name: "Damaged" }).check();
   await page.getByRole("button", { name: "Record −3" }).click();
   await page.getByText("Recorded −3, saved on this device").waitFor();
   await dilan.onHand(5);

@@ -62,6 +62,7 @@ test("a second tab that is still the old one works on, and is told", async () =>
   await other.open("KEY-1");
   await other.page.getByRole("link", { name: "Adjust" }).click();
   await other.page.getByLabel("What you see on the shelf").fill("4");
+  await other.page.getByRole("radio", { name: "Damaged" }).check();
 
   await deploy(world, "three");
   await dilan.backOnline();

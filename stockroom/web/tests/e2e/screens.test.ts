@@ -183,6 +183,7 @@ test("no barriers in what is told of trouble", async () => {
   await disk.send("Storage.overrideQuotaForOrigin", { origin: ada.cable.url, quotaSize: 1 });
   await ada.to(`product/${product}/adjust`);
   await ada.page.getByLabel("What you see on the shelf").fill("9");
+  await ada.page.getByRole("radio").first().check();
   await ada.page.getByRole("button", { name: /^Record/ }).click();
   await ada.page.getByRole("alert").getByText("no room left").waitFor();
   await barriers.look("full device");

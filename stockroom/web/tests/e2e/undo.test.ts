@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { expect_ } from "../support/browser.js";
 import { type Person, World } from "../support/world.js";
 
 let world: World;
@@ -24,6 +25,12 @@ test("undone on two devices at once, offline and on, it is undone once", async (
   for (const person of [dilan, ada]) {
     await person.open("PEN-1");
     await person.page.getByRole("button", { name: /^Undo \+12/ }).click();
+    // What somebody else has recorded is asked about first.
+    if (person === dilan) {
+      await expect_(person.page.locator(".toast"), /ada has recorded this/);
+      await person.onHand(12);
+      await person.page.getByRole("button", { name: "Yes, undo it" }).click();
+    }
     await person.onHand(0);
   }
   dilan.cable.plug();
@@ -33,6 +40,60 @@ test("undone on two devices at once, offline and on, it is undone once", async (
     expect(await person.page.locator("li.entry").count()).toBe(2);
     expect(person.errors).toEqual([]);
   }
+});
+
+test("an adjustment guesses nothing, doubts what looks like a scan, and its message undoes it", async () => {
+  const { page } = dilan;
+  await dilan.addProduct("INK-1", "Ink, blue", "3.40");
+  await dilan.receive("INK-1", 70);
+  await page.getByRole("button", { name: "Undo", exact: true }).click();
+  await page.getByText("Undone, saved on this device").waitFor();
+  await dilan.open("INK-1");
+  await dilan.onHand(0);
+  await page.getByRole("link", { name: "Adjust" }).click();
+  const seen = page.getByLabel("What you see on the shelf");
+  const [go, reasons] = [page.locator("[data-missing], [data-asks=go]"), page.getByRole("radio")];
+  await seen.fill("6");
+  await expect_(go, /Choose why first/);
+  expect(await page.locator("input[type=radio]:checked").count()).toBe(0);
+  expect(await reasons.evaluateAll((all) => all.map((one) => one.getAttribute("value")))).toEqual([
+    "found",
+    "customer_return",
+    "correction",
+  ]);
+  await go.click();
+  expect(await reasons.first().evaluate((one) => one === document.activeElement)).toBe(true);
+
+  // Nothing is booked by Enter, nor what looks like a scan without a word.
+  for (const [typed, doubt] of [
+    ["20000011", /20,000,011 looks like a scan/],
+    ["5001", /0 becomes 5,001/],
+  ] as const) {
+    await seen.fill(typed);
+    await expect_(page.getByRole("alert"), doubt);
+    await reasons.first().check();
+    await seen.press("Enter");
+    await expect_(go, /Look at the number first/);
+  }
+  await page.getByRole("button", { name: "Yes, 5,001" }).click();
+  await page.getByRole("button", { name: "Record +5,001" }).waitFor();
+  await seen.fill("2.5");
+  await page.getByText("Whole numbers only").waitFor();
+
+  // A difference has a way only once somebody has chosen it.
+  await page.getByRole("button", { name: "Take away or add" }).click();
+  await page.getByLabel("How many").fill("2");
+  await expect_(go, /Take away, or add/);
+  await page.getByRole("button", { name: "Take away", exact: true }).click();
+  await page.getByText("0 becomes -2: −2").waitFor();
+  await page.getByText("below zero").waitFor();
+  await page.getByRole("radio", { name: "Missing" }).check();
+  await page.getByRole("button", { name: "Record −2" }).click();
+  await dilan.onHand(-2);
+  await expect_(page.locator("li.entry").first(), /Missing/);
+  await page.locator(".toast").getByRole("button", { name: "Undo", exact: true }).click();
+  await dilan.onHand(0);
+  expect(dilan.errors).toEqual([]);
 });
 
 test("a scanned code opens its product, and an unknown one a new product with the code", async () => {

@@ -315,6 +315,7 @@ export class Person {
     await this.open(sku);
     await page.getByRole("link", { name: "Adjust" }).click();
     await page.getByLabel("What you see on the shelf").fill(String(quantity));
+    await page.getByRole("radio").first().check();
     await page.getByRole("button", { name: /^Record/ }).click();
     await page.getByText(/Recorded .* saved on this device/).waitFor();
   }

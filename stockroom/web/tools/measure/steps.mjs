@@ -161,6 +161,7 @@ export class Steps {
     if (await close.isVisible()) await close.click();
     await page.getByText("saved on this device").waitFor({ state: "detached" });
     await page.getByRole("button", { name: "+1" }).click();
+    await page.getByRole("radio").first().check();
     const answer = later(page.evaluate(() => measuring.saved("saved on this device")));
     await page.getByRole("button", { name: /^Record/ }).click();
     return await answer;
