@@ -44,6 +44,12 @@ QUANTITY_MAX: Final = 1_000_000_000
 STORE_ID_LENGTH_MAX: Final = 40
 FIRST_LOCATION_NAME: Final = "Main"
 
+SHOP_ID: Final = "shop"
+"""The key of the one row of `shop`."""
+FIRST_CURRENCY: Final = "EUR"
+FIRST_LANGUAGE: Final = "en"
+FIRST_TIME_ZONE: Final = "UTC"
+
 SETTING_SQL: Final = (
     "CREATE TABLE device_setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
 )
@@ -76,6 +82,34 @@ _STORE = Table(
     columns=(Column("id"), _text("name")),
     scopes=CATALOG,
     checks=(Check(column="id", kind="length", min=1, max=STORE_ID_LENGTH_MAX),),
+)
+
+# The shop itself: one row, made when it is set up. What is typed without a currency is in this one.
+_SHOP = Table(
+    name="shop",
+    key=("id",),
+    columns=(
+        Column("id"),
+        _text("name", default=None),
+        _text("currency", default=FIRST_CURRENCY),
+        _text("language", default=FIRST_LANGUAGE),
+        _text("time_zone", default=FIRST_TIME_ZONE),
+    ),
+    scopes=CATALOG,
+    checks=(
+        Check(column="id", kind="one_of", values=(SHOP_ID,)),
+        _name(),
+        Check(column="currency", kind="length", min=3, max=3),
+    ),
+)
+
+# What people are called: movements and devices know them by what they sign in with.
+_PERSON = Table(
+    name="person",
+    key=("login",),
+    columns=(Column("login"), _text("name", default=None)),
+    scopes=CATALOG,
+    checks=(_name(),),
 )
 
 _LOCATION = Table(
@@ -240,7 +274,10 @@ schema: Final = Schema(
         _MOVEMENT,
         _QUESTION,
         _EMPLOYEE,
+        _SHOP,
+        _PERSON,
     ),
+    generation=2,
     local=(*ON_HAND_SQL, *SEARCH_SQL, SETTING_SQL),
 )
 """Given to `holdfast serve --schema stockroom.schema:schema` and to every replica."""

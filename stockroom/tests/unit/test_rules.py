@@ -310,3 +310,16 @@ def test_an_answer_is_signed(shop: Shop) -> None:
     answer = "UPDATE question SET answer = 'yes', answered_by = ?"
     assert shop.sent(dilan, answer, ("ada",)) == "rule:not_yours"
     assert shop.sent(dilan, answer, ("dilan",)) == "applied"
+
+
+def test_the_shop_itself_is_the_owners(shop: Shop) -> None:
+    written = (
+        "INSERT INTO shop (id, name) VALUES ('shop', 'Mine')",
+        "INSERT INTO person (login, name) VALUES ('dilan', 'Boss')",
+    )
+    dilan, mira = shop.device(EMPLOYEE), shop.device(MANAGER)
+    for device in (dilan, mira):
+        assert [shop.sent(device, sql) for sql in written] == ["rule:owners_only"] * 2
+    assert [shop.sent(shop.admin, sql) for sql in written] == ["applied"] * 2
+    mira.sync()
+    assert shop.sent(mira, "UPDATE person SET name = 'Me'") == "rule:owners_only"

@@ -13,13 +13,20 @@ import typer
 
 from holdfast.core.errors import SyncError, UsageError
 from stockroom import catalogue, stock
-from stockroom.cli import inbox, output
+from stockroom.cli import inbox, output, staff
 from stockroom.cli.product import app as product_app
 from stockroom.cli.product import product_data
 from stockroom.cli.session import Device, DeviceOptions, opened
 from stockroom.on_hand import check_stock, rebuild_stock
 
-app = typer.Typer(no_args_is_help=True, help="Work as one device: catalogue, stock and sync.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Work as one device (--db FILE), or see to the shop's devices (list, revoke).",
+)
+_OF_THE_SHOP = ("list", "revoke")
+_PANEL = "The shop's devices, at its server (--database)"
+app.command("list", rich_help_panel=_PANEL)(staff.device_list)
+app.command("revoke", rich_help_panel=_PANEL)(staff.device_revoke)
 app.add_typer(product_app, name="product")
 for verb in (inbox.inbox, inbox.resolve, inbox.retry, inbox.discard):
     app.command()(verb)
@@ -52,7 +59,10 @@ def hoisted(arguments: list[str]) -> list[str]:
 def shared(
     context: typer.Context,
     *,
-    db: Annotated[Path, typer.Option(metavar="FILE", help="The device's database.")],
+    db: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The device's database; for all but list and revoke."),
+    ] = None,
     server: Annotated[
         str | None, typer.Option(metavar="URL", help="The server; remembered in the database.")
     ] = None,
@@ -68,8 +78,17 @@ def shared(
     ),
 ) -> None:
     """Options that every verb shares; they may stand before or after it."""
+    if db is None and context.invoked_subcommand not in _OF_THE_SHOP:
+        raise typer.BadParameter(
+            "name the device's database, such as --db till.db", param_hint="--db"
+        )
     context.obj = DeviceOptions(
-        db=db, server=server, token_file=token_file, store=store, person=person, as_json=as_json
+        db=db or Path(),
+        server=server,
+        token_file=token_file,
+        store=store,
+        person=person,
+        as_json=as_json,
     )
 
 

@@ -21,6 +21,7 @@ from stockroom.rules.roles import (
     answers_are_signed,
     only_managers_change_stores,
     only_managers_change_the_catalogue,
+    only_owners_change_the_shop,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ rules: Final[tuple[Rule, ...]] = (
     reversals_are_exact_opposites,
     only_managers_change_the_catalogue,
     only_managers_change_stores,
+    only_owners_change_the_shop,
     codes_have_one_form,
     answers_are_signed,
     movements_are_signed,

@@ -3,7 +3,8 @@
 Knows: what is a manager's. Must not know: how people are kept, or what an app shows them.
 Everybody who may write at a store adds products with their prices, codes and categories, words
 them, and moves stock. A manager also changes prices, archives, keeps suppliers, and looks after
-the stores they work at. Somebody without a role is an employee.
+the stores they work at. The shop itself and people's names are the owner's, whose role is called
+`admin` here. Somebody without a role is an employee.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.server.push.rules import RuleChange, RuleContext
 
 MANAGING: Final = frozenset({"manager", "admin"})
+OWNING: Final = frozenset({"admin"})
 
 _MANAGERS_COLUMNS: Final = {
     "price": "the price of a product",
@@ -29,6 +31,10 @@ _MANAGERS_TABLES: Final = {
     "supplier": "suppliers",
     "reorder_rule": "when to order again",
     "employee": "the list of employees",
+}
+_OWNERS_TABLES: Final = {
+    "shop": "the shop's name, currency and language",
+    "person": "what people are called",
 }
 _ADDED_BY_ALL: Final = {
     "product": "remove a product",
@@ -71,6 +77,19 @@ def only_managers_change_stores(context: RuleContext) -> None:
             context.refuse("not_your_store", "You do not work at this store.", row=change.key)
         if not managing and not _is_opening(change):
             _refuse(context, change, "change stores and their locations")
+
+
+def only_owners_change_the_shop(context: RuleContext) -> None:
+    """Refuse changes of the shop itself and of what people are called, by anybody but the owner."""
+    if OWNING.intersection(context.principal.roles):
+        return
+    for change in context.changes:
+        if change.table in _OWNERS_TABLES:
+            context.refuse(
+                "owners_only",
+                f"Only the owner may change {_OWNERS_TABLES[change.table]}: ask them to do it.",
+                row=change.key,
+            )
 
 
 def answers_are_signed(context: RuleContext) -> None:

@@ -158,4 +158,23 @@ export const TABLES = {
     },
     refers: {},
   },
+  shop: {
+    key: ["id"],
+    columns: {
+      id: "text",
+      name: "text",
+      currency: "text=",
+      language: "text=",
+      time_zone: "text=",
+    },
+    refers: {},
+  },
+  person: {
+    key: ["login"],
+    columns: {
+      login: "text",
+      name: "text",
+    },
+    refers: {},
+  },
 } as const;
