@@ -67,6 +67,11 @@ def reversal_id(movement_id: str) -> str:
     return _derived("reversal", movement_id)
 
 
+def opening_id(store_id: str, product_id: str) -> str:
+    """The id of the movement that says what a file found of a product at a store to begin with."""
+    return _derived("opening", f"{store_id}\x00{product_id}")
+
+
 def new_id(now_us: int, random_bytes: RandomBytes = os.urandom) -> str:
     """A UUIDv7: `now_us` in microseconds since 1970, UTC. Sorts by the time it was made."""
     return uuid7(now_us, random_bytes)

@@ -14,6 +14,7 @@ from stockroom.cli import output
 from stockroom.cli.backup import backup_command, restore_command
 from stockroom.cli.device import app as device_app
 from stockroom.cli.device import hoisted
+from stockroom.cli.goods import export_command, import_command
 from stockroom.cli.replay import replay_command
 from stockroom.cli.serve import serve_command
 from stockroom.cli.shop import setup_command, store_app
@@ -30,6 +31,8 @@ app = typer.Typer(
 )
 app.add_typer(device_app, name="device")
 app.command("backup")(backup_command)
+app.command("export")(export_command)
+app.command("import")(import_command)
 app.command("replay")(replay_command)
 app.command("restore")(restore_command)
 app.command("serve")(serve_command)
