@@ -118,17 +118,22 @@ def choose_offset(
     `device_now_us` is its clock when it made the request, `arrival_us` the server's when the
     request came in. The difference of those two is the true offset plus the way of the request, so
     a truthful claim lies below it by at most `latency_us_max`, and above it only by its own error
-    and `slack_us` of drift. Such a claim is used: it is free of the request's latency. Any other
-    means that the clock has jumped since it was measured, or a device that flatters itself; then
-    the arrival decides. A large claimed error buys no room beyond `latency_us_max`.
+    and `slack_us` of drift. Such a claim is used: it is free of the request's latency. One that is
+    smaller than its own error says only that the clocks agree as far as could be seen: then the
+    device's clock stands, or the errors of two devices would turn round the order of edits that
+    their clocks, kept by the same time servers, tell apart. Any other claim means that the clock
+    has jumped since it was measured, or a device that flatters itself; then the arrival decides. A
+    large claimed error buys no room beyond `latency_us_max`.
     """
     arrival_offset_us = arrival_us - device_now_us
     if claimed_us is None:
         return arrival_offset_us
     allowed_us = min(max(error_us, 0), latency_us_max)
-    way_us = arrival_offset_us - claimed_us
-    if -(allowed_us + slack_us) <= way_us <= latency_us_max + allowed_us:
-        return claimed_us
+    agree = abs(claimed_us) <= allowed_us
+    for offset_us in (0, claimed_us) if agree else (claimed_us,):
+        way_us = arrival_offset_us - offset_us
+        if -(allowed_us + slack_us) <= way_us <= latency_us_max + allowed_us:
+            return offset_us
     return arrival_offset_us
 
 
