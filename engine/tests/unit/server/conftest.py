@@ -255,6 +255,8 @@ class Peer:
 
     def sync(self, **options: Any) -> list[Outcome]:
         request = self.request(**options)
+        if "nonce" not in options:  # what was sent and not answered is sent again as it was
+            self.proposed = request.nonce.to
         lines = list(self.server.service.exchange(self.principal, request, echo="e"))
         outcomes = self.apply(lines)
         self.nonce, self.proposed = request.nonce.to, ""
