@@ -42,7 +42,7 @@ def foreign_write(device: Device) -> None:
         run_foreign(device.foreign, [refusable(device)])
         world.count["written with a bad row"] += 1
     if world.options.foreign and device.work.dice.random() < 0.2:
-        shell(device.path, statements)
+        shell(device.path, statements, device.now_us())
         world.count["written by another process"] += 1
     else:
         run_foreign(device.foreign, statements)

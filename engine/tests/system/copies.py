@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from acts import (
     deliver_late,
     direct_write,
@@ -75,10 +74,9 @@ class File(Device):
         for transaction in request.transactions:
             place = self.name, int(transaction.id, 16)
             known = world.ledger.sent.setdefault(place, transaction)
-            if known.at != transaction.at:  # other programs' writes have the time of their sealing
-                world.otherwise.add(transaction.id)
-            same = msgspec.structs.replace(transaction, at=known.at)
-            assert known == same, f"I8: {known} was offered again as {transaction}"
+            same = (known.at, known.changes, known.void)
+            found = (transaction.at, transaction.changes, transaction.void)
+            assert same == found, f"I8: {known} was offered again as {transaction}"
             self.readable_tokens |= tokens([transaction_values(transaction)])
 
 
@@ -92,8 +90,6 @@ class Copies(World):
         self.server = server
         self.backups: list[tuple[Path, Counter[int]]] = []
         self.files = 0
-        self.otherwise: set[str] = set()
-        """Ids of what two copies have sealed at different times."""
         options = options or Options(devices=2)
         options.line, options.revocations = CopiedLine, False
         super().__init__(folder, seed, options)

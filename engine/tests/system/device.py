@@ -27,6 +27,7 @@ from growth import EVERY, GENERATIONS
 from offers import written
 from purses import meanwhile
 from servers import ServerDatabase
+from shell import keep_time
 from waits import rests_on_row
 
 from holdfast.core.errors import (
@@ -227,6 +228,7 @@ class Device:
             synchronous="OFF", driver_name=self.library,  # type: ignore[arg-type]
         )  # fmt: skip
         self.foreign = self.replica._database.watch()
+        keep_time(self.foreign, self.now_us)
 
     def close(self) -> None:
         self.foreign.close()

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bazaar import (
@@ -50,11 +51,26 @@ def run_foreign(connection: Connection, statements: list[Statement]) -> None:
         connection.execute("ROLLBACK")
 
 
+def keep_time(connection: Connection, now_us: Callable[[], int]) -> None:
+    """Let the SQLite of a connection tell the time of a world."""
+    database: Any = connection._db  # type: ignore[attr-defined]
+    made = getattr(database, "create_scalar_function", None) or database.create_function
+    if database.__class__.__module__ == "sqlite3":
+        made("julianday", 1, lambda _: _julian_day(now_us()))
+    else:
+        made("julianday", lambda _: _julian_day(now_us()), 1)
+
+
+def _julian_day(now_us: int) -> float:
+    return 2440587.5 + now_us // 1000 / 86_400_000
+
+
 _SHELL = """
 import json, sqlite3, sys
 for line in sys.stdin:
-    path, statements = json.loads(line)
+    path, moment, statements = json.loads(line)
     db = sqlite3.connect(path, isolation_level=None)
+    db.create_function("julianday", 1, lambda _: moment)
     try:
         db.execute("BEGIN IMMEDIATE")
         for sql, params in statements:
@@ -69,8 +85,8 @@ for line in sys.stdin:
 _shell: list[subprocess.Popen[str]] = []
 
 
-def shell(path: Path, statements: list[Statement]) -> None:
-    """Write with Python's own sqlite3 in another process."""
+def shell(path: Path, statements: list[Statement], now_us: int) -> None:
+    """Write with Python's own sqlite3 in another process, at a moment of the world."""
     if not _shell:
         _shell.append(
             subprocess.Popen(
@@ -86,7 +102,7 @@ def shell(path: Path, statements: list[Statement]) -> None:
         (sql, [{"x": p.hex()} if isinstance(p, bytes) else p for p in params])
         for sql, params in statements
     ]
-    process.stdin.write(json.dumps([str(path), packed]) + "\n")
+    process.stdin.write(json.dumps([str(path), _julian_day(now_us), packed]) + "\n")
     process.stdin.flush()
     assert process.stdout.readline() == "done\n"
 

@@ -11,7 +11,8 @@ made into notes of the outbox (``replica.changes.seal``); a trigger refuses to k
 before.
 
 Each note has a ``salt``, 64 random bits that its trigger has drawn: a group's id is made from it,
-so that a copy of the file seals what it holds under the same ids (I7).
+so that a copy of the file seals what it holds under the same ids (I7). What other programs wrote
+has the time of its last note, too, for where it ends is for each copy to find.
 
 Columns of the log are shared by all tables: ``c0`` and on are the key's columns and then the data
 columns of the row, in native SQLite values. A mark has no table, but a time stamp.
@@ -42,17 +43,30 @@ GUARD = (
 )
 """Nobody writes unnoticed past the log."""
 
+
+def _moment(note: str) -> str:
+    """The moment at which a note was written, in microseconds since 1970, as its writer's SQLite
+    told it (to the millisecond)."""
+    return f"CAST(round(({note}.now - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
+
+
 MARKS = (
-    f"SELECT seq, coalesce(at, (SELECT min(n.at) FROM {LOG} AS n WHERE n.seq > m.seq)), was, "
-    f"(SELECT n.salt FROM {LOG} AS n WHERE n.seq < m.seq ORDER BY n.seq DESC LIMIT 1) "
-    f"FROM {LOG} AS m WHERE tbl = '' ORDER BY seq"
+    "SELECT m.seq, coalesce(CASE WHEN m.was THEN "
+    f"{_moment('n')} END, m.at, (SELECT min(l.at) FROM {LOG} AS l WHERE l.seq > m.seq)), m.was, "
+    f"n.salt FROM {LOG} AS m LEFT JOIN {LOG} AS n ON n.seq = "
+    f"(SELECT max(l.seq) FROM {LOG} AS l WHERE l.seq < m.seq) "
+    "WHERE m.tbl = '' ORDER BY m.seq"
 )
+"""Place, time, whether other programs wrote it, and salt of each group that is ended. What other
+programs wrote has the moment of its last note, which is the same in each copy of the file; when it
+is ended differs between them."""
 LOG_VIEW = "holdfast_logged"
 _NOTES = "tbl <> ''"
 GROUPS = f"SELECT count(DISTINCT tx) FROM {LOG_VIEW}"
 
 TABLES = f"SELECT DISTINCT tbl FROM {LOG} WHERE tbl <> ''"
-LAST = f"SELECT seq, tbl, salt FROM {LOG} ORDER BY seq DESC LIMIT 1"
+LAST = f"SELECT l.seq, l.tbl, l.salt, {_moment('l')} FROM {LOG} AS l ORDER BY l.seq DESC LIMIT 1"
+"""Place, table, salt and moment of what was noted last."""
 TABLES_AFTER = f"SELECT DISTINCT tbl FROM {LOG} WHERE seq > ? AND tbl <> ''"
 FIRST = f"SELECT min(at) FROM {LOG} WHERE tbl = ''"
 COUNT = f"SELECT count(*) FROM {LOG_VIEW}"

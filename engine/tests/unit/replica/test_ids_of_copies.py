@@ -10,6 +10,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,15 @@ SCHEMA = Schema(
 )
 
 
-def ids(path: Path) -> list[tuple[int, str]]:
+def sealed(path: Path) -> list[tuple[Any, ...]]:
+    """Number, id, and time of what a file holds."""
     with Replica.open(path) as replica:
         replica.seal()
-        return [
-            (int(str(n)), str(i)) for n, i in replica.query("SELECT number, id FROM holdfast_tx")
-        ]
+        return replica.query("SELECT number, id, at FROM holdfast_tx")
+
+
+def ids(path: Path) -> list[tuple[int, str]]:
+    return [(number, id_) for number, id_, _ in sealed(path)]
 
 
 def sell(path: Path) -> None:
@@ -67,6 +71,30 @@ def test_the_same_sale_after_the_copy_is_another_one(tmp_path: Path) -> None:
     ours, theirs = dict(ids(path)), dict(ids(copy))
     assert ours[1] == theirs[1]
     assert ours[2] != theirs[2]
+
+
+@pytest.mark.parametrize("ended_by", ["seal", "app", "shell"])
+def test_what_another_program_wrote_has_the_moment_in_which_it_did(
+    tmp_path: Path, ended_by: str
+) -> None:
+    """However it is ended, and whenever a copy comes to seal it."""
+    path, copy = tmp_path / "r.db", tmp_path / "copy.db"
+    with Replica.open(path, SCHEMA) as replica, replica.transaction() as db:
+        db.execute("INSERT INTO stock VALUES ('a', 9)")
+    ids(path)
+    before_us = time.time_ns() // 1_000
+    sell(path)
+    after_us = time.time_ns() // 1_000
+    shutil.copy(path, copy)
+    time.sleep(0.01)
+    if ended_by == "shell":
+        sell(copy)
+    if ended_by == "app":
+        with Replica.open(copy) as replica, replica.transaction() as db:
+            db.execute("UPDATE stock SET n = n - 1 WHERE sku = 'a'")
+    ours, theirs = sealed(path), sealed(copy)
+    assert ours[1] == theirs[1]
+    assert before_us - 1_000 <= ours[1][2] <= after_us
 
 
 def test_a_group_that_is_too_large_has_the_same_parts(tmp_path: Path) -> None:

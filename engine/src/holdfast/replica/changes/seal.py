@@ -6,7 +6,8 @@ A commit through our connections only sets a ``mark`` behind its notes: one appe
 the whole log into notes of the outbox, before anything is sent and, in the same transaction, before
 news are applied: it tells what came after a touch by what the tables hold now. What foreign
 connections wrote is ended by the next mark, or by sealing; capture sets one, too, where one
-connection writes behind another, so that in a copy of the file its group is the same.
+connection writes behind another, so that in a copy of the file its group is the same. Its time is
+that of its last note, for it is sealed whenever each copy comes to it.
 
     holdfast_log   │ stock A 10 │ mark │ stock A 9 │ stock B 5 │ mark │ stock A 8 │
                    └─ group 7 ──┘      └────── group 8 ────────┘      └─ open: 9 ─┘
@@ -81,7 +82,9 @@ def seal(
     ]
     is_open = last[0][1] != ""
     if is_open:
-        ends.append((now_us, not (own or replaces), last[0][2]))
+        loose = not (own or replaces)
+        moment = last[0][3] if loose else None
+        ends.append((moment if isinstance(moment, int) else now_us, loose, last[0][2]))
     touched = {str(name) for (name,) in connection.execute(program.log_tables)}
     tables = [table for table in schema.all_tables if table.name in touched]
     void: set[int] = set()
