@@ -110,6 +110,10 @@ export class Verifier {
     let wanted = [...checked.damaged];
     let queries: RangeQuery[] = deep ? await this.#turn(() => this.#everyScope()) : [];
     const misnumbered = new Map<string, readonly [string, string]>();
+    /** Scopes that differ though nothing is wrong: the server has lost what was seen of them, and
+     * what came instead may be the same under another revision. */
+    let expected: ReadonlySet<string> | undefined;
+    const renumbered = new Set<string>();
     let [repaired, rounds, continued] = [0, 0, 0];
     for (const keys of checked.hidden.values()) repaired += keys.size;
     const suspects = new Set<string>();
@@ -126,6 +130,7 @@ export class Verifier {
         wanted = [...asked, ...wanted];
         continue;
       }
+      const behind = (expected ??= answer.expected);
       repaired += asked.length;
       const rest = unseen(now, answer.ranges);
       queries = [...rest, ...queries];
@@ -136,9 +141,12 @@ export class Verifier {
             const narrower = this.#compare(found);
             queries.push(...narrower.ranges);
             wanted.push(...narrower.rows);
-            for (const { table, key } of narrower.misnumbered)
+            for (const { table, key } of narrower.misnumbered) {
+              const place = JSON.stringify([table, key]);
+              if (behind.has(found.scope)) renumbered.add(place);
               if (!checked.damaged.some((one) => one.table === table && one.key === key))
-                misnumbered.set(JSON.stringify([table, key]), [table, key]);
+                misnumbered.set(place, [table, key]);
+            }
           }
           if (queries.length > 0 || wanted.length > 0) return null;
           const differing = answer.applied.differing.filter((scope) => !suspects.has(scope));
@@ -152,6 +160,7 @@ export class Verifier {
       for (const scope of fresh) suspects.add(scope);
       queries = fresh.map((scope) => ({ scope }));
     }
+    for (const place of renumbered) misnumbered.delete(place);
     if (misnumbered.size > 0)
       await this.#turn(() =>
         this.#database.atWork(() => this.#db.execute(this.#sql.state.add_mismatches, [1n])),

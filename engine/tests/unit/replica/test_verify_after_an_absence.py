@@ -114,3 +114,19 @@ def test_a_row_that_is_damaged_meanwhile_is_found(world: World) -> None:
     assert report.ok and report.damaged == (("task", "t1"), ("task", "t2"))
     assert world.away.query("SELECT id, text FROM task") == [("t2", "b")]
     assert world.away.status.mismatches == 1
+
+
+@pytest.mark.parametrize("expected", [True, False])
+def test_another_revision_is_damage_where_nothing_is_to_be_compared(
+    world: World, expected: bool
+) -> None:
+    """Where a comparison is expected, a row may be there again under another one."""
+    if not expected:
+        world.away.sync()
+    database = world.away._database
+    with transaction(database.sync):
+        database.sync.execute("UPDATE holdfast_row SET rev = rev + 4")
+    report = world.away.verify()
+    assert report.ok and bool(report.damaged) is not expected
+    assert world.away.status.mismatches == (not expected)
+    assert world.away.verify().damaged == ()
