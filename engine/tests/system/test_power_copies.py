@@ -12,7 +12,6 @@ from copies_run import run_copies
 from device import Options
 from planted import Patch, Plants
 
-from holdfast.protocol.first_sent import first_hash
 from holdfast.protocol.messages import Transaction
 from holdfast.replica.exchange import exchanger
 from holdfast.replica.identity import fork
@@ -55,24 +54,37 @@ def a_fork_drops_what_has_no_outcome(patch: Patch) -> None:
 
 @FILES.plant_in(0)
 def what_is_offered_again_is_matched_by_its_number_alone(patch: Patch) -> None:
-    real = arrivals._looked_for
+    real = arrivals._of_the_line
 
-    def looked_for(reads: Any, line: Any, offered: Sequence[Transaction], *more: Any) -> Any:
+    def looked_for(reads: Any, line: Any, offered: Sequence[Transaction]) -> Any:
         by_number = {one.number: one for one in offered}
 
         class Numbers:
             def recorded(self, replica: str, numbers: Sequence[int]) -> dict[int, Any]:
                 return {
                     number: dataclasses.replace(
-                        found, id=bytes.fromhex(by_number[number].id), answer=None,
-                        body=first_hash(by_number[number]),
+                        found, id=bytes.fromhex(by_number[number].id), answer=None
                     )
                     for number, found in reads.recorded(replica, numbers).items()
-                }  # fmt: skip
+                }
 
-        return real(Numbers(), line, offered, *more)  # type: ignore[arg-type]
+        return real(Numbers(), line, offered)  # type: ignore[arg-type]
 
-    patch.setattr(arrivals, "_looked_for", looked_for)
+    patch.setattr(arrivals, "_of_the_line", looked_for)
+
+
+@FILES.plant_in(40)
+def what_is_offered_again_is_not_found_under_another_number(patch: Patch) -> None:
+    real = arrivals._relatives
+
+    def alike(*arguments: Any) -> Any:
+        return {
+            number: same
+            for number, found in real(*arguments).items()
+            if (same := [one for one in found if one[1].number == number])
+        }
+
+    patch.setattr(arrivals, "_relatives", alike)
 
 
 @FILES.plant_in(13)

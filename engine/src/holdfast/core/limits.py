@@ -82,9 +82,6 @@ REPLICAS_LISTED_MAX = 20
 REPLICA_ORIGINS_MAX = 16
 """So many times in a row a replica may have come out of another before what is offered again is not
 looked for any further."""
-REPLICA_RELATIVES_MAX = 1_000
-"""Replicas of a device, those that were heard last, among which what is offered again is looked
-for."""
 PIPELINED_REQUESTS_MAX = 16
 """Requests of one connection that wait for the answer before them."""
 SMALL_BODY_DEADLINE_MS = 20_000

@@ -74,21 +74,40 @@ class ReplicaConformance:
             for place, name in enumerate(("a", "b", "c")):
                 writer.put_replica(ReplicaRecord(name, "d", "u", last_seen=place, place=place + 1))
             writer.put_replica(ReplicaRecord("e", "e", "u"))
-            writer.record("a", [Recorded(1, b"i" * 16, b"b", "applied", answer=b"a")])
-            writer.record("b", [Recorded(1, b"j" * 16, b"b", "refused", answer=None)])
-            writer.record("c", [Recorded(2, b"i" * 16, b"b", "applied", answer=None)])
-            writer.record("e", [Recorded(1, b"i" * 16, b"b", "applied", answer=None)])
+            for name, others in (("a", []), ("b", [2]), ("c", [5]), ("e", [])):
+                ids = [(4, b"i"), *((number, b"j") for number in others)]
+                writer.record(
+                    name,
+                    [Recorded(n, i * 16, b"b", "applied", answer=name.encode()) for n, i in ids],
+                )
 
         store.transact(work)
-        asked = {1: b"i" * 16, 2: b"j" * 16, 3: b"k" * 16}
+        asked = [b"i" * 16, b"j" * 16, b"k" * 16]
+
+        def found(devices: list[str]) -> list[tuple[str, int, bytes]]:
+            with closing(store.read()) as snapshot:
+                sent = snapshot.sent_by(devices, asked)
+            assert sent == store.transact(lambda w: w.sent_by(devices, asked))
+            return [(r.replica, one.number, one.id[:1]) for r, one in sent]
+
+        assert found(["d", "e"]) == [], "no copies are known"
+        store.transact(lambda w: w.mark_copies(["d", "no"], 4))
+        assert found(["d", "e"]) == [("a", 4, b"i"), ("b", 4, b"i"), ("c", 4, b"i"), ("c", 5, b"j")]
+        assert found(["e", "no"]) == found([]) == []
+        store.transact(lambda w: w.mark_copies(["e", "d"], 1))
+        assert len(found(["d", "e"])) == 6
+
+        def more(writer: Writer) -> None:
+            writer.record("a", [Recorded(9, b"k" * 16, b"b", "held")], copied=True)
+            writer.record("a", [Recorded(8, b"k" * 16, b"b", "held")])
+
+        store.transact(more)
+        assert found(["d"])[-1] == ("a", 9, b"k")
         with closing(store.read()) as snapshot:
-            ((replica, found),) = snapshot.sent_by(["d", "no"], asked, 9)
-            assert (replica.replica, replica.device, replica.place) == ("a", "d", 1)
-            assert found == Recorded(1, b"i" * 16, b"b", "applied", answer=b"a")
-            assert snapshot.sent_by(["d"], asked, 2) == [], "c and b were heard later"
-            assert len(snapshot.sent_by(["d", "e"], asked, 9)) == 2
-            assert snapshot.sent_by(["d"], {}, 9) == snapshot.sent_by([], asked, 9) == []
-        assert len(store.transact(lambda w: w.sent_by(["d", "e"], asked, 9))) == 2
+            assert snapshot.sent_by(["d"], []) == []
+            ((replica, recorded),) = snapshot.sent_by(["e"], asked)
+            assert replica == snapshot.replica("e") and replica.copied and replica.has_relatives
+            assert recorded == Recorded(4, b"i" * 16, b"b", "applied", answer=b"e")
 
     def test_what_is_in_a_backup_is_never_less_than_it_was(self, store: Store) -> None:
         def work(writer: Writer) -> None:

@@ -84,6 +84,19 @@ def test_a_unique_value_that_is_passed_on_stays_with_who_gave_it(shop: Shop) -> 
     assert shop.on_server("SELECT note FROM code WHERE id = 'g1'") == [("n",)]
 
 
+def test_what_may_have_been_done_before_is_not_taken_apart(shop: Shop) -> None:
+    """Its parts would be done once more, for nobody could find them."""
+    shop.shell("a", *GOOD[:3])
+    shop.a.seal()
+    shop.a._database.sync.execute(
+        "UPDATE holdfast_tx SET state = 'refused', code = 'too_old_to_match'"
+    )
+    shop.sync("a", "b")
+    (item,) = shop.a.refused()
+    assert [change["key"] for change in item.changes] == ["g0", "g1", "g2"]
+    assert shop.on_server("SELECT count(*) FROM code WHERE text LIKE 'good%'") == [(0,)]
+
+
 def test_work_of_ours_on_a_group_that_is_taken_apart_goes_on_in_order(shop: Shop) -> None:
     """Sent in the same batch, or written while it was on its way: the last word stays the last."""
     shop.shell("a", *GOOD[:2], "INSERT INTO code (id, text) VALUES ('x', '7')")

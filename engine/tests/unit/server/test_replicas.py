@@ -9,11 +9,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfast.core.errors import ProtocolError
 from holdfast.core.limits import DEVICE_REPLICAS_MAX, NUMBERS_RETENTION_DAYS, REPLICA_ORIGINS_MAX
-from holdfast.protocol.messages import Change, Head, Origin, Outcome
+from holdfast.protocol.messages import Change, Head, Origin, Outcome, Transaction
 from holdfast.server.exchange import replicas
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.maintenance.retention import DAY_US, Retention, forget
@@ -190,18 +191,82 @@ def test_what_rests_on_a_refused_one_of_the_origin_is_held(server: Server, till:
     assert [one.outcome for one in copy.sync()] == ["applied"]  # that one was settled
 
 
-def test_a_body_that_is_another_one_is_refused(server: Server, till: Peer) -> None:
-    till.update("product", "p", note="a")
+def numbered(one: Transaction, number: int, **others: Any) -> Transaction:
+    """The same under another number, as when a group before it is taken apart."""
+    return msgspec.structs.replace(one, number=number, **others)
+
+
+def test_an_id_is_found_under_any_number(server: Server, till: Peer) -> None:
+    """By the copy, and by the file that goes on under their common name: each has given the same
+    work another number, and knows other work beside it."""
+    for count in (1, 10, 100, 1000):
+        till.commit(till.change("update", "product", "p", {"on_hand": count}))
     copy = file_of(till)
-    send(till)
-    copy.pending[0] = type(copy.pending[0])(
-        number=2, id=copy.pending[0].id, at=0,
-        changes=[copy.change("update", "product", "p", {"note": "b"})],
-    )  # fmt: skip
+    first, second, third, last = till.pending
+    till.pending, till.number = [first], 2
+    till.commit(till.change("update", "product", "p", {"on_hand": 20_000}))
+    till.pending += [numbered(second, 4, after=[3]), numbered(third, 5, replaces=3)]
+    assert [one.outcome for one in till.sync()] == ["applied"] * 4
     fork(copy)
-    (outcome,) = copy.sync()
-    assert (outcome.outcome, outcome.code) == ("refused", "offered_otherwise")
-    assert (copy.row("product", "p") or {})["note"] == "a"
+    copy.commit(copy.change("update", "product", "p", {"on_hand": 300_000}))
+    offered = brought(send(copy))
+    assert offered == [
+        (2, "applied", True), (3, "applied", True), (4, "applied", True), (5, "applied", False),
+        (6, "applied", False),
+    ]  # fmt: skip
+    assert brought(copy.sync()) == offered  # as often as it is asked
+    till.pending, till.number = [numbered(last, 6)], 6
+    assert brought(till.sync()) == [(6, "applied", True)]
+    copy.origin = None
+    copy.sync()
+    for peer in (till, copy):
+        assert (peer.row("product", "p") or {})["on_hand"] == 5 + 1111 + 20_000 + 300_000
+    server.check()
+
+
+def test_what_was_held_under_another_number_holds_what_rests_on_it(
+    server: Server, till: Peer
+) -> None:
+    wrong = till.insert("product", "q", **{**PRODUCT, "sku": ""})
+    rests = till.commit(till.change("insert", "product", "r", {**PRODUCT, "sku": "r"}), after=[2])
+    copy = file_of(till)
+    first, second = till.pending
+    till.pending, till.number = [], 1
+    till.update("product", "p", note="on")
+    till.pending += [numbered(first, 3), numbered(second, 4, after=[3])]
+    assert [one.outcome for one in till.sync()] == ["applied", "refused", "held"]
+    later = copy.commit(
+        copy.change("insert", "product", "s", {**PRODUCT, "sku": "s"}), after=[rests]
+    )
+    fork(copy)
+    outcomes = copy.sync()
+    assert brought(outcomes) == [
+        (wrong, "refused", True), (rests, "held", True), (later, "held", False),
+    ]  # fmt: skip
+    assert [one.held_by for one in outcomes] == [0, wrong, rests]
+    copy.origin = None
+    again = copy.commit(
+        copy.change("insert", "product", "s", {**PRODUCT, "sku": "s"}), after=[rests]
+    )
+    assert brought(copy.sync()) == [(again, "held", False)]
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_only_what_was_found_is_its_own(server: Server, till: Peer, theirs: bool) -> None:
+    """Not what the other one did before it, under a number that is lower."""
+    seen = till.rows["product", "p"][0]
+    till.update("product", "p", **({"note": "on"} if theirs else {"price": "2.00"}))
+    copy = file_of(till)
+    (common,) = till.pending
+    till.pending, till.number = [], 1
+    till.update("product", "p", **({"price": "2.00"} if theirs else {"note": "on"}))
+    till.pending.append(numbered(common, 3))
+    till.sync()
+    change = copy.change("update", "product", "p", {"price": "3.00"}, base=seen)
+    copy.commit(with_new(change, old={"price": "1.00" if theirs else "2.00"}))
+    fork(copy)
+    assert brought(copy.sync()) == [(2, "applied", True), (3, "applied", False)]
+    assert len(copy.conflicts()) == theirs
 
 
 def test_what_is_too_old_to_know_is_refused(server: Server, till: Peer) -> None:

@@ -45,6 +45,8 @@ class Author(Struct, frozen=True, gc=False):
 
     ``replica``: the name under which it writes (``rows.replica_name``). ``past``: replicas that it
     has come out of, with the last of their transactions that it made itself, before they parted.
+    ``elsewhere``: single ones that it made itself, by the replica that has sent them and the number
+    there.
     """
 
     replica: str
@@ -52,6 +54,7 @@ class Author(Struct, frozen=True, gc=False):
     at: int
     number: int
     past: Mapping[str, int] = {}
+    elsewhere: frozenset[tuple[str, int]] = frozenset()
 
     @property
     def device(self) -> str:
@@ -62,7 +65,9 @@ class Author(Struct, frozen=True, gc=False):
         """Return whether what is stamped is the author's own write."""
         if stamp.replica == self.replica:
             return True
-        return bool(self.past) and stamp.number <= self.past.get(stamp.replica, -1)
+        if self.past and stamp.number <= self.past.get(stamp.replica, -1):
+            return True
+        return bool(self.elsewhere) and (stamp.replica, stamp.number) in self.elsewhere
 
     def newest_by_others(self, stamp: Stamp) -> int:
         """Return the newest revision of what is stamped that anybody else has written."""

@@ -45,6 +45,8 @@ Places = list[RowPlace]
 _LOOSE, _LEFT = 1, 2
 """A group of what other programs wrote; and one that was looked at after it was stopped, and of
 which all that is left belongs together."""
+_NOT_KNOWN = ("too_old_to_match", "offered_otherwise")
+"""Codes of what may have been done before: the parts would be done once more."""
 _NEW = f"loose = {_LOOSE} AND {STOPPED}"
 """What was stopped and not looked at yet."""
 
@@ -95,9 +97,14 @@ def take_apart_decided(notes: OutboxNotes, *, on_move: Callable[[RowPlace], None
     if not notes.connection.execute(f"SELECT 1 FROM holdfast_tx WHERE {_NEW} LIMIT 1"):
         return Counter()
     stopped = {
-        int(str(number)): (str(state), loose == _LOOSE, json.loads(str(after)))
-        for number, state, loose, after in notes.connection.execute(
-            f"SELECT number, state, loose, after FROM holdfast_tx WHERE {STOPPED} ORDER BY number"
+        int(str(number)): (
+            str(state),
+            loose == _LOOSE and code not in _NOT_KNOWN,
+            json.loads(str(after)),
+        )
+        for number, state, loose, code, after in notes.connection.execute(
+            "SELECT number, state, loose, code, after FROM holdfast_tx "
+            f"WHERE {STOPPED} ORDER BY number"
         )
     }
     if any(

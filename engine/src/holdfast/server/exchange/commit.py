@@ -21,7 +21,7 @@ from typing import Any
 
 from holdfast.core.clock import choose_offset
 from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import NOT_TAKEN_IN_MAX, REHEARSALS_MAX
+from holdfast.core.limits import NOT_TAKEN_IN_MAX, REHEARSALS_MAX, REPLICA_ORIGINS_MAX
 from holdfast.protocol.messages import ExchangeRequest, Offset, Outcome, Transaction
 from holdfast.server.direct.direct_writes import DirectWrites, OnMoved, concerned
 from holdfast.server.exchange.budgets import Budgets
@@ -121,6 +121,8 @@ class ExchangeCommit:
     ) -> Pushed:
         """One commit. Raises ``ProtocolError``; then it has written nothing."""
         stale = unknown = 0
+        if first and request.origin is not None and transactions:
+            self._mark_copies(asking, request, transactions[0].number)
         while True:
             prepared = None  # then it is decided while all others wait
             try:
@@ -261,6 +263,22 @@ class ExchangeCommit:
             self._observer(observe.Ingested(rows=ingested))
         return pushed
 
+    def _mark_copies(self, asking: Principal, request: ExchangeRequest, lowest: int) -> None:
+        """Before another file of a device offers anything for the first time: what the others have
+        sent since is found by its id. In a commit of its own, which waits for theirs."""
+
+        def work(writer: Writer) -> None:
+            name = identity(request, asking)
+            replica = writer.replica(name)
+            if replica is None:
+                origin = "" if request.origin is None else request.origin.replica
+                replica = ReplicaRecord(name, asking.device, asking.user, origin=origin)
+            if replica.origin and not replica.high:
+                line = writer.origins(replica, REPLICA_ORIGINS_MAX)
+                writer.mark_copies({asking.device, *(one.device for one in line)}, lowest)
+
+        self._store.transact(work, turn=turn_of(asking))
+
     def _make_scopes(self, names: set[str]) -> None:
         self._store.transact(lambda writer: make_scopes(writer, names, self._random_bytes))
 
@@ -309,7 +327,7 @@ def _sender(
     origins = tuple((origin.replica, last) for origin, last in arrived.origins)
     return Sender(
         principal, arrived.replica, offset_us, arrival_us, speaks.projection, origins, arrived.past,
-        arrived.foreign,
+        arrived.foreign, arrived.elsewhere, arrived.stopped,
     )  # fmt: skip
 
 

@@ -4,9 +4,13 @@ Knows: numbers, ids and bodies, and what was decided of them. Must not know: how
 decided, HTTP or SQL.
 A replica that has come out of another one (a copy, or a file that was restored) offers again what
 it cannot know to have arrived, under the numbers and ids it had. What the other one, or one that
-*it* came out of, or any other copy has sent is found by number and id, and is not done again. Up to
-the last number that was found both are one: what is stamped with such a number is the replica's own
-write. From there on they are two, and what the other one wrote is concurrent.
+*it* came out of, or any other copy has sent is found, and is not done again. Up to the last number
+that was found both are one: what is stamped with such a number is the replica's own write. From
+there on they are two, and what the other one wrote is concurrent.
+
+An id says what was done, and a number only where: when a group is taken apart, its parts have ids
+that follow from its own, and they and what comes after them take the numbers that are free in that
+file. So whoever has relatives, the one that goes on as before too, looks for each id that it sends.
 
 Upholds I7 (over copies and restores, too), I8 and I9.
 """
@@ -19,7 +23,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from holdfast.core.errors import ProtocolError
-from holdfast.core.limits import REPLICA_ORIGINS_MAX, REPLICA_RELATIVES_MAX
+from holdfast.core.limits import REPLICA_ORIGINS_MAX
 from holdfast.protocol.first_sent import first_hash
 from holdfast.protocol.messages import Outcome, Transaction
 from holdfast.server.store.contract import Recorded, ReplicaRecord, Snapshot
@@ -37,6 +41,8 @@ class ArrivingBatch:
     transactions are the replica's own. ``origins``: replicas that it has come out of, the nearest
     first, with the last number up to which theirs are its own. ``foreign``: up to this number its
     transactions were made on the rows of a server that is not this one, or of nobody knows which.
+    ``elsewhere``: what another copy has sent of them: its name on stamps, and the number there.
+    ``stopped``: of those that were found, whether they are refused or held still.
     """
 
     replica: ReplicaRecord
@@ -46,6 +52,8 @@ class ArrivingBatch:
     shared: int = 0
     origins: Sequence[tuple[ReplicaRecord, int]] = field(default_factory=tuple)
     foreign: int = 0
+    elsewhere: frozenset[tuple[str, int]] = frozenset()
+    stopped: Mapping[int, bool] = field(default_factory=dict)
 
     @property
     def past(self) -> Mapping[str, int]:
@@ -62,24 +70,32 @@ def arrivals(
     repeated = [t for t in transactions if t.number <= replica.high]
     outcomes = _repeated(reads, replica, repeated)
     rest = transactions[len(repeated) :]
-    if not replica.origin or not transactions:
+    if not replica.has_relatives or not transactions:
         return ArrivingBatch(replica, outcomes, {}, rest, replica.shared)
-    line = reads.origins(replica, REPLICA_ORIGINS_MAX)
+    line = reads.origins(replica, REPLICA_ORIGINS_MAX) if replica.origin else []
     shared = replica.shared
-    if not replica.high and rest:  # what it does not offer has its outcome, and is the origin's
+    if replica.origin and not replica.high and rest:
+        # What it does not offer has its outcome, and is the origin's.
         shared = min(rest[0].number - 1, replica.origin_last)
     offered = [t for t in rest if t.number <= replica.origin_last]
-    relatives = _relatives(reads, replica, line, offered) if offered else {}
-    told = _looked_for(reads, line, offered, relatives) if offered else {}
-    for number, outcome in told.items():
-        outcomes[number] = outcome
-        if outcome.known and number not in relatives:
-            shared = max(shared, number)
-    found = {t.number: record(t, told[t.number]) for t in offered if t.number in told}
-    new = [t for t in rest if t.number not in told]
-    origins = (*_bounded(line, shared), *_own_in(relatives))
-    foreign = _foreign(replica, line)
-    return ArrivingBatch(replica, outcomes, found, new, shared, origins, foreign)
+    before, forgotten = _of_the_line(reads, line, offered)
+    relatives = _relatives(reads, replica, line, [t for t in rest if t.number not in before])
+    sent = {t.number: before.get(t.number) or relatives[t.number][0][1]
+            for t in rest if t.number in before or t.number in relatives}  # fmt: skip
+    told = {t.number: _too_old(t) for t in offered
+            if t.number in forgotten and t.number not in sent}  # fmt: skip
+    for transaction in rest:
+        if transaction.number in sent:
+            outcome = _known(transaction, sent[transaction.number], outcomes | told)
+            told[transaction.number] = outcome
+    outcomes |= told
+    found = {t.number: record(t, told[t.number]) for t in rest if t.number in told}
+    shared = max([shared, *before])
+    return ArrivingBatch(
+        replica, outcomes, found, [t for t in rest if t.number not in told], shared,
+        _bounded(line, shared), _foreign(replica, line), _elsewhere(relatives),
+        stopped={n: one.outcome != "applied" and not one.settled for n, one in sent.items()},
+    )  # fmt: skip
 
 
 def _foreign(replica: ReplicaRecord, line: Sequence[ReplicaRecord]) -> int:
@@ -134,85 +150,73 @@ def _repeated(
     return outcomes
 
 
+Relatives = Mapping[int, list[tuple[ReplicaRecord, Recorded]]]
+"""By number: who has sent the same before, and what was decided of it there."""
+
+
 def _relatives(
     reads: Snapshot,
     replica: ReplicaRecord,
     line: Sequence[ReplicaRecord],
     offered: Sequence[Transaction],
-) -> dict[int, tuple[ReplicaRecord, Recorded]]:
-    """Look up what another copy has sent of them, by number: one that has come out of the same
-    file, or any of the device, where a restored server no longer knows what came of what."""
-    ids = {t.number: bytes.fromhex(t.id) for t in offered}
+) -> Relatives:
+    """Look up what another copy has sent of them, by id: one that has come out of the same file, or
+    any of the device, where a restored server no longer knows what came of what."""
+    if not offered:
+        return {}
+    numbers = {t.id: t.number for t in offered}
     devices = {replica.device, *(origin.device for origin in line)}
-    known = {replica.replica, *(origin.replica for origin in line)}
-    found: dict[int, tuple[ReplicaRecord, Recorded]] = {}
-    for other, recorded in reads.sent_by(devices, ids, REPLICA_RELATIVES_MAX):
-        if other.replica not in known:
-            found[recorded.number] = (other, recorded)
+    found: dict[int, list[tuple[ReplicaRecord, Recorded]]] = {}
+    for other, recorded in reads.sent_by(devices, [bytes.fromhex(id_) for id_ in numbers]):
+        if other.replica != replica.replica:
+            found.setdefault(numbers[recorded.id.hex()], []).append((other, recorded))
     return found
 
 
-def _own_in(
-    relatives: Mapping[int, tuple[ReplicaRecord, Recorded]],
-) -> tuple[tuple[ReplicaRecord, int], ...]:
-    """Other copies with the last number that was found of each."""
-    last: dict[str, tuple[ReplicaRecord, int]] = {}
-    for number in sorted(relatives):
-        other, _ = relatives[number]
-        last[other.replica] = (other, number)
-    return tuple(last.values())
+def _elsewhere(relatives: Relatives) -> frozenset[tuple[str, int]]:
+    """Names on stamps, and numbers, under which other copies have sent the same. What they sent
+    before or after it may be theirs alone."""
+    found = (one for some in relatives.values() for one in some)
+    return frozenset((other.writes_as, recorded.number) for other, recorded in found)
 
 
-def _looked_for(
-    reads: Snapshot,
-    line: Sequence[ReplicaRecord],
-    offered: Sequence[Transaction],
-    relatives: Mapping[int, tuple[ReplicaRecord, Recorded]],
-) -> dict[int, Outcome]:
-    """The outcomes of those that one of these replicas has sent before, by number, and refusals of
-    those of which nobody can know."""
-    outcomes: dict[int, Outcome] = {}
+def _of_the_line(
+    reads: Snapshot, line: Sequence[ReplicaRecord], offered: Sequence[Transaction]
+) -> tuple[dict[int, Recorded], set[int]]:
+    """Look up what one of the replicas that this one has come out of has sent of them, by number
+    and id; and the numbers of which it may be forgotten."""
+    found: dict[int, Recorded] = {}
     forgotten: set[int] = set()
     for origin in line:
-        left = [t for t in offered if t.number not in outcomes]
-        recorded = reads.recorded(origin.replica, [t.number for t in left])
-        for transaction in left:
-            found = recorded.get(transaction.number)
-            if found is None:
-                if transaction.number <= origin.forgotten:
-                    forgotten.add(transaction.number)
-            elif found.id.hex() != transaction.id:
-                continue
-            else:
-                outcomes[transaction.number] = _known(transaction, found)
-    for transaction in offered:
-        if transaction.number in relatives and transaction.number not in outcomes:
-            _, found = relatives[transaction.number]
-            outcomes[transaction.number] = _known(transaction, found)
+        left = {t.number: t.id for t in offered if t.number not in found}
+        recorded = reads.recorded(origin.replica, list(left)) if left else {}
+        forgotten.update(n for n in left if n not in recorded and n <= origin.forgotten)
+        found |= {n: one for n, one in recorded.items() if one.id.hex() == left[n]}
     if len(line) >= REPLICA_ORIGINS_MAX and line[-1].origin:
         forgotten.update(t.number for t in offered if t.number <= line[-1].origin_last)
-    for transaction in offered:
-        if transaction.number in forgotten and transaction.number not in outcomes:
-            outcomes[transaction.number] = _refused(transaction, "too_old_to_match")
-    return outcomes
+    return found, forgotten
 
 
-def _known(transaction: Transaction, found: Recorded) -> Outcome:
-    """The outcome of one that was sent before; refused: what was sent was another one."""
-    if found.body != first_hash(transaction):
-        return _refused(transaction, "offered_otherwise")
-    return msgspec.structs.replace(stored_outcome(found), known=True)
+def _known(transaction: Transaction, found: Recorded, others: Mapping[int, Outcome]) -> Outcome:
+    """The outcome of one that was sent before, under the number that it has here."""
+    outcome = msgspec.structs.replace(stored_outcome(found), known=True)
+    if found.number == transaction.number:
+        return outcome
+    outcome = msgspec.structs.replace(outcome, number=transaction.number)
+    if outcome.outcome != "held":
+        return outcome
+    causes = sorted(transaction.after)
+    stopped = [n for n in causes if n in others and others[n].outcome != "applied"]
+    by = next(iter([*stopped, *causes]), 0)
+    return msgspec.structs.replace(outcome, held_by=by, message=f"Waits for {by}." if by else "")
 
 
-_WORDS = {
-    "offered_otherwise": "This was sent before as something else, and that was decided.",
-    "too_old_to_match": "It is too long ago to know whether this had arrived. Look whether it is "
-    "there, and enter it again if it is not.",
-}
-
-
-def _refused(transaction: Transaction, code: str) -> Outcome:
-    return Outcome(transaction.number, transaction.id, "refused", code, _WORDS[code])
+def _too_old(transaction: Transaction) -> Outcome:
+    return Outcome(
+        transaction.number, transaction.id, "refused", "too_old_to_match",
+        "It is too long ago to know whether this had arrived. Look whether it is there, and enter "
+        "it again if it is not.",
+    )  # fmt: skip
 
 
 def _bounded(line: Sequence[ReplicaRecord], shared: int) -> tuple[tuple[ReplicaRecord, int], ...]:

@@ -69,6 +69,10 @@ class Sender:
     """The same by the names under which they write."""
     foreign: int = 0
     """Up to this number its bases are revisions of another server."""
+    elsewhere: frozenset[tuple[str, int]] = frozenset()
+    """Names and numbers under which other copies have sent what it sends."""
+    stopped: Mapping[int, bool] = field(default_factory=dict)
+    """Of what others have sent of this batch: whether it is refused or held still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,11 @@ class DecisionRun:
 
     def _look_up(self, numbers: Sequence[int]) -> None:
         """Look up what became of the replica's own earlier transactions, whoever has sent them."""
-        writer, left = self._batch.writer, list(numbers)
+        writer, known = self._batch.writer, self._sender.stopped
+        self._stopped.update((number, known[number]) for number in numbers if number in known)
+        left = [number for number in numbers if number not in known]
+        if not left:
+            return
         for replica, last in ((self._sender.replica.replica, max(left)), *self._sender.origins):
             wanted = [number for number in left if number <= last]
             for number, found in writer.recorded(replica, wanted).items() if wanted else ():
@@ -318,8 +326,9 @@ class DecisionRun:
         at_us = self._shift(transaction.at)
         sender = self._sender
         return Author(
-            sender.replica.writes_as, sender.principal.user, at_us, transaction.number, sender.past
-        )
+            sender.replica.writes_as, sender.principal.user, at_us, transaction.number, sender.past,
+            sender.elsewhere,
+        )  # fmt: skip
 
     def _note(self, decisions: Sequence[Decision], now_us: int) -> None:
         self.journal += journal_entries(self._batch, decisions, now_us)

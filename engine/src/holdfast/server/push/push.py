@@ -104,7 +104,11 @@ def push(
         if item.outcome == "applied" and replaces:
             for replica in (ours, *(name for name, last in sender.origins if replaces <= last)):
                 writer.settle(replica, replaces)
-    writer.record(ours, records)
+    writer.record(ours, records, copied=sender.replica.has_relatives)
+    for transaction in known:  # found applied: what it replaces is settled here, too
+        here = arrived.found.get(transaction.number)
+        if here is not None and here.outcome == "applied" and transaction.replaces:
+            writer.settle(ours, transaction.replaces)
     told = [_told(outcomes[number], decider.access.may_read) for number in sorted(outcomes)]
     conflicts = sum(
         item.table is CONFLICT_TABLE and not item.before for item in decider.touched.values()

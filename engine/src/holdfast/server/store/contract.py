@@ -153,6 +153,13 @@ class ReplicaRecord:
     """Up to this number it may be forgotten what was decided."""
     backed_up: int = 0
     """Transactions up to this number are in a backup of the server."""
+    copied: bool = False
+    """Another file of its device, or one that has come out of it, may hold what it sends."""
+
+    @property
+    def has_relatives(self) -> bool:
+        """Return whether what it sends may have been sent by another one."""
+        return self.copied or bool(self.origin)
 
     @property
     def writes_as(self) -> str:
@@ -170,6 +177,10 @@ class Recorded:
     outcome: Literal["applied", "refused", "held"]
     settled: bool = False
     answer: bytes | None = None
+
+
+Sent = list[tuple[ReplicaRecord, Recorded]]
+"""What replicas have sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,12 +277,10 @@ class Snapshot(Protocol):
         """The replicas that one has come out of, the nearest first: those of the same device or
         user, as far as they are known without a gap, and at most so many. None is held."""
 
-    def sent_by(
-        self, devices: Collection[str], ids: Mapping[int, bytes], limit: int
-    ) -> list[tuple[ReplicaRecord, Recorded]]:
-        """Return what was decided of transactions with these numbers and ids, of any replicas
-        of these devices; so many replicas are asked, those that were heard last. A writer holds
-        the replicas: none of them sends meanwhile."""
+    def sent_by(self, devices: Collection[str], ids: Sequence[bytes]) -> Sent:
+        """Return what was decided of transactions with these ids, of any replicas of these devices
+        of which copies are known, in a fixed order. A writer holds the devices' names: until its
+        commit no other one that asks sends anything."""
 
     def owner(self, device: str) -> str | None:
         """Return the user whose replica of this device was heard last; None: it has none."""
@@ -420,7 +429,13 @@ class Writer(Snapshot, Protocol):
     def set_backed_up(self, highs: Mapping[str, int]) -> None:
         """Raise, by replica, up to which number transactions are in a backup; never lower it."""
 
-    def record(self, replica: str, entries: Sequence[Recorded]) -> None: ...
+    def mark_copies(self, devices: Collection[str], first: int) -> None:
+        """Another file of these devices is here: from this number on, what their replicas have
+        sent is found by its id, and so is all that they send from now on. Waits for what they are
+        about to commit."""
+
+    def record(self, replica: str, entries: Sequence[Recorded], *, copied: bool = False) -> None:
+        """Record what was decided. ``copied``: it is found by its id."""
 
     def settle(self, replica: str, number: int) -> None:
         """A refused or held transaction was replaced by one that was applied."""

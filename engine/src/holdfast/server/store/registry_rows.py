@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -49,7 +50,9 @@ _WRITTEN: Final = (
     "oldest_us", "client", "generation", "place", "origin", "origin_last", "shared",
     "origin_epoch",
 )  # fmt: skip
-_COLUMNS: Final = ", ".join(f'r."{name}"' for name in (*_WRITTEN, "forgotten", "backed_up"))
+_COLUMNS: Final = ", ".join(
+    f'r."{name}"' for name in (*_WRITTEN, "forgotten", "backed_up", "copied")
+)
 
 SELECT_REPLICA: Final = (
     f"SELECT {_COLUMNS} FROM holdfast_replica AS r WHERE r.replica = {{replica}}"
@@ -66,20 +69,21 @@ SELECT_ORIGINS: Final = (
 """The replicas that one has come out of."""
 SELECT_SENT: Final = (
     f"SELECT {_COLUMNS}, a.number, a.id, a.body, a.outcome, a.settled, a.answer "
-    "FROM (SELECT * FROM holdfast_replica WHERE device {among} "
-    "ORDER BY last_seen DESC, replica LIMIT {limit}) AS r CROSS JOIN {offered} "
-    "JOIN holdfast_applied AS a ON a.replica = r.replica AND {same}"
+    "FROM holdfast_applied AS a JOIN holdfast_replica AS r ON r.replica = a.replica "
+    "WHERE a.copied {yes} AND a.id {ids} AND r.device {among} ORDER BY a.id, r.place, a.number"
 )
 """What replicas of some devices have sent of what is offered."""
 POSTGRES_SENT: Final = SELECT_SENT.format(
-    among="= ANY ($1::text[])", limit="$2",
-    offered="unnest($3::bigint[], $4::bytea[]) AS j(number, id)",
-    same="a.number = j.number AND a.id = j.id",
-)  # fmt: skip
-SQLITE_SENT: Final = SELECT_SENT.format(
-    among="IN (SELECT value FROM json_each(?1))", limit="?2", offered="json_each(?3) AS j",
-    same="a.number = CAST(j.key AS INTEGER) AND lower(hex(a.id)) = j.value",
-)  # fmt: skip
+    yes="", ids="= ANY ($2::bytea[])", among="= ANY ($1::text[])"
+)
+MARK_REPLICAS: Final = (
+    "UPDATE holdfast_replica SET copied = {yes} WHERE NOT copied AND device {among}"
+)
+MARK_SENT: Final = (
+    "UPDATE holdfast_applied SET copied = {yes} WHERE NOT copied AND number >= {first} AND replica "
+    "IN (SELECT r.replica FROM holdfast_replica AS r WHERE r.device {among})"
+)
+"""Of what replicas of some devices have sent, what may be offered by another one."""
 SELECT_OWNER: Final = (
     'SELECT r."user" FROM holdfast_replica AS r WHERE r.device = {device} '
     "ORDER BY r.last_seen DESC, r.place DESC LIMIT 1"
@@ -96,7 +100,12 @@ def sent_row(row: Sequence[Any]) -> tuple[ReplicaRecord, Recorded]:
     """A replica, and a transaction of it, as ``SELECT_SENT`` reads them."""
     *replica, number, identity, body, outcome, settled, answer = row
     recorded = Recorded(number, identity, body, outcome, bool(settled), answer)
-    return ReplicaRecord(*replica), recorded
+    return replica_of(replica), recorded
+
+
+def replica_of(row: Sequence[Any]) -> ReplicaRecord:
+    """A replica from its columns."""
+    return replace(ReplicaRecord(*row), copied=bool(row[-1]))
 
 
 def names_text(names: tuple[str, ...]) -> str:

@@ -38,6 +38,7 @@ from holdfast.server.store.contract import (
     ReplicaRecord,
     Scope,
     ScopeStats,
+    Sent,
     Stats,
     StoredRow,
 )
@@ -140,7 +141,7 @@ class PostgresReads:
 
     def replica(self, replica: str) -> ReplicaRecord | None:
         rows = self._run(SELECT_REPLICA, (replica,))
-        return ReplicaRecord(*rows[0]) if rows else None
+        return registry_rows.replica_of(rows[0]) if rows else None
 
     def origins(self, replica: ReplicaRecord, limit: int) -> list[ReplicaRecord]:
         if not replica.origin:
@@ -149,14 +150,11 @@ class PostgresReads:
             origin='$1::text COLLATE "C"', device="$2", user="$3", limit="$4"
         )
         rows = self._run(sql, (replica.origin, replica.device, replica.user, limit))
-        return [ReplicaRecord(*row) for row in rows]
+        return [registry_rows.replica_of(row) for row in rows]
 
-    def sent_by(
-        self, devices: Collection[str], ids: Mapping[int, bytes], limit: int
-    ) -> list[tuple[ReplicaRecord, Recorded]]:
-        asked = (text_array(sorted(devices)), limit, number_array(list(ids)), list(ids.values()))
-        rows = self._run(registry_rows.POSTGRES_SENT, asked)
-        return [registry_rows.sent_row(row) for row in rows]
+    def sent_by(self, devices: Collection[str], ids: Sequence[bytes]) -> Sent:
+        sql, asked = registry_rows.POSTGRES_SENT, (text_array(sorted(devices)), list(ids))
+        return [registry_rows.sent_row(row) for row in self._run(sql, asked)]
 
     def owner(self, device: str) -> str | None:
         rows = self._run(registry_rows.SELECT_OWNER.format(device="$1"), (device,))
@@ -467,7 +465,9 @@ class PostgresSnapshot(PostgresReads):
         self._start(state.fetchone())
         if replica is not None:
             row = replica.fetchone()
-            self._replicas[expected.replica] = None if row is None else ReplicaRecord(*row)
+            self._replicas[expected.replica] = (
+                None if row is None else registry_rows.replica_of(row)
+            )
         self._scopes = dict.fromkeys(expected.scopes)
         self._scopes.update((row[0], scope_of(row)) for row in scopes.fetchall())
         self._positions = dict.fromkeys(expected.scopes.items())

@@ -39,6 +39,7 @@ from holdfast.core.keys import row_key
 from holdfast.core.values import Row, Value
 from holdfast.schema.model import ForeignKey, Table
 from holdfast.schema.projection import Projection
+from holdfast.server.store import registry_rows
 from holdfast.server.store.contract import (
     NO_ROWS,
     DirectWriteNote,
@@ -48,6 +49,7 @@ from holdfast.server.store.contract import (
     ReplicaRecord,
     RowRecord,
     Scope,
+    Sent,
     StoredRow,
     TryAgain,
 )
@@ -78,7 +80,6 @@ from holdfast.server.store.postgres.reads import (
 )
 from holdfast.server.store.postgres.registry import PostgresRegistry
 from holdfast.server.store.postgres.upkeep import PostgresUpkeep
-from holdfast.server.store.registry_rows import PUT_REPLICA, written
 from holdfast.sql.note_scopes import Ranges
 from holdfast.sql.postgres.statements import (
     PostgresProgram,
@@ -88,7 +89,6 @@ from holdfast.sql.postgres.statements import (
     text_array,
 )
 
-_HOLD_REPLICAS = "SELECT replica FROM holdfast_replica WHERE device = ANY ($1::text[]) FOR SHARE"
 _HOLD_NAME = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
 
@@ -305,23 +305,22 @@ class PostgresWriter(PostgresReads):
         if not rows:  # nothing to lock yet: its first exchanges queue up on its name
             self._run(_HOLD_NAME, (replica,))
             rows = self._run(sql, (replica,))
-        return ReplicaRecord(*rows[0]) if rows else None
+        return registry_rows.replica_of(rows[0]) if rows else None
 
-    def sent_by(
-        self, devices: Collection[str], ids: Mapping[int, bytes], limit: int
-    ) -> list[tuple[ReplicaRecord, Recorded]]:
-        # Each exchange holds its own replica: what one of these is about to commit is waited for.
-        self._run(_HOLD_REPLICAS, (text_array(sorted(devices)),))
-        return super().sent_by(devices, ids, limit)
+    def sent_by(self, devices: Collection[str], ids: Sequence[bytes]) -> Sent:
+        # A replica with relatives asks before it sends: what one is about to commit is waited for.
+        for device in sorted(devices):
+            self._run(_HOLD_NAME, (device,))
+        return super().sent_by(devices, ids)
 
     def last_place(self, device: str) -> int:
         self._run(_HOLD_NAME, (device,))  # those that are made at once queue up
         return super().last_place(device)
 
     def put_replica(self, replica: ReplicaRecord) -> None:
-        values = written(replica)
+        values = registry_rows.written(replica)
         places = ", ".join(f"${place}" for place in range(1, len(values) + 1))
-        self._defer(PUT_REPLICA.format(values=places), values)
+        self._defer(registry_rows.PUT_REPLICA.format(values=places), values)
 
     def set_backed_up(self, highs: Mapping[str, int]) -> None:
         self._defer(
@@ -331,11 +330,17 @@ class PostgresWriter(PostgresReads):
             (text_array(list(highs)), number_array(list(highs.values()))),
         )
 
-    def record(self, replica: str, entries: Sequence[Recorded]) -> None:
+    def mark_copies(self, devices: Collection[str], first: int) -> None:
+        names, how = text_array(sorted(devices)), {"yes": "true", "among": "= ANY ($1::text[])"}
+        self._run(registry_rows.MARK_REPLICAS.format(**how), (names,))
+        self._run(registry_rows.MARK_SENT.format(first="$2", **how), (names, first))
+
+    def record(self, replica: str, entries: Sequence[Recorded], *, copied: bool = False) -> None:
         if entries:
             self._defer(
                 "INSERT INTO holdfast_applied "
-                "(replica, number, id, body, outcome, settled, answer) SELECT $1, * FROM "
+                "(replica, copied, number, id, body, outcome, settled, answer) "
+                "SELECT $1, $8, * FROM "
                 "unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::text[], $6::boolean[], "
                 "$7::bytea[])",
                 (
@@ -346,6 +351,7 @@ class PostgresWriter(PostgresReads):
                     text_array([e.outcome for e in entries]),
                     number_array([e.settled for e in entries]),
                     bytes_array([e.answer for e in entries]),
+                    copied,
                 ),
             )
 

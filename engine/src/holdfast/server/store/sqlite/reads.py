@@ -26,6 +26,7 @@ from holdfast.server.store.contract import (
     ReplicaRecord,
     Scope,
     ScopeStats,
+    Sent,
     Stats,
     StoredRow,
 )
@@ -36,11 +37,12 @@ from holdfast.server.store.registry_rows import (
     SELECT_ORIGINS,
     SELECT_OWNER,
     SELECT_REPLICA,
-    SQLITE_SENT,
+    SELECT_SENT,
+    replica_of,
     sent_row,
 )
 from holdfast.server.store.sqlite.registry import SqliteRegistry
-from holdfast.sql.names import SCOPE_STATS, change_table, names, quote
+from holdfast.sql.names import SCOPE_STATS, change_table, marks, names, quote
 from holdfast.sql.note_scopes import Ranges
 from holdfast.sql.server import SqliteTableSql, select_children, table_sql
 from holdfast.sqlite.driver import Connection
@@ -108,23 +110,21 @@ class SqliteReads:
 
     def replica(self, replica: str) -> ReplicaRecord | None:
         rows = self._db.execute(SELECT_REPLICA.format(replica="?"), (replica,))
-        return ReplicaRecord(*cast("tuple[Any, ...]", rows[0])) if rows else None
+        return replica_of(rows[0]) if rows else None
 
     def origins(self, replica: ReplicaRecord, limit: int) -> list[ReplicaRecord]:
         if not replica.origin:
             return []
         sql = SELECT_ORIGINS.format(origin="?1", device="?2", user="?3", limit="?4")
         rows = self._db.execute(sql, (replica.origin, replica.device, replica.user, limit))
-        return [ReplicaRecord(*cast("tuple[Any, ...]", row)) for row in rows]
+        return [replica_of(row) for row in rows]
 
-    def sent_by(
-        self, devices: Collection[str], ids: Mapping[int, bytes], limit: int
-    ) -> list[tuple[ReplicaRecord, Recorded]]:
-        offered = {str(number): identity.hex() for number, identity in ids.items()}
-        rows = self._db.execute(
-            SQLITE_SENT, (json_text(sorted(devices)), limit, json_text(offered))
-        )
-        return [sent_row(row) for row in rows]
+    def sent_by(self, devices: Collection[str], ids: Sequence[bytes]) -> Sent:
+        sql = SELECT_SENT.format(
+            yes="= 1", ids=f"IN ({marks(len(ids))})",
+            among="IN (SELECT value FROM json_each(?))",
+        )  # fmt: skip
+        return [sent_row(row) for row in self._db.execute(sql, (*ids, json_text(sorted(devices))))]
 
     def owner(self, device: str) -> str | None:
         rows = self._db.execute(SELECT_OWNER.format(device="?"), (device,))

@@ -6,7 +6,7 @@ All statements are set-based: one ``executemany`` or one look-up by a JSON array
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -27,7 +27,12 @@ from holdfast.server.store.contract import (
     Scope,
 )
 from holdfast.server.store.older_notes import digests_text, pack_hashes
-from holdfast.server.store.registry_rows import PUT_REPLICA, written
+from holdfast.server.store.registry_rows import (
+    MARK_REPLICAS,
+    MARK_SENT,
+    PUT_REPLICA,
+    written,
+)
 from holdfast.server.store.sqlite.reads import NOTED, SqliteProgram, SqliteReads, json_text
 from holdfast.server.store.sqlite.upkeep import SqliteUpkeep
 from holdfast.sql.note_scopes import Ranges
@@ -83,12 +88,19 @@ class SqliteWriter(SqliteReads):
             list(highs.items()),
         )
 
-    def record(self, replica: str, entries: Sequence[Recorded]) -> None:
+    def mark_copies(self, devices: Collection[str], first: int) -> None:
+        names = json_text(sorted(devices))
+        how = {"yes": "1", "among": "IN (SELECT value FROM json_each(?1))"}
+        self._db.execute(MARK_REPLICAS.format(**how), (names,))
+        self._db.execute(MARK_SENT.format(first="?2", **how), (names, first))
+
+    def record(self, replica: str, entries: Sequence[Recorded], *, copied: bool = False) -> None:
         self._db.executemany(
-            "INSERT INTO holdfast_applied (replica, number, id, body, outcome, settled, answer) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO holdfast_applied "
+            "(replica, number, id, body, outcome, settled, answer, copied) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (replica, e.number, e.id, e.body, e.outcome, int(e.settled), e.answer)
+                (replica, e.number, e.id, e.body, e.outcome, int(e.settled), e.answer, int(copied))
                 for e in entries
             ],
         )
