@@ -5,8 +5,8 @@ source of randomness; both are handed in.
 
 A product is derived from its SKU, compared exactly (case and spaces included), and its name: two
 devices that add it offline insert one row, and a SKU that is used again for another thing is
-another row. A store's first location is derived too, and the reversal of a movement: undone on two
-devices at once, it is undone once.
+another row. A store's first location is derived too, the reversal of a movement (undone on two
+devices at once, it is undone once), and the movement that a line of a delivery becomes.
 """
 
 from __future__ import annotations
@@ -70,6 +70,32 @@ def reversal_id(movement_id: str) -> str:
 def opening_id(store_id: str, product_id: str) -> str:
     """The id of the movement that says what a file found of a product at a store to begin with."""
     return _derived("opening", f"{store_id}\x00{product_id}")
+
+
+def delivery_line_id(delivery_id: str, product_id: str) -> str:
+    """The id of the one line of a delivery that has this product."""
+    return _derived("delivery_line", f"{delivery_id}\x00{product_id}")
+
+
+def received_id(line_id: str, before: int, quantity: int) -> str:
+    """The id of the movement that a line becomes: booked on two devices with the same number, it is
+    booked once. `before`: how much of the line was booked by then."""
+    return _derived("received", f"{line_id}\x00{before}\x00{quantity}")
+
+
+def damaged_id(received: str) -> str:
+    """The id of the movement that takes out what arrived damaged with another."""
+    return _derived("damaged", received)
+
+
+def again_id(movement_id: str) -> str:
+    """The id of the movement that books goods after all which were in question."""
+    return _derived("again", movement_id)
+
+
+def question_id(kind: str, movement_id: str) -> str:
+    """The id of the one question of a kind about a movement."""
+    return _derived("question", f"{kind}\x00{movement_id}")
 
 
 def new_id(now_us: int, random_bytes: RandomBytes = os.urandom) -> str:

@@ -36,6 +36,9 @@ KINDS: Final = (
 )
 """Why stock moved."""
 
+DELIVERY_STATES: Final = ("draft", "booked", "undone", "dropped")
+"""A draft is booked or dropped; what is booked can be undone. Nothing leads back."""
+
 ROLES: Final = ("employee", "manager", "admin")
 
 QUANTITY_MAX: Final = 1_000_000_000
@@ -54,6 +57,10 @@ SETTING_SQL: Final = (
     "CREATE TABLE device_setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"
 )
 """What a device remembers for itself, such as its store; never synced."""
+
+OF_DELIVERY_SQL: Final = (
+    "CREATE INDEX movement_of_delivery ON movement (delivery_id) WHERE delivery_id IS NOT NULL"
+)
 
 CATALOG: Final = ("catalog",)
 STORE: Final = ("store/{store_id}",)
@@ -159,6 +166,8 @@ _PRODUCT = Table(
         Column("archived", "boolean", merge="manual", default=False),
         Column("supplier_id", "uuid", nullable=True),
         Column("category_id", "uuid", nullable=True),
+        # With a price of 0: nobody has said yet what it costs. It is not free.
+        Column("unpriced", "boolean", default=False),
     ),
     scopes=CATALOG,
     # Price and cost are amounts of one currency: who changes one of them has seen the others.
@@ -219,6 +228,8 @@ _MOVEMENT = Table(
         Column("occurred_at", "timestamp", corrected=True, merge="server"),
         _first("note"),
         Column("reverses", "uuid", nullable=True),
+        # No foreign key: a device of an older release may have the movement without its document.
+        Column("delivery_id", "uuid", merge="server", nullable=True),
     ),
     scopes=STORE,
     foreign_keys=(
@@ -244,8 +255,72 @@ _QUESTION = Table(
         Column("asked_at", "timestamp", corrected=True),
         Column("answer", merge="manual", nullable=True),
         _text("answered_by"),
+        # What is in question, and the row beside which it is: goods received twice have a second
+        # movement and a first one.
+        Column("in_question", "integer", default=0),
+        _first("other_key"),
+        # The first answer stands; whoever answers another on a second device yields to it.
+        _first("decided"),
+        _first("decided_by"),
+        Column("decided_at", "timestamp", corrected=True, merge="server", nullable=True),
     ),
     scopes=STORE,
+)
+
+# A draft is these rows from its first line on: as durable as stock, and seen by other devices at
+# once. A document is booked and undone once, whoever does it first.
+_DELIVERY = Table(
+    name="delivery",
+    key=("id",),
+    columns=(
+        Column("id", "uuid"),
+        Column("store_id"),
+        Column("supplier_id", "uuid", nullable=True),
+        _text("document"),
+        Column("status", merge="server", default="draft"),
+        _first("started_by"),
+        _first("started_on"),
+        Column("started_at", "timestamp", corrected=True, merge="server"),
+        _first("booked_by"),
+        _first("booked_on"),
+        Column("booked_at", "timestamp", corrected=True, merge="server", nullable=True),
+        _first("undone_by"),
+        Column("undone_at", "timestamp", corrected=True, merge="server", nullable=True),
+    ),
+    scopes=STORE,
+    # A state and who has brought it about are one: the first of two stands whole.
+    groups=(("status", "booked_by", "booked_on", "undone_by"),),
+    foreign_keys=(ForeignKey(columns=("supplier_id",), table="supplier"),),
+    checks=(Check(column="status", kind="one_of", values=DELIVERY_STATES),),
+)
+
+# The id follows from delivery and product: two people who scan the same goods count on one line.
+# Taps and scans add up (`scanned`); a number that is typed is what somebody saw, and the later one
+# stands (`seen`: that number less what was scanned by then). Here are `seen + scanned`.
+_DELIVERY_LINE = Table(
+    name="delivery_line",
+    key=("id",),
+    columns=(
+        Column("id", "uuid"),
+        Column("delivery_id", "uuid"),
+        Column("store_id"),
+        Column("product_id", "uuid"),
+        Column("expected", "integer", nullable=True),
+        Column("scanned", "integer", merge="counter", default=0),
+        Column("seen", "integer", default=0),
+        Column("damaged", "integer", default=0),
+        _text("note"),
+        Column("removed", "boolean", default=False),
+        # They come on top of what was received with the same note: a person has said so.
+        Column("more", "boolean", default=False),
+        Column("booked", "integer", merge="server", default=0),
+        Column("added_at", "timestamp", corrected=True, merge="server"),
+    ),
+    scopes=STORE,
+    foreign_keys=(
+        ForeignKey(columns=("delivery_id",), table="delivery"),
+        ForeignKey(columns=("product_id",), table="product"),
+    ),
 )
 
 _EMPLOYEE = Table(
@@ -276,8 +351,10 @@ schema: Final = Schema(
         _EMPLOYEE,
         _SHOP,
         _PERSON,
+        _DELIVERY,
+        _DELIVERY_LINE,
     ),
     generation=2,
-    local=(*ON_HAND_SQL, *SEARCH_SQL, SETTING_SQL),
+    local=(*ON_HAND_SQL, *SEARCH_SQL, SETTING_SQL, OF_DELIVERY_SQL),
 )
 """Given to `holdfast serve --schema stockroom.schema:schema` and to every replica."""

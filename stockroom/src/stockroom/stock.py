@@ -43,6 +43,9 @@ class Actor:
     device: str = ""
 
 
+NOBODY: Final = Actor()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
     """One entry of the ledger. `quantity` in base units, `occurred_at` in µs since 1970, UTC."""
@@ -60,6 +63,7 @@ class Movement:
     occurred_at: int
     note: str = ""
     reverses: str | None = None
+    delivery_id: str | None = None
 
     @property
     def values(self) -> tuple[Value, ...]:
@@ -213,6 +217,7 @@ def undo(replica: Replica, movement_id: str, *, reason: str = "", actor: Actor =
         device=actor.device,
         occurred_at=replica.device_now_us(),
         reverses=original.id,
+        delivery_id=original.delivery_id,
     )
     with replica.transaction() as db:
         if db.execute("SELECT 1 FROM movement WHERE id = ?", (reversal.id,)):
@@ -338,7 +343,7 @@ def _on_hand(db: Writer, product_id: str, location_id: str) -> int:
 
 def _movement(row: tuple[Value, ...]) -> Movement:
     fields = dict(zip(_COLUMNS, row, strict=True))
-    reverses = fields["reverses"]
+    reverses, delivery = fields["reverses"], fields["delivery_id"]
     return Movement(
         id=str(fields["id"]),
         product_id=str(fields["product_id"]),
@@ -353,4 +358,5 @@ def _movement(row: tuple[Value, ...]) -> Movement:
         occurred_at=int(str(fields["occurred_at"])),
         note=str(fields["note"]),
         reverses=None if reverses is None else str(reverses),
+        delivery_id=None if delivery is None else str(delivery),
     )

@@ -43,6 +43,17 @@ def test_ids_are_those_of_the_app() -> None:
         assert ids.product_id(case["sku"], case["name"]) == case["id"]
 
 
+def test_ids_of_deliveries_are_those_of_the_app() -> None:
+    cases = json.loads((Path(__file__).parents[1] / "cases/delivery_ids.json").read_text())
+    assert cases
+    for case in cases:
+        line = ids.delivery_line_id(case["delivery"], case["product"])
+        received = ids.received_id(line, case["before"], case["quantity"])
+        assert (line, received) == (case["line"], case["received"])
+        assert ids.damaged_id(received) == case["damaged"]
+        assert ids.again_id(received) == case["again"]
+
+
 def test_the_kinds_of_derived_ids_are_apart() -> None:
     assert len({ids.product_id("1", ""), ids.first_location_id("1"), ids.reversal_id("1")}) == 3
 

@@ -13,7 +13,7 @@ import typer
 
 from holdfast.core.errors import SyncError, UsageError
 from stockroom import catalogue, stock
-from stockroom.cli import inbox, output, staff
+from stockroom.cli import deliveries, inbox, output, staff
 from stockroom.cli.product import app as product_app
 from stockroom.cli.product import product_data
 from stockroom.cli.session import Device, DeviceOptions, opened
@@ -30,6 +30,11 @@ app.command("revoke", rich_help_panel=_PANEL)(staff.device_revoke)
 app.add_typer(product_app, name="product")
 for verb in (inbox.inbox, inbox.resolve, inbox.retry, inbox.discard):
     app.command()(verb)
+app.command()(deliveries.receive)
+app.command("deliveries")(deliveries.list_deliveries)
+app.command("undo-delivery")(deliveries.undo_delivery)
+app.command("questions")(deliveries.list_questions)
+app.command()(deliveries.decide)
 
 _SHARED = {"--db", "--server", "--token-file", "--store", "--person"}
 
@@ -147,36 +152,6 @@ def stock_command(
             entries = stock.ledger(device.replica, product.id, store_id=store)
             data["ledger"] = [{**asdict(e.movement), "balance": e.balance} for e in entries]
         device.answer(data, lambda: _tell_stock(lines, entries))
-
-
-@app.command()
-def receive(
-    context: typer.Context,
-    *,
-    sku: Sku = None,
-    quantity: Annotated[int | None, typer.Argument(help="Base units, at least 1.")] = None,
-    sku_option: SkuOption = None,
-    quantity_option: Annotated[
-        int | None, typer.Option("--quantity", "-q", help="The same, as an option.")
-    ] = None,
-    document: Annotated[str, typer.Option(help="Delivery note.")] = "",
-    note: Annotated[str, typer.Option()] = "",
-) -> None:
-    """Goods came in."""
-    amount = quantity if quantity is not None else quantity_option
-    if amount is None:
-        raise typer.BadParameter("say how many came in", param_hint="QUANTITY")
-    with opened(context.obj) as device:
-        moved = stock.receive(
-            device.replica,
-            device.place,
-            _named(sku, sku_option),
-            amount,
-            document=document,
-            note=note,
-            actor=device.actor,
-        )
-        _answer_moved(device, moved)
 
 
 @app.command()

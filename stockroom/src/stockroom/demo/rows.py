@@ -47,6 +47,7 @@ def rows_of(goods: list[Good], stores: list[Store]) -> Demo:
         "movement": (
             "id", "product_id", "location_id", "store_id", "quantity", "kind", "reason",
             "document", "person", "device", "occurred_at", "note", "reverses",
+            "delivery_id",
         ),
     }  # fmt: skip
     rows: dict[str, list[Row]] = {

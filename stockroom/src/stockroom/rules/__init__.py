@@ -2,8 +2,9 @@
 
 In: one transaction, merged but not committed (`RuleContext`), and who sends it. Out: nothing, or a
 refusal with a code and a sentence for a person. `ledger` guards movements, `roles` says who may
-change what, `codes` keeps one form of each article number. What an app shows or hides protects
-nothing: a device belongs to whoever holds it.
+change what, `codes` keeps one form of each article number, `deliveries` lets what is booked stand
+and goods be received once. What an app shows or hides protects nothing: a device belongs to whoever
+holds it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from stockroom.rules.codes import codes_have_one_form
+from stockroom.rules.deliveries import (
+    decisions_stand,
+    deliveries_are_signed,
+    deliveries_stand_as_booked,
+    goods_are_received_once,
+)
 from stockroom.rules.ledger import (
     movements_are_only_added,
     movements_are_signed,
@@ -36,6 +43,10 @@ rules: Final[tuple[Rule, ...]] = (
     only_owners_change_the_shop,
     codes_have_one_form,
     answers_are_signed,
+    deliveries_stand_as_booked,
+    deliveries_are_signed,
+    decisions_stand,
+    goods_are_received_once,
     movements_are_signed,
 )
 """All rules, in the order in which they run: `holdfast serve --rules stockroom.rules:rules`."""

@@ -31,3 +31,13 @@ export const productId = (sku: string, name: string): Promise<string> =>
   derived("product", `${sku}\0${folded(name)}`);
 export const firstLocationId = (store: string): Promise<string> => derived("location", store);
 export const reversalId = (movement: string): Promise<string> => derived("reversal", movement);
+/** Of the one line of a delivery that has this product. */
+export const deliveryLineId = (delivery: string, product: string): Promise<string> =>
+  derived("delivery_line", `${delivery}\0${product}`);
+/** Of the movement that a line becomes; `before`: how much of the line was booked by then. */
+export const receivedId = (line: string, before: number, quantity: number): Promise<string> =>
+  derived("received", `${line}\0${before}\0${quantity}`);
+/** Of the movement that takes out what arrived damaged with another. */
+export const damagedId = (received: string): Promise<string> => derived("damaged", received);
+/** Of the movement that books goods after all which were in question. */
+export const againId = (movement: string): Promise<string> => derived("again", movement);

@@ -184,8 +184,11 @@ export async function undo(entries: readonly string[]): Promise<void> {
   await replica().write(await Promise.all(entries.map(reversal)));
 }
 
-async function reversal(entry: string): Promise<Statement> {
-  const id = await reversalId(entry);
+const reversal = async (entry: string): Promise<Statement> =>
+  await reversalOf(entry, await reversalId(entry));
+
+/** Write the reversal of an entry, unless it is there. */
+export async function reversalOf(entry: string, id: string): Promise<Statement> {
   const { person, device } = actor();
   const made = {
     id: "?1",
@@ -199,6 +202,7 @@ async function reversal(entry: string): Promise<Statement> {
     device: "?3",
     occurred_at: "?4",
     reverses: "id",
+    delivery_id: "delivery_id",
   };
   return insertMade(
     "movement",
@@ -208,13 +212,14 @@ async function reversal(entry: string): Promise<Statement> {
   );
 }
 
-function actor(): { readonly person: string; readonly device: string } {
+/** Person at work, and the device. */
+export function actor(): { readonly person: string; readonly device: string } {
   const one = enrolled();
   return { person: one?.user ?? "", device: one?.device ?? "" };
 }
 
 /** Store and first location, where they are missing: two devices that open a store make the same. */
-async function place(store: string): Promise<Statement[]> {
+export async function place(store: string): Promise<Statement[]> {
   const location = await firstLocationId(store);
   return [
     insertMade("store", { id: "?1" }, "WHERE NOT EXISTS (SELECT 1 FROM store WHERE id = ?1)", [
@@ -229,7 +234,8 @@ async function place(store: string): Promise<Statement[]> {
   ];
 }
 
-async function movement(of: {
+/** Write a movement of today at a store's first location. */
+export async function movement(of: {
   readonly id: string;
   readonly store: string;
   readonly product: string;
@@ -238,6 +244,7 @@ async function movement(of: {
   readonly reason?: string;
   readonly document: string;
   readonly note: string;
+  readonly delivery?: string | null;
 }): Promise<Statement> {
   const { person, device } = actor();
   const { id, store, product, quantity, kind, reason = "", document, note } = of;
@@ -249,5 +256,6 @@ async function movement(of: {
     person,
     device,
     occurred_at: replica().deviceNowUs(),
+    delivery_id: of.delivery ?? null,
   });
 }

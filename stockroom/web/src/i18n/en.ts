@@ -403,6 +403,8 @@ export default {
       reorder_rule: "Reorder rule",
       question: "Question",
       employee: "Employee",
+      delivery: "Delivery",
+      delivery_line: "Line of a delivery",
       holdfast_conflict: "Decision",
       other: "Change",
     },

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ReplicaProgram } from "../../../../browser/src/replica/storage/program.js";
 import { Replica } from "../../../../browser/src/replica/replica.js";
 import { openMemory } from "../../../../browser/src/sqlite/open.js";
+import * as deliveries from "../../src/data/deliveries.js";
 import * as outbox from "../../src/data/outbox.js";
 import * as products from "../../src/data/products.js";
 import {
@@ -20,6 +21,7 @@ import {
   select,
   tables,
 } from "../../src/data/rows.js";
+import * as questions from "../../src/data/questions.js";
 import * as stock from "../../src/data/stock.js";
 import { byTransaction } from "../../src/data/waiting.js";
 import { meant, vocabulary } from "../../src/data/words.js";
@@ -154,7 +156,7 @@ test("the ledger's balances are those of adding it all up", async () => {
 });
 
 test("no screen's question reads products, barcodes or movements from end to end", async () => {
-  const questions: Record<string, Question<unknown> | null> = {
+  const asked: Record<string, Question<unknown> | null> = {
     stretch: products.stretch("1", 0, 40),
     search: products.search("1", "mug"),
     one: products.one(uuid(2, 0)),
@@ -164,11 +166,17 @@ test("no screen's question reads products, barcodes or movements from end to end
     unsent: stock.unsent(uuid(2, 0), "1"),
     history: stock.history("1", 100),
     onHandOf: stock.onHandOf([uuid(2, 0)], "1"),
+    delivery: deliveries.one(uuid(4, 0)),
+    drafts: deliveries.drafts("1"),
+    done: deliveries.done("1", 50),
+    lines: deliveries.lines(uuid(4, 0)),
+    lately: deliveries.lately(uuid(4, 0)),
+    asked: questions.openAt("1"),
     states: outbox.STATES,
     waiting: outbox.waitingRows(300),
     ...Object.fromEntries(tables.map((table) => [table, outbox.unsentRows(table)])),
   };
-  for (const [name, question] of Object.entries(questions)) {
+  for (const [name, question] of Object.entries(asked)) {
     const plan = await replica.query(`EXPLAIN QUERY PLAN ${question?.sql}`, question?.params);
     const steps = plan.rows.map((row) => String(row[plan.columns.indexOf("detail")]));
     expect(steps.length, name).toBeGreaterThan(0);
@@ -223,6 +231,14 @@ test("what waits is of every table, whole and by name, whatever its key is", asy
       asked_at: 5,
     }),
     insert("employee", { id, name: "Ada" }),
+    insert("delivery", { id, store_id: odd, started_at: 5 }),
+    insert("delivery_line", {
+      id,
+      delivery_id: id,
+      store_id: odd,
+      product_id: id,
+      added_at: 5,
+    }),
   ]);
   const kept = { archived: false, cost: null, quantity: -2, reorder_at: 3, occurred_at: 5 };
   for (const table of tables) {
@@ -239,9 +255,10 @@ test("what waits is of every table, whole and by name, whatever its key is", asy
   expect(named).toEqual({
     store: "", location: "Cellar", supplier: "Mill", category: "Mugs", product: "New mug",
     barcode: "New mug", reorder_rule: "New mug", movement: "New mug", question: "", employee: "Ada",
+    delivery: "", delivery_line: "New mug",
   }); // prettier-ignore
   const states = await ask(outbox.STATES);
   const marks = states.filter(({ table, key }) => table === "product" && key === id);
-  // Its own, and of its barcode, its rule and its movement.
-  expect(marks.map(({ state }) => state)).toEqual(["pending", "pending", "pending", "pending"]);
+  // Its own, and of its barcode, its rule, its movement and its line of a delivery.
+  expect(marks.map(({ state }) => state)).toEqual(Array(5).fill("pending"));
 });

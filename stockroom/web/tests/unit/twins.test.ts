@@ -7,7 +7,7 @@ import path from "node:path";
 import { expect, test } from "vitest";
 
 import { canonical, doubt } from "../../src/data/codes.js";
-import { productId } from "../../src/data/ids.js";
+import { againId, damagedId, deliveryLineId, productId, receivedId } from "../../src/data/ids.js";
 import { formatPrice, parsePrice } from "../../src/data/money.js";
 import type { Product } from "../../src/data/products.js";
 import { editsOf } from "../../src/data/refused.js";
@@ -34,6 +34,24 @@ test.each(read("product_ids.json") as { sku: string; name: string; id: string }[
     expect(await productId(sku, name)).toBe(id);
   },
 );
+
+interface Delivered {
+  readonly delivery: string;
+  readonly product: string;
+  readonly line: string;
+  readonly before: number;
+  readonly quantity: number;
+  readonly received: string;
+  readonly damaged: string;
+  readonly again: string;
+}
+
+test.each(read("delivery_ids.json") as Delivered[])("received: $quantity", async (one) => {
+  expect(await deliveryLineId(one.delivery, one.product)).toBe(one.line);
+  expect(await receivedId(one.line, one.before, one.quantity)).toBe(one.received);
+  expect(await damagedId(one.received)).toBe(one.damaged);
+  expect(await againId(one.received)).toBe(one.again);
+});
 
 const WORDS = read("words.json") as {
   readonly names: readonly string[];
