@@ -55,7 +55,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
         frozenset({"replica"}),
     ),
     "server": (
-        frozenset({"process"}),
+        frozenset({"process", "tls"}),
         frozenset({"store"}),
         frozenset({"generations", "store.postgres", "store.sqlite"}),
         frozenset({"feed", "identity"}),
@@ -77,6 +77,7 @@ LOGGERS = {
     "holdfast.server.connections",
     "holdfast.server.maintenance",
     "holdfast.server.sign_in",
+    "holdfast.server.tls",
     "holdfast.connection",
     "holdfast.salvage",
     "holdfast.sync",

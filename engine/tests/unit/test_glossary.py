@@ -15,8 +15,9 @@ ENDINGS = ("", "s", "d", "ed", "r", "er", "or", "ing")
 
 PLAIN = """
     access account advanced again answer api app apply apsw arriving at attached attempt
-    attention authenticator await bad batch be body broken build built busy by bytes check child
-    choice chosen clock close cluster code column commit compare comparison completed composer
+    attention authenticator await bad batch be body broken build built busy by bytes certificate
+    check child choice chosen clock close cluster code column commit compare comparison
+    completed composer
     config conformance connection constraint context cookie corrupt daily data database decided
     decision directory disk down download driver end endpoint engine enrolled entry error event
     exist expect fail failure fair fault fetch fold foreign forgotten front full function gone
@@ -29,7 +30,7 @@ PLAIN = """
     resolution result resume revoke row run sample script second seen sender serve service sign size
     socket sql sqlite start state statement stats status stdlib still stop stopper stream
     subscription sync tab table taken task thread tick time token total touch transition
-    transport trouble try type unpack upgrade usage user value verdict volume wait wake watch
+    tls transport trouble try type unpack upgrade usage user value verdict volume wait wake watch
     wire work
 """
 """Words of computing and of everyday English: they mean here what they mean everywhere."""

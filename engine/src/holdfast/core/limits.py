@@ -92,6 +92,17 @@ CONNECTIONS_MAX = 8_192
 """Of a process, where its limit of open files allows: two thousand devices have two each."""
 CONNECTIONS_PER_ADDRESS_SHARE = 2
 """One address gets one in so many of them: a whole shop is often one address."""
+TLS_WAITING_MAX = 512
+"""Connections that have not said yet whether they are TLS, or are in the midst of its handshake;
+with more of them, who has been so for longest goes."""
+TLS_FIRST_BYTE_MS = 10_000
+TLS_HANDSHAKE_MS = 10_000
+ACCEPT_PAUSE_MS = 500
+"""After a connection could not be accepted, mostly for want of a descriptor."""
+TLS_POLL_MS = 20
+"""Between two looks for a first byte, where a loop does not tell of it."""
+CERTIFICATE_LOOK_MS = 60_000
+"""Between two looks for a newer certificate."""
 DESCRIPTORS_KEPT_MIN = 64
 DESCRIPTORS_KEPT_SHARE = 4
 """Of the open files a process may have, one in so many is kept for the database and files."""

@@ -1,6 +1,6 @@
 """A process that serves one app until it is told to stop.
 
-Knows: uvicorn, sockets, signals. Must not know: what is served. Prints nothing; logs only.
+Knows: uvicorn, sockets, signals, TLS. Must not know: what is served. Prints nothing; logs only.
 SIGTERM and SIGINT end it in order: not ready any more, no new connections, event streams closed,
 requests under way answered, then a normal return.
 """
@@ -8,6 +8,7 @@ requests under way answered, then a normal return.
 from __future__ import annotations
 
 import _thread
+import asyncio
 import contextlib
 import gc
 import os
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 
 import uvicorn
@@ -25,8 +27,20 @@ from starlette.types import ASGIApp
 from holdfast.core.errors import UsageError
 from holdfast.core.limits import END_GRACE_MS, SERVER_GRACE_S, SERVER_KEEP_ALIVE_S
 from holdfast.server.http.connections import Limits, OpenConnections
-from holdfast.server.http.front import Front, FrontOptions
+from holdfast.server.http.front import Front, FrontOptions, https_needed
 from holdfast.server.live.events import Hub
+from holdfast.server.tls.certificates import Certificates
+from holdfast.server.tls.listener import Admits, Listener
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """TLS of a server. ``plain``: the app that answers what comes in the clear; without one it is
+    refused. ``admits``: whose addresses may come in; all without it."""
+
+    certificates: Certificates
+    plain: ASGIApp | None = None
+    admits: Admits | None = None
 
 
 class _Server(uvicorn.Server):
@@ -41,8 +55,11 @@ class _Server(uvicorn.Server):
         on_stop: Callable[[], None],
         drain_s: float,
         end_process: bool,
+        tls: Tls | None,
     ) -> None:
         super().__init__(config)
+        self._tls = tls
+        self._listener: Listener | None = None
         self._end_process = end_process
         self._on_started = on_started
         self._on_stopping = on_stopping
@@ -51,9 +68,21 @@ class _Server(uvicorn.Server):
         self._ends: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([] if self._tls is not None else sockets)
+        if self._tls is not None and self.started:
+            self._listener = Listener(
+                self._tls.certificates, self._protocol, admits=self._tls.admits
+            )
+            self._listener.open(sockets or ())
         if self.started:
             self._on_started()
+
+    def _protocol(self) -> asyncio.Protocol:
+        """A connection's protocol, as uvicorn makes it for a listener of its own."""
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     async def on_tick(self, counter: int) -> bool:
         if self._ends is not None and time.monotonic() >= self._ends:
@@ -62,6 +91,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
+        if self._listener is not None:
+            await self._listener.close()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -127,6 +158,7 @@ def serve(
     front: FrontOptions | None = None,
     limits: Limits | None = None,
     end_process: bool = False,
+    tls: Tls | None = None,
 ) -> None:
     """Serve ``app`` until SIGTERM or SIGINT, then return.
 
@@ -134,7 +166,8 @@ def serve(
     proxy that looks can send new requests elsewhere. Then the listener closes, event streams end,
     requests under way are answered.
 
-    ``port`` 0 takes a free one; ``on_ready`` gets the URL when connections are accepted.
+    ``port`` 0 takes a free one; ``on_ready`` gets the URL when connections are accepted. ``host``
+    without a letter is all addresses, of IPv6 too. ``tls``: with it, HTTPS on that port.
     ``on_stop`` is called when the end begins and must end event streams; by default the hub in
     ``app.state.hub`` is closed. ``stopper`` is for a server in a thread of its own.
     ``front``: names, proxies; ``limits``: of connections, and of what they say before a body.
@@ -144,8 +177,8 @@ def serve(
     """
     front = front or FrontOptions()
     gate = OpenConnections(limits, proxies=front.proxies)
-    served = Front(app, host, front)
-    listener = _listen(host, port)
+    served = Front(app, host, front, plain=_plain(tls))
+    listeners = _listen(host, port)
     hub = getattr(getattr(app, "state", None), "hub", None)
     stop = on_stop or (hub.close if isinstance(hub, Hub) else _nothing)
     config = uvicorn.Config(
@@ -164,21 +197,40 @@ def serve(
     )
     server = _Server(
         config,
-        on_started=lambda: on_ready(_url(host, listener)),
+        on_started=lambda: on_ready(_url(host, listeners[0], "http" if tls is None else "https")),
         on_stopping=getattr(getattr(app, "state", None), "stop", _nothing),
         drain_s=drain_s,
         end_process=end_process,
         on_stop=stop,
+        tls=tls,
     )
     if stopper is not None:
         stopper.attach(server)
     try:
-        server.run(sockets=[listener])
+        server.run(sockets=list(listeners))
     finally:
-        listener.close()
+        for listener in listeners:
+            listener.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _plain(tls: Tls | None) -> ASGIApp | None:
+    if tls is None:
+        return None
+    return tls.plain or https_needed
+
+
+def _listen(host: str, port: int) -> tuple[socket.socket, ...]:
+    if host:
+        return (_listener(host, port),)
+    first = _listener("0.0.0.0", port)  # noqa: S104 - who may come in is decided elsewhere
+    try:
+        return (first, _listener("::", first.getsockname()[1], only=True))
+    except UsageError:  # a machine without IPv6
+        return (first,)
+
+
+def _listener(host: str, port: int, *, only: bool = False) -> socket.socket:
+    """``only``: of IPv6, and not IPv4 by it."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -187,6 +239,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if only:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((host, port))
         listener.listen(1024)
         listener.setblocking(False)
@@ -198,9 +252,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(host: str, listener: socket.socket) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
+def _url(host: str, listener: socket.socket, scheme: str) -> str:
+    shown = f"[{host}]" if ":" in host else host or "localhost"
+    return f"{scheme}://{shown}:{listener.getsockname()[1]}"
 
 
 def _end_late(seconds: float) -> None:

@@ -30,8 +30,9 @@ from holdfast.server.maintenance.retention import Forgotten, Retention
 from holdfast.server.open_store import open_store
 from holdfast.server.process.observe import nobody
 from holdfast.server.push.rules import Rule
-from holdfast.server.run import collect_rarely, serve
+from holdfast.server.run import Tls, collect_rarely, serve
 from holdfast.server.store.contract import Stats
+from holdfast.server.tls.certificates import Certificates
 
 if TYPE_CHECKING:
     from holdfast.integrations.prometheus import Metrics
@@ -51,6 +52,7 @@ class HostOptions:
     drain_s: float
     keep_days: tuple[int, int, int]
     driver: Literal["apsw", "stdlib"] = "apsw"
+    certificates: Certificates | None = None
 
 
 def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions) -> None:
@@ -60,6 +62,7 @@ def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions
     removals, numbers, journal = options.keep_days
     retention = Retention(removals_days=removals, numbers_days=numbers, journal_days=journal)
     metrics = None if options.metrics is None else _metrics()
+    certificates = options.certificates
     with open_server(
         schema,
         database,
@@ -86,6 +89,7 @@ def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions
                 front=options.front,
                 limits=options.limits,
                 end_process=True,
+                tls=None if certificates is None else Tls(certificates=certificates),
             )
 
 

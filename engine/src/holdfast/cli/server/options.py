@@ -11,7 +11,9 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from urllib.parse import urlsplit
 
 import typer
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.server.exchange.budgets import Budgets
     from holdfast.server.http.connections import Limits
     from holdfast.server.http.front import FrontOptions
+    from holdfast.server.tls.certificates import CertificateFiles
 
 PARAMETER = "serving"
 
@@ -50,6 +53,15 @@ class Serving:
             help="What browsers and devices call it, behind a proxy: https://shop.example.com."
         ),
     ] = ""
+    root_path: Annotated[
+        str,
+        typer.Option(help="Below which path of the proxy it is, such as /shop; taken off or not."),
+    ] = ""
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(help="Speak TLS with this certificate and its chain, a PEM file."),
+    ] = None
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's key, a PEM file.")] = None
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(help="A name it answers to beside --host and localhost; * for any."),
@@ -85,7 +97,31 @@ class Serving:
             proxies=tuple(self.proxy or ()),
             hosts=tuple(self.allowed_host or ()),
             public_url=self.public_url,
+            root_path=self.root_path,
         )
+
+    def certificates(self) -> CertificateFiles | None:
+        """Return the certificate that was named, if any. Raises ``UsageError``."""
+        from holdfast.core.errors import UsageError
+        from holdfast.server.tls.certificates import CertificateFiles
+
+        if self.tls_cert is None and self.tls_key is None:
+            return None
+        if self.tls_cert is None or self.tls_key is None:
+            missing = "--tls-key" if self.tls_key is None else "--tls-cert"
+            raise UsageError(
+                f"TLS needs both a certificate and its key: {missing} is missing",
+                code="bad_option",
+            )
+        return CertificateFiles(self.tls_cert, self.tls_key, names=self._called())
+
+    def _called(self) -> list[str]:
+        """Names by which it is called, as far as they were given; behind a proxy, by that alone."""
+        if self.proxy:
+            return []
+        names = [name for name in self.allowed_host or () if name != "*"]
+        public = urlsplit(self.public_url).hostname if "://" in self.public_url else None
+        return [*names, *([public] if public else [])]
 
     def limits(self) -> Limits:
         """Return how many it talks to at once."""

@@ -63,6 +63,7 @@ def serve(
             front=serving.front(),
             limits=serving.limits(),
             budgets=serving.budgets(),
+            certificates=serving.certificates(),
             driver=driver,
             metrics=metrics,
             drain_s=drain,

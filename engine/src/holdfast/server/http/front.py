@@ -32,6 +32,7 @@ PUBLIC_ORIGIN: Final = "holdfast.public_origin"
 """In an ASGI scope: the origin of our pages, where the server has been told."""
 ANY_HOST: Final = "*"
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _LOCAL: Final = "localhost"
 _API_HEADERS: Final = (
     ("x-content-type-options", "nosniff"),
@@ -45,23 +46,33 @@ _HSTS: Final = "max-age=31536000"
 class FrontOptions:
     """``hosts``: names it answers to beside its own; ``*``: to any. ``public_url``: what browsers
     call it, when that is another name or scheme than the one it listens to. ``proxies``: addresses
-    or networks of ours. ``requests``: of one address, in a row, and then one each so many ms."""
+    or networks of ours. ``requests``: of one address, in a row, and then one each so many ms.
+    ``root_path``: below which path of its proxy it is, whether the proxy takes that off or not.
+    ``strict_transport``: tell browsers to use TLS for this name from now on, on each port."""
 
     hosts: tuple[str, ...] = ()
     public_url: str = ""
     proxies: tuple[str, ...] = ()
+    root_path: str = ""
+    strict_transport: bool = True
     requests: tuple[int, float] = (ADDRESS_REQUESTS_BURST, ADDRESS_REQUEST_EVERY_MS)
 
 
 class Front:
     """ASGI middleware around everything that a process serves.
 
-    ``host``: what the process listens to. Raises ``UsageError`` (``bad_choice``) for options that
-    make no sense.
+    ``host``: what the process listens to. ``plain``: where the process speaks TLS, the app that
+    answers whoever does not, whatever name it calls; a proxy of ours need not.
+    Raises ``UsageError`` (``bad_choice``) for options that make no sense.
     """
 
-    def __init__(self, app: ASGIApp, host: str, options: FrontOptions) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str, options: FrontOptions, *, plain: ASGIApp | None = None
+    ) -> None:
         self._app = app
+        self._plain = plain
+        self._root = root_path_of(options.root_path)
+        self._strict = options.strict_transport
         self._proxies = Proxies(options.proxies)
         self._origin = _origin_of(options.public_url)
         burst, every_ms = options.requests
@@ -83,14 +94,22 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope = self._seen_by_proxy(scope)
-        send = with_headers(send, scope)
+        peer = scope.get("client")
+        in_the_clear = scope["scheme"] == "http" and not (peer and peer[0] in self._proxies)
+        scope = below(self._seen_by_proxy(scope), self._root)
+        plain = self._plain if in_the_clear else None
+        if plain is None:
+            send = with_headers(send, scope, strict=self._strict)
         try:
-            self._check_host(scope)
+            if plain is None:
+                self._check_host(scope)
             client = scope.get("client")
             self._rates.take(address_key(client[0] if client else ""))
         except ProtocolError as error:
             await _refuse(error, scope, receive, send)
+            return
+        if plain is not None:
+            await plain(scope, receive, send)
             return
         if self._origin:
             scope[PUBLIC_ORIGIN] = self._origin
@@ -146,11 +165,47 @@ class Front:
         return address.is_loopback or self._wide or (server is not None and name == server[0])
 
 
-def with_headers(send: Send, scope: Scope) -> Send:
+def root_path_of(text: str) -> str:
+    """The path below which a server is mounted, without a slash at its end.
+    Raises ``UsageError`` (``bad_choice``)."""
+    path = "/" + text.strip("/") if text.strip("/") else ""
+    if not _ROOT_PATH.fullmatch(path):
+        raise UsageError(
+            f"{text!r} is not a path such as /shop: letters, digits, - . _ ~ and /",
+            code="bad_choice",
+        )
+    return path
+
+
+def below(scope: Scope, root: str) -> Scope:
+    """The request as of an app mounted at ``root``, whether a proxy took that off or not."""
+    if not root:
+        return scope
+    path: str = scope["path"]
+    if path != root and not path.startswith(f"{root}/"):
+        path = root + path
+    raw: bytes = scope.get("raw_path") or path.encode()
+    kept = root.encode()
+    if raw != kept and not raw.startswith(kept + b"/"):
+        raw = kept + raw
+    return {**scope, "path": path, "raw_path": raw, "root_path": root}
+
+
+async def https_needed(scope: Scope, receive: Receive, send: Send) -> None:
+    """ASGI app: refuses what came in the clear, in words."""
+    error = ProtocolError(
+        "this server is talked to by TLS: use the same address with https:// before it",
+        code="https_needed",
+        status=403,
+    )
+    await _refuse(error, scope, receive, send)
+
+
+def with_headers(send: Send, scope: Scope, *, strict: bool = True) -> Send:
     """``send``, with the headers for what is no page, and for TLS where that is used."""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     wanted = list(_API_HEADERS) if path.startswith("/v1/") else []
-    if scope.get("scheme") == "https":
+    if strict and scope.get("scheme") == "https":
         wanted.append(("strict-transport-security", _HSTS))
 
     async def give(message: Message) -> None:
