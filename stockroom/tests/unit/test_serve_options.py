@@ -18,7 +18,7 @@ from stockroom.server import run as stockroom_run
 SAID = [
     *("--host", "127.0.0.9", "--port", "4321", "--database", "said.db"),
     *("--proxy", "10.0.0.0/8", "--proxy", "::1", "--allowed-host", "shop.example.com"),
-    *("--public-url", "https://shop.example.com"),
+    *("--public-url", "https://shop.example.com", "--root-path", "/shop"),
     *("--connections", "77", "--connections-per-address", "7"),
     *("--quota-scope-rows", "11", "--quota-scope-bytes", "12", "--quota-row-bytes", "13"),
     *("--quota-device-bytes", "14", "--quota-user-bytes", "15"),
@@ -63,6 +63,7 @@ def test_what_is_said_reaches_both_servers(monkeypatch: pytest.MonkeyPatch, tmp_
         assert options.front.proxies == ("10.0.0.0/8", "::1")
         assert options.front.hosts == ("shop.example.com",)
         assert options.front.public_url == "https://shop.example.com"
+        assert options.front.root_path == "/shop"
         assert (options.limits.connections, options.limits.per_address) == (77, 7)
         assert dataclasses.astuple(options.budgets.quotas) == (11, 12, 13, 14, 15)
     assert reached.keys() == {"holdfast", "stockroom"}
@@ -83,3 +84,18 @@ def test_neither_takes_what_is_out_of_range(
         typer.main.get_command(app).main(["serve", option, value, *more], standalone_mode=False)
     assert caught.value.param is not None
     assert caught.value.param.opts == [option]
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        (("--tls-dir", "x"), "--tls-dir is for --lan"),
+        (("--lan", "--proxy", "10.0.0.1"), "leave --lan out"),
+    ],
+)
+def test_a_way_to_listen_is_one(
+    said: tuple[str, ...], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stockroom_run, "run", lambda *_options, **_more: None)
+    with pytest.raises(typer.BadParameter, match=word):
+        typer.main.get_command(stockroom.cli.app).main(["serve", *said], standalone_mode=False)

@@ -22,9 +22,10 @@ from stockroom.demo import GOODS_MAX, Size
 
 if TYPE_CHECKING:  # the server is a large import, for this command alone
     from stockroom.server.run import Welcome
+    from stockroom.server.way import LanWelcome
 
 
-@with_serving(database="stockroom.db", port=8040, log_level="warning")
+@with_serving(database="stockroom.db", port=8040, host="", log_level="warning")
 def serve_command(
     *,
     serving: Serving,
@@ -39,11 +40,24 @@ def serve_command(
         int | None,
         typer.Option(help="Movements of the demo: 300000 take a minute or two.", min=1),
     ] = None,
+    lan: Annotated[
+        bool,
+        typer.Option(
+            "--lan",
+            help="Https on the shop's own network, by an authority that is made for it.",
+        ),
+    ] = False,
+    tls_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where --lan keeps its certificates; beside the database without it."),
+    ] = None,
     web: Annotated[
         Path | None, typer.Option(help="The built web app; that of the checkout without it.")
     ] = None,
 ) -> None:
-    """Serve the shop: the web app, and sync for every device. Prints `ready URL`.
+    """Serve the shop: the web app, and sync for every device. Prints `ready URL`, best first.
+
+    It listens to this machine alone, unless --host or --lan says otherwise.
 
     The very first start adds an admin and prints a one-time code to enrol the first device with.
     SIGTERM and SIGINT end it, at any moment, with 0.
@@ -55,18 +69,21 @@ def serve_command(
         from stockroom.server.filling import fill
         from stockroom.server.run import WEB_FOLDER, Options, run
 
-        options = Options(
-            database=serving.database,
-            host=serving.host,
-            port=serving.port,
-            demo=demo,
-            web=web or WEB_FOLDER,
-            front=serving.front(),
-            limits=serving.limits(),
-            budgets=serving.budgets(),
-        )
         try:
             logs_to_stderr(serving.log_level)
+            certificates = serving.certificates()
+            options = Options(
+                database=serving.database,
+                host=serving.host,
+                port=serving.port,
+                demo=demo,
+                web=web or WEB_FOLDER,
+                front=serving.front(),
+                limits=serving.limits(),
+                budgets=serving.budgets(),
+                certificates=certificates,
+                lan=_lan(lan=lan, folder=tls_dir, certificates=certificates, serving=serving),
+            )
             if size is not None:
                 is_large = demo_products is not None or demo_movements is not None
                 with Filling(at_once=is_large) as filling:
@@ -84,6 +101,22 @@ def _size(*, demo: bool, products: int | None, movements: int | None) -> Size | 
     return Size(products=products, movements=movements) if demo else None
 
 
+def _lan(*, lan: bool, folder: Path | None, certificates: object, serving: Serving) -> Path | None:
+    """The folder of the shop's own certificates, with --lan."""
+    if not lan:
+        if folder is not None:
+            raise typer.BadParameter("--tls-dir is for --lan")
+        return None
+    if certificates is not None:
+        raise typer.BadParameter("take either --lan or --tls-cert and --tls-key")
+    if serving.proxy:
+        raise typer.BadParameter("behind a proxy its certificate counts: leave --lan out")
+    if folder is not None:
+        return folder
+    beside = Path() if "://" in serving.database else Path(serving.database).parent
+    return beside / "stockroom-tls"
+
+
 def _tell(welcome: Welcome) -> None:
     for warning in welcome.warnings:
         output.errors.print(warning, highlight=False, soft_wrap=True)
@@ -91,9 +124,22 @@ def _tell(welcome: Welcome) -> None:
         name, password = welcome.sign_in
         output.say(f"Sign in as {name} with the password: {password}")
     if welcome.code is not None:
-        link = f"{welcome.url}/#/enrol/{welcome.code}"
+        link = f"{welcome.link}/#/enrol/{welcome.code}"
         output.say(f"Enrol the first device, within {CODE_MINUTES} minutes: {link}")
+    if welcome.lan is not None:
+        _tell_of_lan(welcome.lan)
     if not welcome.web:
         output.errors.print("The web app is not built; run `make web`. Devices can sync.")
-    sys.stdout.write(f"ready {welcome.url}\n")
+    for url in welcome.urls:
+        sys.stdout.write(f"ready {url}\n")
     sys.stdout.flush()
+
+
+def _tell_of_lan(lan: LanWelcome) -> None:
+    output.say(f"Phones and tablets begin at {lan.begin}")
+    if sys.stdout.isatty():
+        from stockroom.server.lan.guide import qr_lines
+
+        sys.stdout.write(qr_lines(lan.begin))
+    output.say(f"The shop's certificate authority: {lan.authority_file}")
+    output.say(f"Its mark (SHA-256): {lan.fingerprint}")

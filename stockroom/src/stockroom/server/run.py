@@ -5,7 +5,6 @@ Knows: how the two are put together, and what the first start does. Must not kno
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,9 +20,13 @@ from holdfast.server.http.cookies import TokenCookies
 from holdfast.server.http.front import FrontOptions
 from holdfast.server.run import collect_rarely
 from holdfast.server.run import serve as serve_app
+from holdfast.server.tls.certificates import Certificates
 from stockroom.rules import rules
 from stockroom.schema import schema
 from stockroom.server import people
+from stockroom.server.lan.addresses import LOOPBACK, is_loopback
+from stockroom.server.lan.guide import PREFIX, GuideApp
+from stockroom.server.way import LanWelcome, Way
 from stockroom.server.web import WebApp
 
 WEB_FOLDER: Final = Path(__file__).resolve().parents[3] / "web" / "dist"
@@ -32,25 +35,39 @@ WEB_FOLDER: Final = Path(__file__).resolve().parents[3] / "web" / "dist"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`database`: a file of SQLite, or `postgresql://...`; `demo`: its people may sign in."""
+    """`database`: a file of SQLite, or `postgresql://...`; `demo`: its people may sign in.
+    `host`: without it this machine alone, or with `lan` its own network; `lan`: the folder of the
+    shop's own certificates; `certificates`: somebody else's."""
 
     database: str
-    host: str = "127.0.0.1"
+    host: str = ""
     port: int = 0
     demo: bool = False
     web: Path = WEB_FOLDER
     front: FrontOptions = field(default_factory=FrontOptions)
     limits: Limits = field(default_factory=Limits)
     budgets: Budgets = field(default_factory=Budgets)
+    certificates: Certificates | None = None
+    lan: Path | None = None
+
+    @property
+    def is_reached_by_others(self) -> bool:
+        """Return whether more than this machine may come to it."""
+        front = self.front
+        own = self.lan is None and is_loopback(self.host or LOOPBACK[0])
+        return not own or bool(front.public_url or front.proxies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """Message for whoever starts a server. `code`: of the first admin, at the very first start;
-    `warnings`: sentences for a person."""
+    """Message for whoever starts a server. `urls`: where it answers, best first; `link`: what links
+    for whoever sits at this machine begin with; `code`: of the first admin, at the very first
+    start; `warnings`: sentences for a person."""
 
-    url: str
+    urls: tuple[str, ...]
+    link: str
     web: bool
+    lan: LanWelcome | None = None
     code: str | None = None
     sign_in: tuple[str, str] | None = None
     warnings: tuple[str, ...] = ()
@@ -64,34 +81,61 @@ def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
     ) as server:
         code, sign_in, warnings = _first_people(server, options)
         web = WebApp(options.web)
+        way = Way(
+            options.host,
+            options.front,
+            lan=options.lan,
+            certificates=options.certificates,
+        )
+        trust = GuideApp(way.guide)
+        app = App(TokenCookies(server.app), web, trust)
 
         def tell(url: str) -> None:
-            ready(Welcome(url=url, web=web.is_built, code=code, sign_in=sign_in, warnings=warnings))
+            way.listens(url)
+            ready(
+                Welcome(
+                    urls=way.urls(),
+                    link=way.link(),
+                    web=web.is_built,
+                    lan=way.welcome(),
+                    code=code,
+                    sign_in=sign_in,
+                    warnings=(*warnings, *way.warnings()),
+                )
+            )
 
         collect_rarely()
-        app = App(TokenCookies(server.app), web)
         serve_app(
             app,
-            options.host,
+            way.host,
             options.port,
             tell,
             on_stop=server.hub.close,
-            front=options.front,
+            front=way.front,
             limits=options.limits,
             end_process=True,
+            tls=way.tls(app, trust),
         )
 
 
 class App:
-    """The API and the web app as one ASGI app."""
+    """The API, the guide to trust, and the web app as one ASGI app."""
 
-    def __init__(self, api: ASGIApp, web: ASGIApp) -> None:
+    def __init__(self, api: ASGIApp, web: ASGIApp, trust: ASGIApp) -> None:
         self._api = api
         self._web = web
+        self._trust = trust
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        pages = scope["type"] == "http" and not scope["path"].startswith("/v1/")
-        await (self._web if pages else self._api)(scope, receive, send)
+        await self._of(scope)(scope, receive, send)
+
+    def _of(self, scope: Scope) -> ASGIApp:
+        if scope["type"] != "http":
+            return self._api
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path.startswith("/v1/"):
+            return self._api
+        return self._trust if path.startswith(PREFIX) else self._web
 
 
 def _first_people(
@@ -109,7 +153,7 @@ def _first_people(
             warnings = (f"This was a demo; its people ({', '.join(ended)}) are disabled now.",)
         return people.first_admin(server.people), None, warnings
     password = people.DEMO_PASSWORD
-    if not _is_loopback(options.host) or options.front.public_url or options.front.proxies:
+    if options.is_reached_by_others:
         password = secrets.token_urlsafe(12)
         said = (
             "The demo can be reached by others, and all of it by whoever has the password below; "
@@ -118,12 +162,3 @@ def _first_people(
         warnings = (said,)
     people.open_demo(server.people, password=password)
     return None, (people.DEMO[0].name, password), warnings
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
