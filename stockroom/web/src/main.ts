@@ -1,5 +1,6 @@
 /** Where the app starts: theme, service worker, and the first component. */
 
+import "./styles/fonts.css";
 import "./styles/tokens.css";
 import "./styles/base.css";
 
