@@ -85,7 +85,7 @@ try {
   const product = new URL(ada.url()).hash.split("/")[2];
 
   // Dilan stays offline and works; Ada changes the same price meanwhile.
-  await to(dilan, "sync/device");
+  await to(dilan, "saved/device");
   await dilan.getByRole("switch").check();
   await setPrice(dilan, product, "31.50");
   await to(dilan, `product/${product}/adjust`);
@@ -120,16 +120,16 @@ try {
   await dilan.getByLabel("Code").fill("2000000000000");
   await dilan.getByRole("button", { name: "Look up" }).click();
   await shoot(dilan, "scan");
-  await to(dilan, "sync/waiting");
+  await to(dilan, "saved");
   await shoot(dilan, "waiting");
-  await to(dilan, "sync/history");
+  await to(dilan, "saved/log");
   await dilan.locator("li.entry").first().waitFor();
   await shoot(dilan, "history");
-  await to(dilan, "sync/device");
+  await to(dilan, "saved/device");
   await shoot(dilan, "device");
   await dilan.getByRole("switch").uncheck();
   await dilan.locator("[data-chip]").filter({ hasText: "needs you" }).waitFor();
-  await to(dilan, "sync/needs");
+  await to(dilan, "needs");
   await dilan.locator("[data-conflict]").waitFor();
   await shoot(dilan, "needs");
 } finally {

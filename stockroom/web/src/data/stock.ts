@@ -150,6 +150,21 @@ export const history = (store: string, count: number): Question<Entry> =>
     [store, count],
   );
 
+/** Query of what somebody has entered lately at a store, the newest first; what was undone is not in it. */
+export const enteredBy = (
+  person: string,
+  store: string,
+  sinceUs: number,
+  count: number,
+): Question<Entry> =>
+  select(
+    HISTORY_ENTRY,
+    "FROM movement AS m JOIN product AS p ON p.id = m.product_id " +
+      "WHERE m.store_id = ?1 AND m.person = ?2 AND m.occurred_at >= ?3 AND m.kind <> 'reversal' " +
+      `AND NOT ${UNDONE} ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?4`,
+    [store, person, sinceUs, count],
+  );
+
 /** Goods came in: all lines in one transaction. Returns the ids of the movements. */
 export async function receive(
   store: string,

@@ -4,6 +4,8 @@
  * `{{name}}` is filled in; `_one` and `_other` are the forms of one key, chosen by `count`.
  */
 
+import shell from "./enShell.js";
+
 export default {
   app: {
     name: "Stockroom",
@@ -22,50 +24,11 @@ export default {
     later: "Later",
     failed: "That did not work: {{message}}",
     menu: "Main",
+    aside: "Ways, store and person",
+    store: "The store you work in",
+    partMissing: "This part of the app is not here yet",
   },
-  nav: { stock: "Stock", scan: "Scan", receive: "Receive", sync: "Sync" },
-  titles: {
-    stock: "Stock",
-    product: "Product",
-    scan: "Scan",
-    receive: "Receive a shipment",
-    sync: "Sync centre",
-  },
-  chip: {
-    open: "Open the Sync centre",
-    saved: "All saved to server, {{time}}",
-    offlineNone: "Working without connection, as of {{time}}",
-    offlineNever: "Working without connection",
-    offline_one: "Working without connection: {{count, number}} change kept on this device",
-    offline_other: "Working without connection: {{count, number}} changes kept on this device",
-    waiting_one: "{{count, number}} change waits to be sent",
-    waiting_other: "{{count, number}} changes wait to be sent",
-    sending: "Sending {{sent, number}} of {{all, number}}",
-    paused_one: "Staying offline: {{count, number}} change kept on this device",
-    paused_other: "Staying offline: {{count, number}} changes kept on this device",
-    pausedNone: "Staying offline, as you asked",
-    signIn_one: "Sign in again: {{count, number}} change kept on this device",
-    signIn_other: "Sign in again: {{count, number}} changes kept on this device",
-    signInNone: "Sign in again to sync",
-    upgrade: "Reload to update; your work is kept",
-    attention: "Sync has stopped; your work is kept",
-    needs_one: "{{count, number}} needs you",
-    needs_other: "{{count, number}} need you",
-    starting: "Looking for the server…",
-    old: "oldest {{hours}} h",
-    kept_one: "{{count, number}} change kept here",
-    kept_other: "{{count, number}} changes kept here",
-    trouble: {
-      portal: "This network may want a sign-in",
-      server: "The server has trouble",
-      older: "The server has to be updated first",
-      busy: "The server asks to wait",
-      full: "This device is full",
-      device: "Sync has trouble on this device",
-    },
-    clockFast: "clock {{span}} fast",
-    clockSlow: "clock {{span}} slow",
-  },
+  ...shell,
   trouble: {
     soon: "next try soon",
     at: "next try {{time}}",
@@ -111,7 +74,7 @@ export default {
       "The server wants you to sign in again. Your work is kept, and sync continues as soon as you have.",
     upgrade: "The server needs a newer version of this app. Your work is kept.",
     attention:
-      "Sync has stopped, because this device and the server no longer fit together. Your work is kept: save it as a file under Device, and ask your manager.",
+      "Sync has stopped, because this device and the server no longer fit together. Your work is kept: save it as a file under This device, and ask your manager.",
     clockFast:
       "This device’s clock is {{span}} fast. Your times are corrected, and the order of things is right. Set the clock when you can.",
     clockSlow:
@@ -375,12 +338,11 @@ export default {
     times: "{{count, number}} ×",
   },
   sync: {
-    title: "Sync centre",
+    title: "Saved work",
     tabs: {
       waiting: "Waiting",
-      needs: "Needs you",
-      history: "History",
-      device: "Device",
+      log: "What happened",
+      device: "This device",
     },
     nothingWaits: "Nothing waits",
     nothingWaitsLead: "Everything you did has reached the server.",

@@ -3,6 +3,8 @@
 class ListState {
   typed = $state("");
   top = 0;
+  /** Somebody is typing a search that began on another screen. */
+  focused = false;
 }
 
 export const listState = new ListState();

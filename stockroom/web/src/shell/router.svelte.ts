@@ -44,6 +44,6 @@ export function goInstead(path: string): void {
 
 /** Load the app again, at its beginning; no screen that is open now sees the new address. */
 export function beginAnew(): void {
-  history.replaceState(null, "", "#/stock");
+  history.replaceState(null, "", "#/today");
   location.reload();
 }

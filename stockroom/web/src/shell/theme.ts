@@ -1,6 +1,7 @@
 /** Light or dark: as the system, or as a person chose. Knows nothing of what is shown. */
 
-export type Theme = "system" | "light" | "dark";
+export const THEMES = ["system", "light", "dark"] as const;
+export type Theme = (typeof THEMES)[number];
 const MEMORY = "stockroom.theme";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 

@@ -31,13 +31,13 @@ const press = (names: readonly string[], hash = ""): Promise<void> =>
   );
 
 test("what is said of another sync does not take its place", async () => {
-  await dilan.to("sync/device");
+  await dilan.to("saved/device");
   await dilan.page.getByRole("button", { name: "Verify now" }).waitFor();
   await press(["Verify now", "Send now"]);
   await expect_(toast(), /both sides agree/);
   await expect_(ended(), /\d\d:\d\d: Compared with the server: the same data on both sides/);
-  await dilan.to("sync/history");
-  await dilan.to("sync/device");
+  await dilan.to("saved/log");
+  await dilan.to("saved/device");
   await expect_(ended(), /the same data on both sides/);
 });
 

@@ -111,7 +111,7 @@ test("Chromium finds nothing in the way, offers it, and installs it", async () =
   const chrome = await context.newCDPSession(page);
   expect(await chrome.send("Page.getInstallabilityErrors")).toEqual({ installabilityErrors: [] });
 
-  await dilan.to("sync/device");
+  await dilan.to("saved/device");
   const entry = page.getByRole("button", { name: "Install as an app" });
   await entry.waitFor();
   await entry.click();

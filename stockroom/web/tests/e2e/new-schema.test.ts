@@ -28,7 +28,7 @@ test("the queues of the version before, and what is half typed, go on in the new
   await dilan.receive("KEY-1", 8, "K-1");
   await dilan.chip(/All saved to server/);
   // Unsent work of the version before: a person wants to stay offline.
-  await dilan.to("sync/device");
+  await dilan.to("saved/device");
   await page.getByRole("switch").check();
   await dilan.adjustTo("KEY-1", 6);
   await dilan.addProduct("KEY-2", "Key board", "9.00");
@@ -88,7 +88,7 @@ test("the queues of the version before, and what is half typed, go on in the new
       { sql: "UPDATE product SET vat = 7, origin = 'Kreta' WHERE sku = 'KEY-1'" },
     ]),
   );
-  await dilan.to("sync/device");
+  await dilan.to("saved/device");
   await page.getByRole("switch").uncheck();
   await dilan.chip(/All saved to server/);
   expect(await world.server(VATS)).toEqual([

@@ -21,7 +21,7 @@ test("it is offered while somebody types, and nothing typed or unsent is lost", 
   await dilan.receive("KEY-1", 8, "K-1");
   await dilan.chip(/All saved to server/);
   // Unsent work: the person wants to stay offline, while the app's own files can be fetched.
-  await dilan.to("sync/device");
+  await dilan.to("saved/device");
   await page.getByRole("switch").check();
   await dilan.adjustTo("KEY-1", 6);
   await dilan.chip(/Staying offline: 1 change kept on this device/);
@@ -47,7 +47,7 @@ test("it is offered while somebody types, and nothing typed or unsent is lost", 
   expect(await page.getByLabel("Price", { exact: true }).inputValue()).toBe("3.5");
   await page.getByText("4006381333931").waitFor();
   await dilan.chip(/Staying offline: 1 change kept on this device/);
-  await dilan.to("sync/device");
+  await dilan.to("saved/device");
   await page.getByRole("switch").uncheck();
   await dilan.chip(/All saved to server/);
   expect(await world.server("SELECT quantity FROM movement WHERE kind = 'damage'")).toContainEqual([

@@ -29,13 +29,13 @@ test("it starts after the server is gone, and what was saved is still there", as
   await dilan.onHand(6);
 
   // Signing out would lose it, so it cannot be done.
-  await dilan.to("sync/device");
+  await dilan.to("settings");
   await dilan.page.getByText("signing out would lose it").waitFor();
   expect(await dilan.page.getByRole("button", { name: "Sign out" }).isDisabled()).toBe(true);
 
   await world.startServer();
   await dilan.backOnline();
-  await dilan.to("sync");
+  await dilan.to("saved");
   await dilan.chip(/All saved to server/);
   const ben = await world.person("ada", { store: "Harbour Street" });
   await ben.open("CUP-9");

@@ -67,7 +67,7 @@ test("499 land and 1 is explained, can be mended, and holds nobody up", async ()
   ).toEqual([[GOOD, GOOD]]);
 
   // It says what is wrong in words, with both values, and how to go on.
-  await mira.to("sync/needs");
+  await mira.to("needs");
   const card = page.locator("[data-refused]");
   await expect_(card, /Another product has this SKU already/);
   await expect_(card, /Large box/);
@@ -87,7 +87,7 @@ test("499 land and 1 is explained, can be mended, and holds nobody up", async ()
   await mira.chip(/All saved to server/);
   await ada.open("BOX-4");
   await expect_(ada.page.getByRole("heading", { level: 1 }), /Large box/);
-  await mira.to("sync/needs");
+  await mira.to("needs");
   await page.getByText("Nothing needs you").waitFor();
   const kept = await page.evaluate(() => Object.keys(localStorage));
   expect(kept.filter((name) => /draft/.test(name))).toEqual([]);
@@ -113,7 +113,7 @@ test("a new product whose SKU is taken gets another one, and what was received o
   await mira.chip(/^ *3 need you/);
 
   // What waits for it cannot go alone, and says so in plain words.
-  await mira.to("sync/needs");
+  await mira.to("needs");
   const held = page.locator("[data-refused]").filter({ hasText: "Waits for a refused change" });
   await held.first().getByRole("button", { name: "Try again" }).click();
   await page.getByText("It refers to something that no longer exists").waitFor();
@@ -151,7 +151,7 @@ test("a new product that turns out to be one that is there becomes that one, wit
   await mira.backOnline();
   await mira.chip(/^ *4 need you/);
 
-  await mira.to("sync/needs");
+  await mira.to("needs");
   const card = page.locator("[data-refused]").filter({ hasText: "Another product has this SKU" });
   const same = card.locator("[data-same]");
   await expect_(same, /Or is it Assam, which has this SKU\?/);

@@ -47,7 +47,7 @@ test("a price on both is asked about, with both values, who and when; offline, o
   await mira.backOnline();
   for (const person of [ada, mira]) {
     await person.chip(/1 needs you/);
-    await person.to("sync/needs");
+    await person.to("needs");
     const card = person.page.locator("[data-conflict=price]");
     await expect_(card, /Lavender soap/);
     const words = (await card.textContent()) ?? "";
@@ -97,7 +97,7 @@ async function disputed(prices: { readonly ada: string; readonly mira: string })
 }
 
 const cardOf = async (person: Person): Promise<Locator> => {
-  await person.to("sync/needs");
+  await person.to("needs");
   const card = person.page.locator("[data-conflict=price]");
   await card.waitFor();
   return card;
@@ -148,7 +148,7 @@ test("a card that is open shows the price in use as it changes, and what it show
   await ada.edit("SOAP-1", { Price: "3.10" });
   await ada.chip(/All saved to server/);
   await mira.backOnline();
-  await mira.to("sync/needs");
+  await mira.to("needs");
   const card = mira.page.locator("[data-conflict=price]");
   await expect_(card, /In use now\s*€3\.10/);
   await ada.edit("SOAP-1", { Price: "3.30" });

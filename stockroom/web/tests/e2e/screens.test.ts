@@ -114,11 +114,21 @@ test("no barriers at work", async () => {
   await barriers.look("scanned");
   await page.getByRole("button", { name: "Clear" }).click();
 
-  for (const tab of ["waiting", "needs", "history", "device"]) {
-    await visit(`sync/${tab}`, "Sync centre");
-    await barriers.look(`sync, ${tab}`);
+  for (const part of ["waiting", "log", "device"]) {
+    await visit(`saved/${part}`, "Saved work");
+    await barriers.look(`saved, ${part}`);
   }
+  await visit("needs", "Needs you");
+  await barriers.look("nothing needs you");
+  await visit("today", "Today");
+  await barriers.look("today");
+  await page.getByRole("button", { name: "settings and this device" }).click();
+  await barriers.look("what is mine");
+  await page.getByRole("button", { name: "Close" }).click();
+  await visit("nowhere/at/all", "Nothing is here");
+  await barriers.look("nowhere");
   await ada.chip(/All saved to server/);
+  await visit("settings", "Settings");
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByText("Sign out and remove the data?").waitFor();
   await barriers.look("signing out");
@@ -127,8 +137,11 @@ test("no barriers at work", async () => {
     "edit",
     "receiving",
     "scanned",
-    "sync, history",
-    "sync, device",
+    "saved, log",
+    "saved, device",
+    "today",
+    "what is mine",
+    "nowhere",
     "signing out",
   );
 });
@@ -148,7 +161,7 @@ test("no barriers in the cards of what needs somebody", async () => {
   await ada.backOnline();
   await ada.chip(/2 need you/);
 
-  await visit("sync/needs", "Sync centre");
+  await visit("needs", "Needs you");
   const [conflict, refused] = [page.locator("[data-conflict]"), page.locator("[data-refused]")];
   await conflict.waitFor();
   await refused.waitFor();
@@ -176,7 +189,7 @@ test("no barriers in what is told of trouble", async () => {
   ada.cable.pull();
   await ada.receive("NASTY", 1);
   await ada.chip(/Working without connection: 1 change kept/);
-  await ada.to("sync/waiting");
+  await ada.to("saved");
   await ada.page.locator("[data-connection=away]").waitFor();
   await barriers.look("no connection");
   const disk = await ada.context.newCDPSession(ada.page);
@@ -196,7 +209,7 @@ test("no barriers in what is told of trouble", async () => {
 test("text from anywhere is text", async () => {
   await visit("stock", "Stock");
   await ada.page.getByRole("searchbox").fill("");
-  for (const path of [`product/${product}`, "stock", "sync/history"]) {
+  for (const path of [`product/${product}`, "stock", "saved/log"]) {
     await ada.to(path);
     await ada.page.getByText(NASTY).first().waitFor();
   }

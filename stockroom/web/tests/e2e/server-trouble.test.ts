@@ -76,7 +76,7 @@ test.each([
   // A person who asks for it hears the same; it is the server's own code that was understood.
   await dilan.page.getByRole("button", { name: "Send now" }).click();
   await expect_(dilan.page.locator(".toast"), /The server (is there|has much)/);
-  await dilan.to("sync/device");
+  await dilan.to("saved/device");
   await dilan.page.getByText(`For support: ${code}`).waitFor();
 
   dilan.stand.answerFor(null);

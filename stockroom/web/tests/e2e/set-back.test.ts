@@ -66,7 +66,7 @@ test("one sentence says so, and everything is there once", async () => {
   await expect_(note, /set back to an older state.* sent again.* already arrived/);
   await note.getByRole("button").click();
   await note.waitFor({ state: "detached" });
-  await dilan.to("sync/device");
+  await dilan.to("saved/device");
   await expect_(dilan.page.locator("[data-happened]"), /set back to an older state/);
   const moved =
     "SELECT m.quantity FROM product AS p JOIN movement AS m ON m.product_id = p.id " +

@@ -28,7 +28,7 @@ async function otherTab(person: Person): Promise<Person> {
 }
 
 async function signOut(person: Person): Promise<void> {
-  await person.to("sync/device");
+  await person.to("settings");
   await person.page.getByRole("button", { name: "Sign out", exact: true }).click();
   await person.page.getByRole("button", { name: "Yes, sign out" }).click();
   await person.page.getByRole("heading", { name: "Welcome to Stockroom" }).waitFor();
@@ -63,7 +63,7 @@ test.each([
 test("a sign-out that cannot reach the server says so, and changes nothing", async () => {
   const dilan = await world.person("dilan");
   dilan.cable.pull();
-  await dilan.to("sync/device");
+  await dilan.to("settings");
   await dilan.page.getByRole("button", { name: "Sign out", exact: true }).click();
   await dilan.page.getByRole("button", { name: "Yes, sign out" }).click();
   await dilan.page.locator(".toast").getByText("The server cannot be reached.").waitFor();

@@ -53,7 +53,7 @@ test("three devices, one cable pulled, one price changed twice, and everything a
   await ada.open("TEA-2");
   await ada.onHand(24);
 
-  await mira.to("sync/needs");
+  await mira.to("needs");
   const card = mira.page.locator("[data-conflict=price]");
   await expect_(card, /Green tea/);
   const words = (await card.textContent()) ?? "";

@@ -118,7 +118,7 @@ test("a scanned code opens its product, and an unknown one a new product with th
   await page.getByRole("heading", { name: "New product" }).waitFor();
 
   // A scanner that types something around each code: with a prefix set, nothing else is a scan.
-  await ada.to("sync/device");
+  await ada.to("settings");
   await page.getByLabel("Before the code").fill("~");
   await page.getByLabel("After the code").fill("#");
   await page.getByLabel("Before the code").focus();

@@ -333,7 +333,7 @@ export class Person {
 
   /** Compare with the server, down to the stored rows; and nothing has gone wrong in the page. */
   async agrees(): Promise<void> {
-    await this.to("sync/device");
+    await this.to("saved/device");
     await this.page.getByRole("button", { name: "Verify now" }).click();
     await expect_(this.page.locator("[data-verification]"), /the same data on both sides/);
     if (this.errors.length > 0) throw new Error(`${this.name}'s page: ${this.errors.join("; ")}`);

@@ -105,7 +105,7 @@ export async function atRest(
   for (const hand of hands) {
     await heal(hand);
     if ((await hand.status()).state === "paused") {
-      await hand.person.to("sync/device");
+      await hand.person.to("saved/device");
       await hand.page.getByRole("switch", { name: /Stay offline/ }).click();
     }
     await until(`${hand.name} hears of the server`, async () => {

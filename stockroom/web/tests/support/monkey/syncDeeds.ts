@@ -1,5 +1,5 @@
 /**
- * What people do in the Sync centre, and what they decide there.
+ * What people do in Saved work and Needs you, and what they decide there.
  *
  * Knows: its screens, and what may be said there. Must not know: how the line is: what is asked of the
  * server may fail, and is then told in words.
@@ -32,7 +32,7 @@ export async function sendNow(_: Scene, hand: Hand): Promise<string> {
 }
 
 export async function verifyNow(_: Scene, hand: Hand): Promise<string> {
-  await hand.person.to("sync/device");
+  await hand.person.to("saved/device");
   const button = hand.page.getByRole("button", { name: "Verify now" });
   await button.waitFor();
   await quiet(hand);
@@ -45,7 +45,7 @@ export async function verifyNow(_: Scene, hand: Hand): Promise<string> {
 }
 
 export async function stayOffline(_: Scene, hand: Hand): Promise<string> {
-  await hand.person.to("sync/device");
+  await hand.person.to("saved/device");
   const toggle = hand.page.getByRole("switch", { name: /Stay offline/ });
   await toggle.waitFor();
   const was = (await hand.status()).state === "paused";
@@ -60,7 +60,7 @@ export async function stayOffline(_: Scene, hand: Hand): Promise<string> {
 
 /** Signing out is not possible while anything of this device would be lost; else somebody thinks again. */
 export async function nearlySignOut(_: Scene, hand: Hand): Promise<string> {
-  await hand.person.to("sync/device");
+  await hand.person.to("settings");
   const out = hand.page.getByRole("button", { name: "Sign out", exact: true });
   await out.waitFor();
   const { pending, sent, refused, held } = await hand.status();
@@ -79,8 +79,8 @@ export async function nearlySignOut(_: Scene, hand: Hand): Promise<string> {
 }
 
 async function toInbox(hand: Hand): Promise<void> {
-  await hand.person.to("sync/needs");
-  await hand.page.locator('[aria-current=page][href="#/sync/needs"]').waitFor();
+  await hand.person.to("needs");
+  await hand.page.locator('[aria-current=page][href="#/needs"]').waitFor();
 }
 
 export async function settle(scene: Scene, hand: Hand): Promise<string> {
@@ -162,7 +162,7 @@ export async function signOut(_: Scene, hand: Hand): Promise<string> {
   const { state, pending, sent, refused, held } = await hand.status();
   if (!hand.isWell || state !== "online" || pending + sent + refused + held > 0)
     return "stays signed in";
-  await hand.person.to("sync/device");
+  await hand.person.to("settings");
   await hand.page.getByRole("button", { name: "Sign out", exact: true }).click();
   const yes = hand.page.getByRole("button", { name: "Yes, sign out" });
   await yes.click();

@@ -1,0 +1,30 @@
+/**
+ * Screens that the first one does not need: fetched while the app rests, and at the latest when somebody goes there.
+ *
+ * Knows: how a part of the app is fetched. Must not know: which screen an address names. Parts are kept on the device
+ * with everything else; whoever has just come and loses the connection at once has them, too.
+ */
+
+function once<T>(fetched: () => Promise<T>): () => Promise<T> {
+  let kept: Promise<T> | null = null;
+  return () =>
+    (kept ??= fetched().catch((error: unknown) => {
+      kept = null;
+      throw error;
+    }));
+}
+
+export const later = {
+  adjust: once(() => import("./Adjust.svelte")),
+  form: once(() => import("./ProductForm.svelte")),
+  needs: once(() => import("./NeedsYou.svelte")),
+  receive: once(() => import("./Receive.svelte")),
+  saved: once(() => import("./SavedWork.svelte")),
+  scan: once(() => import("./Scan.svelte")),
+  settings: once(() => import("./Settings.svelte")),
+} as const;
+
+/** Fetch all of them, one after another; what cannot be had now is asked for again when it is needed. */
+export async function fetchAll(): Promise<void> {
+  for (const fetched of Object.values(later)) await fetched().catch(() => undefined);
+}
