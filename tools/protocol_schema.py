@@ -25,7 +25,7 @@ from holdfast.protocol.enrolment import (
 )
 from holdfast.protocol.messages import ErrorAnswer, ExchangeRequest, Line, VerifyRequest
 from holdfast.protocol.version import PROTOCOL
-from holdfast.sql.bookkeeping import identity, statements, transactions, truth
+from holdfast.sql.bookkeeping import gone, identity, statements, transactions, truth
 from holdfast.sql.load import LoadProgram
 from holdfast.sql.migration import program as migration
 from holdfast.sql.replica import PROGRAM_FORMAT, Reference, ReplicaProgram, TableProgram
@@ -40,6 +40,7 @@ PROGRAM = (
     Reference,
     migration.MigrationProgram,
     migration.TableMigration,
+    migration.ColumnReshaping,
     migration.ColumnMigration,
     migration.CheckPart,
     statements.Bookkeeping,
@@ -52,6 +53,7 @@ PROGRAM = (
     identity.IdentityStatements,
     identity.KeptStatements,
     identity.EventStatements,
+    gone.GoneStatements,
 )
 """What a program is made of: always written whole, whatever has a default in Python."""
 

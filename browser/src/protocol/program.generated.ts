@@ -13,6 +13,7 @@ export interface Bookkeeping {
   readonly identity: IdentityStatements;
   readonly kept: KeptStatements;
   readonly events: EventStatements;
+  readonly gone: GoneStatements;
 }
 
 /** A constraint of the small declared set, on one column; NULL always passes. */
@@ -52,6 +53,16 @@ export interface ColumnMigration {
   readonly fill_value: string;
 }
 
+/** A column of a table that is made anew, as expressions over what its rows are made from. */
+export interface ColumnReshaping {
+  /** Its default, which rows have when it was not there. */
+  readonly start: string;
+  /** A converted value in the column's storage class, where it loses nothing by that. */
+  readonly coerced: string;
+  /** The condition that a converted value is none of the column. */
+  readonly misfits: string;
+}
+
 /** The engine's synced table `holdfast_conflict`. */
 export interface ConflictStatements {
   /** The open conflicts, oldest first. */
@@ -78,6 +89,26 @@ export interface EventStatements {
 export interface ForeignKey {
   readonly columns: readonly string[];
   readonly table: string;
+}
+
+/** Work that has met a declared migration: `holdfast_gone`, and hashes of what was sent. */
+export interface GoneStatements {
+  /** Note what cannot be sent (time, table, key, column, value). */
+  readonly put: string;
+  /** Put what was noted last into the inbox (id, time, code, message, column). */
+  readonly show: string;
+  /** Table, key, column and value of an item of the inbox (number). */
+  readonly item: string;
+  /** Remove one (number). */
+  readonly remove: string;
+  /** Transactions that were sent and have no outcome, without their changes. */
+  readonly sent: string;
+  /** Numbers of those that the server has taken. */
+  readonly acked: string;
+  /** Note the hash of a body as it was first sent (hash, number). */
+  readonly set_first: string;
+  /** Say what is kept of an acknowledged one in other words (message, number). */
+  readonly set_kept: string;
 }
 
 /** The part of `holdfast_state` that says who the replica is. */
@@ -213,6 +244,14 @@ export interface MigrationProgram {
   readonly added: string;
   /** Note what the file is of now (fingerprint, schema as JSON, generation, digest of the capture triggers). */
   readonly set_schema: string;
+  /** The engine's tables that know the app's by name, in their column `tbl`. */
+  readonly books: readonly string[];
+  /** Column and generation of what came later in one table (table). */
+  readonly added_of: string;
+  /** Forget with which generation a column came (table, column). */
+  readonly drop_added: string;
+  /** Texts of the indexes and triggers that others have made on a table (table). */
+  readonly attached: string;
   /** Set the hash of a member that is not known to be damaged (hash, scope, table, key). */
   readonly set_hash: string;
 }
@@ -372,6 +411,8 @@ export interface TableMigration {
   readonly set_images: string;
   /** The shadows of rows that exist: key, data columns. */
   readonly shadows: string;
+  /** All columns, by name in declared order, for a table that declared steps make anew; none when the schema declares no steps. */
+  readonly shapes: Readonly<Record<string, ColumnReshaping>>;
 }
 
 /** The statements of one table. Rows are all columns in declared order; keys in key order. */

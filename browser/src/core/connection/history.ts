@@ -7,7 +7,7 @@
 /** Kind of event in a replica's history. `copied`: another one goes on as who this one was; `restored`:
  * the file is an older state of itself; `reinitialised`: the device has begun anew with this file;
  * `server_restored`: the server has gone back to a backup; `accepted_server`: a person has said that another
- * server is the one from now on. */
+ * server is the one from now on; `migrated`: a newer version of the app has taken the file over. */
 export type HistoryKind =
   | "copied"
   | "restored"
@@ -53,6 +53,8 @@ function what(kind: string, day: string): string {
       return "The server was restored from a backup.";
     case "accepted_server":
       return "Another server was accepted in place of the one before.";
+    case "migrated":
+      return "A new version of the app has taken over what is on this device.";
     default:
       return "";
   }

@@ -15,6 +15,7 @@ import msgspec
 from holdfast.core.values import STORAGE
 from holdfast.schema.model import ForeignKey, Schema, Table
 from holdfast.sql import dependence, log
+from holdfast.sql.bookkeeping.gone import CREATE_GONE
 from holdfast.sql.bookkeeping.identity import (
     CREATE_EVENT,
     CREATE_KEPT,
@@ -33,7 +34,6 @@ from holdfast.sql.changes import (
     old_names,
 )
 from holdfast.sql.load import LOAD_ABOUT, LOAD_BEGIN, LOAD_END, LoadProgram, load_program
-from holdfast.sql.migration.gone import CREATE_GONE
 from holdfast.sql.migration.program import CREATE_ADDED, MigrationProgram, migration_program
 from holdfast.sql.names import (
     change_table,

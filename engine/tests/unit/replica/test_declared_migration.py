@@ -19,7 +19,7 @@ import pytest
 
 from holdfast.core.digest import Digest, row_hash
 from holdfast.core.errors import Offline, SchemaError, UpgradeNeeded
-from holdfast.protocol.messages import ExchangeRequest
+from holdfast.protocol.messages import ExchangeRequest, Transaction
 from holdfast.replica.http.spool import SpooledAnswer
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.replica import Replica
@@ -358,6 +358,50 @@ def test_rows_in_the_way_stop_the_start_and_nothing_is_changed(stage: Stage, kin
     with stage.open("a", OLD) as a:
         assert a.sync().verified
         assert a.verify(deep=True).ok
+
+
+@pytest.mark.parametrize("kind", ["several", "change_type"])
+def test_what_is_kept_for_a_restored_server_is_offered_in_the_new_words(
+    tmp_path: Path, kind: str
+) -> None:
+    """And counts once where the server has it: it is known by its first words."""
+    with closing(Stage(tmp_path, str(tmp_path / "server.db"))) as stage:
+        with stage.open("a", OLD) as a:
+            write(a, "INSERT INTO item (id, name, price, stock) VALUES ('i', 'one', 5, 1)",
+                  "INSERT INTO label VALUES ('l', 'text')")  # fmt: skip
+            write(a, "UPDATE item SET stock = stock + 2, price = 6, colour = 'red'")
+            write(a, "UPDATE label SET text = 'gone'")
+            write(a, "INSERT INTO part VALUES ('i', 1, 'as it was')")
+            a.sync()
+        new = STEPS[kind]
+        stage.serve(new)
+        with stage.open("a", new) as a:
+            bodies = a.query("SELECT body FROM holdfast_kept ORDER BY number")
+            kept = [msgspec.json.decode(str(body), type=Transaction) for (body,) in bodies]
+            named = [(one.table, one.op, one.new, one.old) for t in kept for one in t.changes]
+            if kind == "several":
+                assert named[0][:2] == ("article", "insert") and named[0][2]["title"] == "one"
+                assert named[1] == (
+                    "article",
+                    "update",
+                    {"stock": "2", "price": "6"},
+                    {"price": "5"},
+                )
+                assert [one[0] for one in named] == ["article", "article", "piece"]
+            else:
+                assert named[0][2]["price"] == "5.00"
+                assert named[2][2:] == (
+                    {"stock": "2", "price": "6.00", "colour": "red"},
+                    {"price": "5.00", "colour": "none"},
+                )
+            stage.lines["a"].sent = []
+            with a.transaction() as db:
+                db.execute("UPDATE holdfast_kept SET again = 1")
+            assert a.sync().verified and a.verify(deep=True).ok
+            sent = [one for request in stage.lines["a"].sent for one in request.transactions]
+            assert [one.number for one in sent] == [1, 2, 3, 4]
+            assert a.query(f"SELECT stock FROM {new.tables[0].name}") == [(3,)]
+            assert not a.refused()
 
 
 class Deaf(Line):

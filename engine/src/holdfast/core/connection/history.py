@@ -23,6 +23,7 @@ class HistoryKind(StrEnum):
     ACCEPTED_SERVER = "accepted_server"
     """A person has said that another server is the one from now on."""
     MIGRATED = "migrated"
+    """A newer version of the app has taken the file over."""
     SALVAGED = "salvaged"
 
 
@@ -77,6 +78,8 @@ def _what(kind: str, day: str) -> str:
             return "The server was restored from a backup."
         case HistoryKind.ACCEPTED_SERVER:
             return "Another server was accepted in place of the one before."
+        case HistoryKind.MIGRATED:
+            return "A new version of the app has taken over what is on this device."
         case _:
             return ""
 

@@ -29,8 +29,7 @@ from holdfast.core.values import STORAGE, Value, check, to_wire
 from holdfast.protocol.messages import Change, Transaction
 from holdfast.replica.storage.noted import noted_tables
 from holdfast.schema.model import Column, Schema, Table
-from holdfast.sql.bookkeeping.statements import TRANSACTIONS
-from holdfast.sql.migration.gone import SENT_HEADS
+from holdfast.sql.bookkeeping.statements import GONE, TRANSACTIONS
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 
@@ -72,7 +71,7 @@ def sent_messages(
     connection: Connection, schema: Schema, program: ReplicaProgram
 ) -> Iterator[Transaction]:
     """Yield what was sent and has no outcome, as it was sent."""
-    heads = connection.execute(SENT_HEADS)
+    heads = connection.execute(GONE.sent)
     tables = [schema.by_name[name] for name in noted_tables(connection, program)]
     later = _later_columns(connection, program)
     while heads:

@@ -127,9 +127,9 @@ def put_back(connection: Connection, schema: Schema, program: ReplicaProgram, nu
         if table is None:
             continue
         statements = program.tables[table.name]
-        key = _key_values(table, change)
+        key = change_key(table, change)
         found = connection.execute(statements.select_row, key)
-        old, new = _images(table, change, found[0] if found else None)
+        old, new = change_images(table, change, found[0] if found else None)
         connection.execute(
             statements.put_change,
             (
@@ -142,7 +142,7 @@ def put_back(connection: Connection, schema: Schema, program: ReplicaProgram, nu
     connection.execute(KEPT.drop, (number,))
 
 
-def _images(
+def change_images(
     table: Table, change: Change, row: tuple[Value, ...] | None
 ) -> tuple[list[Value], list[Value]]:
     """A change's data columns before and after it."""
@@ -167,12 +167,13 @@ def _images(
     return old, new
 
 
-def _key_values(table: Table, change: Change) -> list[Value]:
+def change_key(table: Table, change: Change) -> list[Value]:
+    """The values of the key of a change's row."""
     return [_stored(one, value) for one, value in zip(table.key_columns, change.key, strict=True)]
 
 
 def _key(table: Table, change: Change) -> str:
-    return key_text(table, _key_values(table, change))
+    return key_text(table, change_key(table, change))
 
 
 def _stored(column: Column, wire: object) -> Value:

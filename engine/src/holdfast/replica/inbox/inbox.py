@@ -22,8 +22,7 @@ from holdfast.replica.inbox.choices import choice_text, given, kept, shown
 from holdfast.replica.rebase.overlay import CapturedChange, Overlay, assemble, data_of, fold
 from holdfast.replica.storage.database import LocalDatabase, read_state, reading, savepoint
 from holdfast.schema.model import Column, Schema, Table
-from holdfast.sql.bookkeeping.statements import CONFLICTS, TRANSACTIONS
-from holdfast.sql.migration.gone import GONE, REMOVE_GONE
+from holdfast.sql.bookkeeping.statements import CONFLICTS, GONE, TRANSACTIONS
 from holdfast.sql.names import key_match, quote
 from holdfast.sqlite import Connection, Row
 
@@ -244,7 +243,7 @@ class Inbox:
         return [
             {"table": str(table), "key": str(key), "op": "gone", "current": {}, "old": {},
              "new": {str(name): json.loads(str(value))}}
-            for table, key, name, value in self._db.execute(GONE, (number,))
+            for table, key, name, value in self._db.execute(GONE.item, (number,))
         ]  # fmt: skip
 
     def notes(self, number: int) -> list[tuple[Table, Row]]:
@@ -350,4 +349,4 @@ class Inbox:
             self._db.execute(statements.delete_group, (number,))
         self._db.execute(TRANSACTIONS.remove, (number,))
         if number < 0:
-            self._db.execute(REMOVE_GONE, (number,))
+            self._db.execute(GONE.remove, (number,))

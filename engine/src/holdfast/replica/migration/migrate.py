@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
+from holdfast.core.connection.history import HistoryKind
 from holdfast.core.errors import DatabaseCorrupt, ReplicaError, SchemaError
 from holdfast.core.limits import LOCK_PAUSE_S, RESPONSE_LINE_BYTES_MAX
 from holdfast.replica.changes.seal import seal
@@ -39,6 +40,7 @@ from holdfast.replica.storage.database import (
 from holdfast.replica.storage.lock import SyncLock
 from holdfast.schema.lineage import Lineage, lineage
 from holdfast.schema.model import Schema, Table
+from holdfast.sql.bookkeeping.statements import EVENTS
 from holdfast.sql.migration.program import TableMigration
 from holdfast.sql.names import quote
 from holdfast.sql.replica import PROGRAM_FORMAT, ReplicaProgram, compile_replica
@@ -183,6 +185,7 @@ class _Migration:
                 capture_digest(program.triggers),
             ),
         )  # fmt: skip
+        db.execute(EVENTS.add, (now_us, HistoryKind.MIGRATED, None, ""))
 
     # --- tables ---------------------------------------------------------------------------------
 

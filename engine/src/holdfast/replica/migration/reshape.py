@@ -29,21 +29,20 @@ from holdfast.core.merging.groups import differing
 from holdfast.core.values import Value, to_wire
 from holdfast.protocol.first_sent import first_hash
 from holdfast.replica.changes.outbox import sent_messages
+from holdfast.replica.migration.kept_work import renamed_bases, translate_kept
 from holdfast.replica.rebase.overlay import Overlay, assemble
 from holdfast.replica.rebase.replay import Replay
 from holdfast.replica.storage.database import unchecked
 from holdfast.schema.lineage import Lineage, TableLineage
-from holdfast.schema.model import CONFLICT_TABLE, GROUP_SEPARATOR, Column, Table
-from holdfast.sql.bookkeeping.statements import MEMBERS, ROWS, SCOPES
+from holdfast.schema.model import CONFLICT_TABLE, Column, Table
+from holdfast.sql.bookkeeping.statements import GONE, MEMBERS, ROWS, SCOPES
 from holdfast.sql.migration.conflicts import concerns, conflict_of
-from holdfast.sql.migration.gone import PUT_GONE, SET_FIRST, SHOW_GONE
 from holdfast.sql.migration.reshape import misfits, reshaped_table, reshaped_value
 from holdfast.sql.names import change_table, marks, names, quote, shadow_table
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 from holdfast.sqlite.failpoints import failpoint
 
-_OF_TABLES = ("holdfast_row", "holdfast_member", "holdfast_noted", "holdfast_added")
 _NOTE = ("tx", "key", "was", "now", "base", "bases")
 """Columns of a note before its values."""
 
@@ -79,7 +78,11 @@ class Reshaping:
             return {}
         for message in list(sent_messages(self.db, self.way.old, self.before)):
             place = (first_hash(message).hex(), message.number)
-            self.db.execute(SET_FIRST, place)
+            self.db.execute(GONE.set_first, place)
+        translate_kept(
+            self.db, self.way, visible=self._visible,
+            reshape=lambda table, key, data: self._image(table, key, data, there=True),
+        )  # fmt: skip
         kept = {
             one.new.name: self._make(one, number) for number, one in enumerate(self.way.reshaped)
         }
@@ -153,21 +156,8 @@ class Reshaping:
 
     def _objects(self, table: Table) -> list[str]:
         """Indexes and triggers that others have made on a table."""
-        ours = {
-            name for (name,) in self.db.execute(
-                "SELECT name FROM sqlite_schema WHERE tbl_name = ? AND name GLOB 'holdfast_*'",
-                (table.name,),
-            )
-        }  # fmt: skip
-        return [
-            str(sql)
-            for name, sql in self.db.execute(
-                "SELECT name, sql FROM sqlite_schema WHERE tbl_name = ? AND "
-                "type IN ('index', 'trigger') AND sql IS NOT NULL",
-                (table.name,),
-            )
-            if name not in ours
-        ]
+        found = self.db.execute(self.program.migration.attached, (table.name,))
+        return [str(sql) for (sql,) in found]
 
     def _put(self, table: TableLineage, kept: _Kept) -> None:
         """Give the new table its name, and what belongs to it."""
@@ -213,7 +203,7 @@ class Reshaping:
                 digest = Digest.of(int(str(count)), str(text)).with_sum(-less, -total)
                 self.db.execute(SCOPES.set_digest, (digest.count, digest.hex, scope))
         if keys is None:
-            for name in _OF_TABLES:
+            for name in self.program.migration.books:
                 self.db.execute(f"DELETE FROM {name} WHERE tbl = ?", (table,))
             return
         for key in keys:
@@ -227,18 +217,14 @@ class Reshaping:
             *((one.old.name, f":{one.new.name}") for one in moved),  # two may swap their names
             *((f":{one.new.name}", one.new.name) for one in moved),
         ):
-            for name in _OF_TABLES:
+            for name in self.program.migration.books:
                 self.db.execute(f"UPDATE {name} SET tbl = ? WHERE tbl = ?", (now, was))
         for one in self.way.reshaped:
             if not one.names_differ:
                 continue
-            for column_name, since in self.db.execute(
-                "SELECT name, generation FROM holdfast_added WHERE tbl = ?", (one.new.name,)
-            ):
-                self.db.execute(
-                    "DELETE FROM holdfast_added WHERE tbl = ? AND name = ?",
-                    (one.new.name, column_name),
-                )
+            migration = self.program.migration
+            for column_name, since in self.db.execute(migration.added_of, (one.new.name,)):
+                self.db.execute(migration.drop_added, (one.new.name, column_name))
                 column = one.renamed.get(str(column_name))
                 if column is not None:
                     self.db.execute(self.program.migration.put_added, (one.new.name, column, since))
@@ -313,6 +299,9 @@ class Reshaping:
             self.db.execute(pieces.set_images, (*images, note[1], note[0]))
         return [CONFLICT_TABLE.name] if changed else []
 
+    def _visible(self, table: TableLineage, key: str) -> Row | None:
+        return Overlay(self.db, table.old, self.before.tables[table.old.name]).visible(key)
+
     # --- what is gone -----------------------------------------------------------------------------
 
     def _inbox(
@@ -323,7 +312,7 @@ class Reshaping:
         wanted = table.data_columns if columns is None else columns
         if not notes or not wanted:
             return
-        acked = {n for (n,) in self.db.execute("SELECT number FROM holdfast_tx WHERE state = 'acked'")}  # fmt: skip # noqa: E501
+        acked = {number for (number,) in self.db.execute(GONE.acked)}
         width, default = len(table.data_columns), table.default_data
         code = "table_gone" if columns is None else "column_gone"
         for note in notes:
@@ -343,22 +332,15 @@ class Reshaping:
             told = "null"
         what = f"table {table.name}" if code == "table_gone" else f"{table.name}.{column.name}"
         at = self.now_us
-        self.db.execute(PUT_GONE, (at, table.name, key, column.name, told))
+        self.db.execute(GONE.put, (at, table.name, key, column.name, told))
         message = f"{what} is gone with a new version of the app; {column.name} was to be {told}"
         self.db.execute(
-            SHOW_GONE, (transaction_id(self.random_bytes), at, code, message, column.name)
+            GONE.show, (transaction_id(self.random_bytes), at, code, message, column.name)
         )
 
 
 def _renamed_bases(table: TableLineage, bases: Value) -> Value:
-    """Return the base revisions of columns under their new names."""
+    """Return the base revisions of columns, as a note has them, under their new names."""
     if not isinstance(bases, str):
         return bases
-    renamed = table.renamed
-    kept = {}
-    for name, base in json.loads(bases).items():
-        cell, mark, part = str(name).partition(":")
-        columns = cell.split(GROUP_SEPARATOR)
-        if all(column in renamed for column in columns):
-            kept[GROUP_SEPARATOR.join(renamed[one] for one in columns) + mark + part] = base
-    return json.dumps(kept, separators=(",", ":"))
+    return json.dumps(renamed_bases(table, json.loads(bases)), separators=(",", ":"))

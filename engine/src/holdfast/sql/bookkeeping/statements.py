@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from holdfast.sql.bookkeeping.gone import GoneStatements
 from holdfast.sql.bookkeeping.identity import (
     EventStatements,
     IdentityStatements,
@@ -73,6 +74,7 @@ class Bookkeeping(msgspec.Struct, frozen=True, kw_only=True):
     identity: IdentityStatements = IdentityStatements()
     kept: KeptStatements = KeptStatements()
     events: EventStatements = EventStatements()
+    gone: GoneStatements = GoneStatements()
 
 
 STATEMENTS = Bookkeeping()
@@ -85,3 +87,4 @@ STATE = STATEMENTS.state
 IDENTITY = STATEMENTS.identity
 KEPT = STATEMENTS.kept
 EVENTS = STATEMENTS.events
+GONE = STATEMENTS.gone

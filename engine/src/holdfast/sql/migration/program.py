@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from holdfast.schema.model import Column, ForeignKey, Schema, Table
+from holdfast.sql.bookkeeping.gone import CREATE_GONE
 from holdfast.sql.bookkeeping.identity import (
     CREATE_EVENT,
     CREATE_KEPT,
@@ -22,8 +23,8 @@ from holdfast.sql.capture import LOG
 from holdfast.sql.changes import new_names, old_names
 from holdfast.sql.log import log_columns
 from holdfast.sql.migration.fills import fill_rows, fill_value
-from holdfast.sql.migration.gone import CREATE_GONE
-from holdfast.sql.names import change_table, quote, shadow_table
+from holdfast.sql.migration.reshape import coerced, misfits
+from holdfast.sql.names import change_table, literal, quote, shadow_table
 from holdfast.sql.tables import added_column_sql, check_sql, column_sql, keys_sql
 
 CREATE_ADDED = (
@@ -67,6 +68,9 @@ FORMATS: dict[str, tuple[str, ...]] = {
 """By format: the statements that make a file of it one of the format behind it."""
 
 
+_BOOKS = ("holdfast_row", "holdfast_member", "holdfast_noted", "holdfast_added")
+
+
 class CheckPart(msgspec.Struct, frozen=True):
     """A declared check, as it stands in a table's definition."""
 
@@ -84,6 +88,17 @@ class ColumnMigration(msgspec.Struct, frozen=True):
     """Fill it in all rows of the table; empty: rows have the default."""
     fill_value: str
     """The fill of one row (parameters: all columns, in declared order); empty: the default."""
+
+
+class ColumnReshaping(msgspec.Struct, frozen=True):
+    """A column of a table that is made anew, as expressions over what its rows are made from."""
+
+    start: str
+    """Its default, which rows have when it was not there."""
+    coerced: str
+    """A converted value in the column's storage class, where it loses nothing by that."""
+    misfits: str
+    """The condition that a converted value is none of the column."""
 
 
 class TableMigration(msgspec.Struct, frozen=True):
@@ -105,6 +120,9 @@ class TableMigration(msgspec.Struct, frozen=True):
     """Set the values of a noted change: old ones, new ones, its key, its group."""
     shadows: str
     """The shadows of rows that exist: key, data columns."""
+    shapes: dict[str, ColumnReshaping]
+    """All columns, by name in declared order, for a table that declared steps make anew; none when
+    the schema declares no steps."""
 
 
 class MigrationProgram(msgspec.Struct, frozen=True):
@@ -126,6 +144,17 @@ class MigrationProgram(msgspec.Struct, frozen=True):
     )
     """Note what the file is of now (fingerprint, schema as JSON, generation, digest of the capture
     triggers)."""
+    books: tuple[str, ...] = _BOOKS
+    """The engine's tables that know the app's by name, in their column ``tbl``."""
+    added_of: str = "SELECT name, generation FROM holdfast_added WHERE tbl = ?"
+    """Column and generation of what came later in one table (table)."""
+    drop_added: str = "DELETE FROM holdfast_added WHERE tbl = ? AND name = ?"
+    """Forget with which generation a column came (table, column)."""
+    attached: str = (
+        "SELECT sql FROM sqlite_schema WHERE tbl_name = ? AND type IN ('index', 'trigger') "
+        "AND sql IS NOT NULL AND name NOT GLOB 'holdfast_*'"
+    )
+    """Texts of the indexes and triggers that others have made on a table (table)."""
     set_hash: str = (
         "UPDATE holdfast_member SET hash = ? WHERE scope = ? AND tbl = ? AND key = ? "
         "AND hash <> zeroblob(16)"
@@ -153,9 +182,18 @@ def migration_program(
                 images=_images(table),
                 set_images=_set_images(table),
                 shadows=_shadows(table),
+                shapes={
+                    column.name: _shape(column) for column in table.columns if schema.migrations
+                },
             )
             for table in schema.all_tables
         },
+    )
+
+
+def _shape(column: Column) -> ColumnReshaping:
+    return ColumnReshaping(
+        start=literal(column.default_value()), coerced=coerced(column), misfits=misfits(column)
     )
 
 

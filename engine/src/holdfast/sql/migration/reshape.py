@@ -40,10 +40,15 @@ def reshaped_sql(lineage: TableLineage, source: str) -> str:
         if column.name not in lineage.columns:
             whole.append(f"{literal(column.default_value())} AS {name}")
         elif column.name in lineage.converted:
-            whole.append(f"{_COERCED[STORAGE[column.type]].format(name)} AS {name}")
+            whole.append(f"{coerced(column)} AS {name}")
         else:
             whole.append(name)
     return f"SELECT {', '.join(whole)} FROM ({source}) AS s"
+
+
+def coerced(column: Column) -> str:
+    """A converted value in the storage class of its column, where it loses nothing by that."""
+    return _COERCED[STORAGE[column.type]].format(quote(column.name))
 
 
 def misfits(column: Column) -> str:
