@@ -8,6 +8,7 @@ from golden.failures import FAILURES
 from golden.files import FILES
 from golden.groups import GROUPS
 from golden.hashes import DIGESTS, ENCODING, KEYS
+from golden.migrations import MIGRATIONS
 from golden.policies import POLICY
 from golden.replicas import REPLICA
 from golden.sessions import CONNECTIVITY, SESSION
@@ -19,6 +20,6 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         *(VALUES, ENCODING, KEYS, DIGESTS, CLOCK, BACKOFF, CONNECTIVITY, FAILURES, SESSION),
-        *(SIDES, POLICY, REPLICA, GROUPS, SETS, FILES),
+        *(SIDES, POLICY, REPLICA, GROUPS, SETS, FILES, MIGRATIONS),
     )
 }

@@ -58,6 +58,7 @@ def plain(request: dict[str, Any], names: Names) -> dict[str, Any]:
         {
             **{key: value for key, value in transaction.items() if key != "id"},
             "changes": sorted(transaction["changes"], key=_place),
+            **({"first": True} if transaction.get("first") else {}),  # it hangs on the id
         }
         for transaction in request.get("transactions", [])
     ]
@@ -121,11 +122,18 @@ class Actor:
 
     def __init__(self, folder: str, schema: Schema, transport: Any) -> None:
         self.now_us = START_US
+        self._path = Path(folder) / "replica.db"
+        self.replica = self._open(schema, transport)
+
+    def _open(self, schema: Schema, transport: Any) -> Replica:
         host = Host(now_us=lambda: self.now_us)
-        self.replica = Replica.open(
-            Path(folder) / "replica.db", schema, transport=transport, host=host, synchronous="OFF"
-        )
         transport.meanwhile = self._write_meanwhile
+        return Replica.open(self._path, schema, transport=transport, host=host, synchronous="OFF")
+
+    def migrate(self, schema: Schema, transport: Any) -> None:
+        """Open the file again, with a later generation of its schema."""
+        self.replica.close()
+        self.replica = self._open(schema, transport)
 
     def _write_meanwhile(self, step: Step) -> None:
         """What a person does while an exchange is under way; it may fail."""
@@ -179,7 +187,16 @@ class Actor:
         return hashlib.blake2s(text.encode(), digest_size=16).hexdigest()
 
 
-def answer_steps(given: dict[str, Any]) -> Any:
+def _kept(replica: Replica) -> list[Any]:
+    """What is kept of acknowledged transactions, but for ids and times."""
+    found = replica.query("SELECT number, body FROM holdfast_kept ORDER BY number")
+    return [
+        [number, sorted(json.loads(str(body))["changes"], key=_place)] for number, body in found
+    ]
+
+
+def answer_steps(given: dict[str, Any], *, kept: bool = False) -> Any:
+    """``kept``: tell what is kept in the end, too."""
     schema = Schema.from_json(json.dumps(given["schema"]))
     transport = Recorded()
     out = []
@@ -188,7 +205,13 @@ def answer_steps(given: dict[str, Any]) -> Any:
         with closing(actor.replica):
             for step in given["steps"]:
                 transport.step, transport.asked = step, []
-                error = actor.take(step)
+                error = None
+                if step["do"] == "migrate":
+                    actor.now_us = step["now"]
+                    later = json.dumps(given["later"][step["to"]])
+                    actor.migrate(Schema.from_json(later), transport)
+                else:
+                    error = actor.take(step)
                 result: dict[str, Any] = {"seen": actor.seen()}
                 if "rounds" in step:
                     result["requests"] = transport.asked
@@ -200,7 +223,8 @@ def answer_steps(given: dict[str, Any]) -> Any:
             scopes = actor.replica.query(
                 "SELECT scope, version, count, digest FROM holdfast_scope ORDER BY scope"
             )
-    return {"steps": out, "scopes": [[tagged(value) for value in row] for row in scopes]}
+            left = {"kept": _kept(actor.replica)} if kept else {}
+    return {"steps": out, "scopes": [[tagged(value) for value in row] for row in scopes], **left}
 
 
 # --- recording ----------------------------------------------------------------------------------
@@ -228,29 +252,53 @@ class Stage:
     """A server and two devices; the first one is recorded."""
 
     def __init__(self, folder: str, schema: Schema, rules: Any, random_bytes: Any) -> None:
-        from holdfast.server.identity.principal import Principal
-        from holdfast.server.service import Service
-        from holdfast.server.store.sqlite.store import SqliteStore
-
         self.now = START_US
-        self._store = SqliteStore.open(f"{folder}/server.db", schema, random_bytes=random_bytes)
-        service = Service(
-            schema, self._store, rules=rules, now_us=lambda: self.now, random_bytes=random_bytes
-        ).begin()
-        scopes = ("catalog", "store/1", "store/2", "tasks")
+        self._folder, self._rules, self._random_bytes = folder, rules, random_bytes
+        self._serve(schema)
         self.taken: list[Step] = []
         self.actors: list[tuple[Actor, Wire]] = []
         for name in ("one", "two"):
-            principal = Principal(device=name, user=name, read=scopes, write=scopes)
-            wire = Wire(service, principal, now_us=self.device_now)
+            wire = self._wire(name)
             (Path(folder) / name).mkdir()
             self.actors.append((Actor(f"{folder}/{name}", schema, wire), wire))
+
+    def _serve(self, schema: Schema) -> None:
+        from holdfast.server.service import Service
+        from holdfast.server.store.sqlite.store import SqliteStore
+
+        self._schema = schema
+        path = f"{self._folder}/server.db"
+        self._store = SqliteStore.open(path, schema, random_bytes=self._random_bytes)
+        self._service = Service(
+            schema, self._store, rules=self._rules, now_us=lambda: self.now,
+            random_bytes=self._random_bytes,
+        ).begin()  # fmt: skip
+
+    def _wire(self, name: str) -> Wire:
+        from holdfast.server.identity.principal import Principal
+
+        scopes = ("catalog", "store/1", "store/2", "tasks")
+        principal = Principal(device=name, user=name, read=scopes, write=scopes)
+        return Wire(self._service, principal, now_us=self.device_now)
+
+    def grow(self, schema: Schema) -> None:
+        """Serve a later generation; devices follow with `migrate`."""
+        self._store.close()
+        self._serve(schema)
 
     def device_now(self) -> int:
         return self.now + 250_000
 
     def take(self, number: int, step: Step) -> None:
         actor, wire = self.actors[number]
+        if step["do"] == "migrate":
+            wire = self._wire(("one", "two")[number])
+            actor.now_us = step["now"]
+            actor.migrate(self._schema, wire)
+            self.actors[number] = (actor, wire)
+            if number == 0:
+                self.taken.append(step)
+            return
         wire.step = step
         error = actor.take(step)
         if error is not None and step["do"] == "exchange" and "lines" not in step:

@@ -80,7 +80,8 @@ export class Replica {
     const host = options.host ?? HOST;
     const { beat } = new ProgressSignal(host.monotonicMs, options.onWorking ?? (() => undefined));
     const toEnd = (old: LocalDatabase): void => void seal(old, host);
-    const database = LocalDatabase.open(options.opened.connection, options.program, toEnd, beat);
+    const { opened, program } = options;
+    const database = LocalDatabase.open(opened.connection, program, toEnd, beat, host);
     return new Replica(options, database);
   }
 

@@ -69,7 +69,10 @@ async function offline(page: Page): Promise<void> {
 
 describe("the replica in Chromium", () => {
   test("golden vectors", async () => {
-    const names = readdirSync(VECTORS).filter((name) => name.endsWith(".json"));
+    // Those of migrations need programs of several generations, and run in Node.
+    const names = readdirSync(VECTORS).filter(
+      (name) => name.endsWith(".json") && name !== "migrations.json",
+    );
     const command = join(BROWSER, "..", ".venv", "bin", "holdfast");
     for (const name of ["replica", "groups", "sets"]) {
       const { cases } = JSON.parse(readFileSync(join(VECTORS, `${name}.json`), "utf8")) as {

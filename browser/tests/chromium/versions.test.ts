@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 
 import type { ReplicaProgram } from "../../src/index.js";
 import { Chromium, until } from "../support/chromium.js";
-import { grown, next, shop, withTable } from "../support/grown.js";
+import { declared, grown, next, shop, withTable } from "../support/grown.js";
 import { SITE } from "../support/page.js";
 import { Server } from "../support/processes.js";
 import { compiled } from "../support/program.js";
@@ -117,13 +117,14 @@ test("a newer tab has the old leader's place once its transactions are over; old
   expect(await one.evaluate(() => outdated)).toBe(0);
 });
 
-test("killed in the middle of it, the file is what it was; then it migrates", async () => {
+test("killed in the midst of declared steps, the file is what it was; then it migrates", async () => {
   // Long enough to be met in the middle: the fill of each row counts.
   const counting =
     "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000) SELECT count(*) FROM n)";
   const slow = compiled(
-    next(shop, {
-      tables: withTable(shop, "stock", ({ columns }) => ({
+    next(declared, {
+      generation: declared.generation ?? 2,
+      tables: withTable(declared, "stock", ({ columns }) => ({
         columns: [...columns, { name: "slow", type: "integer", fill: counting, nullable: true }],
       })),
     }),
@@ -154,7 +155,8 @@ test("killed in the middle of it, the file is what it was; then it migrates", as
   expect(await query(page, "SELECT count(*) FROM stock WHERE name LIKE 'Name %'")).toEqual([[60]]);
   expect(await page.evaluate(async () => (await replica.status()).pending)).toBe(1);
   await page.evaluate(() => replica.close());
-  await open(page, after);
+  await open(page, compiled(declared));
   expect(await query(page, "SELECT DISTINCT vat FROM stock")).toEqual([[20]]);
+  expect(await query(page, "SELECT count(*) FROM stock WHERE title LIKE 'Name %'")).toEqual([[60]]);
   expect(await page.evaluate(async () => (await replica.status()).pending)).toBe(1);
 });

@@ -1,4 +1,4 @@
-/** The shop of the next generation: a table and columns more, and a check that is looser. */
+/** The shop of the next generation, by what is only added, or by declared steps. */
 
 import { readFileSync } from "node:fs";
 
@@ -23,21 +23,34 @@ export function withTable(
   return of.tables.map((one) => (one.name === name ? { ...one, ...changed(one) } : one));
 }
 
-/** What a server can grow into in place. */
-export const served: Shop = next(shop, {
+/** What it becomes by declared steps: a column with another name, one that goes, and a tighter check. */
+export const declared: Shop = next(shop, {
   tables: [
     ...withTable(shop, "stock", ({ columns }) => ({
       columns: [
-        ...columns,
+        ...columns
+          .filter(({ name }) => name !== "weight")
+          .map((one) => (one.name === "name" ? { ...one, name: "title" } : one)),
         { name: "vat", type: "integer", default: "20" },
         { name: "origin", nullable: true },
       ],
+      checks: [{ column: "title", kind: "length", max: 39 }],
     })),
     { name: "tag", key: ["id"], columns: [{ name: "id" }], scopes: ["main"] },
   ],
+  migrations: [
+    {
+      generation: (shop.generation ?? 1) + 1,
+      steps: [
+        { kind: "rename_column", table: "stock", column: "name", to: "title" },
+        { kind: "drop_column", table: "stock", column: "weight" },
+        { kind: "tighten_check", table: "stock", column: "title" },
+      ],
+    },
+  ],
 });
 
-/** The same with a fill, and a check that is looser. */
+/** What is only added: a table and columns, one with a fill, and a check that is looser. */
 export const grown: Shop = next(shop, {
   tables: [
     ...withTable(shop, "stock", ({ columns }) => ({

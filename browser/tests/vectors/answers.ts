@@ -44,6 +44,8 @@ import {
   toHex,
   toWire,
 } from "../../src/core/values.js";
+import { firstHash } from "../../src/protocol/firstSent.js";
+import { lineage } from "../../src/replica/migration/lineage.js";
 import { wayOut } from "../../src/core/connection/waysOut.js";
 import type { ReplicaProgram } from "../../src/replica/storage/program.js";
 import { answerReplica } from "./replica.js";
@@ -266,37 +268,60 @@ function policies(given: Given): unknown {
   };
 }
 
-/** The program is of the schema of the cases; compiling one is Python's work. */
-export const ANSWERS: Readonly<Record<string, (given: Given, program: ReplicaProgram) => unknown>> =
-  {
-    values,
-    encoding: (given) => toHex(encode(given.values.map(untagged))),
-    keys,
-    digests,
-    clock,
-    backoff,
-    connectivity,
-    failures,
-    sides,
-    session,
-    replica: answerReplica,
-    groups: answerReplica,
-    sets: answerReplica,
-    policies,
-    files: answerReplica,
+/** Programs by the names of later generations. */
+export type Later = Readonly<Record<string, ReplicaProgram>>;
+
+function migrations(given: Given, program: ReplicaProgram, later: Later): unknown {
+  if ("first" in given) return firstHash(given.first);
+  if (!("way" in given)) return answerReplica(given, program, later);
+  const [old, fresh] = given.way.map((schema: unknown) => ({ schema, engine_tables: [] }));
+  const { hindrances, gone, tables } = lineage(old, fresh);
+  return {
+    hindrances: hindrances.map(({ text }) => text),
+    gone: gone.map(({ name }) => name),
+    tables: Object.fromEntries(
+      [...tables].map(([name, one]) => [
+        name,
+        [one.old.name, one.isReshaped, [...one.converted].sort(), Object.fromEntries(one.columns)],
+      ]),
+    ),
   };
+}
+
+type Answer = (given: Given, program: ReplicaProgram, later: Later) => unknown;
+
+/** The program is of the schema of the cases; compiling one is Python's work. */
+export const ANSWERS: Readonly<Record<string, Answer>> = {
+  values,
+  encoding: (given) => toHex(encode(given.values.map(untagged))),
+  keys,
+  digests,
+  clock,
+  backoff,
+  connectivity,
+  failures,
+  sides,
+  session,
+  replica: answerReplica,
+  groups: answerReplica,
+  sets: answerReplica,
+  policies,
+  files: answerReplica,
+  migrations,
+};
 
 /** Names of the cases of a file that this implementation answers otherwise, with both answers. */
 export async function differing(
   family: string,
   file: VectorFile,
   program: ReplicaProgram,
+  later: Later = {},
 ): Promise<string[]> {
   const answer = ANSWERS[family];
   if (answer === undefined) return [`nobody answers ${family}`];
   const found: string[] = [];
   for (const one of file.cases) {
-    const [left, right] = [canonical(await answer(one.in, program)), canonical(one.out)];
+    const [left, right] = [canonical(await answer(one.in, program, later)), canonical(one.out)];
     if (left !== right) found.push(`${one.name}: ${firstDifference(left, right)}`);
   }
   return found;

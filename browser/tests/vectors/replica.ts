@@ -6,7 +6,12 @@ import { HoldfastError, Offline } from "../../src/core/errors.js";
 import { byCodePoint } from "../../src/core/keys.js";
 import type { SideChoice } from "../../src/core/sides.js";
 import { encode, fromBase64, toHex, type Value } from "../../src/core/values.js";
-import type { Change, ExchangeRequest, Head } from "../../src/protocol/messages.generated.js";
+import type {
+  Change,
+  ExchangeRequest,
+  Head,
+  Transaction,
+} from "../../src/protocol/messages.generated.js";
 import { type SpooledAnswer, receive } from "../../src/replica/http/spool.js";
 import { LocalDatabase } from "../../src/replica/storage/database.js";
 import { Exchanger } from "../../src/replica/exchange/exchanger.js";
@@ -28,7 +33,9 @@ interface Round {
 }
 
 interface Step extends Round {
-  readonly do: "write" | "exchange" | "resolve" | "retry" | "discard";
+  readonly do: "write" | "exchange" | "resolve" | "retry" | "discard" | "migrate";
+  /** The schema of which the file is from now on. */
+  readonly to?: string;
   readonly now: number;
   readonly statements?: readonly [string, readonly unknown[]][];
   readonly meanwhile?: readonly [string, readonly unknown[]][];
@@ -52,9 +59,15 @@ class Names {
   }
 }
 
+const placeOf = (change: Change): string => JSON.stringify([change.table, change.key]);
+const byPlace = (a: Change, b: Change): number => byCodePoint(placeOf(a), placeOf(b));
+
+/** The changes of a transaction as the set it is. */
+const changesOf = ({ changes }: Transaction): object[] =>
+  [...changes].sort(byPlace).map(withoutDefaults);
+
 /** A request as it is compared: without random names, and each transaction as the set it is. */
 function plain(request: ExchangeRequest, names: Names): object {
-  const place = (change: Change): string => JSON.stringify([change.table, change.key]);
   const { report, nonce, files, replica, transactions = [], ...rest } = request;
   if (!/^[0-9a-f]{32}$/.test(replica ?? "")) throw new Error("a replica has 128 random bits");
   if (files !== undefined && files[0] !== "gzip") throw new Error("it takes gzip");
@@ -62,10 +75,10 @@ function plain(request: ExchangeRequest, names: Names): object {
     ...withoutDefaults(rest),
     reports: report !== undefined,
     nonce: [names.of(nonce.since), names.of(nonce.to)],
-    transactions: transactions.map(({ id, changes, ...others }) => {
+    transactions: transactions.map(({ id, changes, first, ...others }) => {
       if (!/^[0-9a-f]{32}$/.test(id)) throw new Error("a transaction has 128 random bits");
-      const sorted = [...changes].sort((a, b) => byCodePoint(place(a), place(b)));
-      return { ...others, changes: sorted };
+      const sorted = [...changes].sort(byPlace);
+      return { ...others, changes: sorted, ...(first ? { first: true } : {}) };
     }),
   };
 }
@@ -137,34 +150,47 @@ async function* inPieces(body: Uint8Array): AsyncIterable<Uint8Array> {
 
 class Actor {
   readonly transport = new Recorded();
-  readonly #replica: Replica;
-  readonly #exchanger: Exchanger;
-  readonly #connection: Connection;
+  readonly #host: Host;
+  #replica!: Replica;
+  #exchanger!: Exchanger;
+  #connection!: Connection;
   #nowUs = 0;
 
   private constructor(opened: Opened, program: ReplicaProgram) {
-    const host: Host = {
+    this.#host = {
       nowUs: () => this.#nowUs,
       monotonicMs: () => 0,
       randomBytes: HOST.randomBytes,
       random01: () => 0,
     };
+    this.transport.meanwhile = (statements) =>
+      this.#write(statements).catch((error: unknown) => {
+        if (!(error instanceof HoldfastError)) throw error; // it may fail
+      });
+    this.#open(opened, program);
+  }
+
+  #open(opened: Opened, program: ReplicaProgram): void {
     const { connection } = opened;
     this.#connection = connection;
     this.#replica = Replica.open({
       opened,
       program,
       transport: this.transport,
-      host,
+      host: this.#host,
     });
-    this.transport.meanwhile = (statements) =>
-      this.#write(statements).catch((error: unknown) => {
-        if (!(error instanceof HoldfastError)) throw error; // it may fail
-      });
     const database = LocalDatabase.open(connection, null, () => undefined);
-    this.#exchanger = new Exchanger(database, opened.keep, this.transport, host, (work) =>
+    this.#exchanger = new Exchanger(database, opened.keep, this.transport, this.#host, (work) =>
       Promise.resolve().then(work),
     );
+  }
+
+  /** Open the file again, with the program of a later generation. */
+  async migrate({ now }: Step, program: ReplicaProgram): Promise<void> {
+    const image = this.#connection.serialize();
+    await this.#replica.close();
+    this.#nowUs = now;
+    this.#open(await openMemory(image), program);
   }
 
   static async open(program: ReplicaProgram): Promise<Actor> {
@@ -194,6 +220,7 @@ class Actor {
     const replica = this.#replica;
     if (step.do === "write") await this.#write(step.statements ?? []);
     else if (step.do === "exchange") await this.#exchanger.exchange();
+    else if (step.do === "migrate") throw new Error("it is not done like other steps");
     else if (step.do === "resolve") {
       const [conflict] = await replica.conflicts();
       const by = step.value === undefined ? { keep: step.keep ?? "mine" } : { value: step.value };
@@ -238,15 +265,18 @@ function asked(step: Step, requests: readonly object[]): object {
   return step.do === "exchange" ? { request: requests[0] } : {};
 }
 
-/** The answer to `replica` and to `files`. */
+/** The answer to `replica` and to `files`; `later`: programs of later generations. */
 export async function answerReplica(
   given: { readonly steps: readonly Step[] },
   program: ReplicaProgram,
+  later: Readonly<Record<string, ReplicaProgram>> = {},
 ): Promise<unknown> {
   const actor = await Actor.open(program);
   const steps: unknown[] = [];
   for (const step of given.steps) {
-    const error = await actor.take(step);
+    const next = later[step.to ?? ""];
+    if (next !== undefined) await actor.migrate(step, next);
+    const error = next === undefined ? await actor.take(step) : null;
     steps.push({
       seen: await actor.seen(),
       ...asked(step, actor.transport.asked),
@@ -256,8 +286,11 @@ export async function answerReplica(
   const scopes = actor
     .rows("SELECT scope, version, count, digest FROM holdfast_scope ORDER BY scope")
     .map((row) => row.map(tagged));
+  const kept = actor
+    .rows("SELECT number, body FROM holdfast_kept ORDER BY number")
+    .map(([number, body]) => [Number(number), changesOf(JSON.parse(String(body)) as Transaction)]);
   await actor.close();
-  return { steps, scopes };
+  return { steps, scopes, ...(Object.keys(later).length > 0 ? { kept } : {}) };
 }
 
 /** As Python writes a request: what has its default is left out. */

@@ -32,7 +32,6 @@ ONLY_PYTHON = {
     "replica/inbox/choices": "in TypeScript part of `inbox`",
     "replica/inbox/decisions": "its verbs are methods of `replica/inbox/inbox.ts`",
     "replica/memory": "browser tests talk to a real server",
-    "replica/migration/reshape": "a browser refuses declared steps, in words",
     "replica/salvage/export": "in TypeScript part of `salvage`",
     "replica/salvage/keeping": "OPFS keeps the bytes: `sqlite/damaged.ts`",
     "replica/salvage/sound_file": "the leader salvages: `tabs/leader.ts`",
@@ -55,7 +54,10 @@ ONLY_TYPESCRIPT = {
     "replica/progress_signal": "a silent worker would be taken for a dead one",
     "replica/rebase/wire_rows": "in Python part of `storage/members`",
     "replica/storage/completed_requests": "tabs ask across a channel that may break",
-    "replica/migration/growth": "in Python `schema/difference`",
+    "replica/migration/conflicts": "in Python `sql/migration/conflicts`",
+    "replica/migration/difference": "in Python `schema/difference`",
+    "replica/migration/lineage": "in Python `schema/lineage`",
+    "replica/migration/reshaped_sql": "in Python `sql/migration/reshape`",
     "replica/storage/program": "Python compiles it: `sql/replica`",
 }
 

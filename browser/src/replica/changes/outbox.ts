@@ -91,6 +91,23 @@ export function messagesOf(
   return made;
 }
 
+/** Yield what was sent and has no outcome, as it was sent. `heads`: the statement that finds it. */
+export function* sentMessages(database: LocalDatabase, heads: string): Generator<Transaction> {
+  const all = database.connection.execute(heads);
+  if (all.length === 0) return;
+  const tables = notedTables(database.connection, database.program);
+  const later = laterColumns(database);
+  for (let start = 0; start < all.length; start += PUSH_STEP_TRANSACTIONS) {
+    const part = all.slice(start, start + PUSH_STEP_TRANSACTIONS);
+    const found = changesOf(database, tables, whole(part[0]?.[0]), whole(part.at(-1)?.[0]));
+    for (const head of part) {
+      const notes = found.get(whole(head[0])) ?? [];
+      const cost = notes.reduce((sum, { note }) => sum + size(note), 0);
+      yield message(head, notes, later, cost > PUSH_BYTES_SOFT);
+    }
+  }
+}
+
 function changesOf(
   database: LocalDatabase,
   tables: readonly Table[],
@@ -161,7 +178,7 @@ function message(
   later: LaterColumns,
   large: boolean,
 ): Transaction {
-  const [number, id, at, after, replaces, marked, generation] = head;
+  const [number, id, at, after, replaces, marked, generation, first] = head;
   let code = String(marked);
   let changes: Change[] = [];
   if (notes.length > TRANSACTION_CHANGES_MAX) code = "too_many_changes";
@@ -190,6 +207,7 @@ function message(
       after: JSON.parse(String(after)) as number[],
       replaces: whole(replaces),
       void: why,
+      first: typeof first === "string" ? first : "",
     }),
   });
   const whole_ = made(changes, code);

@@ -86,7 +86,7 @@ export function forgetRows(
   const isLost = (change: Change): boolean => {
     const table = program.byName.get(change.table);
     if (table === undefined) return false;
-    return lost.has(JSON.stringify([table.name, keyText(table, keyOf(table, change))]));
+    return lost.has(JSON.stringify([table.name, keyText(table, changeKey(table, change))]));
   };
   for (const [number = 0n, body] of connection.execute(bookkeeping.kept.bodies)) {
     if (!(JSON.parse(String(body)) as Transaction).changes.some(isLost)) continue;
@@ -165,7 +165,7 @@ export function putBack(database: LocalDatabase, number: number): void {
     const table = program.byName.get(change.table);
     if (table === undefined) continue;
     const sql = program.statements(table);
-    const key = keyOf(table, change);
+    const key = changeKey(table, change);
     const [row] = connection.execute(sql.select_row, key);
     connection.execute(sql.put_change, [
       BigInt(number),
@@ -174,18 +174,19 @@ export function putBack(database: LocalDatabase, number: number): void {
       change.op === "delete" ? 0n : 1n,
       BigInt(change.base ?? 0),
       JSON.stringify(change.bases ?? {}),
-      ...imagesOf(table, change, row ?? null),
+      ...changeImages(table, change, row ?? null),
     ]);
     connection.execute(program.json.add_noted, [table.name]);
   }
 }
 
-function keyOf(table: Table, change: Change): Value[] {
+/** The values of the key of a change's row. */
+export function changeKey(table: Table, change: Change): Value[] {
   return table.keyColumns.map(({ type, scale }, at) => fromWire(type, change.key[at], scale));
 }
 
 /** A change's data columns before it, and after it. What it does not say of a row is as the row is. */
-function imagesOf(table: Table, change: Change, row: Row | null): Value[] {
+export function changeImages(table: Table, change: Change, row: Row | null): Value[] {
   const old: Value[] = [];
   const fresh: Value[] = [];
   for (const column of table.dataColumns) {

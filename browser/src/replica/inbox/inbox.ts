@@ -169,7 +169,24 @@ export class Inbox {
         field: String(field),
         heldBy: whole(heldBy),
         at: whole(at),
-        changes: this.notes(whole(number)).map(([table, note]) => this.#describe(table, note)),
+        changes:
+          whole(number) < 0
+            ? this.#gone(whole(number))
+            : this.notes(whole(number)).map(([table, note]) => this.#describe(table, note)),
+      }));
+  }
+
+  /** Return what was written into a column or table that is gone: numbers below 0. */
+  #gone(number: number): RefusedChange[] {
+    return this.#db
+      .execute(this.#sql.gone.item, [BigInt(number)])
+      .map(([table, key, name, value]) => ({
+        table: String(table),
+        key: String(key),
+        op: "gone",
+        old: {},
+        new: { [String(name)]: JSON.parse(String(value)) as unknown },
+        current: {},
       }));
   }
 
@@ -212,8 +229,15 @@ export class Inbox {
     ]);
   }
 
-  /** Make the changes of a refused transaction once more, on the rows as they are now. */
+  /** Make the changes of a refused transaction once more, on the rows as they are now. Throws `UsageError`
+   * (`no_row`, `gone`). */
   writeAgain(number: number): void {
+    if (number < 0)
+      throw new UsageError(
+        `change ${number} was made to a column or table that is gone: write its value to where it ` +
+          "belongs now, and discard it",
+        "gone",
+      );
     const rows = this.notes(number).map(([table, note]) => {
       const overlay = this.overlay(table);
       const row = overlay.visible(note.key);
@@ -243,6 +267,7 @@ export class Inbox {
     for (const table of this.#database.program.tables)
       this.#db.execute(this.#database.program.statements(table).delete_group, [BigInt(number)]);
     this.#db.execute(this.#sql.transactions.remove, [BigInt(number)]);
+    if (number < 0) this.#db.execute(this.#sql.gone.remove, [BigInt(number)]);
   }
 
   /** The noted changes of a transaction, with their tables. */

@@ -9,30 +9,56 @@
 import { SchemaError } from "../../core/errors.js";
 import type { Table } from "../../core/schema.js";
 import type { Connection } from "../../sqlite/connection.js";
+import type { Host } from "../host.js";
+import { addEvent } from "../identity/history.js";
+import type { LocalDatabase } from "../storage/database.js";
 import type { Program, TableMigration } from "../storage/program.js";
-import { hindrances, sameJson } from "./growth.js";
+import { hasSameChecks, type Lineage, lineage } from "./lineage.js";
 import { localChange } from "./localObjects.js";
+import { Reshaping } from "./reshape.js";
 import { Filling, type TableChange, hashAgain } from "./values.js";
 
+/** A file on its way: as it was, and as the new program has it. */
+export interface MigrationContext {
+  readonly old: LocalDatabase;
+  readonly database: LocalDatabase;
+  readonly host: Host;
+}
+
+/** Return what leads from one program to the next. Throws `SchemaError`, which says what stands in the way. */
+export function wayTo(from: Program, to: Program): Lineage {
+  const way = lineage(from.json, to.json);
+  const { generation = 1 } = to.json.schema;
+  if (way.hindrances.length > 0)
+    throw new SchemaError(
+      `these steps to generation ${generation} cannot be made: ` +
+        `${way.hindrances.map(({ text }) => text).join("; ")}. New tables can be added, new columns that ` +
+        "are nullable or have a default, and looser checks; other steps are declared in the schema's " +
+        "migrations; nothing was changed",
+      "schema_mismatch",
+    );
+  const pieces = to.json.migration as Partial<typeof to.json.migration>;
+  if (way.isDeclared && pieces.books === undefined)
+    throw new SchemaError(
+      "the program was made by an older version of the engine, which knows no declared steps: make it " +
+        "with the version that the server has; nothing was changed",
+      "program_format",
+    );
+  return way;
+}
+
 /**
- * Make the file one of `to`. Inside a write transaction in which foreign keys are not enforced, with the
- * log sealed. `formats`: statements that the file's format needs first. Throws `SchemaError`, which says
- * what stands in the way.
+ * Make the file one of the new program. Inside a write transaction in which foreign keys are not enforced,
+ * with the log sealed. `capture`: the digest of the new triggers; `formats`: statements that the file's
+ * format needs first. Throws `SchemaError`.
  */
 export function migrate(
-  db: Connection,
-  from: Program,
-  to: Program,
+  { old, database, host }: MigrationContext,
+  way: Lineage,
   capture: string,
   formats: readonly string[],
 ): void {
-  const found = hindrances(from.json.schema, to.json.schema);
-  if (found.length > 0)
-    throw new SchemaError(
-      `the replica cannot grow into this schema: ${found.join("; ")}. New tables can be added, new columns ` +
-        "that are nullable or have a default, and looser checks; nothing was changed",
-      "schema_mismatch",
-    );
+  const [db, from, to] = [database.connection, old.program, database.program];
   const local = localChange(from.json.local, to.json.local);
   removeOurs(db, from, to);
   formats.forEach((sql) => db.script(sql));
@@ -42,13 +68,10 @@ export function migrate(
   const width = Math.max(...from.tables.map(({ columns }) => columns.length));
   for (const [name, sql] of Object.entries(migration.log))
     if (Number(name.slice(1)) >= width) db.script(sql);
-  for (const table of to.tables) {
-    const sql = migration.tables[table.name];
-    if (sql === undefined) throw new SchemaError(`the program has no pieces of ${table.name}`);
-    const old = from.byName.get(table.name);
-    if (old === undefined) sql.create.forEach((one) => db.script(one));
-    else growTable(db, from, to, { old, table, sql, added: addedTo(old, table) });
-  }
+  const reshaping = new Reshaping(old, database, way, host);
+  const anew = reshaping.run();
+  for (const table of to.tables) growTable(db, to, table, way, anew.has(table.name));
+  reshaping.replay();
   local.make(db, to);
   db.execute("UPDATE holdfast_state SET applying = 0");
   const { triggers, views } = to.json;
@@ -59,10 +82,7 @@ export function migrate(
     BigInt(schema.generation ?? 1),
     capture,
   ]);
-}
-
-function addedTo(old: Table, table: Table): number[] {
-  return table.dataColumns.flatMap(({ name }, at) => (old.byName.has(name) ? [] : [at]));
+  if (from.json.fingerprint !== to.json.fingerprint) addEvent(database, host, "migrated");
 }
 
 /** Triggers and views of the engine: they are made anew at the end. */
@@ -75,27 +95,30 @@ function removeOurs(db: Connection, from: Program, to: Program): void {
     db.script(`DROP VIEW IF EXISTS ${quoted(name)}`);
 }
 
-function growTable(db: Connection, from: Program, to: Program, grown: TableChange): void {
-  const { old, table, sql, added } = grown;
-  if (!sameChecks(from, to, old)) rebuild(db, old, sql);
-  if (added.length === 0) return;
+/** Make a table that is new, or add what is new to one. `isAnew`: it was made anew, with its new columns, or
+ * holds other rows now. */
+function growTable(db: Connection, to: Program, table: Table, way: Lineage, isAnew: boolean): void {
   const { migration, schema } = to.json;
-  for (const at of added) {
-    const { name } = table.dataColumns[at] as { readonly name: string };
-    for (const one of sql.columns[name]?.add ?? []) db.script(one);
-    db.execute(migration.put_added, [table.name, name, BigInt(schema.generation ?? 1)]);
+  const sql = migration.tables[table.name];
+  if (sql === undefined) throw new SchemaError(`the program has no pieces of ${table.name}`);
+  const known = way.tables.get(table.name);
+  if (known === undefined) {
+    sql.create.forEach((one) => db.script(one));
+    return;
   }
-  new Filling(db, to, grown).run();
-  hashAgain(db, to, table);
-}
-
-/** Whether the checks on the columns that the file has are those that the program wants. */
-function sameChecks(from: Program, to: Program, old: Table): boolean {
-  const checks = ({ json }: Program): unknown => {
-    const found = json.schema.tables.find(({ name }) => name === old.name)?.checks ?? [];
-    return found.filter(({ column }) => old.byName.has(column));
-  };
-  return sameJson(checks(from), checks(to));
+  const { old, isReshaped } = known;
+  const names = new Set(known.added.map(({ name }) => name));
+  const added = table.dataColumns.flatMap(({ name }, at) => (names.has(name) ? [at] : []));
+  if (!isReshaped) {
+    if (!hasSameChecks(known)) rebuild(db, old, sql);
+    for (const { name } of known.added) {
+      for (const one of sql.columns[name]?.add ?? []) db.script(one);
+      db.execute(migration.put_added, [table.name, name, BigInt(schema.generation ?? 1)]);
+    }
+  }
+  const grown: TableChange = { table, sql, added };
+  if (added.length > 0) new Filling(db, to, grown).run();
+  if (added.length > 0 || isAnew) hashAgain(db, to, table);
 }
 
 /** The table made anew, with the columns that it has and the checks that the program wants; what others

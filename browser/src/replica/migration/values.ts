@@ -15,9 +15,8 @@ import { check, type Value } from "../../core/values.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
 import type { Program, TableMigration } from "../storage/program.js";
 
-/** A table as the file has it, and as the program wants it. */
+/** A table as the program wants it, and as the file has it but for the values of new columns. */
 export interface TableChange {
-  readonly old: Table;
   readonly table: Table;
   readonly sql: TableMigration;
   /** Positions, among the data columns, of those that are new. */

@@ -13,7 +13,8 @@ import { DatabaseCorrupt, ReplicaError, SchemaError } from "../../core/errors.js
 import { byCodePoint } from "../../core/keys.js";
 import type { Value } from "../../core/values.js";
 import { type Connection, whole } from "../../sqlite/connection.js";
-import { migrate } from "../migration/migrate.js";
+import { HOST, type Host } from "../host.js";
+import { migrate, wayTo } from "../migration/migrate.js";
 import {
   type Bookkeeping,
   PROGRAM_FORMAT,
@@ -86,6 +87,7 @@ export class LocalDatabase {
     given: ReplicaProgram | null,
     seal: (database: LocalDatabase) => void,
     working: () => void = () => undefined,
+    host: Host = HOST,
   ): LocalDatabase {
     const exists = namesIn(connection).has("holdfast_state");
     if (!exists && given === null)
@@ -95,7 +97,7 @@ export class LocalDatabase {
       );
     if (exists) {
       connection.script(HOST_TABLES); // a file that another host made has none
-      if (given !== null) LocalDatabase.#migrate(connection, given, seal, working);
+      if (given !== null) LocalDatabase.#migrate(connection, given, seal, working, host);
     }
     const program = exists || given === null ? stored(connection, given) : readProgram(given);
     const database = new LocalDatabase(connection, program, working);
@@ -231,6 +233,7 @@ export class LocalDatabase {
     given: ReplicaProgram,
     seal: (database: LocalDatabase) => void,
     working: () => void,
+    host: Host,
   ): void {
     const [row] = connection.execute(
       "SELECT format, fingerprint, coalesce(json_extract(schema, '$.generation'), 1) FROM holdfast_state",
@@ -264,6 +267,8 @@ export class LocalDatabase {
         `the replica has format ${format}, this version reads ${PROGRAM_FORMAT}`,
         "replica_format",
       );
+    const database = new LocalDatabase(connection, program, working);
+    const way = wayTo(before, program);
     // A table that is made anew is dropped, and what others say of it stays as it is written.
     connection.execute("PRAGMA legacy_alter_table = 1");
     try {
@@ -271,7 +276,7 @@ export class LocalDatabase {
         old.atWork(() => {
           seal(old);
           const capture = captureDigest(new Map(Object.entries(given.triggers)));
-          migrate(connection, before, program, capture, needed.flat() as string[]);
+          migrate({ old, database, host }, way, capture, needed.flat() as string[]);
           remember(connection, "program", JSON.stringify(given));
         }),
       );
