@@ -12,9 +12,11 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+from parsed import nodes_of, tree_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = (ROOT / "engine/src/holdfast", ROOT / "stockroom/src/stockroom")
@@ -141,6 +143,7 @@ class Module:
 
     name: str
     tree: ast.Module
+    nodes: tuple[ast.AST, ...]
     is_package: bool = False
 
     @property
@@ -162,6 +165,7 @@ class Import:
         return f"{self.module}.{self.name}" if self.name else self.module
 
 
+@cache
 def read_modules() -> list[Module]:
     modules = []
     for source in SOURCES:
@@ -169,13 +173,17 @@ def read_modules() -> list[Module]:
             parts = path.relative_to(source.parent).with_suffix("").parts
             is_package = parts[-1] == "__init__"
             name = ".".join(parts[:-1] if is_package else parts)
-            tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-            modules.append(Module(name, tree, is_package))
+            modules.append(Module(name, tree_of(path), nodes_of(path), is_package))
     return modules
 
 
-def imports_of(module: Module) -> Iterator[Import]:
-    for node in ast.walk(module.tree):
+@cache
+def imports_of(module: Module) -> tuple[Import, ...]:
+    return tuple(find_imports(module))
+
+
+def find_imports(module: Module) -> Iterator[Import]:
+    for node in module.nodes:
         match node:
             case ast.Import(names=names):
                 for alias in names:
@@ -273,7 +281,7 @@ def floor_problems(module: Module) -> Iterator[str]:
 def bound_names(module: Module) -> dict[str, str]:
     """Map each name that an import binds to what it stands for."""
     bound: dict[str, str] = {}
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 # `import a.b` binds `a`; `import a.b as c` binds `c` to `a.b`.
@@ -290,7 +298,7 @@ def impure_uses(module: Module) -> Iterator[tuple[int, str]]:
         if found.module.partition(".")[0] in IMPURE_MODULES or found.dotted in IMPURE_NAMES:
             yield found.line, found.dotted
     bound = bound_names(module)
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         match node:
             case ast.Call(func=ast.Name(id=name)) if name in IMPURE_BUILTINS:
                 yield node.lineno, f"{name}()"
@@ -351,7 +359,7 @@ def test_loggers_have_the_names_that_operators_filter_by() -> None:
     named = {
         node.args[0].value
         for module in read_modules()
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("getLogger")
         if node.args and isinstance(node.args[0], ast.Constant)
         if module.name.startswith("holdfast.")
@@ -364,7 +372,8 @@ def test_core_is_pure() -> None:
 
 
 def module(name: str, source: str) -> Module:
-    return Module(name, ast.parse(source))
+    tree = ast.parse(source)
+    return Module(name, tree, tuple(ast.walk(tree)))
 
 
 @pytest.mark.parametrize(
@@ -461,7 +470,7 @@ def test_what_is_not_type_checked_only_hands_on_fixtures() -> None:
     ]
     assert len(found) == 3
     for path in found:
-        _docstring, *rest = ast.parse(path.read_text(encoding="utf-8")).body
+        _docstring, *rest = tree_of(path).body
         *imports, names = (ast.unparse(node) for node in rest)
         assert all(line.startswith("from ") for line in imports), path
         assert names.startswith("__all__ = ["), path

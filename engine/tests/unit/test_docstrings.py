@@ -7,22 +7,24 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from parsed import nodes_of
+
 ROOT = Path(__file__).resolve().parents[3]
 ENGINE = ROOT / "engine/src/holdfast"
 SOURCES = (ENGINE, ROOT / "stockroom/src/stockroom")
 QUESTIONS = {"What", "Whether", "How", "Who", "Whose", "Which", "Where", "When", "Why"}
 
 
-def trees(*folders: Path) -> Iterator[tuple[Path, ast.Module]]:
+def modules(*folders: Path) -> Iterator[tuple[Path, tuple[ast.AST, ...]]]:
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+            yield path, nodes_of(path)
 
 
 def test_a_docstring_begins_with_a_noun_or_a_verb() -> None:
     asking = []
-    for path, tree in trees(*SOURCES):
-        for node in ast.walk(tree):
+    for path, nodes in modules(*SOURCES):
+        for node in nodes:
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 text = ast.get_docstring(node)
                 if text and text.split()[0].rstrip(",:") in QUESTIONS:

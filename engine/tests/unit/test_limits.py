@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from parsed import tree_of
+
 import holdfast
 
 ROOT = Path(holdfast.__file__).parent
@@ -48,11 +50,11 @@ FIXED = {
 """Numbers that stand elsewhere, by module or package."""
 
 
-def numbers(source: str) -> Iterator[str]:
+def numbers(tree: ast.Module) -> Iterator[str]:
     """The names of a module's constants that are numbers, or made of them."""
     parts = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Name, ast.Load,
              ast.Attribute)  # fmt: skip
-    for node in ast.parse(source).body:
+    for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             target = node.targets[0]
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
@@ -89,7 +91,7 @@ def test_numbers_are_limits_or_fixed() -> None:
         place = path.relative_to(ROOT).with_suffix("").as_posix()
         if path == LIMITS or place.startswith(f"{NOT_SHIPPED}/"):
             continue
-        held = set(numbers(path.read_text(encoding="utf-8")))
+        held = set(numbers(tree_of(path)))
         found += [f"{place}: {name}" for name in sorted(held - fixed(place))]
         used |= held & fixed(place)
     assert found == [], "a limit or a pace: move it to core/limits.py, or say here what fixes it"
@@ -100,28 +102,17 @@ def test_a_number_is_found_however_it_is_written() -> None:
     source = (
         "A = 4\nB: Final = 4 * MIB\n_C_MS = 2.5\nD = (1 << 48) - 1\nE = 'x'\nF = True\nG = f(2)"
     )
-    assert list(numbers(source)) == ["A", "B", "_C_MS", "D"]
+    assert list(numbers(ast.parse(source))) == ["A", "B", "_C_MS", "D"]
 
 
 def test_every_limit_is_used() -> None:
     sources = "\n".join(
         path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py") if path != LIMITS
     )
-    words = set(ast_names(sources.replace("from __future__ import annotations\n", "")))
+    words = set(re.findall(r"\w+", sources))
     own = LIMITS.read_text(encoding="utf-8")
-    for name in numbers(own):
+    for name in numbers(tree_of(LIMITS)):
         assert name in words or own.count(name) > 1, f"{name} limits nothing"
-
-
-def ast_names(sources: str) -> Iterator[str]:
-    """Every word of some sources."""
-    word = ""
-    for character in sources:
-        if character.isalnum() or character == "_":
-            word += character
-        elif word:
-            yield word
-            word = ""
 
 
 BROWSER = ROOT.parents[2] / "browser" / "src"

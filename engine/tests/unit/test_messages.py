@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from parsed import nodes_of, tree_of
+
 ROOT = Path(__file__).parents[3]
 ENGINE = ROOT / "engine" / "src" / "holdfast"
 BROWSER = ROOT / "browser" / "src"
@@ -54,7 +56,7 @@ def texts(node: ast.AST) -> Iterator[str]:
 
 def messages_of(path: Path) -> Iterator[str]:
     """What a Python module says in errors and in its log."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes_of(path):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             if SAYING.search(name) or LOGGING.match(name):
@@ -66,7 +68,7 @@ def said_in_python() -> dict[str, list[str]]:
     ways_out = ENGINE / "core" / "connection" / "ways_out.py"
     paths = [*sorted(ENGINE.rglob("*.py")), *sorted(STOCKROOM.rglob("*.py"))]
     said = {str(path): list(messages_of(path)) for path in paths}
-    return said | {str(ways_out): list(texts(ast.parse(ways_out.read_text(encoding="utf-8"))))[1:]}
+    return said | {str(ways_out): list(texts(tree_of(ways_out)))[1:]}
 
 
 def said_in_typescript() -> dict[str, list[str]]:

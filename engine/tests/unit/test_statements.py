@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from parsed import nodes_of, tree_of
 
 from holdfast.schema.model import Column, ForeignKey, Schema, Table
 from holdfast.sql.bookkeeping.statements import STATEMENTS
@@ -164,7 +165,7 @@ def spaced(text: str) -> str:
 
 def literals(path: Path) -> Iterator[tuple[int, str]]:
     """Yield each string of a module with its line; what is put in stands as ``{}``."""
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     inside = {
         id(part)
         for whole in ast.walk(tree)
@@ -233,7 +234,7 @@ def test_what_the_program_holds_is_written_nowhere_else() -> None:
 def test_no_statement_is_edited_as_text() -> None:
     """In the replica nothing is replaced in a text, but in what is no statement of ours."""
     for path in PYTHON:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes_of(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 two = len(node.args) > 1 or any(isinstance(a, ast.Starred) for a in node.args)
                 edits = node.func.attr in ("replace", "format") and two
@@ -276,7 +277,7 @@ def test_no_constructor_writes_to_a_database() -> None:
     found = 0
     for part in ("replica", "server"):
         for path in sorted((ROOT / "engine/src/holdfast" / part).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in nodes_of(path):
                 if isinstance(node, ast.FunctionDef) and node.name == "__init__":
                     found += 1
                     for call in done_at_once(node):
