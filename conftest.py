@@ -10,6 +10,19 @@ properties.load()
 FOLDER = scratch_folder.choose()
 
 
+@pytest.hookimpl(tryfirst=True)  # before the marks are asked for
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what needs PostgreSQL: `make test-fast` is for SQLite's half."""
+    for item in items:
+        if "postgres_cluster" in getattr(item, "fixturenames", ()) or _on_postgres(item):
+            item.add_marker(pytest.mark.slow)
+
+
+def _on_postgres(item: pytest.Item) -> bool:
+    chosen = getattr(item, "callspec", None)
+    return chosen is not None and "postgres" in chosen.params.values()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(exitstatus: int) -> None:
     """Leave the folder of a run that failed to be looked at."""

@@ -7,6 +7,9 @@ The root ``conftest.py`` calls ``load``, before any test is read. There are two 
 - ``search``, where ``HOLDFAST_SEARCH`` has a number: drawn by chance (``--hypothesis-seed`` repeats
   it), and that many times as many. ``make search`` sets it.
 
+Where ``HOLDFAST_EXAMPLES`` has a number, each draws that part of its usual many: ``make test-fast``
+sets it.
+
 A test says how many it needs by ``@settings(max_examples=examples(60))``, and nothing else: all
 else is the profile's to say. A property that is declared inside a test does not show: that test is
 marked ``hypothesis`` by hand.
@@ -19,13 +22,15 @@ import os
 from hypothesis import HealthCheck, settings
 
 VARIABLE = "HOLDFAST_SEARCH"
+PART = "HOLDFAST_EXAMPLES"
 USUAL = 100
 """For a property that does not say how many examples it needs."""
 
 
 def examples(count: int) -> int:
     """How many examples to draw where ``count`` are enough for every run of the tests."""
-    return max(1, round(count * float(os.environ.get(VARIABLE) or 1)))
+    times = float(os.environ.get(VARIABLE) or 1) * float(os.environ.get(PART) or 1)
+    return max(1, round(count * times))
 
 
 def load() -> None:

@@ -44,6 +44,7 @@ def all_passed(folder: str) -> None:
     assert set(outcomes.values()) == {"passed"}, outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["tests/vectors", "tests/unit"])
 def test_in_node(folder: str) -> None:
     all_passed(folder)

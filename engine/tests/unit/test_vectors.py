@@ -11,6 +11,9 @@ import pytest
 from golden import FOLDER
 from golden.families import FAMILIES
 
+LONG = {"files", "groups", "replica", "sets"}
+"""Families of whole replicas and servers."""
+
 
 def damaged_files(case: Any) -> int:
     """How many of the files that a case holds are not what their names say."""
@@ -22,7 +25,13 @@ def damaged_files(case: Any) -> int:
     )
 
 
-@pytest.mark.parametrize("name", sorted(FAMILIES))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
+        for name in sorted(FAMILIES)
+    ],
+)
 def test_python_answers_as_stored(name: Any, caplog: pytest.LogCaptureFixture) -> None:
     """And no file is refused but the damaged ones."""
     family = FAMILIES[name]

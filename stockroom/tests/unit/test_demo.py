@@ -133,6 +133,7 @@ def test_a_demo_that_is_interrupted_has_never_been(tmp_path: Path) -> None:
     assert said[-1] == ("take_in", 0, None)  # a shop that is there stays as it is
 
 
+@pytest.mark.slow
 def test_a_server_takes_it_in_and_a_device_has_all_of_it(tmp_path: Path) -> None:
     database = tmp_path / "server.db"
     scopes = ("catalog", "staff", "store/1", "store/2", "store/3")

@@ -13,6 +13,7 @@ from stockroom import ids
 SKUS = st.text(min_size=1)
 
 
+@pytest.mark.slow
 @given(SKUS, SKUS)
 def test_one_sku_is_one_product(left: str, right: str) -> None:
     assert (ids.product_id(left, "Tea") == ids.product_id(right, "Tea")) == (left == right)

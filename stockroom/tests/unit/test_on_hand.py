@@ -98,6 +98,7 @@ def as_a_person(db: Connection, rng: random.Random) -> None:
     db.execute("RELEASE work")
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(60))
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_the_cache_follows_any_history(seed: int, steps: int) -> None:

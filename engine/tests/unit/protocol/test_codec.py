@@ -236,6 +236,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), json_values), st.booleans())
 def test_shape_checks_pass_what_is_json(value: dict[str, object], ascii_only: bool) -> None:
     strict.read_strict(json.dumps(value, ensure_ascii=ascii_only).encode())

@@ -186,6 +186,7 @@ def check_outbox(phone: Device) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 def test_the_outbox_is_the_difference(library: Any) -> None:
@@ -200,6 +201,7 @@ def test_the_outbox_is_the_difference(library: Any) -> None:
     run()
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 def test_autocommitted_statements_are_sealed_together(library: Any) -> None:
@@ -251,6 +253,7 @@ def work(phone: Device, kind: str, steps: Any) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("library", ["apsw", "stdlib"])
 def test_what_is_sealed_later_keeps_its_boundaries(library: Any) -> None:
@@ -322,6 +325,7 @@ def outbox(phone: Device) -> object:
     return heads, notes
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(100))
 @given(st.lists(st.lists(STEPS, min_size=1, max_size=4), min_size=2, max_size=6), st.integers(0, 6))
 def test_sealed_at_once_or_later_is_the_same(transactions: Any, settled: Any) -> None:

@@ -162,6 +162,7 @@ def traced(connection: Connection) -> Iterator[list[str]]:
         raw.exec_trace = None
 
 
+@pytest.mark.slow
 def test_what_is_counted_is_what_is_there(opened: Callable[..., Replica]) -> None:
     replica, draw = opened(), random.Random(7)
     seen: set[str] = set()
@@ -229,6 +230,7 @@ def test_a_look_costs_the_same_with_much_waiting(opened: Callable[..., Replica])
     assert (many - few) * STEP <= 20 * 1900 * 5, costs
 
 
+@pytest.mark.slow
 def test_an_exchange_costs_what_it_carries(
     opened: Callable[..., Replica], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +252,7 @@ def test_an_exchange_costs_what_it_carries(
     assert many <= few * 1.2 + 2, costs
 
 
+@pytest.mark.slow
 def test_an_exchange_asks_only_the_tables_that_it_concerns(
     opened: Callable[..., Replica], tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def fetch(shelf: DownloadFolder, way: Way, offer: FileOffer) -> bytes:
     return Fetcher(shelf, way, lambda _size: None).fetch(offer).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_download_cut_at_any_byte_goes_on_behind_it(tmp_path: Path, encoding: Encoding) -> None:
     offer, packed = offer_of(BODY, encoding), pack_bytes(BODY, encoding)

@@ -223,6 +223,7 @@ def values(kind: str) -> st.SearchStrategy[Any]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_committed_can_be_sent_and_comes_back_equal(

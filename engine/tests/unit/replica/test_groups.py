@@ -377,6 +377,7 @@ def ingested_by_column(patch: pytest.MonkeyPatch) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", [merged_by_column, replayed_by_column, ingested_by_column])
 def test_a_place_that_knows_no_groups_is_found(
     tmp_path: Path, plant: Any, monkeypatch: pytest.MonkeyPatch

@@ -369,6 +369,7 @@ def opens(path: Path, schema: Schema, **env: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "point", ["sealed", "loosened", "added", "filled", "before_commit", "after_commit"]
 )
@@ -393,6 +394,7 @@ def test_a_device_that_dies_has_the_old_file_or_the_new_one(one_stage: Stage, po
         assert a.query("SELECT count(*) FROM holdfast_added") == [(2,)]
 
 
+@pytest.mark.slow
 def test_two_processes_open_an_old_file_at_once(one_stage: Stage) -> None:
     busy_device(one_stage)
     tmp_path = one_stage.folder
@@ -508,6 +510,7 @@ def test_files_of_formats_before_are_read(file_of_before: Path, grows: bool) -> 
         assert replica.query("SELECT format FROM holdfast_state") == [(PROGRAM_FORMAT,)]
 
 
+@pytest.mark.slow
 def test_a_file_of_a_format_before_is_whole_when_its_reader_dies(file_of_before: Path) -> None:
     before = contents(file_of_before)
     with closing(sqlite3.connect(file_of_before)) as raw:

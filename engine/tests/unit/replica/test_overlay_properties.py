@@ -529,6 +529,7 @@ def play(library: str, steps: Any) -> None:
         assert phone.rows("SELECT * FROM holdfast_shadow_thing") == []
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @pytest.mark.parametrize(("library", "count"), [("apsw", 100), ("stdlib", 25)])
 def test_visible_is_truth_with_the_unsettled_changes(library: Any, count: Any) -> None:

@@ -150,6 +150,7 @@ def test_what_cannot_be_sent_costs_its_row(shop: Shop, bad: str) -> None:
     assert shop.waiting() == {}
 
 
+@pytest.mark.slow
 def test_a_group_that_is_too_large_travels_in_several(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +186,7 @@ def test_a_transaction_that_could_not_be_sent_is_refused_at_its_commit(
     shop.sync("a")
 
 
+@pytest.mark.slow
 def test_a_transaction_of_too_many_bytes_is_refused_at_its_commit(shop: Shop) -> None:
     third = limits.TEXT_BYTES_MAX - 10
     rows = [f"INSERT INTO code (id, text) VALUES ('l{n}', hex(zeroblob({third // 2})))"

@@ -390,6 +390,7 @@ def test_a_suspect_file_is_checked_at_the_next_open(busy: bytes, tmp_path: Path)
         assert replica.salvaged is not None
 
 
+@pytest.mark.slow
 def test_a_disk_that_damages_it_again_and_again_is_named(busy: bytes, tmp_path: Path) -> None:
     path = tmp_path / "till.db"
     for number in range(SALVAGES_MAX):
@@ -437,6 +438,7 @@ POINTS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_any_point_it_is_done_again(point: str, tmp_path: Path) -> None:
     path = tmp_path / "till.db"

@@ -192,6 +192,7 @@ def test_different_schemas_have_steps(one: Schema, other: Schema) -> None:
     assert bool(difference(one, other).steps) is (one.fingerprint != other.fingerprint)
 
 
+@pytest.mark.slow
 @given(st.lists(schemas(), min_size=3, max_size=12))
 def test_additive_steps_compose(some: list[Schema]) -> None:
     """Of any schemas, from one to the next that is additive: so are all ways along them."""

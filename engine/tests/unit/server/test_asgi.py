@@ -294,6 +294,7 @@ def slow_reader(server: Running) -> socket.socket:
     return raw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["identity", "gzip", "zstd"])
 def test_a_slow_reader_holds_the_database_only_for_a_while(server: Running, encoding: str) -> None:
     """What it has not read by then waits for it, and is whole."""
@@ -761,6 +762,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_process_in_order(tmp_path: Path, number: signal.Signals) -> None:
     tokens = tmp_path / "tokens.toml"

@@ -244,6 +244,7 @@ def test_direct_writes_are_kept_for_all_generations(server: Any) -> None:
     server.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_what_is_kept_is_what_each_generation_sees(
     make_server: Callable[..., Any], seed: int

@@ -275,6 +275,7 @@ def play(server: Any, steps: list[tuple[int, tuple[str, Any, Any]]]) -> None:
         assert set(peer.outcomes) == set(range(1, peer.number + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 def test_digests_are_right_after_any_history(scratch_server: Any, usual: int) -> None:
     @settings(max_examples=examples(usual))

@@ -18,6 +18,8 @@ import pytest
 from holdfast.core.errors import DatabaseBusy
 from holdfast.testing.postgres import PostgresCluster
 
+pytestmark = pytest.mark.slow
+
 ROWS = 12
 ROUNDS = 25
 
@@ -73,14 +75,16 @@ class Crowd:
 
 def persistent(peer: Any) -> None:
     """Exchange until it is taken, with pauses as a device makes them: a database may be busy."""
+    told = []
     for attempt in range(100):
         try:
             peer.sync()
-        except DatabaseBusy:
+        except DatabaseBusy as error:
+            told.append(f"{error.code}: {error}")
             time.sleep(min(0.02 * 2**attempt, 1))
             continue
         return
-    raise AssertionError("never taken")
+    raise AssertionError(f"never taken: {told[-3:]}")
 
 
 def pushing(server: Any, name: str, sold: list[int]) -> Callable[[], None]:

@@ -453,6 +453,7 @@ def outcome_of(server: Any, work: list[Any], before: list[Any], *, together: boo
     return [(o.number, o.outcome, o.code) for _, o in sorted(peer.outcomes.items())], tables
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 def test_no_decision_depends_on_batching(scratch_server: Any, usual: int) -> None:
     @settings(max_examples=examples(usual))
@@ -481,6 +482,7 @@ peer.sync()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "applied"),
     [

@@ -44,6 +44,7 @@ def test_a_small_range_is_a_leaf(server: Any) -> None:
     assert total.hex == answer.digest
 
 
+@pytest.mark.slow
 def test_a_large_range_is_split_until_leaves(server: Any) -> None:
     one = fill(server, 3000)
     (answer,) = ranges(one, RangeQuery("catalog"))

@@ -457,6 +457,7 @@ def test_a_taken_port_and_a_second_start_are_errors(proxy: FaultProxy) -> None:
         proxy.cut()
 
 
+@pytest.mark.slow
 def test_many_clients_at_once_account_for_every_request(server: Server) -> None:
     upstream = ("127.0.0.1", server.port)
 
@@ -481,6 +482,7 @@ def package_env() -> dict[str, str]:
     return {"PYTHONPATH": str(Path(testing.__file__).parents[2])}
 
 
+@pytest.mark.slow
 def test_in_its_own_process_it_is_a_server_that_restarts_at_its_address(
     server: Server, tmp_path: Path
 ) -> None:
