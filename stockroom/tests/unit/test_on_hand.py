@@ -61,6 +61,7 @@ def movement(rng: random.Random, movement_id: str) -> tuple[str | int | None, ..
         1_700_000_000_000_000,
         "",
         None,
+        None,
     )
 
 
