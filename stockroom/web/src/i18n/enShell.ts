@@ -15,6 +15,7 @@ export default {
     stock: "Stock",
     product: "Product",
     scan: "Scan",
+    scanner: "Scanner test",
     receive: "Receive a shipment",
     work: "Work",
     needs: "Needs you",

@@ -21,6 +21,7 @@ export const later = {
   receive: once(() => import("./Receive.svelte")),
   saved: once(() => import("./SavedWork.svelte")),
   scan: once(() => import("./Scan.svelte")),
+  scanner: once(() => import("./ScannerTest.svelte")),
   settings: once(() => import("./Settings.svelte")),
 } as const;
 

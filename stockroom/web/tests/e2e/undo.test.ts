@@ -117,6 +117,45 @@ test("a scanned code opens its product, and an unknown one a new product with th
   await page.getByText("9999999999994").waitFor();
   await page.getByRole("heading", { name: "New product" }).waitFor();
 
+  // A slow scanner, and one that stumbles, into fields: nothing of it stays there, and no form is sent.
+  for (const [path, label, typed] of [
+    ["product/new", "Name", "Ink"],
+    ["scan", "Code", "12"],
+  ] as const)
+    for (const gapMs of [() => 60, (at: number) => (at === 6 ? 300 : 12)]) {
+      await ada.to(path);
+      const field = page.getByLabel(label, { exact: true });
+      await field.fill(typed);
+      await field.focus();
+      await ada.scan("4012345678901", gapMs);
+      if (path === "scan") await page.getByText(/^[12] ×/).waitFor();
+      else await page.getByText("Blue pen has this barcode already").waitFor();
+      expect(await field.inputValue()).toBe(typed);
+    }
+  await page.getByRole("button", { name: "Clear" }).click();
+  await page.getByLabel("Code", { exact: true }).fill("");
+
+  // A part of a code is nobody's: it is not offered as a new one.
+  await ada.scan("0000855");
+  await page.getByText("Only part of a code was read (0000855)").waitFor();
+  expect(page.url()).toMatch(/#\/scan$/);
+  expect(await page.getByText("No product has the code").count()).toBe(0);
+
+  // A scanner that is slower than any other is learnt from the same code twice.
+  await ada.to("scanner");
+  await ada.scan("CORK-1", () => 110);
+  await page.getByText("Read CORK-1. Once more, to be sure.").waitFor();
+  await ada.scan("CORK-1", () => 110);
+  await page.getByText("Learnt: a key every 110 ms").waitFor();
+  await ada.to("stock");
+  await page.getByRole("searchbox").fill("mug");
+  await page.getByRole("searchbox").focus();
+  await ada.scan("CORK-1", () => 110);
+  await page.getByRole("heading", { name: "New product" }).waitFor();
+  await ada.to("scanner");
+  await page.getByRole("button", { name: "Forget what was learnt" }).click();
+  await page.getByText("Not learnt yet").waitFor();
+
   // A scanner that types something around each code: with a prefix set, nothing else is a scan.
   await ada.to("settings");
   await page.getByLabel("Before the code").fill("~");

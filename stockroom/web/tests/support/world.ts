@@ -196,6 +196,8 @@ export class Person {
   readonly context: BrowserContext;
   page: Page;
   readonly way: Way;
+  /** When its last key was pressed, by the keys' own times. */
+  #scannedAt = 0;
 
   constructor(name: string, context: BrowserContext, page: Page, way: Way) {
     this.name = name;
@@ -283,19 +285,23 @@ export class Person {
   }
 
   /**
-   * As a hand scanner does it: keys 10 ms apart, and Enter. The times are those of the keys, however
-   * long a busy machine takes to hand them over.
+   * As a hand scanner does it: keys 10 ms apart, or as `gapMs` says of each, and Enter. The times are those
+   * of the keys, however long a busy machine takes to hand them over.
    */
-  async scan(code: string): Promise<void> {
+  async scan(code: string, gapMs: (at: number) => number = () => 10): Promise<void> {
     const keyboard = await this.context.newCDPSession(this.page);
-    let seconds = Date.now() / 1000;
-    for (const key of [...code, "Enter"]) {
+    let seconds = Math.max(Date.now() / 1000, this.#scannedAt + 1);
+    for (const [at, key] of [...code, "Enter"].entries()) {
       const text = key === "Enter" ? "\r" : key;
-      for (const type of ["keyDown", "keyUp"] as const) {
-        seconds += 0.005;
-        await keyboard.send("Input.dispatchKeyEvent", { type, key, text, timestamp: seconds });
-      }
+      const code_ = /\d/.test(key) ? `Digit${key}` : key === "Enter" ? key : "";
+      seconds += gapMs(at) / 1000;
+      for (const type of ["keyDown", "keyUp"] as const)
+        await keyboard.send("Input.dispatchKeyEvent", {
+          ...{ type, key, text, code: code_ },
+          timestamp: seconds,
+        });
     }
+    this.#scannedAt = seconds;
     await keyboard.detach();
   }
 

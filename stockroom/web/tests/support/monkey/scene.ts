@@ -18,7 +18,13 @@ export interface Scene {
 export type Ending = "close" | "crash" | "reload" | "kill";
 
 export const SKUS = Array.from({ length: 7 }, (_, at) => `MK-${at + 1}`);
-export const CODES = Array.from({ length: 5 }, (_, at) => `400000000${1000 + at}`);
+export const CODES = [
+  "4000000001003",
+  "4000000001010",
+  "4000000001027",
+  "4000000001034",
+  "4000000001041",
+];
 /** Nothing was changed, and it says so. */
 export const TRY_AGAIN = /Another tab was closed at that moment|That took too long/;
 
