@@ -9,6 +9,8 @@ import { serviceWorker } from "./tools/serviceWorkerPlugin.js";
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 export default defineConfig({
+  // Below whatever path a proxy gives it: everything is found beside the page, or beside who asks for it.
+  base: "./",
   plugins: [
     svelte(),
     replicaProgram(here("../..")),

@@ -131,7 +131,9 @@ def test_a_large_demo_shows_how_far_it_is_and_can_be_interrupted(
 
 def test_pages_and_their_headers(tmp_path: Path) -> None:
     with serving(tmp_path) as server, client(server) as browser:
-        for path in ("/", "/stock/some-product", "/index.html"):
+        led = browser.get("/stock/some-product")
+        assert (led.status_code, led.headers["location"]) == (307, "/")
+        for path in ("/", "/index.html"):
             page = browser.get(path)
             assert (page.status_code, page.text) == (200, INDEX)
             assert page.headers["cache-control"] == "no-cache"

@@ -7,10 +7,15 @@ import "./styles/base.css";
 import { mount } from "svelte";
 
 import App from "./App.svelte";
+import SafeAddress from "./screens/SafeAddress.svelte";
+import { lacking } from "./shell/able.js";
 // The browser makes its offer early, before any screen could listen.
 import "./shell/install.svelte.js";
 import { applyTheme } from "./shell/theme.js";
 
 applyTheme();
 const target = document.getElementById("app");
-if (target !== null) mount(App, { target });
+const lack = await lacking(globalThis);
+if (target !== null)
+  if (lack === null) mount(App, { target });
+  else mount(SafeAddress, { target, props: { lack } });

@@ -7,19 +7,22 @@
  */
 
 /* global VERSION, FILES */
-const CACHE = `stockroom-${VERSION}`;
+/** Where the app lives, with a slash at its end. Another one of this origin has caches of its own. */
+const BASE = new URL(self.registration.scope).pathname;
+const OURS = BASE === "/" ? "stockroom-" : `stockroom@${BASE}-`;
+const CACHE = OURS + VERSION;
+/** Paths below it that are the server's own affair. */
+const SERVERS = ["v1/", "trust/"].map((name) => BASE + name);
 
 self.addEventListener("install", (event) => {
   // Past the browser's own cache: a stale file must not become part of a new version.
-  const files = FILES.map((path) => new Request(path, { cache: "no-cache" }));
+  const files = FILES.map((path) => new Request(BASE + path, { cache: "no-cache" }));
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(files)));
 });
 
 self.addEventListener("activate", (event) => {
   const tidy = async () => {
-    const old = (await caches.keys()).filter(
-      (name) => name.startsWith("stockroom-") && name !== CACHE,
-    );
+    const old = (await caches.keys()).filter((name) => name.startsWith(OURS) && name !== CACHE);
     await Promise.all(old.map((name) => caches.delete(name)));
     await self.clients.claim();
   };
@@ -34,8 +37,14 @@ self.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== self.location.origin) return;
-  if (url.pathname.startsWith("/v1/")) return;
-  const path = request.mode === "navigate" ? "/index.html" : url.pathname;
+  if (SERVERS.some((path) => url.pathname.startsWith(path))) return;
+  const page = request.mode === "navigate";
+  if (page && url.pathname !== BASE && url.pathname !== `${BASE}index.html`) {
+    // What the page needs lies beside it; the place in the app stays in the address.
+    event.respondWith(Response.redirect(BASE));
+    return;
+  }
+  const path = page ? `${BASE}index.html` : url.pathname;
   const answer = async () => {
     const cache = await caches.open(CACHE);
     return (await cache.match(path)) ?? (await fetch(request));

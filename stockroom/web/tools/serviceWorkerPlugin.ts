@@ -23,17 +23,17 @@ export function serviceWorker(source: string, publicFolder: string): Plugin {
       const files: string[] = [];
       for (const [name, item] of Object.entries(bundle)) {
         if (LEFT_OUT.test(name)) continue;
-        files.push(`/${name}`);
+        files.push(name);
         hash.update(item.type === "chunk" ? item.code : item.source);
       }
       for (const name of readdirSync(publicFolder)) {
-        files.push(`/${name}`);
+        files.push(name);
         hash.update(readFileSync(path.join(publicFolder, name)));
       }
       const code = readFileSync(source, "utf8");
       hash.update(code);
       // The page itself comes last in a build, and may not be in the bundle yet.
-      if (!files.includes("/index.html")) files.push("/index.html");
+      if (!files.includes("index.html")) files.push("index.html");
       const version = hash.digest("hex").slice(0, 16);
       const head = `const VERSION = ${JSON.stringify(version)};\nconst FILES = ${JSON.stringify(files.sort())};\n`;
       this.emitFile({ type: "asset", fileName: "sw.js", source: head + code });

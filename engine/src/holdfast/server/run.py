@@ -159,6 +159,7 @@ def serve(
     limits: Limits | None = None,
     end_process: bool = False,
     tls: Tls | None = None,
+    strangers: ASGIApp | None = None,
 ) -> None:
     """Serve ``app`` until SIGTERM or SIGINT, then return.
 
@@ -168,6 +169,7 @@ def serve(
 
     ``port`` 0 takes a free one; ``on_ready`` gets the URL when connections are accepted. ``host``
     without a letter is all addresses, of IPv6 too. ``tls``: with it, HTTPS on that port.
+    ``strangers``: the app for pages that are asked for by a name which is not the server's.
     ``on_stop`` is called when the end begins and must end event streams; by default the hub in
     ``app.state.hub`` is closed. ``stopper`` is for a server in a thread of its own.
     ``front``: names, proxies; ``limits``: of connections, and of what they say before a body.
@@ -177,7 +179,7 @@ def serve(
     """
     front = front or FrontOptions()
     gate = OpenConnections(limits, proxies=front.proxies)
-    served = Front(app, host, front, plain=_plain(tls))
+    served = Front(app, host, front, plain=_plain(tls), strangers=strangers)
     listeners = _listen(host, port)
     hub = getattr(getattr(app, "state", None), "hub", None)
     stop = on_stop or (hub.close if isinstance(hub, Hub) else _nothing)

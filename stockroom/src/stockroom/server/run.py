@@ -26,6 +26,7 @@ from stockroom.schema import schema
 from stockroom.server import people
 from stockroom.server.lan.addresses import LOOPBACK, is_loopback
 from stockroom.server.lan.guide import PREFIX, GuideApp
+from stockroom.server.lan.shop import Strangers
 from stockroom.server.way import LanWelcome, Way
 from stockroom.server.web import WebApp
 
@@ -115,6 +116,7 @@ def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
             limits=options.limits,
             end_process=True,
             tls=way.tls(app, trust),
+            strangers=Strangers(trust, way.known_guide),
         )
 
 

@@ -97,6 +97,10 @@ class Way:
         safe = [self.front.public_url.rstrip("/"), self._url if self._certificates else ""]
         return Guide(tuple(url + self._root for url in safe if url.startswith("https:")))
 
+    def known_guide(self) -> Guide:
+        """The guide for people who came by a name that is not ours: what anybody may know."""
+        return Guide(tuple(url for url in self.guide().urls if self.front.public_url))
+
     def tls(self, app: ASGIApp, trust: ASGIApp) -> Tls | None:
         if self._lan is not None:
             return self._lan.tls(app, trust)

@@ -2,7 +2,8 @@
 
 Knows: a folder that a build has made. Must not know: the API, or who signs in.
 Files whose names carry a hash never change and are kept by browsers; all others are asked for again
-each time. Any other path is a page of the app: it is shown by `index.html`.
+each time. Any other path leads to the one page there is, as all that it needs lies beside it. The
+app may be below a path of a proxy.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -64,10 +65,13 @@ class WebApp:
             return PlainTextResponse(
                 "The app is not built yet: run `make web` beside the README.", status_code=503
             )
+        page = f"{scope.get('root_path', '')}/"
+        if scope["path"] == page:
+            return FileResponse(self._folder / "index.html")
         path = self._files.get_path(scope)
         try:
             return await self._files.get_response(path, scope)
         except HTTPException as error:
             if error.status_code != 404 or Path(path).suffix:
                 return PlainTextResponse(error.detail, status_code=error.status_code)
-            return FileResponse(self._folder / "index.html")
+            return RedirectResponse(page)

@@ -4,6 +4,7 @@
  * Knows: the calls of enrolment. Must not know: how the token looks; the answer puts it into a cookie.
  */
 
+import { at } from "./base.js";
 import { recallDevice, remember } from "./replica.js";
 
 export class EnrolError extends Error {
@@ -41,7 +42,7 @@ export async function enrol(who: Credentials): Promise<void> {
     ...who,
     ...(before === null ? {} : { device: before.device }),
   };
-  const answer = await call<Answer>("/v1/enrol", body);
+  const answer = await call<Answer>("v1/enrol", body);
   await remember({
     replica: before?.replica ?? `stockroom-${attempt.slice(0, 8)}`,
     user: answer.user,
@@ -55,7 +56,7 @@ export async function refreshToken(nowUs: number): Promise<void> {
   const one = await recallDevice();
   if (one === null || nowUs < one.refreshAt) return;
   try {
-    const answer = await call<Answer>("/v1/token", { protocol: 1 });
+    const answer = await call<Answer>("v1/token", { protocol: 1 });
     await remember({ ...one, refreshAt: answer.refresh_at });
   } catch {
     // Without a connection there is nothing to do; with a bad token the status says so.
@@ -65,7 +66,7 @@ export async function refreshToken(nowUs: number): Promise<void> {
 /** Throws `EnrolError`; a token that is not known any more is no failure. */
 export async function signOut(): Promise<void> {
   try {
-    await call("/v1/sign-out", { protocol: 1 });
+    await call("v1/sign-out", { protocol: 1 });
   } catch (error) {
     if (!(error instanceof EnrolError) || error.code !== "sign_in") throw error;
   }
@@ -74,7 +75,7 @@ export async function signOut(): Promise<void> {
 async function call<T>(path: string, body: object): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(path, {
+    response = await fetch(at(path), {
       method: "POST",
       headers: { "content-type": "application/json", "holdfast-token": "cookie" },
       body: JSON.stringify(body),

@@ -6,7 +6,9 @@
  * and with it the way to a replica full of work.
  */
 
-const DATABASE = "stockroom";
+import { ownName } from "./base.js";
+
+const DATABASE = ownName("stockroom");
 const STORE = "memory";
 
 function opened(): Promise<IDBDatabase> {

@@ -7,6 +7,7 @@
 
 import { openReplica, type TabReplica } from "@holdfast/browser";
 
+import { serverUrl } from "./base.js";
 import { keep, recall } from "./memory.js";
 import { answers, type Question } from "./rows.js";
 
@@ -61,7 +62,7 @@ export async function openDevice(
 ): Promise<TabReplica> {
   if (current !== null) return current;
   const { default: program } = await import("virtual:replica-program");
-  const [name, server] = [one.replica, location.origin];
+  const [name, server] = [one.replica, serverUrl()];
   current = await openReplica({ name, server, program, outdated, salvage });
   currentName = one.replica;
   endings(one.replica).onmessage = () => {

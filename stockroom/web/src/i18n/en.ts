@@ -129,10 +129,36 @@ export default {
     full: "This device has too little free space for your stock. Free some; it continues automatically.",
   },
   unopened: "Stockroom could not be opened",
+  safe: {
+    title: "Use the safe address",
+    lead: "You opened {{address}}. On an address without https a browser keeps nothing safely, so Stockroom does not start there.",
+    open: "Open {{address}}",
+    first: "First time on this device?",
+    trust:
+      "It may ask whether to trust your shop’s own certificate. Whoever looks after the shop’s computer shows you how, once.",
+    ask: "Ask for the safe address",
+    askHow:
+      "Whoever looks after the shop’s computer can start Stockroom with --lan. It then has an address that begins with https, and a page that shows each phone the way.",
+    steps: "Show me how, step by step",
+    scan: "On a phone or tablet, scan this instead",
+    code: "QR code of {{address}}",
+    opens: "It opens {{address}}",
+  },
   blocked: {
     title: "This browser cannot keep your work safely",
     lead: "Stockroom stores everything on the device first, and this browser does not offer what that needs. A private window may be why. Use a current Chrome, Edge, Firefox or Safari.",
     detail: "It says: {{message}}",
+    lacks: "Missing here: {{what}}.",
+    ways: "An ordinary window instead of a private one may be all it takes. Browsers that are built into other apps, and GNOME Web, keep nothing in this way.",
+    lack: {
+      address: "an address that begins with https",
+      storage: "files of its own for a web page",
+      locks: "turns among open windows",
+      channels: "words among open windows",
+      worker: "work that goes on without a connection",
+      crypto: "random numbers and checks",
+      wasm: "the database",
+    },
   },
   damaged: {
     title: "The data on this device is damaged",

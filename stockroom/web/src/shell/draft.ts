@@ -6,7 +6,9 @@
  * ends with its tab.
  */
 
-const PREFIX = "stockroom.draft.";
+import { ownName } from "../data/base.js";
+
+const PREFIX = `${ownName("stockroom")}.draft.`;
 
 interface DraftOptions {
   readonly brief?: boolean;

@@ -4,6 +4,8 @@
  * Knows: the service worker. Must not know: what the app does. What is typed is kept as drafts.
  */
 
+import { at } from "../data/base.js";
+
 class Update {
   /** `offered`: this tab may take it; `taken`: another tab has, and this one is still the old one. */
   state = $state<"none" | "offered" | "taken">("none");
@@ -65,7 +67,7 @@ export function followUpdates(): void {
 }
 
 async function follow(): Promise<void> {
-  update.follow(await navigator.serviceWorker.register("/sw.js"));
+  update.follow(await navigator.serviceWorker.register(at("sw.js")));
   setInterval(() => update.look(), LOOK_MS);
   // An app that stays open for weeks is looked at after each pause, and when there is a network again.
   addEventListener("online", () => update.look());

@@ -88,7 +88,10 @@ test("its manifest and icons are what a home screen needs", async () => {
   const { errors, url, data } = await chrome.send("Page.getAppManifest");
   expect(errors).toEqual([]);
   const manifest = JSON.parse(data ?? "{}") as Record<string, unknown> & { icons: IconEntry[] };
-  expect(manifest).toMatchObject({ id: "/", start_url: "/", scope: "/", display: "standalone" });
+  // As of where it lies: below a path of a proxy it is another app, at the root the one it has always been.
+  expect(manifest).toMatchObject({ start_url: "./", scope: "./", display: "standalone" });
+  expect(manifest).not.toHaveProperty("id");
+  expect((await chrome.send("Page.getAppId")).appId).toBe(`${dilan.cable.url}/`);
   const drawn = manifest.icons.filter(({ type }) => type === "image/png");
   expect(drawn.map(({ sizes, purpose = "any" }) => `${sizes} ${purpose}`)).toEqual([
     ...["192x192 any", "512x512 any", "512x512 maskable"],

@@ -17,8 +17,8 @@ export function chromiumPath(): string {
   return found;
 }
 
-export function chromium(): Promise<Browser> {
-  const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
+export function chromium(...more: readonly string[]): Promise<Browser> {
+  const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", ...more];
   return engine.launch({ executablePath: chromiumPath(), args });
 }
 

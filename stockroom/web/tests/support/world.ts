@@ -44,6 +44,10 @@ export class World {
   hasGrown = false;
   /** Whether devices of Python's have the next version, too: it migrates their files. */
   devicesHaveGrown = false;
+  /** What the server has said when it began. */
+  said = "";
+  /** More options of the server. */
+  #serve: readonly string[] = [];
   #server: ChildProcess | null = null;
   #port = 0;
   readonly #ways: { close(): Promise<void> }[] = [];
@@ -53,10 +57,15 @@ export class World {
     this.browser = browser;
   }
 
-  /** `ownWeb`: the app is served from a copy of its own, which a test may replace. */
-  static async make({ ownWeb = false, movements = DEMO_MOVEMENTS } = {}): Promise<World> {
+  /** `serve`: more options of the server; `ownWeb`: the app is served from a copy of its own, which a test may replace. */
+  static async make({
+    ownWeb = false,
+    movements = DEMO_MOVEMENTS,
+    serve = [] as readonly string[],
+  } = {}): Promise<World> {
     const folder = await mkdtemp(path.join(tmpdir(), "stockroom-web-"));
     const world = new World(folder, await chromium());
+    world.#serve = serve;
     if (ownWeb) {
       world.web = path.join(folder, "web");
       await cp(BUILT, world.web, { recursive: true });
@@ -73,6 +82,7 @@ export class World {
         ...["serve", "--demo", "--demo-movements", movements],
         ...["--port", String(this.#port), "--database", this.database],
         ...(this.web === null ? [] : ["--web", this.web]),
+        ...this.#serve,
       ],
       { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] },
     );
@@ -85,6 +95,7 @@ export class World {
         const found = /^ready (\S+)$/m.exec(said);
         if (found?.[1] === undefined) return;
         clearTimeout(late);
+        this.said = said;
         ready(found[1]);
       });
       child.on("exit", () => failed(new Error(`the server ended: ${said}`)));
@@ -111,6 +122,15 @@ export class World {
 
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Of the demo's people: another one where others can reach the server. */
+  get password(): string {
+    return /with the password: (.+)/.exec(this.said)?.[1] ?? PASSWORD;
   }
 
   /** A browser profile of its own at the end of a cable of its own. */
@@ -216,10 +236,10 @@ export class Person {
     return this.way.stand;
   }
 
-  async signIn(store = ""): Promise<void> {
+  async signIn(store = "", password = PASSWORD): Promise<void> {
     const { page } = this;
     await page.getByLabel("Name", { exact: true }).fill(this.name);
-    await page.getByLabel("Password").fill(PASSWORD);
+    await page.getByLabel("Password").fill(password);
     await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await this.start(store);
   }

@@ -62,14 +62,22 @@ class Front:
     """ASGI middleware around everything that a process serves.
 
     ``host``: what the process listens to. ``plain``: where the process speaks TLS, the app that
-    answers whoever does not, whatever name it calls; a proxy of ours need not.
+    answers whoever does not, whatever name it calls; a proxy of ours need not. ``strangers``: the
+    app that answers who asks for a page by a name that is not ours.
     Raises ``UsageError`` (``bad_choice``) for options that make no sense.
     """
 
     def __init__(
-        self, app: ASGIApp, host: str, options: FrontOptions, *, plain: ASGIApp | None = None
+        self,
+        app: ASGIApp,
+        host: str,
+        options: FrontOptions,
+        *,
+        plain: ASGIApp | None = None,
+        strangers: ASGIApp | None = None,
     ) -> None:
         self._app = app
+        self._strangers = strangers
         self._plain = plain
         self._root = root_path_of(options.root_path)
         self._strict = options.strict_transport
@@ -106,7 +114,11 @@ class Front:
             client = scope.get("client")
             self._rates.take(address_key(client[0] if client else ""))
         except ProtocolError as error:
-            await _refuse(error, scope, receive, send)
+            path: str = scope["path"].removeprefix(self._root)
+            if error.code == "wrong_host" and self._strangers and not path.startswith("/v1/"):
+                await self._strangers(scope, receive, send)
+            else:
+                await _refuse(error, scope, receive, send)
             return
         if plain is not None:
             await plain(scope, receive, send)

@@ -40,6 +40,7 @@ _HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
+_TITLE: Final = "Use the safe address"
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript"}
 _LOGO: Final = (
     '<svg viewBox="0 0 48 48" aria-hidden="true"><rect width="48" height="48" fill="#0b6b57"/>'
@@ -58,18 +59,18 @@ class Guide:
     begin: str = ""
     authority: x509.Certificate | None = field(default=None, repr=False)
 
-    def page(self, *, opened: str, base: str = "") -> str:
-        """``opened``: the address by which somebody came."""
+    def page(self, *, opened: str, base: str = "", strange: bool = False) -> str:
+        """``opened``: the address by which somebody came; ``strange``: it is none of ours."""
         own = self.authority is not None
         url = self.urls[0] if self.urls else ""
         how = "".join(section(device, base) for device in DEVICES)
         button = f'<a class="button" id="open" href="{url}/">Open {escape(url)}</a>' if url else ""
         return _template().substitute(
-            title="Use the safe address" if not opened.startswith("https:") else "Trust your shop",
+            title="Trust your shop" if own and opened.startswith("https:") else _TITLE,
             base=base,
             probes=" ".join(self.urls) if own else "",
             logo=_LOGO,
-            lead=_lead(opened, known=bool(url)),
+            lead=_lead(opened, known=bool(url), strange=strange),
             open=button,
             guide=_GUIDE.substitute(fingerprint=self._fingerprint, how=how) if own else "",
             aside=_ASIDE.substitute(base=base, begin=escape(self.begin)) if self.begin else "",
@@ -88,8 +89,9 @@ class Guide:
             found[CERTIFICATE] = ("application/x-x509-ca-cert", plain)
             found["stockroom-authority.pem"] = ("application/x-pem-file", pem_of(self.authority))
             found[PROFILE] = ("application/x-apple-aspen-config", _profile(plain))
-        if self.begin:
-            found["qr.svg"] = ("image/svg+xml", qr_svg(self.begin))
+        scanned = self.begin or next((f"{url}/" for url in self.urls), "")
+        if scanned:
+            found["qr.svg"] = ("image/svg+xml", qr_svg(scanned))
         for file in _PAGE.iterdir():
             if file.suffix in _TYPES:
                 found[file.name] = (_TYPES[file.suffix], file.read_bytes())
@@ -133,11 +135,11 @@ class GuideApp:
         return Response(content, headers=named if is_file else None, media_type=kind)
 
 
-def page_of(guide: Guide, scope: Scope, *, status: int = 200) -> Response:
+def page_of(guide: Guide, scope: Scope, *, status: int = 200, strange: bool = False) -> Response:
     """The page itself, for a request by whatever address."""
     host = Headers(scope=scope).get("host", "")
     opened = f"{scope['scheme']}://{host}" if host else ""
-    page = guide.page(opened=opened, base=str(scope.get("root_path", "")))
+    page = guide.page(opened=opened, base=str(scope.get("root_path", "")), strange=strange)
     return HTMLResponse(page, status_code=status, headers=_HEADERS)
 
 
@@ -157,13 +159,19 @@ def qr_lines(text: str) -> str:
     return file.getvalue()
 
 
-def _lead(opened: str, *, known: bool) -> str:
+def _lead(opened: str, *, known: bool, strange: bool) -> str:
+    end = "" if known else " Ask whoever runs the server for the address that begins with https."
+    if strange:
+        return (
+            f"You opened {escape(opened or 'an address without a name')}. Stockroom does not "
+            "answer by that name, and starts only by an address that is its own and safe (https)."
+            f"{end} Whoever runs it can add a name: --allowed-host."
+        )
     if opened.startswith("https:"):
         return (
             "Each phone, tablet and computer is told once that it may believe your shop's own "
             "server. From then on it opens Stockroom as safely as any other page."
         )
-    end = "" if known else " Ask whoever runs the server for the address that begins with https."
     return (
         f"You opened {escape(opened or 'an address without https')}. On that address a browser "
         f"keeps nothing safely, so Stockroom does not start there.{end}"

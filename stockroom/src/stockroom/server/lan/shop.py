@@ -22,7 +22,7 @@ from stockroom.server.lan.addresses import (
 )
 from stockroom.server.lan.authority import Authority, fingerprint_of
 from stockroom.server.lan.certificates import ShopCertificates
-from stockroom.server.lan.guide import Guide, page_of
+from stockroom.server.lan.guide import PREFIX, Guide, page_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -96,6 +96,22 @@ class Lan:
         )
 
 
+class Strangers:
+    """ASGI app for pages that are asked for by a name which is not the server's."""
+
+    def __init__(self, trust: ASGIApp, guide: Callable[[], Guide]) -> None:
+        self._trust = trust
+        self._guide = guide
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path in (f"{PREFIX}guide.css", f"{PREFIX}guide.js"):
+            await self._trust(scope, receive, send)
+            return
+        page = page_of(self._guide(), scope, status=421, strange=True)
+        await page(scope, receive, send)
+
+
 class InTheClear:
     """ASGI app for requests without TLS. ``trust``: of `/trust/`."""
 
@@ -111,7 +127,7 @@ class InTheClear:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         if client is not None and is_loopback(client[0]) and is_loopback(name):
             await self._app(scope, receive, send)
-        elif path.startswith("/trust/"):
+        elif path.startswith(PREFIX):
             await self._trust(scope, receive, send)
         elif path.startswith(API):
             await https_needed(scope, receive, send)
