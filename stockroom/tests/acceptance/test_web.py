@@ -1,4 +1,4 @@
-"""The web app in the system's Chromium, at a real server: the tests of `stockroom/web`."""
+"""The web app: its functions in Node, and its stories in the system's Chromium at a real server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 TESTS = WEB / "tests"
-STORIES = sorted(path.relative_to(TESTS).as_posix() for path in TESTS.glob("*/*.test.ts"))
+# What needs no browser is one run: to start one costs more than most of those tests.
+STORIES = sorted({"unit", *(f"e2e/{path.name}" for path in TESTS.glob("e2e/*.test.ts"))})
 
 pytestmark = pytest.mark.acceptance
 
