@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from holdfast.core.errors import UsageError
+from holdfast.core.errors import Offline, UsageError
+from holdfast.replica.http.transport import HttpTransport
 from holdfast.schema.model import Column, Schema, Table
 from holdfast.server.assembly import open_server
 from holdfast.server.http.front import FrontOptions
@@ -187,6 +188,23 @@ def test_one_port_speaks_tls_and_refuses_the_rest_in_words(tmp_path: Path) -> No
         with pytest.raises(ssl.SSLCertVerificationError):
             asked(port, certificate, name="other.lan")
         assert asked(port, certificate).startswith(b"HTTP/1.1 200")
+
+
+def test_a_device_says_what_it_does_not_trust_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = write(tmp_path)
+    with served(tmp_path, CertificateFiles(certificate, key)) as port:
+        for name, why in (("127.0.0.1", "self-signed"), ("localhost", "")):
+            device = HttpTransport(f"https://{name}:{port}", str)
+            with pytest.raises(Offline, match="SSL_CERT_FILE") as caught:
+                device.health("0123456789abcdef")
+            assert caught.value.code == "tls_untrusted" and why in caught.value.message
+            device.close()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        device = HttpTransport(f"https://127.0.0.1:{port}", str)
+        assert device.health("0123456789abcdef")[0] > 0
+        device.close()
 
 
 def test_a_proxy_of_ours_may_come_in_the_clear(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Knows: httpx2's responses and exceptions. Must not know: which answers are ours,
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 
 import httpx2
@@ -36,6 +37,15 @@ def _offline(error: httpx2.HTTPError) -> Offline:
     """Return why there was no answer. ``unsent`` in the detail: the request did not leave the
     device.
     """
+    untrusted = _untrusted(error)
+    if untrusted:
+        return Offline(
+            f"this device does not trust the server's certificate ({untrusted}). If its authority "
+            "is your own, name the authority's certificate: SSL_CERT_FILE=authority.crt",
+            code="tls_untrusted",
+            cause=str(error),
+            unsent=True,
+        )
     if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
         code = "timeout" if isinstance(error, httpx2.TimeoutException) else "unreachable"
         return Offline("the server cannot be reached", code=code, cause=str(error), unsent=True)
@@ -44,6 +54,15 @@ def _offline(error: httpx2.HTTPError) -> Offline:
     if isinstance(error, httpx2.NetworkError):
         return Offline("the server cannot be reached", code="unreachable", cause=str(error))
     return incomplete("the connection was lost", cause=str(error))
+
+
+def _untrusted(error: BaseException | None) -> str:
+    """Return why a certificate is not trusted, if that is what is behind an error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def pieces(response: httpx2.Response) -> Iterator[bytes]:
