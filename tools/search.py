@@ -44,6 +44,9 @@ POSTGRES_EVERY = 4
 """One turn of worlds in so many has its server on PostgreSQL."""
 GROWTH_EVERY = 3
 """One turn of worlds in so many has a schema that grows."""
+COPIES_EVERY = 3
+"""One turn of worlds in so many copies, puts back and loses files, every other one of these the
+server, too."""
 MONKEY_STEPS = 20
 MONKEY_ENDS_S = 300
 """Longer than the test lets it go on."""
@@ -124,6 +127,8 @@ def turns(
     until_monkeys = itertools.cycle(reversed(range(MONKEYS_EVERY)))
     until_postgres = itertools.cycle(reversed(range(POSTGRES_EVERY)))
     until_growth = itertools.cycle(reversed(range(GROWTH_EVERY)))
+    until_copies = itertools.cycle(reversed(range(COPIES_EVERY)))
+    until_restores = itertools.cycle((False, True))
     while files or worlds:
         order: list[Path | None] = [*dice.sample(files, len(files))]
         for file in order or [None]:
@@ -133,6 +138,9 @@ def turns(
                 yield monkey_of(dice.randrange(2**31))
             elif worlds:
                 seeds = [f"search/{seed}/{next(numbers)}" for _ in range(worlds)]
+                if next(until_copies) == 0:
+                    yield copies_of(seeds, restoring=next(until_restores))
+                    continue
                 yield worlds_of(
                     seeds,
                     on_postgres=next(until_postgres) == 0,
@@ -158,6 +166,16 @@ def worlds_of(seeds: list[str], *, on_postgres: bool, growing: bool) -> Turn:
     script = ("engine/tests/system/sweep.py", "--sets", *how, *where)
     return Turn(
         f"worlds {seeds[0]} to {seeds[-1].rpartition('/')[2]}{' on PostgreSQL' if where else ''}",
+        (sys.executable, *script, *seeds),
+        f".venv/bin/python {' '.join((*script, *seeds))}",
+    )
+
+
+def copies_of(seeds: list[str], *, restoring: bool) -> Turn:
+    how = "--restores" if restoring else "--copies"
+    script = ("engine/tests/system/sweep.py", "--steps", "60", how)
+    return Turn(
+        f"worlds {seeds[0]} to {seeds[-1].rpartition('/')[2]}, {how[2:]}",
         (sys.executable, *script, *seeds),
         f".venv/bin/python {' '.join((*script, *seeds))}",
     )

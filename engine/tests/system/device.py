@@ -26,6 +26,7 @@ from bazaar import (
 from growth import EVERY, GENERATIONS
 from offers import written
 from purses import meanwhile
+from readers import orphans_of
 from servers import ServerDatabase
 from shell import keep_time
 from waits import rests_on_row
@@ -208,8 +209,9 @@ class Device:
     """Of moves that were committed here."""
     seen_slips: set[str] = field(default_factory=set)
     seen_versions: dict[str, int] = field(default_factory=dict)
-    foreign_orphans: set[tuple[str, int, str, int]] = field(default_factory=set)
-    """Left by programs that do not ask for foreign keys."""
+    foreign_orphans: set[tuple[str, tuple[Any, ...], str, int]] = field(default_factory=set)
+    """Left by programs that do not ask for foreign keys, or let through by SQLite, which counts
+    what is wrong: a parent that comes for a child that had none pays for another child's."""
     verifying: bool = False
 
     def now_us(self) -> int:
@@ -236,6 +238,7 @@ class Device:
 
     def run(self, statements: list[Statement]) -> bool:
         """One transaction; whether it was committed."""
+        before = orphans_of(self)
         try:
             with written(self.world, self.rows), self.replica.transaction() as db:
                 for sql, params in statements:
@@ -243,6 +246,10 @@ class Device:
         except ConstraintFailed:
             self.world.count["local constraint"] += 1
             return False
+        after = orphans_of(self) if before else before
+        if len(after) <= len(before) and not before <= after:
+            self.foreign_orphans |= after - before
+            self.world.count["orphan let through"] += bool(after - before)
         return True
 
     def rows(self, sql: str, *params: Any) -> list[Row]:

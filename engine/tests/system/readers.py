@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from device import Device
     from world import World
 
+Orphan = tuple[str, tuple[Any, ...], str, int]
 Truth = Callable[[], dict[tuple[str, str], Any]]
 
 
@@ -41,9 +42,20 @@ def never_goes_back(device: Device) -> None:
     device.seen_versions = now
 
 
-def orphans_of(device: Device) -> set[tuple[str, int, str, int]]:
-    """Table, rowid, parent and which foreign key, of all rows whose parent is not there."""
-    return {tuple(row) for row in device.rows("PRAGMA foreign_key_check")}
+def orphans_of(device: Device) -> set[Orphan]:
+    """Table, key, parent and which foreign key, of all rows whose parent is not there. A row that
+    comes back in an answer has another place in its table, and the same key."""
+    found = set()
+    for name, rowid, parent, number in device.rows("PRAGMA foreign_key_check"):
+        key = ", ".join(_key_of(device, name))
+        ((*values,),) = device.rows(f"SELECT {key} FROM {name} WHERE rowid = ?", rowid)
+        found.add((str(name), tuple(values), str(parent), int(number)))
+    return found
+
+
+def _key_of(device: Device, table: str) -> list[str]:
+    sql = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
+    return [str(name) for (name,) in device.rows(sql, table)]
 
 
 def nothing_is_orphaned(device: Device, truth: Truth) -> None:
@@ -53,8 +65,9 @@ def nothing_is_orphaned(device: Device, truth: Truth) -> None:
         return
     found = orphans_of(device) - device.foreign_orphans
     known = truth() if found else {}
-    for table, rowid, parent, _ in found:
-        (row,) = device.rows(f"SELECT store, {parent} FROM {table} WHERE rowid = ?", rowid)
+    for table, key, parent, _ in found:
+        named = " AND ".join(f"{name} = ?" for name in _key_of(device, table))
+        (row,) = device.rows(f"SELECT store, {parent} FROM {table} WHERE {named}", *key)
         shown = [r for (t, _), r in known.items() if t == table and row[1] in r and row[0] in r]
         assert shown and (parent, row[1]) not in known, (
             f"{device.name}: {table} {row} stands without its {parent}"

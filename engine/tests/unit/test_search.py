@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import search
 from hypothesis import settings
 from properties import examples
 
@@ -113,6 +116,15 @@ def test_a_search_whose_time_is_over_between_two_turns_begins_none(tmp_path: Pat
     done = run(SEARCH, "--minutes", "0", "--worlds", "0", "--tests", planted(tmp_path, DRAWS))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 turns, 0 with something found" in done.stdout
+
+
+def test_every_family_of_worlds_has_its_turns() -> None:
+    drawn = itertools.islice(search.turns([], 3, 4, worlds=2, monkeys=True), 24)
+    families = Counter(
+        next((how for how in ("--copies", "--restores", "monkey") if how in turn.again), "worlds")
+        for turn in drawn
+    )
+    assert families == {"--copies": 4, "--restores": 3, "monkey": 3, "worlds": 14}
 
 
 @pytest.mark.slow
