@@ -55,6 +55,8 @@ export const LOADING_TOLD_MS = 100;
 
 // Identity: what is kept for a server that comes back from a backup
 export const KEPT_US = 7 * 24 * 3_600_000_000;
+/** What a backup has is kept for so long, for an older one may be the one that is restored. */
+export const KEPT_SAVED_US = 2 * 24 * 3_600_000_000;
 export const KEPT_BYTES_MAX = 64 * MIB;
 /** After so many forks without an answer between them a person has to look. */
 export const FORKS_IN_A_ROW_MAX = 3;

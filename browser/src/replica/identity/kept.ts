@@ -3,12 +3,14 @@
  *
  * Knows: the table of kept transactions, and their messages. Must not know: when a server was restored.
  * A server that comes back from a backup has lost what came after it; whoever made it still has it here,
- * as it was sent, and offers it again. Upholds I5; I31 by an age and a size.
+ * as it was sent, and offers it again. What a backup has is kept for two days all the same: the one before
+ * it may be restored. Upholds I5; I31 by an age and a size.
  */
 
 import { keyText, type Row } from "../../core/keys.js";
 import {
   KEPT_BYTES_MAX,
+  KEPT_SAVED_US,
   KEPT_STEP_ROWS,
   KEPT_US,
   PUSH_BYTES_SOFT,
@@ -42,7 +44,7 @@ export function keep(
   connection.execute(bookkeeping.kept.add_bytes, [BigInt(utf8Length(body))]);
 }
 
-/** Give up what a backup has, or what has waited for one too long: a step of it. `backedUp`: the number up
+/** Give up what a backup has for some time, or what has waited for one too long: a step of it. `backedUp`: the number up
  * to which a backup has all. */
 export function giveUp(database: LocalDatabase, backedUp: number, nowUs: number): void {
   const { connection, bookkeeping } = database;
@@ -68,8 +70,8 @@ function givenUp(
   const oldest = connection.execute(bookkeeping.kept.first, [BigInt(count)]);
   for (const [number, decided, size, again] of oldest) {
     const isSafe = whole(number) <= safe;
-    const isOver = whole(decided) < nowUs - KEPT_US || bytes - found.freed > KEPT_BYTES_MAX;
-    if (again === 1n || !(isSafe || isOver)) break;
+    const isOld = whole(decided) < nowUs - (isSafe ? KEPT_SAVED_US : KEPT_US);
+    if (again === 1n || !(isOld || bytes - found.freed > KEPT_BYTES_MAX)) break;
     found.upTo = whole(number);
     found.freed += whole(size);
     if (!isSafe) found.unsaved += 1;

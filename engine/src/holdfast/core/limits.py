@@ -334,6 +334,8 @@ KEPT_US = 7 * 86_400 * 1_000_000
 """Acknowledged work that no backup of the server has is given up after so long,"""
 KEPT_BYTES_MAX = 64 * MIB
 """or beyond so much, the oldest first."""
+KEPT_SAVED_US = 2 * 86_400 * 1_000_000
+"""What a backup has is kept for so long, for an older one may be the one that is restored."""
 KEPT_STEP_ROWS = 1_000
 FORKS_IN_A_ROW_MAX = 3
 """A replica that is not recognised so often, with no answer in between, waits for a person."""

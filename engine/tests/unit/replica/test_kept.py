@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from holdfast.core.errors import Offline
-from holdfast.core.limits import KEPT_US
+from holdfast.core.limits import KEPT_SAVED_US, KEPT_US
 from holdfast.protocol.messages import ExchangeRequest, Transaction
 from holdfast.replica.changes.outbox import message_of
 from holdfast.replica.http.spool import SpooledAnswer
@@ -115,11 +115,20 @@ def test_what_a_verification_hears_of_is_kept_too(replica: Replica, line: Line) 
     assert bodies(replica) == line.sent
 
 
-def test_what_a_backup_has_is_given_up(replica: Replica, line: Line) -> None:
+def make_older(replica: Replica, by_us: int) -> None:
+    with closing(driver().connect(replica.path, OpenOptions())) as raw:
+        raw.execute("UPDATE holdfast_kept SET decided_us = decided_us - ?", (by_us,))
+
+
+def test_what_a_backup_has_is_given_up_two_days_later(replica: Replica, line: Line) -> None:
+    """A backup can turn out to be no good, and the one before it is restored."""
     write(replica, *WORK[:3])
     replica.sync()
     line.backed_up = 2
     write(replica, WORK[3])
+    replica.sync()
+    assert [one.number for one in bodies(replica)] == [1, 2, 3, 4]
+    make_older(replica, KEPT_SAVED_US + 1)
     replica.sync()
     assert [one.number for one in bodies(replica)] == [3, 4]
     line.backed_up = 4
@@ -136,8 +145,7 @@ def test_what_waits_for_a_backup_for_too_long_is_given_up(
     write(replica, *WORK[:2])
     replica.sync()
     if limit == "days":
-        with closing(driver().connect(replica.path, OpenOptions())) as raw:
-            raw.execute("UPDATE holdfast_kept SET decided_us = decided_us - ?", (KEPT_US + 1,))
+        make_older(replica, KEPT_US + 1)
     else:
         monkeypatch.setattr(kept, "KEPT_BYTES_MAX", 10)
     replica.sync()

@@ -2,8 +2,9 @@
 
 Knows: messages, and what is kept of them. Must not know: when an exchange is made.
 A server that is restored from a backup lacks what came after it. The devices that have made it have
-it still, as it was sent, and offer it again. What a backup has is given up, else what is older than
-some days or more than some bytes, the oldest first.
+it still, as it was sent, and offer it again. What a backup has is given up, and what is older than
+some days or more than some bytes, the oldest first. What a backup has is kept for two days all the
+same: that one may turn out to be no good, and the one before it is restored.
 
 Upholds I5 and I31.
 """
@@ -18,6 +19,7 @@ import msgspec
 from holdfast.core.keys import key_text
 from holdfast.core.limits import (
     KEPT_BYTES_MAX,
+    KEPT_SAVED_US,
     KEPT_STEP_ROWS,
     KEPT_US,
     PUSH_BYTES_SOFT,
@@ -51,7 +53,8 @@ def keep(
 
 
 def give_up(connection: Connection, *, backed_up: int, now_us: int) -> None:
-    """Give up what a backup has, or what has waited for one too long: a step of it."""
+    """Give up what a backup has for some time, or what has waited for one too long: a step of
+    it."""
     known, kept_bytes, lost = (
         int(str(value)) for value in read_state(connection, "backed_up", "kept_bytes", "kept_lost")
     )
@@ -63,8 +66,8 @@ def give_up(connection: Connection, *, backed_up: int, now_us: int) -> None:
         found = connection.execute(KEPT.first, (step,))
         for number, decided, size, again in found:
             saved = int(str(number)) <= max(known, backed_up)
-            old = int(str(decided)) < now_us - KEPT_US
-            if again or not (saved or old or kept_bytes - freed > KEPT_BYTES_MAX):
+            old = int(str(decided)) < now_us - (KEPT_SAVED_US if saved else KEPT_US)
+            if again or not (old or kept_bytes - freed > KEPT_BYTES_MAX):
                 break
             up_to, freed = int(str(number)), freed + int(str(size))
             unsaved += not saved
