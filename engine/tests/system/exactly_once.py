@@ -51,7 +51,8 @@ def at_rest(world: Copies) -> None:
         everything_is_decided(world, file)
         same_rows(world, file)
         nothing_foreign_in_the_file(world, file)
-        assert file.replica.status.mismatches == 0, "I36: a mismatch that nobody caused"
+        caused = world.count["server put back"] > 1  # bases of a history that is beside this one
+        assert caused or file.replica.status.mismatches == 0, "I36: a mismatch that nobody caused"
         nothing_that_is_held_is_lost(world, file)
         history_adds_up(file)
     counters_add_up(world, applied)

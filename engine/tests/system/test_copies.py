@@ -67,6 +67,11 @@ def test_a_world_of_servers_that_was_wrong_once_is_right(seed: int) -> None:
     assert servers(seed)
 
 
+def test_a_server_that_lost_nothing_but_outcomes_goes_on() -> None:
+    """No position proves that it was put back; the number that it expects does."""
+    assert run_copies("restored/310", steps=50, server=True)["told: server_restored"]
+
+
 def test_everything_that_should_happen_sometimes_has_happened() -> None:
     happened = {name for seed in FILES for name in +files(seed)}
     happened |= {name for seed in SERVERS for name in +servers(seed)}

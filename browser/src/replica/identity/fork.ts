@@ -33,6 +33,9 @@ export function partingOf(error: unknown): Parting | null {
   const told = typeof server === "object" && server !== null ? server : {};
   const { past, high } = told as { readonly past?: unknown; readonly high?: unknown };
   if (error.code === "epoch_mismatch") return past === true ? { restored: true, high: 0 } : null;
+  // Numbers that it has decided are lost, and nothing else: no position proves that it was restored.
+  if (error.code === "number_gap")
+    return typeof high === "number" ? { restored: true, high } : null;
   if (error.code !== "nonce_mismatch" && error.code !== "number_reused") return null;
   return { restored: false, high: typeof high === "number" ? high : 0 };
 }

@@ -37,9 +37,15 @@ T = TypeVar("T")
 def calls_for_fork(error: AttentionNeeded) -> bool:
     """Return whether a refusal says that this replica is not the one that the server goes on
     with, or that the server has gone back itself."""
-    if error.code in ("nonce_mismatch", "number_reused"):
+    if error.code in ("nonce_mismatch", "number_reused") or _lacks_ours(error):
         return True
     return error.code == "epoch_mismatch" and _told(error, "past") is True
+
+
+def _lacks_ours(error: AttentionNeeded) -> bool:
+    """Return whether the server lacks numbers that it has decided: it was restored, and nothing but
+    outcomes was lost with it, so that no position proves it."""
+    return error.code == "number_gap" and isinstance(_told(error, "high"), int)
 
 
 def after_fork(ask: Callable[[], T]) -> T:
@@ -78,7 +84,7 @@ def fork(
     if int(str(forks)) >= FORKS_IN_A_ROW_MAX or not (replica or device):
         return False
     since = verified if isinstance(verified, int) else None
-    if error.code == "epoch_mismatch":
+    if error.code == "epoch_mismatch" or _lacks_ours(error):
         kind = HistoryKind.SERVER_RESTORED
     else:
         kind = what_happened(connection, path, beside, _told(error, "high"))
