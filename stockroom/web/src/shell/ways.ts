@@ -56,7 +56,7 @@ const MOVED: Readonly<Record<string, string>> = {
   "sync/device": "saved/device",
 };
 
-/** Where an address of before leads to now; null where it is one of today's. */
+/** Destination of an address of before; null where it is one of today's. */
 export function movedTo(path: readonly string[]): string | null {
   return path[0] === "sync" ? (MOVED[path.join("/")] ?? "saved") : null;
 }

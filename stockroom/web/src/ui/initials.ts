@@ -10,7 +10,7 @@ export function initials(name: string): string {
   return first.join("").toLocaleUpperCase();
 }
 
-/** Which of the tints something takes: always the same for the same id, none without one. */
+/** Tint that something takes: always the same for the same id, none without one. */
 export function tintOf(id: string | null): string {
   if (id === null || id === "") return "var(--tint-none)";
   let sum = 0;
