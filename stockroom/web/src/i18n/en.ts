@@ -155,7 +155,7 @@ export default {
       storage: "files of its own for a web page",
       locks: "turns among open windows",
       channels: "words among open windows",
-      worker: "work that goes on without a connection",
+      worker: "starting with no connection",
       crypto: "random numbers and checks",
       wasm: "the database",
     },
