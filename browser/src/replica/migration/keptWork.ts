@@ -21,7 +21,7 @@ import { changeImages, changeKey } from "../identity/kept.js";
 import type { Bookkeeping } from "../storage/program.js";
 import type { Lineage, TableLineage } from "./lineage.js";
 
-/** What the tables say, before they are made anew. */
+/** Rows as the tables have them, before they are made anew. */
 export interface RowContext {
   /** A row of an old table, by its key. */
   readonly visible: (table: TableLineage, key: string) => Row | null;

@@ -292,12 +292,12 @@ function present(walk: Walk, name: string, tables: ReadonlyMap<string, string>):
   };
 }
 
-/** Whether the names of what is kept differ, so that it has to be written anew. */
+/** Return whether the names of what is kept differ, so that it has to be written anew. */
 export function namesDiffer({ gone, columns }: TableLineage): boolean {
   return gone.length > 0 || [...columns].some(([name, was]) => name !== was);
 }
 
-/** Whether a table has the same checks as before on the columns that it had. */
+/** Return whether a table has the same checks as before on the columns that it had. */
 export function hasSameChecks({ oldJson, json }: TableLineage): boolean {
   const known = new Set(oldJson.columns.map(({ name }) => name));
   const checks = ({ checks: all = [] }: TableJson): unknown =>

@@ -33,7 +33,13 @@ import type { Program } from "../storage/program.js";
 import { conflictOf, concerns } from "./conflicts.js";
 import { renamedBases, translateKept } from "./keptWork.js";
 import { type Lineage, namesDiffer, type TableLineage } from "./lineage.js";
-import { listed, quoted, reshapedTable, reshapedValue, type Expressions } from "./reshapedSql.js";
+import {
+  listed,
+  quoted,
+  reshapedTable,
+  reshapedValue,
+  type ReshapingColumns,
+} from "./reshapedSql.js";
 
 const NOTE = ["tx", "key", "was", "now", "base", "bases"];
 const CONFLICTS = "holdfast_conflict";
@@ -118,7 +124,7 @@ export class Reshaping {
     return new Overlay(this.#db, table, program.statements(table));
   }
 
-  #shapes(table: Table): Expressions {
+  #shapes(table: Table): ReshapingColumns {
     return this.#program.json.migration.tables[table.name]?.shapes ?? {};
   }
 

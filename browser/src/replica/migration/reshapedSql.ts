@@ -9,7 +9,8 @@ import type { ColumnType } from "../../core/values.js";
 import type { ColumnReshaping } from "../../protocol/program.generated.js";
 import type { TableLineage } from "./lineage.js";
 
-export type Expressions = Readonly<Record<string, ColumnReshaping>>;
+/** By the names of columns, what the program knows of each. */
+export type ReshapingColumns = Readonly<Record<string, ColumnReshaping>>;
 
 const STORAGE: Partial<Record<ColumnType, string>> = {
   integer: "INTEGER",
@@ -19,14 +20,16 @@ const STORAGE: Partial<Record<ColumnType, string>> = {
   bytes: "BLOB",
 };
 
+/** A name as SQL has it. */
 export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
+/** Names, with commas. */
 export const listed = (names: readonly string[]): string => names.map(quoted).join(", ");
 
 /** A query of the rows of the new table, all columns in declared order, from those of the old one; columns that
  * were not there have their defaults. */
 function reshaped(
   { layers, table, columns, converted }: TableLineage,
-  shapes: Expressions,
+  shapes: ReshapingColumns,
   of: string,
 ) {
   let source = of;
@@ -48,7 +51,7 @@ function reshaped(
 }
 
 /** All rows of the old table as ones of the new, but for those whose converted values do not fit. */
-export function reshapedTable(lineage: TableLineage, shapes: Expressions): string {
+export function reshapedTable(lineage: TableLineage, shapes: ReshapingColumns): string {
   const { old, converted } = lineage;
   const whole = `SELECT ${listed(old.columns.map(({ name }) => name))} FROM ${quoted(old.name)}`;
   const fits = [...converted].map((name) => `NOT coalesce(${shapes[name]?.misfits}, 0)`);
@@ -56,7 +59,7 @@ export function reshapedTable(lineage: TableLineage, shapes: Expressions): strin
 }
 
 /** The same of one row: the parameters are its columns in declared order, in storage values. */
-export function reshapedValue(lineage: TableLineage, shapes: Expressions): string {
+export function reshapedValue(lineage: TableLineage, shapes: ReshapingColumns): string {
   const row = lineage.old.columns.map(
     ({ name, type }, at) => `CAST(?${at + 1} AS ${STORAGE[type] ?? "TEXT"}) AS ${quoted(name)}`,
   );

@@ -123,6 +123,32 @@ STEPS: dict[str, Schema] = {
         ITEM, msgspec.structs.replace(PART, foreign_keys=()), LABEL,
         steps=(MigrationStep("drop_foreign_key", "part", "item"),),
     ),
+    "change_nullable": later(
+        item(columns=columns(name=Column("name", nullable=True))), PART, LABEL,
+        steps=(
+            MigrationStep("change_nullable", "item", "name"),
+            MigrationStep("change_default", "item", "name"),
+        ),
+    ),
+    "add_foreign_key": later(
+        ITEM, PART,
+        msgspec.structs.replace(
+            LABEL, columns=(*LABEL.columns, Column("item", nullable=True)),
+            foreign_keys=(ForeignKey(("item",), "item"),),
+        ),
+        steps=(MigrationStep("add_foreign_key", "label", "item"),),
+    ),
+    "add_group": later(
+        item(
+            columns=columns(colour=Column("colour", merge="manual", default="none")),
+            groups=(("price", "colour"),),
+        ),
+        PART, LABEL,
+        steps=(
+            MigrationStep("change_policy", "item", "colour"),
+            MigrationStep("add_group", "item", "price,colour"),
+        ),
+    ),
     "several": later(
         item(
             name="article",
