@@ -12,7 +12,7 @@ import typer
 import stockroom.cli
 from holdfast.cli.app import app as holdfast_app
 from holdfast.cli.server import host
-from holdfast.cli.server.options import Serving
+from holdfast.cli.server.options import HERE, Serving, with_proxy_here
 from stockroom.server import run as stockroom_run
 
 SAID = [
@@ -23,6 +23,16 @@ SAID = [
     *("--quota-scope-rows", "11", "--quota-scope-bytes", "12", "--quota-row-bytes", "13"),
     *("--quota-device-bytes", "14", "--quota-user-bytes", "15"),
 ]
+
+
+def test_a_proxy_without_an_address_is_on_this_machine() -> None:
+    for said, meant in (
+        (["serve", "--proxy", "--root-path", "/shop"], ["serve", *HERE, "--root-path", "/shop"]),
+        (["serve", "--proxy"], ["serve", *HERE]),
+        (["serve", "--proxy", "10.0.0.1"], ["serve", "--proxy", "10.0.0.1"]),
+        (["serve", "--proxy=10.0.0.1", "--lan"], ["serve", "--proxy=10.0.0.1", "--lan"]),
+    ):
+        assert with_proxy_here(said) == meant
 
 
 def _options(app: typer.Typer) -> dict[str, Any]:

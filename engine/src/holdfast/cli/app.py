@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from holdfast.cli import (
     schema_commands,
 )
 from holdfast.cli.server import commands, serve
+from holdfast.cli.server.options import with_proxy_here
 
 app = typer.Typer(
     name="holdfast",
@@ -57,4 +59,4 @@ app.add_typer(commands.server)
 
 def main() -> None:
     """Entry point of the ``holdfast`` command."""
-    app()
+    app(with_proxy_here(sys.argv[1:]))

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli.server.options import with_proxy_here
 from stockroom.cli import output
 from stockroom.cli.backup import backup_command, restore_command
 from stockroom.cli.device import app as device_app
@@ -61,7 +62,7 @@ def _options(
 
 def main(argv: list[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 failed or a check did not hold, 2 wrong use."""
-    arguments = hoisted(sys.argv[1:] if argv is None else argv)
+    arguments = with_proxy_here(hoisted(sys.argv[1:] if argv is None else argv))
     try:
         result = typer.main.get_command(app).main(
             arguments, prog_name="stockroom", standalone_mode=False

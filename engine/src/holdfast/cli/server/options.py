@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -32,6 +32,15 @@ if TYPE_CHECKING:
     from holdfast.server.tls.certificates import CertificateFiles
 
 PARAMETER = "serving"
+HERE = ("--proxy=127.0.0.1", "--proxy=::1")
+
+
+def with_proxy_here(arguments: Sequence[str]) -> list[str]:
+    """Let ``--proxy`` without an address, which no parser of options knows, mean this machine."""
+    words = list[str]()
+    for word, following in zip(arguments, (*arguments[1:], "-"), strict=True):
+        words += HERE if word == "--proxy" and following.startswith("-") else (word,)
+    return words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +54,10 @@ class Serving:
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1"
     proxy: Annotated[
         list[str] | None,
-        typer.Option(help="A reverse proxy's address or network: believe its X-Forwarded-..."),
+        typer.Option(
+            help="A reverse proxy's address or network: believe its X-Forwarded-... "
+            "Alone: a proxy on this machine."
+        ),
     ] = None
     public_url: Annotated[
         str,
