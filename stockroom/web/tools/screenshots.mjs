@@ -118,7 +118,7 @@ try {
   await shoot(dilan, "receive");
   await to(dilan, "scan");
   await dilan.getByLabel("Code").fill("2000000000000");
-  await dilan.getByRole("button", { name: "Look up" }).click();
+  await dilan.getByRole("button", { name: "Find it" }).click();
   await shoot(dilan, "scan");
   await to(dilan, "saved");
   await shoot(dilan, "waiting");

@@ -5,6 +5,7 @@
  */
 
 import shell from "./enShell.js";
+import scan from "./enScan.js";
 
 export default {
   app: {
@@ -304,66 +305,7 @@ export default {
     draft: "Your list is kept until you receive or clear it.",
     clear: "Clear",
   },
-  adjust: {
-    title: "Adjust stock",
-    now: "Now",
-    becomes: "becomes",
-    ways: "How you say it",
-    see: "I see this many",
-    by: "Take away or add",
-    to: "What you see on the shelf",
-    many: "How many",
-    away: "Take away",
-    add: "Add",
-    fewer_one: "Why {{count, number}} fewer?",
-    fewer_other: "Why {{count, number}} fewer?",
-    more_one: "Why {{count, number}} more?",
-    more_other: "Why {{count, number}} more?",
-    note: "Note (optional)",
-    difference: "{{before}} becomes {{after}}: {{difference}}",
-    same: "That is what is on hand already",
-    needNumber: "Say how many first",
-    needWay: "Take away, or add?",
-    needReason: "Choose why first",
-    needSure: "Look at the number first",
-    go: "Record {{difference}}",
-    done: "Recorded {{difference}}, saved on this device",
-    negative: "This takes the stock below zero. It is recorded as you say.",
-  },
-  quantity: {
-    empty: "How many?",
-    fraction: "Whole numbers only",
-    negative: "A number without a minus",
-    huge: "At most {{most, number}}",
-    not: "A whole number, such as 12",
-    scan: "{{number}} looks like a scan. Is it really how many there are?",
-    outlier: "{{before}} becomes {{after}}. Is that right?",
-    yes: "Yes, {{number}}",
-    no: "No, clear it",
-  },
-  undo: {
-    done: "Undone, saved on this device",
-    others: "{{person}} has recorded this. Undo it?",
-    sure: "Yes, undo it",
-  },
-  scan: {
-    title: "Scan",
-    lead: "Use a hand scanner anywhere in the app, the camera here, or type a code.",
-    code: "Code",
-    look: "Look up",
-    camera: "Use the camera",
-    stop: "Stop the camera",
-    noCamera: "The camera could not be opened. A hand scanner or typing works as well.",
-    list: "Scanned",
-    empty: "Nothing scanned yet",
-    emptyLead: "Scanning the same item again counts one more.",
-    receive: "Receive these",
-    clear: "Clear",
-    unknown: "No product has the code {{code}}",
-    create: "Add it as a new product",
-    times: "{{count, number}} ×",
-    part: "Only part of a code was read ({{read}}). Scan it again; nothing was booked. If it is a whole code of your own, type it.",
-  },
+  ...scan,
   sync: {
     title: "Saved work",
     tabs: {
@@ -495,6 +437,10 @@ export default {
     toInbox_other: "{{count, number}} need you.",
   },
   conflict: {
+    titleArchived: "Go on offering {{name}}?",
+    about: "{{sku}}, {{quantity}} on hand here",
+    stopped: "stop offering it",
+    offered: "go on offering it",
     title: "Which {{field}} for {{name}}?",
     titleDelete: "Keep {{name}}?",
     lead: "Two people changed it at about the same time. The server keeps the one in use until somebody decides.",

@@ -32,6 +32,8 @@ export function subjectOf(conflict: Sides): string {
 /** One of the values, as a person reads it. */
 export function shownOf(conflict: Sides, value: unknown): string {
   if (value === null && conflict.kind === "delete") return t("conflict.deleted");
+  if (conflict.column === "archived")
+    return t(value === true || value === 1 ? "conflict.stopped" : "conflict.offered");
   if (!isGroup(conflict)) return shown(conflict.column, value, "EUR");
   const [amounts, subject] = [value as Amounts, subjectOf(conflict)];
   const of = (name: string): string => shown(name, amounts[name], amounts["currency"] ?? "EUR");

@@ -108,7 +108,7 @@ test("no barriers at work", async () => {
   await barriers.look("nothing scanned");
   for (const code of ["BOWL-1", "4000000000099"]) {
     await page.getByLabel("Code").fill(code);
-    await page.getByRole("button", { name: "Look up" }).click();
+    await page.getByRole("button", { name: "Find it" }).click();
   }
   await page.getByText("No product has the code").waitFor();
   await barriers.look("scanned");

@@ -96,6 +96,64 @@ test("an adjustment guesses nothing, doubts what looks like a scan, and its mess
   expect(dilan.errors).toEqual([]);
 });
 
+test("what is scanned as sold is booked at once, told when it falls below zero, and taken back", async () => {
+  const { page } = dilan;
+  await dilan.addProduct("TIN-1", "Tea tin", "7.90");
+  await dilan.receive("TIN-1", 2);
+  await dilan.to("scan");
+  await page.getByRole("button", { name: "Sold", exact: true }).click();
+  for (const left of ["1 left", "0 left", "-1 left: below zero"]) {
+    await dilan.scan("TIN-1");
+    await expect_(page.locator(".toast"), new RegExp(`Tea tin sold, ${left}`));
+  }
+  await page.getByText("Value at your prices").waitFor();
+  await page.getByRole("button", { name: "Done, 3 units sold" }).waitFor();
+  await page.locator(".toast").getByRole("button", { name: "Undo", exact: true }).click();
+  await page.getByRole("button", { name: "Done, 2 units sold" }).waitFor();
+  await page.getByRole("button", { name: "Undo this whole sale" }).click();
+  await page.getByText("Scan what leaves the shelf").waitFor();
+  await dilan.open("TIN-1");
+  await dilan.onHand(2);
+  expect(await page.locator("li.entry").filter({ hasText: "Sold" }).count()).toBe(3);
+  // The mode is kept.
+  await dilan.to("scan");
+  await page.getByText("Scan what leaves the shelf").waitFor();
+  await page.getByRole("button", { name: "Look up", exact: true }).click();
+  expect(dilan.errors).toEqual([]);
+});
+
+test("one barcode of two products is asked about in names, with what each answer leads to", async () => {
+  for (const [person, sku, name] of [
+    [ada, "UMB-1", "Umbrella black"],
+    [dilan, "UMB-BLK", "Schirm schwarz"],
+  ] as const) {
+    person.cable.pull();
+    await person.to("product/new?barcode=5000000000029");
+    await person.page.getByLabel("Name", { exact: true }).fill(name);
+    await person.page.getByLabel("SKU", { exact: true }).fill(sku);
+    await person.page.getByRole("button", { name: "Save" }).click();
+    await person.page.getByRole("heading", { name }).waitFor();
+  }
+  await ada.receive("UMB-1", 10);
+  await ada.backOnline();
+  await ada.chip(/All saved to server/);
+  await dilan.backOnline();
+  await ada.chip(/1 needs you/);
+  await ada.to("needs");
+  const card = ada.page.locator("[data-conflict=code]");
+  await expect_(card, /Schirm schwarz keeps|Umbrella black keeps its 10 on hand/);
+  const words = (await card.textContent()) ?? "";
+  expect(words).not.toMatch(/[0-9a-f]{8}-[0-9a-f]{4}/);
+  for (const said of ["Umbrella black", "UMB-1", "Schirm schwarz", "UMB-BLK", "5000000000029"])
+    expect(words).toContain(said);
+  await card.getByRole("button", { name: "It is Umbrella black" }).click();
+  await ada.page.getByText("Nothing needs you").waitFor();
+  await ada.to("stock");
+  await ada.scan("5000000000029");
+  await ada.page.getByRole("heading", { name: "Umbrella black" }).waitFor();
+  expect(ada.errors).toEqual([]);
+});
+
 test("a scanned code opens its product, and an unknown one a new product with the code", async () => {
   const { page } = ada;
   await ada.to("product/new");
