@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -43,20 +44,130 @@ def client(server: ServerProcess) -> httpx2.Client:
     return httpx2.Client(base_url=server.url, trust_env=False, timeout=60)
 
 
-def test_the_first_start_lets_an_admin_in_and_the_next_says_nothing(tmp_path: Path) -> None:
+def test_a_shop_is_set_up_once_by_the_link_of_any_start(tmp_path: Path) -> None:
+    asked = {
+        "shop": "Lantern", "currency": "EUR", "store": "Harbour", "owner": "Ada Marsh",
+        "password": "quay lantern 4711",
+    }  # fmt: skip
     with serving(tmp_path) as server:
-        (code,) = re.findall(r"/#/enrol/(\S+)", told(tmp_path))
+        (first,) = re.findall(r"set up at \S+/#/enrol/(\S+)", told(tmp_path))
+        assert server.terminate() == 0
+        server.start()
+        code = re.findall(r"set up at \S+/#/enrol/(\S+)", told(tmp_path))[-1]
+        assert code != first
         with client(server) as browser:
-            asked = {"protocol": 1, "code": code, "name": "office"}
-            done = browser.post("/v1/enrol", json=asked)
+            assert browser.get("/v1/shop").json()["code_needed"] is False
+            away = {"x-forwarded-for": "192.0.2.7"}
+            assert browser.get("/v1/shop", headers=away).json()["code_needed"] is True
+
+            def refused(expected: int, headers: dict[str, str], **changed: str) -> str:
+                answer = browser.post("/v1/shop/setup", json=asked | changed, headers=headers)
+                assert answer.status_code == expected, answer.text
+                found: str = answer.json()["error"]["code"]
+                return found
+
+            assert refused(403, away) == "wrong_code"
+            assert refused(403, away, code=first) == "wrong_code"
+            assert refused(400, {}, password="short") == "bad_password"
+            assert refused(400, {}, currency="XXQ") == "bad_currency"
+            foreign = {"origin": "http://evil.example", "holdfast-token": "cookie"}
+            assert refused(403, foreign) == "wrong_origin"
+            plain = browser.post("/v1/shop/setup", content=b"{}")
+            assert plain.status_code == 415
+            done = browser.post("/v1/shop/setup", json=asked | {"code": code}, headers=away)
             assert done.status_code == 200, done.text
-            bearer = {"authorization": f"Bearer {done.json()['token']}"}
+            assert browser.get("/v1/shop").json() == {"set_up": True}
+            assert refused(409, {}) == "set_up_already"
+            sign_in = {"protocol": 1, "user": "Ada Marsh", "password": asked["password"]}
+            enrolled = browser.post("/v1/enrol", json=sign_in)
+            assert enrolled.status_code == 200, enrolled.text
+            bearer = {"authorization": f"Bearer {enrolled.json()['token']}"}
             session = browser.get("/v1/session", headers=bearer).json()
-            assert session["user"] == "admin"
             assert session["scopes"]["write"] == ["catalog", "store/*", "staff"]
         assert server.terminate() == 0
         server.start()
-        assert told(tmp_path).count("/#/enrol/") == 1
+        assert told(tmp_path).count("set up at") == 2
+        assert server.terminate() == 0
+
+
+def test_people_are_looked_after_by_who_may(tmp_path: Path, run: Run) -> None:
+    """An owner sees to all, a manager to the employees of their store, an employee to nobody."""
+    password = tmp_path / "password"
+    password.write_text("quay lantern 4711\n")
+    shop = ("--database", tmp_path / "shop.db")
+    setup = ("--shop", "Lantern", "--store", "Harbour", "--owner", "Ada")
+    assert run("setup", *setup, "--password-file", password, *shop).code == 0
+    assert run("store", "add", "Pier", *shop).code == 0
+    with serving(tmp_path) as server, client(server) as browser:
+        assert "set up at" not in told(tmp_path)
+
+        def enrolled(**who: str) -> dict[str, str]:
+            answer = browser.post("/v1/enrol", json={"protocol": 1, "name": "phone", **who})
+            assert answer.status_code == 200, answer.text
+            return {"authorization": f"Bearer {answer.json()['token']}"}
+
+        def call(who: dict[str, str], path: str, **asked: object) -> tuple[int, dict[str, Any]]:
+            answer = browser.post(f"/v1/shop{path}", json=asked, headers=who)
+            return answer.status_code, answer.json()
+
+        ada = enrolled(user="Ada", password="quay lantern 4711")
+        for name, role, store in (
+            ("Mira", "manager", "harbour"), ("Dilan", "employee", "harbour"),
+            ("Edith", "employee", "pier"),
+        ):  # fmt: skip
+            assert call(ada, "/people", name=name, role=role, stores=[store])[0] == 200
+        tokens = {}
+        for name in ("Mira", "Dilan"):
+            status, made = call(ada, "/people/invite", login=name)
+            assert status == 200
+            tokens[name] = enrolled(code=made["code"])
+        mira, dilan = tokens["Mira"], tokens["Dilan"]
+
+        def seen(who: dict[str, str]) -> list[str]:
+            listed = browser.get("/v1/shop/people", headers=who).json()
+            return [one["name"] for one in listed["people"]]
+
+        assert seen(ada) == ["Ada", "Dilan", "Edith", "Mira"]
+        assert seen(mira) == ["Dilan", "Mira"]
+        assert browser.get("/v1/shop/people", headers=dilan).status_code == 403
+        assert browser.get("/v1/shop/people").status_code == 401
+        for path, asked in (
+            ("/people", {"name": "X", "role": "manager", "stores": ["harbour"]}),
+            ("/people", {"name": "X", "role": "employee", "stores": ["pier"]}),
+            ("/people", {"name": "X", "role": "employee", "stores": []}),
+            ("/people/change", {"login": "Ada", "password": "another lantern 12"}),
+            ("/people/change", {"login": "Edith", "disabled": True}),
+            ("/people/change", {"login": "Dilan", "role": "owner"}),
+            ("/people/change", {"login": "Dilan", "stores": ["pier"]}),
+            ("/people/change", {"login": "Mira", "role": "owner"}),
+            ("/people/invite", {"login": "Ada"}),
+            ("/people/invite", {"login": "Edith"}),
+            ("/stores", {"name": "X"}),
+        ):
+            assert call(mira, path, **asked)[1]["error"]["code"] == "forbidden", (path, asked)
+            assert call(dilan, path, **asked)[1]["error"]["code"] == "forbidden", (path, asked)
+        listed = browser.get("/v1/shop/people", headers=ada).json()
+        devices = {one["user"]: one["device"] for one in listed["devices"]}
+        assert call(mira, "/devices/revoke", device=devices["Ada"])[0] == 403
+        assert call(mira, "/devices/revoke", device=devices["Dilan"])[0] == 200
+        assert browser.get("/v1/session", headers=dilan).status_code == 401
+        assert call(ada, "/people/change", login="Ada", disabled=True)[1]["error"]["code"] == (
+            "last_owner"
+        )
+
+        goods = b"SKU,Name,Price,Quantity\nM1,Mug,2.50,3\nM2,,1,1\n"
+
+        def bring(who: dict[str, str], **asked: str) -> dict[str, Any]:
+            found: dict[str, Any] = browser.post(
+                "/v1/shop/goods", params=asked, content=goods, headers=who
+            ).json()
+            return found
+
+        assert bring(mira, store="pier")["error"]["code"] == "forbidden"
+        counts = {"new": 1, "changed": 0, "same": 0, "wrong": 1}
+        assert bring(mira, store="harbour")["counts"] == counts
+        assert bring(mira, store="harbour", write="1")["counts"] == counts
+        assert bring(ada, store="harbour", write="1")["counts"] == counts | {"new": 0, "same": 1}
         assert server.terminate() == 0
 
 

@@ -15,7 +15,7 @@ from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
 from holdfast.testing.postgres import PostgresCluster
 from stockroom.cli import main
 from stockroom.rules.roles import MANAGING
-from stockroom.server.people import first_admin
+from stockroom.server.people import Person, add
 from stockroom.shop.desk import open_desk
 from stockroom.shop.opening import Opening, Shop, checked, has_owner, open_shop
 
@@ -137,7 +137,8 @@ def test_a_set_up_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
         store="Ginza", owner="Ada Marsh", password=PASSWORD,
     )  # fmt: skip
     with open_desk(str(tmp_path / "shop.db"), existing=False) as desk:
-        first_admin(desk.people)
+        add(desk.people, Person(name="admin", role="admin", stores=("*",)))
+        desk.people.invite("admin")
         assert not has_owner(desk.people)
         with pytest.raises(UsageError, match="password"):
             open_shop(desk, Opening(shop=wanted.shop, store="X", owner="Eve", password=None))

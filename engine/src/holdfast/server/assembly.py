@@ -59,6 +59,7 @@ class Server:
     hub: Hub
     app: Starlette
     people: People
+    authenticate: Authenticator
     _store: Store
     _maintenance: Maintenance
     _rights: RightsWatch | None
@@ -170,7 +171,7 @@ def open_server(
     app = asgi(
         service, authenticate, hub=hub, budgets=budgets, endpoints=endpoints, observer=observer
     )
-    return Server(service, hub, app, people, store, maintenance, rights)
+    return Server(service, hub, app, people, authenticate, store, maintenance, rights)
 
 
 def _jobs(service: Service, retention: Retention) -> list[Job]:

@@ -14,7 +14,6 @@ import typer
 from holdfast.cli.output import way_out_of
 from holdfast.cli.server.options import Serving, with_serving
 from holdfast.core.errors import HoldfastError
-from holdfast.core.limits import CODE_MINUTES
 from stockroom.cli import output
 from stockroom.cli.filling import Filling
 from stockroom.cli.interrupt import ended_in_order
@@ -59,7 +58,7 @@ def serve_command(
 
     It listens to this machine alone, unless --host or --lan says otherwise.
 
-    The very first start adds an admin and prints a one-time code to enrol the first device with.
+    Until the shop is set up it prints a link, at each start, where that is done in a browser.
     SIGTERM and SIGINT end it, at any moment, with 0.
     """
     size = _size(demo=demo, products=demo_products, movements=demo_movements)
@@ -125,7 +124,7 @@ def _tell(welcome: Welcome) -> None:
         output.say(f"Sign in as {name} with the password: {password}")
     if welcome.code is not None:
         link = f"{welcome.link}/#/enrol/{welcome.code}"
-        output.say(f"Enrol the first device, within {CODE_MINUTES} minutes: {link}")
+        output.say(f"This shop is empty: set up at {link}")
     if welcome.lan is not None:
         _tell_of_lan(welcome.lan)
     if not welcome.web:

@@ -88,14 +88,3 @@ def end_demo(people: People) -> list[str]:
         people.set_user(name, disabled=True)
         people.set_password(name, None)
     return ended
-
-
-def first_admin(people: People) -> str | None:
-    """On the very first start: add an admin; a one-time code with which a device enrols.
-
-    None when somebody is there already; a demo's people are nobody.
-    """
-    if any(DEMO_MARK not in user.roles for user in people.users()):
-        return None
-    add(people, Person(name=ADMIN, role=ADMIN, stores=("*",)))
-    return people.invite(ADMIN).code

@@ -18,17 +18,22 @@ from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.http.connections import Limits
 from holdfast.server.http.cookies import TokenCookies
 from holdfast.server.http.front import FrontOptions
+from holdfast.server.http.proxies import Proxies
 from holdfast.server.run import collect_rarely
 from holdfast.server.run import serve as serve_app
 from holdfast.server.tls.certificates import Certificates
 from stockroom.rules import rules
 from stockroom.schema import schema
 from stockroom.server import people
+from stockroom.server.first_run import FirstRun
 from stockroom.server.lan.addresses import LOOPBACK, is_loopback
 from stockroom.server.lan.guide import PREFIX, GuideApp
 from stockroom.server.lan.shop import Strangers
+from stockroom.server.shop_api import PREFIX as CALLS
+from stockroom.server.shop_api import ShopApi
 from stockroom.server.way import LanWelcome, Way
 from stockroom.server.web import WebApp
+from stockroom.shop.desk import desk_of
 
 WEB_FOLDER: Final = Path(__file__).resolve().parents[3] / "web" / "dist"
 """Where the build of the web app lies in a checkout."""
@@ -62,8 +67,8 @@ class Options:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
     """Message for whoever starts a server. `urls`: where it answers, best first; `link`: what links
-    for whoever sits at this machine begin with; `code`: of the first admin, at the very first
-    start; `warnings`: sentences for a person."""
+    for whoever sits at this machine begin with; `code`: opens the shop, until it
+    is set up; `warnings`: sentences for a person."""
 
     urls: tuple[str, ...]
     link: str
@@ -80,8 +85,11 @@ def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
     with open_server(
         schema, options.database, rules=rules, proxies=proxies, budgets=options.budgets
     ) as server:
-        code, sign_in, warnings = _first_people(server, options)
+        sign_in, warnings = _first_people(server, options)
         web = WebApp(options.web)
+        desk = desk_of(server, options.database)
+        first = FirstRun(desk)
+        code = None if first.done or options.demo else first.code
         way = Way(
             options.host,
             options.front,
@@ -89,7 +97,8 @@ def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
             certificates=options.certificates,
         )
         trust = GuideApp(way.guide)
-        app = App(TokenCookies(server.app), web, trust)
+        shop = ShopApi(desk, first, server.authenticate, Proxies(proxies))
+        app = App(TokenCookies(Api(server.app, shop)), web, trust)
 
         def tell(url: str) -> None:
             way.listens(url)
@@ -120,6 +129,24 @@ def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
         )
 
 
+class Api:
+    """The engine's calls, and the shop's own beside them."""
+
+    def __init__(self, engine: ASGIApp, shop: ASGIApp) -> None:
+        self._engine = engine
+        self._shop = shop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._shop if _is_shops(scope) else self._engine)(scope, receive, send)
+
+
+def _is_shops(scope: Scope) -> bool:
+    if scope["type"] != "http":
+        return False
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return f"{path}/".startswith(f"{CALLS}/")
+
+
 class App:
     """The API, the guide to trust, and the web app as one ASGI app."""
 
@@ -142,9 +169,9 @@ class App:
 
 def _first_people(
     server: Server, options: Options
-) -> tuple[str | None, tuple[str, str] | None, tuple[str, ...]]:
-    """The first admin's code; in a demo, the name and password of somebody who may do all; what
-    whoever starts it has to know besides.
+) -> tuple[tuple[str, str] | None, tuple[str, ...]]:
+    """In a demo, the name and password of somebody who may do all; what whoever starts it has to
+    know besides.
 
     The demo's password is in its documentation: it opens what only this machine can reach.
     """
@@ -153,7 +180,7 @@ def _first_people(
         ended = people.end_demo(server.people)
         if ended:
             warnings = (f"This was a demo; its people ({', '.join(ended)}) are disabled now.",)
-        return people.first_admin(server.people), None, warnings
+        return None, warnings
     password = people.DEMO_PASSWORD
     if options.is_reached_by_others:
         password = secrets.token_urlsafe(12)
@@ -163,4 +190,4 @@ def _first_people(
         )
         warnings = (said,)
     people.open_demo(server.people, password=password)
-    return None, (people.DEMO[0].name, password), warnings
+    return (people.DEMO[0].name, password), warnings

@@ -43,6 +43,8 @@ const UNDONE = "EXISTS (SELECT 1 FROM movement AS r WHERE r.reverses = m.id)";
 const MOVEMENT = {
   ...columns("movement", ["id", "quantity", "kind", "reason", "document", "person"], "m"),
   ...columns("movement", ["device", "note", "reverses"], "m"),
+  /** What people call who did it; the column knows them by what they sign in with. */
+  by: asText("coalesce((SELECT name FROM person WHERE login = m.person), m.person)"),
   product: column("movement", "product_id", "m"),
   at: column("movement", "occurred_at", "m"),
   undone: asTruth(UNDONE),

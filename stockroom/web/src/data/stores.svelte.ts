@@ -9,16 +9,19 @@ import { ask, replica } from "./replica.js";
 import { asText, asWhole, type Row, select } from "./rows.js";
 
 const STORE = {
-  id: asText("substr(g.scope, 7)"),
-  name: asText("coalesce(nullif(s.name, ''), substr(g.scope, 7))"),
+  id: asText("g.id"),
+  name: asText("coalesce(nullif(s.name, ''), g.id)"),
 };
 export type Store = Row<typeof STORE>;
 
-/** Stores whose work this device may write. */
+/** Stores whose work this device may write. An owner's are all: of one in which nothing has happened yet there is no
+ * scope to be granted, and who may write `staff` may write them, too. */
 export const STORES = select(
   STORE,
-  "FROM holdfast_scope AS g LEFT JOIN store AS s ON s.id = substr(g.scope, 7) " +
-    "WHERE g.scope LIKE 'store/%' AND g.writable = 1 ORDER BY coalesce(nullif(s.name, ''), substr(g.scope, 7))",
+  "FROM (SELECT substr(scope, 7) AS id FROM holdfast_scope WHERE scope LIKE 'store/%' AND writable = 1 " +
+    "UNION SELECT id FROM store WHERE EXISTS " +
+    "(SELECT 1 FROM holdfast_scope WHERE scope = 'staff' AND writable = 1)) AS g " +
+    "LEFT JOIN store AS s ON s.id = g.id ORDER BY coalesce(nullif(s.name, ''), g.id)",
 );
 
 const COUNTS = {

@@ -6,6 +6,7 @@
 
 import shell from "./enShell.js";
 import scan from "./enScan.js";
+import shop from "./enShop.js";
 
 export default {
   app: {
@@ -30,6 +31,7 @@ export default {
     partMissing: "This part of the app is not here yet",
   },
   ...shell,
+  ...shop,
   trouble: {
     soon: "next try soon",
     at: "next try {{time}}",
@@ -336,6 +338,8 @@ export default {
       employee: "Employee",
       delivery: "Delivery",
       delivery_line: "Line of a delivery",
+      shop: "The shop",
+      person: "Person",
       holdfast_conflict: "Decision",
       other: "Change",
     },

@@ -11,6 +11,8 @@ export default {
     groups: { work: "Work" },
   },
   titles: {
+    people: "People",
+    start: "Your shop",
     today: "Today",
     stock: "Stock",
     product: "Product",
@@ -30,6 +32,7 @@ export default {
   me: {
     open: "{{name}}: settings and this device",
     settings: "Settings",
+    peopleLead: "Invitations, roles, devices",
     settingsLead: "Store, appearance, scanner, sign out",
     saved: "Saved work",
     savedLead: "What waits, what happened, this device",

@@ -18,10 +18,12 @@ export const later = {
   adjust: once(() => import("./Adjust.svelte")),
   form: once(() => import("./ProductForm.svelte")),
   needs: once(() => import("./NeedsYou.svelte")),
+  people: once(() => import("./People.svelte")),
   receive: once(() => import("./Receive.svelte")),
   saved: once(() => import("./SavedWork.svelte")),
   scan: once(() => import("./Scan.svelte")),
   scanner: once(() => import("./ScannerTest.svelte")),
+  start: once(() => import("./Start.svelte")),
   settings: once(() => import("./Settings.svelte")),
 } as const;
 

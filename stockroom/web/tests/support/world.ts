@@ -40,6 +40,8 @@ export class World {
   readonly browser: Browser;
   /** The built app that the server serves; the checkout's without it. */
   web: string | null = null;
+  /** Whether the shop is the demo; else it is empty, and nobody has set it up. */
+  isDemo = true;
   /** Whether the server is that of the next version, with a table and two columns more. */
   hasGrown = false;
   /** Whether devices of Python's have the next version, too: it migrates their files. */
@@ -62,10 +64,12 @@ export class World {
     ownWeb = false,
     movements = DEMO_MOVEMENTS,
     serve = [] as readonly string[],
+    demo = true,
   } = {}): Promise<World> {
     const folder = await mkdtemp(path.join(tmpdir(), "stockroom-web-"));
     const world = new World(folder, await chromium());
     world.#serve = serve;
+    world.isDemo = demo;
     if (ownWeb) {
       world.web = path.join(folder, "web");
       await cp(BUILT, world.web, { recursive: true });
@@ -79,7 +83,7 @@ export class World {
       PYTHON,
       [
         ...(this.hasGrown ? [GROWN] : ["-m", "stockroom.cli"]),
-        ...["serve", "--demo", "--demo-movements", movements],
+        ...["serve", ...(this.isDemo ? ["--demo", "--demo-movements", movements] : [])],
         ...["--port", String(this.#port), "--database", this.database],
         ...(this.web === null ? [] : ["--web", this.web]),
         ...this.#serve,
@@ -146,6 +150,16 @@ export class World {
     const person = new Person(name, context, await context.newPage(), await this.way(options));
     await person.page.goto(person.cable.url);
     return person;
+  }
+
+  /** A new browser that goes straight to an address of the server. */
+  async visitor(
+    address = this.url,
+  ): Promise<{ readonly context: BrowserContext; readonly page: Page }> {
+    const context = await this.browser.newContext({ viewport: { width: 390, height: 844 } });
+    const page = await context.newPage();
+    await page.goto(address);
+    return { context, page };
   }
 
   /** A way to the server for a browser: a cable, and somebody behind it if that is wished. */

@@ -74,5 +74,5 @@ test("words are filled, counted, and those of another key where there are none",
   expect(t("receive.go", { count: 1 })).toBe("Receive 1 unit");
   expect(t("receive.go", { count: 1200 })).toBe("Receive 1,200 units");
   expect(tOr("sync.tables", "movement", "sync.tables.other")).toBe("Movement");
-  expect(tOr("sync.tables", "shop", "sync.tables.other")).toBe("Change");
+  expect(tOr("sync.tables", "unheard_of", "sync.tables.other")).toBe("Change");
 });

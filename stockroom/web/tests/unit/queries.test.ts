@@ -231,6 +231,8 @@ test("what waits is of every table, whole and by name, whatever its key is", asy
       asked_at: 5,
     }),
     insert("employee", { id, name: "Ada" }),
+    insert("shop", { id: "shop", name: "Lantern", time_zone: odd }),
+    insert("person", { login: odd, name: "Ada Marsh" }),
     insert("delivery", { id, store_id: odd, started_at: 5 }),
     insert("delivery_line", {
       id,
@@ -255,7 +257,7 @@ test("what waits is of every table, whole and by name, whatever its key is", asy
   expect(named).toEqual({
     store: "", location: "Cellar", supplier: "Mill", category: "Mugs", product: "New mug",
     barcode: "New mug", reorder_rule: "New mug", movement: "New mug", question: "", employee: "Ada",
-    delivery: "", delivery_line: "New mug",
+    delivery: "", delivery_line: "New mug", shop: "Lantern", person: "Ada Marsh",
   }); // prettier-ignore
   const states = await ask(outbox.STATES);
   const marks = states.filter(({ table, key }) => table === "product" && key === id);
