@@ -154,11 +154,11 @@ def test_good_lines_go_in_once_and_the_others_say_why(
     assert noted == ["quantity_differs"]
     with open_desk(shop) as desk:
         with desk.transaction() as tables:
-            rows = tables.execute("SELECT sku, name, price FROM product ORDER BY sku")
+            rows = tables.execute("SELECT sku, name, price, unpriced FROM product ORDER BY sku")
             moved = tables.execute("SELECT sum(quantity), count(*) FROM movement")
         add_store(desk, "Pier")
     assert [tuple(row) for row in rows][:3] == [
-        ("=1+2", "Formula", 100), ("M1", "Mug", 123450), ("M4", "Dish", 0),
+        ("=1+2", "Formula", 100, 0), ("M1", "Mug", 123450, 0), ("M4", "Dish", 0, 1),
     ]  # fmt: skip
     assert tuple(map(int, moved[0])) == (17, 3)
     assert command("import", str(file))["error"]["code"] == "no_store"

@@ -181,7 +181,8 @@ class _Writer:
         product = fresh(self._by.now_us) if derived in self._known.names else derived
         said = {name: value for name in _SET if (value := getattr(goods, name)) is not None}
         row: dict[str, Value] = {"currency": self._by.currency} | said
-        row |= {"id": product, "sku": goods.sku} | self._category(goods)
+        row |= {"id": product, "sku": goods.sku, "unpriced": int(goods.price is None)}
+        row |= self._category(goods)
         insert(self._tables, "product", row)
         self._known.by_sku[goods.sku] = row
         self._known.like[_like(goods.sku)] = goods.sku
@@ -191,6 +192,8 @@ class _Writer:
     def _change(self, goods: Goods, found: dict[str, Value]) -> tuple[str, bool]:
         said = {name: value for name in _SET if (value := getattr(goods, name)) is not None}
         said |= self._category(goods)
+        if goods.price is not None:
+            said["unpriced"] = 0
         changes = {name: value for name, value in said.items() if found[name] != value}
         if changes:
             assigned = ", ".join(f"{name} = ?" for name in changes)
@@ -235,7 +238,7 @@ class _Writer:
 
 
 def _read(tables: Tables, store: str) -> _Known:
-    names = ("id", "sku", *_SET, "category_id")
+    names = ("id", "sku", *_SET, "category_id", "unpriced")
     products = [
         dict(zip(names, row, strict=True))
         for row in tables.execute(f"SELECT {', '.join(names)} FROM product")

@@ -20,7 +20,7 @@ _HEADS: Final = (
 )  # fmt: skip
 _GOODS: Final = (
     "SELECT p.id, p.sku, p.name, p.price, p.currency, coalesce(c.name, ''), p.shelf, p.unit, "
-    "p.archived FROM product AS p LEFT JOIN category AS c ON c.id = p.category_id "
+    "p.archived, p.unpriced FROM product AS p LEFT JOIN category AS c ON c.id = p.category_id "
     "ORDER BY p.sku, p.id"
 )
 BOM: Final = "\ufeff"
@@ -51,9 +51,9 @@ def export(desk: Desk, *, store: str | None = None) -> tuple[str, int]:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow([*_HEADS, *_quantities(stores)])
-    for product, sku, name, price, currency, category, shelf, unit, archived in goods:
+    for product, sku, name, price, currency, category, shelf, unit, archived, unpriced in goods:
         cells = [
-            sku, name, _amount(int(price), str(currency)), currency,
+            sku, name, "" if unpriced else _amount(int(price), str(currency)), currency,
             ", ".join(codes.get(str(product), [])), category, shelf, unit,
             "yes" if archived else "",
         ]  # fmt: skip
