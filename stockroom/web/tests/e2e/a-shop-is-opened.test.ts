@@ -24,7 +24,7 @@ test("an owner opens a shop, brings goods and lets somebody in", async () => {
   await page.getByLabel("First store").fill("Harbour Street");
   await page.reload();
   expect(await page.getByLabel("Name of the shop").inputValue()).toBe("Lantern & Söhne");
-  await page.getByRole("button", { name: "Next" }).click();
+  await page.getByRole("button", { name: "Continue" }).click();
   await page.getByLabel("Your name").fill("Ada Marsh");
   await page.getByLabel("Password", { exact: true }).fill("short");
   await page.getByRole("button", { name: /^Open Lantern/ }).click();
