@@ -177,6 +177,7 @@ def test_the_demo_is_filled_once_and_everybody_sees_their_store(tmp_path: Path) 
             0
         ]
         with client(server) as browser:
+            assert browser.get("/v1/shop").json() == {"set_up": True}
             for user, scopes in ((name, "store/*"), ("ben", "store/2"), ("dilan", "store/1")):
                 asked = {"protocol": 1, "user": user, "password": password}
                 done = browser.post("/v1/enrol", json=asked, headers={"holdfast-token": "cookie"})

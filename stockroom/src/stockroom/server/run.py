@@ -88,8 +88,8 @@ def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
         sign_in, warnings = _first_people(server, options)
         web = WebApp(options.web)
         desk = desk_of(server, options.database)
-        first = FirstRun(desk)
-        code = None if first.done or options.demo else first.code
+        first = FirstRun(desk, demo=options.demo)
+        code = None if first.done else first.code
         way = Way(
             options.host,
             options.front,
