@@ -131,7 +131,7 @@ export const lately = (delivery: string): Question<Before> =>
   );
 
 /** Begin a draft, with its first goods if there are any; its id. */
-export async function start(store: string, first: string | null = null): Promise<string> {
+export async function start(store: string, first: string | null = null, by = 1): Promise<string> {
   const id = replica().newId();
   const { person, device } = actor();
   const made = insert("delivery", {
@@ -141,7 +141,7 @@ export async function start(store: string, first: string | null = null): Promise
     started_on: device,
     started_at: replica().deviceNowUs(),
   });
-  const counted = first === null ? [] : await counting(id, first, { by: 1 });
+  const counted = first === null ? [] : await counting(id, first, { by });
   await replica().write([...(await place(store)), made, ...counted]);
   return id;
 }
@@ -170,6 +170,40 @@ export interface Counted {
   readonly damaged?: number;
   readonly expected?: number | null;
   readonly more?: boolean;
+}
+
+/** Count goods of a draft, or of a new one where there is none, or it was booked meanwhile; its id. */
+export async function add(
+  store: string,
+  delivery: string,
+  product: string,
+  by: number,
+): Promise<string> {
+  const found = delivery === "" ? null : await find(delivery);
+  const id = found?.status === "draft" ? delivery : await ownDraft(store);
+  if (id === "") return await start(store, product, by);
+  await count(id, product, { by });
+  return id;
+}
+
+/** Count several goods at once, on one's own draft or on a new one with this note. */
+export async function addAll(
+  store: string,
+  goods: readonly { readonly id: string; readonly quantity: number | null }[],
+  document: string,
+): Promise<void> {
+  const id = (await ownDraft(store)) || (await start(store));
+  const statements: Statement[] = [];
+  for (const { id: product, quantity } of goods)
+    statements.push(...(await counting(id, product, { by: Math.max(0, quantity ?? 0) })));
+  await replica().write(statements);
+  if (document !== "") await describe(id, { document });
+}
+
+/** Id of the newest draft that whoever is at work has begun; "" when there is none. */
+export async function ownDraft(store: string): Promise<string> {
+  const { person } = actor();
+  return (await ask(drafts(store))).find(({ startedBy }) => startedBy === person)?.id ?? "";
 }
 
 /** Count goods of a draft; a line that was removed is there again. Durable once it is answered. */
@@ -214,7 +248,7 @@ export async function remove(line: string): Promise<void> {
   ]);
 }
 
-/** Put a draft away; `again` brings nothing back: a draft that is put away stays so. */
+/** Put a draft away; nothing brings it back. */
 export async function drop(delivery: string): Promise<void> {
   await replica().write([
     {
@@ -230,9 +264,10 @@ const OPEN_LINE = {
   here: asWhole(HERE),
 };
 
-/** Receive what is counted and not booked yet, in one transaction; how many units came in.
- * Throws `UsageError`: `not_a_draft`, `nothing_to_book`, `bad_quantity`. */
-export async function book(delivery: string): Promise<number> {
+/** Receive what is counted and not booked yet, in one transaction; how many units came in. `shown`: how many
+ * there were when somebody said so. Throws `UsageError`: `not_a_draft`, `nothing_to_book`, `bad_quantity`,
+ * `changed_meanwhile`. */
+export async function book(delivery: string, shown: number | null): Promise<number> {
   return await replica().transaction(async (tx) => {
     const run = (sql: string, params: Parameters<typeof tx.execute>[1]) => tx.execute(sql, params);
     const [document] = await answers(one(delivery), run);
@@ -248,6 +283,9 @@ export async function book(delivery: string): Promise<number> {
       run,
     );
     if (open.length === 0) throw new UsageError("nothing was counted", "nothing_to_book");
+    const units = open.reduce((sum, { here, booked }) => sum + here - booked, 0);
+    if (shown !== null && shown !== units)
+      throw new UsageError(`it is ${units} now, and was ${shown}`, "changed_meanwhile");
     const statements = await place(document.store);
     for (const line of open) statements.push(...(await booking(document, line)));
     if (document.status === "draft") {
@@ -258,7 +296,7 @@ export async function book(delivery: string): Promise<number> {
       });
     }
     for (const { sql, params } of statements) await tx.execute(sql, params);
-    return open.reduce((sum, { here, booked }) => sum + here - booked, 0);
+    return units;
   });
 }
 

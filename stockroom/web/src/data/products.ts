@@ -18,6 +18,7 @@ import {
   columns,
   insert,
   orNull,
+  type NewRow,
   type Question,
   type Row,
   type Run,
@@ -162,6 +163,9 @@ export async function byCode(code: string): Promise<Goods | null> {
   return (await ask(found))[0] ?? null;
 }
 
+const CATEGORY = columns("category", ["id", "name"], "c");
+export const CATEGORIES = select(CATEGORY, "FROM category AS c ORDER BY c.name COLLATE NOCASE");
+
 /** Who has this SKU already. */
 export const holdersOfSku = (sku: string, except: string): Question<Goods> =>
   select(GOODS, "FROM product AS p WHERE p.sku = ? AND p.id <> ?", [sku, except]);
@@ -187,6 +191,7 @@ export async function add(
   fields: Fields,
   codes: readonly string[],
   before: string | null = null,
+  more: Partial<Pick<NewRow<"product">, "category_id" | "unpriced">> = {},
 ): Promise<string> {
   const derived = before ?? (await productId(fields.sku, fields.name));
   return await replica().transaction(async (tx) => {
@@ -198,7 +203,7 @@ export async function add(
     if (known.some(({ sku }) => sku === fields.sku)) throw new UsageError(fields.sku, "sku_exists");
     // The product that was first called so has another SKU by now; this one is a new thing.
     const id = known.length > 0 ? replica().newId() : derived;
-    const { sql, params } = insert("product", { ...fields, id });
+    const { sql, params } = insert("product", { ...fields, ...more, id });
     await tx.execute(sql, params);
     for (const code of codes) await addCode(tx, id, code);
     return id;

@@ -8,8 +8,10 @@ import type { Conflict, Refused, Status } from "@holdfast/browser";
 
 import { Live } from "./live.svelte.js";
 import { type State, STATES, unsentRows, waitingRows } from "./outbox.js";
+import { type Asked, openAt } from "./questions.js";
 import { ask, replica } from "./replica.js";
 import { asText, select, tables } from "./rows.js";
+import { place } from "./stores.svelte.js";
 
 export type Badge = "pending" | "sent" | "attention";
 
@@ -46,6 +48,8 @@ class SyncState {
   status = $state.raw<Status | null>(null);
   conflicts = $state.raw<readonly Conflict[]>([]);
   refused = $state.raw<readonly Refused[]>([]);
+  /** Goods of this store that may have been received twice. */
+  twice = $state.raw<readonly Asked[]>([]);
   /** Before, that there is nothing in the inbox only means that nobody has looked. */
   inboxRead = $state(false);
 
@@ -55,7 +59,8 @@ class SyncState {
   }
 
   get needsYou(): number {
-    return (this.status?.conflicts ?? 0) + (this.status?.refused ?? 0) + (this.status?.held ?? 0);
+    const { conflicts = 0, refused = 0, held = 0 } = this.status ?? {};
+    return conflicts + refused + held + this.twice.length;
   }
 }
 
@@ -75,6 +80,13 @@ export function follow(): void {
     () => INBOX,
     (rows) => rows,
   );
+  const twice = new Live(
+    () => (place.store === "" ? null : openAt(place.store)),
+    (rows) => rows,
+  );
+  $effect(() => {
+    sync.twice = twice.value ?? [];
+  });
   $effect(() => {
     let ended = false;
     let stop: (() => void) | null = null;

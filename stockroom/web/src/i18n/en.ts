@@ -5,6 +5,7 @@
  */
 
 import shell from "./enShell.js";
+import deliveries from "./enDeliveries.js";
 import scan from "./enScan.js";
 import shop from "./enShop.js";
 
@@ -66,6 +67,14 @@ export default {
       no_row:
         "What this changes is no longer on this device. Discard it, or enter it again. Nothing was changed.",
       unique: "Something else has this value already. Nothing was changed.",
+      not_a_draft: "Somebody has received this delivery, or put it away. Nothing was changed.",
+      nothing_to_book: "Nothing was counted yet. Nothing was changed.",
+      bad_quantity: "A line has more than a delivery can have. Nothing was changed.",
+      changed_meanwhile: "It has changed while you looked. Look at it again; nothing was received.",
+      not_booked: "Somebody has taken this delivery back already.",
+      already_decided: "Somebody has decided this already.",
+      sku_exists: "Another product has this SKU already. Nothing was changed.",
+      barcode_exists: "Another product has this barcode already. Nothing was changed.",
       bad_value: "A value does not fit here. Nothing was changed.",
       opfs_busy:
         "Another window of this browser still holds what is stored here. Close other tabs of Stockroom, and try again.",
@@ -304,9 +313,9 @@ export default {
     create: "Add it now",
     elsewhere:
       "This list is open in another tab too. Both show the same; receiving in one is enough.",
-    draft: "Your list is kept until you receive or clear it.",
     clear: "Clear",
   },
+  ...deliveries,
   ...scan,
   sync: {
     title: "Saved work",

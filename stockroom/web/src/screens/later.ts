@@ -16,6 +16,7 @@ function once<T>(fetched: () => Promise<T>): () => Promise<T> {
 
 export const later = {
   adjust: once(() => import("./Adjust.svelte")),
+  deliveries: once(() => import("./Deliveries.svelte")),
   form: once(() => import("./ProductForm.svelte")),
   needs: once(() => import("./NeedsYou.svelte")),
   people: once(() => import("./People.svelte")),

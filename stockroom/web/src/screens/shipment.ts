@@ -5,7 +5,11 @@
  * of the same are one line.
  */
 
-import { QUANTITY_MAX } from "../data/schema.generated.js";
+import * as deliveries from "../data/deliveries.js";
+import { ask } from "../data/replica.js";
+import { written } from "../data/stock.js";
+import { place } from "../data/stores.svelte.js";
+import { dropDraft, readDraft } from "../shell/draft.js";
 
 export interface Goods {
   readonly id: string;
@@ -35,29 +39,14 @@ export function put(items: Item[], goods: Goods, movement: string, quantity = 1)
   else items.unshift({ id: goods.id, name: goods.name, sku: goods.sku, quantity, movement });
 }
 
-export const unitsIn = (items: readonly Item[]): number =>
-  items.reduce((sum, { quantity }) => sum + (quantity ?? 0), 0);
-
-const fits = ({ quantity }: Item): boolean =>
-  quantity !== null && Number.isInteger(quantity) && quantity >= 1 && quantity <= QUANTITY_MAX;
-
-export const areReceivable = (items: readonly Item[]): boolean =>
-  items.length > 0 && items.every(fits);
-
-/** Return what was added while these were being saved; it becomes other movements, whose ids are made by `newId`. */
-export function leftOf(
-  items: readonly Item[],
-  saved: readonly Item[],
-  newId: () => string,
-): Item[] {
-  return items.flatMap((item) => {
-    const done = saved.find(({ movement }) => movement === item.movement);
-    if (done === undefined) return [item];
-    const quantity = (item.quantity ?? 0) - (done.quantity ?? 0);
-    return quantity > 0 ? [{ ...item, quantity, movement: newId() }] : [];
+/** Put a list that this device has kept outside of the replica on a draft; what is in the ledger is left out. */
+export async function takeOver(): Promise<void> {
+  await navigator.locks.request("stockroom.shipment", async () => {
+    const kept = readDraft<Shipment>(SHIPMENT);
+    if (kept === null || place.store === "") return;
+    const done = await ask(written(kept.items.map(({ movement }) => movement)));
+    const open = kept.items.filter((item) => !done.some(({ id }) => id === item.movement));
+    if (open.length > 0) await deliveries.addAll(place.store, open, kept.document);
+    dropDraft(SHIPMENT);
   });
 }
-
-/** Items that are not in the ledger yet. `received`: ids of movements that are. */
-export const openOf = (items: readonly Item[], received: readonly string[]): Item[] =>
-  items.filter(({ movement }) => !received.includes(movement));

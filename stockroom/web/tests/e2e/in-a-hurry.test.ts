@@ -56,7 +56,7 @@ test("what is scanned while a shipment is saved stays on the list, and only that
   await dilan.scan("CORK-1");
   await dilan.scan("CORK-2");
   await page.getByRole("button", { name: "Receive 2 units" }).click();
-  await page.locator("form button:disabled", { hasText: "Receive" }).waitFor();
+  await page.locator("[data-book][aria-busy=true]").waitFor();
   await release();
   await page.getByText("Received 2 units, saved on this device").waitFor();
   await page.getByRole("button", { name: "Receive 2 units" }).waitFor();

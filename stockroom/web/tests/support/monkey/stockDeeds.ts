@@ -51,6 +51,7 @@ async function keptList(hand: Hand): Promise<void> {
     expect(known, `${tag} was received, and is offered to be received once more`).toEqual([]);
   }
   await clear.click();
+  await hand.page.getByRole("button", { name: "Yes, put it away" }).click();
   await clear.waitFor({ state: "detached" });
 }
 
