@@ -1,6 +1,5 @@
 /** Taking back what was done, and saying so; what somebody else has done is asked about first. */
 
-import * as deliveries from "../data/deliveries.js";
 import { enrolled } from "../data/replica.js";
 import { type Entry, undo } from "../data/stock.js";
 import { t } from "../i18n/index.js";
@@ -14,20 +13,6 @@ export async function undoEntries(entries: readonly string[]): Promise<void> {
   } catch (error) {
     sayBad(whyNot(error));
   }
-}
-
-/** Take a whole delivery back. `by`: who has received it; "" for oneself. */
-export async function undoDelivery(id: string, by = ""): Promise<void> {
-  const undoIt = async (): Promise<void> => {
-    try {
-      await deliveries.undo(id);
-      say(t("delivery.undoDone"));
-    } catch (error) {
-      sayBad(whyNot(error));
-    }
-  };
-  if (by === "" || by === enrolled()?.user) await undoIt();
-  else say(t("delivery.undoOthers", { person: by }), { label: t("undo.sure"), run: undoIt });
 }
 
 type Made = Pick<Entry, "id" | "person">;
