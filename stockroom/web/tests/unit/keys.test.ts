@@ -70,7 +70,7 @@ test("a counted key has both its forms, filled alike but for the count", () => {
 });
 
 test("words are filled, counted, and those of another key where there are none", () => {
-  expect(t("stock.store", { name: "Mile End" })).toBe("Store Mile End");
+  expect(t("people.invitation", { name: "Mile End" })).toBe("Invitation for Mile End");
   expect(t("receive.go", { count: 1 })).toBe("Receive 1 unit");
   expect(t("receive.go", { count: 1200 })).toBe("Receive 1,200 units");
   expect(tOr("sync.tables", "movement", "sync.tables.other")).toBe("Movement");
