@@ -41,8 +41,14 @@ const LINE = {
       "(SELECT sum(s.quantity) FROM stock_on_hand AS s WHERE s.product_id = p.id AND s.store_id = ?1)",
     ),
   ),
+  category: column("product", "category_id", "p"),
+  lowAt: orNull(
+    asWhole(
+      "(SELECT r.reorder_at FROM reorder_rule AS r WHERE r.store_id = ?1 AND r.product_id = p.id)",
+    ),
+  ),
 };
-/** A line of the stock list. `onHand`: null when it was never moved here. */
+/** A line of the stock list. `onHand`: null when it was never moved here; `lowAt`: null without a rule. */
 export type ProductLine = Row<typeof LINE>;
 
 /** What a thing is called in lists and messages. */

@@ -194,6 +194,7 @@ export default {
     noneLead: "It may be new. Add it now; no connection is needed.",
     empty: "No products yet",
     emptyLead: "Add the first one, or scan something.",
+    filter: "Show only",
     archived: "Archived",
     list: "Products",
   },

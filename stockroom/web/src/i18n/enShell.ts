@@ -44,6 +44,13 @@ export default {
     asOf: "As of {{time}}.",
     since: "What others did since then is not here yet.",
   },
+  goods: {
+    below: "Below zero",
+    out: "Out",
+    low: "Low",
+    lowAt_one: "low at {{count, number}}",
+    lowAt_other: "low at {{count, number}}",
+  },
   proof: {
     title: "How far it has come",
     kept: "Saved here",
@@ -59,6 +66,7 @@ export default {
     scan: "Scan",
     add: "New product",
     toDo: "To do today",
+    runningOut: "Running out on your shelves",
     nothing: "Nothing is due",
     nothingLead: "Questions, and what is due, stand here.",
     all: "All {{count, number}}",

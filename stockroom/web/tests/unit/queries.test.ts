@@ -9,6 +9,7 @@ import type { ReplicaProgram } from "../../../../browser/src/replica/storage/pro
 import { Replica } from "../../../../browser/src/replica/replica.js";
 import { openMemory } from "../../../../browser/src/sqlite/open.js";
 import * as deliveries from "../../src/data/deliveries.js";
+import { countStates, runningOut, stateOf } from "../../src/data/low.js";
 import * as outbox from "../../src/data/outbox.js";
 import * as products from "../../src/data/products.js";
 import {
@@ -172,6 +173,9 @@ test("no screen's question reads products, barcodes or movements from end to end
     lines: deliveries.lines(uuid(4, 0)),
     lately: deliveries.lately(uuid(4, 0)),
     asked: questions.openAt("1"),
+    runningOut: runningOut("1", "", 5),
+    countStates: countStates("1"),
+    mine: stock.enteredBy("ada", "1", 0, 5),
     states: outbox.STATES,
     waiting: outbox.waitingRows(300),
     ...Object.fromEntries(tables.map((table) => [table, outbox.unsentRows(table)])),
@@ -192,6 +196,64 @@ test("no screen's question reads products, barcodes or movements from end to end
     const automatic = steps.filter((step) => /^(?!SEARCH c ).*AUTOMATIC/.test(step)); // `c`: within the engine's views
     expect(automatic, name).toEqual([]);
   }
+});
+
+test("what runs out is told by the rules of its store, and below zero without one", async () => {
+  const store = "9";
+  const [place, goods] = [uuid(1, 9), (at: number): string => uuid(7, at)];
+  // On hand, low at (null: no rule), archived; and what is to be said of it.
+  const cases: [number, number | null, boolean, string | null][] = [
+    [3, 12, false, "low"],
+    [12, 12, false, "low"],
+    [13, 12, false, null],
+    [0, 0, false, "out"],
+    [0, 5, false, "out"],
+    [0, null, false, null],
+    [-2, null, false, "below"],
+    [-9, 4, false, "below"],
+    [-5, 4, true, null],
+  ];
+  await replica.write([
+    insert("store", { id: store }),
+    insert("location", { id: place, store_id: store }),
+    ...cases.flatMap(([onHand, lowAt, archived], at) => [
+      insert("product", { id: goods(at), sku: `LOW-${at}`, name: `Goods ${at}`, archived }),
+      ...(lowAt === null
+        ? []
+        : [insert("reorder_rule", { store_id: store, product_id: goods(at), reorder_at: lowAt })]),
+      ...(onHand === 0
+        ? []
+        : [
+            insert("movement", {
+              id: uuid(8, at),
+              product_id: goods(at),
+              location_id: place,
+              store_id: store,
+              quantity: onHand,
+              kind: "opening",
+              occurred_at: at,
+            }),
+          ]),
+    ]),
+  ]);
+  const told = (await ask(runningOut(store, "", 100))).map(({ id, onHand, lowAt }) => [
+    id,
+    stateOf(onHand, lowAt),
+  ]);
+  const wanted = cases.flatMap(([, , , state], at) => (state === null ? [] : [[goods(at), state]]));
+  expect(new Map(told as [string, string][])).toEqual(new Map(wanted as [string, string][]));
+  // The gravest first, and one state alone.
+  expect(told.map(([, state]) => state)).toEqual(["below", "below", "out", "out", "low", "low"]);
+  expect((await ask(runningOut(store, "out", 100))).map(({ id }) => id)).toEqual([
+    goods(3),
+    goods(4),
+  ]);
+  expect((await ask(runningOut(store, "", 1))).map(({ id }) => id)).toEqual([goods(7)]);
+  const counts = Object.fromEntries(
+    (await ask(countStates(store))).map(({ state, count }) => [state, count]),
+  );
+  expect(counts).toEqual({ below: 2, out: 2, low: 2 });
+  expect(await ask(runningOut("2", "", 100))).toEqual([]);
 });
 
 test("what waits is counted as the status counts it: by what was done, not by its rows", async () => {
