@@ -44,7 +44,7 @@ export default {
     asOf: "As of {{time}}.",
     since: "What others did since then is not here yet.",
   },
-  goods: {
+  level: {
     below: "Below zero",
     out: "Out",
     low: "Low",

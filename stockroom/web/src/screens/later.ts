@@ -17,15 +17,22 @@ function once<T>(fetched: () => Promise<T>): () => Promise<T> {
 export const later = {
   adjust: once(() => import("./Adjust.svelte")),
   deliveries: once(() => import("./Deliveries.svelte")),
+  firstLoad: once(() => import("./FirstLoad.svelte")),
   form: once(() => import("./ProductForm.svelte")),
+  mine: once(() => import("../shell/MyMenu.svelte")),
   needs: once(() => import("./NeedsYou.svelte")),
   people: once(() => import("./People.svelte")),
+  product: once(() => import("./ProductSheet.svelte")),
   receive: once(() => import("./Receive.svelte")),
+  runningOut: once(() => import("./RunningOut.svelte")),
   saved: once(() => import("./SavedWork.svelte")),
   scan: once(() => import("./Scan.svelte")),
   scanner: once(() => import("./ScannerTest.svelte")),
   start: once(() => import("./Start.svelte")),
+  signIn: once(() => import("./SignIn.svelte")),
   settings: once(() => import("./Settings.svelte")),
+  toDo: once(() => import("./ToDo.svelte")),
+  stock: once(() => import("./Stock.svelte")),
 } as const;
 
 /** Fetch all of them, one after another; what cannot be had now is asked for again when it is needed. */

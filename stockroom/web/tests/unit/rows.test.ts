@@ -86,7 +86,7 @@ test("a key of one column is compared as it is", () => {
 
 test("there are words for what the schema has", () => {
   expect(Object.keys(en.sync.tables)).toEqual(expect.arrayContaining([...tables]));
-  expect(Object.keys(en.entry.kinds)).toEqual([...KINDS]);
+  expect(Object.keys(en.entry.kinds)).toEqual(expect.arrayContaining([...KINDS]));
   expect(Object.keys(en.conflict.fields)).toEqual(expect.arrayContaining([...EDITABLE]));
   expect(Object.keys(TABLES.product.columns)).toEqual(expect.arrayContaining([...EDITABLE]));
 });

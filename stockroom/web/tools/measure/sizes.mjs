@@ -21,11 +21,14 @@ const isFont = (name) => /\.woff2$/.test(name);
 /** Loaded only once a file is damaged. */
 const isSalvage = (name) => /assets\/salvage-/.test(name);
 
-/** What index.html names: all else that stands in `assets` is fetched while the app rests, but for its worker. */
+/** What index.html names: all else that stands in `assets` is fetched while the app rests, but for its worker; and
+ * so is what keeps the files on the device. */
 async function namedFirst() {
   const page = await readFile(path.join(DIST, "index.html"), "utf8");
   return (name) =>
-    !name.startsWith("assets/") || page.includes(name) || /assets\/worker-/.test(name);
+    (!name.startsWith("assets/") && name !== "sw.js") ||
+    page.includes(name) ||
+    /assets\/worker-/.test(name);
 }
 
 /** Bytes after gzip by file; the shell is all that is needed before anything is shown and is neither SQLite (its WASM, and its own
