@@ -80,6 +80,8 @@ try {
   await mkdir(folder, { recursive: true });
   const ada = await person("ada", "Harbour Street");
   const dilan = await person("dilan");
+  await shoot(ada, "today");
+  await to(ada, "stock");
   await ada.locator("ul li a").nth(4).click();
   await ada.locator("[data-on-hand]").waitFor();
   const product = new URL(ada.url()).hash.split("/")[2];

@@ -47,7 +47,7 @@ test("an adjustment guesses nothing, doubts what looks like a scan, and its mess
   await dilan.addProduct("INK-1", "Ink, blue", "3.40");
   await dilan.receive("INK-1", 70);
   await page.getByRole("button", { name: "Undo", exact: true }).click();
-  await page.getByText("Undone, saved on this device").waitFor();
+  await page.getByText("The delivery is taken back, saved on this device").waitFor();
   await dilan.open("INK-1");
   await dilan.onHand(0);
   await page.getByRole("link", { name: "Adjust" }).click();

@@ -346,6 +346,8 @@ export class Person {
     await page.getByLabel("Scan, or search for a product").fill(sku);
     await page.getByRole("button", { name: sku }).first().click();
     await page.getByRole("spinbutton").first().fill(String(quantity));
+    // So many are asked about, unless there were as many before.
+    if (quantity > 1_000) await page.getByRole("button", { name: /^Yes, / }).click();
     await page.getByRole("button", { name: /^Receive [\d,]+ unit/ }).click();
     await page.getByText(/saved on this device/).waitFor();
   }
