@@ -8,11 +8,12 @@ more, and the same answer ends it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.core.errors import UsageError
-from stockroom.catalogue import Product, Writer, add_code, product_or_none
+from stockroom.catalogue import Product, add_code, product_or_none
+from stockroom.followed import follow, insert, way_of
 from stockroom.schema import schema
 
 if TYPE_CHECKING:
@@ -23,11 +24,6 @@ _WORDS: Final = ("name", "description", "shelf", "notes")
 """What everybody who adds products may change of one that is there."""
 _MANAGED: Final = ("price", "cost", "currency", "unit")
 """What only a manager may; it goes alone, so that a refusal of it costs nothing else."""
-_FOLLOWING: Final = ("movement", "barcode")
-"""Tables whose rows go over to another product."""
-_FOUND: Final = ("store", "location")
-"""Tables of which a row may come along, if it is not there yet."""
-
 Change = Mapping[str, Any]
 
 
@@ -78,7 +74,7 @@ def use_other_sku(replica: Replica, item: Refused, sku: str) -> None:
         if db.execute("SELECT 1 FROM product WHERE sku = ? AND id <> ?", (sku, change["key"])):
             raise UsageError(f"there is a product with the SKU {sku!r} already", code="sku_exists")
         if not db.execute("SELECT 1 FROM product WHERE id = ?", (change["key"],)):
-            _insert(db, change, {"sku": sku})
+            insert(db, "product", {"id": change["key"], **change["new"], "sku": sku})
         for code in item.changes:
             if code["table"] == "barcode" and code["op"] == "insert":
                 add_code(db, code["key"], str(code["new"]["product_id"]))
@@ -98,20 +94,24 @@ def same_product(replica: Replica, item: Refused) -> Product:
     if there is None:
         raise UsageError("the other product no longer exists: try again", code="no_product")
     own = str(change["key"])
-    naming = [item, *(one for one in replica.refused() if one.id != item.id and _names(one, own))]
+    waiting = replica.refused()
+    named = _own(waiting, own)
+    naming = [item, *(one for one in waiting if one.id != item.id and _names(one, named))]
     if any(one.set_aside for one in naming):
         raise UsageError(
             "the server has not decided all that is held with it yet: sync first",
             code="undecided",
         )
     made: dict[str, Any] = {}
-    for one in naming:
-        for part in one.changes:
-            if part["table"] == "product" and part["key"] == own:
-                made |= part["new"]
-        with replica.transaction() as db:
-            for part in one.changes:
-                _follow(db, part, own, there.id)
+    parts = [part for one in naming for part in one.changes]
+    for part in parts:
+        if part["table"] == "product" and part["key"] == own:
+            made |= part["new"]
+    way = way_of(parts, own, there.id)
+    # In one, so that what is counted is not counted again when it is done a second time.
+    with replica.transaction() as db:
+        for part in parts:
+            follow(db, part, way)
     edits = edits_of(there, made)
     for columns in (_WORDS, _MANAGED):
         with replica.transaction() as db:
@@ -124,43 +124,22 @@ def same_product(replica: Replica, item: Refused) -> Product:
     return found
 
 
-def _names(item: Refused, product: str) -> bool:
+def _names(item: Refused, own: frozenset[str]) -> bool:
+    """Return whether something of it is about the product, or about a line of the product."""
     return any(
-        change["key"] == product or change.get("new", {}).get("product_id") == product
+        str(change["key"]) in own or str(change.get("new", {}).get("product_id")) in own
         for change in item.changes
     )
 
 
-def _follow(db: Writer, change: Change, own: str, there: str) -> None:
-    """One change of what waits, about the product that is there."""
-    table, op, key = change["table"], change["op"], str(change["key"])
-    if table == "product" and key == own:
-        return
-    new = change.get("new", {})
-    product = there if new.get("product_id") == own else new.get("product_id")
-    if table == "barcode" and op == "insert":
-        add_code(db, key, str(product))
-    elif table == "barcode" and op == "delete":
-        db.execute("DELETE FROM barcode WHERE code = ?", (key,))
-    elif table == "barcode":
-        db.execute("UPDATE barcode SET product_id = ? WHERE code = ?", (str(product), key))
-    elif op == "insert" and table in (*_FOLLOWING, *_FOUND):
-        if not db.execute(f"SELECT 1 FROM {table} WHERE id = ?", (key,)):
-            _insert(db, change, {"product_id": product} if table == "movement" else {})
-    else:
-        raise UsageError(
-            f"a change that is held with it changes {table} {key} too: settle that first",
-            code="not_mendable",
-        )
-
-
-def _insert(db: Writer, change: Change, other: Mapping[str, Any]) -> None:
-    values = {"id": change["key"], **change["new"], **other}
-    marks = ", ".join("?" for _ in values)
-    db.execute(
-        f"INSERT INTO {change['table']} ({', '.join(values)}) VALUES ({marks})",
-        tuple(int(value) if isinstance(value, bool) else value for value in values.values()),
-    )
+def _own(waiting: Sequence[Refused], product: str) -> frozenset[str]:
+    """Return the product's id, and those of its lines in deliveries that wait with it."""
+    return frozenset({product}) | {
+        str(change["key"])
+        for item in waiting
+        for change in item.changes
+        if change["table"] == "delivery_line" and change.get("new", {}).get("product_id") == product
+    }
 
 
 def _not_mendable(item: Refused) -> UsageError:

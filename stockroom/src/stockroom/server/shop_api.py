@@ -100,7 +100,7 @@ class ShopApi:
     # The first run
 
     async def _state(self, request: Request) -> dict[str, Any]:
-        """Whether the shop is set up; if not, what a page needs to do so."""
+        """Return whether the shop is set up; if not, with all that a page needs to do so."""
         if await self._run(lambda: self._first.done):
             return {"set_up": True}
         asks = not self._is_local(request)

@@ -19,7 +19,7 @@ export class OfficeError extends Error {
 export const ROLES = ["employee", "manager", "owner"] as const;
 export type Role = (typeof ROLES)[number];
 
-/** What a page knows before anybody has signed in. */
+/** The shop as a page knows it before anybody has signed in. */
 export type FirstRun =
   | { readonly set_up: true }
   | { readonly set_up: false; readonly code_needed: boolean; readonly time_zone: string };
@@ -74,7 +74,7 @@ export interface Reason {
   readonly said: Readonly<Record<string, string | number>>;
 }
 
-/** What comes of a file of goods, line by line. */
+/** Outcome of a file of goods, line by line. */
 export interface Brought {
   readonly written: boolean;
   readonly counts: Readonly<Record<"new" | "changed" | "same" | "wrong", number>>;

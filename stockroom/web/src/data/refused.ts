@@ -6,11 +6,12 @@
  * written already is not written twice. The twin of `stockroom/refused.py`.
  */
 
-import { type AppValue, type Refused, type RefusedChange, UsageError } from "@holdfast/browser";
+import { type Refused, type RefusedChange, UsageError } from "@holdfast/browser";
 
+import { follow, wayOf } from "./followed.js";
 import * as products from "./products.js";
 import { ask, replica } from "./replica.js";
-import { insert, isTable, type NewRow, text, type Table, typeOf, whole } from "./rows.js";
+import { text, whole } from "./rows.js";
 
 /** The product whose SKU somebody else has taken meanwhile, new or changed; null for anything else. */
 export function takenSku(item: Refused): RefusedChange | null {
@@ -40,9 +41,17 @@ export async function useOtherSku(item: Refused, sku: string): Promise<void> {
     // With the id it had: what was received of it names that.
     await products.add({ ...fieldsOf(change.new), sku }, codes.added, change.key);
   else throw new UsageError(change.key, "no_product");
+  const own = ownOf(await replica().refused(), change.key);
   await replica().discard(item.id);
-  for (const other of await replica().refused())
-    if (waitsFor(other, item, change.key)) await goOn(other.id);
+  // What rests on another that waits can go on only after it: as long as some have gone, once more.
+  for (let before = Infinity; ; ) {
+    const waiting = (await replica().refused()).filter(
+      (other) => other.heldBy === item.number || names(other, own),
+    );
+    if (waiting.length === 0 || waiting.length === before) break;
+    before = waiting.length;
+    for (const other of waiting) await goOn(other.id);
+  }
 }
 
 /** What everybody who adds products may change of one that is there. */
@@ -88,20 +97,20 @@ export async function sameProduct(item: Refused): Promise<void> {
     throw new UsageError("this is not a new product whose SKU is taken", "not_mendable");
   const [there] = await ask(products.bySku(text(change.new["sku"])));
   if (there === undefined) throw new UsageError("the other product is gone", "no_product");
-  const others = (await replica().refused()).filter(
-    (one) => one.id !== item.id && names(one, change.key),
-  );
-  const naming = [item, ...others];
+  const waiting = await replica().refused();
+  const own = ownOf(waiting, change.key);
+  const naming = [item, ...waiting.filter((one) => one.id !== item.id && names(one, own))];
   if (naming.some((one) => one.setAside))
     throw new UsageError("some of it is still to be decided: sync first", "undecided");
   const made: Record<string, unknown> = {};
-  for (const one of naming) {
-    for (const part of one.changes)
-      if (part.table === "product" && part.key === change.key) Object.assign(made, part.new);
-    await replica().transaction(async (tx) => {
-      for (const part of one.changes) await follow(tx, part, change.key, there.id);
-    });
-  }
+  const parts = naming.flatMap(({ changes }) => changes);
+  for (const part of parts)
+    if (part.table === "product" && part.key === change.key) Object.assign(made, part.new);
+  const way = await wayOf(parts, change.key, there.id);
+  // In one, so that what is counted is not counted again when it is done a second time.
+  await replica().transaction(async (tx) => {
+    for (const part of parts) await follow(tx, part, way);
+  });
   const edits: Edits = editsOf(there, made);
   for (const columns of [WORDS, MANAGED]) {
     const changed = columns.filter((name) => name in edits);
@@ -112,49 +121,23 @@ export async function sameProduct(item: Refused): Promise<void> {
   for (const one of naming.reverse()) await replica().discard(one.id);
 }
 
-const names = (item: Refused, product: string): boolean =>
-  item.changes.some((change) => change.key === product || change.new["product_id"] === product);
+/** Whether something of it is about the product, or about a line that is of the product. */
+const names = (item: Refused, own: ReadonlySet<string>): boolean =>
+  item.changes.some(
+    ({ key, new: made }) => own.has(key) || own.has(text(made["product_id"] ?? "")),
+  );
 
-/** Tables of which new rows can wait together with a product. */
-const NAMING: readonly Table[] = ["movement", "store", "location"];
+/** The product's id, and those of its lines in deliveries that wait with it. */
+const ownOf = (all: readonly Refused[], product: string): ReadonlySet<string> =>
+  new Set([
+    product,
+    ...all
+      .flatMap(({ changes }) => changes)
+      .filter(({ table, new: made }) => table === "delivery_line" && made["product_id"] === product)
+      .map(({ key }) => key),
+  ]);
 
-/** One change of what waits, about the product that is there. */
-async function follow(
-  tx: products.Writer,
-  { table, op, key, new: made }: RefusedChange,
-  own: string,
-  there: string,
-): Promise<void> {
-  if (table === "product" && key === own) return;
-  const product = made["product_id"] === own ? there : text(made["product_id"]);
-  if (table === "barcode" && op === "insert") await products.addCode(tx, product, key);
-  else if (table === "barcode" && op === "delete")
-    await tx.execute("DELETE FROM barcode WHERE code = ?", [key]);
-  else if (table === "barcode")
-    await tx.execute("UPDATE barcode SET product_id = ? WHERE code = ?", [product, key]);
-  else if (op === "insert" && isTable(table) && NAMING.includes(table)) {
-    const { rows } = await tx.execute(`SELECT 1 FROM ${table} WHERE id = ?`, [key]);
-    if (rows.length > 0) return;
-    const values = { id: key, ...made, ...(table === "movement" ? { product_id: product } : {}) };
-    const row = Object.entries(values).map(([name, wire]) => [name, stored(table, name, wire)]);
-    const { sql, params } = insert(table, Object.fromEntries(row) as NewRow<Table>);
-    await tx.execute(sql, params);
-  } else throw new UsageError(`what waits changes ${table} ${key} too`, "not_mendable");
-}
-
-/** A value of the wire as it is written: integers travel as texts, booleans are 0 and 1. */
-function stored(table: Table, name: string, wire: unknown): AppValue {
-  const type = typeOf(table, name);
-  if (wire !== null && (type === "integer" || type === "timestamp")) return BigInt(String(wire));
-  return typeof wire === "boolean" ? Number(wire) : wire === null ? null : text(wire as AppValue);
-}
-
-/** Held with it, or refused since then because the product was not there. */
-const waitsFor = (other: Refused, item: Refused, product: string): boolean =>
-  other.state === "held"
-    ? other.heldBy === item.number
-    : other.code === "foreign_key" &&
-      other.changes.some((change) => change.new["product_id"] === product);
+const NOT_NOW = ["no_refused", "undecided", "held", "no_row", "constraint"];
 
 /** Again, and what builds on it; unless it has gone with another one already, or is still to be
  * decided. */
@@ -162,7 +145,7 @@ async function goOn(id: string): Promise<void> {
   try {
     await replica().retry(id);
   } catch (error) {
-    if (!(error instanceof UsageError) || !["no_refused", "undecided"].includes(error.code))
+    if (!(error instanceof UsageError) || !NOT_NOW.includes(error.code))
       throw error;
   }
 }

@@ -1,4 +1,4 @@
-/** What a device is called, until somebody says better. */
+/** Name of a device, until somebody says better. */
 
 export function deviceName(): string {
   const known = /Android|iPhone|iPad|Windows|Macintosh|CrOS|Linux/.exec(navigator.userAgent)?.[0];

