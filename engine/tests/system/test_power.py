@@ -81,13 +81,13 @@ def a_repeated_request_is_done_again(patch: Patch) -> None:
     def again(reads: Any, replica: Any, transactions: Any) -> Any:
         return dataclasses.replace(real(reads, replica, ()), new=transactions)
 
-    def record(self: Any, replica: str, entries: Any) -> None:
+    def record(self: Any, replica: str, entries: Any, *, copied: bool) -> None:
         for entry in entries:
             self._db.execute(
                 "DELETE FROM holdfast_applied WHERE replica = ? AND number = ?",
                 (replica, entry.number),
             )
-        real_record(self, replica, entries)
+        real_record(self, replica, entries, copied=copied)
 
     real_record = writer.SqliteWriter.record
     patch.setattr(commit, "arrivals", again)

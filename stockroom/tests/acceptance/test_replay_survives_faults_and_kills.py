@@ -139,7 +139,7 @@ def test_wrong_use(run: Run, sales: Path, arguments: tuple[str, ...], said: str)
 ONCE_MORE = """
 INSERT INTO movement
 SELECT '00000000-0000-4000-8000-000000000000', product_id, location_id, store_id, quantity, kind,
-    reason, document, person, device, occurred_at, note, reverses
+    reason, document, person, device, occurred_at, note, reverses, delivery_id
 FROM movement LIMIT 1
 """
 SPOILED: tuple[tuple[str, str, set[str]], ...] = (

@@ -318,8 +318,10 @@ def test_a_demo_that_others_can_reach_has_a_password_of_its_own(tmp_path: Path) 
 
 
 def test_a_shop_is_no_demo(tmp_path: Path, run: Run) -> None:
-    with serving(tmp_path):
-        pass
+    (tmp_path / "password").write_text("a lantern by the sea", encoding="utf-8")
+    shop = ("--shop", "Lantern", "--currency", "EUR", "--store", "Harbour", "--owner", "Ada")
+    kept = ("--database", tmp_path / "shop.db", "--password-file", tmp_path / "password")
+    assert run("setup", *shop, *kept).code == 0
     ran = run("serve", "--demo", "--database", tmp_path / "shop.db", "--port", "0")
     assert (ran.code, "not_a_demo" in ran.err) == (2, True), ran.err
 

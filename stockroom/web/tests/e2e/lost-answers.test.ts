@@ -20,10 +20,11 @@ test("an answer is lost three times after the commit, and what it told happens o
   await dilan.chip(/All saved to server/);
 
   dilan.stand.next("hold", "lose", "lose");
-  await dilan.receive("NUT-1", 12, "DN-3");
+  await dilan.adjustTo("NUT-1", 12);
   await dilan.stand.metBy(1);
   // The server has it, the device has not heard so: it says what it knows, and no more.
-  const received = "SELECT quantity FROM movement WHERE document = 'DN-3'";
+  const received =
+    "SELECT m.quantity FROM movement AS m JOIN product AS p ON p.id = m.product_id WHERE p.sku = 'NUT-1'";
   expect(await world.server(received)).toEqual([[12]]);
   await dilan.chip(/Sending 1 of 1/);
   dilan.stand.release();

@@ -9,6 +9,7 @@ import { BUILT, type Person, type World } from "./world.js";
 
 const LOOK_MS = 5_000;
 const PROGRAM = /-program-.*\.js$/;
+const HASHED = /-([\w-]{8})\.js$/;
 
 /**
  * As a deployment does: the files of another build take the place of the old ones, names and all.
@@ -23,9 +24,8 @@ export async function deploy(
   await rm(path.join(folder, "assets"), { recursive: true });
   await cp(BUILT, folder, { recursive: true, force: true });
   const assets = await readdir(path.join(folder, "assets"));
-  const scripts = assets.filter(
-    (name) => /^(?:index|worker)-.*\.js$/.test(name) || PROGRAM.test(name),
-  );
+  // Parts name one another: a build that differs in one has other names for most.
+  const scripts = assets.filter((name) => HASHED.test(name));
   expect(scripts.length).toBeGreaterThanOrEqual(3);
   const files = [...scripts.map((name) => `assets/${name}`), "index.html", "sw.js"];
   for (const file of files) {
@@ -45,8 +45,7 @@ export async function deploy(
     );
 }
 
-const renamed = (name: string, version: string): string =>
-  name.replace(/-[^-.]+\.js$/, `-${version}00000.js`);
+const renamed = (name: string, version: string): string => name.replace(HASHED, `-${version}$1.js`);
 
 /** The app has found the new version. It looks again each time that the browser is back online. */
 export async function offered(person: Person): Promise<void> {
