@@ -194,13 +194,14 @@ test("no barriers in what is told of trouble", async () => {
   await barriers.look("no connection");
   const disk = await ada.context.newCDPSession(ada.page);
   await disk.send("Storage.overrideQuotaForOrigin", { origin: ada.cable.url, quotaSize: 1 });
-  await ada.to(`product/${product}/adjust`);
-  await ada.page.getByLabel("What you see on the shelf").fill("9");
-  await ada.page.getByRole("radio").first().check();
-  await ada.page.getByRole("button", { name: /^Record/ }).click();
+  await ada.to(`product/${product}/edit`);
+  // More than what rows that are gone have left free.
+  await ada.page.getByLabel("Description").fill("long ".repeat(20_000));
+  await ada.page.getByRole("button", { name: "Save" }).click();
   await ada.page.getByRole("alert").getByText("no room left").waitFor();
   await barriers.look("full device");
   await disk.send("Storage.overrideQuotaForOrigin", { origin: ada.cable.url });
+  await ada.page.getByRole("button", { name: "Cancel" }).click();
   await ada.backOnline();
   await ada.chip(/All saved to server/);
   expectNone("no connection", "full device");
