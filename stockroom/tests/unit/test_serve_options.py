@@ -27,6 +27,7 @@ SAID = [
 
 def test_a_proxy_without_an_address_is_on_this_machine() -> None:
     for said, meant in (
+        ([], []),
         (["serve", "--proxy", "--root-path", "/shop"], ["serve", *HERE, "--root-path", "/shop"]),
         (["serve", "--proxy"], ["serve", *HERE]),
         (["serve", "--proxy", "10.0.0.1"], ["serve", "--proxy", "10.0.0.1"]),

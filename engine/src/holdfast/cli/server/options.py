@@ -38,8 +38,9 @@ HERE = ("--proxy=127.0.0.1", "--proxy=::1")
 def with_proxy_here(arguments: Sequence[str]) -> list[str]:
     """Let ``--proxy`` without an address, which no parser of options knows, mean this machine."""
     words = list[str]()
-    for word, following in zip(arguments, (*arguments[1:], "-"), strict=True):
-        words += HERE if word == "--proxy" and following.startswith("-") else (word,)
+    for place, word in enumerate(arguments):
+        is_alone = word == "--proxy" and "".join(arguments[place + 1 : place + 2])[:1] in ("", "-")
+        words += HERE if is_alone else (word,)
     return words
 
 
