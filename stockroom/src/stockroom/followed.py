@@ -7,13 +7,16 @@ booked as. Must not know: why the one product is the other. The twin of the web 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.core.errors import UsageError
 from stockroom import ids
 from stockroom.catalogue import Writer, add_code
+
+if TYPE_CHECKING:
+    from holdfast import Replica
 
 _NAMING: Final = ("delivery", "delivery_line", "movement", "store", "location")
 """Tables of which new rows can wait together with a product."""
@@ -27,13 +30,13 @@ Change = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A product, the one that it becomes, and the ids that follow. `done`: lines of deliveries that
-    are written already, by an earlier time that was cut off."""
+    """A product, the one that it becomes, and the ids that follow. `scanned`: of lines that go
+    over, how much of their count is written by now."""
 
     own: str
     there: str
     ids: Mapping[str, str]
-    done: set[str] = field(default_factory=set)
+    scanned: dict[str, int] = field(default_factory=dict)
 
 
 def way_of(changes: Iterable[Change], own: str, there: str) -> Way:
@@ -65,42 +68,84 @@ def way_of(changes: Iterable[Change], own: str, there: str) -> Way:
     return Way(own=own, there=there, ids=found)
 
 
-def follow(db: Writer, change: Change, way: Way) -> None:
-    """Write one change of what waits about the product that is there. Raises `UsageError`:
-    `not_mendable`, `barcode_exists`."""
+def check_apart(replica: Replica, changes: Iterable[Change], way: Way) -> None:
+    """Raise `UsageError` (`not_mendable`) where the other product was counted in the same delivery:
+    in its line this one's count would be lost."""
+    for change in changes:
+        if change["table"] != "delivery_line" or str(change["key"]) not in way.ids:
+            continue
+        line = way.ids[str(change["key"])]
+        found = replica.query("SELECT added_at FROM delivery_line WHERE id = ?", (line,))
+        # One with the same time is what an earlier try has written before it was cut off.
+        if change["op"] == "insert" and found and found[0][0] != change["new"]["added_at"]:
+            raise UsageError(
+                "both products were counted in one delivery: receive or remove one of them first",
+                code="not_mendable",
+            )
+
+
+def follow(db: Writer, changes: Sequence[Change], way: Way) -> None:
+    """Write one of the transactions that wait about the product that is there, or find that an
+    earlier try has written it. Raises `UsageError`: `not_mendable`, `barcode_exists`."""
+    done = any(_is_written(db, change, way) for change in changes)
+    for change in changes:
+        if not done:
+            _write(db, change, way)
+        if str(change["key"]) in way.ids and change["table"] == "delivery_line":
+            line = way.ids[str(change["key"])]
+            by = int(change["new"].get("scanned", 0))
+            way.scanned[line] = way.scanned.get(line, 0) + by
+
+
+def _write(db: Writer, change: Change, way: Way) -> None:
     table, op, key = change["table"], change["op"], str(change["key"])
     if table == "product" and key == way.own:
         return
     new = change.get("new", {})
     product = way.there if new.get("product_id") == way.own else new.get("product_id")
     row_id = way.ids.get(key, key)
-    if table == "barcode" and op == "insert":
-        add_code(db, key, str(product))
-    elif table == "barcode" and op == "delete":
-        db.execute("DELETE FROM barcode WHERE code = ?", (key,))
-    elif table == "barcode":
-        db.execute("UPDATE barcode SET product_id = ? WHERE code = ?", (str(product), key))
+    if table == "barcode":
+        _write_code(db, op, key, str(product))
     elif op == "insert" and table in _NAMING:
-        if not _is_there(db, table, row_id, new, way):
+        if not _is_there(db, table, row_id):
             other = {"id": row_id}
             if table in _OF_PRODUCT:
                 other["product_id"] = str(product)
             if str(new.get("reverses")) in way.ids:
                 other["reverses"] = way.ids[str(new["reverses"])]
             insert(db, table, {**new, **other})
-    elif row_id in way.done:
-        return
     elif op == "update" and table in _CHANGED:
         for name, value in new.items():
-            # What is counted travels as a difference.
-            place = "scanned + ?" if (table, name) == ("delivery_line", "scanned") else "?"
-            db.execute(
-                f"UPDATE {table} SET {name} = {place} WHERE id = ?", (_stored(value), row_id)
-            )
+            if (table, name) == ("delivery_line", "scanned"):
+                _scan(db, row_id, int(value), way)
+            else:
+                db.execute(f"UPDATE {table} SET {name} = ? WHERE id = ?", (_stored(value), row_id))
     else:
         raise UsageError(
             f"a change that is held with it changes {table} {key} too: settle that first",
             code="not_mendable",
+        )
+
+
+def _write_code(db: Writer, op: str, code: str, product: str) -> None:
+    if op == "insert":
+        add_code(db, code, product)
+    elif op == "delete":
+        db.execute("DELETE FROM barcode WHERE code = ?", (code,))
+    else:
+        db.execute("UPDATE barcode SET product_id = ? WHERE code = ?", (product, code))
+
+
+def _scan(db: Writer, line: str, by: int, way: Way) -> None:
+    """Count on a line. What is counted travels as a difference; where a try was cut off, it is
+    written only on top of what was before it."""
+    before = way.scanned.get(line)
+    if before is None:
+        db.execute("UPDATE delivery_line SET scanned = scanned + ? WHERE id = ?", (by, line))
+    else:
+        db.execute(
+            "UPDATE delivery_line SET scanned = scanned + ? WHERE id = ? AND scanned = ?",
+            (by, line, before),
         )
 
 
@@ -117,18 +162,12 @@ def _stored(value: Any) -> Any:
     return int(value) if isinstance(value, bool) else value
 
 
-def _is_there(db: Writer, table: str, row_id: str, new: Mapping[str, Any], way: Way) -> bool:
-    """Return whether such a row is there. In the line of a delivery that was counted of the other
-    product, too, nothing of this one's count may be lost."""
-    if table != "delivery_line":
-        return bool(db.execute(f"SELECT 1 FROM {table} WHERE id = ?", (row_id,)))
-    found = db.execute("SELECT added_at FROM delivery_line WHERE id = ?", (row_id,))
-    if not found:
-        return False
-    if str(found[0][0]) != str(new.get("added_at")):
-        raise UsageError(
-            "both products were counted in one delivery: receive or remove one of them first",
-            code="not_mendable",
-        )
-    way.done.add(row_id)
-    return True
+def _is_there(db: Writer, table: str, row_id: str) -> bool:
+    return bool(db.execute(f"SELECT 1 FROM {table} WHERE id = ?", (row_id,)))
+
+
+def _is_written(db: Writer, change: Change, way: Way) -> bool:
+    """Return whether a row is there that only this can have written: transactions are whole."""
+    table, key = str(change["table"]), str(change["key"])
+    names_it = table == "movement" or (table == "delivery_line" and key in way.ids)
+    return change["op"] == "insert" and names_it and _is_there(db, table, way.ids.get(key, key))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.core.errors import UsageError
 from stockroom.catalogue import Product, add_code, product_or_none
-from stockroom.followed import follow, insert, way_of
+from stockroom.followed import check_apart, follow, insert, way_of
 from stockroom.schema import schema
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def same_product(replica: Replica, item: Refused) -> Product:
         if part["table"] == "product" and part["key"] == own:
             made |= part["new"]
     way = way_of(parts, own, there.id)
-    # In one, so that what is counted is not counted again when it is done a second time.
-    with replica.transaction() as db:
-        for part in parts:
-            follow(db, part, way)
+    check_apart(replica, parts, way)
+    for one in naming:
+        with replica.transaction() as db:
+            follow(db, one.changes, way)
     edits = edits_of(there, made)
     for columns in (_WORDS, _MANAGED):
         with replica.transaction() as db:

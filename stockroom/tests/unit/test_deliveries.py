@@ -14,7 +14,7 @@ from holdfast.replica.memory import MemoryTransport
 from holdfast.server import Principal, open_server
 from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
 from holdfast.testing.postgres import PostgresCluster
-from stockroom import catalogue, deliveries, ids, questions, stock
+from stockroom import catalogue, deliveries, ids, questions, refused, stock
 from stockroom.deliveries import Counted
 from stockroom.on_hand import check_stock
 from stockroom.rules import rules
@@ -317,3 +317,78 @@ def test_nothing_that_cannot_be_is_booked(tmp_path: Path) -> None:
             deliveries.count(ben, delivery, MUG, Counted(to=10**9 + 1))
         assert deliveries.get_delivery(ben, delivery).status == "draft"
         assert mugs(ben) == {17}
+
+
+class Killed(Exception):
+    """Ends the work at a point, as a kill does."""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_was_received_of_a_product_that_is_another_goes_with_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    """Booked, taken back, or counted only: as the other product's it is what it was."""
+    ben = shop.device("ben")
+    mine = catalogue.add_product(ben, sku="CUP-1", name="Cup, blue", price=500).id
+    booked = draft(ben, "DN-1")
+    deliveries.count(ben, booked, mine, Counted(by=3))
+    deliveries.count(ben, booked, mine, Counted(to=10, damaged=2))
+    deliveries.count(ben, booked, MUG, Counted(to=4))
+    book(ben, booked)
+    gone = draft(ben, "DN-2")
+    deliveries.count(ben, gone, mine, Counted(to=6))
+    book(ben, gone)
+    deliveries.undo(ben, gone, actor=who(ben))
+    counted = draft(ben, "DN-3")
+    deliveries.count(ben, counted, mine, Counted(by=1))
+    deliveries.count(ben, counted, mine, Counted(by=1))
+    theirs = catalogue.add_product(shop.ada, sku="CUP-1", name="Cup", price=500).id
+    shop.sync(shop.ada)
+    ben.sync()
+
+    (item,) = [one for one in ben.refused() if refused.taken_sku(one) is not None]
+    if killed:
+        with monkeypatch.context() as patch:
+
+            def discard(_item: str) -> None:
+                raise Killed
+
+            patch.setattr(ben, "discard", discard)
+            with pytest.raises(Killed):
+                refused.same_product(ben, item)
+    refused.same_product(ben, item)
+    shop.sync(ben, shop.ada)
+    for replica in (ben, shop.ada):
+        assert stock.on_hand(replica, theirs) == 10 - 2
+        assert stock.on_hand(replica, MUG) == 17 + 4
+        assert {
+            (line.product_id, line.here, line.damaged, line.booked)
+            for delivery in (booked, gone, counted)
+            for line in deliveries.lines(replica, delivery)
+        } == {(theirs, 10, 2, 10), (MUG, 4, 0, 4), (theirs, 6, 0, 6), (theirs, 2, 0, 0)}
+        states = [deliveries.get_delivery(replica, one).status for one in (booked, gone, counted)]
+        assert states == ["booked", "undone", "draft"]
+    book(ben, counted)
+    shop.sync(ben, shop.ada)
+    assert stock.on_hand(shop.ada, theirs) == 10 - 2 + 2
+
+
+def test_both_products_in_one_delivery_are_not_one_untold(shop: Shop) -> None:
+    ben = shop.device("ben")
+    mine = catalogue.add_product(ben, sku="CUP-1", name="Cup, blue", price=500).id
+    theirs = catalogue.add_product(shop.ada, sku="CUP-2", name="Cup", price=500).id
+    shop.sync(shop.ada)
+    delivery = draft(ben)
+    deliveries.count(ben, delivery, mine, Counted(to=3))
+    catalogue.edit_product(shop.ada, "CUP-2", {"sku": "CUP-1"})
+    shop.sync(shop.ada)
+    ben.sync()
+    deliveries.count(ben, delivery, theirs, Counted(to=5))
+    (item,) = [one for one in ben.refused() if refused.taken_sku(one) is not None]
+    before = len(ben.refused())
+    with pytest.raises(UsageError) as caught:
+        refused.same_product(ben, item)
+    assert (caught.value.code, len(ben.refused())) == ("not_mendable", before)
+    refused.use_other_sku(ben, item, "CUP-3")
+    shop.sync(ben)
+    assert {line.here for line in deliveries.lines(ben, delivery)} == {3, 5}

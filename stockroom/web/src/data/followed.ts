@@ -9,7 +9,8 @@ import { type AppValue, type RefusedChange, UsageError } from "@holdfast/browser
 
 import { damagedId, deliveryLineId, receivedId, reversalId } from "./ids.js";
 import { addCode, type Writer } from "./products.js";
-import { insert, isTable, type NewRow, text, type Table, typeOf } from "./rows.js";
+import { ask } from "./replica.js";
+import { column, insert, isTable, type NewRow, select, text, type Table, typeOf } from "./rows.js";
 
 /** Tables of which new rows can wait together with a product. */
 const NAMING: readonly Table[] = ["delivery", "delivery_line", "movement", "store", "location"];
@@ -23,8 +24,8 @@ export interface Way {
   readonly own: string;
   readonly there: string;
   readonly ids: ReadonlyMap<string, string>;
-  /** Lines of deliveries that are written already, by an earlier time that was cut off. */
-  readonly done: Set<string>;
+  /** Of lines that go over, how much of their count is written by now. */
+  readonly scanned: Map<string, number>;
 }
 
 /** Find the way of all that waits, in its order. */
@@ -57,23 +58,49 @@ export async function wayOf(
       booked.set(from, before + quantity);
     }
   }
-  return { own, there, ids, done: new Set() };
+  return { own, there, ids, scanned: new Map() };
 }
 
-/** Write one change of what waits about the product that is there. Throws `UsageError`: `not_mendable`,
- * `barcode_exists`. */
-export async function follow(tx: Writer, change: RefusedChange, way: Way): Promise<void> {
+const ADDED = { at: column("delivery_line", "added_at", "l") };
+
+/** Throw `UsageError` (`not_mendable`) where the other product was counted in the same delivery: in its line
+ * this one's count would be lost. */
+export async function checkApart(changes: readonly RefusedChange[], way: Way): Promise<void> {
+  for (const { table, op, key, new: made } of changes) {
+    const line = way.ids.get(key);
+    if (table !== "delivery_line" || op !== "insert" || line === undefined) continue;
+    const [found] = await ask(select(ADDED, "FROM delivery_line AS l WHERE l.id = ?", [line]));
+    // One with the same time is what an earlier try has written before it was cut off.
+    if (found !== undefined && found.at !== Number(made["added_at"]))
+      throw new UsageError("both products were counted in one delivery", "not_mendable");
+  }
+}
+
+/** Write one of the transactions that wait about the product that is there, or find that an earlier try has
+ * written it. Throws `UsageError`: `not_mendable`, `barcode_exists`. */
+export async function follow(
+  tx: Writer,
+  changes: readonly RefusedChange[],
+  way: Way,
+): Promise<void> {
+  let isDone = false;
+  for (const change of changes) isDone ||= await isWritten(tx, change, way);
+  for (const change of changes) {
+    if (!isDone) await write(tx, change, way);
+    const line = way.ids.get(change.key);
+    if (change.table === "delivery_line" && line !== undefined)
+      way.scanned.set(line, (way.scanned.get(line) ?? 0) + Number(change.new["scanned"] ?? 0));
+  }
+}
+
+async function write(tx: Writer, change: RefusedChange, way: Way): Promise<void> {
   const { table, op, key, new: made } = change;
   if (table === "product" && key === way.own) return;
   const product = made["product_id"] === way.own ? way.there : text(made["product_id"]);
   const id = way.ids.get(key) ?? key;
-  if (table === "barcode" && op === "insert") await addCode(tx, product, key);
-  else if (table === "barcode" && op === "delete")
-    await tx.execute("DELETE FROM barcode WHERE code = ?", [key]);
-  else if (table === "barcode")
-    await tx.execute("UPDATE barcode SET product_id = ? WHERE code = ?", [product, key]);
+  if (table === "barcode") await writeCode(tx, op, key, product);
   else if (op === "insert" && isTable(table) && NAMING.includes(table)) {
-    if (await isThere(tx, table, id, made, way)) return;
+    if (await isThere(tx, table, id)) return;
     const reverses = way.ids.get(text(made["reverses"] ?? ""));
     const values = {
       ...made,
@@ -84,37 +111,44 @@ export async function follow(tx: Writer, change: RefusedChange, way: Way): Promi
     const row = Object.entries(values).map(([name, wire]) => [name, stored(table, name, wire)]);
     const { sql, params } = insert(table, Object.fromEntries(row) as NewRow<Table>);
     await tx.execute(sql, params);
-  } else if (way.done.has(id)) return;
-  else if (op === "update" && isTable(table) && CHANGED.includes(table))
-    for (const [name, wire] of Object.entries(made)) {
-      // What is counted travels as a difference.
-      const value = table === "delivery_line" && name === "scanned" ? "scanned + ?" : "?";
-      await tx.execute(`UPDATE ${table} SET ${name} = ${value} WHERE id = ?`, [
-        stored(table, name, wire),
-        id,
-      ]);
-    }
+  } else if (op === "update" && isTable(table) && CHANGED.includes(table))
+    for (const [name, wire] of Object.entries(made))
+      if (table === "delivery_line" && name === "scanned") await scan(tx, id, Number(wire), way);
+      else
+        await tx.execute(`UPDATE ${table} SET ${name} = ? WHERE id = ?`, [
+          stored(table, name, wire),
+          id,
+        ]);
   else throw new UsageError(`what waits changes ${table} ${key} too`, "not_mendable");
 }
 
-/** Whether such a row is there. In the line of a delivery that was counted of the other product, too,
- * nothing of this one's count may be lost. */
-async function isThere(
+async function writeCode(tx: Writer, op: string, code: string, product: string): Promise<void> {
+  if (op === "insert") await addCode(tx, product, code);
+  else if (op === "delete") await tx.execute("DELETE FROM barcode WHERE code = ?", [code]);
+  else await tx.execute("UPDATE barcode SET product_id = ? WHERE code = ?", [product, code]);
+}
+
+/** Count on a line. What is counted travels as a difference; where a try was cut off, it is written only on
+ * top of what was before it. */
+async function scan(tx: Writer, line: string, by: number, way: Way): Promise<void> {
+  const before = way.scanned.get(line);
+  const sql = "UPDATE delivery_line SET scanned = scanned + ? WHERE id = ?";
+  if (before === undefined) await tx.execute(sql, [by, line]);
+  else await tx.execute(`${sql} AND scanned = ?`, [by, line, before]);
+}
+
+async function isThere(tx: Writer, table: string, id: string): Promise<boolean> {
+  return (await tx.execute(`SELECT 1 FROM ${table} WHERE id = ?`, [id])).rows.length > 0;
+}
+
+/** Whether a row is there that only this can have written: transactions are whole. */
+async function isWritten(
   tx: Writer,
-  table: Table,
-  id: string,
-  made: Readonly<Record<string, unknown>>,
+  { table, op, key }: RefusedChange,
   way: Way,
 ): Promise<boolean> {
-  if (table !== "delivery_line")
-    return (await tx.execute(`SELECT 1 FROM ${table} WHERE id = ?`, [id])).rows.length > 0;
-  const { rows } = await tx.execute("SELECT added_at FROM delivery_line WHERE id = ?", [id]);
-  const [row] = rows;
-  if (row === undefined) return false;
-  if (String(row[0]) !== String(made["added_at"]))
-    throw new UsageError("both products were counted in one delivery", "not_mendable");
-  way.done.add(id);
-  return true;
+  const namesIt = table === "movement" || (table === "delivery_line" && way.ids.has(key));
+  return op === "insert" && namesIt && (await isThere(tx, table, way.ids.get(key) ?? key));
 }
 
 /** A value of the wire as it is written: integers travel as texts, booleans are 0 and 1. */

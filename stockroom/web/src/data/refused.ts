@@ -8,7 +8,7 @@
 
 import { type Refused, type RefusedChange, UsageError } from "@holdfast/browser";
 
-import { follow, wayOf } from "./followed.js";
+import { checkApart, follow, wayOf } from "./followed.js";
 import * as products from "./products.js";
 import { ask, replica } from "./replica.js";
 import { text, whole } from "./rows.js";
@@ -44,7 +44,7 @@ export async function useOtherSku(item: Refused, sku: string): Promise<void> {
   const own = ownOf(await replica().refused(), change.key);
   await replica().discard(item.id);
   // What rests on another that waits can go on only after it: as long as some have gone, once more.
-  for (let before = Infinity; ; ) {
+  for (let before = Infinity; ;) {
     const waiting = (await replica().refused()).filter(
       (other) => other.heldBy === item.number || names(other, own),
     );
@@ -107,10 +107,9 @@ export async function sameProduct(item: Refused): Promise<void> {
   for (const part of parts)
     if (part.table === "product" && part.key === change.key) Object.assign(made, part.new);
   const way = await wayOf(parts, change.key, there.id);
-  // In one, so that what is counted is not counted again when it is done a second time.
-  await replica().transaction(async (tx) => {
-    for (const part of parts) await follow(tx, part, way);
-  });
+  await checkApart(parts, way);
+  for (const one of naming)
+    await replica().transaction(async (tx) => await follow(tx, one.changes, way));
   const edits: Edits = editsOf(there, made);
   for (const columns of [WORDS, MANAGED]) {
     const changed = columns.filter((name) => name in edits);
@@ -145,8 +144,7 @@ async function goOn(id: string): Promise<void> {
   try {
     await replica().retry(id);
   } catch (error) {
-    if (!(error instanceof UsageError) || !NOT_NOW.includes(error.code))
-      throw error;
+    if (!(error instanceof UsageError) || !NOT_NOW.includes(error.code)) throw error;
   }
 }
 
