@@ -5,49 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from engine.tests.unit.server.served import port_of, served
 
-from holdfast.schema.model import Column, Schema, Table
-from holdfast.server.assembly import open_server
 from holdfast.server.http.connections import Limits
-from holdfast.server.run import Stopper, serve
 
-SCHEMA = Schema(name="n", tables=(Table("t", ("id",), (Column("id"),), scopes=("main",)),))
 HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n"
 LIMITS = Limits(connections=8, per_address=4, head_bytes=4096, headers=20, head_ms=1500)
 Dial = Callable[..., socket.socket]
 
 
-@contextlib.contextmanager
-def served(folder: Path, limits: Limits) -> Iterator[int]:
-    stopper, ready, urls = Stopper(), threading.Event(), list[str]()
-
-    def on_ready(url: str) -> None:
-        urls.append(url)
-        ready.set()
-
-    with open_server(SCHEMA, folder / "server.db") as server:
-        thread = threading.Thread(
-            target=serve,
-            args=(server.app, "127.0.0.1", 0, on_ready),
-            kwargs={"stopper": stopper, "limits": limits},
-        )
-        thread.start()
-        assert ready.wait(60)
-        yield int(urls[0].rpartition(":")[2])
-        stopper.stop()
-        thread.join(60)
-        assert not thread.is_alive()
-
-
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with served(tmp_path_factory.mktemp("gate"), LIMITS) as found:
-        yield found
+    with served(tmp_path_factory.mktemp("gate"), limits=LIMITS) as url:
+        yield port_of(url)
 
 
 @pytest.fixture
@@ -158,7 +132,8 @@ def test_one_address_gets_its_share_and_others_theirs(
         b"Content-Length: 1000\r\n\r\n{"
     )
     limits = Limits(connections=8, per_address=3)
-    with served(tmp_path, limits) as port, contextlib.ExitStack() as stack:
+    with served(tmp_path, limits=limits) as url, contextlib.ExitStack() as stack:
+        port = port_of(url)
 
         def connect(source: str, said: bytes) -> socket.socket:
             made = stack.enter_context(

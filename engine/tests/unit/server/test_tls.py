@@ -9,7 +9,6 @@ import json
 import logging
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,17 +17,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from engine.tests.unit.server.served import port_of, served
 
 from holdfast.core.errors import Offline, UsageError
 from holdfast.replica.http.transport import HttpTransport
-from holdfast.schema.model import Column, Schema, Table
-from holdfast.server.assembly import open_server
 from holdfast.server.http.front import FrontOptions
-from holdfast.server.run import Stopper, Tls, serve
+from holdfast.server.run import Tls
 from holdfast.server.tls import listener
 from holdfast.server.tls.certificates import CertificateFiles, Certificates, looked
 
-SCHEMA = Schema(name="n", tables=(Table("t", ("id",), (Column("id"),), scopes=("main",)),))
 NOW = dt.datetime.now(dt.UTC)
 DAY = dt.timedelta(days=1)
 ASK = b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -127,30 +124,12 @@ def test_new_files_are_taken_and_half_a_pair_is_not(
 
 
 @contextlib.contextmanager
-def served(
+def encrypted(
     folder: Path, certificates: Certificates, *, front: FrontOptions | None = None
 ) -> Iterator[int]:
-    stopper, ready, urls = Stopper(), threading.Event(), list[str]()
-
-    def on_ready(url: str) -> None:
-        urls.append(url)
-        ready.set()
-
-    with open_server(SCHEMA, folder / "server.db") as server:
-        thread = threading.Thread(
-            target=serve,
-            args=(server.app, "", 0, on_ready),
-            kwargs={"stopper": stopper, "tls": Tls(certificates=certificates), "front": front},
-        )
-        thread.start()
-        assert ready.wait(60)
-        assert urls[0].startswith("https://localhost:")
-        try:
-            yield int(urls[0].rpartition(":")[2])
-        finally:
-            stopper.stop()
-            thread.join(60)
-        assert not thread.is_alive()
+    with served(folder, host="", tls=Tls(certificates=certificates), front=front) as url:
+        assert url.startswith("https://localhost:")
+        yield port_of(url)
 
 
 def told(connection: socket.socket) -> bytes:
@@ -173,7 +152,7 @@ def asked(port: int, trusted: Path, *, host: str = "127.0.0.1", name: str = "sho
 
 def test_one_port_speaks_tls_and_refuses_the_rest_in_words(tmp_path: Path) -> None:
     certificate, key = write(tmp_path)
-    with served(tmp_path, CertificateFiles(certificate, key)) as port:
+    with encrypted(tmp_path, CertificateFiles(certificate, key)) as port:
         answer = asked(port, certificate)
         assert answer.startswith(b"HTTP/1.1 200") and b"strict-transport-security" in answer
         if socket.has_ipv6 and Path("/proc/net/if_inet6").exists():
@@ -194,7 +173,7 @@ def test_a_device_says_what_it_does_not_trust_and_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = write(tmp_path)
-    with served(tmp_path, CertificateFiles(certificate, key)) as port:
+    with encrypted(tmp_path, CertificateFiles(certificate, key)) as port:
         for name, why in (("127.0.0.1", "self-signed"), ("localhost", "")):
             device = HttpTransport(f"https://{name}:{port}", str)
             with pytest.raises(Offline, match="SSL_CERT_FILE") as caught:
@@ -211,7 +190,7 @@ def test_a_proxy_of_ours_may_come_in_the_clear(tmp_path: Path) -> None:
     certificate, key = write(tmp_path)
     front = FrontOptions(proxies=("127.0.0.1",))
     with (
-        served(tmp_path, CertificateFiles(certificate, key), front=front) as port,
+        encrypted(tmp_path, CertificateFiles(certificate, key), front=front) as port,
         socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
     ):
         plain.sendall(ASK)
@@ -225,7 +204,7 @@ def test_a_renewed_certificate_is_shown_while_serving(
     certificate, key = write(tmp_path)
     new = tmp_path / "new"
     new.mkdir()
-    with served(tmp_path, CertificateFiles(certificate, key)) as port:
+    with encrypted(tmp_path, CertificateFiles(certificate, key)) as port:
         new_certificate, new_key = write(new)
         trusted = tmp_path / "trusted.crt"
         trusted.write_bytes(new_certificate.read_bytes())
@@ -247,7 +226,7 @@ def test_who_says_nothing_makes_room_and_is_let_go(
     monkeypatch.setattr(listener, "TLS_WAITING_MAX", 3)
     certificate, key = write(tmp_path)
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(served(tmp_path, CertificateFiles(certificate, key)))
+        port = stack.enter_context(encrypted(tmp_path, CertificateFiles(certificate, key)))
         silent = [
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
             for _ in range(4)
@@ -256,7 +235,7 @@ def test_who_says_nothing_makes_room_and_is_let_go(
         assert silent[0].recv(1) == b""  # the one that has waited for longest
     monkeypatch.setattr(listener, "TLS_FIRST_BYTE_MS", 50)
     with (
-        served(tmp_path, CertificateFiles(certificate, key)) as port,
+        encrypted(tmp_path, CertificateFiles(certificate, key)) as port,
         socket.create_connection(("127.0.0.1", port), timeout=60) as mute,
     ):
         assert mute.recv(1) == b""
