@@ -64,13 +64,6 @@ const FROM =
 export const openAt = (store: string): Question<Asked> =>
   select(ASKED, `${FROM} AND q.store_id = ? ORDER BY q.asked_at, q.id`, [store]);
 
-/** What is in question of one product at a store. */
-export const openOf = (product: string, store: string): Question<Asked> =>
-  select(ASKED, `${FROM} AND q.store_id = ? AND m.product_id = ? ORDER BY q.asked_at, q.id`, [
-    store,
-    product,
-  ]);
-
 const ROW = {
   kind: column("question", "kind", "q"),
   about: column("question", "about_key", "q"),

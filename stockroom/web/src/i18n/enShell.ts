@@ -51,13 +51,6 @@ export default {
     lowAt_one: "low at {{count, number}}",
     lowAt_other: "low at {{count, number}}",
   },
-  proof: {
-    title: "How far it has come",
-    kept: "Saved here",
-    sent: "Sent",
-    taken: "On the server",
-    verified: "Verified",
-  },
   today: {
     title: "Today",
     find: "Find goods: name, SKU or barcode",

@@ -18,8 +18,6 @@ const MEMORY = "stockroom.scanner";
 /** After so many pauses of its rhythm, a scanner that presses nothing behind a code has ended. */
 const IDLE_GAPS = 5;
 const IDLE_MS_MIN = 150;
-/** A key alone: nothing else was pressed for so long. */
-const ALONE_MS = 160;
 const MODIFIERS: ReadonlySet<string> = new Set([
   "Shift", "Control", "Alt", "AltGraph", "Meta", "CapsLock", "NumLock",
 ]); // prettier-ignore
@@ -64,11 +62,6 @@ export function onScan(listener: Listener, { under = false } = {}): () => void {
     const at = listeners.indexOf(listener);
     if (at >= 0) listeners.splice(at, 1);
   };
-}
-
-/** A code that was read by other means, such as a camera: it goes where scans go. */
-export function giveCode(code: string): void {
-  listeners.at(-1)?.(code);
 }
 
 type RunListener = (run: Run) => void;
@@ -116,18 +109,6 @@ function restore(marks: readonly Mark[]): void {
   }
 }
 
-let lastKeyMs = -Infinity;
-let alone: ReturnType<typeof setTimeout> | undefined;
-
-/** Do it unless the key that is pressed now turns out to be one of many: for shortcuts of one key. */
-export function whenAlone(run: () => void): void {
-  clearTimeout(alone);
-  const atMs = lastKeyMs;
-  alone = setTimeout(() => {
-    if (lastKeyMs === atMs) run();
-  }, ALONE_MS);
-}
-
 /** Listen to the keyboard of the page; the answer ends it. */
 export function listenToKeys(judges: Judges): () => void {
   const ear = new Ear<Mark>(scannerSettings);
@@ -164,7 +145,6 @@ export function listenToKeys(judges: Judges): () => void {
   function heard(event: KeyboardEvent): void {
     const { timeStamp: ms, target } = event;
     if (event.isComposing || MODIFIERS.has(event.key)) return;
-    lastKeyMs = ms;
     clearTimeout(idle);
     if (event.repeat) return ear.forget();
     if (endsCodes(event)) {
