@@ -17,9 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from holdfast.core.connection.history import HistoryKind
 from holdfast.core.errors import DatabaseError, UsageError
@@ -30,16 +28,16 @@ from holdfast.sql.bookkeeping.statements import IDENTITY
 from holdfast.sqlite import Connection
 from holdfast.sqlite.failpoints import failpoint
 from holdfast.sqlite.locks import sync_folder
-
-_FORMAT: Final = "%Y%m%dT%H%M%SZ"
+from holdfast.sqlite.moments import free_stamp
 
 
 def copy_beside(connection: Connection, path: Path, *, now_us: int) -> Path:
     """A whole copy of the file beside it, under the moment's name, for its owner alone."""
-    moment = datetime.fromtimestamp(now_us / 1_000_000, UTC).strftime(_FORMAT)
-    copy = path.with_name(f"{path.name}.before-accept-{moment}")
-    if copy.exists():
-        raise UsageError(f"{copy} exists already", code="exists")
+
+    def named(stamp: str) -> Path:
+        return path.with_name(f"{path.name}.before-accept-{stamp}")
+
+    copy = named(free_stamp(now_us, lambda stamp: named(stamp).exists()))
     draft = copy.with_name(f"{copy.name}.part")
     draft.unlink(missing_ok=True)
     try:

@@ -27,9 +27,9 @@ from holdfast.replica.storage.lock import SyncLock
 from holdfast.sqlite.failpoints import failpoint
 from holdfast.sqlite.files import is_open_here
 from holdfast.sqlite.locks import is_locked_elsewhere, sync_folder
+from holdfast.sqlite.moments import FORMAT, stamp
 
 _WORD: Final = ".damaged-"
-_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 _MOMENT: Final = re.compile(r"\.damaged-(\d{8}T\d{6}Z)(?:-\d+)?\Z")
 _LOCKS: Final = (0x40000000, 512)
 """Where SQLite locks a file: https://sqlite.org/fileformat2.html, the lock-byte page."""
@@ -69,8 +69,7 @@ def put_aside(path: Path, *, now_us: int) -> Path:
             kept.unlink(missing_ok=True)
             _name_too(log, kept)
         return found
-    moment = datetime.fromtimestamp(now_us / 1_000_000, UTC).strftime(_FORMAT)
-    names = [f"{path.name}{_WORD}{moment}"]
+    names = [f"{path.name}{_WORD}{stamp(now_us)}"]
     names += [f"{names[0]}-{number}" for number in range(2, DAMAGED_COPIES_MAX)]
     aside = next(
         found for name in names if not _family(found := path.with_name(name), existing=True)
@@ -104,7 +103,7 @@ def count_aside(path: Path, *, since_us: int) -> int:
         match = _MOMENT.search(kept.name)
         with suppress(ValueError):  # no moment that there is
             if match is not None:
-                moment = datetime.strptime(match[1], _FORMAT).replace(tzinfo=UTC)
+                moment = datetime.strptime(match[1], FORMAT).replace(tzinfo=UTC)
                 found += moment.timestamp() * 1_000_000 >= since_us
     return found
 

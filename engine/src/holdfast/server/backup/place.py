@@ -13,17 +13,14 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from holdfast.core.errors import DatabaseError, UsageError
 from holdfast.sqlite.locks import LOCK_EX, LOCK_NB, flock, sync_folder
+from holdfast.sqlite.moments import STAMPED, free_stamp
 
 Progress = Callable[[str, int, int], None]
 """Told what is done, how many bytes, and of how many; 0: not known."""
-
-_STAMP = "%Y%m%dT%H%M%SZ"
-_STAMPED = re.compile(r"\d{8}T\d{6}Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +32,15 @@ class PartFile:
     descriptor: int
 
 
-def stamp(now_us: int) -> str:
-    """A moment (microseconds since 1970, UTC) as names have it: in the order of time."""
-    return datetime.fromtimestamp(now_us / 1_000_000, UTC).strftime(_STAMP)
-
-
 def named(to: Path, database: str, now_us: int) -> Path:
     """The file that is meant: a folder gets a file with the database's name and the moment."""
-    return to / f"{_stem(database)}-{stamp(now_us)}.backup" if to.is_dir() else to
+    if not to.is_dir():
+        return to
+
+    def inside(stamp: str) -> Path:
+        return to / f"{_stem(database)}-{stamp}.backup"
+
+    return inside(free_stamp(now_us, lambda stamp: inside(stamp).exists()))
 
 
 def outdated(folder: Path, database: str, keep: int) -> list[Path]:
@@ -53,7 +51,7 @@ def outdated(folder: Path, database: str, keep: int) -> list[Path]:
         for path in folder.glob("*.backup")
         if path.is_file()
         and path.name.startswith(begin)
-        and _STAMPED.fullmatch(path.name[len(begin) : -len(end)])
+        and STAMPED.fullmatch(path.name[len(begin) : -len(end)])
     )
     return found[: max(0, len(found) - keep)]
 

@@ -21,7 +21,7 @@ from holdfast.core.limits import BACKUP_PIECE_BYTES
 from holdfast.server.backup.contents import BackupRecord
 from holdfast.server.backup.dump_script import ScriptStatements, read_script
 from holdfast.server.backup.history import begin_epoch, read_epochs
-from holdfast.server.backup.place import Progress, stamp, still_served
+from holdfast.server.backup.place import Progress, still_served
 from holdfast.server.backup.postgres_dump import connected, look, server_version
 from holdfast.server.backup.postgres_programs import PostgresPrograms, find_programs, reading
 from holdfast.server.store.epochs import Run
@@ -29,6 +29,7 @@ from holdfast.server.store.postgres.events import SERVED
 from holdfast.server.store.postgres.reads import PostgresConnection
 from holdfast.sql.names import quote
 from holdfast.sqlite.failpoints import failpoint
+from holdfast.sqlite.moments import free_stamp
 
 _OCCUPIED: Final = (
     "SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid) "
@@ -150,9 +151,11 @@ def _runner(db: PostgresConnection) -> Run:
 def _free_name(db: PostgresConnection, namespace: str, now_us: int) -> str:
     """A name to set the schema aside under, at the next second that has none."""
     taken = {name for (name,) in db.execute("SELECT nspname FROM pg_namespace").fetchall()}
-    while (aside := f"{namespace[:_NAME_LENGTH]}_aside_{stamp(now_us).lower()}") in taken:
-        now_us += 1_000_000
-    return aside
+
+    def named(stamp: str) -> str:
+        return f"{namespace[:_NAME_LENGTH]}_aside_{stamp.lower()}"
+
+    return named(free_stamp(now_us, lambda stamp: named(stamp) in taken))
 
 
 def _load(

@@ -24,7 +24,7 @@ from holdfast.core.errors import DatabaseError, UsageError
 from holdfast.core.limits import BACKUP_PIECE_BYTES
 from holdfast.server.backup.contents import BackupRecord
 from holdfast.server.backup.history import begin_epoch, read_epochs
-from holdfast.server.backup.place import Progress, stamp, still_served, sync_file, told
+from holdfast.server.backup.place import Progress, still_served, sync_file, told
 from holdfast.server.backup.sqlite_copy import check_begins, look
 from holdfast.server.backup.sqlite_use import beside, unused
 from holdfast.server.open_store import unfinished_restore
@@ -32,6 +32,7 @@ from holdfast.server.store.sqlite.owner import ServingLock
 from holdfast.sqlite import Connection, OpenOptions, driver
 from holdfast.sqlite.failpoints import failpoint
 from holdfast.sqlite.locks import sync_folder
+from holdfast.sqlite.moments import free_stamp
 
 _LOOK: Final = OpenOptions(read_only=True, create=False)
 _ALONE: Final = OpenOptions(create=False, look_only=True, foreign_keys=False)
@@ -151,11 +152,14 @@ def _read(path: Path) -> None:
 
 def _free_name(database: Path, now_us: int) -> Path:
     """A name to set the database aside under, at the next second that has none."""
-    while True:
-        aside = database.with_name(f"{database.name}-aside-{stamp(now_us)}")
-        if not any(path.exists() for path in (aside, *beside(aside))):
-            return aside
-        now_us += 1_000_000
+
+    def named(stamp: str) -> Path:
+        return database.with_name(f"{database.name}-aside-{stamp}")
+
+    def taken(stamp: str) -> bool:
+        return any(path.exists() for path in (named(stamp), *beside(named(stamp))))
+
+    return named(free_stamp(now_us, taken))
 
 
 def _put(database: Path, new: Path, now_us: int) -> Path | None:
