@@ -9,7 +9,7 @@
 
 import { type Statement, UsageError } from "@holdfast/browser";
 
-import { damagedId, deliveryLineId, receivedId, reversalId } from "./ids.js";
+import { damagedId, deliveryLineId, keptListId, receivedId, reversalId } from "./ids.js";
 import { ask, replica } from "./replica.js";
 import {
   answers,
@@ -133,17 +133,21 @@ export const lately = (delivery: string): Question<Before> =>
 /** Begin a draft, with its first goods if there are any; its id. */
 export async function start(store: string, first: string | null = null, by = 1): Promise<string> {
   const id = replica().newId();
+  const counted = first === null ? [] : await counting(id, first, { by });
+  await replica().write([...(await place(store)), begun(id, store), ...counted]);
+  return id;
+}
+
+function begun(id: string, store: string, document = ""): Statement {
   const { person, device } = actor();
-  const made = insert("delivery", {
+  return insert("delivery", {
     id,
     store_id: store,
+    document: document.trim().slice(0, DOCUMENT_LENGTH_MAX),
     started_by: person,
     started_on: device,
     started_at: replica().deviceNowUs(),
   });
-  const counted = first === null ? [] : await counting(id, first, { by });
-  await replica().write([...(await place(store)), made, ...counted]);
-  return id;
 }
 
 /** Write the note's number, or who sent it. */
@@ -186,18 +190,22 @@ export async function add(
   return id;
 }
 
-/** Count several goods at once, on one's own draft or on a new one with this note. */
-export async function addAll(
+/**
+ * Make a draft of a list that was kept elsewhere, once: a list that has become one before, whatever ended in
+ * between, is left alone. `list`: its whole text.
+ */
+export async function startFrom(
+  list: string,
   store: string,
   goods: readonly { readonly id: string; readonly quantity: number | null }[],
   document: string,
 ): Promise<void> {
-  const id = (await ownDraft(store)) || (await start(store));
-  const statements: Statement[] = [];
+  const id = await keptListId(list);
+  if ((await ask(one(id)))[0] !== undefined) return;
+  const statements = [...(await place(store)), begun(id, store, document)];
   for (const { id: product, quantity } of goods)
     statements.push(...(await counting(id, product, { by: Math.max(0, quantity ?? 0) })));
   await replica().write(statements);
-  if (document !== "") await describe(id, { document });
 }
 
 /** Id of the newest draft that whoever is at work has begun; "" when there is none. */

@@ -41,3 +41,5 @@ export const receivedId = (line: string, before: number, quantity: number): Prom
 export const damagedId = (received: string): Promise<string> => derived("damaged", received);
 /** Of the movement that books goods after all which were in question. */
 export const againId = (movement: string): Promise<string> => derived("again", movement);
+/** Of the draft that a list becomes which a browser has kept outside of the replica. */
+export const keptListId = (list: string): Promise<string> => derived("kept_list", list);

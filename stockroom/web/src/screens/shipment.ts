@@ -39,14 +39,18 @@ export function put(items: Item[], goods: Goods, movement: string, quantity = 1)
   else items.unshift({ id: goods.id, name: goods.name, sku: goods.sku, quantity, movement });
 }
 
-/** Put a list that this device has kept outside of the replica on a draft; what is in the ledger is left out. */
+/**
+ * Put a list that this device has kept outside of the replica on a draft; what is in the ledger is left out.
+ * A list that has changed meanwhile, in a tab of an older version, stays kept for the next time.
+ */
 export async function takeOver(): Promise<void> {
   await navigator.locks.request("stockroom.shipment", async () => {
     const kept = readDraft<Shipment>(SHIPMENT);
     if (kept === null || place.store === "") return;
     const done = await ask(written(kept.items.map(({ movement }) => movement)));
     const open = kept.items.filter((item) => !done.some(({ id }) => id === item.movement));
-    if (open.length > 0) await deliveries.addAll(place.store, open, kept.document);
-    dropDraft(SHIPMENT);
+    if (open.length > 0)
+      await deliveries.startFrom(JSON.stringify(kept), place.store, open, kept.document);
+    dropDraft(SHIPMENT, { holding: kept });
   });
 }

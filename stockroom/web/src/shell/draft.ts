@@ -34,8 +34,13 @@ export function keepDraft(name: string, draft: unknown, options: DraftOptions = 
   }
 }
 
-export function dropDraft(name: string, options: DraftOptions = {}): void {
-  placeOf(options).removeItem(PREFIX + name);
+/** Drop a draft; with `holding`, only while it is what was read, for another tab may have gone on. */
+export function dropDraft(
+  name: string,
+  { holding, ...options }: DraftOptions & { readonly holding?: unknown } = {},
+): void {
+  if (holding === undefined || JSON.stringify(readDraft(name, options)) === JSON.stringify(holding))
+    placeOf(options).removeItem(PREFIX + name);
 }
 
 /** Told whenever another tab has kept or dropped this draft; the answer ends it. */
