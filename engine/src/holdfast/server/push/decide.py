@@ -227,16 +227,18 @@ class DecisionRun:
         now_us = self._sender.arrival_us
         author = self._author(transaction)
         plan = self._settlements(changes, author)
+        decisions = list(plan.decisions)
         self._note(plan.decisions, now_us)
         for change in plan.changes:
-            self._merge(change, author, plan)
+            decisions += self._merge(change, author, plan)
         for key, new in plan.writes:
             self._batch.put(CONFLICT_TABLE, key, new, author)
         self._batch.check(seen=True)
         if self._engine.rules:
             run_rules(
                 self._engine.rules, self._batch, self._sender.principal,
-                number=transaction.number, now_us=now_us,
+                number=transaction.number, now_us=now_us, at_us=min(author.at, now_us),
+                decisions=decisions,
             )  # fmt: skip
             self._batch.check()
         self._note(follow(self._batch, now_us=now_us), now_us)
@@ -252,8 +254,8 @@ class DecisionRun:
             self._check_settling(change)
         return plan_settlements(self._batch, changes, author)
 
-    def _merge(self, change: RowChange, author: Author, plan: Plan) -> None:
-        """Merge one change into the batch. Raises ``Refuse``."""
+    def _merge(self, change: RowChange, author: Author, plan: Plan) -> Sequence[Decision]:
+        """Merge one change into the batch; what was dropped or overridden. Raises ``Refuse``."""
         now_us = self._sender.arrival_us
         table = change.table
         row = self._batch.get(table, change.key)
@@ -280,6 +282,7 @@ class DecisionRun:
                 self._batch, conflict, now_us=now_us, random_bytes=self._engine.random_bytes
             )
             self._note([] if replaced is None else [replaced], now_us)
+        return merged.decisions
 
     def _seen(self, change: RowChange, row: ServerRow, author: Author) -> RowChange:
         """Return a change with bases of this history, where they are of an epoch that has ended

@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn
 from holdfast.core import values
 from holdfast.core.errors import ConstraintFailed, DatabaseBusy, DatabaseFull, Refuse
 from holdfast.core.keys import check_key, key_text, row_scopes
-from holdfast.core.merging.merge import Author
+from holdfast.core.merging.merge import Author, Decision
 from holdfast.core.values import Value
 from holdfast.schema.model import CONFLICT_TABLE
 from holdfast.server.identity.principal import Principal
@@ -44,13 +44,26 @@ class RuleChange:
 class RuleContext:
     """Input of a rule: one transaction, merged but not committed."""
 
-    def __init__(self, batch: Batch, principal: Principal, number: int, now_us: int) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        principal: Principal,
+        number: int,
+        now_us: int,
+        *,
+        at_us: int | None = None,
+        decisions: Sequence[Decision] = (),
+    ) -> None:
         self._batch = batch
         self.principal = principal
         self.number = number
         """The transaction's number on its device."""
         self.now_us = now_us
+        self.at_us = now_us if at_us is None else at_us
+        """When it was made on its device, corrected; never after it came in."""
         self.changes = _changes(batch)
+        self.decisions = tuple(decisions)
+        """What merging has dropped or overridden; what was dropped is not in `changes`."""
 
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[dict[str, Value]]:
         """Read-only SQL on the server's tables as they were before this transaction."""
@@ -116,12 +129,19 @@ def _changes(batch: Batch) -> tuple[RuleChange, ...]:
 
 
 def run_rules(
-    rules: Sequence[Rule], batch: Batch, principal: Principal, *, number: int, now_us: int
+    rules: Sequence[Rule],
+    batch: Batch,
+    principal: Principal,
+    *,
+    number: int,
+    now_us: int,
+    at_us: int | None = None,
+    decisions: Sequence[Decision] = (),
 ) -> None:
     """Run all rules on the transaction that is open in ``batch``. Raises ``Refuse``."""
     if not rules:
         return
-    context = RuleContext(batch, principal, number, now_us)
+    context = RuleContext(batch, principal, number, now_us, at_us=at_us, decisions=decisions)
     for rule in rules:
         try:
             rule(context)
