@@ -98,6 +98,11 @@ def question_id(kind: str, movement_id: str) -> str:
     return _derived("question", f"{kind}\x00{movement_id}")
 
 
+def change_id(device: str, number: int, now_us: int, product_id: str, field: str) -> str:
+    """The id of the record of what a transaction of a device did to a field of a product."""
+    return _derived("change", f"{device}\x00{number}\x00{now_us}\x00{product_id}\x00{field}")
+
+
 def new_id(now_us: int, random_bytes: RandomBytes = os.urandom) -> str:
     """A UUIDv7: `now_us` in microseconds since 1970, UTC. Sorts by the time it was made."""
     return uuid7(now_us, random_bytes)

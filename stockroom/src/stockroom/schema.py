@@ -39,6 +39,10 @@ KINDS: Final = (
 DELIVERY_STATES: Final = ("draft", "booked", "undone", "dropped")
 """A draft is booked or dropped; what is booked can be undone. Nothing leads back."""
 
+LOSSES: Final = ("", "dropped", "overridden")
+"""How a change of a product met another: not at all, a later one stood, or who made it had not seen
+what stood."""
+
 ROLES: Final = ("employee", "manager", "admin")
 
 QUANTITY_MAX: Final = 1_000_000_000
@@ -61,6 +65,8 @@ SETTING_SQL: Final = (
 OF_DELIVERY_SQL: Final = (
     "CREATE INDEX movement_of_delivery ON movement (delivery_id) WHERE delivery_id IS NOT NULL"
 )
+
+OF_PRODUCT_SQL: Final = "CREATE INDEX product_change_of ON product_change (product_id, changed_at)"
 
 CATALOG: Final = ("catalog",)
 STORE: Final = ("store/{store_id}",)
@@ -323,6 +329,27 @@ _DELIVERY_LINE = Table(
     ),
 )
 
+# Written by the server alone, with each change of a product and of its codes: what stood there,
+# what stands there now, and what merging has let fall. The cost is not for everybody's eyes.
+_PRODUCT_CHANGE = Table(
+    name="product_change",
+    key=("id",),
+    columns=(
+        Column("id", "uuid"),
+        Column("product_id", "uuid"),
+        _first("field"),
+        _first("old_value"),
+        _first("new_value"),
+        _first("lost"),
+        _first("person"),
+        _first("device"),
+        Column("changed_at", "timestamp", merge="server"),
+    ),
+    # No foreign key: what a product was called outlives it.
+    scopes=CATALOG,
+    checks=(Check(column="lost", kind="one_of", values=LOSSES),),
+)
+
 _EMPLOYEE = Table(
     name="employee",
     key=("id",),
@@ -353,8 +380,9 @@ schema: Final = Schema(
         _PERSON,
         _DELIVERY,
         _DELIVERY_LINE,
+        _PRODUCT_CHANGE,
     ),
     generation=2,
-    local=(*ON_HAND_SQL, *SEARCH_SQL, SETTING_SQL, OF_DELIVERY_SQL),
+    local=(*ON_HAND_SQL, *SEARCH_SQL, SETTING_SQL, OF_DELIVERY_SQL, OF_PRODUCT_SQL),
 )
 """Given to `holdfast serve --schema stockroom.schema:schema` and to every replica."""

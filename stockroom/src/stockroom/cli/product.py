@@ -6,6 +6,7 @@ Knows: the options of products. Must not know: SQL, stock movements or the netwo
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ import typer
 from holdfast.core.errors import UsageError
 from stockroom import catalogue, stock
 from stockroom.catalogue import Field, Product
+from stockroom.changes import SHOWN_MAX, changes_of
 from stockroom.cli import output
 from stockroom.cli.session import opened
 from stockroom.money import parse_price
@@ -149,6 +151,34 @@ def list_command(
             output.show_table("Products", columns, rows)
 
         device.answer({"products": products}, words)
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    *,
+    sku: Sku = None,
+    sku_option: SkuOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = SHOWN_MAX,
+) -> None:
+    """Show every change of a product: what, by whom, when, on which device."""
+    with opened(context.obj) as device:
+        product = catalogue.get_product(device.replica, _named(sku, sku_option))
+        found = changes_of(device.replica, product.id, limit=limit)
+
+        def words() -> None:
+            rows = [
+                (_moment(one.changed_at), one.field, one.old_value, one.new_value, one.person)
+                for one in found
+            ]
+            output.show_table(product.name, ("when", "what", "before", "after", "who"), rows)
+
+        data = {"product": product.id, "changes": [asdict(one) for one in found]}
+        device.answer(data, words)
+
+
+def _moment(us: int) -> str:
+    return datetime.fromtimestamp(us / 1e6, UTC).astimezone().strftime("%d %b %Y, %H:%M")
 
 
 def _named(sku: str | None, option: str | None) -> str:

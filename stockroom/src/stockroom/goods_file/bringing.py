@@ -17,6 +17,7 @@ from holdfast.core.values import Value
 from stockroom import ids
 from stockroom.goods_file.lines import Goods, Reason, Wrong, goods_of, marks_of
 from stockroom.goods_file.reading import Sheet
+from stockroom.rules.history import FIELDS, differences
 from stockroom.schema import FIRST_CURRENCY
 from stockroom.shop.desk import Desk
 from stockroom.shop.names import folded, fresh
@@ -149,6 +150,8 @@ class _Writer:
         for code in goods.barcodes:
             if code not in self._known.codes:
                 insert(self._tables, "barcode", {"code": code, "product_id": product})
+                if found is not None:
+                    self._remember(product, "barcode", "", code)
                 self._known.codes[code] = product
                 changed = True
         booked, note = self._book(goods, product)
@@ -200,7 +203,19 @@ class _Writer:
             self._tables.execute(
                 f"UPDATE product SET {assigned} WHERE id = ?", [*changes.values(), found["id"]]
             )
+            fields = [name for name in FIELDS if name in found]
+            for field_, before, after in differences(found, found | changes, fields):
+                self._remember(str(found["id"]), field_, before, after)
         return str(found["id"]), bool(changes)
+
+    def _remember(self, product: str, field_: str, before: str, after: str) -> None:
+        """Write the history of a product that was there: no rule sees what is written here."""
+        change: dict[str, Value] = {
+            "id": fresh(self._by.now_us), "product_id": product, "field": field_,
+            "old_value": before, "new_value": after, "person": self._by.person,
+            "changed_at": self._by.now_us,
+        }  # fmt: skip
+        insert(self._tables, "product_change", change)
 
     def _category(self, goods: Goods) -> dict[str, Value]:
         if goods.category is None:

@@ -1,10 +1,10 @@
 """Rules of the server: what a transaction must not do, whoever sends it.
 
-In: one transaction, merged but not committed (`RuleContext`), and who sends it. Out: nothing, or a
-refusal with a code and a sentence for a person. `ledger` guards movements, `roles` says who may
-change what, `codes` keeps one form of each article number, `deliveries` lets what is booked stand
-and goods be received once. What an app shows or hides protects nothing: a device belongs to whoever
-holds it.
+In: one transaction, merged but not committed (`RuleContext`), and who sends it. Out: nothing, a
+refusal with a code and a sentence for a person, or rows more. `ledger` guards movements, `roles`
+says who may change what, `codes` keeps one form of each article number, `deliveries` lets what is
+booked stand and goods be received once, `history` keeps what was done to products. What an app
+shows or hides protects nothing: a device belongs to whoever holds it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from stockroom.rules.deliveries import (
     deliveries_stand_as_booked,
     goods_are_received_once,
 )
+from stockroom.rules.history import products_have_a_history
 from stockroom.rules.ledger import (
     movements_are_only_added,
     movements_are_signed,
@@ -48,5 +49,6 @@ rules: Final[tuple[Rule, ...]] = (
     decisions_stand,
     goods_are_received_once,
     movements_are_signed,
+    products_have_a_history,
 )
 """All rules, in the order in which they run: `holdfast serve --rules stockroom.rules:rules`."""

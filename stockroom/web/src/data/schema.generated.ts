@@ -222,4 +222,19 @@ export const TABLES = {
     },
     refers: { delivery_id: "delivery", product_id: "product" },
   },
+  product_change: {
+    key: ["id"],
+    columns: {
+      id: "uuid",
+      product_id: "uuid",
+      field: "text=",
+      old_value: "text=",
+      new_value: "text=",
+      lost: "text=",
+      person: "text=",
+      device: "text=",
+      changed_at: "timestamp",
+    },
+    refers: {},
+  },
 } as const;

@@ -345,6 +345,7 @@ export default {
       employee: "Employee",
       delivery: "Delivery",
       delivery_line: "Line of a delivery",
+      product_change: "Change of a product",
       shop: "The shop",
       person: "Person",
       holdfast_conflict: "Decision",

@@ -303,6 +303,7 @@ test("what waits is of every table, whole and by name, whatever its key is", asy
       product_id: id,
       added_at: 5,
     }),
+    insert("product_change", { id, product_id: id, field: "name", changed_at: 5 }),
   ]);
   const kept = { archived: false, cost: null, quantity: -2, reorder_at: 3, occurred_at: 5 };
   for (const table of tables) {
@@ -319,7 +320,7 @@ test("what waits is of every table, whole and by name, whatever its key is", asy
   expect(named).toEqual({
     store: "", location: "Cellar", supplier: "Mill", category: "Mugs", product: "New mug",
     barcode: "New mug", reorder_rule: "New mug", movement: "New mug", question: "", employee: "Ada",
-    delivery: "", delivery_line: "New mug", shop: "Lantern", person: "Ada Marsh",
+    delivery: "", delivery_line: "New mug", product_change: "", shop: "Lantern", person: "Ada Marsh",
   }); // prettier-ignore
   const states = await ask(outbox.STATES);
   const marks = states.filter(({ table, key }) => table === "product" && key === id);
