@@ -12,6 +12,8 @@ import type { Plugin } from "vite";
 
 /** Other builds of SQLite's glue, which nothing asks for. */
 const LEFT_OUT = /sqlite3-(?:opfs-async-proxy|worker1)/;
+/** Large, and not for everybody: kept once it is asked for. */
+const LATER = /assets\/(?:decoder|zxing_reader)-/;
 
 export function serviceWorker(source: string, publicFolder: string): Plugin {
   return {
@@ -21,9 +23,10 @@ export function serviceWorker(source: string, publicFolder: string): Plugin {
     generateBundle(_options, bundle) {
       const hash = createHash("sha256");
       const files: string[] = [];
+      const later: string[] = [];
       for (const [name, item] of Object.entries(bundle)) {
         if (LEFT_OUT.test(name)) continue;
-        files.push(name);
+        (LATER.test(name) ? later : files).push(name);
         hash.update(item.type === "chunk" ? item.code : item.source);
       }
       for (const name of readdirSync(publicFolder)) {
@@ -35,7 +38,9 @@ export function serviceWorker(source: string, publicFolder: string): Plugin {
       // The page itself comes last in a build, and may not be in the bundle yet.
       if (!files.includes("index.html")) files.push("index.html");
       const version = hash.digest("hex").slice(0, 16);
-      const head = `const VERSION = ${JSON.stringify(version)};\nconst FILES = ${JSON.stringify(files.sort())};\n`;
+      const head = Object.entries({ VERSION: version, FILES: files.sort(), LATER: later.sort() })
+        .map(([name, value]) => `const ${name} = ${JSON.stringify(value)};\n`)
+        .join("");
       this.emitFile({ type: "asset", fileName: "sw.js", source: head + code });
     },
   };

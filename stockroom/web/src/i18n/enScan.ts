@@ -50,9 +50,6 @@ export default {
     look: "Find it",
     modes: "What a scan does",
     mode: { look: "Look up", sold: "Sold" },
-    camera: "Use the camera",
-    stop: "Stop the camera",
-    noCamera: "The camera could not be opened. A hand scanner or typing works as well.",
     list: "Scanned",
     empty: "Nothing scanned yet",
     emptyLead: "Scanning the same item again counts one more.",
@@ -62,6 +59,24 @@ export default {
     create: "Add it as a new product",
     times: "{{count, number}} ×",
     part: "Only part of a code was read ({{read}}). Scan it again; nothing was booked. If it is a whole code of your own, type it.",
+  },
+  camera: {
+    start: "Use the camera",
+    stop: "Stop the camera",
+    opening: "Opening the camera…",
+    hold: "Hold a barcode into the frame",
+    read: "Read {{code}}",
+    light: "Light",
+    lack: {
+      refused:
+        "This browser may not use the camera here. Allow it in the browser’s settings for this address, then press the button again. A hand scanner or typing works as well.",
+      missing: "No camera was found on this device. A hand scanner or typing works as well.",
+      busy: "The camera stopped, or another app has it. Close that app, then press the button again. A hand scanner or typing works as well.",
+      reader:
+        "What reads the codes is not on this device yet. Open the camera once with a connection; from then on it works without one. A hand scanner or typing works as well.",
+      address:
+        "Browsers give the camera only to a safe address (https). A hand scanner or typing works as well.",
+    },
   },
   sold: {
     lead: "Each scan books one as sold. No payment is taken here.",

@@ -33,6 +33,8 @@ export const later = {
   settings: once(() => import("./Settings.svelte")),
   toDo: once(() => import("./ToDo.svelte")),
   stock: once(() => import("./Stock.svelte")),
+  /** No screen; last, as it is large, and few need it. */
+  decoder: once(async () => (await import("../shell/camera/reader.js")).keepDecoder()),
 } as const;
 
 /** Fetch all of them, one after another; what cannot be had now is asked for again when it is needed. */

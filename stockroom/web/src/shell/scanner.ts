@@ -64,6 +64,9 @@ export function onScan(listener: Listener, { under = false } = {}): () => void {
   };
 }
 
+/** A code that came in another way than by keys, such as the camera's: to whoever listens to scans. */
+export const hear = (code: string): void => listeners.at(-1)?.(code);
+
 type RunListener = (run: Run) => void;
 let runListener: RunListener | null = null;
 

@@ -21,6 +21,9 @@ const isFont = (name) => /\.woff2$/.test(name);
 /** Loaded only once a file is damaged. */
 const isSalvage = (name) => /assets\/salvage-/.test(name);
 
+/** Reads the camera's pictures, where the browser cannot: loaded only then. */
+const isDecoder = (name) => /assets\/(?:decoder|zxing_reader)-/.test(name);
+
 /** What index.html names: all else that stands in `assets` is fetched while the app rests, but for its worker; and
  * so is what keeps the files on the device. */
 async function namedFirst() {
@@ -44,7 +47,8 @@ export async function sizes() {
   }
   const sum = (isIn) =>
     Object.entries(files).reduce((all, [name, size]) => all + (isIn(name) ? size : 0), 0);
-  const isOwn = (name) => !isSqlite(name) && !isProgram(name) && !isSalvage(name) && !isFont(name);
+  const isOwn = (name) =>
+    ![isSqlite, isProgram, isSalvage, isFont, isDecoder].some((isIt) => isIt(name));
   return {
     files,
     shell: sum((name) => isOwn(name) && isFirst(name)),
@@ -53,6 +57,7 @@ export async function sizes() {
     salvage: sum(isSalvage),
     fonts: sum(isFont),
     sqliteScript: sum((name) => isSqlite(name) && !name.endsWith(".wasm")),
-    sqliteWasm: sum((name) => name.endsWith(".wasm")),
+    sqliteWasm: sum((name) => isSqlite(name) && name.endsWith(".wasm")),
+    decoder: sum(isDecoder),
   };
 }
