@@ -483,7 +483,7 @@ export interface TableProgram {
   readonly references: readonly Reference[];
   /** Whether there are changes or shadows of the table. */
   readonly noted: string;
-  /** How many changes the groups from ? on have. */
+  /** How many changes the groups from ? on have: all, which SQLite counts by pages, without those before, which are few. */
   readonly count_changes: string;
   /** How one row stands (parameter: its key); no row: nobody knows it. */
   readonly row_state: string;

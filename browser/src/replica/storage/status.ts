@@ -77,6 +77,9 @@ export interface Status extends Known {
   readonly clockOffsetMs: number | null;
   readonly clockErrorMs: number | null;
   readonly mismatches: number;
+  /** How many acknowledged transactions were given up here after days of waiting for a backup of the server that
+   * has them: a server that is lost now would not get these back from this device. */
+  readonly keptLost: number;
   readonly device: string;
   readonly user: string;
   readonly server: string;
@@ -117,12 +120,13 @@ export function readStatus(
   const waiting = readWaiting(database);
   const setAside = database.count(database.bookkeeping.transactions.count_aside);
   const [device = "", user = ""] = database.texts("device", "user");
-  const [verified, offset, error, mismatches, theirs] = database.state(
+  const [verified, offset, error, mismatches, theirs, lost] = database.state(
     "verified_us",
     "offset_us",
     "offset_error_us",
     "mismatches",
     "server_generation",
+    "kept_lost",
   );
   return {
     ...known,
@@ -139,6 +143,7 @@ export function readStatus(
     clockOffsetMs: typeof offset === "bigint" ? Math.round(Number(offset) / 1000) : null,
     clockErrorMs: typeof error === "bigint" ? Math.ceil(Number(error) / 1000) : null,
     mismatches: whole(mismatches),
+    keptLost: whole(lost),
     device,
     user,
     schema: {

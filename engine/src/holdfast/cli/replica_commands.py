@@ -188,6 +188,12 @@ def status(
         if now.waiting_for is not None:
             out.print(f"waiting for {now.waiting_for}, which syncs this replica")
         out.print(f"verified with the server: {moment(now.verified_at)}")
+        if now.kept_lost:
+            out.print(
+                "in no backup of the server that is known here, and kept here no longer: "
+                f"{now.kept_lost} acknowledged transactions. Back up the server: holdfast server "
+                "backup, on its machine"
+            )
         if now.retry_at is not None:
             out.print(f"next attempt: {moment(now.retry_at)}")
         if now.clock_offset_ms is not None and abs(now.clock_offset_ms) > 60_000:

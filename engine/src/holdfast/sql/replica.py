@@ -237,7 +237,8 @@ class TableProgram(msgspec.Struct, frozen=True):
     noted: str
     """Whether there are changes or shadows of the table."""
     count_changes: str
-    """How many changes the groups from ? on have."""
+    """How many changes the groups from ? on have: all, which SQLite counts by pages, without those
+    before, which are few."""
     row_state: str
     """How one row stands (parameter: its key); no row: nobody knows it."""
     delete_group: str
@@ -408,7 +409,8 @@ def _table_program(schema: Schema, table: Table) -> TableProgram:
             if enforced_on_replica(schema, table, foreign)
         ),
         noted=f"SELECT EXISTS (SELECT 1 FROM {change}) OR EXISTS (SELECT 1 FROM {shadow})",
-        count_changes=f"SELECT count(*) FROM {change} WHERE tx >= ?",
+        count_changes=f"SELECT (SELECT count(*) FROM {change}) - "
+        f"(SELECT count(*) FROM {change} WHERE tx < ?)",
         row_state=_row_state(table),
         delete_group=f"DELETE FROM {change} WHERE tx = ?",
         delete_acked=f"DELETE FROM {change} WHERE tx IN "

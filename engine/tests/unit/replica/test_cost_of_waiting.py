@@ -221,13 +221,8 @@ def test_a_look_costs_the_same_with_much_waiting(opened: Callable[..., Replica])
                 for _ in range(20):
                     look(replica)
             costs[name].append(steps[0])
-    few, many = costs["row_status"]
-    assert many <= few + 2, costs
-    few, many = costs["has_work"]
-    assert many <= few + 2, costs
-    few, many = costs["status"]
-    # Twenty looks, 1,900 more changes: an index of them is run over, two or three steps each.
-    assert (many - few) * STEP <= 20 * 1900 * 5, costs
+    for few, many in costs.values():
+        assert many <= few + 2, costs
 
 
 @pytest.mark.slow

@@ -68,6 +68,10 @@ class Status:
     error_message: str | None
     stalled: bool
     schema: SchemaStatus
+    kept_lost: int = 0
+    """How many acknowledged transactions were given up here after days of waiting for a backup of
+    the server that has them: a server that is lost now would not get these back from this
+    device."""
     way_out: str | None = None
     """What a person can do about that failure, in a sentence."""
     as_of: int | None = None
@@ -128,9 +132,9 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
     ((logged,),) = db.execute(database.program.first_logged)
     oldest = waiting.oldest if waiting.oldest is not None else logged
     set_aside = _number(db, TRANSACTIONS.count_aside)
-    device, user, server, verified, offset, error, mismatches, theirs = read_state(
+    device, user, server, verified, offset, error, mismatches, theirs, lost = read_state(
         db, "device", "user", "server", "verified_us", "offset_us", "offset_error_us",
-        "mismatches", "server_generation",
+        "mismatches", "server_generation", "kept_lost",
     )  # fmt: skip
     schema = database.program.schema
     return Status(
@@ -160,6 +164,7 @@ def _read_status(database: LocalDatabase, session: dict[str, Any]) -> Status:
             fingerprint=schema.fingerprint,
             server_generation=theirs if isinstance(theirs, int) else None,
         ),
+        kept_lost=int(str(lost)),
         way_out=session.get("way_out"),
         as_of=session.get("at") or None,
         waiting_for=session.get("waiting_for"),

@@ -45,8 +45,8 @@ STATE_COLUMNS = (
 )
 """Of ``holdfast_state``. ``replica``: who it is; empty: as its device is named, by which servers
 knew it before. ``origin`` and ``origin_last``: the replica that it has come out of, and the last
-number that the two may have in common, until all of that has its outcome. ``lineage``: who it was
-before, newest first (JSON array). ``forks``: since the last
+number that the two may have in common, until all of that has its outcome. ``lineage``: nobody's,
+the server knows what came out of what; it goes with the next format. ``forks``: since the last
 answer. ``place``: where the file stood at the last answer (JSON). ``backed_up``: the last number
 that a backup of the server has. ``kept_bytes``: what is kept, in all. ``kept_lost``: how many were
 given up before a backup had them."""
@@ -115,8 +115,6 @@ class IdentityStatements(msgspec.Struct, frozen=True, kw_only=True):
     fork: str = (
         "UPDATE holdfast_state SET origin = CASE WHEN replica = '' THEN device ELSE replica END, "
         "origin_last = max(origin_last, open_tx - 1), replica = ?, nonce = '', next_nonce = '', "
-        "lineage = (SELECT json_group_array(value) FROM (SELECT CASE WHEN replica = '' THEN device "
-        "ELSE replica END AS value UNION ALL SELECT value FROM json_each(lineage) LIMIT 16)), "
         "forks = forks + 1"
     )
     """Be another replica from now on (its new name). The log is sealed."""
