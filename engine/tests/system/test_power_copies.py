@@ -52,6 +52,17 @@ def a_fork_drops_what_has_no_outcome(patch: Patch) -> None:
     patch.setattr(fork, "become_another", become)
 
 
+@SERVERS.plant_in(0)
+def a_fork_takes_what_was_sent_for_done(patch: Patch) -> None:
+    real = fork.become_another
+
+    def become(connection: Any, *more: Any, **options: Any) -> None:
+        real(connection, *more, **options)
+        connection.execute("DELETE FROM holdfast_tx WHERE state = 'sent'")
+
+    patch.setattr(fork, "become_another", become)
+
+
 @FILES.plant_in(0)
 def what_is_offered_again_is_matched_by_its_number_alone(patch: Patch) -> None:
     real = arrivals._of_the_line

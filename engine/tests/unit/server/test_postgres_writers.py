@@ -5,6 +5,7 @@ Checks I11.
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import psycopg
 import pytest
 
 from holdfast.core.errors import DatabaseBusy, DatabaseReadOnly
+from holdfast.protocol.messages import Origin
 from holdfast.server.store.contract import TryAgain
 from holdfast.testing import wait_until
 from holdfast.testing.postgres import PostgresCluster, scratch_schema
@@ -159,6 +161,55 @@ def test_two_inserts_of_one_key_into_different_scopes(make: Any) -> None:
     assert one.rows == two.rows
     assert one_server.query("SELECT count(*) FROM movement") == [(1,)]
     one_server.check()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_copies_that_push_the_same_work_at_once_do_it_once(make: Any, processes: int) -> None:
+    """None of them has the name that the other has; the later one waits, and finds it done."""
+    gate, reached = threading.Event(), threading.Event()
+
+    def hold_the_first(_: Any) -> None:
+        if not reached.is_set():
+            reached.set()
+            assert gate.wait(30)
+
+    quick = make()
+    slow = make(rules=[hold_the_first])
+    till = quick.peer("till")
+    till.insert("product", "p", sku="s", on_hand=5)
+    till.sync()
+    till.commit(till.change("update", "product", "p", {"on_hand": -1}))
+    copies = []
+    for number, server in enumerate((slow, quick if processes == 2 else slow), start=1):
+        copy = dataclasses.replace(
+            till, server=server,
+            pending=list(till.pending), rows=dict(till.rows), checkpoint=dict(till.checkpoint),
+            grants=dict(till.grants), outcomes=dict(till.outcomes), heads=[],
+        )  # fmt: skip
+        copy.origin = Origin("till", till.number)
+        copy.replica, copy.nonce, copy.proposed = f"{number:032x}", "", ""
+        copies.append(copy)
+    first, held = in_thread(copies[0].sync)
+    assert reached.wait(30)
+    second, behind = in_thread(copies[1].sync)
+    wait_until(lambda: behind or locked(str(quick.path)), what="the second copy to wait or to end")
+    gate.set()
+    first.join()
+    second.join()
+    assert [o.outcome for o in (*held[0], *behind[0])] == ["applied"] * 2
+    assert sorted(o.known for o in (*held[0], *behind[0])) == [False, True]
+    assert quick.query("SELECT on_hand FROM product") == [(4,)]
+    quick.check()
+
+
+def locked(url: str) -> bool:
+    """Whether a session waits for a lock."""
+    with psycopg.connect(url, autocommit=True) as db:
+        ((found,),) = db.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND datname = current_database()"
+        ).fetchall()
+        return bool(found)
 
 
 def test_a_parent_that_goes_while_a_child_comes(make: Any) -> None:
