@@ -100,19 +100,21 @@ uv-on-path: $(TOOLS)/.stamp-uv
 		fi; \
 	fi
 
-# The browser replica needs Node and npm, and for its tests a Chromium. Where they are missing and this
-# is Debian's root, they are installed; otherwise what needs them says so and is left out.
+# The browser replica needs Node and npm, and for its tests a Chromium; the app has a story in Firefox, too.
+# Where they are missing and this is Debian's root, they are installed; otherwise what needs them says so and is
+# left out.
 .PHONY: browser-setup
 browser-setup: $(MODULES)/.stamp
-	@if ! command -v chromium >/dev/null; then
+	@for browser in chromium firefox-esr; do
+		if command -v $$browser >/dev/null; then continue; fi
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-			echo 'Installing chromium, for the tests of the browser replica'
-			{ apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 \
-				|| echo 'chromium could not be installed: tests in a browser will be skipped' >&2
+			echo "Installing $$browser, for the tests in browsers"
+			{ apt-get update && apt-get install -y --no-install-recommends $$browser; } >/dev/null 2>&1 \
+				|| echo "$$browser could not be installed: tests in it will be skipped" >&2
 		else
-			echo 'No chromium (Debian: apt-get install chromium): tests in a browser will be skipped' >&2
+			echo "No $$browser (Debian: apt-get install $$browser): tests in it will be skipped" >&2
 		fi
-	fi
+	done
 
 $(MODULES)/.stamp: browser/package.json browser/package-lock.json
 	@if ! command -v npm >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
