@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.output import document, moment, out, reported
-from holdfast.cli.replica_commands import File, Json
+from holdfast.cli.replica_commands import Authority, File, Json
 from holdfast.cli.server.people_commands import PasswordStdin, read_password
 from holdfast.core.errors import UsageError
 from holdfast.schema.load import load_schema
@@ -52,6 +52,7 @@ def enrol(
     schema: Annotated[
         str | None, typer.Option(help="For a new replica; by default the server's.")
     ] = None,
+    ca: Authority = None,
     as_json: Json = False,
 ) -> None:
     """Let a device in. What waits on it stays, and goes on when it is in again.
@@ -59,6 +60,7 @@ def enrol(
     A password is asked for, or read from stdin or HOLDFAST_PASSWORD. The credentials are kept
     beside the replica, readable by you only.
     """
+    from holdfast.replica.identity.authority import trust
     from holdfast.replica.identity.enrolment import enrol as let_in
 
     with reported(as_json=as_json):
@@ -66,6 +68,8 @@ def enrol(
             raise UsageError("say either --code or --user", code="bad_choice")
         password = read_password(password_stdin) if user else ""
         made = None if schema is None else load_schema(schema)
+        if ca is not None:
+            trust(file, ca)
         done = let_in(
             file, schema=made, server=server, code=code, user=user, password=password, name=name
         )

@@ -50,6 +50,15 @@ if TYPE_CHECKING:
     from holdfast.replica.storage.status import Status
 
 File = Annotated[Path, typer.Argument(help="The replica's file.", show_default=False)]
+Authority = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        metavar="CERTIFICATE",
+        help="Of the server's own authority; trusted by this replica from now on.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document as the last line.")]
 Item = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
 
@@ -65,14 +74,17 @@ class SideOption(StrEnum):
     THEIRS = "theirs"
 
 
-def open_existing(path: Path) -> Replica:
-    """Open a replica that must be there already."""
+def open_existing(path: Path, *, authority: Path | None = None) -> Replica:
+    """Open a replica that must be there already; ``authority``: it is trusted from now on."""
+    from holdfast.replica.identity.authority import trust
     from holdfast.replica.replica import Replica
 
     if not path.is_file():
         raise UsageError(
             f"there is no replica at {path}; make one with: holdfast init", code="no_replica"
         )
+    if authority is not None:
+        trust(path, authority)
     return Replica.open(path)
 
 
@@ -237,9 +249,9 @@ def _unlooked(known: Status) -> Status:
     return known if known.error_code is not None else dataclasses.replace(known, state="unknown")
 
 
-def sync(file: File, as_json: Json = False) -> None:
+def sync(file: File, *, ca: Authority = None, as_json: Json = False) -> None:
     """Send what is pending, fetch the news, compare both sides. One attempt."""
-    with reported(as_json=as_json), open_existing(file) as replica:
+    with reported(as_json=as_json), open_existing(file, authority=ca) as replica:
         with progress_bar(as_json=as_json) as progress:
             report = _sync_here_or_there(replica, progress)
         if replica.salvaged is not None:

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from engine.tests.unit.server.served import port_of, served
 
-from holdfast.core.errors import Offline, UsageError
+from holdfast.core.errors import Offline, ReplicaError, UsageError
 from holdfast.replica.http.transport import HttpTransport
+from holdfast.replica.identity.authority import trust, trusting
 from holdfast.server.http.front import FrontOptions
 from holdfast.server.run import Tls
 from holdfast.server.tls import listener
@@ -184,6 +185,32 @@ def test_a_device_says_what_it_does_not_trust_and_what_to_do(
         device = HttpTransport(f"https://127.0.0.1:{port}", str)
         assert device.health("0123456789abcdef")[0] > 0
         device.close()
+
+
+def test_an_authority_is_named_once_and_trusted_by_that_replica_only(tmp_path: Path) -> None:
+    certificate, key = write(tmp_path)
+    der = tmp_path / "authority.cer"
+    der.write_bytes(ssl.PEM_cert_to_DER_cert(certificate.read_text()))
+    replica, other = tmp_path / "till.db", tmp_path / "other.db"
+    with encrypted(tmp_path, CertificateFiles(certificate, key)) as port:
+        for given in (certificate, der):
+            trust(replica, given)
+            device = HttpTransport(
+                f"https://127.0.0.1:{port}", str, ssl_context=trusting(str(replica))
+            )
+            assert device.health("0123456789abcdef")[0] > 0
+            device.close()
+    der.unlink()
+    assert trusting(replica) is not None  # it was copied
+    assert trusting(other) is None
+    for wrong in (key, tmp_path / "missing.crt", tmp_path):
+        with pytest.raises(ReplicaError) as caught:
+            trust(other, wrong)
+        assert caught.value.code == "bad_authority"
+    assert trusting(other) is None
+    (tmp_path / "till.db-authority").write_text("torn")
+    with pytest.raises(ReplicaError, match="--ca"):
+        trusting(replica)
 
 
 def test_a_proxy_of_ours_may_come_in_the_clear(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ app.command("undo-delivery")(deliveries.undo_delivery)
 app.command("questions")(deliveries.list_questions)
 app.command()(deliveries.decide)
 
-_SHARED = {"--db", "--server", "--token-file", "--store", "--person"}
+_SHARED = {"--db", "--server", "--token-file", "--ca", "--store", "--person"}
 
 Sku = Annotated[str | None, typer.Argument(metavar="SKU", help="SKU or barcode.")]
 SkuOption = Annotated[str | None, typer.Option("--sku", help="The same, as an option.")]
@@ -74,6 +74,13 @@ def shared(
     token_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Holds the token; it stays there.")
     ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The shop's own authority, of serve --lan; remembered beside the database.",
+        ),
+    ] = None,
     store: Annotated[
         str | None, typer.Option(metavar="ID", help="The store; remembered in the database.")
     ] = None,
@@ -91,6 +98,7 @@ def shared(
         db=db or Path(),
         server=server,
         token_file=token_file,
+        authority=ca,
         store=store,
         person=person,
         as_json=as_json,

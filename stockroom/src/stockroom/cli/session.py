@@ -30,6 +30,7 @@ class DeviceOptions:
     db: Path
     server: str | None
     token_file: Path | None
+    authority: Path | None = None
     store: str | None
     person: str
     as_json: bool
@@ -81,10 +82,13 @@ class Device:
 def opened(options: DeviceOptions) -> Iterator[Device]:
     """Open the device, or make its database when the file is new; errors end the command."""
     from holdfast import Replica
+    from holdfast.replica.identity.authority import trust
 
     if options.token_file is not None:
         warn_of_readers(options.token_file)
     try:
+        if options.authority is not None:
+            trust(options.db, options.authority)
         with Replica.open(
             options.db, schema, server=options.server, token_file=options.token_file
         ) as replica:

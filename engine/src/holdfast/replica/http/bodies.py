@@ -41,7 +41,8 @@ def _offline(error: httpx2.HTTPError) -> Offline:
     if untrusted:
         return Offline(
             f"this device does not trust the server's certificate ({untrusted}). If its authority "
-            "is your own, name the authority's certificate: SSL_CERT_FILE=authority.crt",
+            "is your own, name the authority's certificate once, --ca authority.crt, or for "
+            "everything: SSL_CERT_FILE=authority.crt",
             code="tls_untrusted",
             cause=str(error),
             unsent=True,

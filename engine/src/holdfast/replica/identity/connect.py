@@ -14,6 +14,7 @@ from pathlib import Path
 from holdfast.core.errors import ReplicaError
 from holdfast.replica.host import Host
 from holdfast.replica.http.transport import HttpTransport, Transport, checked_url
+from holdfast.replica.identity.authority import trusting
 from holdfast.replica.identity.credentials import CredentialsFile
 from holdfast.replica.identity.enrolment import TokenKeeper
 from holdfast.replica.storage.database import LocalDatabase, transaction, write_state
@@ -41,14 +42,19 @@ def connect(
     url, path = (str(value) for value in database.state("server", "token_file"))
     if not url:
         return None, None
-    # The offset of the very clock that stamps the changes is to be measured.
+    trusted = trusting(database.path) if url.startswith("https:") else None
+
+    def http_with(bearer: Callable[[], str]) -> HttpTransport:
+        # The offset of the very clock that stamps the changes is to be measured.
+        return HttpTransport(url, bearer, now_us=host.now_us, ssl_context=trusted)
+
     if token is not None:
         given = token
-        return HttpTransport(url, lambda: given, now_us=host.now_us), None
+        return http_with(lambda: given), None
     if path:
-        return HttpTransport(url, lambda: read_token(path), now_us=host.now_us), None
+        return http_with(lambda: read_token(path)), None
     keeper = TokenKeeper(CredentialsFile(database.path), url, database.identity)
-    http = HttpTransport(url, keeper.token, now_us=host.now_us)
+    http = http_with(keeper.token)
     return http, functools.partial(keeper.tend, http)
 
 

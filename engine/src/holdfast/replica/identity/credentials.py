@@ -46,6 +46,7 @@ class CredentialsFile:
     """``<replica>-credentials``."""
 
     def __init__(self, replica: str | Path) -> None:
+        self.replica = str(replica)
         self._path = Path(f"{replica}{SUFFIX}")
 
     @property

@@ -30,6 +30,7 @@ from holdfast.protocol.version import PROTOCOL
 from holdfast.replica.failures import not_ours
 from holdfast.replica.host import Host
 from holdfast.replica.http.transport import HttpTransport, checked_url
+from holdfast.replica.identity.authority import trusting
 from holdfast.replica.identity.credentials import Credentials, CredentialsFile
 from holdfast.replica.storage.database import LocalDatabase, transaction, write_state
 from holdfast.replica.storage.making import is_free
@@ -108,12 +109,12 @@ def enrol(
         credentials, found = _gone_on(file, url, proof)
         if credentials is None:
             attempt = _attempt(file, url, host or Host())
-            given = _ask(url, proof, device="", name=name, attempt=attempt)
+            given = _ask(file, url, proof, device="", name=name, attempt=attempt)
             credentials = msgspec.structs.replace(
                 _credentials(url, given), attempt=attempt, shown=_shown(proof)
             )
             file.write(credentials)
-        database = _opened(path, schema or found or _schema_of(url, credentials.token))
+        database = _opened(path, schema or found or _schema_of(file, url, credentials.token))
         try:
             _bind(database, credentials)
         finally:
@@ -132,7 +133,7 @@ def _gone_on(
         return None, None
     if before.shown == _shown(proof):
         try:
-            return before, _schema_of(url, before.token)
+            return before, _schema_of(file, url, before.token)
         except SignInNeeded:
             pass  # it is good no more
     file.write(Credentials(server=url))
@@ -164,7 +165,7 @@ def enrol_open(
     url = checked_url(server or known)
     with file.alone(wait=True):
         attempt = _attempt(file, url, host or Host())
-        given = _ask(url, proof, device=device, name=name, attempt=attempt)
+        given = _ask(file, url, proof, device=device, name=name, attempt=attempt)
         if (device and given.device != device) or (user and given.user != user):
             raise AttentionNeeded(
                 "this replica belongs to another device or user; nothing was changed",
@@ -203,12 +204,14 @@ def _attempt(file: CredentialsFile, url: str, host: Host) -> str:
     return attempt
 
 
-def _ask(url: str, proof: Proof, *, device: str, name: str, attempt: str) -> Enrolled:
+def _ask(
+    file: CredentialsFile, url: str, proof: Proof, *, device: str, name: str, attempt: str
+) -> Enrolled:
     request = EnrolRequest(
         protocol=PROTOCOL, code=proof.code, user=proof.user, password=proof.password,
         device=device, name=(name or platform.node())[:DEVICE_NAME_LENGTH_MAX], attempt=attempt,
     )  # fmt: skip
-    transport = HttpTransport(url, str)
+    transport = HttpTransport(url, str, ssl_context=trusting(file.replica))
     try:
         body = transport.ask("POST", "/v1/enrol", request, headers=proof.sign_in or {})
     finally:
@@ -223,8 +226,8 @@ def _enrolled(body: bytes) -> Enrolled:
         raise not_ours("its credentials cannot be decoded") from None
 
 
-def _schema_of(url: str, token: str) -> Schema:
-    transport = HttpTransport(url, str)
+def _schema_of(file: CredentialsFile, url: str, token: str) -> Schema:
+    transport = HttpTransport(url, str, ssl_context=trusting(file.replica))
     try:
         body = transport.ask(
             "GET", "/v1/schema", headers={"authorization": f"Bearer {token}"},
@@ -243,7 +246,7 @@ def change_password(file: str | Path, *, password: str, new: str) -> None:
     found = CredentialsFile(str(file)).read()
     if found is None or not found.token:
         raise SignInNeeded("this device is not enrolled; use: holdfast enrol", code="sign_in")
-    transport = HttpTransport(found.server, lambda: found.token)
+    transport = HttpTransport(found.server, lambda: found.token, ssl_context=trusting(file))
     try:
         transport.ask(
             "POST", "/v1/password",

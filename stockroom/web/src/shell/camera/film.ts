@@ -8,7 +8,7 @@
 import { NoReader, openReader, type Reader } from "./reader.js";
 import { Sight } from "./sight.js";
 
-/** Why there is no picture, as whoever holds the device can mend it. */
+/** Reasons that there is no picture, as whoever holds the device can mend them. */
 export type CameraLack = "refused" | "missing" | "busy" | "reader" | "address";
 
 export interface Told {
