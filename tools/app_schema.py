@@ -15,6 +15,7 @@ from holdfast.schema import Column, Table
 from stockroom.catalogue import EDITABLE
 from stockroom.ids import NAMESPACE
 from stockroom.money import PRICE_MAX, unusual_digits
+from stockroom.permissions import BY_EMPLOYEES, DEEDS
 from stockroom.schema import KINDS, QUANTITY_MAX, schema
 
 TARGET = made.ROOT / "stockroom/web/src/data"
@@ -75,6 +76,9 @@ def _schema() -> Iterator[str]:
     yield _list("export const KINDS = ", KINDS, " as const;")
     yield "\n/** The columns of a product that a person edits. */\n"
     yield _list("export const EDITABLE = ", EDITABLE, " as const;")
+    yield "\n/** What a shop decides about for each role; what employees may until it does. */\n"
+    yield _list("export const DEEDS = ", DEEDS, " as const;")
+    yield _list("export const DEEDS_OF_EMPLOYEES = ", BY_EMPLOYEES, " as const;")
     yield f"\n{TABLES_HEAD}export const TABLES = {{\n"
     for table in schema.tables:
         yield from _table(table)

@@ -42,7 +42,15 @@ EDITABLE: Final = (
 """The columns a person edits; which of them ask a person on conflict is the schema's business."""
 
 _COLUMNS: Final = ("id", *EDITABLE)
-_SELECT: Final = f"SELECT {', '.join('p.' + name for name in _COLUMNS)} FROM product AS p"
+_COST: Final = "coalesce(p.cost, (SELECT c.cost FROM product_cost AS c WHERE c.product_id = p.id))"
+"""What it costs us, where this device may know: typed here and not sent yet, or kept apart."""
+
+
+def _asked(names: Iterable[str]) -> str:
+    return ", ".join(_COST if name == "cost" else f"p.{name}" for name in names)
+
+
+_SELECT: Final = f"SELECT {_asked(_COLUMNS)} FROM product AS p"
 
 _NOT_TEXT: Final = ("price", "archived")
 
@@ -126,7 +134,9 @@ def add_product(
     if not sku or not name:
         raise UsageError("a product needs a SKU and a name", code="bad_sku")
     codes = _checked(tuple(barcodes), as_is=as_is)
+    apart = False
     with replica.transaction() as db:
+        apart = cost is not None and _keeps_costs(db)
         if db.execute("SELECT 1 FROM product WHERE sku = ?", (sku,)):
             raise UsageError(f"there is a product with the SKU {sku!r} already", code="sku_exists")
         derived = ids.product_id(sku, name)
@@ -136,10 +146,16 @@ def add_product(
         db.execute(
             "INSERT INTO product (id, sku, name, description, shelf, notes, price, cost, currency, "
             "unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (product_id, sku, name, description, shelf, notes, price, cost, currency, unit),
-        )
+            (
+                product_id, sku, name, description, shelf, notes, price, None if apart else cost,
+                currency, unit,
+            ),
+        )  # fmt: skip
         for code in codes:
             add_code(db, code, product_id)
+    if apart:  # alone: whoever cannot have the SKU loses nothing of it
+        with replica.transaction() as db:
+            set_cost(db, product_id, cost, currency)
     return get_product(replica, sku)
 
 
@@ -164,7 +180,7 @@ def edit_product(
     product = get_product(replica, sku)
     with replica.transaction() as db:
         (row,) = db.execute(
-            f"SELECT {', '.join(EDITABLE)} FROM product WHERE id = ?", (product.id,)
+            f"SELECT {_asked(EDITABLE)} FROM product AS p WHERE p.id = ?", (product.id,)
         )
         before = dict(zip(EDITABLE, row, strict=True))
         for name, value in changes.items():
@@ -172,8 +188,12 @@ def edit_product(
                 "SELECT 1 FROM product WHERE sku = ? AND id <> ?", (value, product.id)
             ):
                 raise UsageError(f"there is a product with the SKU {value!r}", code="sku_exists")
-            if before[name] != value:
+            if before[name] != value and not (name == "cost" and _keeps_costs(db)):
                 db.execute(f"UPDATE product SET {name} = ? WHERE id = ?", (value, product.id))
+        after = before | dict(changes)
+        costs = [(one["cost"], one["currency"]) for one in (before, after)]
+        if _keeps_costs(db) and costs[0] != costs[1] and any(cost is not None for cost, _ in costs):
+            set_cost(db, product.id, *costs[1])
         for code in codes:
             add_code(db, code, product.id)
     (row,) = replica.query(f"{_SELECT} WHERE p.id = ?", (product.id,))
@@ -280,6 +300,28 @@ def _checked(barcodes: tuple[str, ...], *, as_is: bool) -> list[str]:
                 code="bad_barcode",
             )
     return [code for code in dict.fromkeys(map(canonical, barcodes)) if code]
+
+
+def _keeps_costs(db: Writer) -> bool:
+    """Return whether this device has what goods cost. Of one that has not, the server takes a cost
+    with the product, and keeps it where this device does not look."""
+    return bool(db.execute("SELECT 1 FROM holdfast_scope WHERE scope = 'cost' AND writable = 1"))
+
+
+def set_cost(db: Writer, product_id: str, cost: Value, currency: Value) -> None:
+    """Write what a product costs us; what was typed with it and is not sent yet is this, then."""
+    known = "SELECT 1 FROM product_cost WHERE product_id = ?"
+    if db.execute(known, (product_id,)):
+        db.execute(
+            "UPDATE product_cost SET cost = ?, currency = ? WHERE product_id = ?",
+            (cost, currency, product_id),
+        )
+    else:
+        db.execute(
+            "INSERT INTO product_cost (product_id, cost, currency) VALUES (?, ?, ?)",
+            (product_id, cost, currency),
+        )
+    db.execute("UPDATE product SET cost = NULL WHERE id = ? AND cost IS NOT NULL", (product_id,))
 
 
 def add_code(db: Writer, code: str, product_id: str) -> None:

@@ -99,7 +99,7 @@ def follow(db: Writer, changes: Sequence[Change], way: Way) -> None:
 
 def _write(db: Writer, change: Change, way: Way) -> None:
     table, op, key = change["table"], change["op"], str(change["key"])
-    if table == "product" and key == way.own:
+    if table in ("product", "product_cost") and key == way.own:
         return
     new = change.get("new", {})
     product = way.there if new.get("product_id") == way.own else new.get("product_id")

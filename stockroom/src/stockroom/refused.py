@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.core.errors import UsageError
-from stockroom.catalogue import Product, add_code, product_or_none
+from stockroom.catalogue import Product, add_code, edit_product, product_or_none
 from stockroom.followed import check_apart, follow, insert, way_of
 from stockroom.schema import schema
 
@@ -107,6 +107,8 @@ def same_product(replica: Replica, item: Refused) -> Product:
     for part in parts:
         if part["table"] == "product" and part["key"] == own:
             made |= part["new"]
+        elif part["table"] == "product_cost" and part["key"] == own:
+            made["cost"] = part["new"].get("cost")
     way = way_of(parts, own, there.id)
     check_apart(replica, parts, way)
     for one in naming:
@@ -114,14 +116,13 @@ def same_product(replica: Replica, item: Refused) -> Product:
             follow(db, one.changes, way)
     edits = edits_of(there, made)
     for columns in (_WORDS, _MANAGED):
-        with replica.transaction() as db:
-            for name in (name for name in columns if name in edits):
-                db.execute(f"UPDATE product SET {name} = ? WHERE id = ?", (edits[name], there.id))
+        if changed := {str(name): edits[name] for name in columns if name in edits}:
+            edit_product(replica, there.sku, changed)
     for one in reversed(naming):
         replica.discard(one.id)
-    found = product_or_none(replica, there.sku)
-    assert found is not None, "it was there in this process"
-    return found
+    now = product_or_none(replica, there.sku)
+    assert now is not None, "it was there in this process"
+    return now
 
 
 def _names(item: Refused, own: frozenset[str]) -> bool:

@@ -7,7 +7,7 @@ times are microseconds since 1970, UTC. Stock is a ledger: a movement is written
 changed, so that two devices that write offline cannot lose each other's quantity.
 
 Scopes: `catalog` is what every store shares, `store/{id}` is what happens at one store, `staff` is
-for those who manage people.
+for those who manage people, and `cost` for those who see what goods cost the shop.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ OF_PRODUCT_SQL: Final = "CREATE INDEX product_change_of ON product_change (produ
 CATALOG: Final = ("catalog",)
 STORE: Final = ("store/{store_id}",)
 STAFF: Final = ("staff",)
+COST: Final = ("cost",)
 
 
 def _text(name: str, *, manual: bool = False, default: str | None = "") -> Column:
@@ -190,6 +191,31 @@ _PRODUCT = Table(
         _name(),
         Check(column="currency", kind="length", min=3, max=3),
     ),
+)
+
+# What goods cost the shop is a manager's to see: no other device has this table's rows. A cost that
+# is written with a product (`product.cost`) is moved here by the server, and stands there no more.
+_PRODUCT_COST = Table(
+    name="product_cost",
+    key=("product_id",),
+    columns=(
+        Column("product_id", "uuid"),
+        Column("cost", "integer", merge="manual", nullable=True),
+        _text("currency", manual=True, default="EUR"),
+    ),
+    scopes=COST,
+    groups=(("cost", "currency"),),
+    foreign_keys=(ForeignKey(columns=("product_id",), table="product"),),
+    checks=(Check(column="currency", kind="length", min=3, max=3),),
+)
+
+# What a role may do where the shop has said so; else what `permissions` has. Any deed: a newer
+# release may know more of them.
+_PERMISSION = Table(
+    name="permission",
+    key=("role", "deed"),
+    columns=(Column("role"), Column("deed"), Column("allowed", "boolean", default=False)),
+    scopes=CATALOG,
 )
 
 # The code is the key: the same new barcode on two devices is one row, and a person is asked which
@@ -381,6 +407,8 @@ schema: Final = Schema(
         _DELIVERY,
         _DELIVERY_LINE,
         _PRODUCT_CHANGE,
+        _PRODUCT_COST,
+        _PERMISSION,
     ),
     generation=2,
     local=(*ON_HAND_SQL, *SEARCH_SQL, SETTING_SQL, OF_DELIVERY_SQL, OF_PRODUCT_SQL),

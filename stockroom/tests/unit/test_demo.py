@@ -136,7 +136,7 @@ def test_a_demo_that_is_interrupted_has_never_been(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_server_takes_it_in_and_a_device_has_all_of_it(tmp_path: Path) -> None:
     database = tmp_path / "server.db"
-    scopes = ("catalog", "staff", "store/1", "store/2", "store/3")
+    scopes = ("catalog", "cost", "staff", "store/1", "store/2", "store/3")
 
     def everybody(_headers: Mapping[str, str]) -> Principal:
         return Principal("ada", "tablet", write=scopes)

@@ -101,7 +101,7 @@ def test_a_shop_from_nothing_to_its_people(
         users = {user.name: user for user in desk.people.users()}
         ada, dilan = users["Ada Marsh"], users["Dilan Reyes"]
         assert passwords.is_right(ada.password, PASSWORD)
-        assert ada.write == ("catalog", "store/*", "staff")
+        assert ada.write == ("catalog", "store/*", "staff", "cost")
         assert dilan.write == ("catalog", "store/harbour-street")
         assert not MANAGING.intersection(dilan.roles)
 

@@ -17,19 +17,21 @@ if TYPE_CHECKING:
     from holdfast.replica.inbox.inbox import Conflict
 
 AMOUNTS = ("price", "cost")
+_DECISIONS = ("price,cost,currency", "cost,currency")
+"""Of a product, and of what it costs us where that is kept apart."""
 
 
 def is_about_amounts(conflict: Conflict) -> bool:
-    return conflict.kind == "edit" and conflict.column.split(",") == [*AMOUNTS, "currency"]
+    return conflict.kind == "edit" and conflict.column in _DECISIONS
 
 
 def asked(conflict: Conflict) -> tuple[str, ...]:
     """The amounts that a conflict is about: those that differ, or all of another currency."""
     one, other = conflict.device_value, conflict.server_value
-    there = [name for name in AMOUNTS if (one[name], other[name]) != (None, None)]
+    there = [name for name in AMOUNTS if (one.get(name), other.get(name)) != (None, None)]
     if one["currency"] != other["currency"]:
         return tuple(there)
-    return tuple(name for name in there if one[name] != other[name]) or ("price",)
+    return tuple(name for name in there if one[name] != other[name]) or tuple(there[:1])
 
 
 def told(conflict: Conflict, side: Mapping[str, Any]) -> str:
@@ -47,7 +49,7 @@ def typed(conflict: Conflict, text: str) -> dict[str, Any]:
     `UsageError`.
     """
     if text.lstrip().startswith("{"):
-        return _from_json(text)
+        return _from_json(text, [name for name in AMOUNTS if name in conflict.device_value])
     one, other = conflict.device_value, conflict.server_value
     amount, _, currency = text.strip().partition(" ")
     names = asked(conflict)
@@ -56,7 +58,8 @@ def typed(conflict: Conflict, text: str) -> dict[str, Any]:
     if not currency:
         raise UsageError("the sides differ in currency: say it too, as in '16.00 EUR'",
                          code="bad_choice")  # fmt: skip
-    if len(names) > 1 or (one["cost"] is not None and currency != one["currency"]):
+    with_cost = names != ("cost",) and one["cost"] is not None
+    if len(names) > 1 or (with_cost and currency != one["currency"]):
         raise UsageError(
             'price and cost are in one currency: say all, as in \'{"price": "16.00", '
             '"cost": "9.00", "currency": "EUR"}\'', code="bad_choice",
@@ -64,10 +67,10 @@ def typed(conflict: Conflict, text: str) -> dict[str, Any]:
     return {**one, "currency": currency, names[0]: parse_price(amount, currency=currency)}
 
 
-def _from_json(text: str) -> dict[str, Any]:
+def _from_json(text: str, names: list[str]) -> dict[str, Any]:
     try:
         found = json.loads(text)
-        amounts = {name: found[name] for name in AMOUNTS}
+        amounts = {name: found[name] for name in names}
         currency = str(found["currency"])
     except (ValueError, KeyError, TypeError):
         raise UsageError("price, cost and currency are one decision: say all of them",

@@ -119,7 +119,7 @@ def _same_as(replica: Replica, item: Refused) -> str | None:
 
 def _name(replica: Replica, conflict: Conflict) -> str:
     """The name of what a conflict is about."""
-    if conflict.table == "product" and (
+    if conflict.table in ("product", "product_cost") and (
         rows := replica.query("SELECT name FROM product WHERE id = ?", (conflict.key,))
     ):
         return str(rows[0][0])

@@ -38,9 +38,10 @@ def rows_of(goods: list[Good], stores: list[Store]) -> Demo:
         "supplier": ("id", "name", "contact"),
         "category": ("id", "name"),
         "product": (
-            "id", "sku", "name", "shelf", "price", "cost", "currency", "unit", "supplier_id",
+            "id", "sku", "name", "shelf", "price", "currency", "unit", "supplier_id",
             "category_id",
         ),
+        "product_cost": ("product_id", "cost", "currency"),
         "barcode": ("code", "product_id"),
         "reorder_rule": ("store_id", "product_id", "reorder_at", "order_up_to"),
         "employee": ("id", "name", "role"),
@@ -61,12 +62,13 @@ def rows_of(goods: list[Good], stores: list[Store]) -> Demo:
         ],
         "product": [
             (
-                good.id, good.sku, good.name, good.shelf, good.price, good.cost,
+                good.id, good.sku, good.name, good.shelf, good.price,
                 CURRENCY, good.unit, ids.supplier_id(SUPPLIERS[good.supplier][0]),
                 ids.category_id(good.category),
             )
             for good in goods
         ],
+        "product_cost": [(good.id, good.cost, CURRENCY) for good in goods],
         "barcode": [
             (code, good.id) for good in goods for code in good.barcodes
         ],

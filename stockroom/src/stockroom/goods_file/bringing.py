@@ -19,6 +19,7 @@ from stockroom.goods_file.lines import Goods, Reason, Wrong, goods_of, marks_of
 from stockroom.goods_file.reading import Sheet
 from stockroom.rules.history import FIELDS, differences
 from stockroom.schema import FIRST_CURRENCY
+from stockroom.shop.costs import costs_of, set_cost
 from stockroom.shop.desk import Desk
 from stockroom.shop.names import folded, fresh
 from stockroom.shop.opening import currencies, read_shop
@@ -186,8 +187,11 @@ class _Writer:
         row: dict[str, Value] = {"currency": self._by.currency} | said
         row |= {"id": product, "sku": goods.sku, "unpriced": int(goods.price is None)}
         row |= self._category(goods)
+        cost = row.pop("cost", None)
         insert(self._tables, "product", row)
-        self._known.by_sku[goods.sku] = row
+        if cost is not None:
+            set_cost(self._tables, product, cost, str(row["currency"]))
+        self._known.by_sku[goods.sku] = row | {"cost": cost}
         self._known.like[_like(goods.sku)] = goods.sku
         self._known.names[product] = goods.name or ""
         return product, True
@@ -198,6 +202,11 @@ class _Writer:
         if goods.price is not None:
             said["unpriced"] = 0
         changes = {name: value for name, value in said.items() if found[name] != value}
+        changed = bool(changes)
+        cost = changes.pop("cost", found["cost"])
+        if cost is not None and (cost != found["cost"] or "currency" in changes):
+            currency = str(changes.get("currency", found["currency"]))
+            set_cost(self._tables, str(found["id"]), cost, currency)
         if changes:
             assigned = ", ".join(f"{name} = ?" for name in changes)
             self._tables.execute(
@@ -206,7 +215,7 @@ class _Writer:
             fields = [name for name in FIELDS if name in found]
             for field_, before, after in differences(found, found | changes, fields):
                 self._remember(str(found["id"]), field_, before, after)
-        return str(found["id"]), bool(changes)
+        return str(found["id"]), changed
 
     def _remember(self, product: str, field_: str, before: str, after: str) -> None:
         """Write the history of a product that was there: no rule sees what is written here."""
@@ -258,6 +267,8 @@ def _read(tables: Tables, store: str) -> _Known:
         dict(zip(names, row, strict=True))
         for row in tables.execute(f"SELECT {', '.join(names)} FROM product")
     ]
+    costs = costs_of(tables)
+    products = [one | {"cost": costs.get(str(one["id"]), (None, ""))[0]} for one in products]
     moved = tables.execute(
         "SELECT id, product_id, quantity, kind FROM movement WHERE store_id = ?", (store,)
     )

@@ -27,9 +27,11 @@ from stockroom.rules.ledger import (
 )
 from stockroom.rules.roles import (
     answers_are_signed,
-    only_managers_change_stores,
-    only_managers_change_the_catalogue,
+    costs_are_kept_apart,
     only_owners_change_the_shop,
+    roles_change_what_they_may,
+    roles_move_what_they_may,
+    stores_are_changed_by_who_works_there,
 )
 
 if TYPE_CHECKING:
@@ -39,8 +41,9 @@ rules: Final[tuple[Rule, ...]] = (
     movements_are_only_added,
     movements_fit_their_store,
     reversals_are_exact_opposites,
-    only_managers_change_the_catalogue,
-    only_managers_change_stores,
+    roles_change_what_they_may,
+    roles_move_what_they_may,
+    stores_are_changed_by_who_works_there,
     only_owners_change_the_shop,
     codes_have_one_form,
     answers_are_signed,
@@ -50,5 +53,6 @@ rules: Final[tuple[Rule, ...]] = (
     goods_are_received_once,
     movements_are_signed,
     products_have_a_history,
+    costs_are_kept_apart,
 )
 """All rules, in the order in which they run: `holdfast serve --rules stockroom.rules:rules`."""

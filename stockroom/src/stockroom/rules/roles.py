@@ -1,10 +1,9 @@
 """Roles on the server: who may change prices, stores and what all stores share.
 
-Knows: what is a manager's. Must not know: how people are kept, or what an app shows them.
-Everybody who may write at a store adds products with their prices, codes and categories, words
-them, and moves stock. A manager also changes prices, archives, keeps suppliers, and looks after
-the stores they work at. The shop itself and people's names are the owner's, whose role is called
-`admin` here. Somebody without a role is an employee.
+Knows: which change is which deed. Must not know: how people are kept, or what an app shows them.
+What a role may do is the shop's to say (`permission`), with defaults that are safe (`permissions`).
+The shop itself, people's names and what roles may do are the owner's, whose role is called `admin`
+here. Somebody without a role is an employee.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from stockroom import ids
+from stockroom.permissions import default_of
 from stockroom.schema import FIRST_LOCATION_NAME
 
 if TYPE_CHECKING:
@@ -20,54 +20,92 @@ if TYPE_CHECKING:
 MANAGING: Final = frozenset({"manager", "admin"})
 OWNING: Final = frozenset({"admin"})
 
-_MANAGERS_COLUMNS: Final = {
-    "price": "the price of a product",
-    "cost": "the cost of a product",
-    "currency": "the currency of a product",
-    "unit": "the unit of a product",
-    "archived": "whether a product is archived",
+_COLUMNS: Final = {
+    "price": ("price", "change the price of a product"),
+    "cost": ("price", "change the cost of a product"),
+    "currency": ("price", "change the currency of a product"),
+    "unit": ("price", "change the unit of a product"),
+    "archived": ("archive", "archive a product or take it back"),
 }
-_MANAGERS_TABLES: Final = {
-    "supplier": "suppliers",
-    "reorder_rule": "when to order again",
-    "employee": "the list of employees",
+"""Columns of a product that are not its words: the deed, and what it is in words."""
+_TABLES: Final = {
+    "supplier": ("supplier", "change suppliers"),
+    "reorder_rule": ("supplier", "change when to order again"),
+    "employee": ("store", "change the list of employees"),
 }
+_ADDED: Final = {
+    "product": ("add", "add products"),
+    "category": ("add", "add categories"),
+    "barcode": ("add", "add codes"),
+}
+_ELSE: Final = {
+    "product": ("archive", "remove a product"),
+    "category": ("code", "rename or remove a category"),
+    "barcode": ("code", "move or remove a code"),
+}
+"""What else is done to a row of these tables."""
+_SALES: Final = frozenset({"sale", "customer_return"})
+_ARRIVALS: Final = frozenset({"receive", "opening"})
 _OWNERS_TABLES: Final = {
     "shop": "the shop's name, currency and language",
     "person": "what people are called",
+    "permission": "what each role may do",
 }
-_ADDED_BY_ALL: Final = {
-    "product": "remove a product",
-    "category": "rename or remove a category",
-    "barcode": "move or remove a code",
-}
-"""Tables that employees add to; what else is done to a row, in words."""
 
 
-def only_managers_change_the_catalogue(context: RuleContext) -> None:
-    """Refuse an employee's prices of what is there, archiving, suppliers and removals."""
-    if MANAGING.intersection(context.principal.roles):
-        return
+def roles_change_what_they_may(context: RuleContext) -> None:
+    """Refuse changes of goods and suppliers that the sender's role may not make."""
     for change in context.changes:
-        if change.table in _MANAGERS_TABLES:
-            _refuse(context, change, f"change {_MANAGERS_TABLES[change.table]}")
-        elif change.table not in _ADDED_BY_ALL or change.op == "insert":
+        if change.table in _TABLES:
+            _check(context, change, *_TABLES[change.table])
+        elif change.table not in _ADDED:
             continue
+        elif change.op == "insert":
+            _check(context, change, *_ADDED[change.table])
         elif change.table != "product" or change.old is None or change.new is None:
-            _refuse(context, change, _ADDED_BY_ALL[change.table])
+            _check(context, change, *_ELSE[change.table])
         else:
-            for column, words in _MANAGERS_COLUMNS.items():
-                if change.old[column] != change.new[column]:
-                    _refuse(context, change, f"change {words}", field=column)
+            moved = [name for name, value in change.old.items() if change.new[name] != value]
+            for column in moved:
+                deed, words = _COLUMNS.get(column, ("word", "change what a product is called"))
+                _check(context, change, deed, words, field=column)
 
 
-def only_managers_change_stores(context: RuleContext) -> None:
-    """Refuse changes of stores and locations by employees, and of stores one does not work at.
+def roles_move_what_they_may(context: RuleContext) -> None:
+    """Refuse receipts, sales and other movements of stock that the sender's role may not make."""
+    for change in context.changes:
+        if change.table in ("delivery", "delivery_line"):
+            _check(context, change, "receive", "receive deliveries")
+        if change.table != "movement" or change.op != "insert" or change.new is None:
+            continue
+        kind = change.new["kind"]
+        if kind == "reversal":
+            _check_undo(context, change, str(change.new["reverses"]))
+        elif kind in _ARRIVALS or change.new["delivery_id"] is not None:
+            _check(context, change, "receive", "receive goods")
+        elif kind in _SALES:
+            _check(context, change, "sell", "sell")
+        else:
+            _check(context, change, "adjust", "adjust stock")
+
+
+def costs_are_kept_apart(context: RuleContext) -> None:
+    """Move a cost that came with a product to where only those see it who may."""
+    for change in context.changes:
+        if change.table != "product" or change.new is None or change.new["cost"] is None:
+            continue
+        product, amount = change.new["id"], change.new["cost"]
+        cost = {"product_id": product, "cost": amount, "currency": change.new["currency"]}
+        context.add("product_cost", cost)
+        context.add("product", {"id": product, "cost": None})
+
+
+def stores_are_changed_by_who_works_there(context: RuleContext) -> None:
+    """Refuse changes of stores by whose role may not, and of stores one does not work at.
 
     What opening a store offline writes is let through: the store without a name, and its first
     location.
     """
-    managing = bool(MANAGING.intersection(context.principal.roles))
     for change in context.changes:
         if change.table not in ("store", "location"):
             continue
@@ -75,8 +113,8 @@ def only_managers_change_stores(context: RuleContext) -> None:
         stores = {str(row["id" if change.table == "store" else "store_id"]) for row in rows}
         if not all(context.principal.may_write(f"store/{store}") for store in stores):
             context.refuse("not_your_store", "You do not work at this store.", row=change.key)
-        if not managing and not _is_opening(change):
-            _refuse(context, change, "change stores and their locations")
+        if not _is_opening(change):
+            _check(context, change, "store", "change stores and their locations")
 
 
 def only_owners_change_the_shop(context: RuleContext) -> None:
@@ -122,12 +160,37 @@ def _is_opening(change: RuleChange) -> bool:
     )
 
 
-def _refuse(
-    context: RuleContext, change: RuleChange, what: str, *, field: str | None = None
+def _check_undo(context: RuleContext, change: RuleChange, reverses: str) -> None:
+    """Refuse to undo what somebody else has booked to whose role may not."""
+    if _may(context, "undo"):
+        return
+    original = context.row("movement", reverses)
+    if original is None or original["person"] != context.principal.user:
+        _check(context, change, "undo", "undo what others have booked")
+
+
+def _check(
+    context: RuleContext, change: RuleChange, deed: str, words: str, *, field: str | None = None
 ) -> None:
-    context.refuse(
-        "managers_only",
-        f"Only a manager may {what}: ask one to do it.",
-        field=field,
-        row=change.key,
+    """Refuse a deed that the sender's role may not do."""
+    if _may(context, deed):
+        return
+    managers = not MANAGING.intersection(context.principal.roles) and _said(
+        context, "manager", deed
     )
+    who, code = ("a manager", "managers_only") if managers else ("the owner", "owners_only")
+    whom = "one" if managers else "them"
+    context.refuse(code, f"Only {who} may {words}: ask {whom} to do it.", field=field,
+                   row=change.key)  # fmt: skip
+
+
+def _may(context: RuleContext, deed: str) -> bool:
+    roles = context.principal.roles
+    if OWNING.intersection(roles):
+        return True
+    return _said(context, "manager" if MANAGING.intersection(roles) else "employee", deed)
+
+
+def _said(context: RuleContext, role: str, deed: str) -> bool:
+    row = context.row("permission", role, deed)
+    return default_of(role, deed) if row is None else bool(row["allowed"])

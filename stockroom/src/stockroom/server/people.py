@@ -12,6 +12,9 @@ from holdfast.core.errors import UsageError
 from holdfast.server.identity.people import People
 
 ADMIN: Final = "admin"
+MANAGER: Final = "manager"
+COST: Final = "cost"
+"""The scope of what goods cost the shop."""
 DEMO_MARK: Final = "demo"
 """A role of the demo's people, by which they are known when the demo is over."""
 DEMO_PASSWORD: Final = "stockroom demo"  # noqa: S105 - told to whoever starts the demo
@@ -27,13 +30,15 @@ class Person:
 
     @property
     def write(self) -> tuple[str, ...]:
-        """The scopes they may write: all that happens at their stores, and the catalogue."""
+        """The scopes they may write: all that happens at their stores, the catalogue, and for a
+        manager what goods cost."""
         stores = tuple(f"store/{store}" for store in self.stores)
-        return ("catalog", *stores, *(("staff",) if self.role == ADMIN else ()))
+        more = {ADMIN: ("staff", COST), MANAGER: (COST,)}.get(self.role, ())
+        return ("catalog", *stores, *more)
 
     @property
     def read(self) -> tuple[str, ...]:
-        return ("staff",) if self.role == "manager" else ()
+        return ("staff",) if self.role == MANAGER else ()
 
 
 DEMO: Final = (
@@ -56,6 +61,13 @@ def add(
         roles=(person.role, *marks),
         password=password,
     )
+
+
+def grant_costs(people: People) -> None:
+    """Let managers and owners of an older version see what goods cost: it was in the catalogue."""
+    for user in people.users():
+        if {ADMIN, MANAGER}.intersection(user.roles) and COST not in user.write:
+            people.set_user(user.name, write=(*user.write, COST))
 
 
 def open_demo(people: People, *, password: str) -> None:

@@ -17,7 +17,9 @@ from holdfast.server.identity.people import People
 from holdfast.server.open_store import is_postgres
 from stockroom.rules import rules
 from stockroom.schema import schema
+from stockroom.server.people import grant_costs
 from stockroom.shop import tables
+from stockroom.shop.costs import move_costs
 from stockroom.shop.tables import Tables
 
 
@@ -42,9 +44,13 @@ class Desk:
 
 
 def desk_of(server: Server, database: str) -> Desk:
-    """The desk of a server that runs in this process."""
+    """The desk of a server that runs in this process; a shop of an older version follows first."""
     service = server.service
-    return Desk(database, server.people, service.now_us, service.poll_foreign_writes)
+    desk = Desk(database, server.people, service.now_us, service.poll_foreign_writes)
+    grant_costs(desk.people)
+    with desk.transaction() as opened:
+        move_costs(opened)
+    return desk
 
 
 @contextmanager

@@ -95,7 +95,7 @@ export async function follow(
 
 async function write(tx: Writer, change: RefusedChange, way: Way): Promise<void> {
   const { table, op, key, new: made } = change;
-  if (table === "product" && key === way.own) return;
+  if ((table === "product" || table === "product_cost") && key === way.own) return;
   const product = made["product_id"] === way.own ? way.there : text(made["product_id"]);
   const id = way.ids.get(key) ?? key;
   if (table === "barcode") await writeCode(tx, op, key, product);

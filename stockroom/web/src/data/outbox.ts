@@ -26,10 +26,6 @@ import { TABLES } from "./schema.generated.js";
 const productOf = (table: Table): string | null =>
   table === "product" ? "id" : referring(table, "product");
 
-/** The name of a column where the table has it. */
-const ownOr = (table: Table, name: string): string =>
-  name in TABLES[table].columns ? `own.${name}` : "NULL";
-
 /** What waits, gathered once for a look at each table: the view goes through all of them. */
 const waiting = (count: number | null): string =>
   "WITH w AS MATERIALIZED (SELECT tx, tbl, key, kind, state FROM holdfast_pending" +
@@ -72,25 +68,35 @@ const WAITING = {
 /** A local transaction that waits, one of its rows a line; `product` and `name`: of what it is about. */
 export type Waiting = Row<typeof WAITING>;
 
-const LINES = [
-  ...tables.map((table) => {
-    const product = productOf(table);
-    return (
-      `SELECT w.tx, w.tbl, w.key, w.kind AS done, w.state, ${ownOr(table, "name")} AS name, ` +
-      `${ownOr(table, "quantity")} AS quantity, ${ownOr(table, "kind")} AS kind, ` +
-      `${product === null ? "NULL" : `own.${product}`} AS product ` +
-      `FROM w LEFT JOIN ${table} AS own ON ${isKey(table, "own", "w.key")} WHERE w.tbl = '${table}'`
-    );
-  }),
-  "SELECT tx, tbl, key, kind, state, NULL, NULL, NULL, NULL FROM w " +
-    `WHERE tbl NOT IN (${tables.map((table) => `'${table}'`).join(", ")})`,
-];
+/** Each table under a name of its own, beside what waits of it. */
+const OWN = tables.map((table, at) => ({ table, alias: `t${at}` }));
+const JOINED = OWN.map(
+  ({ table, alias }) =>
+    `LEFT JOIN ${table} AS ${alias} ON w.tbl = '${table}' AND ${isKey(table, alias, "w.key")}`,
+).join(" ");
+
+/** A column of the row itself, of whichever table it is; NULL where that has none. */
+function ofRow(columnOf: (table: Table) => string | null): string {
+  const found = OWN.flatMap(({ table, alias }) => {
+    const name = columnOf(table);
+    return name === null ? [] : [`WHEN '${table}' THEN ${alias}.${name}`];
+  });
+  return `CASE w.tbl ${found.join(" ")} END`;
+}
+
+const where = (name: string) => (table: Table) => (name in TABLES[table].columns ? name : null);
+// What waits is looked at once, beside all tables: a look for each of them would make SQLite's work grow with
+// their square, and end where it says "nested too deep".
+const LINES =
+  `SELECT w.tx, w.tbl, w.key, w.kind AS done, w.state, ${ofRow(where("name"))} AS name, ` +
+  `${ofRow(where("quantity"))} AS quantity, ${ofRow(where("kind"))} AS kind, ` +
+  `${ofRow(productOf)} AS product FROM w ${JOINED}`;
 
 /** The newest transactions first; `count`: at most so many rows, or null for all. */
 export const waitingRows = (count: number | null): Question<Waiting> =>
   select(
     WAITING,
-    `FROM (${waiting(count)}${LINES.join(" UNION ALL ")}) AS r ` +
+    `FROM (${waiting(count)}${LINES}) AS r ` +
       "LEFT JOIN product AS p ON p.id = r.product ORDER BY r.tx DESC",
   );
 

@@ -8,6 +8,7 @@
 import { type AppRow, type AppValue, UsageError } from "@holdfast/browser";
 
 import { canonical } from "./codes.js";
+import { COST, keepsCosts, setCost } from "./costs.js";
 import { productId } from "./ids.js";
 import { ask, replica } from "./replica.js";
 import {
@@ -27,7 +28,7 @@ import {
 import { EDITABLE } from "./schema.generated.js";
 import { beginnings, vocabulary } from "./words.js";
 
-const PRODUCT = columns("product", ["id", ...EDITABLE], "p");
+const PRODUCT = { ...columns("product", ["id", ...EDITABLE], "p"), cost: COST };
 /** `price` and `cost` in minor units of `currency`. */
 export type Product = Row<typeof PRODUCT>;
 export type Fields = Omit<Product, "id">;
@@ -200,7 +201,9 @@ export async function add(
   more: Partial<Pick<NewRow<"product">, "category_id" | "unpriced">> = {},
 ): Promise<string> {
   const derived = before ?? (await productId(fields.sku, fields.name));
-  return await replica().transaction(async (tx) => {
+  let apart = false;
+  const made = await replica().transaction(async (tx) => {
+    apart = fields.cost !== null && (await keepsCosts(run(tx)));
     const like = select(GOODS, "FROM product AS p WHERE p.sku = ? OR p.id = ?", [
       fields.sku,
       derived,
@@ -209,11 +212,15 @@ export async function add(
     if (known.some(({ sku }) => sku === fields.sku)) throw new UsageError(fields.sku, "sku_exists");
     // The product that was first called so has another SKU by now; this one is a new thing.
     const id = known.length > 0 ? replica().newId() : derived;
-    const { sql, params } = insert("product", { ...fields, ...more, id });
+    const cost = apart ? null : fields.cost;
+    const { sql, params } = insert("product", { ...fields, ...more, cost, id });
     await tx.execute(sql, params);
     for (const code of codes) await addCode(tx, id, code);
     return id;
   });
+  // Alone: whoever cannot have the SKU loses nothing of it.
+  if (apart) await replica().transaction((tx) => setCost(tx, made, fields.cost, fields.currency));
+  return made;
 }
 
 type Column = keyof Fields;
@@ -252,6 +259,7 @@ export async function edit(
   fields: Fields,
   codes: { readonly added: readonly string[]; readonly removed: readonly string[] },
 ): Promise<void> {
+  let costsOther = false;
   await replica().transaction(async (tx) => {
     const [now] = await answers(one(before.id), run(tx));
     if (now === undefined) throw new UsageError("the product is not there any more", "no_product");
@@ -267,15 +275,21 @@ export async function edit(
       const taken = await answers(holdersOfSku(fields.sku, before.id), run(tx));
       if (taken.length > 0) throw new UsageError(fields.sku, "sku_exists");
     }
-    if (changed.length > 0)
+    const apart = await keepsCosts(run(tx));
+    const own = changed.filter((name) => !(apart && name === "cost"));
+    if (own.length > 0)
       await tx.execute(
-        `UPDATE product SET ${changed.map((name) => `${name} = ?`).join(", ")} WHERE id = ?`,
-        [...changed.map((name): AppValue => fields[name]), before.id],
+        `UPDATE product SET ${own.map((name) => `${name} = ?`).join(", ")} WHERE id = ?`,
+        [...own.map((name): AppValue => fields[name]), before.id],
       );
+    const isOther = changed.includes("currency") && fields.cost !== null;
+    costsOther = apart && (changed.includes("cost") || isOther);
     for (const code of codes.removed)
       await tx.execute("DELETE FROM barcode WHERE code = ? AND product_id = ?", [code, before.id]);
     for (const code of codes.added) await addCode(tx, before.id, code);
   });
+  if (costsOther)
+    await replica().transaction((tx) => setCost(tx, before.id, fields.cost, fields.currency));
 }
 
 export interface Writer {

@@ -104,8 +104,9 @@ export async function sameProduct(item: Refused): Promise<void> {
     throw new UsageError("some of it is still to be decided: sync first", "undecided");
   const made: Record<string, unknown> = {};
   const parts = naming.flatMap(({ changes }) => changes);
-  for (const part of parts)
-    if (part.table === "product" && part.key === change.key) Object.assign(made, part.new);
+  for (const part of parts.filter(({ key }) => key === change.key))
+    if (part.table === "product") Object.assign(made, part.new);
+    else if (part.table === "product_cost") made["cost"] = part.new["cost"];
   const way = await wayOf(parts, change.key, there.id);
   await checkApart(parts, way);
   for (const one of naming)

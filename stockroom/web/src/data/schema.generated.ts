@@ -36,6 +36,22 @@ export const EDITABLE = [
   "archived",
 ] as const;
 
+/** What a shop decides about for each role; what employees may until it does. */
+export const DEEDS = [
+  "add",
+  "word",
+  "receive",
+  "sell",
+  "adjust",
+  "undo",
+  "price",
+  "archive",
+  "code",
+  "supplier",
+  "store",
+] as const;
+export const DEEDS_OF_EMPLOYEES = ["add", "word", "receive", "sell", "adjust", "undo"] as const;
+
 /**
  * Every synced table: its key, its columns with their types, and those that name a row elsewhere.
  * `?`: the column may be NULL; `=`: it has a default.
@@ -234,6 +250,24 @@ export const TABLES = {
       person: "text=",
       device: "text=",
       changed_at: "timestamp",
+    },
+    refers: {},
+  },
+  product_cost: {
+    key: ["product_id"],
+    columns: {
+      product_id: "uuid",
+      cost: "integer?",
+      currency: "text=",
+    },
+    refers: { product_id: "product" },
+  },
+  permission: {
+    key: ["role", "deed"],
+    columns: {
+      role: "text",
+      deed: "text",
+      allowed: "boolean=",
     },
     refers: {},
   },

@@ -348,6 +348,8 @@ export default {
       product_change: "Change of a product",
       shop: "The shop",
       person: "Person",
+      product_cost: "What goods cost us",
+      permission: "What a role may do",
       holdfast_conflict: "Decision",
       other: "Change",
     },

@@ -17,7 +17,7 @@ const isGroup = ({ column, kind }: Sides): boolean => kind === "edit" && column.
 
 const differing = ({ deviceValue, serverValue }: Sides): string[] => {
   const [one, other] = [deviceValue as Amounts, serverValue as Amounts];
-  const names = [...MONEY].filter((name) => one[name] !== null || other[name] !== null);
+  const names = [...MONEY].filter((name) => (one[name] ?? other[name] ?? null) !== null);
   if (one["currency"] !== other["currency"]) return names;
   return names.filter((name) => one[name] !== other[name]);
 };

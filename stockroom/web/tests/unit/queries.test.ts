@@ -304,6 +304,8 @@ test("what waits is of every table, whole and by name, whatever its key is", asy
       added_at: 5,
     }),
     insert("product_change", { id, product_id: id, field: "name", changed_at: 5 }),
+    insert("product_cost", { product_id: id, cost: null }),
+    insert("permission", { role: odd, deed: "sell" }),
   ]);
   const kept = { archived: false, cost: null, quantity: -2, reorder_at: 3, occurred_at: 5 };
   for (const table of tables) {
@@ -321,9 +323,10 @@ test("what waits is of every table, whole and by name, whatever its key is", asy
     store: "", location: "Cellar", supplier: "Mill", category: "Mugs", product: "New mug",
     barcode: "New mug", reorder_rule: "New mug", movement: "New mug", question: "", employee: "Ada",
     delivery: "", delivery_line: "New mug", product_change: "", shop: "Lantern", person: "Ada Marsh",
+    product_cost: "New mug", permission: "",
   }); // prettier-ignore
   const states = await ask(outbox.STATES);
   const marks = states.filter(({ table, key }) => table === "product" && key === id);
-  // Its own, and of its barcode, its rule, its movement and its line of a delivery.
-  expect(marks.map(({ state }) => state)).toEqual(Array(5).fill("pending"));
+  // Its own, and of its cost, its barcode, its rule, its movement and its line of a delivery.
+  expect(marks.map(({ state }) => state)).toEqual(Array(6).fill("pending"));
 });

@@ -56,3 +56,13 @@ test("other columns and removals are as they were", () => {
   expect(shownOf(gone, null)).toBe("removed");
   expect(isTypable(gone)).toBe(false);
 });
+
+test("a cost that is kept apart is asked about with its own currency", () => {
+  const apart = (cost: string | null): object => ({ cost, currency: "EUR" });
+  const conflict = {
+    ...{ column: "cost,currency", kind: "edit" as const },
+    ...{ deviceValue: apart("500"), serverValue: apart(null) },
+  } as unknown as Sides;
+  expect([subjectOf(conflict), shownOf(conflict, conflict.deviceValue)]).toEqual(["cost", "€5.00"]);
+  expect(choiceOf(conflict, "6.50")).toEqual({ value: { cost: "650", currency: "EUR" } });
+});
