@@ -2,39 +2,19 @@
 //
 // Starts a demo shop of its own, works in it as two people do, and writes small PNGs. With `all`, every
 // screen in both themes on a phone and a desktop, to be looked at; without, the few that the docs show.
-import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir } from "node:fs/promises";
 import path from "node:path";
 
-import { chromium } from "playwright-core";
+import { openBrowser, painted, ROOT, serve } from "./pictures.mjs";
 
-const ROOT = path.resolve(import.meta.dirname, "../../..");
 const PASSWORD = "stockroom demo";
 const SIZES = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } };
 const DOCS = new Set(["desktop-light-product", "phone-light-stock", "phone-dark-needs"]);
 const folder = path.resolve(process.argv[2] ?? path.join(ROOT, "docs/images"));
 const all = process.argv[3] === "all";
 
-const scratch = await mkdtemp(path.join(tmpdir(), "stockroom-shots-"));
-const server = spawn(
-  path.join(ROOT, ".venv/bin/stockroom"),
-  ["serve", "--demo", "--port", "0", "--database", path.join(scratch, "shop.db")],
-  { stdio: ["ignore", "pipe", "inherit"] },
-);
-const url = await new Promise((ready, failed) => {
-  let said = "";
-  server.stdout.on("data", (piece) => {
-    said += piece;
-    const found = /^ready (\S+)$/m.exec(said);
-    if (found) ready(found[1]);
-  });
-  server.on("exit", () => failed(new Error(said)));
-});
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-});
+const { url, close } = await serve("--demo");
+const browser = await openBrowser();
 
 async function person(name, store) {
   const context = await browser.newContext({ viewport: SIZES.phone, reducedMotion: "reduce" });
@@ -54,17 +34,14 @@ async function person(name, store) {
 
 const to = (page, where) => page.evaluate((hash) => void (location.hash = hash), `#/${where}`);
 
-async function shoot(page, name, ready = () => page.waitForFunction(() => document.fonts.ready)) {
+async function shoot(page, name) {
   for (const colorScheme of ["light", "dark"])
     for (const [size, viewport] of Object.entries(SIZES)) {
       const full = `${size}-${colorScheme}-${name}`;
       if (!all && !DOCS.has(full)) continue;
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       await page.setViewportSize(viewport);
-      await ready();
-      await page.evaluate(
-        () => new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(painted))),
-      );
+      await painted(page);
       await page.screenshot({ path: path.join(folder, `${full}.png`) });
     }
 }
@@ -136,8 +113,5 @@ try {
   await shoot(dilan, "needs");
 } finally {
   await browser.close();
-  const ended = new Promise((over) => server.on("exit", over));
-  server.kill("SIGTERM");
-  await ended;
-  await rm(scratch, { recursive: true, force: true });
+  await close();
 }
