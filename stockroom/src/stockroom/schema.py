@@ -66,6 +66,10 @@ OF_DELIVERY_SQL: Final = (
     "CREATE INDEX movement_of_delivery ON movement (delivery_id) WHERE delivery_id IS NOT NULL"
 )
 
+OF_NOTE_SQL: Final = (
+    "CREATE INDEX movement_of_note ON movement (document COLLATE NOCASE) WHERE document <> ''"
+)
+
 OF_PRODUCT_SQL: Final = "CREATE INDEX product_change_of ON product_change (product_id, changed_at)"
 
 CATALOG: Final = ("catalog",)
@@ -411,6 +415,6 @@ schema: Final = Schema(
         _PERMISSION,
     ),
     generation=2,
-    local=(*ON_HAND_SQL, *SEARCH_SQL, SETTING_SQL, OF_DELIVERY_SQL, OF_PRODUCT_SQL),
+    local=(*ON_HAND_SQL, *SEARCH_SQL, SETTING_SQL, OF_DELIVERY_SQL, OF_PRODUCT_SQL, OF_NOTE_SQL),
 )
 """Given to `holdfast serve --schema stockroom.schema:schema` and to every replica."""

@@ -49,14 +49,14 @@ const MOVEMENT = {
   at: column("movement", "occurred_at", "m"),
   undone: asTruth(UNDONE),
 };
-const entry = (productName: string, balance: string) => ({
+export const entryFields = (productName: string, balance: string) => ({
   ...MOVEMENT,
   productName: asText(productName),
   balance: asWhole(balance),
 });
 /** An entry of the ledger. `at`: µs since 1970, by the device's own clock until the server has taken
  * it and corrected; `balance`: after it, at its location. */
-export type Entry = Row<ReturnType<typeof entry>>;
+export type Entry = Row<ReturnType<typeof entryFields>>;
 
 /** `movement`: the id of the movement it becomes, so that one list is received once. */
 export interface Line {
@@ -121,7 +121,7 @@ export const written = (ids: readonly string[]): Question<Row<typeof MOVEMENT_ID
     JSON.stringify(ids),
   ]);
 
-const LEDGER_ENTRY = entry(
+const LEDGER_ENTRY = entryFields(
   "''",
   "(SELECT s.quantity FROM stock_on_hand AS s WHERE s.product_id = m.product_id " +
     "AND s.location_id = m.location_id AND s.store_id = m.store_id) " +
@@ -141,7 +141,7 @@ export const ledger = (product: string, store: string, count: number): Question<
     [product, store, count],
   );
 
-const HISTORY_ENTRY = entry("p.name", "0");
+const HISTORY_ENTRY = entryFields("p.name", "0");
 
 /** Query of what happened at a store, the newest first. */
 export const history = (store: string, count: number): Question<Entry> =>

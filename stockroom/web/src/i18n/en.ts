@@ -6,6 +6,7 @@
 
 import shell from "./enShell.js";
 import deliveries from "./enDeliveries.js";
+import history from "./enHistory.js";
 import scan from "./enScan.js";
 import shop from "./enShop.js";
 
@@ -206,8 +207,23 @@ export default {
   product: {
     onHand: "on hand",
     unsent: "incl. {{quantity}} not sent yet",
-    asOf: "as of {{time}}",
-    never: "never moved here",
+    parts: {
+      sure: "{{quantity}} as of {{time}}",
+      asked: "{{quantity}} in question",
+    },
+    onItsWay: "On the way",
+    lowAt: "Low at",
+    lowUpTo: "{{low, number}}, up to {{upTo, number}}",
+    category: "Category",
+    supplier: "Supplier",
+    line: {
+      title: "Stock over time",
+      span: "How far back",
+      spans: { "30": "30 d", "90": "90 d", "365": "1 y" },
+      today: "Today",
+      words:
+        "{{first}} on {{from}}, {{now}} now; between {{least}} and {{most}} on the days in between.",
+    },
     negative: "Below zero: a receipt or a count may be missing.",
     adjust: "Adjust",
     receive: "Receive",
@@ -314,6 +330,7 @@ export default {
     clear: "Clear",
   },
   ...deliveries,
+  ...history,
   ...scan,
   sync: {
     title: "Saved work",

@@ -16,6 +16,7 @@ export default {
     today: "Today",
     stock: "Stock",
     product: "Product",
+    movements: "What happened",
     scan: "Scan",
     scanner: "Scanner test",
     receive: "Receive a shipment",

@@ -70,6 +70,9 @@ const size = new Intl.NumberFormat(region(), {
 /** Bytes as people count them. */
 export const formatSize = (bytes: number): string => size.format(bytes / 1_000_000);
 
+/** The day alone. `us`: µs since 1970. */
+export const formatDay = (us: number): string => day.format(new Date(us / 1000));
+
 let clockOffsetMs = 0;
 
 /** Set how far this device's clock is behind the true time: the day follows the corrected clock. */

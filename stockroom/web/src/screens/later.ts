@@ -20,6 +20,7 @@ export const later = {
   firstLoad: once(() => import("./FirstLoad.svelte")),
   form: once(() => import("./ProductForm.svelte")),
   mine: once(() => import("../shell/MyMenu.svelte")),
+  movements: once(() => import("./Movements.svelte")),
   needs: once(() => import("./NeedsYou.svelte")),
   people: once(() => import("./People.svelte")),
   product: once(() => import("./ProductSheet.svelte")),

@@ -39,6 +39,7 @@ const ON: Readonly<Record<string, string>> = {
   today: "today",
   stock: "stock",
   product: "stock",
+  movements: "stock",
   scan: "scan",
   receive: "work",
   work: "work",

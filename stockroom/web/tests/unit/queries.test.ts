@@ -10,6 +10,16 @@ import { Replica } from "../../../../browser/src/replica/replica.js";
 import { openMemory } from "../../../../browser/src/sqlite/open.js";
 import * as deliveries from "../../src/data/deliveries.js";
 import { countStates, runningOut, stateOf } from "../../src/data/low.js";
+import * as changes from "../../src/data/changes.js";
+import {
+  balances,
+  daily,
+  doneSince,
+  ledgerOf,
+  movements,
+  people,
+} from "../../src/data/movements.js";
+import * as productPage from "../../src/data/productPage.js";
 import * as outbox from "../../src/data/outbox.js";
 import * as products from "../../src/data/products.js";
 import {
@@ -32,6 +42,10 @@ const PYTHON = process.env["STOCKROOM_PYTHON"] ?? path.join(ROOT, ".venv/bin/pyt
 const uuid = (kind: number, number: number): string =>
   `00000000-0000-5000-800${kind}-${String(number).padStart(12, "0")}`;
 const SHOWN = 200;
+const ALL = {
+  ...{ typed: "", person: "", sort: "" as "" | "in" | "sold" | "lost" | "other", product: "" },
+  ...{ from: 0, until: 2 ** 53 - 1 },
+};
 const [HERE, BACK] = [uuid(1, 1), uuid(1, 2)];
 
 let replica: Replica;
@@ -176,6 +190,15 @@ test("no screen's question reads products, barcodes or movements from end to end
     runningOut: runningOut("1", "", 5),
     countStates: countStates("1"),
     mine: stock.enteredBy("ada", "1", 0, 5),
+    changes: changes.ofProduct(uuid(2, 0), 20),
+    lost: ledgerOf(uuid(2, 0), "1", "lost", 50),
+    movements: movements("1", ALL, 50),
+    searched: movements("1", { ...ALL, typed: "mug", person: "ada", sort: "sold" }, 50),
+    ofProduct: movements("1", { ...ALL, product: uuid(2, 0) }, 50),
+    people: people("1"),
+    daily: daily(uuid(2, 0), "1", 0, 0),
+    doneSince: doneSince("1", 0),
+    about: productPage.about(uuid(2, 0), "1"),
     states: outbox.STATES,
     waiting: outbox.waitingRows(300),
     ...Object.fromEntries(tables.map((table) => [table, outbox.unsentRows(table)])),
@@ -196,6 +219,79 @@ test("no screen's question reads products, barcodes or movements from end to end
     const automatic = steps.filter((step) => /^(?!SEARCH c ).*AUTOMATIC/.test(step)); // `c`: within the engine's views
     expect(automatic, name).toEqual([]);
   }
+});
+
+test("what happened is found by goods, note, person, kind and day, alone and together", async () => {
+  const [store, place] = ["7", uuid(1, 7)];
+  const written: [number, string, string, string, string, number][] = [
+    [1, "receive", "ada", "DN-77", "", 10],
+    [2, "sale", "ben", "", "", -2],
+    [3, "correction", "ben", "", "missing", -1],
+    [4, "correction", "ada", "", "", 1],
+    [12, "receive", "ben", "DN-78", "", 5],
+  ];
+  await replica.write([
+    insert("store", { id: store }),
+    insert("location", { id: place, store_id: store }),
+    ...written.map(([at, kind, person, document, reason, quantity]) =>
+      insert("movement", {
+        ...{ id: uuid(5, at), product_id: uuid(2, at === 12 ? 3 : 0), location_id: place },
+        ...{ store_id: store, kind, person, document, reason, quantity, occurred_at: at },
+      }),
+    ),
+  ]);
+  const find = async (wanted: Partial<typeof ALL>): Promise<number[]> =>
+    (await ask(movements(store, { ...ALL, ...wanted }, 50))).map(({ at }) => at);
+  expect(await find({})).toEqual([12, 4, 3, 2, 1]);
+  expect(await find({ person: "ben" })).toEqual([12, 3, 2]);
+  expect(await find({ sort: "in" })).toEqual([12, 1]);
+  expect(await find({ sort: "lost" })).toEqual([3]);
+  expect(await find({ sort: "other" })).toEqual([4]);
+  expect(await find({ typed: "dn-7" })).toEqual([12, 1]);
+  expect(await find({ typed: "DN-77" })).toEqual([1]);
+  expect(await find({ typed: "tree" })).toEqual([12]);
+  expect(await find({ typed: "enamel", person: "ben", until: 3 })).toEqual([2]);
+  expect(await find({ product: uuid(2, 0), from: 2, until: 4 })).toEqual([3, 2]);
+  expect(await find({ typed: "%" })).toEqual([]);
+  expect((await ask(people(store))).map(({ login }) => login)).toEqual(
+    expect.arrayContaining(["ada", "ben"]),
+  );
+  expect(
+    (await ask(doneSince(store, 2))).map(({ person, in: came, sold, lost }) => [
+      person,
+      came,
+      sold,
+      lost,
+    ]),
+  ).toEqual([
+    ["ben", 5, 2, 1],
+    ["ada", 0, 0, 0],
+  ]);
+  // One sort of a product, each with the balance that all of them lead to.
+  const lost = await ask(ledgerOf(uuid(2, 0), store, "lost", 50));
+  expect(lost.map(({ at, balance }) => [at, balance])).toEqual([[3, 7]]);
+});
+
+test("what was on hand day by day is what is there now less what came later", () => {
+  const moved = [
+    { day: 8, quantity: 5 },
+    { day: 10, quantity: -2 },
+  ];
+  expect(balances(7, 10, 4, moved)).toEqual([4, 9, 9, 7]);
+  expect(balances(0, 10, 2, [])).toEqual([0, 0]);
+});
+
+test("a change is taken back by its words alone, and not where nothing would change", () => {
+  const now = { name: "Cup", shelf: "A", description: "", notes: "" };
+  const change = { field: "name", lost: "", before: "Mug", after: "Cup" };
+  expect(changes.restores(change, now)).toBe("Mug");
+  expect(changes.restores({ ...change, lost: "dropped", before: "Cup", after: "Mine" }, now)).toBe(
+    "Mine",
+  );
+  expect(changes.restores({ ...change, before: "Cup" }, now)).toBeNull();
+  expect(changes.restores({ ...change, before: "" }, now)).toBeNull();
+  expect(changes.restores({ ...change, field: "shelf", before: "" }, now)).toBe("");
+  expect(changes.restores({ ...change, field: "sku" }, now)).toBeNull();
 });
 
 test("what runs out is told by the rules of its store, and below zero without one", async () => {
