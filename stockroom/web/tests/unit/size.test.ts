@@ -9,8 +9,8 @@ const BUILT = path.resolve(import.meta.dirname, "../../dist/index.html");
 const TOOL = "../../tools/measure/sizes.mjs";
 const SHELL_BYTES_MAX = 170_000;
 const FONT_BYTES_MAX = 60_000;
-/** Of 14 tables; each brings some 3 kB of statements. */
-const PROGRAM_BYTES_MAX = 56_000;
+/** Of 16 tables; each brings some 3 kB of statements. */
+const PROGRAM_BYTES_MAX = 64_000;
 
 test.skipIf(!existsSync(BUILT))("the shell without SQLite is under 170 kB, packed", async () => {
   const { sizes } = (await import(TOOL)) as {
