@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import properties
 import pytest
 import scratch_folder
 
+from holdfast.testing.launching import launching
+
 properties.load()
 FOLDER = scratch_folder.choose()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_in_memory() -> Iterator[None]:
+    """Commands are forks of a process that has imported them: the import was most of their cost."""
+    with launching("holdfast", "stockroom"):
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)  # before the marks are asked for

@@ -23,7 +23,7 @@ import pytest
 from holdfast import Replica, SyncReport
 from holdfast.core.errors import SyncError
 from holdfast.schema.load import load_schema
-from holdfast.testing import FaultProxy, ServerProcess, free_port
+from holdfast.testing import FaultProxy, ServerProcess, free_port, launching
 
 ROOT = Path(__file__).resolve().parents[3]
 COUNTER = ROOT / "examples/counter/schema.json"
@@ -77,11 +77,9 @@ def holdfast(
     *arguments: object, env: Mapping[str, str] | None = None, timeout_s: float = 60
 ) -> Ran:
     """Run the `holdfast` command in a process of its own."""
-    done = subprocess.run(
-        [*HOLDFAST, *map(str, arguments)],
-        capture_output=True, text=True, timeout=timeout_s, check=False,
-        env={**os.environ, **(env or {})},
-    )  # fmt: skip
+    done = launching.run(
+        [*HOLDFAST, *arguments], timeout=timeout_s, env={**os.environ, **(env or {})}
+    )
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
@@ -113,7 +111,7 @@ def query(path: Path, sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any,
 class Background:
     """A command that runs until it is told to stop."""
 
-    process: subprocess.Popen[bytes]
+    process: launching.Process
 
     def kill(self) -> None:
         self.process.kill()
@@ -179,10 +177,10 @@ class Device:
         """`holdfast run`, until the test ends."""
         log = self.file.with_suffix(f".run-{len(self.world.background)}.log")
         with log.open("wb") as stderr:
-            process = subprocess.Popen(
-                [*HOLDFAST, "run", str(self.file), "--backoff-max", str(backoff_max),
-                 "--poll", str(poll), *map(str, arguments)],
-                stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
+            process = launching.start(
+                [*HOLDFAST, "run", self.file, "--backoff-max", backoff_max, "--poll", poll,
+                 *arguments],
+                stdout=stderr, stderr=stderr,
             )  # fmt: skip
         started = Background(process)
         self.world.background.append(started)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.testing import free_port
+from holdfast.testing import free_port, launching
 
 pytestmark = pytest.mark.acceptance
 
@@ -53,7 +53,7 @@ def test_a_document_has_it_too(tmp_path: Path) -> None:
 
 
 def _run(command: str, database: str, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "holdfast.cli", command, "--schema", str(COUNTER), "--database",
-         database, *more], check=False, capture_output=True, text=True, timeout=120,
+    return launching.run(
+        [sys.executable, "-m", "holdfast.cli", command, "--schema", COUNTER, "--database",
+         database, *more], timeout=120,
     )  # fmt: skip

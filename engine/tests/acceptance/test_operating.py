@@ -16,7 +16,7 @@ import pytest
 from holdfast import Replica
 from holdfast.protocol.messages import Change, ExchangeRequest, Nonces, Transaction
 from holdfast.schema.load import load_schema
-from holdfast.testing import ServerProcess, wait_until
+from holdfast.testing import ServerProcess, launching, wait_until
 from holdfast.testing.postgres import PostgresCluster
 
 pytestmark = pytest.mark.acceptance
@@ -169,7 +169,6 @@ def test_metrics_on_a_listener_of_their_own(server: ServerProcess, tmp_path: Pat
 def test_what_the_database_holds_is_told(
     server: ServerProcess, database: str, tmp_path: Path
 ) -> None:
-    import subprocess
 
     with Replica.open(
         tmp_path / "a.db",
@@ -187,9 +186,8 @@ def test_what_the_database_holds_is_told(
 
     def run(command: str) -> dict[str, Any]:
         arguments = ["--schema", str(COUNTER / "schema.json"), "--database", database, "--json"]
-        done = subprocess.run(
-            [*CLI, "server", command, *arguments], capture_output=True, text=True, check=True
-        )
+        done = launching.run([*CLI, "server", command, *arguments])
+        done.check_returncode()
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
     (scope,) = run("scopes")["scopes"]
@@ -201,8 +199,7 @@ def test_what_the_database_holds_is_told(
     assert (stats["tombstones"], stats["notes"]) == (1, 0) and stats["size_bytes"] > 4096
     done = run("purge")
     assert done["whole"] and done["removals"] == 0
-    missing = subprocess.run(
-        [*CLI, "server", "stats", "--schema", str(COUNTER / "schema.json"), "--database", "no.db"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    missing = launching.run(
+        [*CLI, "server", "stats", "--schema", COUNTER / "schema.json", "--database", "no.db"]
+    )
     assert missing.returncode != 0 and not Path("no.db").exists()

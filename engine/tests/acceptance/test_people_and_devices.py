@@ -26,7 +26,7 @@ from holdfast.cli.server.people_host import people
 from holdfast.core.errors import AttentionNeeded, Offline, SignInNeeded, SyncError
 from holdfast.replica import enrol
 from holdfast.schema.load import load_schema
-from holdfast.testing import FaultProxy, ServerProcess, wait_until
+from holdfast.testing import FaultProxy, ServerProcess, launching, wait_until
 from holdfast.testing.postgres import PostgresCluster
 from holdfast.testing.proxy import FaultKind
 
@@ -57,10 +57,11 @@ class Shop:
         return [*HOLDFAST, "server", *words, "--schema", str(SCHEMA), "--database", self.database]
 
     def operate(self, *words: str) -> dict[str, Any]:
-        done = subprocess.run(
-            [*self.command(*words), "--json"], check=True, capture_output=True, text=True,
-            env={**os.environ, "HOLDFAST_PASSWORD": "correct horse"}, timeout=60,
-        )  # fmt: skip
+        done = launching.run(
+            [*self.command(*words), "--json"],
+            env={**os.environ, "HOLDFAST_PASSWORD": "correct horse"},
+        )
+        done.check_returncode()
         found = json.loads(done.stdout.splitlines()[-1])
         assert isinstance(found, dict)
         return found
@@ -205,10 +206,10 @@ def test_a_background_device_follows_what_the_operator_does(shop: Shop) -> None:
         sell(a)
         b.sync()
         assert on_hand(b) == 100
-        done = subprocess.run(
-            [*HOLDFAST, "enrol", a.path, "--code", shop.code(device=a.status.device), "--json"],
-            check=True, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        done = launching.run(
+            [*HOLDFAST, "enrol", a.path, "--code", shop.code(device=a.status.device), "--json"]
+        )
+        done.check_returncode()
         assert json.loads(done.stdout)["device"] == a.status.device
         wait_until(
             lambda: a.status.state == "online" and not a.status.pending, what="sync to go on"
@@ -299,10 +300,11 @@ def test_a_password_lets_in_and_is_asked_for_nowhere_else(shop: Shop) -> None:
     path = shop.folder / "a.db"
     with pytest.raises(SignInNeeded):
         enrol(path, server=url, user="ann", password="wrong")
-    done = subprocess.run(
-        [*HOLDFAST, "enrol", str(path), "--server", url, "--user", "ann", "--password-stdin"],
-        input="correct horse\n", check=True, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = launching.run(
+        [*HOLDFAST, "enrol", path, "--server", url, "--user", "ann", "--password-stdin"],
+        input="correct horse\n",
+    )
+    done.check_returncode()
     assert "correct horse" not in done.stdout + done.stderr + shop.logs()
     with Replica.open(path) as a:
         assert a.sync().verified
@@ -316,10 +318,7 @@ def test_a_password_lets_in_and_is_asked_for_nowhere_else(shop: Shop) -> None:
 
 def test_a_person_changes_their_own_password_from_a_device(shop: Shop) -> None:
     def change(old: str, new: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*HOLDFAST, "password", str(path), "--json"], input=f"{old}\n{new}\n", check=False,
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        return launching.run([*HOLDFAST, "password", path, "--json"], input=f"{old}\n{new}\n")
 
     def code(done: subprocess.CompletedProcess[str]) -> object:
         assert done.returncode != 0, done.stdout
@@ -384,7 +383,7 @@ def test_a_revocation_waits_for_the_push_or_the_push_sees_it(big_shop: Shop) -> 
             pushing = threading.Thread(target=push)
             pushing.start()
             wait_until(lambda: _waiting(big_shop.database) == 1, what="the push to wait")
-            revoking = subprocess.Popen(big_shop.command("revoke", device))
+            revoking = launching.start(big_shop.command("revoke", device))
             wait_until(lambda: _waiting(big_shop.database) == 2, what="the revocation to wait")
             assert revoking.poll() is None
             other.rollback()

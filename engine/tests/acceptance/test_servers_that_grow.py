@@ -7,7 +7,6 @@ Checks I4, I32, I35.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ import pytest
 from holdfast import Replica
 from holdfast.core.errors import ServerTrouble
 from holdfast.schema.model import Check, Column, Schema, Table
-from holdfast.testing import ServerProcess, free_port
+from holdfast.testing import ServerProcess, free_port, launching
 from holdfast.testing.postgres import PostgresCluster
 from holdfast.testing.processes import ServerStartError
 
@@ -145,11 +144,10 @@ def test_a_replica_that_is_newer_than_its_server_is_made_all_the_same(
     newer = tmp_path / "newer.json"
     newer.write_bytes(NEW.to_json())
     with serve(OLD, port):
-        made = subprocess.run(
-            [sys.executable, "-m", "holdfast.cli", "init", str(tmp_path / "device.db"),
-             "--schema", str(newer), "--server", f"http://127.0.0.1:{port}",
-             "--token-file", str(tmp_path / "token"), "--json"],
-            capture_output=True, text=True, check=False,
+        made = launching.run(
+            [sys.executable, "-m", "holdfast.cli", "init", tmp_path / "device.db",
+             "--schema", newer, "--server", f"http://127.0.0.1:{port}",
+             "--token-file", tmp_path / "token", "--json"]
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         assert json.loads(made.stdout)["contact"] == "server_older"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.testing import ServerProcess
+from holdfast.testing import ServerProcess, launching
 from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,13 +57,7 @@ def run() -> Run:
     """Run `stockroom` with arguments, in a process of its own."""
 
     def run_command(*arguments: object, timeout_s: float = 280) -> Ran:
-        done = subprocess.run(
-            [sys.executable, "-m", "stockroom.cli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        done = launching.run([sys.executable, "-m", "stockroom.cli", *arguments], timeout=timeout_s)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run_command

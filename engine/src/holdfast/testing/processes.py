@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from holdfast.testing import launching
+
 _POLL_S: Final = 0.01
 _TAIL_BYTES: Final = 4096
 
@@ -87,7 +89,7 @@ class ServerProcess:
         self._temporary = None if log_path else Path(tempfile.mkdtemp(prefix="holdfast-server-"))
         self.log_path: Path = log_path or Path(str(self._temporary), "server.log")
         self._stdout_path = self.log_path.with_suffix(".out")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: launching.Process | None = None
         self._url: str | None = None
 
     def __enter__(self) -> Self:
@@ -131,13 +133,8 @@ class ServerProcess:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self._stdout_path.open("ab") as stdout, self.log_path.open("ab") as stderr:
             offset, self._log_offset = stdout.tell(), stderr.tell()
-            self._process = subprocess.Popen(  # noqa: S603 - the command is the test's own
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env=self._env,
-                cwd=self._cwd,
+            self._process = launching.start(
+                self._command, stdout=stdout, stderr=stderr, env=self._env, cwd=self._cwd
             )
         try:
             url = self._await_ready(offset)
