@@ -109,7 +109,7 @@ browser-setup: $(MODULES)/.stamp
 		if command -v $$browser >/dev/null; then continue; fi
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 			echo "Installing $$browser, for the tests in browsers"
-			{ apt-get update && apt-get install -y --no-install-recommends $$browser; } >/dev/null 2>&1 \
+			{ timeout 120 apt-get update && timeout 300 apt-get install -y --no-install-recommends $$browser; } >/dev/null 2>&1 \
 				|| echo "$$browser could not be installed: tests in it will be skipped" >&2
 		else
 			echo "No $$browser (Debian: apt-get install $$browser): tests in it will be skipped" >&2
