@@ -125,6 +125,8 @@ export interface IdentityStatements {
   readonly forget_revisions: string;
   /** Whether anything up to a number is offered again (number). */
   readonly offered_again: string;
+  /** Up to which number what is offered again was made before the server went back, while any of it has no outcome; 0: it has not. */
+  readonly made_before_restore: string;
   /** All that was offered again has its outcome. */
   readonly finish: string;
 }

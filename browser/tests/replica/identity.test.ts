@@ -222,11 +222,12 @@ describe("a server that was set back", () => {
       await write(ours, "DELETE FROM stock WHERE sku = 'plum'");
       await ours.sync();
       await other.sync();
+      await write(ours, "UPDATE stock SET on_hand = on_hand - 1 WHERE sku = 'pear'"); // not sent
     });
     for (const one of [ours, other, ours, other]) await one.sync();
     expect((await other.query("SELECT sku, name, on_hand FROM stock ORDER BY sku")).rows).toEqual([
       ["apple", "A pear", 7],
-      ["pear", "A pear", 3],
+      ["pear", "A pear", 2],
     ]);
     expect(await agreed(ours, other)).toBe(7);
     expect(await ours.refused()).toEqual([]);

@@ -127,8 +127,8 @@ def test_who_is_killed_while_the_epoch_ends_goes_on(
 
 
 def test_work_on_a_row_that_is_not_back_yet_waits_for_it(world: World) -> None:
-    """Who comes first has changed, counted and deleted what another device began; and renamed what
-    that one has renamed since."""
+    """Who comes first has changed, counted and deleted what another device began, and has not sent
+    all of it; and renamed what that one has renamed since."""
     a, b = world.device("a", "token-a"), world.device("b", "token-b")
     a.shell("INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
     for device in (a, b):
@@ -137,7 +137,7 @@ def test_work_on_a_row_that_is_not_back_yet_waits_for_it(world: World) -> None:
     backup = world.path / "backup.db"
     shutil.copy(world.database, backup)
     world.serve()
-    b.shell("INSERT INTO stock (sku) VALUES ('nut'), ('bolt'), ('pin')")
+    b.shell("INSERT INTO stock (sku) VALUES ('nut'), ('bolt'), ('pin'), ('rivet')")
     b.sync()
     a.sync()
     a.shell("UPDATE stock SET on_hand = on_hand - 2, name = 'by a' WHERE sku IN ('screw', 'nut')")
@@ -148,8 +148,10 @@ def test_work_on_a_row_that_is_not_back_yet_waits_for_it(world: World) -> None:
     b.sync()
     b.shell("UPDATE stock SET name = 'last' WHERE sku = 'pin'")
     b.sync()
-    safe = [("nut", "by a", -4), ("pin", "last", 0), ("screw", "by a", 8)]
+    safe = [("nut", "by a", -4), ("pin", "last", 0), ("rivet", "", 0), ("screw", "by a", 8)]
     assert world.rows("SELECT sku, name, on_hand FROM stock ORDER BY 1") == safe
+    a.shell("UPDATE stock SET on_hand = on_hand - 3, name = 'unsent' WHERE sku = 'rivet'")
+    safe[2] = ("rivet", "unsent", -3)
 
     world.server.terminate()
     for suffix in ("", "-wal", "-shm"):

@@ -6,6 +6,7 @@ Checks I5, I7, I12, I21.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from engine.tests.acceptance.conftest import COUNTER, HOLDFAST, Ran, holdfast, q
 from engine.tests.acceptance.test_backup import database
 
 from holdfast.testing import ServerProcess, free_port
-from holdfast.testing.postgres import PostgresCluster
+from holdfast.testing.postgres import PostgresCluster, find_programs
 
 __all__ = ["database"]
 pytestmark = pytest.mark.acceptance
@@ -162,6 +163,35 @@ def test_a_server_is_lost_and_put_back(
     backed_up(shop, tmp_path / "second")
     shop.sync(*NAMES)
     assert [unsaved(shop, name) for name in NAMES] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_what_an_operators_own_programs_put_back_is_noticed(shop: Shop, tmp_path: Path) -> None:
+    """``pg_dump`` and ``pg_restore`` by hand, and not a word to Holdfast."""
+    shop.serve()
+    for name in ("a", "b"):
+        shop.join(name)
+    shop.write("a", "INSERT INTO stock (sku, on_hand) VALUES ('screw', 10)")
+    shop.sync("a", "b")
+    dump, programs = tmp_path / "dump", find_programs()
+    subprocess.run([programs / "pg_dump", "-Fc", "-f", dump, "-d", shop.database], check=True)
+    shop.write("a", "UPDATE stock SET on_hand = on_hand - 1")
+    shop.write("b", "INSERT INTO stock (sku, on_hand) VALUES ('nut', 5)")
+    shop.sync("a", "b", "a")
+    shop.write("a", "UPDATE stock SET on_hand = on_hand - 2, name = 'named' WHERE sku = 'nut'")
+    shop.servers[-1].terminate()
+    subprocess.run(
+        [programs / "pg_restore", "--clean", "--if-exists", "-d", shop.database, dump], check=True
+    )
+    shop.serve()
+    for _ in range(3):  # a changed what b has not brought back yet
+        shop.sync("a", "b")
+    assert shop.rows("a") == shop.rows("b") == [("nut", "named", 3), ("screw", "", 9)]
+    for name in ("a", "b"):
+        assert holdfast("verify", shop.file(name), "--json").code == 0, name
+        (event,) = holdfast("history", shop.file(name), "--json").document["events"]
+        assert event["kind"] == "server_restored", name
+        assert holdfast("refused", shop.file(name), "--json").document["refused"] == [], name
 
 
 def test_the_same_backup_is_put_back_twice(shop: Shop, tmp_path: Path) -> None:

@@ -140,8 +140,8 @@ export function settleKept({ connection, bookkeeping }: LocalDatabase, number: n
 /** Codes with which work that is held waits for rows that another device is to offer again. */
 export const AWAITED: readonly string[] = ["row_gone", "foreign_key"];
 
-/** The outcome of what was acknowledged once, as it is noted: what rests on a row that its maker has not
- * offered again yet waits for that. */
+/** The outcome of what was made before the server went back, as it is noted: what rests on a row that its
+ * maker has not offered again yet waits for that. */
 export function awaited(outcome: Outcome): Outcome {
   if (outcome.outcome !== "refused" || !AWAITED.includes(outcome.code ?? "")) return outcome;
   return { ...outcome, outcome: "held" };

@@ -187,13 +187,16 @@ export class Applier implements TruthWriter {
     );
     const kept = offeredIds(this.#database, first, last);
     const [originLast] = this.#database.state("origin_last");
+    const { identity } = this.#program.bookkeeping;
+    const restored = whole(this.#db.execute(identity.made_before_restore)[0]?.[0]);
     const again = { resent: 0, alreadyThere: 0, toInbox: 0 };
     const decided = new Set<number>();
     let confirmed = 0;
     for (const told of outcomes) {
       const { number, id } = told;
       const isKept = kept.get(number) === id;
-      const outcome = isKept ? awaited(told) : told;
+      const waits = isKept || (number <= restored && told.known !== true);
+      const outcome = waits ? awaited(told) : told;
       if (!isKept && ids.get(number) !== id) continue;
       confirmed = Math.max(confirmed, number);
       if (number <= whole(originLast)) {

@@ -231,6 +231,20 @@ def test_nobody_becomes_a_device_of_somebody_else(office: Office) -> None:
     assert office.lets_in(anns.token)
 
 
+def test_a_device_that_the_server_has_lost_is_let_in_by_its_user(office: Office) -> None:
+    """The server was put back to before the device came, or another one takes its place."""
+    lost = "01890a5d-ac96-774b-bcce-b302099a8057"
+    first = office.sign_in("bob", "correct horse", device=lost, name="Till")
+    assert first.device == lost
+    assert office.lets_in(first.token)
+    assert [(d.device, d.user, d.name) for d in office.people.devices()] == [(lost, "bob", "Till")]
+    refused(lambda: office.enrol(office.code(), device=lost), "wrong_device", 403)
+    other = lost.replace("0189", "0190")
+    assert office.enrol(office.code(), device=other).device == other
+    office.people.revoke(lost)
+    refused(lambda: office.sign_in("bob", "correct horse", device=lost), "device_revoked", 403)
+
+
 def test_a_device_of_a_token_file_is_taken_along(office: Office) -> None:
     peer = office.server.peer("till-9", user="ann", read=("catalog",))
     peer.sync()

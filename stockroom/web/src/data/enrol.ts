@@ -43,6 +43,8 @@ export async function enrol(who: Credentials): Promise<void> {
     ...(before === null ? {} : { device: before.device }),
   };
   const answer = await call<Answer>("v1/enrol", body);
+  // A server that has lost the device, or is another one, cannot know whose it is.
+  if (before !== null && answer.user !== before.user) throw new EnrolError("wrong_device", "");
   await remember({
     replica: before?.replica ?? `stockroom-${attempt.slice(0, 8)}`,
     user: answer.user,

@@ -165,16 +165,21 @@ def enrol_open(
     url = checked_url(server or known)
     with file.alone(wait=True):
         attempt = _attempt(file, url, host or Host())
+        if user and proof.user not in ("", user):
+            raise _wrong_device()  # a server that has lost the device cannot know
         given = _ask(file, url, proof, device=device, name=name, attempt=attempt)
         if (device and given.device != device) or (user and given.user != user):
-            raise AttentionNeeded(
-                "this replica belongs to another device or user; nothing was changed",
-                code="wrong_device",
-            )
+            raise _wrong_device()
         credentials = _credentials(url, given)
         file.write(credentials)
         _bind(database, credentials)
     return _told(credentials)
+
+
+def _wrong_device() -> AttentionNeeded:
+    return AttentionNeeded(
+        "this replica belongs to another device or user; nothing was changed", code="wrong_device"
+    )
 
 
 def _opened(path: str | Path, schema: Schema | None) -> LocalDatabase:

@@ -109,8 +109,8 @@ def offered_again(connection: Connection) -> list[Transaction]:
 
 
 def awaited(outcome: Outcome) -> Outcome:
-    """The outcome of what was acknowledged once, as it is noted: what rests on a row that its
-    maker has not offered again yet waits for that."""
+    """The outcome of what was made before the server went back, as it is noted: what rests on a row
+    that its maker has not offered again yet waits for that."""
     if outcome.outcome != "refused" or outcome.code not in AWAITED:
         return outcome
     return msgspec.structs.replace(outcome, outcome="held")

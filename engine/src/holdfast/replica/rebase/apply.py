@@ -37,7 +37,14 @@ from holdfast.replica.storage.members import Members
 from holdfast.replica.storage.noted import NotedKeys, noted_tables
 from holdfast.replica.storage.waiting import any_unsettled
 from holdfast.schema.model import Schema, Table
-from holdfast.sql.bookkeeping.statements import EVENTS, KEPT, ROWS, STATE, TRANSACTIONS
+from holdfast.sql.bookkeeping.statements import (
+    EVENTS,
+    IDENTITY,
+    KEPT,
+    ROWS,
+    STATE,
+    TRANSACTIONS,
+)
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
 
@@ -173,7 +180,12 @@ class Applier:
         span = min(numbers), max(numbers)
         again = set(self._db.execute(KEPT.offered_ids, span))
         self._decide_again([o for o in outcomes if (o.number, o.id) in again])
-        ours = {o.number: o for o in outcomes if (o.number, o.id) in unsettled}
+        ((restored,),) = self._db.execute(IDENTITY.made_before_restore)
+        ours = {
+            o.number: awaited(o) if o.number <= int(str(restored)) and not o.known else o
+            for o in outcomes
+            if (o.number, o.id) in unsettled
+        }
         self._count_again(list(ours.values()))
         self._keep([o.number for o in ours.values() if o.outcome == "applied"])
         self._record(ours.values())

@@ -30,6 +30,7 @@ from holdfast.core.limits import (
     TOKEN_GRACE_DAYS,
     TOKEN_REFRESH_DAYS,
 )
+from holdfast.core.values import is_uuid
 from holdfast.protocol.enrolment import Enrolled, EnrolRequest
 from holdfast.server.identity import passwords
 from holdfast.server.identity.device_auth import is_over, not_known
@@ -223,6 +224,10 @@ class EnrolmentService:
         found = registry.registration(request.device)
         if found is None:
             owner = None if "\0" in request.device else writer.owner(request.device)
+            if owner is None and is_uuid(request.device):
+                # This server has lost it, or has not met it yet: it was put back to before the
+                # device came, or takes the place of another. Only who has been it knows its id.
+                owner = user.name
             if owner != user.name:
                 raise _wrong_device()  # not to be told from another user's
             self._check_room(registry, user)

@@ -139,5 +139,13 @@ class IdentityStatements(msgspec.Struct, frozen=True, kw_only=True):
         "AND number <= ?1) OR EXISTS (SELECT 1 FROM holdfast_kept WHERE again)"
     )
     """Whether anything up to a number is offered again (number)."""
+    made_before_restore: str = (
+        "SELECT CASE WHEN origin <> '' AND (SELECT kind FROM holdfast_event WHERE kind IN "
+        "('copied', 'restored', 'server_restored', 'accepted_server') "
+        "ORDER BY number DESC LIMIT 1) IN ('server_restored', 'accepted_server') "
+        "THEN origin_last ELSE 0 END FROM holdfast_state"
+    )
+    """Up to which number what is offered again was made before the server went back, while any of
+    it has no outcome; 0: it has not."""
     finish: str = "UPDATE holdfast_state SET origin = '', origin_last = 0"
     """All that was offered again has its outcome."""
