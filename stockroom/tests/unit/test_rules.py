@@ -323,3 +323,55 @@ def test_the_shop_itself_is_the_owners(shop: Shop) -> None:
     assert [shop.sent(shop.admin, sql) for sql in written] == ["applied"] * 2
     mira.sync()
     assert shop.sent(mira, "UPDATE person SET name = 'Me'") == "rule:owners_only"
+
+
+DEEDS_DONE: dict[str, Deed] = {
+    "add": ("INSERT INTO category (id, name) VALUES (?, 'New')", (ids.category_id("New"),)),
+    "word": ("UPDATE product SET name = name || '!'", ()),
+    "price": ("UPDATE product SET price = price + 1", ()),
+    "archive": ("UPDATE product SET archived = 1 - archived", ()),
+    "code": ("UPDATE category SET name = name || '!'", ()),
+    "supplier": ("UPDATE supplier SET contact = contact || '!'", ()),
+    "store": ("UPDATE location SET name = name || '!' WHERE store_id = '1'", ()),
+}
+
+
+def test_a_shop_says_what_each_role_may(any_shop: Shop) -> None:
+    """Each deed, denied to managers and allowed to employees: the server decides by the row."""
+    shop = any_shop
+    dilan, mira = shop.device(EMPLOYEE), shop.device(MANAGER)
+    for deed, done in DEEDS_DONE.items():
+        say = "INSERT INTO permission (role, deed, allowed) VALUES (?, ?, ?)"
+        assert shop.sent(mira, say, ("employee", deed, True)) == "rule:owners_only"
+        assert shop.sent(shop.admin, say, ("manager", deed, False)) == "applied"
+        assert shop.sent(shop.admin, say, ("employee", deed, True)) == "applied"
+        assert shop.sent(dilan, *done) == "applied", deed
+        mira.sync()
+        again = (done[0], (ids.new_id(77),)) if deed == "add" else done
+        assert shop.sent(mira, *again) == "rule:owners_only", deed
+        assert shop.sent(shop.admin, *again) == "applied", deed
+
+
+@pytest.mark.parametrize("deed", ["receive", "sell", "adjust", "undo"])
+def test_a_shop_says_who_moves_stock(shop: Shop, deed: str) -> None:
+    say = "INSERT INTO permission (role, deed, allowed) VALUES ('employee', ?, 0)"
+    assert shop.sent(shop.admin, say, (deed,)) == "applied"
+    dilan = shop.device(EMPLOYEE)
+    ((opened,),) = dilan.query("SELECT id FROM movement WHERE store_id = '1'")
+    own = ids.new_id(dilan.device_now_us())
+
+    def moved(**said: object) -> str:
+        return shop.sent(dilan, INSERT_MOVEMENT, movement(dilan, **said))
+
+    got = {
+        "receive": moved(kind="receive"),
+        "sell": moved(kind="sale", quantity=-1),
+        "adjust": moved(kind="found", id=own),
+        "undo": moved(
+            id=ids.reversal_id(str(opened)), kind="reversal", reverses=opened, quantity=-10
+        ),
+    }  # fmt: skip
+    assert got == {one: "rule:managers_only" if one == deed else "applied" for one in got}
+    if deed == "undo":  # their own they take back all the same
+        mine = moved(id=ids.reversal_id(own), kind="reversal", reverses=own, quantity=-1)
+        assert mine == "applied"

@@ -14,6 +14,7 @@ from holdfast.server.identity import passwords
 from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
 from holdfast.testing.postgres import PostgresCluster
 from stockroom.cli import main
+from stockroom.permissions import BY_EMPLOYEES, DEEDS
 from stockroom.rules.roles import MANAGING
 from stockroom.server.people import Person, add
 from stockroom.shop.desk import open_desk
@@ -104,6 +105,23 @@ def test_a_shop_from_nothing_to_its_people(
         assert ada.write == ("catalog", "store/*", "staff", "cost")
         assert dilan.write == ("catalog", "store/harbour-street")
         assert not MANAGING.intersection(dilan.roles)
+
+
+def test_what_roles_may_is_told_and_changed(stockroom: Command, password_file: str) -> None:
+    setup = ("setup", "--shop", "S", "--store", "S", "--owner", "Ada", "--password-file")
+    stockroom(*setup, password_file)
+    before = stockroom("role", "list")["roles"]
+    assert before["employee"] == {deed: deed in BY_EMPLOYEES for deed in DEEDS}
+    assert all(before["manager"].values())
+    assert stockroom("role", "allow", "employee", "price")["changed"] is True
+    assert stockroom("role", "allow", "employee", "price")["changed"] is False
+    assert stockroom("role", "deny", "manager", "archive")["changed"] is True
+    assert stockroom("role", "deny", "owner", "sell")["code"] == "bad_role"
+    assert stockroom("role", "deny", "manager", "dance")["code"] == "bad_deed"
+    now = stockroom("role", "list")["roles"]
+    assert now["employee"]["price"] and not now["manager"]["archive"]
+    assert stockroom("role", "allow", "manager", "archive")["changed"] is True
+    assert all(stockroom("role", "list")["roles"]["manager"].values())
 
 
 def test_what_makes_no_shop_leaves_no_file(

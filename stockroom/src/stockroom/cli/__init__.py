@@ -17,6 +17,7 @@ from stockroom.cli.device import app as device_app
 from stockroom.cli.device import hoisted
 from stockroom.cli.goods import export_command, import_command
 from stockroom.cli.replay import replay_command
+from stockroom.cli.role import role_app
 from stockroom.cli.serve import serve_command
 from stockroom.cli.shop import setup_command, store_app
 from stockroom.cli.staff import user_app
@@ -38,6 +39,7 @@ app.command("replay")(replay_command)
 app.command("restore")(restore_command)
 app.command("serve")(serve_command)
 app.command("setup")(setup_command)
+app.add_typer(role_app, name="role")
 app.add_typer(store_app, name="store")
 app.add_typer(user_app, name="user")
 app.command("tour")(tour_command)

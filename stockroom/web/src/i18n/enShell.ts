@@ -11,6 +11,7 @@ export default {
     groups: { work: "Work" },
   },
   titles: {
+    shop: "The shop",
     people: "People",
     start: "Your shop",
     today: "Today",

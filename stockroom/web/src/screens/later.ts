@@ -30,6 +30,7 @@ export const later = {
   scan: once(() => import("./Scan.svelte")),
   scanner: once(() => import("./ScannerTest.svelte")),
   start: once(() => import("./Start.svelte")),
+  shop: once(() => import("./ShopSettings.svelte")),
   signIn: once(() => import("./SignIn.svelte")),
   settings: once(() => import("./Settings.svelte")),
   toDo: once(() => import("./ToDo.svelte")),

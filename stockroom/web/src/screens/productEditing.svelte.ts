@@ -197,6 +197,11 @@ export class ProductEditing {
     this.newCode = "";
   }
 
+  /** Whether a code was added in this form, and is nobody else's work. */
+  isNewCode(code: string): boolean {
+    return !this.#start.codes.includes(code);
+  }
+
   removeCode(code: string): void {
     this.typed.codes = this.typed.codes.filter((one) => one !== code);
   }

@@ -1,8 +1,10 @@
 /** Taking back what was done, and saying so; what somebody else has done is asked about first. */
 
+import { called } from "../data/names.svelte.js";
 import { enrolled } from "../data/replica.js";
 import { type Entry, undo } from "../data/stock.js";
 import { t } from "../i18n/index.js";
+import { type Deed, rights } from "../data/rights.svelte.js";
 import { whyNot } from "../i18n/trouble.js";
 import { say, sayBad } from "../shell/toast.svelte.js";
 
@@ -15,10 +17,19 @@ export async function undoEntries(entries: readonly string[]): Promise<void> {
   }
 }
 
+/** Say whom to ask for what one may not do. */
+export const sayLocked = (deed: Deed): void =>
+  sayBad(t(`rights.${rights.whoMay(deed)}`, { what: t(`rights.deeds.${deed}`) }));
+
 type Made = Pick<Entry, "id" | "person">;
 
 export async function undoEntry({ id, person }: Made): Promise<void> {
   const isOwn = person === "" || person === enrolled()?.user;
-  if (isOwn) await undoEntries([id]);
-  else say(t("undo.others", { person }), { label: t("undo.sure"), run: () => undoEntries([id]) });
+  if (!isOwn && !rights.may("undo")) sayLocked("undo");
+  else if (isOwn) await undoEntries([id]);
+  else
+    say(t("undo.others", { person: called(person) }), {
+      label: t("undo.sure"),
+      run: () => undoEntries([id]),
+    });
 }

@@ -1,0 +1,76 @@
+/** What a role may do: offered where it will be taken, and told whom to ask where it will not; offline, too. */
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { expect_ } from "../support/browser.js";
+import { World } from "../support/world.js";
+
+let world: World;
+beforeAll(async () => {
+  world = await World.make();
+});
+afterAll(() => world.close());
+
+/** The server has one row that says so, once it has been told. */
+const stands = (sql: string, row: readonly unknown[]): Promise<void> =>
+  expect.poll(() => world.server(sql), { timeout: 30_000 }).toEqual([row]);
+
+test("an owner says who may do what, and each device offers just that", async () => {
+  const ada = await world.person("ada", { store: "Harbour Street" });
+  const dilan = await world.person("dilan");
+  await ada.addProduct("PEAR-1", "Pear tin", "2.10");
+  await ada.chip(/All saved to server/);
+  await ada.page.goto(`${ada.cable.url}/#/stock`);
+  const id = (await world.server("SELECT id FROM product WHERE sku = 'PEAR-1'"))[0]?.[0];
+
+  // An employee: no cost, and a price that is somebody else's.
+  await dilan.page.goto(`${dilan.cable.url}/#/product/${String(id)}/edit`);
+  const price = dilan.page.getByLabel("Price", { exact: true });
+  await price.waitFor();
+  expect(await price.isDisabled()).toBe(true);
+  await dilan.page.getByText("Managers only. Ask one to change prices and units.").waitFor();
+  expect(await dilan.page.getByLabel("Cost").count()).toBe(0);
+  await dilan.page.goto(`${dilan.cable.url}/#/shop`);
+  await dilan.page.getByText("The owner only").waitFor();
+
+  // The owner's form has a cost; the shop's settings have the rest.
+  await ada.page.goto(`${ada.cable.url}/#/product/${String(id)}/edit`);
+  await ada.page.getByLabel("Cost").fill("1.15");
+  await ada.page.getByRole("button", { name: "Save" }).click();
+  await ada.chip(/All saved to server/);
+  await stands(
+    "SELECT p.cost, c.cost FROM product p JOIN product_cost c ON c.product_id = p.id WHERE p.sku = 'PEAR-1'",
+    [null, 115],
+  );
+  await ada.page.goto(`${ada.cable.url}/#/shop`);
+  await ada.page.getByLabel("Employee: change prices and units").check();
+  await ada.page.getByLabel("Employee: sell").uncheck();
+  await ada.page.getByLabel("Employee: undo what others have booked").uncheck();
+  await ada.page.getByLabel("Name of the shop").fill("  ");
+  await ada.page.getByRole("button", { name: "Save" }).click();
+  await ada.page.getByText("It needs a name.").waitFor();
+  await ada.page.getByLabel("Name of the shop").fill("Lantern & Söhne");
+  await ada.page.getByRole("button", { name: "Save" }).click();
+  await ada.page.getByLabel("Add a store").fill("Pier 5");
+  await ada.page.locator("[data-store='']").getByRole("button", { name: "Save" }).click();
+  await ada.chip(/All saved to server/);
+  await stands("SELECT name FROM shop", ["Lantern & Söhne"]);
+  await stands("SELECT count(*) FROM store WHERE name = 'Pier 5'", [1]);
+
+  // It holds on the other device, and without a connection as well.
+  await dilan.page.goto(`${dilan.cable.url}/#/scan`);
+  await dilan.page.getByRole("button", { name: "Sold" }).click();
+  await dilan.page.getByText("Managers only. Ask one to sell.").waitFor();
+  await dilan.page.goto(`${dilan.cable.url}/#/product/${String(id)}/edit`);
+  await expect_(dilan.page.locator("form"), /Price/);
+  await dilan.page.locator("input:not([disabled])[inputmode=decimal]").first().waitFor();
+  dilan.cable.pull();
+  await price.fill("2.40");
+  await dilan.page.getByRole("button", { name: "Save" }).click();
+  await dilan.page.goto(`${dilan.cable.url}/#/scan`);
+  await dilan.page.getByText("Managers only. Ask one to sell.").waitFor();
+  dilan.cable.plug();
+  await dilan.chip(/All saved to server/);
+  await stands("SELECT price FROM product WHERE sku = 'PEAR-1'", [240]);
+  expect([...ada.errors, ...dilan.errors]).toEqual([]);
+});
