@@ -71,6 +71,7 @@ _UPDATED: Final = (
 ON_HAND_SQL: Final = (
     _TABLE,
     "CREATE INDEX stock_on_hand_store ON stock_on_hand (store_id, product_id)",
+    "CREATE INDEX stock_below_zero ON stock_on_hand (store_id, product_id) WHERE quantity < 0",
     f"CREATE TRIGGER stock_movement_insert AFTER INSERT ON movement BEGIN {_add('NEW')} END",
     f"CREATE TRIGGER stock_movement_delete AFTER DELETE ON movement BEGIN {_remove('OLD')} END",
     _UPDATED,

@@ -59,6 +59,7 @@ SEARCH_SQL: Final = (
     ),
     # The list of products in its order, page by page, and the codes of one product.
     "CREATE INDEX product_in_order ON product (archived, name COLLATE NOCASE, id)",
+    "CREATE INDEX product_in_category ON product (archived, category_id)",
     "CREATE INDEX barcode_product ON barcode (product_id)",
     # The ledger of a product, and what happened at a store, the newest first.
     "CREATE INDEX movement_product ON movement (product_id, store_id, occurred_at)",

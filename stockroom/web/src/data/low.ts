@@ -26,10 +26,13 @@ const STANDING =
   "SELECT r.product_id AS product, r.reorder_at AS low_at, coalesce((SELECT sum(s.quantity) " +
   "FROM stock_on_hand AS s WHERE s.store_id = ?1 AND s.product_id = r.product_id), 0) AS on_hand " +
   "FROM reorder_rule AS r WHERE r.store_id = ?1 " +
-  "UNION ALL SELECT s.product_id, NULL, sum(s.quantity) FROM stock_on_hand AS s " +
-  "WHERE s.store_id = ?1 AND NOT EXISTS (SELECT 1 FROM reorder_rule AS r " +
-  "WHERE r.store_id = ?1 AND r.product_id = s.product_id) " +
-  "GROUP BY s.product_id HAVING sum(s.quantity) < 0" +
+  // What is below zero in all is so at one place at least, and of those there are few.
+  "UNION ALL SELECT b.product, NULL, (SELECT sum(s.quantity) FROM stock_on_hand AS s " +
+  "WHERE s.store_id = ?1 AND s.product_id = b.product) AS on_hand FROM " +
+  "(SELECT DISTINCT o.product_id AS product FROM stock_on_hand AS o INDEXED BY stock_below_zero " +
+  "WHERE o.store_id = ?1 AND o.quantity < 0) AS b " +
+  "WHERE NOT EXISTS (SELECT 1 FROM reorder_rule AS r " +
+  "WHERE r.store_id = ?1 AND r.product_id = b.product)" +
   ") WHERE on_hand < 0 OR on_hand <= low_at) AS w CROSS JOIN product AS p ON p.id = w.product AND p.archived = 0";
 
 const RUNNING_OUT = {

@@ -35,8 +35,17 @@ export type Fields = Omit<Product, "id">;
 
 export const FOUND_MAX = 200;
 
-const LINE = {
+export const LINE = {
   ...columns("product", ["id", "sku", "name", "shelf", "unit", "archived"], "p"),
+  ...columns("product", ["price", "currency", "unpriced"], "p"),
+  categoryName: asText(
+    "coalesce((SELECT c.name FROM category AS c WHERE c.id = p.category_id), '')",
+  ),
+  movedAt: orNull(
+    asWhole(
+      "(SELECT max(m.occurred_at) FROM movement AS m WHERE m.product_id = p.id AND m.store_id = ?1)",
+    ),
+  ),
   onHand: orNull(
     asWhole(
       "(SELECT sum(s.quantity) FROM stock_on_hand AS s WHERE s.product_id = p.id AND s.store_id = ?1)",

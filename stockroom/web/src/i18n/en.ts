@@ -196,7 +196,18 @@ export default {
     empty: "No products yet",
     emptyLead: "Add the first one, or scan something.",
     filter: "Show only",
+    categories: "Categories",
     archived: "Archived",
+    columns: {
+      name: "Name",
+      sku: "SKU",
+      category: "Category",
+      shelf: "Shelf",
+      onHand: "On hand",
+      lowAt: "Low at",
+      price: "Price",
+      movedAt: "Last moved",
+    },
     list: "Products",
   },
   badge: {
@@ -208,6 +219,7 @@ export default {
     onHand: "on hand",
     unsent: "incl. {{quantity}} not sent yet",
     parts: {
+      picture: "Picture",
       sure: "{{quantity}} as of {{time}}",
       asked: "{{quantity}} in question",
     },

@@ -52,6 +52,33 @@ test("a name that lost is seen and taken back, and movements are looked through"
   await expect_(page.locator("[data-movements] li"), /DN-4711/);
   await page.getByLabel("Until").fill("2020-01-01");
   await page.getByText("Nothing fits this").waitFor();
+
+  // On a wide screen stock is a table: of one category, in the order of a column, row by row with the arrows.
+  await page.setViewportSize({ width: 1366, height: 900 });
+  await ada.to("stock");
+  await page.getByRole("button", { name: "Clear the search" }).click();
+  const count = page.locator(".count");
+  await expect_(count, /\d+ products/);
+  await page.getByRole("button", { name: /^Kitchen/ }).click();
+  await expect_(count, /\d+ found/);
+  await page.getByRole("button", { name: "On hand" }).click();
+  await page
+    .getByRole("columnheader", { name: "On hand" })
+    .and(page.locator("[aria-sort=ascending]"))
+    .waitFor();
+  await page.getByRole("button", { name: "On hand" }).click();
+  await page
+    .getByRole("columnheader", { name: "On hand" })
+    .and(page.locator("[aria-sort=descending]"))
+    .waitFor();
+  await page.locator('[data-row="1"]').waitFor();
+  await page.locator('[data-row="0"]').focus();
+  await page.keyboard.press("ArrowDown");
+  await expect_(page.locator("a:focus"), /./);
+  expect(await page.locator("a:focus").getAttribute("data-row")).toBe("1");
+  await page.keyboard.press("Enter");
+  await page.locator("[data-on-hand]").waitFor();
+  await page.setViewportSize({ width: 390, height: 844 });
   expect(ada.errors).toEqual([]);
   await ada.agrees();
   await dilan.agrees();

@@ -34,6 +34,13 @@ import {
 } from "../../src/data/rows.js";
 import * as questions from "../../src/data/questions.js";
 import * as stock from "../../src/data/stock.js";
+import {
+  COLUMNS,
+  countCategories,
+  inOrder,
+  linesOf,
+  type Order,
+} from "../../src/data/stockTable.js";
 import { byTransaction } from "../../src/data/waiting.js";
 import { meant, vocabulary } from "../../src/data/words.js";
 
@@ -190,6 +197,14 @@ test("no screen's question reads products, barcodes or movements from end to end
     runningOut: runningOut("1", "", 5),
     countStates: countStates("1"),
     mine: stock.enteredBy("ada", "1", 0, 5),
+    ...Object.fromEntries(
+      COLUMNS.flatMap((name) => [
+        [`by ${name}`, inOrder("1", "", name, false)],
+        [`category by ${name}`, inOrder("1", uuid(6, 1), name, true)],
+      ]),
+    ),
+    linesOf: linesOf("1", [uuid(2, 0)]),
+    countCategories: countCategories(),
     changes: changes.ofProduct(uuid(2, 0), 20),
     lost: ledgerOf(uuid(2, 0), "1", "lost", 50),
     movements: movements("1", ALL, 50),
@@ -270,6 +285,63 @@ test("what happened is found by goods, note, person, kind and day, alone and tog
   // One sort of a product, each with the balance that all of them lead to.
   const lost = await ask(ledgerOf(uuid(2, 0), store, "lost", 50));
   expect(lost.map(({ at, balance }) => [at, balance])).toEqual([[3, 7]]);
+});
+
+test("stock in the order of each column, of one category, and the lines of what is in sight", async () => {
+  const [store, place, cups] = ["6", uuid(1, 6), uuid(6, 1)];
+  const goods = (at: number): string => uuid(6, 10 + at);
+  // Name, SKU, shelf, price (null: none yet), on hand, low at, moved at.
+  const cases: [string, string, string, number | null, number, number | null, number][] = [
+    ["apple cup", "O-3", "", 300, 5, 9, 30],
+    ["Berry cup", "o-1", "A2", null, -2, null, 10],
+    ["cherry cup", "O-2", "a1", 100, 0, 3, 0],
+  ];
+  await replica.write([
+    insert("store", { id: store }),
+    insert("location", { id: place, store_id: store }),
+    insert("category", { id: cups, name: "Cups" }),
+    ...cases.flatMap(([name, sku, shelf, price, quantity, lowAt, at], row) => [
+      insert("product", {
+        ...{ id: goods(row), name, sku, shelf, price: price ?? 0, unpriced: price === null },
+        category_id: cups,
+      }),
+      ...(lowAt === null
+        ? []
+        : [insert("reorder_rule", { store_id: store, product_id: goods(row), reorder_at: lowAt })]),
+      ...(quantity === 0
+        ? []
+        : [
+            insert("movement", {
+              ...{ id: uuid(6, 20 + row), product_id: goods(row), location_id: place },
+              ...{ store_id: store, quantity, kind: "opening", occurred_at: at },
+            }),
+          ]),
+    ]),
+  ]);
+  const order = async (name: Order, down = false): Promise<number[]> =>
+    (await ask(inOrder(store, cups, name, down))).map(({ id }) => Number(id.slice(-2)) - 10);
+  expect(await order("name")).toEqual([0, 1, 2]);
+  expect(await order("name", true)).toEqual([2, 1, 0]);
+  expect(await order("sku")).toEqual([1, 2, 0]);
+  expect(await order("shelf")).toEqual([2, 1, 0]);
+  expect(await order("onHand")).toEqual([1, 2, 0]);
+  expect(await order("onHand", true)).toEqual([0, 2, 1]);
+  // What has none of it comes last, whichever way round.
+  expect(await order("price")).toEqual([2, 0, 1]);
+  expect(await order("price", true)).toEqual([0, 2, 1]);
+  expect(await order("lowAt", true)).toEqual([0, 2, 1]);
+  expect(await order("movedAt")).toEqual([1, 0, 2]);
+  expect((await ask(inOrder(store, "", "name", false))).length).toBeGreaterThan(3);
+  const lines = await ask(linesOf(store, [goods(2), goods(0)]));
+  expect(
+    lines.map(({ name, categoryName, onHand, movedAt }) => [name, categoryName, onHand, movedAt]),
+  ).toEqual([
+    ["cherry cup", "Cups", null, null],
+    ["apple cup", "Cups", 5, 30],
+  ]);
+  expect((await ask(countCategories())).filter(({ id }) => id === cups)).toMatchObject([
+    { count: 3 },
+  ]);
 });
 
 test("what was on hand day by day is what is there now less what came later", () => {

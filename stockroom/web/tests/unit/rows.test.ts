@@ -23,7 +23,7 @@ export function rejected(line: products.ProductLine, entry: stock.Entry): unknow
     // @ts-expect-error One of several does not exist.
     columns("movement", ["id", "amount"], "m"),
     // @ts-expect-error It was not asked for.
-    line.price,
+    line.notes,
     // @ts-expect-error A text is no number.
     line.name * 2,
     // @ts-expect-error It may be null.
