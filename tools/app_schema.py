@@ -13,6 +13,7 @@ import made
 
 from holdfast.schema import Column, Table
 from stockroom.catalogue import EDITABLE
+from stockroom.currency_signs import COMMA_LANGUAGES, CURRENCY_SIGNS, POINT_LANGUAGES
 from stockroom.ids import NAMESPACE
 from stockroom.money import PRICE_MAX, unusual_digits
 from stockroom.permissions import BY_EMPLOYEES, DEEDS
@@ -21,7 +22,7 @@ from stockroom.schema import KINDS, QUANTITY_MAX, schema
 TARGET = made.ROOT / "stockroom/web/src/data"
 WIDTH_MAX = 100
 DIGITS_HEAD = """\
-/** Made by `make protocol` from ISO 4217; do not edit. */
+/** Made by `make protocol` from ISO 4217 and Stockroom's Python; do not edit. */
 
 /** Digits after the point, where they are not two. */
 export const UNUSUAL_DIGITS: Readonly<Record<string, number>> = {
@@ -89,6 +90,20 @@ def _digits() -> Iterator[str]:
     yield DIGITS_HEAD
     yield from (f"  {code}: {places},\n" for code, places in unusual_digits().items())
     yield "};\n"
+    yield "\n/** By sign or short word: the currencies that it may stand for. */\n"
+    yield "export const CURRENCY_SIGNS: Readonly<Record<string, string>> = {\n"
+    for name, codes in CURRENCY_SIGNS.items():
+        yield f"  {_named(name)}: {json.dumps(codes)},\n"
+    yield "};\n"
+    yield "\n/** Languages, and some in one country only, that put a point before a fraction. */\n"
+    yield _list("export const POINT_LANGUAGES: readonly string[] = ", POINT_LANGUAGES, ";")
+    yield "\n/** Countries that differ from their language. */\n"
+    yield _list("export const COMMA_LANGUAGES: readonly string[] = ", COMMA_LANGUAGES, ";")
+
+
+def _named(name: str) -> str:
+    """A property's name, quoted where it has to be."""
+    return name if name.replace("$", "_").isidentifier() else json.dumps(name, ensure_ascii=False)
 
 
 def modules() -> dict[str, str]:

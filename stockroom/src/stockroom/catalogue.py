@@ -38,6 +38,7 @@ EDITABLE: Final = (
     "currency",
     "unit",
     "archived",
+    "unpriced",
 )
 """The columns a person edits; which of them ask a person on conflict is the schema's business."""
 
@@ -52,14 +53,18 @@ def _asked(names: Iterable[str]) -> str:
 
 _SELECT: Final = f"SELECT {_asked(_COLUMNS)} FROM product AS p"
 
-_NOT_TEXT: Final = ("price", "archived")
+_NOT_TEXT: Final = ("price", "archived", "unpriced")
+NO_PRICE: Final = "no price yet"
 
 LIST_MAX: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A product; `price` and `cost` in minor units of `currency`."""
+    """A product; `price` and `cost` in minor units of `currency`.
+
+    `unpriced`, with a price of 0: nobody has said yet what it costs.
+    """
 
     id: str
     sku: str
@@ -72,9 +77,12 @@ class Product:
     currency: str
     unit: str
     archived: bool
+    unpriced: bool
 
     @property
     def price_text(self) -> str:
+        if self.unpriced and self.price == 0:
+            return NO_PRICE
         return format_price(self.price, currency=self.currency)
 
 
@@ -87,6 +95,7 @@ def _product(row: tuple[object, ...]) -> Product:
         price=int(str(fields["price"])),
         cost=None if cost is None else int(str(cost)),
         archived=bool(fields["archived"]),
+        unpriced=bool(fields["unpriced"]),
     )
 
 
@@ -115,7 +124,7 @@ def add_product(
     *,
     sku: str,
     name: str,
-    price: int = 0,
+    price: int | None = None,
     cost: int | None = None,
     currency: str = "EUR",
     description: str = "",
@@ -125,7 +134,7 @@ def add_product(
     barcodes: Iterable[str] = (),
     as_is: bool = False,
 ) -> Product:
-    """Add a product; `price` and `cost` in minor units.
+    """Add a product; `price` and `cost` in minor units, None for a price that is not known yet.
 
     Barcodes are kept in their one form (`codes.canonical`); what may be a mistake is refused,
     unless it is meant `as_is`. Raises `UsageError`: `sku_exists`, `barcode_exists`, `bad_sku`,
@@ -145,10 +154,10 @@ def add_product(
         product_id = ids.new_id(replica.now_us()) if taken else derived
         db.execute(
             "INSERT INTO product (id, sku, name, description, shelf, notes, price, cost, currency, "
-            "unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "unit, unpriced) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                product_id, sku, name, description, shelf, notes, price, None if apart else cost,
-                currency, unit,
+                product_id, sku, name, description, shelf, notes, price or 0,
+                None if apart else cost, currency, unit, int(price is None),
             ),
         )  # fmt: skip
         for code in codes:
@@ -170,14 +179,19 @@ def edit_product(
     """Change columns of a product (see `EDITABLE`) and add barcodes (as `add_product` does).
 
     Only columns whose value differs are written: what was not changed cannot conflict; price, cost
-    and currency are one decision, and are changed together or not at all. Raises
-    `UsageError`: `no_product`, `no_field`, `sku_exists`, `barcode_exists`, `bad_barcode`.
+    and currency are one decision, and are changed together or not at all. A price of None is none
+    yet.
+
+    Raises `UsageError`: `no_product`, `no_field`, `sku_exists`, `barcode_exists`, `bad_barcode`.
     """
     codes = _checked(tuple(barcodes), as_is=as_is)
     unknown = set(changes) - set(EDITABLE)
     if unknown:
         raise UsageError(f"a product has no {', '.join(sorted(unknown))}", code="no_field")
     product = get_product(replica, sku)
+    if "price" in changes:
+        changes = {**changes, "price": changes["price"] or 0,
+                   "unpriced": int(changes["price"] is None)}  # fmt: skip
     with replica.transaction() as db:
         (row,) = db.execute(
             f"SELECT {_asked(EDITABLE)} FROM product AS p WHERE p.id = ?", (product.id,)

@@ -1,18 +1,17 @@
-"""Prices as people type and read them, and as they are stored: integer minor units.
+"""Prices as they are read and stored: integer minor units.
 
 Knows: how many digits a currency has (ISO 4217, from a kept table; the web app's is made from it by
-`tools/app_schema.py`). Must not know: exchange rates, taxes or rounding policies.
+`tools/app_schema.py`). Must not know: how prices are typed (`prices`), exchange rates,
+taxes or rounding policies.
 """
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from typing import Final
 
 from iso4217 import Currency
-
-from holdfast.core.errors import UsageError
 
 PRICE_MAX: Final = 1_000_000_000_000
 """Minor units; larger is a typing error."""
@@ -34,26 +33,6 @@ def unusual_digits() -> dict[str, int]:
     """The currencies whose digits are not two, by their codes, in order."""
     found = {one.code: digits(one.code) for one in Currency}
     return {code: places for code, places in sorted(found.items()) if places != DIGITS_IF_UNKNOWN}
-
-
-def parse_price(text: str, *, currency: str) -> int:
-    """Minor units of an amount such as `12.50`; more digits than the currency has are refused.
-
-    Raises `UsageError` with the code `bad_price`.
-    """
-    try:
-        amount = Decimal(text.strip())
-        minor = amount.scaleb(digits(currency))
-        whole = minor.to_integral_value()
-    except (InvalidOperation, ValueError):
-        raise UsageError(f"{text!r} is not a price, such as 12.50", code="bad_price") from None
-    if not minor.is_finite() or minor != whole:
-        raise UsageError(
-            f"{text!r} has more than {digits(currency)} digits after the point", code="bad_price"
-        )
-    if not 0 <= whole <= PRICE_MAX:
-        raise UsageError(f"{text!r} is no price a product can have", code="bad_price")
-    return int(whole)
 
 
 def nearest_minor(text: str, *, currency: str) -> int:

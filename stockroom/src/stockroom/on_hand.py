@@ -2,7 +2,8 @@
 
 Knows: how a movement changes what is on hand. Must not know: who writes movements, or why.
 
-The cache is never synced and never written by the app. It is right whoever writes: the app, news
+What is moved of goods that were made one with others counts as theirs (`same_goods`). The cache is
+never synced and never written by the app. It is right whoever writes: the app, news
 from the server, a repair, a foreign shell; `check_stock` proves it against the ledger, and
 `rebuild_stock` makes it anew. The same triggers keep the promise that a movement is never changed
 or removed on a device; news from the server may do both (a refused movement goes away again).
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from stockroom.same_goods import family, leading
 
 if TYPE_CHECKING:  # the server reads the schema, and needs no replica for it
     from holdfast import Replica
@@ -24,9 +27,10 @@ _PLACE: Final = "product_id, location_id, store_id"
 
 def _add(row: str) -> str:
     # An upsert, not OR REPLACE: an outer OR clause would override the latter inside a trigger.
+    product = leading(f"{row}.product_id")
     return (
         f"INSERT INTO stock_on_hand ({_PLACE}, quantity, movements) "
-        f"VALUES ({row}.product_id, {row}.location_id, {row}.store_id, {row}.quantity, 1) "
+        f"VALUES ({product}, {row}.location_id, {row}.store_id, {row}.quantity, 1) "
         f"ON CONFLICT ({_PLACE}) DO UPDATE SET quantity = quantity + excluded.quantity, "
         "movements = movements + 1;"
     )
@@ -34,7 +38,7 @@ def _add(row: str) -> str:
 
 def _remove(row: str) -> str:
     where = (
-        f"WHERE product_id = {row}.product_id AND location_id = {row}.location_id "
+        f"WHERE product_id = {leading(f'{row}.product_id')} AND location_id = {row}.location_id "
         f"AND store_id = {row}.store_id"
     )
     return (
@@ -63,6 +67,29 @@ _TABLE: Final = (
     f"PRIMARY KEY ({_PLACE})) STRICT, WITHOUT ROWID"
 )
 
+FROM_LEDGER_SQL: Final = (
+    f"SELECT {leading('m.product_id')} AS product_id, m.location_id, m.store_id, "
+    "sum(m.quantity) AS quantity, count(*) AS movements FROM movement AS m GROUP BY 1, 2, 3"
+)
+
+
+def _led_anew(row: str, event: str, *, was: str, becomes: str) -> str:
+    """Count anew what is on hand of all products that this one is, or was, the same as."""
+    named = (f"{row}.id", leading(was), leading(becomes))
+
+    def touched(product: str) -> str:
+        return " OR ".join(f"{product} IN {family(one)}" for one in named)
+
+    return (
+        f"CREATE TRIGGER stock_product_{event[:6].lower()} AFTER {event} ON product "
+        f"WHEN {row}.merged_into IS NOT NULL OR {was} <> {row}.id BEGIN "
+        f"DELETE FROM stock_on_hand WHERE {touched('product_id')}; "
+        f"INSERT INTO stock_on_hand ({_PLACE}, quantity, movements) "
+        f"SELECT {leading('m.product_id')}, m.location_id, m.store_id, sum(m.quantity), count(*) "
+        f"FROM movement AS m WHERE {touched('m.product_id')} GROUP BY 1, 2, 3; END"
+    )
+
+
 _UPDATED: Final = (
     f"CREATE TRIGGER stock_movement_update AFTER UPDATE ON movement WHEN {_MOVED} "
     f"BEGIN {_remove('OLD')} {_add('NEW')} END"
@@ -75,6 +102,14 @@ ON_HAND_SQL: Final = (
     f"CREATE TRIGGER stock_movement_insert AFTER INSERT ON movement BEGIN {_add('NEW')} END",
     f"CREATE TRIGGER stock_movement_delete AFTER DELETE ON movement BEGIN {_remove('OLD')} END",
     _UPDATED,
+    _led_anew("NEW", "INSERT", was="NEW.id", becomes="NEW.id"),
+    _led_anew(
+        "NEW",
+        "UPDATE OF merged_into",
+        was="coalesce(OLD.merged_into, OLD.id)",
+        becomes="NEW.id",
+    ),
+    _led_anew("OLD", "DELETE", was="OLD.merged_into", becomes="OLD.id"),
     _guard("movement_never_updated", "UPDATE", ""),
     _guard("movement_never_deleted", "DELETE", ""),
     # OR REPLACE would remove the old row without telling any trigger.
@@ -85,11 +120,6 @@ ON_HAND_SQL: Final = (
     ),
 )
 """The schema's `local` SQL: one statement each, run once when a replica is made."""
-
-FROM_LEDGER_SQL: Final = (
-    f"SELECT {_PLACE}, sum(quantity) AS quantity, count(*) AS movements "
-    f"FROM movement GROUP BY {_PLACE}"
-)
 
 DIFFERENCE_SQL: Final = (
     f"SELECT {_PLACE}, sum(cached), sum(counted) FROM ("

@@ -16,6 +16,7 @@ from typing import Final
 
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 from stockroom.on_hand import ON_HAND_SQL
+from stockroom.same_goods import SAME_GOODS_SQL
 from stockroom.search import SEARCH_SQL
 
 KINDS: Final = (
@@ -47,6 +48,9 @@ ROLES: Final = ("employee", "manager", "admin")
 
 QUANTITY_MAX: Final = 1_000_000_000
 """Base units in one movement, either way; nine billion such movements still fit 64 bits."""
+
+PACK_MAX: Final = 100_000
+"""Pieces in one package; more is a slip."""
 
 STORE_ID_LENGTH_MAX: Final = 40
 FIRST_LOCATION_NAME: Final = "Main"
@@ -179,6 +183,9 @@ _PRODUCT = Table(
         Column("category_id", "uuid", nullable=True),
         # With a price of 0: nobody has said yet what it costs. It is not free.
         Column("unpriced", "boolean", default=False),
+        # The product that these goods are found to be; what is moved or scanned of this one is
+        # that one's. No foreign key: it may be undone, and nothing is ever removed.
+        Column("merged_into", "uuid", nullable=True),
     ),
     scopes=CATALOG,
     # Price and cost are amounts of one currency: who changes one of them has seen the others.
@@ -227,9 +234,15 @@ _PERMISSION = Table(
 _BARCODE = Table(
     name="barcode",
     key=("code",),
-    columns=(Column("code"), Column("product_id", "uuid", merge="manual")),
+    columns=(
+        Column("code"),
+        Column("product_id", "uuid", merge="manual"),
+        # So many are in what has this code: a case of 12 counts 12.
+        Column("pack", "integer", default=1),
+    ),
     scopes=CATALOG,
     foreign_keys=(ForeignKey(columns=("product_id",), table="product"),),
+    checks=(Check(column="pack", kind="range", min=1, max=PACK_MAX),),
 )
 
 _REORDER_RULE = Table(
@@ -415,6 +428,14 @@ schema: Final = Schema(
         _PERMISSION,
     ),
     generation=2,
-    local=(*ON_HAND_SQL, *SEARCH_SQL, SETTING_SQL, OF_DELIVERY_SQL, OF_PRODUCT_SQL, OF_NOTE_SQL),
+    local=(
+        *SAME_GOODS_SQL,
+        *ON_HAND_SQL,
+        *SEARCH_SQL,
+        SETTING_SQL,
+        OF_DELIVERY_SQL,
+        OF_PRODUCT_SQL,
+        OF_NOTE_SQL,
+    ),
 )
 """Given to `holdfast serve --schema stockroom.schema:schema` and to every replica."""

@@ -116,7 +116,9 @@ def test_good_lines_go_in_once_and_the_others_say_why(
         "M11;Broken;1;1;4,00638E+12;\n"
         ";Without a number;5;4;;\n"
         "'=1+2;Formula;1;1;;;surplus\n"
-        "'=1+2;Formula;1;1;;\n",
+        "'=1+2;Formula;1;1;;\n"
+        "M12;Abroad;$5;1;;\n"
+        "M13;Under;-5;1;;\n",
         encoding="cp1252",
     )
 
@@ -136,11 +138,12 @@ def test_good_lines_go_in_once_and_the_others_say_why(
         3: ["price_digits"], 4: ["no_name"], 6: ["sku_twice"], 7: ["sku_like"],
         8: ["bad_quantity"], 9: ["below_zero"], 10: ["likely_a_code"], 11: ["barcode_twice"],
         12: ["bad_check_digit"], 13: ["shortened"], 15: ["shifted"],
+        17: ["other_currency"], 18: ["bad_price"],
     }  # fmt: skip
-    assert done["counts"] == {"new": 4, "changed": 0, "same": 0, "wrong": 11}
+    assert done["counts"] == {"new": 4, "changed": 0, "same": 0, "wrong": 13}
 
     again = command("import", str(file))
-    assert again["counts"] == {"new": 0, "changed": 0, "same": 4, "wrong": 11}
+    assert again["counts"] == {"new": 0, "changed": 0, "same": 4, "wrong": 13}
     written = tmp_path / "out.csv"
     assert command("export", str(written))["products"] == 4
     assert command("import", str(written))["counts"] == {

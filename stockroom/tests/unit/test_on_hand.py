@@ -23,7 +23,7 @@ from stockroom.stock import INSERT_MOVEMENT
 
 PROGRAM = compile_replica(schema).tables["movement"]
 MOVEMENT_IDS = [ids.reversal_id(str(n)) for n in range(8)]
-PRODUCTS = [ids.product_id(str(n), "") for n in range(2)]
+PRODUCTS = [ids.product_id(str(n), "") for n in range(4)]
 STORES = ["1", "2"]
 
 
@@ -99,6 +99,22 @@ def as_a_person(db: Connection, rng: random.Random) -> None:
     db.execute("RELEASE work")
 
 
+def as_one_who_merges(db: Connection, rng: random.Random) -> None:
+    """Products are there or go, and are made one with others: chains and circles as well."""
+    product, other = rng.choice(PRODUCTS), rng.choice([None, *PRODUCTS])
+    db.execute("SAVEPOINT work")
+    if rng.random() < 0.2:
+        db.execute("DELETE FROM product WHERE id = ?", (product,))
+    elif not db.execute("SELECT 1 FROM product WHERE id = ?", (product,)):
+        insert = "INSERT INTO product (id, sku, name, merged_into) VALUES (?1, ?1, 'x', ?2)"
+        db.execute(insert, (product, None if other == product else other))
+    elif product != other:
+        db.execute("UPDATE product SET merged_into = ? WHERE id = ?", (other, product))
+    if rng.random() < 0.2:
+        db.execute("ROLLBACK TO work")
+    db.execute("RELEASE work")
+
+
 @pytest.mark.slow
 @settings(max_examples=examples(60))
 @given(st.integers(0, 2**32), st.integers(1, 40))
@@ -106,7 +122,7 @@ def test_the_cache_follows_any_history(seed: int, steps: int) -> None:
     rng = random.Random(seed)
     with replica_tables() as db:
         for _ in range(steps):
-            (as_the_engine if rng.random() < 0.5 else as_a_person)(db, rng)
+            rng.choice([as_the_engine, as_a_person, as_one_who_merges])(db, rng)
             assert db.execute(DIFFERENCE_SQL) == []
         cache = db.execute(
             "SELECT product_id, location_id, store_id, quantity, movements FROM stock_on_hand"

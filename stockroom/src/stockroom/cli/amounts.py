@@ -7,11 +7,13 @@ settled. An amount is never told or taken without its currency.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.core.errors import UsageError
-from stockroom.money import format_price, parse_price
+from stockroom.money import format_price
+from stockroom.prices import parse_or_none, parse_price
 
 if TYPE_CHECKING:
     from holdfast.replica.inbox.inbox import Conflict
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 AMOUNTS = ("price", "cost")
 _DECISIONS = ("price,cost,currency", "cost,currency")
 """Of a product, and of what it costs us where that is kept apart."""
+_CODE: Final = re.compile(r"(.*?)(?:\s*([A-Za-z]{3}))?", re.DOTALL)
 
 
 def is_about_amounts(conflict: Conflict) -> bool:
@@ -51,7 +54,8 @@ def typed(conflict: Conflict, text: str) -> dict[str, Any]:
     if text.lstrip().startswith("{"):
         return _from_json(text, [name for name in AMOUNTS if name in conflict.device_value])
     one, other = conflict.device_value, conflict.server_value
-    amount, _, currency = text.strip().partition(" ")
+    amount, currency = _CODE.fullmatch(text.strip()).groups(default="")  # type: ignore[union-attr]
+    currency = currency.upper()
     names = asked(conflict)
     if not currency and one["currency"] == other["currency"]:
         currency = one["currency"]
@@ -64,7 +68,7 @@ def typed(conflict: Conflict, text: str) -> dict[str, Any]:
             'price and cost are in one currency: say all, as in \'{"price": "16.00", '
             '"cost": "9.00", "currency": "EUR"}\'', code="bad_choice",
         )  # fmt: skip
-    return {**one, "currency": currency, names[0]: parse_price(amount, currency=currency)}
+    return {**one, "currency": currency, names[0]: _amount(names[0], amount, currency)}
 
 
 def _from_json(text: str, names: list[str]) -> dict[str, Any]:
@@ -76,6 +80,11 @@ def _from_json(text: str, names: list[str]) -> dict[str, Any]:
         raise UsageError("price, cost and currency are one decision: say all of them",
                          code="bad_choice") from None  # fmt: skip
     return {"currency": currency} | {
-        name: None if amount is None else parse_price(str(amount), currency=currency)
+        name: None if amount is None else _amount(name, str(amount), currency)
         for name, amount in amounts.items()
     }
+
+
+def _amount(name: str, text: str, currency: str) -> int | None:
+    read = parse_or_none if name == "cost" else parse_price
+    return read(text, currency=currency)

@@ -17,7 +17,7 @@ from stockroom.catalogue import Field, Product
 from stockroom.changes import SHOWN_MAX, changes_of
 from stockroom.cli import output
 from stockroom.cli.session import opened
-from stockroom.money import parse_price
+from stockroom.prices import parse_or_none
 
 if TYPE_CHECKING:
     from holdfast import Replica
@@ -48,9 +48,13 @@ def add(
     sku: Sku = None,
     name: Text = None,
     sku_option: SkuOption = None,
-    price: Annotated[str, typer.Option(help="Such as 12.50.")] = "0",
+    price: Annotated[
+        str, typer.Option(help="Such as 12.50 or 12,50; without it there is no price yet.")
+    ] = "",
     cost: Annotated[str | None, typer.Option(help="What it costs us.")] = None,
-    currency: Annotated[str, typer.Option(help="Three letters.")] = "EUR",
+    currency: Annotated[
+        str | None, typer.Option(help="Three letters; without it the shop's.")
+    ] = None,
     quantity: Annotated[
         int | None, typer.Option("--quantity", "-q", help="Receive so many at once.")
     ] = None,
@@ -63,13 +67,14 @@ def add(
 ) -> None:
     """Add a product; with --quantity its first stock is received too."""
     with opened(context.obj) as device:
+        money = currency or device.currency
         product = catalogue.add_product(
             device.replica,
             sku=_named(sku, sku_option),
             name=name or _named(sku, sku_option),
-            price=parse_price(price, currency=currency),
-            cost=None if cost is None else parse_price(cost, currency=currency),
-            currency=currency,
+            price=parse_or_none(price, currency=money, language=device.language),
+            cost=parse_or_none(cost or "", currency=money, language=device.language),
+            currency=money,
             description=description,
             shelf=shelf,
             notes=notes,
@@ -111,8 +116,6 @@ def edit(
         given: dict[str, Field] = {
             "sku": new_sku,
             "name": name,
-            "price": None if price is None else parse_price(price, currency=money),
-            "cost": None if cost is None else parse_price(cost, currency=money),
             "currency": currency,
             "description": description,
             "shelf": shelf,
@@ -120,7 +123,12 @@ def edit(
             "unit": unit,
             "archived": None if archived is None else int(archived),
         }
-        changes = {column: value for column, value in given.items() if value is not None}
+        changes: dict[str, Field] = {
+            column: value for column, value in given.items() if value is not None
+        }
+        for column, typed in (("price", price), ("cost", cost)):
+            if typed is not None:  # empty: there is none any more
+                changes[column] = parse_or_none(typed, currency=money, language=device.language)
         if not changes and not barcode:
             raise UsageError("nothing to change was given", code="nothing_given")
         edited = catalogue.edit_product(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast.cli.output import warn_of_readers
 from holdfast.core.errors import HoldfastError
 from stockroom.cli import output
-from stockroom.schema import schema
+from stockroom.schema import FIRST_CURRENCY, FIRST_LANGUAGE, schema
 from stockroom.stock import Actor, Place, ensure_place
 
 if TYPE_CHECKING:
@@ -64,6 +64,20 @@ class Device:
                     (chosen,),
                 )
         return chosen
+
+    @property
+    def currency(self) -> str:
+        """The shop's currency: what is typed without one is in this."""
+        return self._of_the_shop("currency", FIRST_CURRENCY)
+
+    @property
+    def language(self) -> str:
+        """The shop's language, whose marks count where an amount can be read in two ways."""
+        return self._of_the_shop("language", FIRST_LANGUAGE)
+
+    def _of_the_shop(self, column: str, default: str) -> str:
+        rows = self.replica.query(f"SELECT {column} FROM shop")
+        return str(rows[0][0]) if rows else default
 
     @property
     def place(self) -> Place:

@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from stockroom import prices
+
 _LETTERS: Final = re.compile(r"^[A-Za-z]{3}\s*|\s*[A-Za-z]{3}$")
-_GROUPING: Final = dict.fromkeys(map(ord, " \u00a0\u202f\u2009'\u2019\u066c"))
+_GROUPING: Final = dict.fromkeys(map(ord, " '"))
 _SHAPE: Final = re.compile(r"[+-]?[0-9.,]+\Z")
 _GROUP: Final = 3
 _CLEAR: Final = 1_000_000
@@ -22,12 +24,8 @@ _CLEAR: Final = 1_000_000
 
 def plain(text: str) -> str:
     """The amount in ASCII digits, without the sign of a currency and blanks between digits."""
-    digits = "".join(
-        str(unicodedata.decimal(one)) if one.isdecimal() else one
-        for one in text.replace("\u066b", ".").replace("\u2212", "-")
-        if unicodedata.category(one) not in ("Sc", "Cf")
-    )
-    return _LETTERS.sub("", digits.strip()).translate(_GROUPING)
+    marked = "".join(one for one in prices.plain(text) if unicodedata.category(one) != "Sc")
+    return _LETTERS.sub("", marked.strip()).translate(_GROUPING).replace("\u066b", ".")
 
 
 def decimal_mark(cells: Iterable[str], *, places: int = 2) -> str:

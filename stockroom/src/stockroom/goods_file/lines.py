@@ -15,7 +15,8 @@ from typing import Any, Final
 from stockroom.codes import canonical, doubt
 from stockroom.goods_file.amounts import decimal_mark, parse
 from stockroom.goods_file.reading import CELL_LENGTH_MAX, Field, Line, Sheet
-from stockroom.money import PRICE_MAX, digits
+from stockroom.money import digits
+from stockroom.prices import read_price
 from stockroom.schema import QUANTITY_MAX
 from stockroom.shop.names import folded
 
@@ -23,6 +24,7 @@ QUANTITY_LIKELY_MAX: Final = 1_000_000
 """More than this is a slip, as a barcode in the wrong column is."""
 _GUARD: Final = "'"
 """Stands before what a spreadsheet would take for a formula."""
+_OF_THE_CURRENCY: Final = {"digits": "price_digits", "currency": "other_currency"}
 FORMULA: Final = ("=", "+", "-", "@", "\t")
 
 _SAID: Final = {
@@ -32,6 +34,7 @@ _SAID: Final = {
     "bad_letters": "{field} has characters that cannot be shown",
     "bad_price": "{text!r} is not a price",
     "price_digits": "{text!r} has more digits than {currency} has",
+    "other_currency": "{text!r} is in another currency than {currency}",
     "bad_currency": "{text!r} is not a currency",
     "bad_quantity": "{text!r} is not a whole number of pieces",
     "below_zero": "{text!r} is below zero",
@@ -200,18 +203,12 @@ class _Reader:
         cell = self.text(name)
         if not cell:
             return None
-        amount = parse(cell, mark)
-        if amount is None or amount < 0:
-            self.refuse("bad_price", name, text=cell)
-            return None
-        minor = amount.scaleb(digits(currency))
-        if minor != minor.to_integral_value():
-            self.refuse("price_digits", name, text=cell, currency=currency)
-            return None
-        if minor > PRICE_MAX:
-            self.refuse("bad_price", name, text=cell)
-            return None
-        return int(minor)
+        found = read_price(cell, currency=currency, mark=mark)
+        if isinstance(found, int):
+            return found
+        said = {"currency": currency} if found in _OF_THE_CURRENCY else {}
+        self.refuse(_OF_THE_CURRENCY.get(found, "bad_price"), name, text=cell, **said)
+        return None
 
     def quantity(self, mark: str) -> int | None:
         cell = self.text("quantity")

@@ -207,7 +207,7 @@ export async function add(
   fields: Fields,
   codes: readonly string[],
   before: string | null = null,
-  more: Partial<Pick<NewRow<"product">, "category_id" | "unpriced">> = {},
+  more: Partial<Pick<NewRow<"product">, "category_id">> = {},
 ): Promise<string> {
   const derived = before ?? (await productId(fields.sku, fields.name));
   let apart = false;

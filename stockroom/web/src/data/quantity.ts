@@ -15,9 +15,12 @@ const DIGIT = /\p{Nd}/u;
 /** Between the digits of a large number: blanks, and the marks of one script or another. */
 const GROUPED = /^\d{1,3}(?:([\s'’,.٬])\d{3}(?:\1\d{3})*)$/;
 
+/** The same of what has other forms, such as those of full width. */
+export const plainDigits = (text: string): string => ownDigits(text.normalize("NFKC"));
+
 /** Digits of any script as 0 to 9; those of each stand together in Unicode, and begin with zero. */
-export function plainDigits(text: string): string {
-  return [...text.normalize("NFKC")]
+export function ownDigits(text: string): string {
+  return [...text]
     .map((sign) => {
       if (!DIGIT.test(sign)) return sign;
       const point = sign.codePointAt(0) ?? 0;

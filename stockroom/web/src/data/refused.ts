@@ -155,7 +155,7 @@ function fieldsOf(made: Readonly<Record<string, unknown>>): products.Fields {
     sku: text(made["sku"]), name: text(made["name"]), description: text(made["description"]),
     shelf: text(made["shelf"]), notes: text(made["notes"]), price: whole(made["price"]),
     cost: made["cost"] == null ? null : whole(made["cost"]), currency: text(made["currency"] ?? "EUR"),
-    unit: text(made["unit"] ?? "piece"), archived: made["archived"] === true,
+    unit: text(made["unit"] ?? "piece"), archived: made["archived"] === true, unpriced: made["unpriced"] === true,
   }; // prettier-ignore
 }
 

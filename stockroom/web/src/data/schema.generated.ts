@@ -34,6 +34,7 @@ export const EDITABLE = [
   "currency",
   "unit",
   "archived",
+  "unpriced",
 ] as const;
 
 /** What a shop decides about for each role; what employees may until it does. */
@@ -110,6 +111,7 @@ export const TABLES = {
       supplier_id: "uuid?",
       category_id: "uuid?",
       unpriced: "boolean=",
+      merged_into: "uuid?",
     },
     refers: { supplier_id: "supplier", category_id: "category" },
   },
@@ -118,6 +120,7 @@ export const TABLES = {
     columns: {
       code: "text",
       product_id: "uuid",
+      pack: "integer=",
     },
     refers: { product_id: "product" },
   },

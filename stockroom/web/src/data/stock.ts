@@ -84,7 +84,7 @@ export const onHand = (product: string): Question<Row<typeof AT_STORE>> =>
   );
 
 const NAMED = {
-  ...columns("product", ["id", "name", "sku", "price", "currency", "archived"], "p"),
+  ...columns("product", ["id", "name", "sku", "price", "currency", "unpriced", "archived"], "p"),
   quantity: asWhole(
     "coalesce((SELECT sum(s.quantity) FROM stock_on_hand AS s " +
       "WHERE s.product_id = p.id AND s.store_id = ?2), 0)",

@@ -179,6 +179,15 @@ export default {
     save: "Save my unsent work",
     repair: "Repair now",
   },
+  price: {
+    none: "no price yet",
+    not: "Not a price. Type it such as {{such}}.",
+    negative: "A price is not below zero.",
+    digits: "More digits behind the point than {{currency}} has. Type it such as {{such}}.",
+    huge: "More than any price. Is a digit too many in it?",
+    unclear: "This can be read in two ways. Type all its digits, such as {{such}}.",
+    currency: "That is another currency. This price is in {{currency}}.",
+  },
   stock: {
     title: "Stock",
     search: "Name, SKU or barcode",
@@ -304,7 +313,6 @@ export default {
       "{{code}} is a number that a spreadsheet has shortened. Scan the goods, or add it once more if it is meant so.",
     needName: "Give it a name",
     needSku: "Give it a SKU",
-    badPrice: "Not a price; such as 12.50",
     badCurrency: "Three letters, such as EUR",
     meanwhile:
       "Not saved yet: somebody has changed this product meanwhile. Look at what is marked above.",
@@ -512,6 +520,7 @@ export default {
     fields: {
       money: "price and cost",
       price: "price",
+      unpriced: "price",
       cost: "cost",
       sku: "SKU",
       currency: "currency",

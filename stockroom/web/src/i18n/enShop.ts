@@ -74,6 +74,7 @@ export default {
     reasons: {
       no_name: "There is no name.",
       no_sku: "There is no SKU.",
+      other_currency: "“{{text}}” is in another currency than {{currency}}.",
       bad_price: "“{{text}}” is not a price.",
       price_digits: "“{{text}}” has more digits than {{currency}} has.",
       bad_currency: "“{{text}}” is not a currency.",

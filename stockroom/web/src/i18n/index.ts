@@ -6,6 +6,7 @@
 
 import i18next from "i18next";
 
+import { decimalMark } from "../data/prices.js";
 import en from "./en.js";
 import type { Given, Group, Key } from "./keys.js";
 
@@ -55,6 +56,8 @@ const dayOfYear = new Intl.DateTimeFormat(region(), {
 });
 
 export const language = region();
+/** Whose marks count where an amount can be read in two ways; "" where the app and the browser differ. */
+export const typedIn = decimalMark(language) === decimalMark(navigator.language) ? language : "";
 /** The mark between thousands. */
 export const groupMark =
   number.formatToParts(1_000_000).find(({ type }) => type === "group")?.value ?? "";

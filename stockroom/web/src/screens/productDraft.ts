@@ -8,6 +8,7 @@
 
 import { plainPrice } from "../data/money.js";
 import * as products from "../data/products.js";
+import { hasPrice } from "./priced.js";
 
 type Column = keyof products.Fields;
 
@@ -37,21 +38,23 @@ export interface Draft {
   readonly removed: readonly string[];
 }
 
-const COLUMNS = Object.keys(BLANK).filter((name): name is Column => name !== "codes");
+/** What has a field of its own; that there is no price yet is an empty one. */
+type Shown = Exclude<Column, "unpriced">;
+const COLUMNS = Object.keys(BLANK).filter((name): name is Shown => name !== "codes");
 
 /** A product as the form shows it. */
 export function typedOf(one: products.Product, codes: readonly string[]): Typed {
   const { name, sku, currency, unit, shelf, description, notes, archived } = one;
   return {
     name, sku, currency, unit, shelf, description, notes, archived,
-    price: plainPrice(one.price, currency),
+    price: hasPrice(one) ? plainPrice(one.price, currency) : "",
     cost: one.cost === null ? "" : plainPrice(one.cost, currency),
     codes: [...codes],
   }; // prettier-ignore
 }
 
 /** The columns that somebody has typed into. `start`: the form before anything was typed. */
-const touched = (typed: Typed, start: Typed): readonly Column[] =>
+const touched = (typed: Typed, start: Typed): readonly Shown[] =>
   COLUMNS.filter((name) => typed[name] !== start[name]);
 
 /** Null when nothing is changed. */
@@ -79,7 +82,7 @@ export function readable(kept: unknown): Draft | null {
   const whole =
     Array.isArray(added) &&
     Array.isArray(removed) &&
-    entries?.every(([name, one]) => typeof one.is === typeof BLANK[name as Column]) === true;
+    entries?.every(([name, one]) => typeof one.is === typeof BLANK[name as Shown]) === true;
   return whole ? (kept as Draft) : null;
 }
 
@@ -116,9 +119,10 @@ export function valuesOf(
 ): products.Fields {
   const changed = touched(typed, start);
   // An amount is another value in a currency with other digits.
-  const counts = (name: Column): boolean =>
+  const counts = (name: Shown): boolean =>
     changed.includes(name) ||
     (changed.includes("currency") && (name === "price" || name === "cost"));
   const own = COLUMNS.filter((name) => !counts(name)).map((name) => [name, base[name]]);
-  return { ...asked, ...(Object.fromEntries(own) as Partial<products.Fields>) };
+  const unpriced = counts("price") ? asked.unpriced : base.unpriced;
+  return { ...asked, unpriced, ...(Object.fromEntries(own) as Partial<products.Fields>) };
 }

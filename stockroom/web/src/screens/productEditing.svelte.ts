@@ -10,11 +10,11 @@ import { UsageError } from "@holdfast/browser";
 
 import { canonical, doubt } from "../data/codes.js";
 import { Live } from "../data/live.svelte.js";
-import { parsePrice } from "../data/money.js";
 import * as products from "../data/products.js";
 import { t } from "../i18n/index.js";
 import { whyNot } from "../i18n/trouble.js";
 import { dropDraft, keepDraft, onDraftElsewhere, readDraft } from "../shell/draft.js";
+import { typedPrice } from "./priced.js";
 import * as drafts from "./productDraft.js";
 
 /** Values a new product comes with, from a scan or a search; one that is stored comes with nothing. */
@@ -146,28 +146,29 @@ export class ProductEditing {
     return this.typed.currency.trim().toUpperCase();
   }
 
-  get #price(): number | null {
-    return parsePrice(this.typed.price === "" ? "0" : this.typed.price, this.#currency);
-  }
-
-  get #cost(): number | null {
-    return this.typed.cost.trim() === "" ? null : parsePrice(this.typed.cost, this.#currency);
+  /** What nobody has typed over is what it was: it is not read anew. */
+  #amount(name: "price" | "cost"): ReturnType<typeof typedPrice> {
+    const isOwn =
+      this.typed[name] === this.#start[name] && this.typed.currency === this.#start.currency;
+    if (isOwn && this.#base !== null)
+      return { minor: this.typed[name] === "" ? null : this.#base[name], problem: "" };
+    return typedPrice(this.typed[name], this.#currency);
   }
 
   readonly #problems = $derived.by((): Said => {
-    const { name, cost } = this.typed;
+    const { name } = this.typed;
     const holder = this.#holder.value ?? "";
     return {
       name: name.trim() === "" ? t("form.needName") : "",
       sku: this.#sku === "" ? t("form.needSku") : holder && t("form.skuTaken", { name: holder }),
-      price: this.#price === null ? t("form.badPrice") : "",
-      cost: cost.trim() !== "" && this.#cost === null ? t("form.badPrice") : "",
+      price: this.#amount("price").problem,
+      cost: this.#amount("cost").problem,
       currency: /^[A-Z]{3}$/.test(this.#currency) ? "" : t("form.badCurrency"),
     };
   });
 
   /** Return what is said beside a field. What is missing is said once a save was tried, what is wrong at once. */
-  says(name: keyof products.Fields): string {
+  says(name: keyof drafts.Typed): string {
     const isMissing = this.typed[name] === "";
     const problem = this.#tried || !isMissing ? (this.#problems[name] ?? "") : "";
     return problem || (this.#moved[name] ?? "");
@@ -210,14 +211,13 @@ export class ProductEditing {
   async save(): Promise<string | null> {
     this.#tried = true;
     if (this.newCode.trim() !== "") await this.addCode(this.newCode);
-    const price = this.#price;
     const isWrong = Object.values(this.#problems).some((one) => one !== "");
-    if (this.codeProblem !== "" || price === null || isWrong) return null;
+    if (this.codeProblem !== "" || isWrong) return null;
     this.busy = true;
     this.problem = "";
     this.#moved = {};
     try {
-      const made = await this.#write(price);
+      const made = await this.#write();
       this.giveUp();
       return made;
     } catch (error) {
@@ -227,11 +227,12 @@ export class ProductEditing {
     }
   }
 
-  async #write(price: number): Promise<string> {
+  async #write(): Promise<string> {
     const { typed } = this;
+    const { minor: price } = this.#amount("price");
     const asked: products.Fields = {
       name: typed.name.trim(), sku: this.#sku, description: typed.description.trim(), shelf: typed.shelf.trim(),
-      notes: typed.notes.trim(), price, cost: this.#cost, currency: this.#currency,
+      notes: typed.notes.trim(), price: price ?? 0, unpriced: price === null, cost: this.#amount("cost").minor, currency: this.#currency,
       unit: typed.unit.trim() || "piece", archived: typed.archived,
     }; // prettier-ignore
     if (this.#base === null) return await products.add(asked, typed.codes);
@@ -254,13 +255,14 @@ export class ProductEditing {
   /** The next save is a decision: it is based on what stands there now, and that has been told. */
   #askAgain({ now, columns }: products.EditedMeanwhile): void {
     const theirs = drafts.typedOf(now, this.#start.codes);
-    const words = (name: keyof products.Fields): string => {
+    const words = (name: Exclude<keyof drafts.Typed, "codes">): string => {
       const value = String(theirs[name]);
       const isTouched = this.typed[name] !== this.#start[name];
       if (value === "") return t(isTouched ? "form.movedToNothing" : "form.movedUnderToNothing");
       return t(isTouched ? "form.movedTo" : "form.movedUnder", { value });
     };
-    this.#moved = Object.fromEntries(columns.map((name) => [name, words(name)]));
+    const shown = columns.map((name) => (name === "unpriced" ? "price" : name));
+    this.#moved = Object.fromEntries(shown.map((name) => [name, words(name)]));
     this.problem = t("form.meanwhile");
     this.typed = drafts.layTouched(this.typed, this.#start, now);
     this.#base = now;

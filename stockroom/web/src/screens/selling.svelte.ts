@@ -24,6 +24,7 @@ export interface Sold extends Goods {
   readonly left: number;
   readonly price: number;
   readonly currency: string;
+  readonly unpriced: boolean;
 }
 
 export class Selling {
@@ -87,9 +88,9 @@ export class Selling {
 
   async #show({ id, name, sku }: Goods, booked: readonly Booked[]): Promise<number> {
     const [found] = await ask(stock.onHandOf([id], place.store));
-    const { quantity: left = 0, price = 0, currency = "EUR" } = found ?? {};
+    const { quantity: left = 0, price = 0, currency = "EUR", unpriced = true } = found ?? {};
     const count = booked.reduce((sum, one) => sum + one.count, 0);
-    const line: Sold = { id, name, sku, booked, count, left, price, currency };
+    const line: Sold = { id, name, sku, booked, count, left, price, currency, unpriced };
     const at = this.lines.findIndex((one) => one.id === id);
     const others = this.lines.filter((one) => one.id !== id);
     // What is scanned comes to the top; what is taken back stays where the finger is.

@@ -8,6 +8,7 @@
 import type { Conflict, Resolution, Side } from "@holdfast/browser";
 
 import { t } from "../i18n/index.js";
+import { typedPrice } from "./priced.js";
 import { fromTyped, MONEY, shown, typedOver } from "./wire.js";
 
 type Amounts = Readonly<Record<string, string | null>>;
@@ -69,4 +70,11 @@ export function choiceOf(conflict: Sides, typed: string): Resolution | undefined
   const subject = subjectOf(conflict);
   const wire = fromTyped(subject, typed, amounts["currency"] ?? "EUR");
   return wire === undefined ? undefined : { value: { ...amounts, [subject]: wire } };
+}
+
+/** Why what was typed does not fit. */
+export function problemOf(conflict: Sides, typed: string): string {
+  if (!isGroup(conflict) || subjectOf(conflict) === "money") return t("conflict.bad");
+  const amounts = conflict.deviceValue as Amounts;
+  return typedPrice(typed, amounts["currency"] ?? "EUR").problem || t("conflict.bad");
 }

@@ -4,8 +4,9 @@
  * Knows: how columns of products and movements look on the wire. Must not know: how a conflict is settled.
  */
 
-import { formatPrice, parsePrice, plainPrice } from "../data/money.js";
+import { formatPrice, plainPrice } from "../data/money.js";
 import { formatSigned, language, t, tOr } from "../i18n/index.js";
+import { typedPrice } from "./priced.js";
 
 export const MONEY: ReadonlySet<string> = new Set(["price", "cost"]);
 
@@ -52,7 +53,7 @@ export function fromTyped(
   const text = typed.trim();
   if (MONEY.has(column)) {
     if (text === "" && column === "cost") return null;
-    const minor = parsePrice(text, currency);
+    const { minor } = typedPrice(text, currency);
     return minor === null ? undefined : String(minor);
   }
   if (column === "currency") return /^[A-Z]{3}$/.test(text) ? text : undefined;

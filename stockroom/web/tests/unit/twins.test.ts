@@ -8,7 +8,9 @@ import { expect, test } from "vitest";
 
 import { canonical, doubt } from "../../src/data/codes.js";
 import { againId, damagedId, deliveryLineId, productId, receivedId } from "../../src/data/ids.js";
-import { formatPrice, parsePrice } from "../../src/data/money.js";
+import { formatPrice } from "../../src/data/money.js";
+import { COMMA_LANGUAGES, POINT_LANGUAGES } from "../../src/data/currencies.generated.js";
+import { decimalMark, type NotPrice, readPrice } from "../../src/data/prices.js";
 import type { Product } from "../../src/data/products.js";
 import { editsOf } from "../../src/data/refused.js";
 import { beginnings, meant, vocabulary } from "../../src/data/words.js";
@@ -78,7 +80,7 @@ interface Edits {
 /** A product of which nothing was said. */
 const PLAIN: Product = {
   id: "p", sku: "A", name: "", description: "", shelf: "", notes: "", price: 0, cost: null,
-  currency: "EUR", unit: "piece", archived: false,
+  currency: "EUR", unit: "piece", archived: false, unpriced: false,
 }; // prettier-ignore
 
 /** As what was refused has it: integers travel as texts. */
@@ -94,14 +96,20 @@ test.each(read("edits.json") as Edits[])("$name", ({ there, made, edits }) => {
   expect(editsOf({ ...PLAIN, ...there }, onTheWire(made))).toEqual(edits);
 });
 
-test.each([
-  ["1.255", "JOD", 1255],
-  ["990", "CLP", 990],
-  ["990.50", "CLP", null],
-  ["12.5", "IQD", 12500],
-  ["1.5", "EUR", 150],
-])("%s %s", (typed, currency, minor) => {
-  expect(parsePrice(typed, currency)).toBe(minor);
+test.each(read("prices.json") as [string, string, string, number | NotPrice][])(
+  "the price %s, in %s and %s",
+  (typed, currency, spoken, expected) => {
+    expect(readPrice(typed, currency, spoken)).toBe(expected);
+  },
+);
+
+test("languages have the marks before fractions that the browser knows, too", () => {
+  const known = (tag: string): string | undefined =>
+    new Intl.NumberFormat(`${tag}-u-nu-latn`)
+      .formatToParts(1.5)
+      .find(({ type }) => type === "decimal")?.value;
+  for (const tag of [...POINT_LANGUAGES, ...COMMA_LANGUAGES, "de", "fr", "es", "pl", "en-GB"])
+    expect([tag, decimalMark(tag)]).toEqual([tag, known(tag)]);
 });
 
 test("an amount has the digits of its currency, whatever the browser's own table says", () => {
