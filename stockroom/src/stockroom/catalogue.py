@@ -15,6 +15,7 @@ from holdfast.core.values import Value
 from stockroom import ids, words
 from stockroom.codes import canonical, doubt
 from stockroom.money import format_price
+from stockroom.same_goods import family, leading
 
 if TYPE_CHECKING:
     from holdfast import Replica
@@ -112,8 +113,10 @@ def get_product(replica: Replica, sku: str) -> Product:
 
 def product_or_none(replica: Replica, sku: str) -> Product | None:
     """The product with exactly this SKU, or else with this barcode, in whatever form, or None."""
-    rows = replica.query(f"{_SELECT} WHERE p.sku = ?", (sku,)) or replica.query(
-        f"{_SELECT} JOIN barcode AS b ON b.product_id = p.id WHERE b.code IN (?, ?)",
+    rows = replica.query(
+        f"{_SELECT} JOIN product AS w ON p.id = {leading('w.id')} WHERE w.sku = ?", (sku,)
+    ) or replica.query(
+        f"{_SELECT} JOIN barcode AS b ON p.id = {leading('b.product_id')} WHERE b.code IN (?, ?)",
         (sku, canonical(sku)),
     )
     return _product(rows[0]) if rows else None
@@ -242,8 +245,8 @@ def _by_words(rank: int) -> str:
 
 def _ranked(*wanted: str) -> str:
     return (
-        f"{_SELECT} JOIN (SELECT product, min(rank) AS rank "
-        f"FROM ({' UNION ALL '.join(wanted)}) GROUP BY product) AS w ON p.id = w.product "
+        f"{_SELECT} JOIN (SELECT {leading('product')} AS leads, min(rank) AS rank "
+        f"FROM ({' UNION ALL '.join(wanted)}) GROUP BY 1) AS w ON p.id = w.leads "
         "ORDER BY w.rank > 0, p.archived, w.rank, p.name COLLATE NOCASE, p.sku LIMIT ?1"
     )
 
@@ -293,9 +296,40 @@ def find_products(replica: Replica, text: str, *, limit: int = 50) -> list[Produ
 def barcodes_of(replica: Replica, product_id: str) -> list[str]:
     """The barcodes of a product."""
     rows = replica.query(
-        "SELECT code FROM barcode WHERE product_id = ? ORDER BY code", (product_id,)
+        f"SELECT code FROM barcode WHERE product_id IN {family('?1')} ORDER BY code", (product_id,)
     )
     return [str(code) for (code,) in rows]
+
+
+def merge_products(replica: Replica, sku: str, into: str) -> Product:
+    """Make a product one with another, which leads: its stock, codes and history count there.
+
+    Nothing is moved, so that it can be undone (`part_products`). Raises `UsageError`: `no_product`,
+    `same_product`.
+    """
+    product, lead = get_product(replica, sku), get_product(replica, into)
+    if product.id == lead.id:
+        raise UsageError(f"{sku!r} and {into!r} are one product already", code="same_product")
+    with replica.transaction() as db:
+        db.execute(
+            "UPDATE product SET merged_into = ?, archived = 1 WHERE id = ?", (lead.id, product.id)
+        )
+    return get_product(replica, lead.sku)
+
+
+def part_products(replica: Replica, sku: str) -> Product:
+    """Undo that a product was made one with another. Raises `UsageError`: `no_product`,
+    `not_merged`."""
+    rows = replica.query("SELECT id, merged_into FROM product WHERE sku = ?", (sku,))
+    if not rows:
+        raise UsageError(f"there is no product with the SKU {sku!r}", code="no_product")
+    if rows[0][1] is None:
+        raise UsageError(f"{sku!r} is a product of its own", code="not_merged")
+    with replica.transaction() as db:
+        db.execute(
+            "UPDATE product SET merged_into = NULL, archived = 0 WHERE id = ?", (rows[0][0],)
+        )
+    return get_product(replica, sku)
 
 
 _DOUBTS: Final = {
@@ -340,7 +374,7 @@ def set_cost(db: Writer, product_id: str, cost: Value, currency: Value) -> None:
 
 def add_code(db: Writer, code: str, product_id: str) -> None:
     """Let a code name a product, unless it does already."""
-    holder = db.execute("SELECT product_id FROM barcode WHERE code = ?", (code,))
+    holder = db.execute(f"SELECT {leading('product_id')} FROM barcode WHERE code = ?", (code,))
     if holder and holder[0][0] != product_id:
         raise UsageError(f"the barcode {code} names another product", code="barcode_exists")
     if not holder:

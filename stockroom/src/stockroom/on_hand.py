@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from stockroom.same_goods import family, leading
+from stockroom.same_goods import FOLLOW_SQL, followed, leading
 
 if TYPE_CHECKING:  # the server reads the schema, and needs no replica for it
     from holdfast import Replica
@@ -68,25 +68,25 @@ _TABLE: Final = (
 )
 
 FROM_LEDGER_SQL: Final = (
-    f"SELECT {leading('m.product_id')} AS product_id, m.location_id, m.store_id, "
+    f"SELECT {followed('m.product_id')} AS product_id, m.location_id, m.store_id, "
     "sum(m.quantity) AS quantity, count(*) AS movements FROM movement AS m GROUP BY 1, 2, 3"
 )
 
+_LED_ANEW: Final = (
+    f"{FOLLOW_SQL} "
+    "DELETE FROM stock_on_hand WHERE product_id IN (SELECT product_id FROM same_goods); "
+    f"INSERT INTO stock_on_hand ({_PLACE}, quantity, movements) "
+    "SELECT g.leads, m.location_id, m.store_id, sum(m.quantity), count(*) "
+    "FROM same_goods AS g JOIN movement AS m ON m.product_id = g.product_id GROUP BY 1, 2, 3;"
+)
+"""On hand of all goods that are, or were, one with others: few, and seldom changed."""
 
-def _led_anew(row: str, event: str, *, was: str, becomes: str) -> str:
-    """Count anew what is on hand of all products that this one is, or was, the same as."""
-    named = (f"{row}.id", leading(was), leading(becomes))
 
-    def touched(product: str) -> str:
-        return " OR ".join(f"{product} IN {family(one)}" for one in named)
-
+def _led(event: str, when: str) -> str:
+    name = event.split(maxsplit=1)[0].lower()
     return (
-        f"CREATE TRIGGER stock_product_{event[:6].lower()} AFTER {event} ON product "
-        f"WHEN {row}.merged_into IS NOT NULL OR {was} <> {row}.id BEGIN "
-        f"DELETE FROM stock_on_hand WHERE {touched('product_id')}; "
-        f"INSERT INTO stock_on_hand ({_PLACE}, quantity, movements) "
-        f"SELECT {leading('m.product_id')}, m.location_id, m.store_id, sum(m.quantity), count(*) "
-        f"FROM movement AS m WHERE {touched('m.product_id')} GROUP BY 1, 2, 3; END"
+        f"CREATE TRIGGER stock_product_{name} AFTER {event} ON product WHEN {when} "
+        f"BEGIN {_LED_ANEW} END"
     )
 
 
@@ -102,14 +102,9 @@ ON_HAND_SQL: Final = (
     f"CREATE TRIGGER stock_movement_insert AFTER INSERT ON movement BEGIN {_add('NEW')} END",
     f"CREATE TRIGGER stock_movement_delete AFTER DELETE ON movement BEGIN {_remove('OLD')} END",
     _UPDATED,
-    _led_anew("NEW", "INSERT", was="NEW.id", becomes="NEW.id"),
-    _led_anew(
-        "NEW",
-        "UPDATE OF merged_into",
-        was="coalesce(OLD.merged_into, OLD.id)",
-        becomes="NEW.id",
-    ),
-    _led_anew("OLD", "DELETE", was="OLD.merged_into", becomes="OLD.id"),
+    _led("INSERT", "NEW.merged_into IS NOT NULL"),
+    _led("UPDATE OF merged_into", "OLD.merged_into IS NOT NEW.merged_into"),
+    _led("DELETE", "OLD.merged_into IS NOT NULL"),
     _guard("movement_never_updated", "UPDATE", ""),
     _guard("movement_never_deleted", "DELETE", ""),
     # OR REPLACE would remove the old row without telling any trigger.

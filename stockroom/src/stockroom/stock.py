@@ -15,6 +15,7 @@ from holdfast.core.errors import UsageError
 from holdfast.core.values import Value
 from stockroom import ids
 from stockroom.catalogue import Product, Writer, get_product
+from stockroom.same_goods import family, leading
 from stockroom.schema import KINDS, QUANTITY_MAX, STORE_ID_LENGTH_MAX, schema
 
 if TYPE_CHECKING:
@@ -244,9 +245,9 @@ def stock_list(
 ) -> list[StockLine]:
     """Return what is on hand, by SKU and location; products never moved are left out."""
     rows = replica.query(
-        "WITH waiting AS (SELECT m.product_id, m.location_id, sum(m.quantity) AS quantity "
-        "FROM holdfast_pending AS w JOIN movement AS m ON m.id = w.key "
-        "WHERE w.tbl = 'movement' GROUP BY m.product_id, m.location_id) "
+        f"WITH waiting AS (SELECT {leading('m.product_id')} AS product_id, m.location_id, "
+        "sum(m.quantity) AS quantity FROM holdfast_pending AS w JOIN movement AS m ON m.id = w.key "
+        "WHERE w.tbl = 'movement' GROUP BY 1, 2) "
         "SELECT p.id, p.sku, p.name, p.unit, s.store_id, coalesce(l.name, s.location_id), "
         "s.quantity, coalesce(w.quantity, 0) "
         "FROM stock_on_hand AS s JOIN product AS p ON p.id = s.product_id "
@@ -286,7 +287,8 @@ def ledger(replica: Replica, product_id: str, *, store_id: str | None = None) ->
     rows = replica.query(
         f"SELECT {', '.join(_COLUMNS)}, sum(quantity) OVER (PARTITION BY location_id "
         "ORDER BY occurred_at, id) FROM movement "
-        "WHERE product_id = ?1 AND (?2 IS NULL OR store_id = ?2) ORDER BY occurred_at, id",
+        f"WHERE product_id IN {family('?1')} AND (?2 IS NULL OR store_id = ?2) "
+        "ORDER BY occurred_at, id",
         (product_id, store_id),
     )
     return [
@@ -335,7 +337,7 @@ def _move(
 def _on_hand(db: Writer, product_id: str, location_id: str) -> int:
     ((total,),) = db.execute(
         "SELECT coalesce(sum(quantity), 0) FROM stock_on_hand "
-        "WHERE product_id = ? AND location_id = ?",
+        f"WHERE product_id = {leading('?1')} AND location_id = ?2",
         (product_id, location_id),
     )
     return int(str(total))

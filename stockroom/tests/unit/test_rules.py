@@ -375,3 +375,19 @@ def test_a_shop_says_who_moves_stock(shop: Shop, deed: str) -> None:
     if deed == "undo":  # their own they take back all the same
         mine = moved(id=ids.reversal_id(own), kind="reversal", reverses=own, quantity=-1)
         assert mine == "applied"
+
+
+def test_products_are_made_one_by_managers_and_never_in_a_circle(shop: Shop) -> None:
+    catalogue.add_product(shop.admin, sku="CUP-1", name="Cup")
+    shop.admin.sync()
+    cup, one = ids.product_id("CUP-1", "Cup"), "UPDATE product SET merged_into = ? WHERE id = ?"
+    employee, manager = shop.device(EMPLOYEE), shop.device(MANAGER)
+    assert shop.sent(employee, one, (MUG, cup)) == "rule:managers_only"
+    assert shop.sent(manager, one, (cup, cup)) == "rule:bad_merge"
+    assert shop.sent(manager, one, (ids.new_id(1), cup)) == "rule:bad_merge"
+    with shop.admin.transaction() as db:  # the other way round, elsewhere and at the same time
+        db.execute(one, (cup, MUG))
+    assert shop.sent(manager, one, (MUG, cup)) == "applied"
+    shop.admin.sync()
+    assert [item.code for item in shop.admin.refused()] == ["rule:bad_merge"]
+    assert stock.on_hand(manager, MUG, store_id="1") == 10

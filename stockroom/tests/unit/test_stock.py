@@ -141,3 +141,29 @@ def test_a_store_is_opened_once_and_may_get_a_name(replica: Replica, place: Plac
     assert replica.status.pending == pending
     stock.ensure_place(replica, "1", name="Bath")
     assert replica.query("SELECT id, name FROM store") == [("1", "Bath")]
+
+
+def test_two_products_that_are_the_same_goods_are_one_and_can_be_parted(
+    replica: Replica, place: Place
+) -> None:
+    catalogue.add_product(replica, sku="UMB-1", name="Umbrella", barcodes=["2000000000015"])
+    catalogue.add_product(replica, sku="UMB-B", name="Schirm", barcodes=["2000000000022"])
+    stock.receive(replica, place, "UMB-1", 4, actor=ANA)
+    stock.receive(replica, place, "UMB-B", 10, actor=ANA)
+    lead = catalogue.merge_products(replica, "UMB-B", "UMB-1")
+    assert stock.on_hand(replica, lead.id) == 14
+    assert catalogue.barcodes_of(replica, lead.id) == ["2000000000015", "2000000000022"]
+    for typed in ("UMB-B", "2000000000022", "schirm"):
+        assert [one.sku for one in catalogue.find_products(replica, typed)] == ["UMB-1"]
+    assert catalogue.get_product(replica, "UMB-B").sku == "UMB-1"
+    assert [one.sku for one in catalogue.list_products(replica)] == ["UMB-1"]
+    # What is booked for one of them is the other's as well, and their ledger is one.
+    assert stock.adjust(replica, place, "2000000000022", to=13, reason="damage").before == 14
+    lines = stock.ledger(replica, lead.id)
+    assert [(one.movement.quantity, one.balance) for one in lines] == [(4, 4), (10, 14), (-1, 13)]
+    with pytest.raises(UsageError) as same:
+        catalogue.merge_products(replica, "UMB-1", "UMB-B")
+    assert code_of(same) == "same_product"
+    apart = catalogue.part_products(replica, "UMB-B")
+    assert (apart.sku, apart.archived, stock.on_hand(replica, apart.id)) == ("UMB-B", False, 10)
+    assert stock.on_hand(replica, lead.id) == 3

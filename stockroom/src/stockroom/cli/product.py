@@ -189,6 +189,34 @@ def _moment(us: int) -> str:
     return datetime.fromtimestamp(us / 1e6, UTC).astimezone().strftime("%d %b %Y, %H:%M")
 
 
+@app.command()
+def merge(
+    context: typer.Context,
+    *,
+    sku: Annotated[str, typer.Argument(metavar="SKU", help="The product that is the same goods.")],
+    into: Annotated[str, typer.Option(help="SKU of the product that stays.")],
+) -> None:
+    """Make two products one: stock, codes and history of both count as one; can be undone."""
+    with opened(context.obj) as device:
+        lead = catalogue.merge_products(device.replica, sku, into)
+        data = {"product": product_data(device.replica, lead)}
+        on_hand = data["product"]["on_hand"]
+        device.answer(data, lambda: output.say(f"{sku} is {lead.sku} now: {on_hand} on hand."))
+
+
+@app.command()
+def part(
+    context: typer.Context,
+    *,
+    sku: Annotated[str, typer.Argument(metavar="SKU", help="A product that was merged.")],
+) -> None:
+    """Undo a merge: the product is one of its own again."""
+    with opened(context.obj) as device:
+        product = catalogue.part_products(device.replica, sku)
+        data = {"product": product_data(device.replica, product)}
+        device.answer(data, lambda: output.say(f"{product.sku} is a product of its own again."))
+
+
 def _named(sku: str | None, option: str | None) -> str:
     chosen = sku or option
     if not chosen:

@@ -67,6 +67,14 @@ class _Known:
     openings: dict[str, int]
     moved: set[str]
     categories: dict[str, str]
+
+    def leads(self, product: str) -> str:
+        """The product that leads these goods."""
+        for _step in self.merged:
+            product = self.merged.get(product, product)
+        return product
+
+    merged: dict[str, str] = field(default_factory=dict)
     skus: dict[str, int] = field(default_factory=dict)
     """In which line of the file a SKU stands; `lines`: a code."""
     lines: dict[str, int] = field(default_factory=dict)
@@ -139,6 +147,12 @@ class _Writer:
                 line=goods.line, came="wrong", sku=goods.sku, name=goods.name, reasons=goods.reasons
             )
         found = self._known.by_sku.get(goods.sku)
+        if found is not None and found["merged_into"] is not None:
+            said = {"text": goods.sku, "name": self._known.names.get(str(found["merged_into"]), "")}
+            why = Reason("sku_merged", "sku", said)
+            return LineCame(
+                line=goods.line, came="wrong", sku=goods.sku, name=goods.name or "", reasons=(why,)
+            )
         reasons = tuple(self._against(goods, found))
         name = goods.name or str((found or {}).get("name", ""))
         if reasons:
@@ -176,7 +190,7 @@ class _Writer:
             holder = known.codes.get(code)
             if (line := known.lines.get(code)) is not None:
                 yield Reason("barcode_twice", "barcode", {"text": code, "line": line})
-            elif holder is not None and (found is None or holder != found["id"]):
+            elif holder is not None and (found is None or known.leads(holder) != found["id"]):
                 said = {"text": code, "name": known.names.get(holder, "")}
                 yield Reason("barcode_taken", "barcode", said)
 
@@ -185,7 +199,12 @@ class _Writer:
         product = fresh(self._by.now_us) if derived in self._known.names else derived
         said = {name: value for name in _SET if (value := getattr(goods, name)) is not None}
         row: dict[str, Value] = {"currency": self._by.currency} | said
-        row |= {"id": product, "sku": goods.sku, "unpriced": int(goods.price is None)}
+        row |= {
+            "id": product,
+            "sku": goods.sku,
+            "unpriced": int(goods.price is None),
+            "merged_into": None,
+        }
         row |= self._category(goods)
         cost = row.pop("cost", None)
         insert(self._tables, "product", row)
@@ -262,7 +281,7 @@ class _Writer:
 
 
 def _read(tables: Tables, store: str) -> _Known:
-    names = ("id", "sku", *_SET, "category_id", "unpriced")
+    names = ("id", "sku", *_SET, "category_id", "unpriced", "merged_into")
     products = [
         dict(zip(names, row, strict=True))
         for row in tables.execute(f"SELECT {', '.join(names)} FROM product")
@@ -279,6 +298,11 @@ def _read(tables: Tables, store: str) -> _Known:
         names={str(one["id"]): str(one["name"]) for one in products},
         openings={str(i): int(q) for i, _p, q, kind in moved if kind == "opening"},
         moved={str(product) for _i, product, _q, _k in moved},
+        merged={
+            str(one["id"]): str(one["merged_into"])
+            for one in products
+            if one["merged_into"] is not None
+        },
         categories={
             folded(name): str(i) for i, name in tables.execute("SELECT id, name FROM category")
         },

@@ -20,8 +20,8 @@ _HEADS: Final = (
 )  # fmt: skip
 _GOODS: Final = (
     "SELECT p.id, p.sku, p.name, p.price, p.currency, coalesce(c.name, ''), p.shelf, p.unit, "
-    "p.archived, p.unpriced FROM product AS p LEFT JOIN category AS c ON c.id = p.category_id "
-    "ORDER BY p.sku, p.id"
+    "p.archived, p.unpriced, p.merged_into FROM product AS p "
+    "LEFT JOIN category AS c ON c.id = p.category_id ORDER BY p.sku, p.id"
 )
 BOM: Final = "\ufeff"
 """By which spreadsheets know UTF-8."""
@@ -38,22 +38,23 @@ def export(desk: Desk, *, store: str | None = None) -> tuple[str, int]:
         if store is not None:
             stores = [find_store(stores, store)]
         goods = tables.execute(_GOODS)
+        merged = {str(row[0]): str(row[-1]) for row in goods if row[-1] is not None}
         codes: dict[str, list[str]] = {}
         for product, code in tables.execute("SELECT product_id, code FROM barcode ORDER BY code"):
-            codes.setdefault(str(product), []).append(str(code))
-        on_hand = {
-            (str(product), str(at)): int(total)
-            for product, at, total in tables.execute(
-                "SELECT product_id, store_id, sum(quantity) FROM movement "
-                "GROUP BY product_id, store_id"
-            )
-        }
+            codes.setdefault(_lead(str(product), merged), []).append(str(code))
+        on_hand: dict[tuple[str, str], int] = {}
+        for product, at, total in tables.execute(
+            "SELECT product_id, store_id, sum(quantity) FROM movement GROUP BY product_id, store_id"
+        ):
+            place = (_lead(str(product), merged), str(at))
+            on_hand[place] = on_hand.get(place, 0) + int(total)
+        goods = [row for row in goods if row[-1] is None]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow([*_HEADS, *_quantities(stores)])
-    for product, sku, name, price, currency, category, shelf, unit, archived, unpriced in goods:
+    for product, sku, name, price, currency, category, shelf, unit, archived, unpriced, _ in goods:
         cells = [
-            sku, name, "" if unpriced else _amount(int(price), str(currency)), currency,
+            sku, name, _price(int(price), str(currency), unpriced=bool(unpriced)), currency,
             ", ".join(codes.get(str(product), [])), category, shelf, unit,
             "yes" if archived else "",
         ]  # fmt: skip
@@ -62,8 +63,22 @@ def export(desk: Desk, *, store: str | None = None) -> tuple[str, int]:
     return text.getvalue(), len(goods)
 
 
+def _lead(product: str, merged: dict[str, str]) -> str:
+    """The product that leads: of goods that were made one, only one is in the file."""
+    seen = {product}
+    while (lead := merged.get(product)) is not None and lead not in seen:
+        product = lead
+        seen.add(lead)
+    return product
+
+
 def _quantities(stores: list[Store]) -> list[str]:
     return ["quantity"] if len(stores) == 1 else [f"on hand: {one.shown}" for one in stores]
+
+
+def _price(minor: int, currency: str, *, unpriced: bool) -> str:
+    """The price; nothing where there is none yet."""
+    return "" if unpriced and minor == 0 else _amount(minor, currency)
 
 
 def _amount(minor: int, currency: str) -> str:

@@ -46,6 +46,7 @@ _SAID: Final = {
     "sku_twice": "the SKU {text!r} stands in line {line} already",
     "barcode_twice": "the barcode {text!r} stands in line {line} already",
     "sku_like": "there is a product with the SKU {text!r}: the same but for case or blanks?",
+    "sku_merged": "the SKU {text!r} is of goods that are one with {name!r} now",
     "sku_of_another": "the SKU {text!r} is that of another product, {name!r}",
     "barcode_taken": "the barcode {text!r} is that of {name!r}",
     "has_stock": "there is stock of it already: {text} was not booked; receive, adjust or count it",

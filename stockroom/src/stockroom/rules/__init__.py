@@ -2,7 +2,8 @@
 
 In: one transaction, merged but not committed (`RuleContext`), and who sends it. Out: nothing, a
 refusal with a code and a sentence for a person, or rows more. `ledger` guards movements, `roles`
-says who may change what, `codes` keeps one form of each article number, `deliveries` lets what is
+says who may change what, `codes` keeps one form of each article number,
+`same_goods` products that are made one, `deliveries` lets what is
 booked stand and goods be received once, `history` keeps what was done to products. What an app
 shows or hides protects nothing: a device belongs to whoever holds it.
 """
@@ -33,6 +34,7 @@ from stockroom.rules.roles import (
     roles_move_what_they_may,
     stores_are_changed_by_who_works_there,
 )
+from stockroom.rules.same_goods import products_are_merged_soundly
 
 if TYPE_CHECKING:
     from holdfast.server.push.rules import Rule
@@ -46,6 +48,7 @@ rules: Final[tuple[Rule, ...]] = (
     stores_are_changed_by_who_works_there,
     only_owners_change_the_shop,
     codes_have_one_form,
+    products_are_merged_soundly,
     answers_are_signed,
     deliveries_stand_as_booked,
     deliveries_are_signed,

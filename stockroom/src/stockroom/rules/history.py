@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FIELDS: Final = (
     "name", "sku", "price", "unit", "archived", "shelf", "description", "notes",
-    "category_id", "supplier_id",
+    "category_id", "supplier_id", "merged_into",
 )  # fmt: skip
 """The fields of a product that have a history, besides its codes (`barcode`)."""
 
@@ -110,5 +110,5 @@ def differences(
 def _text(product: Mapping[str, Any], field: str) -> str:
     value = product[field]
     if field == "price":
-        return "" if product["unpriced"] else f"{value} {product['currency']}"
+        return "" if product["unpriced"] and not value else f"{value} {product['currency']}"
     return "" if value is None else str(int(value)) if field == "archived" else str(value)

@@ -26,6 +26,7 @@ _COLUMNS: Final = {
     "currency": ("price", "change the currency of a product"),
     "unit": ("price", "change the unit of a product"),
     "archived": ("archive", "archive a product or take it back"),
+    "merged_into": ("archive", "make two products one"),
 }
 """Columns of a product that are not its words: the deed, and what it is in words."""
 _TABLES: Final = {

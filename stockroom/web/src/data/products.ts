@@ -25,6 +25,7 @@ import {
   type Run,
   select,
 } from "./rows.js";
+import { family, leading } from "./sameGoods.js";
 import { EDITABLE } from "./schema.generated.js";
 import { beginnings, vocabulary } from "./words.js";
 
@@ -85,8 +86,8 @@ const some = (sql: string): string => `SELECT * FROM (${sql} LIMIT ${FOUND_MAX})
 
 /** Lines of `wanted` (product, rank), the best first: a whole code before all, archived ones last. */
 const ranked = (wanted: readonly string[]): string =>
-  `FROM (SELECT product, min(rank) AS rank FROM (${wanted.join(" UNION ALL ")}) ` +
-  "GROUP BY product) AS w JOIN product AS p ON p.id = w.product " +
+  `FROM (SELECT ${leading("product")} AS leads, min(rank) AS rank FROM (${wanted.join(" UNION ALL ")}) ` +
+  "GROUP BY 1) AS w JOIN product AS p ON p.id = w.leads " +
   `ORDER BY w.rank > 0, p.archived, w.rank, p.name COLLATE NOCASE, p.sku LIMIT ${FOUND_MAX}`;
 
 const BY_WORDS = (rank: number): string =>
@@ -157,7 +158,7 @@ export const named = (ids: readonly string[]): Question<Goods> =>
 const CODE = { code: column("barcode", "code", "b") };
 
 export const barcodes = (id: string): Question<Row<typeof CODE>> =>
-  select(CODE, "FROM barcode AS b WHERE b.product_id = ? ORDER BY b.code", [id]);
+  select(CODE, `FROM barcode AS b WHERE b.product_id IN ${family("?1")} ORDER BY b.code`, [id]);
 
 /** A product with its barcodes; null when it is not there any more. */
 export async function withCodes(
@@ -173,7 +174,7 @@ export async function byCode(code: string): Promise<Goods | null> {
     GOODS,
     "FROM (SELECT product_id AS wanted, 0 AS rank FROM barcode WHERE code IN (?2, ?1) " +
       "UNION ALL SELECT id, 1 FROM product WHERE sku = ?1) AS w " +
-      "JOIN product AS p ON p.id = w.wanted ORDER BY w.rank LIMIT 1",
+      `JOIN product AS p ON p.id = ${leading("w.wanted")} ORDER BY w.rank LIMIT 1`,
     [code, canonical(code)],
   );
   return (await ask(found))[0] ?? null;
@@ -195,7 +196,8 @@ export async function holderOfSku(sku: string, except: string): Promise<string |
 export async function holderOfCode(code: string, except: string): Promise<string | null> {
   const holders = select(
     GOODS,
-    "FROM barcode AS b JOIN product AS p ON p.id = b.product_id WHERE b.code IN (?, ?) AND p.id <> ?",
+    `FROM barcode AS b JOIN product AS p ON p.id = ${leading("b.product_id")} ` +
+      "WHERE b.code IN (?, ?) AND p.id <> ?",
     [code, canonical(code), except],
   );
   return (await ask(holders))[0]?.name ?? null;
@@ -294,7 +296,10 @@ export async function edit(
     const isOther = changed.includes("currency") && fields.cost !== null;
     costsOther = apart && (changed.includes("cost") || isOther);
     for (const code of codes.removed)
-      await tx.execute("DELETE FROM barcode WHERE code = ? AND product_id = ?", [code, before.id]);
+      await tx.execute(`DELETE FROM barcode WHERE code = ?1 AND product_id IN ${family("?2")}`, [
+        code,
+        before.id,
+      ]);
     for (const code of codes.added) await addCode(tx, before.id, code);
   });
   if (costsOther)
@@ -313,7 +318,7 @@ const run =
 export async function addCode(tx: Writer, product: string, given: string): Promise<void> {
   const code = canonical(given);
   const holders = select(
-    { product: column("barcode", "product_id", "b") },
+    { product: asText(leading("b.product_id")) },
     "FROM barcode AS b WHERE b.code = ?",
     [code],
   );

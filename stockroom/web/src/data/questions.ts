@@ -22,6 +22,7 @@ import {
   type Row,
   select,
 } from "./rows.js";
+import { leading } from "./sameGoods.js";
 import { actor, reversalOf } from "./stock.js";
 
 /** Kinds of such questions: one note as two deliveries; one draft booked with two numbers; booked, and taken
@@ -49,7 +50,8 @@ const ASKED = {
   firstDevice: asText("f.device"),
   firstAt: orNull(asWhole("f.occurred_at")),
   onHand: asWhole(
-    "(SELECT sum(s.quantity) FROM stock_on_hand AS s WHERE s.product_id = m.product_id AND s.store_id = q.store_id)",
+    "(SELECT sum(s.quantity) FROM stock_on_hand AS s WHERE s.product_id = " +
+      `${leading("m.product_id")} AND s.store_id = q.store_id)`,
   ),
 };
 /** Goods in question: `quantity`, received `at` by `person`; `first` of them before, by `firstPerson`. */

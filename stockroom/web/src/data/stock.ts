@@ -22,6 +22,7 @@ import {
   type Row,
   select,
 } from "./rows.js";
+import { family } from "./sameGoods.js";
 import { type KINDS } from "./schema.generated.js";
 
 export type Kind = (typeof KINDS)[number];
@@ -109,7 +110,8 @@ export const unsent = (product: string, store: string): Question<Row<typeof UNSE
     UNSENT,
     // From what waits to its rows, never the other way: a product may have thousands.
     "FROM holdfast_pending AS w CROSS JOIN movement AS m ON m.id = w.key " +
-      "WHERE w.tbl = 'movement' AND m.product_id = ? AND m.store_id = ?",
+      "WHERE w.tbl = 'movement' AND m.product_id IN " +
+      `${family("?1")} AND m.store_id = ?2`,
     [product, store],
   );
 
@@ -123,7 +125,7 @@ export const written = (ids: readonly string[]): Question<Row<typeof MOVEMENT_ID
 
 const LEDGER_ENTRY = entryFields(
   "''",
-  "(SELECT s.quantity FROM stock_on_hand AS s WHERE s.product_id = m.product_id " +
+  "(SELECT s.quantity FROM stock_on_hand AS s WHERE s.product_id = ?1 " +
     "AND s.location_id = m.location_id AND s.store_id = m.store_id) " +
     "- coalesce(sum(m.quantity) OVER (PARTITION BY m.location_id ORDER BY m.occurred_at DESC, m.id DESC " +
     "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)",
@@ -136,8 +138,8 @@ const LEDGER_ENTRY = entryFields(
 export const ledger = (product: string, store: string, count: number): Question<Entry> =>
   select(
     LEDGER_ENTRY,
-    "FROM (SELECT * FROM movement WHERE product_id = ? AND store_id = ? " +
-      "ORDER BY occurred_at DESC, id DESC LIMIT ?) AS m ORDER BY m.occurred_at DESC, m.id DESC",
+    `FROM (SELECT * FROM movement WHERE product_id IN ${family("?1")} AND store_id = ?2 ` +
+      "ORDER BY occurred_at DESC, id DESC LIMIT ?3) AS m ORDER BY m.occurred_at DESC, m.id DESC",
     [product, store, count],
   );
 

@@ -74,6 +74,7 @@ export default {
       changed_meanwhile: "It has changed while you looked. Look at it again; nothing was received.",
       not_booked: "Somebody has taken this delivery back already.",
       already_decided: "Somebody has decided this already.",
+      same_product: "They are one product already. Nothing was changed.",
       sku_exists: "Another product has this SKU already. Nothing was changed.",
       barcode_exists: "Another product has this barcode already. Nothing was changed.",
       bad_value: "A value does not fit here. Nothing was changed.",

@@ -95,6 +95,14 @@ export default {
     told: "{{name}} sold, {{left}} left",
     toldBelow: "{{name}} sold, {{left}} left: below zero",
   },
+  same: {
+    lead: "These goods are one with {{name}}: stock and history are there.",
+    parts: "One with {{name}}, {{sku}}",
+    partsLead: "Its stock, barcodes and history count here, and its SKU finds this.",
+    part: "Take back",
+    partLabel: "Take back: {{name}} is a product of its own",
+    parted: "{{name}} is a product of its own again, saved on this device",
+  },
   code: {
     title: "Which goods have this barcode?",
     lead: "Two products were given the barcode",
@@ -103,7 +111,13 @@ export default {
     leads:
       "Scanning it then finds {{name}}. {{other}} stays a product of its own, without this barcode.",
     keeps: "{{other}} keeps its {{quantity}} on hand.",
-    same: "Are they the same goods? Give the barcode to the one that goes on, take what is on the shelf into it with Adjust, and archive the other: its history stays.",
+    same: "The same goods: make them one product",
+    sameLead:
+      "Choose what goes on. Stock is added up, both histories stay, and both SKUs find it. You can take it back on its page.",
+    goesOn: "{{name}} goes on",
+    goesOnSku: "{{sku}}; {{other}} finds it too",
+    makeOne: "Make them one",
+    different: "Different goods: who keeps the barcode?",
     gone: "A product that is gone",
   },
 } as const;

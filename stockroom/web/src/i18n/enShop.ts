@@ -74,6 +74,7 @@ export default {
     reasons: {
       no_name: "There is no name.",
       no_sku: "There is no SKU.",
+      sku_merged: "“{{text}}” is one with {{name}} now. Use that SKU.",
       other_currency: "“{{text}}” is in another currency than {{currency}}.",
       bad_price: "“{{text}}” is not a price.",
       price_digits: "“{{text}}” has more digits than {{currency}} has.",
