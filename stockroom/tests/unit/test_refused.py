@@ -13,7 +13,7 @@ CASES = json.loads((Path(__file__).parents[1] / "cases/edits.json").read_text())
 
 PLAIN = {
     "id": "p", "sku": "A", "name": "", "description": "", "shelf": "", "notes": "", "price": 0,
-    "cost": None, "currency": "EUR", "unit": "piece", "archived": False,
+    "cost": None, "currency": "EUR", "unit": "piece", "archived": False, "unpriced": False,
 }  # fmt: skip
 """A product of which nothing was said."""
 
