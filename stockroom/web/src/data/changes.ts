@@ -16,7 +16,8 @@ const named = (table: string, value: string): string =>
 /** A value as a person reads it: of what is kept by its id, the name. */
 const shown = (value: string): string =>
   `CASE c.field WHEN 'category_id' THEN ${named("category", value)} ` +
-  `WHEN 'supplier_id' THEN ${named("supplier", value)} ELSE c.${value} END`;
+  `WHEN 'supplier_id' THEN ${named("supplier", value)} ` +
+  `WHEN 'merged_into' THEN ${named("product", value)} ELSE c.${value} END`;
 
 const CHANGE = {
   ...columns("product_change", ["id", "field", "lost", "person", "device"], "c"),

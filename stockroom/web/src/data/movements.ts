@@ -6,6 +6,7 @@
 
 import type { AppValue } from "@holdfast/browser";
 
+import { family } from "./sameGoods.js";
 import { asText, asWhole, type Question, type Row, select } from "./rows.js";
 import { type Entry, entryFields, ledger } from "./stock.js";
 import { beginnings } from "./words.js";
@@ -26,7 +27,7 @@ export type Sort = keyof typeof WANTED;
 export const SORTS = Object.keys(WANTED) as readonly Sort[];
 
 const BALANCE =
-  "(SELECT s.quantity FROM stock_on_hand AS s WHERE s.product_id = m.product_id " +
+  "(SELECT s.quantity FROM stock_on_hand AS s WHERE s.product_id = ?1 " +
   "AND s.location_id = m.location_id AND s.store_id = m.store_id) " +
   "- coalesce(sum(m.quantity) OVER (PARTITION BY m.location_id ORDER BY m.occurred_at DESC, m.id DESC " +
   "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)";
@@ -46,7 +47,7 @@ export const ledgerOf = (
     : select(
         entryFields("''", "m.balance"),
         `FROM (SELECT m.*, ${BALANCE} AS balance FROM movement AS m ` +
-          "WHERE m.product_id = ?1 AND m.store_id = ?2) AS m " +
+          `WHERE m.product_id IN ${family("?1")} AND m.store_id = ?2) AS m ` +
           `WHERE ${WANTED[sort]} ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?3`,
         [product, store, count],
       );
@@ -90,7 +91,7 @@ export function movements(store: string, wanted: Wanted, count: number): Questio
     `m.store_id = ${at}`,
     `m.occurred_at >= ${given(wanted.from)} AND m.occurred_at < ${given(wanted.until)}`,
     ...(wanted.person === "" ? [] : [`m.person = ${given(wanted.person)}`]),
-    ...(wanted.product === "" ? [] : [`m.product_id = ${given(wanted.product)}`]),
+    ...(wanted.product === "" ? [] : [`m.product_id IN ${family(given(wanted.product))}`]),
     ...(wanted.sort === "" ? [] : [WANTED[wanted.sort]]),
   ];
   return select(
@@ -127,7 +128,8 @@ export const daily = (
   select(
     DAY,
     `FROM (SELECT (occurred_at + ?4) / ${DAY_US} AS day, sum(quantity) AS quantity FROM movement ` +
-      "WHERE product_id = ?1 AND store_id = ?2 AND occurred_at >= ?3 GROUP BY 1) AS w ORDER BY w.day",
+      `WHERE product_id IN ${family("?1")} AND store_id = ?2 AND occurred_at >= ?3 GROUP BY 1) ` +
+      "AS w ORDER BY w.day",
     [product, store, sinceUs, zoneUs],
   );
 

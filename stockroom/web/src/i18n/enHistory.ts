@@ -31,6 +31,7 @@ export default {
       notes: "Notes",
       category_id: "Category",
       supplier_id: "Supplier",
+      merged_into: "One with",
       barcode: "Barcode",
       other: "Something",
     },
