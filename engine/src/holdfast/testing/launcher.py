@@ -1,7 +1,7 @@
 """A process that has the commands in memory, and forks one for each that is to run.
 
 Run as ``python -m holdfast.testing.launcher SOCKET PACKAGE...`` by ``launching``; ends with its
-standard input. Each connection is one command: a line of JSON with the descriptors of its standard
+standard input. Each connection is one command, in packets: JSON with the descriptors of its standard
 streams, answered by its process id at once, and by its exit code when it has ended.
 
 Knows: processes and descriptors. Must not know: what a command does. To import a command's program
@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from holdfast.sqlite import failpoints
 
-REQUEST_BYTES_MAX: Final = 1 << 20
+_REQUEST_BYTES_MAX: Final = 1 << 20
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DESCRIPTORS_MAX: Final = 1024
 _NOT_LOADED: Final = frozenset({"testing", "integrations", "__main__"})
@@ -114,15 +114,13 @@ def _begin(
     waiting: dict[int, tuple[int, socket.socket]],
 ) -> None:
     caller, _ = listener.accept()
-    message, streams, _, _ = socket.recv_fds(caller, REQUEST_BYTES_MAX, 3)
-    while not message.endswith(b"\n"):
-        message += caller.recv(REQUEST_BYTES_MAX)
+    message, streams, _, _ = socket.recv_fds(caller, _REQUEST_BYTES_MAX, 3)
     pid = os.fork()
     if pid == 0:
         raise _Forked(Request(**json.loads(message)), streams)
     for stream in streams:
         os.close(stream)
-    caller.sendall(f"{pid}\n".encode())
+    caller.send(f"{pid}".encode())
     ended = os.pidfd_open(pid)
     waiting[ended] = (pid, caller)
     selector.register(ended, selectors.EVENT_READ)
@@ -136,7 +134,7 @@ def _end(
     os.close(ended)
     _, status = os.waitpid(pid, 0)
     with caller, contextlib.suppress(OSError):  # nobody may ask any more
-        caller.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        caller.send(f"{os.waitstatus_to_exitcode(status)}".encode())
 
 
 def main(arguments: Iterable[str]) -> Any:
@@ -149,7 +147,7 @@ def main(arguments: Iterable[str]) -> Any:
     gc.collect()
     gc.freeze()
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(path)
             listener.listen(64)
             os.write(sys.stdout.fileno(), b"ready\n")

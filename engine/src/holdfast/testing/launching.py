@@ -61,16 +61,16 @@ class _Forked:
         self._command = command
         self._connection = connection
         self._turn = threading.Lock()
-        self.pid = int(self._line(None))
+        self.pid = self._number(None)
         self.returncode: int | None = None
 
-    def _line(self, timeout: float | None) -> bytes:
-        """Read one line; the launcher sends a line in one piece, and one at a time."""
+    def _number(self, timeout: float | None) -> int:
+        """Wait for the launcher's next packet."""
         self._connection.settimeout(timeout)
-        line = self._connection.recv(32)
-        if not line.endswith(b"\n"):
+        packet = self._connection.recv(32)
+        if not packet:
             raise ChildProcessError(f"the launcher is gone; it had started {self._command}")
-        return line
+        return int(packet)
 
     def poll(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -81,7 +81,7 @@ class _Forked:
         with self._turn:
             if self.returncode is None:
                 try:
-                    self.returncode = int(self._line(timeout))
+                    self.returncode = self._number(timeout)
                 except (TimeoutError, BlockingIOError):
                     raise subprocess.TimeoutExpired(self._command, timeout or 0) from None
                 self._connection.close()
@@ -124,14 +124,14 @@ class _Launcher:
         self, command: Sequence[str], streams: Sequence[int], env: Mapping[str, str], cwd: Path
     ) -> _Forked:
         self._load()
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             connection.connect(str(self._folder / "socket"))
             request = {
                 "module": command[2], "arguments": list(command[_OWN_PLACE:]),
                 "environment": dict(env), "folder": str(cwd), "umask": _umask(),
             }  # fmt: skip
-            socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], list(streams))
+            socket.send_fds(connection, [json.dumps(request).encode()], list(streams))
             return _Forked(command, connection)
         except BaseException:
             connection.close()
