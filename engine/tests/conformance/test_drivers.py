@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.core.errors import UsageError
 from holdfast.sqlite import Driver, driver
-from holdfast.testing.driver_conformance import DriverConformance
+from holdfast.testing.conformance.driver import DriverConformance
 
 
 class TestApsw(DriverConformance):

@@ -13,7 +13,7 @@ from holdfast.schema.model import Schema
 from holdfast.server.open_store import open_store
 from holdfast.server.store.contract import Store
 from holdfast.sqlite.stdlib_driver import WAL_SAFE_SINCE
-from holdfast.testing.store_conformance import StoreConformance
+from holdfast.testing.conformance.store import StoreConformance
 
 
 class TestSqlite(StoreConformance):

@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from holdfast.testing.driver_conformance import DriverConformance as DriverConformance
+    from holdfast.testing.conformance.driver import DriverConformance as DriverConformance
+    from holdfast.testing.conformance.store import StoreConformance as StoreConformance
     from holdfast.testing.postgres import PostgresCluster as PostgresCluster
     from holdfast.testing.postgres import PostgresMissing as PostgresMissing
     from holdfast.testing.processes import ServerProcess as ServerProcess
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
     from holdfast.testing.proxy import FAULT_KINDS as FAULT_KINDS
     from holdfast.testing.proxy import FaultKind as FaultKind
     from holdfast.testing.proxy import FaultProxy as FaultProxy
-    from holdfast.testing.store_conformance import StoreConformance as StoreConformance
 
 _HOMES = {
-    "DriverConformance": "driver_conformance",
+    "DriverConformance": "conformance.driver",
     "FAULT_KINDS": "proxy",
     "FaultKind": "proxy",
     "FaultProxy": "proxy",
@@ -31,7 +31,7 @@ _HOMES = {
     "PostgresMissing": "postgres",
     "ServerProcess": "processes",
     "ServerStartError": "processes",
-    "StoreConformance": "store_conformance",
+    "StoreConformance": "conformance.store",
     "free_port": "processes",
     "wait_until": "processes",
 }

@@ -1,8 +1,8 @@
 """A process that has the commands in memory, and forks one for each that is to run.
 
 Run as ``python -m holdfast.testing.launcher SOCKET PACKAGE...`` by ``launching``; ends with its
-standard input. Each connection is one command, in packets: JSON with the descriptors of its standard
-streams, answered by its process id at once, and by its exit code when it has ended.
+standard input. Each connection is one command, in packets: JSON, with the descriptors of its own
+standard streams, answered by its process id at once, and by its exit code when it has ended.
 
 Knows: processes and descriptors. Must not know: what a command does. To import a command's program
 costs many times what its work does; a fork has it already, and is a process of its own in all that

@@ -37,10 +37,10 @@ from holdfast.server.store.contract import (
     Store,
     Writer,
 )
-from holdfast.testing.file_conformance import FileConformance
-from holdfast.testing.generation_conformance import GenerationConformance
-from holdfast.testing.registry_conformance import RegistryConformance
-from holdfast.testing.replica_conformance import ReplicaConformance
+from holdfast.testing.conformance.file import FileConformance
+from holdfast.testing.conformance.generation import GenerationConformance
+from holdfast.testing.conformance.registry import RegistryConformance
+from holdfast.testing.conformance.replica import ReplicaConformance
 
 EVERY = Table(
     name="every",
