@@ -26,6 +26,7 @@ ONLY_PYTHON = {
     "replica/guards": "an event loop has no threads that could die unseen",
     "replica/http/bodies": "`fetch` unpacks bodies",
     "replica/http/sockets": "`fetch` has the sockets",
+    "replica/identity/authority": "a browser trusts what its system trusts",
     "replica/identity/connect": "a browser talks to the origin it came from",
     "replica/identity/credentials": "a cookie that no script can read holds them",
     "replica/identity/enrolment": "a browser signs in with a password",

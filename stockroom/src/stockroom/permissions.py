@@ -1,4 +1,4 @@
-"""What each role may do: the deeds that a shop decides about, and what holds until it does.
+"""Permissions of each role: the deeds that a shop decides about, and what holds until it does.
 
 Knows: deeds and roles by their names. Must not know: how they are kept, told or enforced.
 An owner may do everything, and nobody else changes what roles may do, the shop itself, or people's

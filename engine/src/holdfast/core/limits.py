@@ -516,3 +516,7 @@ EVENT_LINE_BYTES_MAX = 4096 + SCOPES_MAX * (4 * SCOPE_NAME_LENGTH_MAX + 32)
 BACKUP_TELL_S = 0.2
 """Between two looks at how far a copy has come."""
 BACKUP_PIECE_BYTES = 4 * MIB
+
+# Trust
+CERTIFICATE_BYTES_MAX = 1 * MIB
+"""Of an authority's certificate that a replica is told to trust."""

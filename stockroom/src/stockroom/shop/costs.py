@@ -1,4 +1,4 @@
-"""What goods cost the shop, apart from the goods: carried over from an older version, and kept so.
+"""Costs of goods, kept apart from the goods, and carried over from an older version.
 
 Knows: where a cost stands, and where it must not. Must not know: roles, or who asks.
 The server moves what devices send (`rules.roles`); what older versions, or other programs, have
@@ -27,6 +27,6 @@ def set_cost(tables: Tables, product: str, cost: Value, currency: str) -> None:
 
 
 def costs_of(tables: Tables) -> dict[str, tuple[Value, str]]:
-    """What each product costs the shop, with its currency."""
+    """Cost of each product, with its currency."""
     rows = tables.execute("SELECT product_id, cost, currency FROM product_cost")
     return {str(product): (cost, str(currency)) for product, cost, currency in rows}

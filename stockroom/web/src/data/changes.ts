@@ -45,7 +45,7 @@ const WORDS = ["name", "shelf", "description", "notes"] as const;
 type Words = (typeof WORDS)[number];
 const isWords = (field: string): field is Words => (WORDS as readonly string[]).includes(field);
 
-/** What would stand again if a change was taken back: of one that never counted, what it said; null where there is
+/** Value that would stand again if a change was taken back: of one that never counted, what it said; null where there is
  * nothing to take back, or another form is meant for it. */
 export function restores(
   change: Pick<Change, "field" | "lost" | "before" | "after">,

@@ -52,7 +52,7 @@ export const ledgerOf = (
         [product, store, count],
       );
 
-/** What is looked for; an empty text means all. Times in µs since 1970. */
+/** Filters of a search; an empty text means all. Times in µs since 1970. */
 export interface Wanted {
   readonly typed: string;
   readonly person: string;
@@ -156,7 +156,7 @@ const DONE = {
   entries: asWhole("w.entries"),
   last: asWhole("w.last"),
 };
-/** What somebody has done since: units that came in, were sold and lost, and when they did something last. */
+/** Work of one person since: units that came in, were sold and lost, and when they did something last. */
 export type Done = Row<typeof DONE>;
 
 /** What people have done at a store since a moment, whoever was last at work first; what was undone does not count. */

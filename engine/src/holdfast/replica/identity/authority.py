@@ -15,10 +15,10 @@ from typing import Final
 import httpx2
 
 from holdfast.core.errors import ReplicaError
+from holdfast.core.limits import CERTIFICATE_BYTES_MAX
 from holdfast.sqlite.locks import sync_folder
 
 SUFFIX: Final = "-authority"
-_BYTES_MAX: Final = 1 << 20
 
 
 def trust(replica: str | Path, certificate: str | Path) -> None:
@@ -28,7 +28,7 @@ def trust(replica: str | Path, certificate: str | Path) -> None:
     """
     try:
         with Path(certificate).open("rb") as file:
-            given = file.read(_BYTES_MAX)
+            given = file.read(CERTIFICATE_BYTES_MAX)
         text = _as_pem(given)
         ssl.create_default_context(cadata=text)
         kept = _beside(replica)
