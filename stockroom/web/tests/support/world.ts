@@ -124,6 +124,14 @@ export class World {
     await ended;
   }
 
+  /** Another server takes the place of this one, at its address: with an empty database. */
+  async beginAnew(): Promise<void> {
+    await this.stopServer();
+    const beside = ["", "-wal", "-shm", "-serving"].map((end) => this.database + end);
+    await Promise.all(beside.map((file) => rm(file, { force: true })));
+    await this.startServer();
+  }
+
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
   }
