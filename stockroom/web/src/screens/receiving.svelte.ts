@@ -33,7 +33,9 @@ export class Receiving {
   /** What is in the field of a line, while it is no quantity or nobody may have meant it. */
   typed = $state<Readonly<Record<string, string>>>({});
   #sure = $state<Readonly<Record<string, string>>>({});
-  /** What was said of lines and is being written. */
+  /** What was said of lines and is being written; only to count on from. */
+  #meant: Readonly<Record<string, number>> = {};
+  /** What was written of lines a moment ago, until the database's own answer comes. */
   #said = $state<Readonly<Record<string, number>>>({});
   #work: Promise<unknown> = Promise.resolve();
 
@@ -84,9 +86,14 @@ export class Receiving {
     return this.id === "" ? [] : (this.#lines.value ?? []);
   }
 
-  /** How many of a line are here, with what was tapped a moment ago. */
+  /** How many of a line are here: never a number that is not written yet, as whoever sees it relies on it. */
   here(line: deliveries.Line): number {
     return this.#said[line.id] ?? line.here;
+  }
+
+  /** How many will be, once all that was tapped is written. */
+  meant(line: deliveries.Line): number {
+    return this.#meant[line.id] ?? this.here(line);
   }
 
   get units(): number {
@@ -146,11 +153,13 @@ export class Receiving {
       return;
     }
     this.#forget(line.id);
-    const here = to ?? this.here(line) + (by ?? 0);
-    this.#said = { ...this.#said, [line.id]: here };
+    const here = to ?? this.meant(line) + (by ?? 0);
+    this.#meant = { ...this.#meant, [line.id]: here };
     try {
       await this.#inTurn(() => deliveries.count(this.id, line.product, said));
+      this.#said = { ...this.#said, [line.id]: here };
     } finally {
+      if (this.#meant[line.id] === here) this.#meant = without(this.#meant, line.id);
       setTimeout(() => {
         if (this.#said[line.id] === here) this.#said = without(this.#said, line.id);
       }, SETTLED_MS);
@@ -198,9 +207,10 @@ export class Receiving {
     await this.#inTurn(() => deliveries.drop(this.id));
   }
 
-  /** Receive what is shown; the id of the document, and how many came in. */
+  /** Receive what is shown, and what was tapped a moment ago; the id of the document, and how many came in. */
   async book(): Promise<{ readonly id: string; readonly units: number }> {
-    const { id, units } = this;
+    const { id } = this;
+    const units = this.lines.reduce((sum, line) => sum + Math.max(0, this.meant(line)), 0);
     await this.#work;
     return { id, units: await deliveries.book(id, units) };
   }

@@ -59,6 +59,11 @@ test("killed at its taps, with the cable pulled: nothing of a draft is lost, and
   await dilan.page.getByLabel("Delivery note").fill("DN-7788");
   await dilan.page.getByLabel("Delivery note").press("Enter");
   await dilan.page.getByText(/Kept on this device, not sent yet/).waitFor();
+  // The field is left: it shows what is written, and what was tapped before was written before.
+  await until("the note is written", async () => {
+    const note = dilan.page.getByLabel("Delivery note");
+    return (await note.inputValue()) === "DN-7788";
+  });
   await again();
   await shows(dilan, "Pear tin", 4);
   expect(await dilan.page.getByLabel("Delivery note").inputValue()).toBe("DN-7788");
