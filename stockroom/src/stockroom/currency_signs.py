@@ -1,4 +1,4 @@
-"""How people write currencies beside an amount, and which languages put a point before a fraction.
+"""Currencies as people write them, and which languages put a point before a fraction.
 
 Knows: signs, short words and languages, as data; the web app's tables are made from these by
 `tools/app_schema.py`. Must not know: how an amount is read.

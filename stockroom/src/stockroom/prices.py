@@ -130,7 +130,7 @@ def plain(text: str) -> str:
 
 
 def _without_sign(text: str, currency: str) -> tuple[str, str]:
-    """What is left behind a sign in front, and what was there: `-` below zero, `!` not ours."""
+    """The rest behind a sign in front, and what was there: `-` below zero, `!` not ours."""
     found = ""
     rest = text
     while rest:

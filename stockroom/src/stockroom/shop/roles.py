@@ -1,4 +1,4 @@
-"""What each role may do in this shop: read, allowed and denied.
+"""Permissions of the roles in this shop: read, allowed and denied.
 
 Knows: the rows of `permission`. Must not know: who asks, or what enforces them.
 """

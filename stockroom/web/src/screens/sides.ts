@@ -72,7 +72,7 @@ export function choiceOf(conflict: Sides, typed: string): Resolution | undefined
   return wire === undefined ? undefined : { value: { ...amounts, [subject]: wire } };
 }
 
-/** Why what was typed does not fit. */
+/** Return why what was typed does not fit. */
 export function problemOf(conflict: Sides, typed: string): string {
   if (!isGroup(conflict) || subjectOf(conflict) === "money") return t("conflict.bad");
   const amounts = conflict.deviceValue as Amounts;
