@@ -1,14 +1,11 @@
 /**
- * The English words of the app, by key. Data only: `index.ts` makes the keys and their fillings into types.
+ * The English words that the first screen and the shell need, by key; `enLater.ts` has the others. Data only: `keys.ts`
+ * makes the keys and their fillings into types.
  *
  * `{{name}}` is filled in; `_one` and `_other` are the forms of one key, chosen by `count`.
  */
 
 import shell from "./enShell.js";
-import deliveries from "./enDeliveries.js";
-import history from "./enHistory.js";
-import scan from "./enScan.js";
-import shop from "./enShop.js";
 
 export default {
   app: {
@@ -33,7 +30,6 @@ export default {
     partMissing: "This part of the app is not here yet",
   },
   ...shell,
-  ...shop,
   trouble: {
     soon: "next try soon",
     at: "next try {{time}}",
@@ -350,9 +346,6 @@ export default {
       "This list is open in another tab too. Both show the same; receiving in one is enough.",
     clear: "Clear",
   },
-  ...deliveries,
-  ...history,
-  ...scan,
   sync: {
     title: "Saved work",
     tabs: {

@@ -6,7 +6,6 @@
 
 import i18next from "i18next";
 
-import { decimalMark } from "../data/prices.js";
 import en from "./en.js";
 import type { Given, Group, Key } from "./keys.js";
 
@@ -21,6 +20,11 @@ await i18next.init({
   // Svelte writes text as text; escaping twice would show the escapes.
   interpolation: { escapeValue: false },
 });
+
+/** Have more words, from now on. */
+export function add(words: object): void {
+  i18next.addResourceBundle(LANGUAGE, "translation", words);
+}
 
 /** The words of a key, with everything filled in that they name. */
 export function t<K extends Key>(key: K, ...given: Given<K>): string {
@@ -56,8 +60,6 @@ const dayOfYear = new Intl.DateTimeFormat(region(), {
 });
 
 export const language = region();
-/** Whose marks count where an amount can be read in two ways; "" where the app and the browser differ. */
-export const typedIn = decimalMark(language) === decimalMark(navigator.language) ? language : "";
 /** The mark between thousands. */
 export const groupMark =
   number.formatToParts(1_000_000).find(({ type }) => type === "group")?.value ?? "";

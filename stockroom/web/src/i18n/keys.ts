@@ -5,7 +5,10 @@
  * filling that is missing and a count that is not given do not compile.
  */
 
-import type words from "./en.js";
+import type first from "./en.js";
+import type later from "./enLater.js";
+
+type Words = typeof first & typeof later;
 
 type Join<Before extends string, Name extends string> = Before extends ""
   ? Name
@@ -18,7 +21,7 @@ type Leaves<Tree, Before extends string = ""> = {
     : Leaves<Tree[Name], Join<Before, Name>>;
 }[keyof Tree & string];
 
-type Leaf = Leaves<typeof words>;
+type Leaf = Leaves<Words>;
 
 /** Keys whose words depend on `count`. */
 export type Counted = Leaf extends infer One
@@ -66,7 +69,7 @@ type Names<Text> = Text extends `${string}{{${infer Filling}}}${infer Rest}`
   ? (Filling extends `${infer Name}, ${string}` ? Name : Filling) | Names<Rest>
   : never;
 
-type Text<K extends Key> = K extends Counted ? At<typeof words, `${K}_other`> : At<typeof words, K>;
+type Text<K extends Key> = K extends Counted ? At<Words, `${K}_other`> : At<Words, K>;
 
 /** Fillings that have to be given with a key, or with any of several. */
 export type Fillings<K extends Key> = {

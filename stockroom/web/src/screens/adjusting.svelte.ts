@@ -17,6 +17,7 @@ import {
 import { byCode } from "../data/products.js";
 import { REASONS, type Reason } from "../data/stock.js";
 import { groupMark } from "../i18n/index.js";
+import "../i18n/later.js";
 import { dropDraft, keepDraft, readDraft } from "../shell/draft.js";
 
 export type Way = "see" | "by";

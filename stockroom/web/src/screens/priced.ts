@@ -5,8 +5,11 @@
  */
 
 import { formatPrice, plainPrice } from "../data/money.js";
-import { readPrice } from "../data/prices.js";
-import { language, t, typedIn } from "../i18n/index.js";
+import { decimalMark, readPrice } from "../data/prices.js";
+import { language, t } from "../i18n/index.js";
+
+/** Whose marks count where an amount can be read in two ways; "" where the app and the browser differ. */
+const typedIn = decimalMark(language) === decimalMark(navigator.language) ? language : "";
 
 /** Minor units of what was typed; null: nothing was. Otherwise the words for what is wrong with it. */
 export function typedPrice(

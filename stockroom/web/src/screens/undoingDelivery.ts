@@ -4,6 +4,7 @@ import * as deliveries from "../data/deliveries.js";
 import { called } from "../data/names.svelte.js";
 import { enrolled } from "../data/replica.js";
 import { t } from "../i18n/index.js";
+import "../i18n/later.js";
 import { rights } from "../data/rights.svelte.js";
 import { whyNot } from "../i18n/trouble.js";
 import { say, sayBad } from "../shell/toast.svelte.js";

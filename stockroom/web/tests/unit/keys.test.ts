@@ -5,8 +5,10 @@ import path from "node:path";
 
 import { expect, test, vi } from "vitest";
 
-import en from "../../src/i18n/en.js";
+import first from "../../src/i18n/en.js";
+import later from "../../src/i18n/enLater.js";
 import { t, tOr } from "../../src/i18n/index.js";
+import "../../src/i18n/later.js";
 
 // The reader's language is the browser's, which Node does not have.
 vi.hoisted(() => vi.stubGlobal("navigator", { language: "en" }));
@@ -45,10 +47,11 @@ const leaves = (tree: Tree, before = ""): string[] =>
   );
 
 const SOURCES = path.resolve(import.meta.dirname, "../../src");
-const source = readdirSync(SOURCES, { recursive: true, encoding: "utf8" })
-  .filter((name) => /\.(ts|svelte)$/.test(name) && !name.endsWith("i18n/en.ts"))
-  .map((name) => readFileSync(path.join(SOURCES, name), "utf8"))
-  .join("\n");
+const sources = readdirSync(SOURCES, { recursive: true, encoding: "utf8" })
+  .filter((name) => /\.(ts|svelte)$/.test(name) && !/i18n\/(?:en|keys)\w*\.ts$/.test(name))
+  .map((name) => ({ name, text: readFileSync(path.join(SOURCES, name), "utf8") }));
+const source = sources.map(({ text }) => text).join("\n");
+const en = { ...first, ...later };
 const all = (pattern: RegExp): Set<string> =>
   new Set([...source.matchAll(pattern)].map(([, found = ""]) => found));
 
@@ -75,4 +78,11 @@ test("words are filled, counted, and those of another key where there are none",
   expect(t("receive.go", { count: 1200 })).toBe("Receive 1,200 units");
   expect(tOr("sync.tables", "movement", "sync.tables.other")).toBe("Movement");
   expect(tOr("sync.tables", "unheard_of", "sync.tables.other")).toBe("Change");
+});
+
+test("whoever says a word that is fetched later fetches it", () => {
+  const said = new RegExp(`["'\`](?:${Object.keys(later).join("|")})\\.[a-zA-Z$]`);
+  const careless = sources.filter(({ text }) => said.test(text) && !text.includes("i18n/later.js"));
+  expect(careless.map(({ name }) => name)).toEqual([]);
+  expect(Object.keys(first).filter((group) => group in later)).toEqual([]);
 });
