@@ -157,7 +157,7 @@ def test_another_sku_takes_what_waits_along(devices: Devices) -> None:
 def test_only_what_was_typed_becomes_an_edit() -> None:
     there = catalogue.Product(
         id="p", sku="X", name="Ex", description="long", shelf="A1", notes="n", price=100, cost=50,
-        currency="EUR", unit="box", archived=False,
+        currency="EUR", unit="box", archived=False, unpriced=False,
     )  # fmt: skip
     made: dict[str, Any] = {
         "sku": "X", "name": "Ex", "description": "", "shelf": "", "notes": "n", "price": 0,

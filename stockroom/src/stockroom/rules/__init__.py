@@ -2,10 +2,10 @@
 
 In: one transaction, merged but not committed (`RuleContext`), and who sends it. Out: nothing, a
 refusal with a code and a sentence for a person, or rows more. `ledger` guards movements, `roles`
-says who may change what, `codes` keeps one form of each article number,
-`same_goods` products that are made one, `deliveries` lets what is
-booked stand and goods be received once, `history` keeps what was done to products. What an app
-shows or hides protects nothing: a device belongs to whoever holds it.
+says who may change what, `codes` keeps one form of each article number, `same_goods` guards
+products that are made one, `deliveries` lets what is booked stand and goods be received once,
+`history` keeps what was done to products. What an app shows or hides protects nothing: a device
+belongs to whoever holds it.
 """
 
 from __future__ import annotations
