@@ -83,7 +83,7 @@ def test_a_shop_is_set_up_once_by_the_link_of_any_start(tmp_path: Path) -> None:
             assert enrolled.status_code == 200, enrolled.text
             bearer = {"authorization": f"Bearer {enrolled.json()['token']}"}
             session = browser.get("/v1/session", headers=bearer).json()
-            assert session["scopes"]["write"] == ["catalog", "store/*", "staff"]
+            assert session["scopes"]["write"] == ["catalog", "store/*", "staff", "cost"]
         assert server.terminate() == 0
         server.start()
         assert told(tmp_path).count("set up at") == 2
