@@ -171,7 +171,7 @@ test("no barriers in the cards of what needs somebody", async () => {
   await barriers.look("cards, typed");
   await conflict.getByLabel("Or type another").fill("cheap");
   await conflict.getByRole("button", { name: "Use it" }).click();
-  await conflict.getByText("This value does not fit").waitFor();
+  await conflict.getByText("Not a price").waitFor();
   await refused.getByRole("button", { name: "Use it" }).click();
   await refused.getByText("has this SKU already").last().waitFor();
   await barriers.look("cards, wrong");
