@@ -16,6 +16,10 @@ import psycopg
 import pytest
 
 from holdfast.core.errors import DatabaseBusy
+from holdfast.schema.model import Column, Schema, Table
+from holdfast.server.assembly import Server, open_server
+from holdfast.server.direct.direct_writes import BeingTakenIn
+from holdfast.testing import wait_until
 from holdfast.testing.postgres import PostgresCluster
 
 pytestmark = pytest.mark.slow
@@ -79,7 +83,7 @@ def persistent(peer: Any) -> None:
     for attempt in range(100):
         try:
             peer.sync()
-        except DatabaseBusy as error:
+        except (DatabaseBusy, BeingTakenIn) as error:
             told.append(f"{error.code}: {error}")
             time.sleep(min(0.02 * 2**attempt, 1))
             continue
@@ -121,6 +125,7 @@ def writing(server: Any, crowd: Crowd, most: int) -> Callable[[], None]:
 def test_pushes_and_direct_writes_do_not_wait_in_a_circle(
     cluster: PostgresCluster, make: Callable[[], Any]
 ) -> None:
+    before = cluster.log.count("deadlock detected")
     servers = [make() for _ in range(4)]
     setter = servers[0].peer("setter")
     for number in range(ROWS):
@@ -133,9 +138,58 @@ def test_pushes_and_direct_writes_do_not_wait_in_a_circle(
     crowd.start(writing(servers[0], crowd, 1))
     crowd.start(writing(servers[0], crowd, 5))
     crowd.end(len(servers))
-    assert cluster.log.count("deadlock detected") == 0
+    assert cluster.log.count("deadlock detected") == before
     persistent(setter)
     for server in servers:
         server.check()
     ((counted,),) = servers[0].query("SELECT sum(on_hand) FROM product")
     assert counted == sum(sold)
+
+
+def _waiting(url: str, count: int) -> None:
+    """Wait until so many wait for a lock."""
+    with psycopg.connect(url, autocommit=True) as db:
+        wait_until(
+            lambda: (
+                db.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() == (count,)
+            ),
+            what="the locks",
+        )
+
+
+def test_a_server_that_opens_goes_on_after_a_circle(cluster: PostgresCluster) -> None:
+    """Somebody has one of the tables that get a column, and wants the other; the server is the one
+    whom the database sends away."""
+    url = cluster.make_database()
+    before, after = (
+        tuple(
+            Table(name=name, key=("id",), columns=columns, scopes=("all",)) for name in ("a", "b")
+        )
+        for columns in ((Column("id"),), (Column("id"), Column("n", default="")))
+    )
+    open_server(Schema(name="circle", tables=before), url, lambda _headers: None).close()
+    circles = cluster.log.count("deadlock detected")
+    opened: list[Server] = []
+    new = Schema(name="circle", tables=after, generation=2)
+    with psycopg.connect(url) as first, psycopg.connect(url) as writer:
+        first.execute("INSERT INTO a VALUES ('first')")
+        writer.execute("SET deadlock_timeout = '10min'")  # the other one finds the circle
+        writer.execute("INSERT INTO b VALUES ('x')")
+        opening = threading.Thread(
+            target=lambda: opened.append(open_server(new, url, lambda _headers: None))
+        )
+        opening.start()
+        _waiting(url, 1)  # for a, which `first` has
+        going_on = threading.Thread(target=lambda: writer.execute("INSERT INTO a VALUES ('x')"))
+        going_on.start()
+        _waiting(url, 2)
+        first.commit()
+        going_on.join(60)
+        writer.commit()
+        opening.join(60)
+    assert cluster.log.count("deadlock detected") == circles + 1
+    (server,) = opened
+    server.close()
+    with psycopg.connect(url) as db:
+        rows = db.execute("SELECT id, n FROM a UNION ALL SELECT id, n FROM b ORDER BY 1, 2")
+        assert rows.fetchall() == [("first", ""), ("x", ""), ("x", "")]

@@ -24,7 +24,7 @@ from holdfast.core.keys import row_key
 from holdfast.core.limits import CHECK_BITE_ROWS
 from holdfast.core.values import Value, check
 from holdfast.schema.lineage import Lineage, TableLineage
-from holdfast.schema.model import CONFLICT_TABLE, Check, Column, Table
+from holdfast.schema.model import CONFLICT_TABLE, Check, Column, Schema, Table
 from holdfast.server.store.filling import (
     Fills,
     bad_fill,
@@ -33,6 +33,7 @@ from holdfast.server.store.filling import (
     reshaped_row,
     reshaped_stamps,
 )
+from holdfast.server.store.growth import changed_checks
 from holdfast.server.store.postgres.reads import PostgresConnection
 from holdfast.sql.migration.conflicts import concerns, conflict_of
 from holdfast.sql.migration.in_the_way import ConstraintSql, rows_in_the_way, stopped_by
@@ -62,6 +63,53 @@ _OURS = (
     "SELECT conname FROM pg_constraint WHERE conrelid = to_regclass(quote_ident(current_schema()) "
     "|| '.' || quote_ident($1)) AND (conname LIKE 'holdfast%' OR contype = 'c')"
 )
+
+
+def lock(db: PostgresConnection, way: Lineage) -> None:
+    """Have the tables that get another shape to oneself, before anything is written that a push
+    needs which has them: it ends first, then."""
+    tables = {table.name for table in (*way.gone, *(one.old for one in way.reshaped))}
+    tables |= {
+        one.old.name
+        for one in way.tables.values()
+        if one.added or any(changed_checks(one.old, one.new))
+    }
+    if tables:
+        db.execute(f"LOCK TABLE {names(sorted(tables))} IN ACCESS EXCLUSIVE MODE")
+
+
+def note_growth(db: PostgresConnection, old: Schema, new: Schema) -> None:
+    """Keep what the older generation sees at the heads of scopes."""
+    number = str(old.generation)
+    db.execute(
+        "UPDATE holdfast_scope SET older = (older::jsonb || "
+        "jsonb_build_object($1::text, jsonb_build_array(count, digest)))::text",
+        (number,),
+    )
+    db.execute(
+        "UPDATE holdfast_commit AS c SET generation = $2, older = (c.older::jsonb || "
+        "jsonb_build_object($1::text, jsonb_build_array(c.count, c.digest)))::text "
+        "FROM holdfast_scope AS s WHERE c.scope = s.scope AND c.version = s.head",
+        (number, new.generation),
+    )
+
+
+def keep_generation(db: PostgresConnection, schema: Schema) -> None:
+    """Remember a generation of the schema that this database has."""
+    db.execute(
+        "INSERT INTO holdfast_generation (generation, fingerprint, schema) VALUES ($1, $2, $3) "
+        "ON CONFLICT DO NOTHING",
+        (schema.generation, schema.fingerprint, schema.to_json().decode()),
+    )
+
+
+def kept_generations(db: PostgresConnection, schema: Schema) -> list[Schema]:
+    """Return the generations that came before, oldest first."""
+    rows = db.execute(
+        "SELECT schema FROM holdfast_generation WHERE kept AND generation < $1 ORDER BY generation",
+        (schema.generation,),
+    ).fetchall()
+    return [Schema.from_json(old) for (old,) in rows]
 
 
 def set_checks(

@@ -43,7 +43,16 @@ from holdfast.server.store.postgres import reads
 from holdfast.server.store.postgres.errors import translated
 from holdfast.server.store.postgres.events import Relay
 from holdfast.server.store.postgres.files import PostgresFiles
-from holdfast.server.store.postgres.grow import fill, put_keys, reshape, set_checks
+from holdfast.server.store.postgres.grow import (
+    fill,
+    keep_generation,
+    kept_generations,
+    lock,
+    note_growth,
+    put_keys,
+    reshape,
+    set_checks,
+)  # fmt: skip
 from holdfast.server.store.postgres.reads import PostgresConnection, PostgresSnapshot
 from holdfast.server.store.postgres.rehearsal import RehearsingWriter
 from holdfast.server.store.postgres.writer import PostgresWriter
@@ -118,7 +127,7 @@ class PostgresStore:
         store = cls(url, schema)
         with translated(), contextlib.closing(store._connect()) as db:
             _check_server(db)
-            store._identity = store._prepare(db, schema, random_bytes)
+            store._identity = store._prepare_among_others(db, schema, random_bytes)
         store._readers = store._pool(connections_max)
         store._writers = store._pool(connections_max)
         store._files = PostgresFiles(
@@ -208,6 +217,22 @@ class PostgresStore:
 
     # Opening
 
+    def _prepare_among_others(
+        self, db: PostgresConnection, schema: Schema, random_bytes: Callable[[int], bytes]
+    ) -> _Identity:
+        """Prepare the tables; again from the start when another process, which goes on writing, and
+        this one had each what the other wanted."""
+        for attempt in range(DATABASE_ATTEMPTS_MAX - 1):
+            try:
+                with translated():
+                    return self._prepare(db, schema, random_bytes)
+            except TryAgain as error:
+                if db.closed:
+                    raise
+                log.info("opening is tried again: %s", error)
+                self._pause(attempt)
+        return self._prepare(db, schema, random_bytes)
+
     def _prepare(
         self, db: PostgresConnection, schema: Schema, random_bytes: Callable[[int], bytes]
     ) -> _Identity:
@@ -224,10 +249,10 @@ class PostgresStore:
                 "SELECT fingerprint, schema, seal_secret FROM holdfast_state"
             ).fetchall()
             if fingerprint != schema.fingerprint:
-                _keep(db, Schema.from_json(stored))
+                keep_generation(db, Schema.from_json(stored))
                 self._grow(db, Schema.from_json(stored), schema)
-            _keep(db, schema)
-            older, self._below_floor = generations_before(_kept(db, schema), schema)
+            keep_generation(db, schema)
+            older, self._below_floor = generations_before(kept_generations(db, schema), schema)
             self._program = replace(self._program, older=older)
             ((generations,),) = db.execute("SELECT count(*) FROM holdfast_generation").fetchall()
             self._has_grown = bool(generations != 1)
@@ -254,7 +279,8 @@ class PostgresStore:
         made = [t for t in new.tables if t.name not in way.tables]
         moved = [one.new for one in way.reshaped if one.new.name != one.old.name]
         _check_free(db, [t for t in (*made, *moved) if t.name not in reserved], first=False)
-        _note_growth(db, old, new)
+        lock(db, way)
+        note_growth(db, old, new)
         ((stale,),) = db.execute("SELECT stale FROM holdfast_state").fetchall()
         changed = set(way.names_now(json.loads(stale)))
         changed.update(reshape(db, way))
@@ -513,40 +539,6 @@ def _migrate(db: PostgresConnection) -> None:
     for script in missing("postgres", done):
         db.execute(script.sql)
         db.execute("INSERT INTO holdfast_migration VALUES ($1, $2)", (script.number, script.name))
-
-
-def _note_growth(db: PostgresConnection, old: Schema, new: Schema) -> None:
-    """Keep what the older generation sees at the heads of scopes."""
-    number = str(old.generation)
-    db.execute(
-        "UPDATE holdfast_scope SET older = (older::jsonb || "
-        "jsonb_build_object($1::text, jsonb_build_array(count, digest)))::text",
-        (number,),
-    )
-    db.execute(
-        "UPDATE holdfast_commit AS c SET generation = $2, older = (c.older::jsonb || "
-        "jsonb_build_object($1::text, jsonb_build_array(c.count, c.digest)))::text "
-        "FROM holdfast_scope AS s WHERE c.scope = s.scope AND c.version = s.head",
-        (number, new.generation),
-    )
-
-
-def _keep(db: PostgresConnection, schema: Schema) -> None:
-    """Remember a generation of the schema that this database has."""
-    db.execute(
-        "INSERT INTO holdfast_generation (generation, fingerprint, schema) VALUES ($1, $2, $3) "
-        "ON CONFLICT DO NOTHING",
-        (schema.generation, schema.fingerprint, schema.to_json().decode()),
-    )
-
-
-def _kept(db: PostgresConnection, schema: Schema) -> list[Schema]:
-    """Return the generations that came before, oldest first."""
-    rows = db.execute(
-        "SELECT schema FROM holdfast_generation WHERE kept AND generation < $1 ORDER BY generation",
-        (schema.generation,),
-    ).fetchall()
-    return [Schema.from_json(old) for (old,) in rows]
 
 
 def _create_tables(db: PostgresConnection, tables: list[Table] | tuple[Table, ...]) -> None:
