@@ -229,7 +229,7 @@ class PostgresStore:
             except TryAgain as error:
                 if db.closed:
                     raise
-                log.info("opening is tried again: %s", error)
+                log.info("opening the database is retried: %s", error)
                 self._pause(attempt)
         return self._prepare(db, schema, random_bytes)
 
