@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 ENGINE = ROOT / "engine" / "src" / "holdfast"
 BROWSER = ROOT / "browser" / "src"
 STOCKROOM = ROOT / "stockroom" / "src"
-WORDS = ROOT / "stockroom" / "web" / "src" / "i18n" / "en.ts"
+WORDS = ROOT / "stockroom" / "web" / "src" / "i18n"
 
 FOUND_BY_NO_SEARCH = (
     "a sign of life",
@@ -84,8 +84,10 @@ def said_in_typescript() -> dict[str, list[str]]:
 
 
 def said_in_the_app() -> dict[str, list[str]]:
-    text = WORDS.read_text(encoding="utf-8")
-    return {str(WORDS): re.findall(r"\"((?:[^\"\\\n]|\\.)+)\"", text)}
+    return {
+        str(path): re.findall(r"\"((?:[^\"\\\n]|\\.)+)\"", path.read_text(encoding="utf-8"))
+        for path in sorted(WORDS.glob("en*.ts"))
+    }
 
 
 def test_messages_are_in_words_that_are_searched_for() -> None:

@@ -91,8 +91,8 @@ export default {
     keeps: "{{other}} keeps its {{quantity}} on hand.",
     same: "The same goods: make them one product",
     sameLead:
-      "Choose what goes on. Stock is added up, both histories stay, and both SKUs find it. You can take it back on its page.",
-    goesOn: "{{name}} goes on",
+      "Choose which one stays. Stock is added up, both histories stay, and both SKUs find it. You can take it back on its page.",
+    goesOn: "{{name}} stays",
     goesOnSku: "{{sku}}; {{other}} finds it too",
     makeOne: "Make them one",
     different: "Different goods: who keeps the barcode?",

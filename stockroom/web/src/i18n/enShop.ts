@@ -21,7 +21,7 @@ export default {
       "At least {{min}} characters; a few words that do not belong together are easy to keep in mind. You need it to sign in on another device.",
     passwordShort: "That is too short.",
     code: "Code from the server",
-    codeHelp: "The server has printed it where it was started; on that machine nobody asks for it.",
+    codeHelp: "The server has printed it where it was started; on that machine it is not needed.",
     open: "Open {{shop}}",
     opening: "Opening…",
     signIn: "I have an account here",

@@ -56,7 +56,7 @@ test("one barcode on two products: the same goods are made one, and parted again
     expect(words).toContain(part);
   expect(words).not.toMatch(/[0-9a-f]{8}-/);
   mira.cable.pull();
-  await card.getByRole("radio", { name: /Umbrella black goes on/ }).check();
+  await card.getByRole("radio", { name: /Umbrella black stays/ }).check();
   await card.getByRole("button", { name: "Make them one" }).click();
   await card.waitFor({ state: "detached" });
   await find(mira, "UMB-BLK", "UMB-1");
