@@ -11,8 +11,6 @@ import pytest
 from holdfast import Replica
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server import Principal, open_server
-from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
-from holdfast.testing.postgres import PostgresCluster
 from stockroom import catalogue, refused, stock
 from stockroom.rules import rules
 from stockroom.schema import schema
@@ -54,13 +52,9 @@ class Shop:
         return b"".join(one.read_bytes() for one in sorted(self.folder.glob(f"{name}.db*")))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+@pytest.fixture
+def shop(database: str, tmp_path: Path) -> Iterator[Shop]:
     with ExitStack() as stack:
-        database = str(tmp_path / "server.db")
-        if request.param == "postgres":
-            cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-            database = cluster.make_database()
         yield Shop(tmp_path, database, stack)
 
 

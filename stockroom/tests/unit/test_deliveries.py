@@ -12,8 +12,6 @@ from holdfast import Replica
 from holdfast.core.errors import UsageError
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server import Principal, open_server
-from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
-from holdfast.testing.postgres import PostgresCluster
 from stockroom import catalogue, deliveries, ids, questions, refused, stock
 from stockroom.deliveries import Counted
 from stockroom.on_hand import check_stock
@@ -64,13 +62,9 @@ class Shop:
             assert check_stock(replica) == []
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+@pytest.fixture
+def shop(database: str, tmp_path: Path) -> Iterator[Shop]:
     with ExitStack() as stack:
-        database = str(tmp_path / "server.db")
-        if request.param == "postgres":
-            cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-            database = cluster.make_database()
         yield Shop(tmp_path, database, stack)
 
 

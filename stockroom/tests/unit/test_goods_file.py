@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import UsageError
-from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
-from holdfast.testing.postgres import PostgresCluster
 from stockroom.cli import main
 from stockroom.goods_file.amounts import decimal_mark, parse
 from stockroom.goods_file.reading import read_sheet
@@ -83,12 +81,8 @@ def test_the_mark_before_cents_is_the_columns(
     assert [None if one is None else f"{one:f}".removesuffix(".0") for one in read] == amounts
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    database = str(tmp_path / "shop.db")
-    if request.param == "postgres":
-        cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-        database = cluster.make_database()
+@pytest.fixture
+def shop(database: str) -> str:
     with open_desk(database, existing=False) as desk:
         words = Shop(name="Lantern", currency="EUR", language="en", time_zone="UTC")
         opening = Opening(shop=words, store="Harbour", owner="Ada", password="quay lantern 4711")

@@ -11,8 +11,6 @@ import pytest
 from holdfast import Replica
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server import Principal, open_server
-from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
-from holdfast.testing.postgres import PostgresCluster
 from stockroom import catalogue
 from stockroom.changes import changes_of
 from stockroom.goods_file.bringing import bring
@@ -46,13 +44,9 @@ class Shop:
         return replica
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+@pytest.fixture
+def shop(database: str, tmp_path: Path) -> Iterator[Shop]:
     with ExitStack() as stack:
-        database = str(tmp_path / "server.db")
-        if request.param == "postgres":
-            cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-            database = cluster.make_database()
         yield Shop(tmp_path, database, stack)
 
 

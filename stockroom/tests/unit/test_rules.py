@@ -12,8 +12,6 @@ from holdfast import Replica
 from holdfast.replica.memory import MemoryTransport
 from holdfast.server import Principal, open_server
 from holdfast.server.assembly import Server
-from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
-from holdfast.testing.postgres import PostgresCluster
 from stockroom import catalogue, ids, stock
 from stockroom.rules import rules
 from stockroom.schema import schema
@@ -91,13 +89,9 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
         yield Shop(tmp_path, str(tmp_path / "server.db"), stack)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def any_shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+@pytest.fixture
+def any_shop(database: str, tmp_path: Path) -> Iterator[Shop]:
     with ExitStack() as stack:
-        database = str(tmp_path / "server.db")
-        if request.param == "postgres":
-            cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-            database = cluster.make_database()
         yield Shop(tmp_path, database, stack)
 
 

@@ -11,8 +11,6 @@ import pytest
 
 from holdfast.core.errors import UsageError
 from holdfast.server.identity import passwords
-from holdfast.testing.fixtures import postgres_cluster  # noqa: F401 - a fixture
-from holdfast.testing.postgres import PostgresCluster
 from stockroom.cli import main
 from stockroom.permissions import BY_EMPLOYEES, DEEDS
 from stockroom.rules.roles import MANAGING
@@ -22,14 +20,6 @@ from stockroom.shop.opening import Opening, Shop, checked, has_owner, open_shop
 
 PASSWORD = "lantern boats 4711 quay"
 Command = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "shop.db")
-    cluster: PostgresCluster = request.getfixturevalue("postgres_cluster")
-    return cluster.make_database()
 
 
 @pytest.fixture
