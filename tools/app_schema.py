@@ -17,7 +17,7 @@ from stockroom.currency_signs import COMMA_LANGUAGES, CURRENCY_SIGNS, POINT_LANG
 from stockroom.ids import NAMESPACE
 from stockroom.money import PRICE_MAX, unusual_digits
 from stockroom.permissions import BY_EMPLOYEES, DEEDS
-from stockroom.schema import KINDS, QUANTITY_MAX, schema
+from stockroom.schema import KINDS, PACK_MAX, QUANTITY_MAX, schema
 
 TARGET = made.ROOT / "stockroom/web/src/data"
 WIDTH_MAX = 100
@@ -71,6 +71,7 @@ def _table(table: Table) -> Iterator[str]:
 def _schema() -> Iterator[str]:
     yield SCHEMA_HEAD
     yield f"export const QUANTITY_MAX = {QUANTITY_MAX:_};\n"
+    yield f"export const PACK_MAX = {PACK_MAX:_};\n"
     yield f"export const PRICE_MAX = {PRICE_MAX:_};\n"
     yield f"export const ID_NAMESPACE = {json.dumps(NAMESPACE.hex)};\n\n"
     yield "/** Why stock moved. */\n"

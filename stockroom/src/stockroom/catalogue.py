@@ -15,7 +15,9 @@ from holdfast.core.values import Value
 from stockroom import ids, words
 from stockroom.codes import canonical, doubt
 from stockroom.money import format_price
+from stockroom.packs import is_pack, read_pack
 from stockroom.same_goods import family, leading
+from stockroom.schema import PACK_MAX
 
 if TYPE_CHECKING:
     from holdfast import Replica
@@ -53,6 +55,7 @@ def _asked(names: Iterable[str]) -> str:
 
 
 _SELECT: Final = f"SELECT {_asked(_COLUMNS)} FROM product AS p"
+_SCANNED: Final = f"SELECT {_asked(_COLUMNS)}, {{pack}} FROM product AS p"
 
 _NOT_TEXT: Final = ("price", "archived", "unpriced")
 NO_PRICE: Final = "no price yet"
@@ -105,21 +108,34 @@ def get_product(replica: Replica, sku: str) -> Product:
 
     Raises `UsageError` with the code `no_product`.
     """
-    found = product_or_none(replica, sku)
+    return scanned(replica, sku)[0]
+
+
+def scanned(replica: Replica, code: str) -> tuple[Product, int]:
+    """The same, and the pieces that one scan of it counts: those of its case, or 1."""
+    found = _scanned(replica, code)
     if found is None:
-        raise UsageError(f"there is no product with the SKU or barcode {sku!r}", code="no_product")
+        raise UsageError(f"there is no product with the SKU or barcode {code!r}", code="no_product")
     return found
 
 
 def product_or_none(replica: Replica, sku: str) -> Product | None:
     """The product with exactly this SKU, or else with this barcode, in whatever form, or None."""
+    found = _scanned(replica, sku)
+    return None if found is None else found[0]
+
+
+def _scanned(replica: Replica, code: str) -> tuple[Product, int] | None:
     rows = replica.query(
-        f"{_SELECT} JOIN product AS w ON p.id = {leading('w.id')} WHERE w.sku = ?", (sku,)
+        f"{_SCANNED.format(pack='1')} JOIN product AS w ON p.id = {leading('w.id')} "
+        "WHERE w.sku = ?",
+        (code,),
     ) or replica.query(
-        f"{_SELECT} JOIN barcode AS b ON p.id = {leading('b.product_id')} WHERE b.code IN (?, ?)",
-        (sku, canonical(sku)),
+        f"{_SCANNED.format(pack='b.pack')} JOIN barcode AS b ON p.id = {leading('b.product_id')} "
+        "WHERE b.code IN (?, ?)",
+        (code, canonical(code)),
     )
-    return _product(rows[0]) if rows else None
+    return (_product(rows[0][:-1]), int(str(rows[0][-1]))) if rows else None
 
 
 def add_product(
@@ -139,9 +155,9 @@ def add_product(
 ) -> Product:
     """Add a product; `price` and `cost` in minor units, None for a price that is not known yet.
 
-    Barcodes are kept in their one form (`codes.canonical`); what may be a mistake is refused,
-    unless it is meant `as_is`. Raises `UsageError`: `sku_exists`, `barcode_exists`, `bad_sku`,
-    `bad_barcode`.
+    Barcodes are kept in their one form (`codes.canonical`), with the pieces of a case where they
+    are said (`packs.read_pack`); what may be a mistake is refused, unless it is meant `as_is`.
+    Raises `UsageError`: `sku_exists`, `barcode_exists`, `bad_sku`, `bad_barcode`, `bad_pack`.
     """
     if not sku or not name:
         raise UsageError("a product needs a SKU and a name", code="bad_sku")
@@ -163,8 +179,8 @@ def add_product(
                 None if apart else cost, currency, unit, int(price is None),
             ),
         )  # fmt: skip
-        for code in codes:
-            add_code(db, code, product_id)
+        for code, pack in codes.items():
+            add_code(db, code, product_id, pack)
     if apart:  # alone: whoever cannot have the SKU loses nothing of it
         with replica.transaction() as db:
             set_cost(db, product_id, cost, currency)
@@ -185,7 +201,8 @@ def edit_product(
     and currency are one decision, and are changed together or not at all. A price of None is none
     yet.
 
-    Raises `UsageError`: `no_product`, `no_field`, `sku_exists`, `barcode_exists`, `bad_barcode`.
+    Raises `UsageError`: `no_product`, `no_field`, `sku_exists`, `barcode_exists`, `bad_barcode`,
+    `bad_pack`.
     """
     codes = _checked(tuple(barcodes), as_is=as_is)
     unknown = set(changes) - set(EDITABLE)
@@ -211,8 +228,8 @@ def edit_product(
         costs = [(one["cost"], one["currency"]) for one in (before, after)]
         if _keeps_costs(db) and costs[0] != costs[1] and any(cost is not None for cost, _ in costs):
             set_cost(db, product.id, *costs[1])
-        for code in codes:
-            add_code(db, code, product.id)
+        for code, pack in codes.items():
+            add_code(db, code, product.id, pack)
     (row,) = replica.query(f"{_SELECT} WHERE p.id = ?", (product.id,))
     return _product(row)
 
@@ -301,6 +318,16 @@ def barcodes_of(replica: Replica, product_id: str) -> list[str]:
     return [str(code) for (code,) in rows]
 
 
+def packs_of(replica: Replica, product_id: str) -> dict[str, int]:
+    """The pieces in each case of a product, by the case's barcode."""
+    rows = replica.query(
+        f"SELECT code, pack FROM barcode WHERE product_id IN {family('?1')} AND pack <> 1 "
+        "ORDER BY code",
+        (product_id,),
+    )
+    return {str(code): int(str(pack)) for code, pack in rows}
+
+
 def merge_products(replica: Replica, sku: str, into: str) -> Product:
     """Make a product one with another, which leads: its stock, codes and history count there.
 
@@ -338,16 +365,19 @@ _DOUBTS: Final = {
 }
 
 
-def _checked(barcodes: tuple[str, ...], *, as_is: bool) -> list[str]:
-    """The codes in their one form, each once."""
-    for code in barcodes if not as_is else ():
-        if (found := doubt(code)) is not None:
+def _checked(barcodes: tuple[str, ...], *, as_is: bool) -> dict[str, int | None]:
+    """The codes in their one form, each with the pieces in what has it, where that is said."""
+    read = [read_pack(text) for text in barcodes]
+    for code, pack in read:
+        if pack is not None and not is_pack(pack):
+            raise UsageError(f"a case holds 1 to {PACK_MAX} pieces, not {pack}", code="bad_pack")
+        if not as_is and (found := doubt(code)) is not None:
             raise UsageError(
                 f"{code!r} is hardly a barcode: {_DOUBTS[found]}; scan it again, or say that it is "
                 "meant as it is",
                 code="bad_barcode",
             )
-    return [code for code in dict.fromkeys(map(canonical, barcodes)) if code]
+    return {known: pack for code, pack in read if (known := canonical(code))}
 
 
 def _keeps_costs(db: Writer) -> bool:
@@ -372,10 +402,15 @@ def set_cost(db: Writer, product_id: str, cost: Value, currency: Value) -> None:
     db.execute("UPDATE product SET cost = NULL WHERE id = ? AND cost IS NOT NULL", (product_id,))
 
 
-def add_code(db: Writer, code: str, product_id: str) -> None:
-    """Let a code name a product, unless it does already."""
+def add_code(db: Writer, code: str, product_id: str, pack: int | None = None) -> None:
+    """Let a code name a product, unless it does already; `pack`: so many are in what has it."""
     holder = db.execute(f"SELECT {leading('product_id')} FROM barcode WHERE code = ?", (code,))
     if holder and holder[0][0] != product_id:
         raise UsageError(f"the barcode {code} names another product", code="barcode_exists")
     if not holder:
-        db.execute("INSERT INTO barcode (code, product_id) VALUES (?, ?)", (code, product_id))
+        db.execute(
+            "INSERT INTO barcode (code, product_id, pack) VALUES (?, ?, ?)",
+            (code, product_id, pack or 1),
+        )
+    elif pack is not None:
+        db.execute("UPDATE barcode SET pack = ?1 WHERE code = ?2 AND pack <> ?1", (pack, code))

@@ -129,8 +129,12 @@ def _is_gtin(digits: str) -> bool:
     return 8 <= len(digits) <= 14 and digits.strip("0") != "" and _checks(digits)
 
 
+def check_digit(body: str) -> str:
+    """The check digit that belongs behind digits: weights 3, 1, 3... from the right."""
+    total = sum(int(digit) * (1 if at % 2 else 3) for at, digit in enumerate(reversed(body)))
+    return str(-total % 10)
+
+
 def _checks(digits: str) -> bool:
-    """Return whether the last digit is the check digit: weights 3, 1, 3... from the right."""
-    body = reversed(digits[:-1])
-    total = sum(int(digit) * (1 if at % 2 else 3) for at, digit in enumerate(body))
-    return (total + int(digits[-1])) % 10 == 0
+    """Return whether the last digit is the check digit of the others."""
+    return digits[-1:] == check_digit(digits[:-1])

@@ -105,7 +105,7 @@ def _write(db: Writer, change: Change, way: Way) -> None:
     product = way.there if new.get("product_id") == way.own else new.get("product_id")
     row_id = way.ids.get(key, key)
     if table == "barcode":
-        _write_code(db, op, key, str(product))
+        _write_code(db, op, key, {**new, **({"product_id": product} if product else {})})
     elif op == "insert" and table in _NAMING:
         if not _is_there(db, table, row_id):
             other = {"id": row_id}
@@ -127,13 +127,14 @@ def _write(db: Writer, change: Change, way: Way) -> None:
         )
 
 
-def _write_code(db: Writer, op: str, code: str, product: str) -> None:
+def _write_code(db: Writer, op: str, code: str, new: Mapping[str, Any]) -> None:
     if op == "insert":
-        add_code(db, code, product)
+        add_code(db, code, str(new["product_id"]), int(new.get("pack", 1)))
     elif op == "delete":
         db.execute("DELETE FROM barcode WHERE code = ?", (code,))
     else:
-        db.execute("UPDATE barcode SET product_id = ? WHERE code = ?", (product, code))
+        for name, value in new.items():
+            db.execute(f"UPDATE barcode SET {name} = ? WHERE code = ?", (_stored(value), code))
 
 
 def _scan(db: Writer, line: str, by: int, way: Way) -> None:

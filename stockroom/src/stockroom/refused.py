@@ -77,7 +77,12 @@ def use_other_sku(replica: Replica, item: Refused, sku: str) -> None:
             insert(db, "product", {"id": change["key"], **change["new"], "sku": sku})
         for code in item.changes:
             if code["table"] == "barcode" and code["op"] == "insert":
-                add_code(db, code["key"], str(code["new"]["product_id"]))
+                add_code(
+                    db,
+                    code["key"],
+                    str(code["new"]["product_id"]),
+                    int(code["new"].get("pack", 1)),
+                )
     replica.discard(item.id)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from holdfast.core.errors import UsageError
 from holdfast.core.values import Value
 from stockroom import ids
-from stockroom.catalogue import Product, Writer, get_product
+from stockroom.catalogue import Product, Writer, scanned
 from stockroom.same_goods import family, leading
 from stockroom.schema import KINDS, QUANTITY_MAX, STORE_ID_LENGTH_MAX, schema
 
@@ -79,6 +79,8 @@ class Moved:
     movement: Movement
     before: int
     after: int
+    pack: int = 1
+    """Pieces in what was counted: a case of 12 counts 12."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,22 +148,20 @@ def receive(
     note: str = "",
     actor: Actor = Actor(),
 ) -> Moved:
-    """Goods came in: `quantity` base units, at least 1."""
+    """Goods came in: `quantity` of what is named, at least 1; of a case's barcode, cases."""
     if quantity < 1:
         raise UsageError("one receives at least 1; to take out, adjust", code="bad_quantity")
-    product = get_product(replica, sku)
     return _move(
-        replica, place, product, by=quantity, kind="receive", document=document, note=note,
-        actor=actor,
+        replica, place, scanned(replica, sku), by=quantity, kind="receive", document=document,
+        note=note, actor=actor,
     )  # fmt: skip
 
 
 def opening(
     replica: Replica, place: Place, sku: str, quantity: int, *, actor: Actor = Actor()
 ) -> Moved:
-    """Write what was there when the books were opened."""
-    product = get_product(replica, sku)
-    return _move(replica, place, product, by=quantity, kind="opening", actor=actor)
+    """Write what was there when the books were opened; of a case's barcode, cases."""
+    return _move(replica, place, scanned(replica, sku), by=quantity, kind="opening", actor=actor)
 
 
 def adjust(
@@ -176,10 +176,11 @@ def adjust(
     note: str = "",
     actor: Actor = Actor(),
 ) -> Moved:
-    """Correct the stock, either `to` a number that was seen or `by` a difference (base units).
+    """Correct the stock, either `to` a number that was seen or `by` a difference.
 
-    `kind` is one of the schema's; without it a reason that is the name of a kind counts as such,
-    any other as a correction. Raises `UsageError`: `no_reason`, `bad_quantity`, `bad_kind`.
+    Both in base units; of a case's barcode, in cases. `kind` is one of the schema's; without it a
+    reason that is the name of a kind counts as such, any other as a correction. Raises
+    `UsageError`: `no_reason`, `bad_quantity`, `bad_kind`.
     """
     if (to is None) == (by is None):
         raise UsageError("say either the new number or the difference", code="bad_quantity")
@@ -188,9 +189,16 @@ def adjust(
     chosen = kind or (reason if reason in KINDS else "correction")
     if chosen not in KINDS:
         raise UsageError(f"{chosen!r} is not one of {', '.join(KINDS)}", code="bad_kind")
-    product = get_product(replica, sku)
     return _move(
-        replica, place, product, to=to, by=by, kind=chosen, reason=reason, note=note, actor=actor
+        replica,
+        place,
+        scanned(replica, sku),
+        to=to,
+        by=by,
+        kind=chosen,
+        reason=reason,
+        note=note,
+        actor=actor,
     )
 
 
@@ -300,7 +308,7 @@ def ledger(replica: Replica, product_id: str, *, store_id: str | None = None) ->
 def _move(
     replica: Replica,
     place: Place,
-    product: Product,
+    found: tuple[Product, int],
     *,
     to: int | None = None,
     by: int | None = None,
@@ -311,9 +319,10 @@ def _move(
     actor: Actor,
 ) -> Moved:
     now_us = replica.device_now_us()
+    product, pack = found
     with replica.transaction() as db:
         before = _on_hand(db, product.id, place.location_id)
-        quantity = to - before if to is not None else by or 0
+        quantity = to * pack - before if to is not None else (by or 0) * pack
         if not -QUANTITY_MAX <= quantity <= QUANTITY_MAX:
             raise UsageError(f"one movement has at most {QUANTITY_MAX} units", code="bad_quantity")
         movement = Movement(
@@ -331,7 +340,7 @@ def _move(
             note=note,
         )
         db.execute(INSERT_MOVEMENT, movement.values)
-    return Moved(movement=movement, before=before, after=before + quantity)
+    return Moved(movement=movement, before=before, after=before + quantity, pack=pack)
 
 
 def _on_hand(db: Writer, product_id: str, location_id: str) -> int:

@@ -90,6 +90,39 @@ def shop(database: str) -> str:
     return database
 
 
+def test_a_case_goes_in_and_out_with_its_pieces(
+    shop: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "goods.csv"
+
+    def bring(barcodes: str) -> dict[str, Any]:
+        file.write_text(f'SKU,Name,Barcode\nPEN-1,Pencil,"{barcodes}"\n')
+        with pytest.raises(SystemExit):
+            main(["import", str(file), "--database", shop, "--json"])
+        found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+        return found
+
+    def codes() -> list[tuple[Any, ...]]:
+        with open_desk(shop) as desk, desk.transaction() as tables:
+            return sorted(map(tuple, tables.execute("SELECT code, pack FROM barcode")))
+
+    assert bring("4006381333931, 14006381333938 x12")["counts"]["new"] == 1
+    assert codes() == [("14006381333938", 12), ("4006381333931", 1)]
+    assert bring("14006381333938")["counts"]["same"] == 1
+    assert bring("14006381333938 x10")["counts"]["changed"] == 1
+    assert codes() == [("14006381333938", 10), ("4006381333931", 1)]
+    assert bring("14006381333938 x0")["lines"][0]["reasons"][0]["code"] == "bad_pack"
+    written = tmp_path / "out.csv"
+    with pytest.raises(SystemExit):
+        main(["export", str(written), "--database", shop, "--json"])
+    assert "14006381333938 x10, 4006381333931" in written.read_text("utf-8-sig")
+    with open_desk(shop) as desk, desk.transaction() as tables:
+        changed = tables.execute(
+            "SELECT old_value, new_value FROM product_change WHERE field = 'barcode'"
+        )
+    assert [tuple(row) for row in changed] == [("14006381333938 x12", "14006381333938 x10")]
+
+
 def test_good_lines_go_in_once_and_the_others_say_why(
     shop: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

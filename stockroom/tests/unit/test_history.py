@@ -88,9 +88,12 @@ def test_every_change_is_kept_with_who_when_and_where(shop: Shop) -> None:
     for one in changes_of(ada, catalogue.get_product(ada, "MUG").id):
         assert one.device == "ben's phone"
         assert before <= one.changed_at <= after
+    catalogue.edit_product(ben, "MUG", {}, barcodes=["2000000000022 x6"])
+    pack = ("barcode", "2000000000022", "2000000000022 x6", "", "ben")
+    assert pack in told(ben) | told(ben)
     with ben.transaction() as db:
         db.execute("DELETE FROM barcode WHERE code = '2000000000022'")
-    assert ("barcode", "2000000000022", "", "", "ben") in told(ada) | told(ben) | told(ada)
+    assert ("barcode", "2000000000022 x6", "", "", "ben") in told(ada) | told(ben) | told(ada)
 
 
 def test_a_name_that_lost_is_seen_by_everybody(shop: Shop) -> None:

@@ -15,13 +15,16 @@ from stockroom import catalogue, deliveries, questions, stock
 from stockroom.cli import output
 from stockroom.cli.session import Device, opened
 from stockroom.deliveries import Counted
+from stockroom.packs import in_words
 
 
 def receive(
     context: typer.Context,
     *,
     sku: Annotated[str | None, typer.Argument(metavar="SKU", help="SKU or barcode.")] = None,
-    quantity: Annotated[int | None, typer.Argument(help="Base units, at least 1.")] = None,
+    quantity: Annotated[
+        int | None, typer.Argument(help="At least 1; of a case's barcode, cases.")
+    ] = None,
     sku_option: Annotated[str | None, typer.Option("--sku", help="The same, as an option.")] = None,
     quantity_option: Annotated[
         int | None, typer.Option("--quantity", "-q", help="The same, as an option.")
@@ -46,7 +49,7 @@ def receive(
         raise UsageError("one receives at least 1; to take out, adjust", code="bad_quantity")
     with opened(context.obj) as device:
         replica, place = device.replica, device.place
-        product = catalogue.get_product(replica, wanted)
+        product, pack = catalogue.scanned(replica, wanted)
         supplier_id = deliveries.find_supplier(replica, supplier) if supplier else None
         _check_not_received(device, product.id, document, more=more)
         before = stock.on_hand(replica, product.id, store_id=place.store_id)
@@ -54,7 +57,12 @@ def receive(
             replica,
             place,
             product.id,
-            Counted(to=amount, damaged=damaged, expected=expected, more=more),
+            Counted(
+                to=amount * pack,
+                damaged=damaged * pack,
+                expected=None if expected is None else expected * pack,
+                more=more,
+            ),
             document=document,
             supplier_id=supplier_id,
             note=note,
@@ -62,6 +70,7 @@ def receive(
         )
         data = {
             "sku": product.sku,
+            "pack": pack,
             "before": before,
             "after": before + sum(one.quantity for one in made),
             "on_hand": before + sum(one.quantity for one in made),
@@ -72,8 +81,9 @@ def receive(
         device.answer(
             data,
             lambda: output.say(
-                f"{product.sku}: {before} becomes {data['after']} ({amount:+d}"
-                + (f", {damaged} of them damaged)." if damaged else ").")
+                f"{product.sku}: {before} becomes {data['after']} ({amount * pack:+d}"
+                + ("" if pack == 1 else f": {in_words(amount, pack)}")
+                + (f", {damaged * pack} of them damaged)." if damaged else ").")
             ),
         )
 

@@ -18,6 +18,7 @@ from stockroom.cli.product import app as product_app
 from stockroom.cli.product import product_data
 from stockroom.cli.session import Device, DeviceOptions, opened
 from stockroom.on_hand import check_stock, rebuild_stock
+from stockroom.packs import in_words
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -167,7 +168,9 @@ def opening(
     context: typer.Context,
     *,
     sku: Sku = None,
-    quantity: Annotated[int | None, typer.Argument(help="Base units.")] = None,
+    quantity: Annotated[
+        int | None, typer.Argument(help="Base units; of a case's barcode, cases.")
+    ] = None,
     sku_option: SkuOption = None,
     quantity_option: Annotated[int | None, typer.Option("--quantity", "-q")] = None,
 ) -> None:
@@ -188,7 +191,9 @@ def adjust(
     *,
     sku: Sku = None,
     sku_option: SkuOption = None,
-    to: Annotated[int | None, typer.Option("--to", help="The number that was seen.")] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", help="The number seen; of a case's barcode, cases.")
+    ] = None,
     by: Annotated[
         int | None, typer.Option("--by", "--delta", help="The difference, such as --by -3.")
     ] = None,
@@ -314,13 +319,16 @@ def _answer_moved(device: Device, moved: stock.Moved) -> None:
         "sku": sku,
         "before": moved.before,
         "after": moved.after,
+        "pack": moved.pack,
         "on_hand": moved.after,
         "state": device.replica.row_status("movement", moved.movement.id),
         "movement": asdict(moved.movement),
     }
 
     def words() -> None:
-        output.say(f"{sku}: {moved.before} becomes {moved.after} ({moved.movement.quantity:+d}).")
+        by, pack = moved.movement.quantity, moved.pack
+        cases = "" if pack == 1 or by % pack else f": {in_words(by // pack, pack)}"
+        output.say(f"{sku}: {moved.before} becomes {moved.after} ({by:+d}{cases}).")
 
     if moved.after < 0:
         output.errors.print(f"{sku} is below zero at this store: {moved.after}.", markup=False)

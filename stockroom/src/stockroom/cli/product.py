@@ -27,7 +27,10 @@ app = typer.Typer(no_args_is_help=True, help="Add, edit and list products.")
 Sku = Annotated[str | None, typer.Argument(metavar="SKU", help="SKU.")]
 SkuOption = Annotated[str | None, typer.Option("--sku", help="The same, as an option.")]
 Text = Annotated[str | None, typer.Option()]
-Barcodes = Annotated[list[str] | None, typer.Option("--barcode", help="May be given repeatedly.")]
+Barcodes = Annotated[
+    list[str] | None,
+    typer.Option("--barcode", help="May be given repeatedly; of a case of 12: 'CODE x12'."),
+]
 AsIs = Annotated[bool, typer.Option("--as-is", help="Barcodes are meant so, check digit or not.")]
 
 
@@ -36,6 +39,7 @@ def product_data(replica: Replica, product: Product) -> dict[str, Any]:
     return {
         **asdict(product),
         "barcodes": catalogue.barcodes_of(replica, product.id),
+        "packs": catalogue.packs_of(replica, product.id),
         "on_hand": stock.on_hand(replica, product.id),
         "state": replica.row_status("product", product.id),
     }

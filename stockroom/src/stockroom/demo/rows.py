@@ -42,7 +42,7 @@ def rows_of(goods: list[Good], stores: list[Store]) -> Demo:
             "category_id",
         ),
         "product_cost": ("product_id", "cost", "currency"),
-        "barcode": ("code", "product_id"),
+        "barcode": ("code", "product_id", "pack"),
         "reorder_rule": ("store_id", "product_id", "reorder_at", "order_up_to"),
         "employee": ("id", "name", "role"),
         "movement": (
@@ -70,7 +70,9 @@ def rows_of(goods: list[Good], stores: list[Store]) -> Demo:
         ],
         "product_cost": [(good.id, good.cost, CURRENCY) for good in goods],
         "barcode": [
-            (code, good.id) for good in goods for code in good.barcodes
+            (code, good.id, good.pack if outer else 1)
+            for good in goods
+            for outer, code in enumerate(good.barcodes)
         ],
         "reorder_rule": [
             (store.id, shelf.good.id, shelf.reorder_at, shelf.order_up_to)

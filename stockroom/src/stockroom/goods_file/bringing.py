@@ -17,6 +17,7 @@ from holdfast.core.values import Value
 from stockroom import ids
 from stockroom.goods_file.lines import Goods, Reason, Wrong, goods_of, marks_of
 from stockroom.goods_file.reading import Sheet
+from stockroom.packs import write_pack
 from stockroom.rules.history import FIELDS, differences
 from stockroom.schema import FIRST_CURRENCY
 from stockroom.shop.costs import costs_of, set_cost
@@ -75,6 +76,7 @@ class _Known:
         return product
 
     merged: dict[str, str] = field(default_factory=dict)
+    packs: dict[str, int] = field(default_factory=dict)
     skus: dict[str, int] = field(default_factory=dict)
     """In which line of the file a SKU stands; `lines`: a code."""
     lines: dict[str, int] = field(default_factory=dict)
@@ -163,12 +165,20 @@ class _Writer:
         self._known.lines.update(dict.fromkeys(goods.barcodes, goods.line))
         product, changed = self._add(goods) if found is None else self._change(goods, found)
         for code in goods.barcodes:
+            pack, before = goods.packs.get(code), self._known.packs.get(code, 1)
             if code not in self._known.codes:
-                insert(self._tables, "barcode", {"code": code, "product_id": product})
+                row: dict[str, Value] = {"code": code, "product_id": product, "pack": pack or 1}
+                insert(self._tables, "barcode", row)
                 if found is not None:
-                    self._remember(product, "barcode", "", code)
+                    self._remember(product, "barcode", "", write_pack(code, pack or 1))
                 self._known.codes[code] = product
                 changed = True
+            elif pack is not None and pack != before:
+                self._tables.execute("UPDATE barcode SET pack = ? WHERE code = ?", [pack, code])
+                old, new = write_pack(code, before), write_pack(code, pack)
+                self._remember(product, "barcode", old, new)
+                changed = True
+            self._known.packs[code] = pack or before
         booked, note = self._book(goods, product)
         came: Came = "new" if found is None else "changed" if changed or booked else "same"
         return LineCame(
@@ -295,6 +305,7 @@ def _read(tables: Tables, store: str) -> _Known:
         by_sku={str(one["sku"]): one for one in products},
         like={_like(one["sku"]): str(one["sku"]) for one in products},
         codes={str(c): str(p) for c, p in tables.execute("SELECT code, product_id FROM barcode")},
+        packs={str(c): int(p) for c, p in tables.execute("SELECT code, pack FROM barcode")},
         names={str(one["id"]): str(one["name"]) for one in products},
         openings={str(i): int(q) for i, _p, q, kind in moved if kind == "opening"},
         moved={str(product) for _i, product, _q, _k in moved},

@@ -12,6 +12,7 @@ from typing import Final
 
 from stockroom.goods_file.lines import FORMULA
 from stockroom.money import digits
+from stockroom.packs import write_pack
 from stockroom.shop.desk import Desk
 from stockroom.shop.stores import Store, find_store, list_stores
 
@@ -40,8 +41,11 @@ def export(desk: Desk, *, store: str | None = None) -> tuple[str, int]:
         goods = tables.execute(_GOODS)
         merged = {str(row[0]): str(row[-1]) for row in goods if row[-1] is not None}
         codes: dict[str, list[str]] = {}
-        for product, code in tables.execute("SELECT product_id, code FROM barcode ORDER BY code"):
-            codes.setdefault(_lead(str(product), merged), []).append(str(code))
+        for product, code, pack in tables.execute(
+            "SELECT product_id, code, pack FROM barcode ORDER BY code"
+        ):
+            known = write_pack(str(code), int(pack))
+            codes.setdefault(_lead(str(product), merged), []).append(known)
         on_hand: dict[tuple[str, str], int] = {}
         for product, at, total in tables.execute(
             "SELECT product_id, store_id, sum(quantity) FROM movement GROUP BY product_id, store_id"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -16,8 +17,9 @@ from stockroom.codes import canonical, doubt
 from stockroom.goods_file.amounts import decimal_mark, parse
 from stockroom.goods_file.reading import CELL_LENGTH_MAX, Field, Line, Sheet
 from stockroom.money import digits
+from stockroom.packs import is_pack, read_pack
 from stockroom.prices import read_price
-from stockroom.schema import QUANTITY_MAX
+from stockroom.schema import PACK_MAX, QUANTITY_MAX
 from stockroom.shop.names import folded
 
 QUANTITY_LIKELY_MAX: Final = 1_000_000
@@ -42,6 +44,7 @@ _SAID: Final = {
     "too_many": "{text!r} is more than a shop has",
     "bad_check_digit": "{text!r} is not a barcode: its last digit does not fit the others",
     "shortened": "{text!r} is what a spreadsheet has left of a barcode: format the column as text",
+    "bad_pack": "a case holds 1 to {max} pieces, not {text}",
     "shifted": "it has {count} cells more than the first line: look for a missing quotation mark",
     "sku_twice": "the SKU {text!r} stands in line {line} already",
     "barcode_twice": "the barcode {text!r} stands in line {line} already",
@@ -80,6 +83,8 @@ class Goods:
     currency: str | None = None
     quantity: int | None = None
     barcodes: tuple[str, ...] = ()
+    packs: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """The pieces in what has a code, where the line says so."""
     category: str | None = None
     shelf: str | None = None
     description: str | None = None
@@ -124,7 +129,8 @@ def goods_of(line: Line, marks: Marks, currency: str, currencies: frozenset[str]
     """Goods of a line, or all reasons why they are none."""
     reader = _Reader(line, currency, currencies)
     name = reader.text("name")
-    barcodes = reader.barcodes()
+    packs = reader.barcodes()
+    barcodes = tuple(packs)
     sku, made_up = reader.text("sku"), False
     if not sku:
         # Without one of its own, the same line has the same one at the next time too.
@@ -142,6 +148,7 @@ def goods_of(line: Line, marks: Marks, currency: str, currencies: frozenset[str]
         currency=chosen,
         quantity=reader.quantity(marks.quantity),
         barcodes=barcodes,
+        packs={code: pack for code, pack in packs.items() if pack is not None},
         category=reader.text("category") or None,
         shelf=reader.text("shelf") or None,
         description=reader.text("description") or None,
@@ -182,16 +189,21 @@ class _Reader:
             return ""
         return unicodedata.normalize("NFC", cell)
 
-    def barcodes(self) -> tuple[str, ...]:
-        """The codes in their one form; several stand between blanks, commas or semicolons."""
-        found: dict[str, None] = {}
+    def barcodes(self) -> dict[str, int | None]:
+        """The codes in their one form, each with its pack size where one is said.
+
+        Several stand between commas or semicolons.
+        """
+        found: dict[str, int | None] = {}
         cell = self.text("barcode").replace(";", ",").replace("|", ",")
-        for code in (part.strip() for part in cell.split(",")):
+        for code, pack in map(read_pack, cell.split(",")):
             if (why := doubt(code)) is not None:
                 self.refuse(why, "barcode", text=code)
+            elif pack is not None and not is_pack(pack):
+                self.refuse("bad_pack", "barcode", text=pack, max=PACK_MAX)
             elif code:
-                found[canonical(code)] = None
-        return tuple(found)
+                found[canonical(code)] = pack
+        return found
 
     def currency(self) -> str | None:
         cell = self.text("currency").upper()

@@ -4,7 +4,8 @@ Knows: which columns of a product have a history, and how their values are writt
 know: who may change them. Whatever sends a change, the app, a shell or a release before this one,
 the server writes the history, in the same transaction; nobody else writes in it. A value that
 merging let fall is in it too: who typed it can see that, and take it back. Amounts are written as
-`850 EUR`, or not at all where there is no price yet; the cost is not written.
+`850 EUR`, or not at all where there is no price yet; the cost is not written. The code of a case is
+written with its pieces.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from stockroom import ids
+from stockroom.packs import write_pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -86,15 +88,24 @@ def _told(context: RuleContext) -> Iterator[Told]:
 def _codes(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, made: Iterable[str]
 ) -> Iterator[Told]:
-    """A code that came to a product, or went from it; those that a new product has are its own."""
+    """A code that came to a product, went from it or counts otherwise.
+
+    Those that a new product has are its own.
+    """
     before = "" if old is None else str(old["product_id"])
     after = "" if new is None else str(new["product_id"])
-    if before == after:
+    if old is not None and new is not None and before == after:
+        if old["pack"] != new["pack"]:
+            yield after, "barcode", _code(old), _code(new), ""
         return
     if old is not None:
-        yield before, "barcode", str(old["code"]), "", ""
+        yield before, "barcode", _code(old), "", ""
     if new is not None and after not in made:
-        yield after, "barcode", "", str(new["code"]), ""
+        yield after, "barcode", "", _code(new), ""
+
+
+def _code(row: Mapping[str, Any]) -> str:
+    return write_pack(str(row["code"]), int(row["pack"]))
 
 
 def differences(

@@ -110,9 +110,12 @@ function expanded(digits: string): string {
 const isGtin = (digits: string): boolean =>
   digits.length >= 8 && digits.length <= 14 && /[1-9]/.test(digits) && checks(digits);
 
-/** Return whether the last digit is the check digit of the others: weights 3, 1, 3... from the right. */
-function checks(digits: string): boolean {
-  const body = [...digits.slice(0, -1)].reverse();
-  const total = body.reduce((sum, digit, at) => sum + Number(digit) * (at % 2 === 0 ? 3 : 1), 0);
-  return (total + Number(digits.at(-1))) % 10 === 0;
+/** The check digit that belongs behind digits: weights 3, 1, 3... from the right. */
+export function checkDigit(body: string): string {
+  const digits = [...body].reverse();
+  const total = digits.reduce((sum, digit, at) => sum + Number(digit) * (at % 2 === 0 ? 3 : 1), 0);
+  return String((10 - (total % 10)) % 10);
 }
+
+/** Return whether the last digit is the check digit of the others. */
+const checks = (digits: string): boolean => digits.at(-1) === checkDigit(digits.slice(0, -1));

@@ -96,9 +96,9 @@ export async function follow(
 async function write(tx: Writer, change: RefusedChange, way: Way): Promise<void> {
   const { table, op, key, new: made } = change;
   if ((table === "product" || table === "product_cost") && key === way.own) return;
-  const product = made["product_id"] === way.own ? way.there : text(made["product_id"]);
+  const product = made["product_id"] === way.own ? way.there : text(made["product_id"] ?? "");
   const id = way.ids.get(key) ?? key;
-  if (table === "barcode") await writeCode(tx, op, key, product);
+  if (table === "barcode") await writeCode(tx, change, product);
   else if (op === "insert" && isTable(table) && NAMING.includes(table)) {
     if (await isThere(tx, table, id)) return;
     const reverses = way.ids.get(text(made["reverses"] ?? ""));
@@ -122,10 +122,19 @@ async function write(tx: Writer, change: RefusedChange, way: Way): Promise<void>
   else throw new UsageError(`what waits changes ${table} ${key} too`, "not_mendable");
 }
 
-async function writeCode(tx: Writer, op: string, code: string, product: string): Promise<void> {
-  if (op === "insert") await addCode(tx, product, code);
+async function writeCode(
+  tx: Writer,
+  { op, key: code, new: made }: RefusedChange,
+  product: string,
+): Promise<void> {
+  if (op === "insert") await addCode(tx, product, { code, pack: Number(made["pack"] ?? 1) });
   else if (op === "delete") await tx.execute("DELETE FROM barcode WHERE code = ?", [code]);
-  else await tx.execute("UPDATE barcode SET product_id = ? WHERE code = ?", [product, code]);
+  else
+    for (const [name, wire] of Object.entries(made))
+      await tx.execute(`UPDATE barcode SET ${name} = ? WHERE code = ?`, [
+        name === "product_id" ? product : stored("barcode", name, wire),
+        code,
+      ]);
 }
 
 /** Count on a line. What is counted travels as a difference; where a try was cut off, it is written only on

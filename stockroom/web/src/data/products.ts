@@ -10,6 +10,7 @@ import { type AppRow, type AppValue, UsageError } from "@holdfast/browser";
 import { canonical } from "./codes.js";
 import { COST, keepsCosts, setCost } from "./costs.js";
 import { productId } from "./ids.js";
+import type { WithPack } from "./packs.js";
 import { ask, replica } from "./replica.js";
 import {
   answers,
@@ -155,25 +156,31 @@ export const named = (ids: readonly string[]): Question<Goods> =>
     JSON.stringify(ids),
   ]);
 
-const CODE = { code: column("barcode", "code", "b") };
+const CODE = columns("barcode", ["code", "pack"], "b");
+/** A code that names a product; `pack`: so many are in what has it. */
+export type Code = Row<typeof CODE>;
 
-export const barcodes = (id: string): Question<Row<typeof CODE>> =>
+export const barcodes = (id: string): Question<Code> =>
   select(CODE, `FROM barcode AS b WHERE b.product_id IN ${family("?1")} ORDER BY b.code`, [id]);
 
 /** A product with its barcodes; null when it is not there any more. */
 export async function withCodes(
   id: string,
-): Promise<{ readonly product: Product; readonly codes: readonly string[] } | null> {
+): Promise<{ readonly product: Product; readonly codes: readonly Code[] } | null> {
   const [[product], codes] = await Promise.all([ask(one(id)), ask(barcodes(id))]);
-  return product === undefined ? null : { product, codes: codes.map(({ code }) => code) };
+  return product === undefined ? null : { product, codes };
 }
 
+const SCANNED = { ...GOODS, pack: asWhole("w.pack") };
+/** Product that a code names; `pack`: the pieces that one scan of it counts. */
+export type Scanned = Row<typeof SCANNED>;
+
 /** The product with this barcode, in whatever form, or else with exactly this SKU. */
-export async function byCode(code: string): Promise<Goods | null> {
+export async function byCode(code: string): Promise<Scanned | null> {
   const found = select(
-    GOODS,
-    "FROM (SELECT product_id AS wanted, 0 AS rank FROM barcode WHERE code IN (?2, ?1) " +
-      "UNION ALL SELECT id, 1 FROM product WHERE sku = ?1) AS w " +
+    SCANNED,
+    "FROM (SELECT product_id AS wanted, 0 AS rank, pack FROM barcode WHERE code IN (?2, ?1) " +
+      "UNION ALL SELECT id, 1, 1 FROM product WHERE sku = ?1) AS w " +
       `JOIN product AS p ON p.id = ${leading("w.wanted")} ORDER BY w.rank LIMIT 1`,
     [code, canonical(code)],
   );
@@ -207,7 +214,7 @@ export async function holderOfCode(code: string, except: string): Promise<string
  * `barcode_exists`. */
 export async function add(
   fields: Fields,
-  codes: readonly string[],
+  codes: readonly WithPack[],
   before: string | null = null,
   more: Partial<Pick<NewRow<"product">, "category_id">> = {},
 ): Promise<string> {
@@ -268,7 +275,7 @@ export class EditedMeanwhile extends UsageError {
 export async function edit(
   before: Product,
   fields: Fields,
-  codes: { readonly added: readonly string[]; readonly removed: readonly string[] },
+  codes: { readonly added: readonly WithPack[]; readonly removed: readonly string[] },
 ): Promise<void> {
   let costsOther = false;
   await replica().transaction(async (tx) => {
@@ -315,7 +322,17 @@ const run =
   (sql, params) =>
     tx.execute(sql, params);
 
-export async function addCode(tx: Writer, product: string, given: string): Promise<void> {
+/** Let a code name a product. Throws `UsageError`: `barcode_exists`. */
+export async function nameCode(product: string, code: WithPack): Promise<void> {
+  await replica().transaction((tx) => addCode(tx, product, code));
+}
+
+/** Let a code name a product, or say how many are in what has it. */
+export async function addCode(
+  tx: Writer,
+  product: string,
+  { code: given, pack }: WithPack,
+): Promise<void> {
   const code = canonical(given);
   const holders = select(
     { product: asText(leading("b.product_id")) },
@@ -325,6 +342,8 @@ export async function addCode(tx: Writer, product: string, given: string): Promi
   const [holder] = await answers(holders, run(tx));
   if (holder !== undefined && holder.product !== product)
     throw new UsageError(code, "barcode_exists");
-  const { sql, params } = insert("barcode", { code, product_id: product });
+  const { sql, params } = insert("barcode", { code, product_id: product, pack: pack ?? 1 });
   if (holder === undefined) await tx.execute(sql, params);
+  else if (pack !== null)
+    await tx.execute("UPDATE barcode SET pack = ?1 WHERE code = ?2 AND pack <> ?1", [pack, code]);
 }

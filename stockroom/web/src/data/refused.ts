@@ -26,9 +26,11 @@ export function takenSku(item: Refused): RefusedChange | null {
 export async function useOtherSku(item: Refused, sku: string): Promise<void> {
   const change = takenSku(item);
   if (change === null) return;
-  const codesOf = (op: string): string[] =>
-    item.changes.filter((one) => one.table === "barcode" && one.op === op).map(({ key }) => key);
-  const codes = { added: codesOf("insert"), removed: codesOf("delete") };
+  const codesOf = (op: string): products.Code[] =>
+    item.changes
+      .filter((one) => one.table === "barcode" && one.op === op)
+      .map(({ key, new: made }) => ({ code: key, pack: Number(made["pack"] ?? 1) }));
+  const codes = { added: codesOf("insert"), removed: codesOf("delete").map(({ code }) => code) };
   const [before] = await ask(products.one(change.key));
   if (before !== undefined) {
     const wanted = Object.fromEntries(

@@ -1,6 +1,7 @@
 /** Made by `make protocol` from Stockroom's Python; do not edit. */
 
 export const QUANTITY_MAX = 1_000_000_000;
+export const PACK_MAX = 100_000;
 export const PRICE_MAX = 1_000_000_000_000;
 export const ID_NAMESPACE = "6f1c1d3a9d0e5d558a385e2f7a0c9b41";
 

@@ -152,6 +152,14 @@ export class Adjusting {
     }
   }
 
+  /** A scan of these goods: so many more were seen, or are taken away or added. */
+  count(pieces: number): void {
+    const counted = this.number ?? 0;
+    if (this.typed.trim() !== "" && this.number === null) return;
+    this.typed = String(Math.max(0, counted + pieces));
+    if (this.typed === "0") this.typed = "";
+  }
+
   confirm(): void {
     this.#sure = this.typed;
   }

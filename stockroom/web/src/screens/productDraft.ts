@@ -24,11 +24,13 @@ export interface Typed {
   notes: string;
   archived: boolean;
   codes: string[];
+  /** The pieces in what has a code, as they are typed; a code that is not in it is one of a piece. */
+  packs: Record<string, string>;
 }
 
 export const BLANK: Typed = {
   name: "", sku: "", price: "", cost: "", currency: "EUR", unit: "piece", shelf: "", description: "",
-  notes: "", archived: false, codes: [],
+  notes: "", archived: false, codes: [], packs: {},
 }; // prettier-ignore
 
 /** `was`: the stored value a change was based on; null also for a product that is new. */
@@ -36,20 +38,29 @@ export interface Draft {
   readonly fields: Readonly<Record<string, { readonly was: unknown; readonly is: unknown }>>;
   readonly added: readonly string[];
   readonly removed: readonly string[];
+  /** Pack sizes that were typed, by their codes; drafts of a release before have none. */
+  readonly packs?: Readonly<Record<string, string>>;
 }
+
+/** The pieces in what has a code, as they are shown. */
+export const packOf = (typed: Pick<Typed, "packs">, code: string): string =>
+  typed.packs[code] ?? "1";
 
 /** What has a field of its own; that there is no price yet is an empty one. */
 type Shown = Exclude<Column, "unpriced">;
-const COLUMNS = Object.keys(BLANK).filter((name): name is Shown => name !== "codes");
+const COLUMNS = Object.keys(BLANK).filter(
+  (name): name is Shown => name !== "codes" && name !== "packs",
+);
 
 /** A product as the form shows it. */
-export function typedOf(one: products.Product, codes: readonly string[]): Typed {
+export function typedOf(one: products.Product, codes: readonly products.Code[]): Typed {
   const { name, sku, currency, unit, shelf, description, notes, archived } = one;
   return {
     name, sku, currency, unit, shelf, description, notes, archived,
     price: hasPrice(one) ? plainPrice(one.price, currency) : "",
     cost: one.cost === null ? "" : plainPrice(one.cost, currency),
-    codes: [...codes],
+    codes: codes.map(({ code }) => code),
+    packs: Object.fromEntries(codes.map(({ code, pack }) => [code, String(pack)])),
   }; // prettier-ignore
 }
 
@@ -62,19 +73,26 @@ export function draftOf(typed: Typed, start: Typed, base: products.Product | nul
   const changed = touched(typed, start);
   const added = typed.codes.filter((code) => !start.codes.includes(code));
   const removed = start.codes.filter((code) => !typed.codes.includes(code));
-  if (changed.length === 0 && added.length === 0 && removed.length === 0) return null;
+  const packs = typed.codes.filter((code) => packOf(typed, code) !== packOf(start, code));
+  if ([changed, added, removed, packs].every(({ length }) => length === 0)) return null;
   const kept = COLUMNS.filter(
     (name) => changed.includes(name) || products.restsOn(changed).includes(name),
   );
   const fields = Object.fromEntries(
     kept.map((name) => [name, { was: base?.[name] ?? null, is: typed[name] }]),
   );
-  return { fields, added, removed };
+  const typedPacks = Object.fromEntries(packs.map((code) => [code, packOf(typed, code)]));
+  return { fields, added, removed, ...(packs.length > 0 ? { packs: typedPacks } : {}) };
 }
 
 /** A draft that was kept, unless it is none: earlier versions kept the whole form. */
 export function readable(kept: unknown): Draft | null {
-  const { fields, added, removed } = (kept ?? {}) as Partial<Record<keyof Draft, unknown>>;
+  const {
+    fields,
+    added,
+    removed,
+    packs = {},
+  } = (kept ?? {}) as Partial<Record<keyof Draft, unknown>>;
   const entries =
     typeof fields === "object" && fields !== null
       ? Object.entries(fields as Draft["fields"])
@@ -82,6 +100,7 @@ export function readable(kept: unknown): Draft | null {
   const whole =
     Array.isArray(added) &&
     Array.isArray(removed) &&
+    typeof packs === "object" &&
     entries?.every(([name, one]) => typeof one.is === typeof BLANK[name as Shown]) === true;
   return whole ? (kept as Draft) : null;
 }
@@ -100,14 +119,15 @@ export function lay(draft: Draft, start: Typed): Typed {
     ...start,
     ...(Object.fromEntries(is) as Partial<Typed>),
     codes: [...codes, ...draft.added.filter((code) => !codes.includes(code))],
+    packs: { ...start.packs, ...draft.packs },
   };
 }
 
 /** Return what stands there now under what was typed: what nobody touched here is shown as it is now. */
 export function layTouched(typed: Typed, start: Typed, now: products.Product): Typed {
   const mine = touched(typed, start).map((name) => [name, typed[name]]);
-  const shown = typedOf(now, typed.codes);
-  return { ...shown, ...(Object.fromEntries(mine) as Partial<Typed>) };
+  const { codes, packs } = typed;
+  return { ...typedOf(now, []), codes, packs, ...(Object.fromEntries(mine) as Partial<Typed>) };
 }
 
 /** The values to write: a field that nobody touched keeps its own, to the letter. */

@@ -10,8 +10,11 @@ import { UsageError } from "@holdfast/browser";
 
 import { canonical, doubt } from "../data/codes.js";
 import { Live } from "../data/live.svelte.js";
+import { parsePack, pieceOf, readPack, type WithPack } from "../data/packs.js";
 import * as products from "../data/products.js";
+import { PACK_MAX } from "../data/schema.generated.js";
 import { t } from "../i18n/index.js";
+import "../i18n/later.js";
 import { whyNot } from "../i18n/trouble.js";
 import { dropDraft, keepDraft, onDraftElsewhere, readDraft } from "../shell/draft.js";
 import { typedPrice } from "./priced.js";
@@ -120,10 +123,16 @@ export class ProductEditing {
     }
     if (this.#base !== null) {
       this.#base = drafts.baseOf(draft, this.#base);
-      this.#start = drafts.typedOf(this.#base, this.#start.codes);
+      this.#start = this.#startOf(this.#base);
     }
     this.settled = false;
     this.#show(draft);
+  }
+
+  /** What a product says, with the codes that this form was begun with. */
+  #startOf(base: products.Product): drafts.Typed {
+    const { codes, packs } = this.#start;
+    return { ...drafts.typedOf(base, []), codes, packs };
   }
 
   async startOver(): Promise<void> {
@@ -175,16 +184,18 @@ export class ProductEditing {
   }
 
   /** What may be a mistake is asked about once: the same again is meant so. */
-  async addCode(given: string): Promise<void> {
+  async addCode(typed: string): Promise<void> {
+    const { code: given, pack } = readPack(typed);
     const code = canonical(given);
     if (code === "" || this.typed.codes.includes(code)) {
       this.newCode = "";
+      if (code !== "" && pack !== null) this.typed.packs[code] = String(pack);
       return;
     }
     const found = doubt(given);
     if (found !== null && this.#doubted !== code) {
       this.#doubted = code;
-      this.newCode = given.trim();
+      this.newCode = typed.trim();
       this.codeProblem = t(found === "shortened" ? "form.codeShortened" : "form.codeDoubtful", {
         code,
       });
@@ -195,7 +206,20 @@ export class ProductEditing {
     this.codeProblem = taken === null ? "" : t("form.codeTaken", { name: taken });
     if (taken !== null) return;
     this.typed.codes.push(code);
+    this.typed.packs[code] = String(pack ?? 1);
     this.newCode = "";
+  }
+
+  /** Return what is wrong with the pieces of a case. */
+  saysPack(code: string): string {
+    return parsePack(drafts.packOf(this.typed, code)) === null
+      ? t("pack.wrong", { most: PACK_MAX })
+      : "";
+  }
+
+  /** Whether a code has the number of a case, and nobody has said how many are in it. */
+  asksPack(code: string): boolean {
+    return drafts.packOf(this.typed, code) === "1" && pieceOf(code) !== "";
   }
 
   /** Whether a code was added in this form, and is nobody else's work. */
@@ -212,7 +236,8 @@ export class ProductEditing {
     this.#tried = true;
     if (this.newCode.trim() !== "") await this.addCode(this.newCode);
     const isWrong = Object.values(this.#problems).some((one) => one !== "");
-    if (this.codeProblem !== "" || isWrong) return null;
+    const isNoPack = this.typed.codes.some((code) => this.saysPack(code) !== "");
+    if (this.codeProblem !== "" || isWrong || isNoPack) return null;
     this.busy = true;
     this.problem = "";
     this.#moved = {};
@@ -229,16 +254,22 @@ export class ProductEditing {
 
   async #write(): Promise<string> {
     const { typed } = this;
+    const coded = (code: string): WithPack => ({
+      code,
+      pack: parsePack(drafts.packOf(typed, code)),
+    });
     const { minor: price } = this.#amount("price");
     const asked: products.Fields = {
       name: typed.name.trim(), sku: this.#sku, description: typed.description.trim(), shelf: typed.shelf.trim(),
       notes: typed.notes.trim(), price: price ?? 0, unpriced: price === null, cost: this.#amount("cost").minor, currency: this.#currency,
       unit: typed.unit.trim() || "piece", archived: typed.archived,
     }; // prettier-ignore
-    if (this.#base === null) return await products.add(asked, typed.codes);
+    if (this.#base === null) return await products.add(asked, typed.codes.map(coded));
     const { codes } = this.#start;
+    const isOther = (code: string): boolean =>
+      !codes.includes(code) || drafts.packOf(typed, code) !== drafts.packOf(this.#start, code);
     await products.edit(this.#base, drafts.valuesOf(asked, typed, this.#start, this.#base), {
-      added: typed.codes.filter((code) => !codes.includes(code)),
+      added: typed.codes.filter(isOther).map(coded),
       removed: codes.filter((code) => !typed.codes.includes(code)),
     });
     return this.id;
@@ -254,7 +285,7 @@ export class ProductEditing {
 
   /** The next save is a decision: it is based on what stands there now, and that has been told. */
   #askAgain({ now, columns }: products.EditedMeanwhile): void {
-    const theirs = drafts.typedOf(now, this.#start.codes);
+    const theirs = this.#startOf(now);
     const words = (name: Exclude<keyof drafts.Typed, "codes">): string => {
       const value = String(theirs[name]);
       const isTouched = this.typed[name] !== this.#start[name];

@@ -9,6 +9,7 @@ import { expect, test } from "vitest";
 import { canonical, doubt } from "../../src/data/codes.js";
 import { againId, damagedId, deliveryLineId, productId, receivedId } from "../../src/data/ids.js";
 import { formatPrice } from "../../src/data/money.js";
+import { pieceOf, readPack } from "../../src/data/packs.js";
 import { COMMA_LANGUAGES, POINT_LANGUAGES } from "../../src/data/currencies.generated.js";
 import { decimalMark, type NotPrice, readPrice } from "../../src/data/prices.js";
 import type { Product } from "../../src/data/products.js";
@@ -28,6 +29,23 @@ test.each(read("codes.json") as Code[])("the code $text", (one) => {
   expect(canonical(one.text)).toBe(one.canonical);
   expect(canonical(one.canonical)).toBe(one.canonical);
   expect(doubt(one.text)).toBe(one.doubt);
+});
+
+const PACKS = read("packs.json") as {
+  readonly typed: readonly {
+    readonly text: string;
+    readonly code: string;
+    readonly pack: number | null;
+  }[];
+  readonly pieces: readonly { readonly case: string; readonly piece: string }[];
+};
+
+test.each(PACKS.typed)("the pack size in $text", ({ text, code, pack }) => {
+  expect(readPack(text)).toEqual({ code, pack });
+});
+
+test.each(PACKS.pieces)("the piece in $case", (one) => {
+  expect(pieceOf(one.case)).toBe(one.piece);
 });
 
 test.each(read("product_ids.json") as { sku: string; name: string; id: string }[])(
