@@ -11,11 +11,13 @@ import SafeAddress from "./screens/SafeAddress.svelte";
 import { lacking } from "./shell/able.js";
 // The browser makes its offer early, before any screen could listen.
 import "./shell/install.svelte.js";
+import { recallDrafts } from "./shell/keptDrafts.js";
 import { applyTheme } from "./shell/theme.js";
 
 applyTheme();
 const target = document.getElementById("app");
 const lack = await lacking(globalThis);
+if (lack === null) await recallDrafts();
 if (target !== null)
   if (lack === null) mount(App, { target });
   else mount(SafeAddress, { target, props: { lack } });

@@ -49,3 +49,18 @@ export async function keep(name: string, value: unknown): Promise<void> {
     return request as IDBRequest<unknown>;
   });
 }
+
+/** Replace it if what is kept `gives` way to it, undefined for nothing. Durable once it is answered. */
+export async function replaceKept(
+  name: string,
+  gives: (kept: unknown) => boolean,
+  value: unknown,
+): Promise<void> {
+  await within("readwrite", (store) => {
+    const found = store.get(name) as IDBRequest<unknown>;
+    found.onsuccess = () => {
+      if (gives(found.result)) store.put(value, name);
+    };
+    return found;
+  });
+}

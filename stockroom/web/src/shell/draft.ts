@@ -2,13 +2,11 @@
  * Work that is typed and not yet saved: kept over reloads, updates and lost tabs.
  *
  * Knows: where drafts are kept, and that tabs share them. Must not know: what is in them. A draft is this
- * browser's alone. What somebody sees on a shelf is true for a while only: such a draft is `brief`, and
- * ends with its tab.
+ * browser's alone, and outlives its end (see `keptDrafts`). What somebody sees on a shelf is true for a while
+ * only: such a draft is `brief`, and ends with its tab.
  */
 
-import { ownName } from "../data/base.js";
-
-const PREFIX = `${ownName("stockroom")}.draft.`;
+import { DRAFTS as PREFIX, draftsChanged } from "./keptDrafts.js";
 
 interface DraftOptions {
   readonly brief?: boolean;
@@ -29,6 +27,7 @@ export function readDraft<T>(name: string, options: DraftOptions = {}): T | null
 export function keepDraft(name: string, draft: unknown, options: DraftOptions = {}): void {
   try {
     placeOf(options).setItem(PREFIX + name, JSON.stringify(draft));
+    void draftsChanged(options);
   } catch (error) {
     console.warn(error);
   }
@@ -39,8 +38,12 @@ export function dropDraft(
   name: string,
   { holding, ...options }: DraftOptions & { readonly holding?: unknown } = {},
 ): void {
-  if (holding === undefined || JSON.stringify(readDraft(name, options)) === JSON.stringify(holding))
-    placeOf(options).removeItem(PREFIX + name);
+  const place = placeOf(options);
+  if (place.getItem(PREFIX + name) === null) return;
+  if (holding !== undefined && JSON.stringify(readDraft(name, options)) !== JSON.stringify(holding))
+    return;
+  place.removeItem(PREFIX + name);
+  void draftsChanged(options);
 }
 
 /** Told whenever another tab has kept or dropped this draft; the answer ends it. */
@@ -52,15 +55,20 @@ export function onDraftElsewhere(name: string, told: () => void): () => void {
   return () => removeEventListener("storage", heard);
 }
 
+/** The names of the drafts that begin so. */
+export const draftNames = (beginning: string): string[] =>
+  Object.keys(localStorage)
+    .filter((key) => key.startsWith(PREFIX + beginning))
+    .map((key) => key.slice(PREFIX.length))
+    .sort();
+
 /** Drop the drafts whose names begin so, but for those that are still about something. */
 export function dropDraftsBut(beginning: string, kept: ReadonlySet<string>): void {
-  for (const key of Object.keys(localStorage)) {
-    const name = key.slice(PREFIX.length);
-    if (key.startsWith(PREFIX + beginning) && !kept.has(name)) dropDraft(name);
-  }
+  for (const name of draftNames(beginning)) if (!kept.has(name)) dropDraft(name);
 }
 
-export function dropAllDrafts(): void {
+export async function dropAllDrafts(): Promise<void> {
   for (const place of [localStorage, sessionStorage])
     for (const name of Object.keys(place)) if (name.startsWith(PREFIX)) place.removeItem(name);
+  await draftsChanged();
 }

@@ -11,7 +11,14 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 
-import { type Browser, type BrowserContext, chromium, expect_, type Page } from "./browser.js";
+import {
+  type Browser,
+  type BrowserContext,
+  chromium,
+  expect_,
+  type Page,
+  until,
+} from "./browser.js";
 import { Cable } from "./cable.js";
 import { Stand } from "./stand.js";
 
@@ -287,6 +294,20 @@ export class Person {
   /** The app's own files are kept here: it starts without a server from now on. */
   async installed(): Promise<void> {
     await this.page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
+  }
+
+  /** What was typed, and is saved nowhere else, is on the disk: it outlives the browser's own end. */
+  async hasKept(typed: string): Promise<void> {
+    await until(`${typed} is kept`, () =>
+      this.page.evaluate(async (words) => {
+        const opened = indexedDB.open("stockroom", 1);
+        await new Promise((ready) => (opened.onsuccess = ready));
+        const found = opened.result.transaction("memory").objectStore("memory").get("drafts");
+        await new Promise((ready) => (found.onsuccess = ready));
+        opened.result.close();
+        return JSON.stringify(found.result ?? null).includes(words);
+      }, typed),
+    );
   }
 
   async to(path_: string): Promise<void> {
