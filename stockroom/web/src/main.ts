@@ -10,6 +10,7 @@ import App from "./App.svelte";
 import SafeAddress from "./screens/SafeAddress.svelte";
 import { lacking } from "./shell/able.js";
 // The browser makes its offer early, before any screen could listen.
+import { onlyMeantClicks } from "./shell/doubleClicks.js";
 import "./shell/install.svelte.js";
 import { recallDrafts } from "./shell/keptDrafts.js";
 import { applyTheme } from "./shell/theme.js";
@@ -17,6 +18,7 @@ import { applyTheme } from "./shell/theme.js";
 applyTheme();
 const target = document.getElementById("app");
 const lack = await lacking(globalThis);
+onlyMeantClicks();
 if (lack === null) await recallDrafts();
 if (target !== null)
   if (lack === null) mount(App, { target });

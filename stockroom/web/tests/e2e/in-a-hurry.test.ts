@@ -43,6 +43,32 @@ test("nothing is recorded against a stock that is not known yet", async () => {
   await dilan.onHand(5);
 });
 
+test("the second tap of a double tap does nothing to what has come below it", async () => {
+  const { page } = dilan;
+  await dilan.open("CORK-2");
+  const product = new URL(page.url()).hash;
+  await page.getByRole("link", { name: "Adjust" }).click();
+  await page.getByLabel("What you see on the shelf").fill("6");
+  await page.getByRole("radio").first().check();
+  await page.getByRole("button", { name: "Record +6" }).dblclick();
+  await page.getByText("Recorded +6, saved on this device").waitFor();
+  await dilan.onHand(6);
+  // Behind the message lies a link.
+  await page.getByRole("button", { name: "Undo", exact: true }).last().dblclick();
+  await page.getByText("Undone, saved on this device").waitFor();
+  await dilan.onHand(0);
+  expect(new URL(page.url()).hash).toBe(product);
+
+  await dilan.to("receive");
+  await dilan.scan("CORK-2");
+  await page.getByRole("button", { name: "Receive 1 unit" }).waitFor();
+  await page.getByRole("button", { name: "Clear" }).dblclick();
+  await page.getByRole("button", { name: /^Yes, / }).waitFor();
+  await page.getByRole("button", { name: "Receive 1 unit" }).waitFor();
+  await page.getByRole("button", { name: /^Yes, / }).click();
+  await page.getByText("Scan the first item").waitFor();
+});
+
 test("what is scanned while a shipment is saved stays on the list, and only that", async () => {
   const { page } = dilan;
   await dilan.to("receive");
