@@ -69,6 +69,28 @@ test("the second tap of a double tap does nothing to what has come below it", as
   await page.getByText("Scan the first item").waitFor();
 });
 
+test("Enter in the fields of a product's form goes on to the next, and saves nothing", async () => {
+  const { page } = dilan;
+  await dilan.to("product/new");
+  const name = page.getByLabel("Name", { exact: true });
+  await name.fill("Cork board");
+  await page.getByLabel("SKU", { exact: true }).fill("CORK-9");
+  await name.focus();
+  const met: string[] = [];
+  for (let press = 0; press < 8; press += 1) {
+    await page.keyboard.press("Enter");
+    met.push(
+      await page.evaluate(
+        () => document.activeElement?.closest("label, .field, div")?.textContent?.trim() ?? "",
+      ),
+    );
+  }
+  expect(met.slice(0, 3).join(" ")).toMatch(/SKU.*Shelf.*Price/);
+  await page.getByRole("heading", { name: "New product" }).waitFor();
+  expect(await world.server("SELECT sku FROM product WHERE sku = 'CORK-9'")).toEqual([]);
+  await page.getByRole("button", { name: "Cancel" }).click();
+});
+
 test("what is scanned while a shipment is saved stays on the list, and only that", async () => {
   const { page } = dilan;
   await dilan.to("receive");
