@@ -81,6 +81,15 @@ def _said(given: dict[str, Any]) -> Any:
         return {"error": error.code}
 
 
+def _between(given: dict[str, Any]) -> Any:
+    policy = POLICIES[given["policy"]]  # type: ignore[literal-required]
+    try:
+        said = policy.difference(untagged(given["before"]), untagged(given["after"]))
+    except BadValue as error:
+        return {"error": error.code}
+    return [tagged(value) for value in policy.between(said)]
+
+
 def _answer(given: dict[str, Any]) -> Any:
     policy = POLICIES[given["policy"]]  # type: ignore[literal-required]
     if "wire" in given:
@@ -91,6 +100,7 @@ def _answer(given: dict[str, Any]) -> Any:
         "replaces": policy.replaces,
         "inherits": policy.inherits,
         "said": _said(given),
+        "between": _between(given),
         "replayed": tagged(policy.replay(now, before, after)),
         "inserted": tagged(policy.replay(now, None, after)),
     }
@@ -108,9 +118,10 @@ def _inputs() -> Iterator[Case]:
 
 POLICY = Family(
     name="policies",
-    about="For each merge policy: what an update says that makes `after` of `before`, what becomes "
-    "of `now` when that change is made again on it, and when an insert of `after` is; and how a "
-    "word in its wire form is shown to people.",
+    about="For each merge policy: what an update says that makes `after` of `before`, the two "
+    "values that are made of this word where only it is known, what becomes of `now` when that "
+    "change is made again on it, and when an insert of `after` is; and how a word in its wire form "
+    "is shown to people.",
     inputs=_inputs,
     answer=_answer,
 )

@@ -256,13 +256,14 @@ function session(given: Given): unknown {
 function policies(given: Given): unknown {
   const policy = POLICIES[given.policy as MergePolicy];
   if ("wire" in given) return policy.show(given.wire);
-  const { start, replaces, inherits, difference, replay } = policy;
+  const { start, replaces, inherits, difference, between, replay } = policy;
   const [now, before, after] = [given.now, given.before, given.after].map(untagged);
   return {
     start: tagged(start),
     replaces,
     inherits,
     said: refusedOr(() => tagged(difference(before ?? null, after ?? null))),
+    between: refusedOr(() => between(difference(before ?? null, after ?? null)).map(tagged)),
     replayed: tagged(replay(now ?? null, before ?? null, after ?? null)),
     inserted: tagged(replay(now ?? null, null, after ?? null)),
   };

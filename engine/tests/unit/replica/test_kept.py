@@ -91,7 +91,7 @@ def bodies(replica: Replica) -> list[Transaction]:
 WORK = (
     "INSERT INTO stock (sku, name, n) VALUES ('a', 'nut', 9)",
     "UPDATE stock SET n = n - 2, name = 'bolt' WHERE sku = 'a'",
-    """UPDATE stock SET tags = '["new"]' WHERE sku = 'a'""",
+    """UPDATE stock SET tags = '[1.10, 1e400, "new"]' WHERE sku = 'a'""",
     "DELETE FROM stock WHERE sku = 'a'",
 )
 

@@ -20,6 +20,11 @@ def difference(before: Value, after: Value) -> Value:
     return after - before if isinstance(before, int) and isinstance(after, int) else after
 
 
+def between(by: Value) -> tuple[Value, Value]:
+    """Return two values of which the second is so much more than the first."""
+    return 0, by
+
+
 def replay(current: Value, before: Value, after: Value) -> Value:
     """Return ``current`` after a change from ``before`` (None: an insert) to ``after``, held within
     what an integer can be: the server refuses what leaves it."""

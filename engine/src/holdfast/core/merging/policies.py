@@ -35,6 +35,8 @@ class Policy(NamedTuple):
     ``BadValue``."""
     difference: Callable[[Value, Value], Value]
     """What an update says that makes of one value another."""
+    between: Callable[[Value], tuple[Value, Value]]
+    """A value before and one after, between which an update's difference is this."""
     replay: Callable[[Value, Value, Value], Value]
     """A value after a change, made elsewhere from a value before (None: an insert) to one after."""
     follow: Callable[[Value, Value], Value] | None
@@ -63,6 +65,7 @@ def _replacing(decide: Decide) -> Policy:
         inherits=True,
         check=_checked,
         difference=lambda _before, after: after,
+        between=lambda after: (None, after),
         replay=lambda _current, _before, after: after,
         follow=None,
         join=lambda _first, second: second,
@@ -83,6 +86,7 @@ POLICIES: ByPolicy[Policy] = {
         inherits=True,
         check=_checked,
         difference=counter.difference,
+        between=counter.between,
         replay=counter.replay,
         follow=counter.follow,
         join=counter.join,
@@ -98,6 +102,7 @@ POLICIES: ByPolicy[Policy] = {
         inherits=False,
         check=sets.check,
         difference=sets.difference,
+        between=sets.between,
         replay=sets.replay,
         follow=None,
         join=sets.join,

@@ -133,6 +133,12 @@ def difference(before: Value, after: Value) -> Value:
     return _word((one for one in new if one not in old), (one for one in old if one not in new))
 
 
+def between(word: Value) -> tuple[Value, Value]:
+    """Return two sets between which an update says this, elements as it has written them."""
+    added, removed = _read(word)
+    return _array(removed), _array(added)
+
+
 def replay(current: Value, before: Value, after: Value) -> Value:
     """A set after a change from one set (None: an insert) to another; as that one was written where
     it stands on the set that the change was made on."""

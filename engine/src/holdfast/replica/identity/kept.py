@@ -26,6 +26,7 @@ from holdfast.core.limits import (
     PUSH_CHANGES_MAX,
     PUSH_TRANSACTIONS_MAX,
 )
+from holdfast.core.merging.policies import policy_of
 from holdfast.core.values import Value, from_wire
 from holdfast.protocol.messages import Change, Outcome, Transaction
 from holdfast.replica.storage.database import read_state, write_state
@@ -158,13 +159,10 @@ def change_images(
             before = _stored(column, change.old[column.name])
         if column.name in change.new:
             said = change.new[column.name]
-            if change.op == "update" and column.merge == "counter":
-                before, after = 0, _stored(column, said)
-            elif change.op == "update" and column.merge == "set":
-                difference = json.loads(str(said))
-                before, after = (json.dumps(difference[part]) for part in ("remove", "add"))
-            else:
-                after = _stored(column, said)
+            after = _stored(column, said)
+            policy = policy_of(column)
+            if change.op == "update" and not policy.replaces:
+                before, after = policy.between(after)
         old.append(None if change.op == "insert" else before)
         new.append(None if change.op == "delete" else after)
     return old, new
