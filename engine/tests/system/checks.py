@@ -288,7 +288,8 @@ def digests_of(rows: Dump, scope: str, key: bytes, generation: int) -> tuple[int
 
 def server_digests(world: World) -> None:
     """I12: what the server says of its scopes is what its tables hold."""
-    seen = {number: whole(world.server_rows, number) for number in range(1, world.generation + 1)}
+    stands = world.generation
+    seen = {n: whole(world.server_rows, n, stands=stands) for n in range(1, stands + 1)}
     for scope, key in world.server_rows("SELECT scope, key FROM holdfast_scope"):
         for number, kept in kept_digests(world, str(scope)).items():
             found = digests_of(seen[number], str(scope), bytes(key), number)
@@ -306,7 +307,7 @@ def everything_is_decided(world: World, device: Device) -> None:
 def same_rows(world: World, device: Device) -> None:
     """I12, I24: a replica at rest holds what its device may read, cell by cell, nothing else."""
     generation = device.generation
-    rows = whole(world.server_rows, generation)
+    rows = whole(world.server_rows, generation, stands=world.generation)
     expected = {
         (table, key): row
         for table, known in rows.items()

@@ -18,6 +18,9 @@ from bazaar import SCHEMA, STORES, TABLES, Dump, Row, Statement, dump, scopes
 from shell import run_foreign
 
 from holdfast.core.errors import ConstraintFailed, UpgradeNeeded
+from holdfast.protocol.first_sent import first_hash
+from holdfast.protocol.messages import Transaction
+from holdfast.schema.migrations import Migration, MigrationStep
 from holdfast.schema.model import CONFLICT_TABLE, Check, Column, Schema, Table
 
 if TYPE_CHECKING:
@@ -64,7 +67,7 @@ SECOND = _grown(
     ),
     checks={"item": (*_ITEM, Check("stock", "range", min=STOCK_LEAST[2]))},
 )
-THIRD = _grown(
+_THIRD = _grown(
     SECOND,
     {
         "label": (Column("length", "integer", nullable=True, fill="length(id)"),),
@@ -74,15 +77,62 @@ THIRD = _grown(
     Table(name="sign", key=("id",), columns=(Column("id"),), scopes=("catalog",)),
     checks={"item": _ITEM},
 )
+THIRD = msgspec.structs.replace(
+    _THIRD,
+    tables=tuple(
+        msgspec.structs.replace(
+            table,
+            columns=tuple(
+                msgspec.structs.replace(c, name="words") if c.name == "text" else c
+                for c in reversed(table.columns)
+            ),
+        )
+        if table.name == "label"
+        else table
+        for table in _THIRD.tables
+    ),
+    migrations=(
+        Migration(
+            3,
+            (
+                MigrationStep("rename_column", "label", "text", to="words"),
+                MigrationStep("change_column_order", "label"),
+            ),
+        ),
+    ),
+)
+"""And labels have their columns in another order, one of them under another name."""
 GENERATIONS = {schema.generation: schema for schema in (SCHEMA, SECOND, THIRD)}
 NEWEST = THIRD.generation
 EVERY = {table.name: table for table in THIRD.all_tables}
-"""All tables with all their columns."""
+"""All tables with all their columns, under all of their names."""
+EVERY["label"] = msgspec.structs.replace(
+    EVERY["label"], columns=(*EVERY["label"].columns, Column("text", default=""))
+)
 
 
-def whole(query: Callable[[str], Sequence[Row]], generation: int) -> Dump:
-    """All rows, as a generation sees them."""
-    return dump(query, {table.name: table for table in GENERATIONS[generation].all_tables})
+def whole(query: Callable[[str], Sequence[Row]], generation: int, *, stands: int = 0) -> Dump:
+    """All rows, as a generation sees them. ``stands``: the generation of the database that is
+    asked, where it is another."""
+
+    def ask(sql: str) -> Sequence[Row]:
+        return query(sql.replace('"text" FROM label', '"words" FROM label') if stands > 2 else sql)
+
+    return dump(ask, {table.name: table for table in GENERATIONS[generation].all_tables})
+
+
+def is_again(known: Transaction, one: Transaction) -> bool:
+    """A transaction is sent again as it was first sent; after the device has grown, in new words,
+    with the hash of the first ones beside them, unless these have certainly not arrived."""
+    if one == known:
+        return True
+    said = [sorted(_RENAMED.get(name, name) for name in c.new) for c in known.changes]
+    return one.first in ("", first_hash(known).hex()) and said == [
+        sorted(change.new) for change in one.changes
+    ]
+
+
+_RENAMED = {"text": "words"}
 
 
 def scopes_in(generation: int, table: str, row: Row) -> set[str]:
@@ -174,11 +224,13 @@ def _statements(device: Device) -> list[Statement]:
             return []
         return [("INSERT INTO link (a, b) VALUES (?, ?)", (f"old{number}", b"x"))]
     some: list[Statement] = []
+    words = "text" if device.generation == 2 else "words"
     if mine:
         store = dice.choice(mine)
         name = f"{device.name}/{number}"
         some = [
-            ("INSERT INTO label (id, store, text) VALUES (?, ?, 'new')", (name, store)),
+            (f"INSERT INTO label (id, store, {words}) VALUES (?, ?, 'new')", (name, store)),
+            (f"UPDATE label SET {words} = ? WHERE store = ?", (f"w{number}", store)),
             ("UPDATE tally SET bonus = bonus + ? WHERE store = ?", (dice.randrange(1, 9), store)),
             ("UPDATE item SET vat = ? WHERE store = ?", (dice.randrange(9), store)),
             ("UPDATE item SET hint = ?, name = name WHERE store = ?", (f"h{number}", store)),

@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from holdfast.cli.output import CHECK_FAILED, document, out, reported
-from holdfast.schema.lineage import Lineage, lineage, serves
+from holdfast.schema.lineage import Lineage, floor_steps, lineage, serves
 from holdfast.schema.load import load_schema
 from holdfast.schema.model import Schema
 from holdfast.schema.proposal import propose
@@ -104,6 +104,7 @@ def _told(way: Lineage, hindrance: str) -> dict[str, Any]:
         "additive": found.additive,
         "declared": way.declared and not way.hindrances,
         "older_devices_go_on": not way.hindrances and serves(way.new, way.old),
+        "raises_floor": list(floor_steps(way)),
         "hindrance": hindrance or None,
         "old": _named(way.old),
         "new": _named(way.new),
@@ -128,6 +129,8 @@ def _say(way: Lineage, hindrance: str) -> None:
         goes_on = serves(way.new, way.old)
         kind = "declared" if way.declared else "additive"
         say(f"{kind}: older devices {'go on' if goes_on else 'have to be updated first'}")
+        for text in floor_steps(way):
+            say(f"raises the support floor: {text}")
     proposal = propose(way)
     for step in proposal.steps:
         say(f"to declare: {msgspec.json.encode(step).decode()}")

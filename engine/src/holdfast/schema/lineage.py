@@ -8,7 +8,7 @@ the declared steps have been taken, is either additive or in the way.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -19,6 +19,9 @@ from holdfast.schema.model import Column, Schema, Table
 
 _TEMPLATE_PART = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _CHECKS = ("add_check", "tighten_check")
+_OF_THE_SERVER = (*_CHECKS, "add_unique", "add_foreign_key", "change_column_order")
+_CHOOSING = {"latest", "server", "client", "largest", "smallest"}
+"""Policies of one form of change: a device does the same under each, and the server chooses."""
 _ABOUT_COLUMN = (
     "change_type", "change_policy", "change_nullable", "change_default", "change_fill",
     "change_correction",
@@ -278,4 +281,46 @@ def _renamed(walk: _Walk, name: str, tables: Mapping[str, str]) -> Table:
 
 def serves(new: Schema, old: Schema) -> bool:
     """Return whether devices of an older generation go on at a server of a newer one."""
-    return old.generation >= new.supports_from and not lineage(old, new).declared
+    return old.generation >= new.supports_from and not floor_steps(lineage(old, new))
+
+
+def floor_steps(way: Lineage) -> tuple[str, ...]:
+    """Return the steps, in words, after which devices of the older generation cannot go on: they
+    could not be shown the newer one's rows, or what they send could be taken for something else.
+
+    They go on where the server alone decides what is new (a constraint refuses what they write, a
+    policy chooses another winner), and where a column only has another name or place.
+    """
+    found = [f"table {table.name} is gone" for table in way.gone]
+    for table in way.tables.values():
+        found += _floor_steps(table)
+    found += [step.text for step in way.hindrances if step.kind in ("change_name", "drop_table")]
+    return tuple(dict.fromkeys(found))
+
+
+def _floor_steps(table: TableLineage) -> Iterator[str]:
+    new = table.new
+    if table.old.name != new.name:
+        yield f"table {table.old.name} is named {new.name}"
+    for column in table.gone:
+        yield f"{new.name}: column {column.name} is gone"
+    for column in new.columns:
+        old = table.columns.get(column.name, column.name)
+        if old != column.name and (new.on_delete == "manual" or column.name in new.group_of):
+            # Conflicts would say several names at once.
+            yield f"{new.name}: column {old} is named {column.name}"
+        elif column.name in table.converted:
+            yield f"{new.name}: column {column.name} is converted"
+    for step in table.steps:
+        if not (step.additive or step.kind == "drop_column" or _is_the_servers(table, step)):
+            yield step.text
+
+
+def _is_the_servers(table: TableLineage, step: Step) -> bool:
+    """Return whether the server alone has to do with a step, whatever devices know of it."""
+    if step.kind == "change_policy":
+        was = table.old.by_name[table.columns[step.column]].merge
+        return {was, table.new.by_name[step.column].merge} <= _CHOOSING
+    if step.kind == "change_delete_policy":
+        return "manual" not in (table.old.on_delete, table.new.on_delete)
+    return step.kind in _OF_THE_SERVER

@@ -119,6 +119,10 @@ STEPS: dict[str, Schema] = {
         item(columns=columns(name=Column("name", default="", merge="server"))), PART, LABEL,
         steps=(MigrationStep("change_policy", "item", "name"),),
     ),
+    "change_column_order": later(
+        item(columns=(ITEM.columns[0], *reversed(ITEM.columns[1:]))), PART, LABEL,
+        steps=(MigrationStep("change_column_order", "item"),),
+    ),
     "foreign_keys": later(
         ITEM, msgspec.structs.replace(PART, foreign_keys=()), LABEL,
         steps=(MigrationStep("drop_foreign_key", "part", "item"),),
@@ -280,15 +284,36 @@ def digests_are_true(replica: Replica) -> None:
     assert found == [(total.count, total.hex)]
 
 
-@pytest.mark.parametrize("kind", STEPS)
-def test_all_work_of_a_device_survives_and_arrives_once(stage: Stage, kind: str) -> None:
+GO_ON = (
+    "rename_column", "add_check", "add_unique", "add_foreign_key", "change_policy",
+    "change_column_order",
+)  # fmt: skip
+"""Steps after which older devices are served."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "goes_on"), [*((kind, False) for kind in STEPS), *((kind, True) for kind in GO_ON)]
+)
+def test_all_work_of_a_device_survives_and_arrives_once(
+    stage: Stage, kind: str, goes_on: bool
+) -> None:
+    """Its queue follows it to the newer schema, or goes up from the older one where that is served
+    (``goes_on``)."""
     new = STEPS[kind]
     busy_device(stage)
     stage.serve(new)
     with stage.open("a", None) as old:
-        with pytest.raises(UpgradeNeeded) as caught:
-            old.sync()
-        assert caught.value.code == "upgrade_needed"
+        if goes_on:
+            report = old.sync()
+            assert report.verified and not report.repaired_rows and not report.reconciled_rows
+            assert not old.status.pending
+            assert old.verify(deep=True).ok
+            digests_are_true(old)
+            assert [(one.table, one.column) for one in old.conflicts()] == [("item", "price")]
+        elif kind not in GO_ON:
+            with pytest.raises(UpgradeNeeded) as caught:
+                old.sync()
+            assert caught.value.code == "upgrade_needed"
     with stage.open("a", new) as a:
         gone = [one for one in a.refused() if one.code in ("column_gone", "table_gone")]
         assert [one.state for one in a.refused() if one not in gone] == ["refused", "held"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from holdfast.core.errors import SchemaError
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 from holdfast.schema.difference import difference
+from holdfast.schema.lineage import floor_steps, lineage
 from holdfast.server.store.growth import growth
 
 COLUMNS = (Column("id"), Column("name"), Column("size", "integer", default=5), Column("b"))
@@ -112,6 +113,34 @@ def test_nothing_else_is(kind: str, new: Schema) -> None:
         growth("the file", OLD, msgspec.structs.replace(new, generation=4))
     assert caught.value.code == "schema_mismatch"
     assert all(step.text in str(caught.value) for step in found.hindrances)
+
+
+GO_ON = {
+    "add_check", "tighten_check", "add_unique", "add_foreign_key", "change_column_order",
+}  # fmt: skip
+"""Steps that the server alone has to do with: its older devices go on when they are declared."""
+
+
+@pytest.mark.parametrize(("kind", "new"), [*ADDITIVE, *OTHERS], ids=named)
+def test_a_step_that_devices_have_to_know_raises_the_floor(kind: str, new: Schema) -> None:
+    steps = difference(OLD, new).hindrances
+    found = floor_steps(lineage(OLD, new))
+    assert bool(found) == (not {step.kind for step in steps} <= GO_ON), (kind, found)
+    assert {step.text for step in steps if step.kind not in GO_ON} <= set(found), kind
+
+
+def test_a_policy_raises_the_floor_when_devices_say_something_else_under_it() -> None:
+    before = with_column("size", merge="latest")
+    for merge, goes_on in (
+        ("largest", True),
+        ("client", True),
+        ("counter", False),
+        ("manual", False),
+    ):
+        now = with_column("size", merge=merge)
+        assert bool(floor_steps(lineage(before, now))) is not goes_on, merge
+    for policy, goes_on in (("delete", True), ("manual", False)):
+        assert bool(floor_steps(lineage(OLD, changed(on_delete=policy)))) is not goes_on, policy
 
 
 def test_each_declaration_has_a_step_when_it_changes() -> None:

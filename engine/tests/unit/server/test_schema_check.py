@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from holdfast.cli.app import app
 from holdfast.core.errors import SchemaError
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
-from holdfast.schema.migrations import Migration
+from holdfast.schema.migrations import Migration, MigrationStep
 from holdfast.server.maintenance.schema_check import check_schema
 
 COLUMNS = (
@@ -161,9 +161,18 @@ def test_the_commands_propose_what_to_declare_and_say_who_is_cut_off(
         new, migrations=(msgspec.convert({"generation": 2, "steps": steps}, Migration),)
     )
     code, told = run(declared, "diff")
-    assert (code, told["declared"], told["older_devices_go_on"]) == (0, True, False)
-    assert (told["proposed"], told["choices"]) == ([], [])
+    assert (code, told["declared"], told["older_devices_go_on"]) == (0, True, True)
+    assert (told["proposed"], told["choices"], told["raises_floor"]) == ([], [], [])
     code, told = run(declared, "check", "--database", str(server.path))
+    assert (code, told["devices"][0]["served"]) == (0, True)
+    dropped = msgspec.structs.replace(
+        changed(columns=COLUMNS[:-1]),
+        migrations=(Migration(2, (MigrationStep("drop_column", "thing", "raw"),)),),
+    )
+    code, told = run(dropped, "diff")
+    assert (code, told["declared"], told["older_devices_go_on"]) == (0, True, False)
+    assert told["raises_floor"] == ["thing: column raw is gone"]
+    code, told = run(dropped, "check", "--database", str(server.path))
     assert code == 0
     (seen,) = told["devices"]
     assert (seen["generation"], seen["devices"], seen["served"]) == (1, 1, False)

@@ -1,7 +1,8 @@
 """A lift: rows and changes of an older generation made into ones of a newer.
 
-Knows: what columns that were added hold in rows that do not say. Must not know: what is stored, or
-who asks. Every side that makes a row of the older generation into one of the newer gets the same.
+Knows: what columns that were added hold in rows that do not say, and how columns are named now.
+Must not know: what is stored, or who asks. Every side that makes a row of the older generation into
+one of the newer gets the same.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ def lift_change(projection: Projection, change: RowChange) -> RowChange:
     """Return a change of the older generation as one of the newer: an insert has the columns that
     were added, but for those that are filled (``fill_change``); an update says nothing of them."""
     table = projection.tables[change.table.name]
-    new = change.new
+    new, old, bases = change.new, change.old, change.bases
+    if table.names:
+        new, old = ({table.renamed(n): v for n, v in one.items()} for one in (new, old))
+        bases = {table.renamed(name): base for name, base in bases.items()}
     if change.op == "insert" and table.added:
         added = {c.name: c.default_value() for c in table.added if c.fill is None}
         new = {**new, **added}
-    return replace(change, table=table.newer, new=new)
+    return replace(change, table=table.newer, new=new, old=old, bases=bases)
 
 
 def fill_change(change: RowChange, *, lives: bool) -> RowChange:
