@@ -125,13 +125,31 @@ _SHOP = Table(
     ),
 )
 
-# What people are called: movements and devices know them by what they sign in with.
+# What people are called: movements and devices know them by what they sign in with. The role is
+# written by the server alone: "" where somebody is let in no more, or it is not known.
 _PERSON = Table(
     name="person",
     key=("login",),
-    columns=(Column("login"), _text("name", default=None)),
+    columns=(Column("login"), _text("name", default=None), _text("role")),
     scopes=CATALOG,
     checks=(_name(),),
+)
+
+# Who works at a store, written by the server: whoever may do less is told whom to ask. An owner
+# works everywhere, and is in none of these rows.
+_WORKS_AT = Table(
+    name="works_at",
+    key=("store_id", "login"),
+    columns=(Column("store_id"), Column("login")),
+    scopes=STORE,
+)
+
+# What devices are called: histories and questions know them by their ids.
+_DEVICE = Table(
+    name="device",
+    key=("id",),
+    columns=(Column("id"), _text("name"), _text("login")),
+    scopes=CATALOG,
 )
 
 _LOCATION = Table(
@@ -426,6 +444,8 @@ schema: Final = Schema(
         _PRODUCT_CHANGE,
         _PRODUCT_COST,
         _PERMISSION,
+        _WORKS_AT,
+        _DEVICE,
     ),
     generation=2,
     local=(

@@ -15,6 +15,7 @@ from stockroom import catalogue, deliveries, questions, stock
 from stockroom.cli import output
 from stockroom.cli.session import Device, opened
 from stockroom.deliveries import Counted
+from stockroom.names import Names, read_names
 from stockroom.packs import in_words
 
 
@@ -134,10 +135,11 @@ def list_questions(context: typer.Context) -> None:
     """Goods of the store that may have been received twice, and are not on hand until decided."""
     with opened(context.obj) as device:
         found = questions.open_questions(device.replica, device.store_id)
+        names = read_names(device.replica)
 
         def words() -> None:
             for one in found:
-                output.say(_asked(one))
+                output.say(_asked(one, names))
             if found:
                 answers = "\n".join(f"  {name}: {what}" for name, what in questions.ANSWERS.items())
                 output.say(f"Answer with `stockroom device decide ID ANSWER`:\n{answers}")
@@ -174,8 +176,9 @@ def _check_not_received(device: Device, product_id: str, document: str, *, more:
         device=device.actor.device,
     )
     if before:
+        who = read_names(device.replica).person(before[0].person)
         raise UsageError(
-            f"{before[0].person or 'somebody'} has received {before[0].quantity} of these with "
+            f"{who or 'somebody'} has received {before[0].quantity} of these with "
             f"this note: say --more if they come on top",
             code="received_already",
         )
@@ -198,12 +201,12 @@ def _tell_one(device: Device, delivery_id: str) -> None:
     device.answer(data, words)
 
 
-def _asked(one: questions.Question) -> str:
+def _asked(one: questions.Question, names: Names) -> str:
     note = f" with note {one.document}" if one.document else ""
-    first = f"{one.first_person or 'somebody'} received {one.first} before" if one.first else (
-        "the delivery was taken back meanwhile"
-    )  # fmt: skip
+    first = "the delivery was taken back meanwhile"
+    if one.first:
+        first = f"{names.person(one.first_person) or 'somebody'} received {one.first} before"
     return (
-        f"{one.id}\n  {one.name} ({one.sku}): {one.person or 'somebody'} received "
+        f"{one.id}\n  {one.name} ({one.sku}): {names.person(one.person) or 'somebody'} received "
         f"{one.quantity}{note}; {first}. Not on hand until decided."
     )

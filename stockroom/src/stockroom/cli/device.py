@@ -17,17 +17,19 @@ from stockroom.cli import deliveries, inbox, output, staff
 from stockroom.cli.product import app as product_app
 from stockroom.cli.product import product_data
 from stockroom.cli.session import Device, DeviceOptions, opened
+from stockroom.names import Names, read_names
 from stockroom.on_hand import check_stock, rebuild_stock
 from stockroom.packs import in_words
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Work as one device (--db FILE), or see to the shop's devices (list, revoke).",
+    help="Work as one device (--db FILE), or see to the shop's devices (list, revoke, rename).",
 )
-_OF_THE_SHOP = ("list", "revoke")
+_OF_THE_SHOP = ("list", "revoke", "rename")
 _PANEL = "The shop's devices, at its server (--database)"
 app.command("list", rich_help_panel=_PANEL)(staff.device_list)
 app.command("revoke", rich_help_panel=_PANEL)(staff.device_revoke)
+app.command("rename", rich_help_panel=_PANEL)(staff.device_rename)
 app.add_typer(product_app, name="product")
 for verb in (inbox.inbox, inbox.resolve, inbox.retry, inbox.discard):
     app.command()(verb)
@@ -67,7 +69,7 @@ def shared(
     *,
     db: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The device's database; for all but list and revoke."),
+        typer.Option(metavar="FILE", help="The device's database; for all but those of the shop."),
     ] = None,
     server: Annotated[
         str | None, typer.Option(metavar="URL", help="The server; remembered in the database.")
@@ -157,10 +159,13 @@ def stock_command(
             data["product"] = product_data(device.replica, product)
             data["on_hand"] = sum(line.quantity for line in lines)
         entries: list[stock.LedgerLine] = []
+        names = read_names(device.replica)
         if ledger and product is not None:
             entries = stock.ledger(device.replica, product.id, store_id=store)
-            data["ledger"] = [{**asdict(e.movement), "balance": e.balance} for e in entries]
-        device.answer(data, lambda: _tell_stock(lines, entries))
+            data["ledger"] = [
+                {**asdict(e.movement), "balance": e.balance, "who": _who(e, names)} for e in entries
+            ]
+        device.answer(data, lambda: _tell_stock(lines, entries, names))
 
 
 @app.command()
@@ -335,7 +340,13 @@ def _answer_moved(device: Device, moved: stock.Moved) -> None:
     device.answer(data, words)
 
 
-def _tell_stock(lines: list[stock.StockLine], entries: list[stock.LedgerLine]) -> None:
+def _who(entry: stock.LedgerLine, names: Names) -> str:
+    return names.both(entry.movement.person, entry.movement.device)
+
+
+def _tell_stock(
+    lines: list[stock.StockLine], entries: list[stock.LedgerLine], names: Names
+) -> None:
     rows = [
         (x.sku, x.name, x.store_id, x.location, str(x.quantity), str(x.unsent or "")) for x in lines
     ]
@@ -343,7 +354,9 @@ def _tell_stock(lines: list[stock.StockLine], entries: list[stock.LedgerLine]) -
     output.show_table("Stock", columns, rows)
     if entries:
         movements = [
-            (e.movement.kind, f"{e.movement.quantity:+d}", str(e.balance), e.movement.reason)
+            (e.movement.kind, f"{e.movement.quantity:+d}", str(e.balance), e.movement.reason,
+             _who(e, names))
             for e in entries
-        ]
-        output.show_table("Ledger", ("kind", "quantity#", "balance#", "reason"), movements)
+        ]  # fmt: skip
+        heads = ("kind", "quantity#", "balance#", "reason", "who")
+        output.show_table("Ledger", heads, movements)

@@ -17,6 +17,7 @@ from stockroom.catalogue import Field, Product
 from stockroom.changes import SHOWN_MAX, changes_of
 from stockroom.cli import output
 from stockroom.cli.session import opened
+from stockroom.names import read_names
 from stockroom.prices import parse_or_none
 
 if TYPE_CHECKING:
@@ -177,15 +178,20 @@ def history(
     with opened(context.obj) as device:
         product = catalogue.get_product(device.replica, _named(sku, sku_option))
         found = changes_of(device.replica, product.id, limit=limit)
+        names = read_names(device.replica)
+        who = [names.both(one.person, one.device) for one in found]
 
         def words() -> None:
             rows = [
-                (_moment(one.changed_at), one.field, one.old_value, one.new_value, one.person)
-                for one in found
+                (_moment(one.changed_at), one.field, one.old_value, one.new_value, by)
+                for one, by in zip(found, who, strict=True)
             ]
             output.show_table(product.name, ("when", "what", "before", "after", "who"), rows)
 
-        data = {"product": product.id, "changes": [asdict(one) for one in found]}
+        data = {
+            "product": product.id,
+            "changes": [asdict(one) | {"who": by} for one, by in zip(found, who, strict=True)],
+        }
         device.answer(data, words)
 
 

@@ -1,4 +1,4 @@
-"""`stockroom user`, and `stockroom device list|revoke`: people of the shop and their devices.
+"""`stockroom user`, and `stockroom device list|revoke|rename`: people and devices of the shop.
 
 Knows: the commands' options and words. Must not know: what a role may do, or how devices enrol.
 """
@@ -60,16 +60,19 @@ def user_change(
     *,
     role: Annotated[str | None, typer.Option(help="employee, manager or owner.")] = None,
     store: AtStore = None,
+    called: Annotated[
+        str | None, typer.Option("--name", help="What others read; they sign in as before.")
+    ] = None,
     database: Database = DATABASE,
     as_json: Json = False,
 ) -> None:
-    """Give a person another role, or other stores; it holds at once, on all their devices."""
+    """Give a person another role, other stores or another name; it holds at once, everywhere."""
     with reported(as_json=as_json):
         from stockroom.shop.desk import open_desk
         from stockroom.shop.staff import change_member
 
         with open_desk(database) as desk:
-            changed = change_member(desk, name, role=role, stores=store)
+            changed = change_member(desk, name, role=role, stores=store, called=called)
             shown = _shown(desk, [changed])[0]
     _tell(shown, f"{changed.name} is {_described(shown)} now.", as_json=as_json)
 
@@ -88,7 +91,7 @@ def user_list(*, database: Database = DATABASE, as_json: Json = False) -> None:
         return
     rows = [
         (
-            one["name"], one["role"], ", ".join(one["stores"]), str(one["devices"]),
+            _name(one), one["role"], ", ".join(one["stores"]), str(one["devices"]),
             moment(one["last_seen"] or None), _state(one),
         )
         for one in found
@@ -169,9 +172,11 @@ def device_list(
     as_json = as_json or _json_before(context)
     with reported(as_json=as_json):
         from stockroom.shop.desk import open_desk
+        from stockroom.shop.staff import list_devices, list_staff
 
         with open_desk(database) as desk:
-            found = [one for one in desk.people.devices() if one.registered]
+            found = list_devices(desk)
+            people = {one.login: one.name for one in list_staff(desk)}
     if as_json:
         names = ("device", "name", "user", "last_seen", "waiting", "oldest_us", "client")
         output.document(
@@ -186,7 +191,7 @@ def device_list(
         return
     rows = [
         (
-            one.name or "(no name)", one.user, moment(one.last_seen or None),
+            one.name or "(no name)", people.get(one.user, one.user), moment(one.last_seen or None),
             str(one.waiting) if one.last_seen else "", "revoked" if one.revoked else "",
             one.device,
         )
@@ -214,8 +219,30 @@ def device_revoke(
     _tell({"device": found, "revoked": True}, f"{device} is revoked.", as_json=as_json)
 
 
+def device_rename(
+    context: typer.Context,
+    device: Annotated[str, typer.Argument(help="Its id, or its name.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Its new name.", show_default=False)],
+    *,
+    database: Database = DATABASE,
+    as_json: Json = False,
+) -> None:
+    """Of the shop: give a device another name, which all devices read from then on."""
+    as_json = as_json or _json_before(context)
+    with reported(as_json=as_json):
+        from stockroom.shop.desk import open_desk
+        from stockroom.shop.staff import rename_device
+
+        with open_desk(database) as desk:
+            found = _find_device(desk, device)
+            new = rename_device(desk, found, name)
+    _tell({"device": found, "name": new}, f"It is called {new} now.", as_json=as_json)
+
+
 def _find_device(desk: Desk, wanted: str) -> str:
-    devices = [one for one in desk.people.devices() if one.registered]
+    from stockroom.shop.staff import list_devices
+
+    devices = list_devices(desk)
     if any(one.device == wanted for one in devices):
         return wanted
     named = [one for one in devices if one.name == wanted]
@@ -249,6 +276,12 @@ def _shown(desk: Desk, members: list[Member]) -> list[dict[str, Any]]:
         asdict(one) | {"stores": [names.get(store, store) for store in one.stores]}
         for one in members
     ]
+
+
+def _name(shown: dict[str, Any]) -> str:
+    """A person's name, with what they sign in with where that is another."""
+    name, login = str(shown["name"]), str(shown["login"])
+    return name if name == login else f"{name} ({login})"
 
 
 def _described(shown: dict[str, Any]) -> str:

@@ -29,14 +29,17 @@ STORES: Final = (
 """Id, name, and how busy it is."""
 
 PEOPLE: Final = (
-    ("Ada Marsh", "admin"),
-    ("Ben Okoro", "manager"),
-    ("Chiara Lund", "manager"),
-    ("Dilan Reyes", "employee"),
-    ("Edith Voss", "employee"),
-    ("Femi Castell", "employee"),
+    ("ada", "Ada Marsh", "admin"),
+    ("ben", "Ben Okoro", "manager"),
+    ("chiara", "Chiara Lund", "manager"),
+    ("dilan", "Dilan Reyes", "employee"),
+    ("edith", "Edith Voss", "employee"),
+    ("femi", "Femi Castell", "employee"),
 )
-"""Name and role."""
+"""What they sign in with, name and role."""
+
+SIGN_IN: Final = ("ada", "ben", "dilan")
+"""Those of them who are the demo server's people, too."""
 
 _SALES_BY_WEEKDAY: Final = (0.7, 0.7, 0.8, 0.9, 1.2, 1.9, 0.0)
 """Monday to Sunday; shops are closed on Sunday."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stockroom import ids
 from stockroom.demo.goods import CURRENCY, SUPPLIERS, Good
-from stockroom.demo.history import PEOPLE, REORDER_AT_MIN, STORES, Store
+from stockroom.demo.history import PEOPLE, REORDER_AT_MIN, SIGN_IN, STORES, Store
 from stockroom.schema import FIRST_LOCATION_NAME
 
 Cell = str | int | None
@@ -44,6 +44,7 @@ def rows_of(goods: list[Good], stores: list[Store]) -> Demo:
         "product_cost": ("product_id", "cost", "currency"),
         "barcode": ("code", "product_id", "pack"),
         "reorder_rule": ("store_id", "product_id", "reorder_at", "order_up_to"),
+        "person": ("login", "name"),
         "employee": ("id", "name", "role"),
         "movement": (
             "id", "product_id", "location_id", "store_id", "quantity", "kind", "reason",
@@ -81,7 +82,9 @@ def rows_of(goods: list[Good], stores: list[Store]) -> Demo:
             # In a large shop, what hardly ever sells is ordered by hand.
             if store.target is None or shelf.reorder_at > REORDER_AT_MIN
         ],
-        "employee": [(ids.employee_id(name), name, role) for name, role in PEOPLE],
+        # Of those who sign in, the server writes them.
+        "person": [(login, name) for login, name, _ in PEOPLE if login not in SIGN_IN],
+        "employee": [(ids.employee_id(name), name, role) for _, name, role in PEOPLE],
         "movement": list(_in_order(stores)),
     }  # fmt: skip
     return Demo(columns, rows)

@@ -2,10 +2,10 @@
 
 In: one transaction, merged but not committed (`RuleContext`), and who sends it. Out: nothing, a
 refusal with a code and a sentence for a person, or rows more. `ledger` guards movements, `roles`
-says who may change what, `codes` keeps one form of each article number, `same_goods` guards
-products that are made one, `deliveries` lets what is booked stand and goods be received once,
-`history` keeps what was done to products. What an app shows or hides protects nothing: a device
-belongs to whoever holds it.
+says who may change what, `roster` keeps names of people and devices, `codes` one form of each
+article number, `same_goods` guards products that are made one, `deliveries` lets what is booked
+stand and goods be received once, `history` keeps what was done to products. What an app shows or
+hides protects nothing: a device belongs to whoever holds it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from stockroom.rules.roles import (
     roles_move_what_they_may,
     stores_are_changed_by_who_works_there,
 )
+from stockroom.rules.roster import names_are_ones_own
 from stockroom.rules.same_goods import products_are_merged_soundly
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ rules: Final[tuple[Rule, ...]] = (
     roles_move_what_they_may,
     stores_are_changed_by_who_works_there,
     only_owners_change_the_shop,
+    names_are_ones_own,
     codes_have_one_form,
     products_are_merged_soundly,
     answers_are_signed,

@@ -2,8 +2,8 @@
 
 Knows: which change is which deed. Must not know: how people are kept, or what an app shows them.
 What a role may do is the shop's to say (`permission`), with defaults that are safe (`permissions`).
-The shop itself, people's names and what roles may do are the owner's, whose role is called `admin`
-here. Somebody without a role is an employee.
+The shop itself and what roles may do are the owner's, whose role is called `admin` here. Somebody
+without a role is an employee.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ _SALES: Final = frozenset({"sale", "customer_return"})
 _ARRIVALS: Final = frozenset({"receive", "opening"})
 _OWNERS_TABLES: Final = {
     "shop": "the shop's name, currency and language",
-    "person": "what people are called",
     "permission": "what each role may do",
 }
 
@@ -119,7 +118,7 @@ def stores_are_changed_by_who_works_there(context: RuleContext) -> None:
 
 
 def only_owners_change_the_shop(context: RuleContext) -> None:
-    """Refuse changes of the shop itself and of what people are called, by anybody but the owner."""
+    """Refuse changes of the shop itself and of what roles may do, by anybody but the owner."""
     if OWNING.intersection(context.principal.roles):
         return
     for change in context.changes:

@@ -10,11 +10,16 @@ from typing import Final
 
 from holdfast.core.errors import UsageError
 from holdfast.server.identity.people import People
+from holdfast.server.store.registry import User
 
 ADMIN: Final = "admin"
 MANAGER: Final = "manager"
+OWNER: Final = "owner"
+"""What the engine's `admin` is called in a shop."""
 COST: Final = "cost"
 """The scope of what goods cost the shop."""
+_EVERYWHERE: Final = "store/*"
+_STORE: Final = "store/"
 DEMO_MARK: Final = "demo"
 """A role of the demo's people, by which they are known when the demo is over."""
 DEMO_PASSWORD: Final = "stockroom demo"  # noqa: S105 - told to whoever starts the demo
@@ -22,11 +27,13 @@ DEMO_PASSWORD: Final = "stockroom demo"  # noqa: S105 - told to whoever starts t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """A person who signs in. `stores`: where they work; `*` is every store."""
+    """A person who signs in. `stores`: where they work; `*` is every store. `called`: what others
+    read, where that is another name."""
 
     name: str
     role: str
     stores: tuple[str, ...]
+    called: str = ""
 
     @property
     def write(self) -> tuple[str, ...]:
@@ -42,12 +49,34 @@ class Person:
 
 
 DEMO: Final = (
-    Person(name="ada", role=ADMIN, stores=("*",)),
-    Person(name="ben", role="manager", stores=("2",)),
-    Person(name="mira", role="manager", stores=("1",)),
-    Person(name="dilan", role="employee", stores=("1",)),
+    Person(name="ada", role=ADMIN, stores=("*",), called="Ada Marsh"),
+    Person(name="ben", role="manager", stores=("2",), called="Ben Okoro"),
+    Person(name="mira", role="manager", stores=("1",), called="Mira Sato"),
+    Person(name="dilan", role="employee", stores=("1",), called="Dilan Reyes"),
 )
 """The people of the demo; each signs in with `DEMO_PASSWORD`."""
+
+
+def role_of(user: User) -> str:
+    """The role in the shop's words; somebody without one is an employee."""
+    if ADMIN in user.roles:
+        return OWNER
+    return MANAGER if MANAGER in user.roles else "employee"
+
+
+def stores_of(user: User) -> tuple[str, ...]:
+    """The ids of the stores where somebody works."""
+    return tuple(
+        scope.removeprefix(_STORE)
+        for scope in user.write
+        if scope.startswith(_STORE) and scope != _EVERYWHERE
+    )
+
+
+def first_name_of(user: User) -> str:
+    """Name of somebody until they, or an owner, say otherwise."""
+    demo = {person.name: person.called for person in DEMO}
+    return demo.get(user.name, user.name) if DEMO_MARK in user.roles else user.name
 
 
 def add(

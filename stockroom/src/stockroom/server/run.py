@@ -5,14 +5,18 @@ Knows: how the two are put together, and what the first start does. Must not kno
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+import anyio.to_thread
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from holdfast.core.errors import HoldfastError
 from holdfast.server.assembly import Server, open_server
 from holdfast.server.exchange.budgets import Budgets
 from holdfast.server.http.connections import Limits
@@ -33,10 +37,13 @@ from stockroom.server.shop_api import PREFIX as CALLS
 from stockroom.server.shop_api import ShopApi
 from stockroom.server.way import LanWelcome, Way
 from stockroom.server.web import WebApp
-from stockroom.shop.desk import desk_of
+from stockroom.shop.desk import Desk, desk_of
+from stockroom.shop.roster import tell_roster
 
 WEB_FOLDER: Final = Path(__file__).resolve().parents[3] / "web" / "dist"
 """Where the build of the web app lies in a checkout."""
+log = logging.getLogger("stockroom.server")
+_ENROL: Final = "/v1/enrol/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +105,7 @@ def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
         )
         trust = GuideApp(way.guide)
         shop = ShopApi(desk, first, server.authenticate, Proxies(proxies))
-        app = App(TokenCookies(Api(server.app, shop)), web, trust)
+        app = App(TokenCookies(Api(server.app, shop, _teller(desk))), web, trust)
 
         def tell(url: str) -> None:
             way.listens(url)
@@ -130,21 +137,55 @@ def run(options: Options, *, ready: Callable[[Welcome], None]) -> None:
 
 
 class Api:
-    """The engine's calls, and the shop's own beside them."""
+    """The engine's calls, and the shop's own beside them. `let_in`: called in a thread when a
+    device was let in: others are told what it is called."""
 
-    def __init__(self, engine: ASGIApp, shop: ASGIApp) -> None:
+    def __init__(self, engine: ASGIApp, shop: ASGIApp, let_in: Callable[[], None]) -> None:
         self._engine = engine
         self._shop = shop
+        self._let_in = let_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._shop if _is_shops(scope) else self._engine)(scope, receive, send)
+        path = _path(scope)
+        if path.startswith(f"{CALLS}/"):
+            await self._shop(scope, receive, send)
+        elif path == _ENROL:
+            await self._enrol(scope, receive, send)
+        else:
+            await self._engine(scope, receive, send)
+
+    async def _enrol(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 0
+
+        async def heard(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        await self._engine(scope, receive, heard)
+        if status == HTTPStatus.OK:  # whoever is not let in causes no work
+            await anyio.to_thread.run_sync(self._let_in)
 
 
-def _is_shops(scope: Scope) -> bool:
+def _path(scope: Scope) -> str:
+    """The path below where the app lies, with a slash behind it; "" for what is no request."""
     if scope["type"] != "http":
-        return False
+        return ""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return f"{path}/".startswith(f"{CALLS}/")
+    return f"{path.rstrip('/')}/"
+
+
+def _teller(desk: Desk) -> Callable[[], None]:
+    """Function that tells devices of people and devices; where it fails, the next start does."""
+
+    def tell() -> None:
+        try:
+            with desk.transaction() as tables:
+                tell_roster(tables, desk.people)
+        except HoldfastError:
+            log.exception("roster_not_told")
+
+    return tell
 
 
 class App:

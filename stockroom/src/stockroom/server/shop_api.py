@@ -28,7 +28,7 @@ from holdfast.server.identity.principal import Principal
 from stockroom.goods_file.bringing import bring, told
 from stockroom.goods_file.reading import BYTES_MAX, read_sheet
 from stockroom.server.first_run import FirstRun, is_local, set_up_already
-from stockroom.server.people import ADMIN
+from stockroom.server.people import ADMIN, role_of, stores_of
 from stockroom.server.shop_requests import (
     AddRequest,
     ChangeRequest,
@@ -46,9 +46,8 @@ from stockroom.shop.staff import (
     add_member,
     change_member,
     find_member,
+    list_devices,
     list_staff,
-    role_of,
-    stores_of,
 )
 from stockroom.shop.stores import add_store, list_stores, rename_store
 
@@ -148,8 +147,8 @@ class ShopApi:
                 "last_seen": one.last_seen, "waiting": one.waiting, "oldest_us": one.oldest_us,
                 "offset_us": one.offset_us, "revoked": one.revoked > 0,
             }
-            for one in self._desk.people.devices()
-            if one.registered and one.user in seen
+            for one in list_devices(self._desk)
+            if one.user in seen
         ]  # fmt: skip
         return {
             "shop": None if shop is None else dataclasses.asdict(shop),

@@ -20,6 +20,7 @@ from stockroom.schema import schema
 from stockroom.server.people import grant_costs
 from stockroom.shop import tables
 from stockroom.shop.costs import move_costs
+from stockroom.shop.roster import tell_roster
 from stockroom.shop.tables import Tables
 
 
@@ -50,6 +51,7 @@ def desk_of(server: Server, database: str) -> Desk:
     grant_costs(desk.people)
     with desk.transaction() as opened:
         move_costs(opened)
+        tell_roster(opened, desk.people)
     return desk
 
 

@@ -25,6 +25,7 @@ from stockroom.schema import FIRST_TIME_ZONE, SHOP_ID
 from stockroom.server.people import ADMIN, Person
 from stockroom.shop.desk import Desk
 from stockroom.shop.names import cleaned, folded
+from stockroom.shop.roster import tell_roster
 from stockroom.shop.staff import A_PERSON, call, is_owner
 from stockroom.shop.stores import A_STORE, ensure_store, list_stores
 from stockroom.shop.tables import Tables, upsert
@@ -128,6 +129,8 @@ def open_shop(desk: Desk, wanted: Opening) -> Opened:
         store, _new = ensure_store(tables, asked.store, desk.now_us())
         call(tables, asked.owner, asked.owner)
     _let_in(desk.people, asked, named)
+    with desk.transaction() as tables:
+        tell_roster(tables, desk.people)
     return Opened(shop=asked.shop, store_id=store.id, owner=asked.owner, new=True)
 
 

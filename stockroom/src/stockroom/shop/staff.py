@@ -8,25 +8,23 @@ read of them is a row of `person`, which every device has.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from holdfast.core.errors import UsageError
 from holdfast.server.identity.people import People
 from holdfast.server.store.registry import DeviceReport, User
-from stockroom.server.people import ADMIN, DEMO_MARK, Person
+from stockroom.server.people import ADMIN, DEMO_MARK, OWNER, Person, role_of, stores_of
 from stockroom.shop.desk import Desk
 from stockroom.shop.names import cleaned, folded
+from stockroom.shop.roster import tell_roster
 from stockroom.shop.stores import Store, find_store, list_stores
 from stockroom.shop.tables import Tables, upsert
 
-OWNER: Final = "owner"
 ROLES: Final = ("employee", "manager", OWNER)
 """As they are called in a shop; the engine's word for an owner is `admin`."""
 INVITATION_MINUTES: Final = 30
 A_PERSON: Final = "a person"
-_EVERYWHERE: Final = "store/*"
-_STORE: Final = "store/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,22 +44,6 @@ class Member:
     last_seen: int = 0
 
 
-def role_of(user: User) -> str:
-    """The role in the shop's words; somebody without one is an employee."""
-    if ADMIN in user.roles:
-        return OWNER
-    return "manager" if "manager" in user.roles else "employee"
-
-
-def stores_of(user: User) -> tuple[str, ...]:
-    """The ids of the stores where somebody works."""
-    return tuple(
-        scope.removeprefix(_STORE)
-        for scope in user.write
-        if scope.startswith(_STORE) and scope != _EVERYWHERE
-    )
-
-
 def list_staff(desk: Desk) -> list[Member]:
     """Everybody who may sign in, or might again, by name."""
     with desk.transaction() as tables:
@@ -78,7 +60,7 @@ def list_staff(desk: Desk) -> list[Member]:
 
 
 def find_member(people: People, wanted: str) -> User:
-    """The person of this name. Raises `UsageError`: `unknown_user`, `user_unclear`."""
+    """Whoever signs in with this name. Raises `UsageError`: `unknown_user`, `user_unclear`."""
     users = list(people.users())
     found = [user for user in users if user.name == wanted] or [
         user for user in users if folded(user.name) == folded(wanted)
@@ -128,6 +110,7 @@ def add_member(
     )
     with desk.transaction() as tables:
         call(tables, login, login)
+        tell_roster(tables, desk.people)
     return _member(user, login, []), True
 
 
@@ -138,12 +121,14 @@ def change_member(
     role: str | None = None,
     stores: Sequence[str] | None = None,
     disabled: bool | None = None,
+    called: str | None = None,
 ) -> Member:
-    """Change somebody's role, stores, or whether they may come in; it holds at once.
+    """Change somebody's role, stores, what others call them, or whether they may come in; at once.
 
     The last owner stays one. Raises `UsageError`: `unknown_user`, `last_owner`, `bad_role`,
-    `no_store`, `unknown_store`.
+    `no_store`, `unknown_store`, `bad_name`.
     """
+    new_name = None if called is None else cleaned(called, A_PERSON)
     user = find_member(desk.people, name)
     new_role = role or role_of(user)
     if is_owner(user) and (new_role != OWNER or disabled):
@@ -167,12 +152,38 @@ def change_member(
         roles=None if person is None else (person.role, *_marks(user)),
         disabled=disabled,
     )
-    return _member(changed, names.get(user.name, user.name), [])
+    with desk.transaction() as tables:
+        if new_name is not None:
+            call(tables, user.name, new_name)
+        tell_roster(tables, desk.people)
+    return _member(changed, new_name or names.get(user.name, user.name), [])
 
 
 def names_by_login(tables: Tables) -> dict[str, str]:
     """Names of people by what they sign in with."""
-    return {str(login): str(name) for login, name in tables.execute("SELECT * FROM person")}
+    rows = tables.execute("SELECT login, name FROM person")
+    return {str(login): str(name) for login, name in rows}
+
+
+def list_devices(desk: Desk) -> list[DeviceReport]:
+    """The devices that were let in, each under the name that people have given it."""
+    with desk.transaction() as tables:
+        rows = tables.execute("SELECT id, name FROM device")
+    names = {str(device): str(name) for device, name in rows}
+    return [
+        replace(one, name=names.get(one.device) or one.name)
+        for one in desk.people.devices()
+        if one.registered
+    ]
+
+
+def rename_device(desk: Desk, device: str, name: str) -> str:
+    """Give a device another name, and return it. Raises `UsageError` (`bad_name`)."""
+    new = cleaned(name, "a device")
+    with desk.transaction() as tables:
+        tell_roster(tables, desk.people)
+        upsert(tables, "device", {"id": device}, {"name": new})
+    return new
 
 
 def call(tables: Tables, login: str, name: str) -> None:

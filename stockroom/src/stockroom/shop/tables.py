@@ -50,6 +50,15 @@ def insert(tables: Tables, table: str, row: dict[str, Value]) -> None:
     tables.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", [*row.values()])
 
 
+def insert_if_new(tables: Tables, table: str, row: dict[str, Value]) -> None:
+    """Add a row where none has its key: somebody else may be adding the same."""
+    marks = ", ".join("?" * len(row))
+    tables.execute(
+        f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks}) ON CONFLICT DO NOTHING",
+        [*row.values()],
+    )
+
+
 @contextmanager
 def _sqlite(database: str) -> Iterator[Tables]:
     db = driver().connect(database, OpenOptions(create=False))

@@ -201,6 +201,7 @@ export const TABLES = {
     columns: {
       login: "text",
       name: "text",
+      role: "text=",
     },
     refers: {},
   },
@@ -272,6 +273,23 @@ export const TABLES = {
       role: "text",
       deed: "text",
       allowed: "boolean=",
+    },
+    refers: {},
+  },
+  works_at: {
+    key: ["store_id", "login"],
+    columns: {
+      store_id: "text",
+      login: "text",
+    },
+    refers: {},
+  },
+  device: {
+    key: ["id"],
+    columns: {
+      id: "text",
+      name: "text=",
+      login: "text=",
     },
     refers: {},
   },

@@ -379,6 +379,8 @@ export default {
       product_change: "Change of a product",
       shop: "The shop",
       person: "Person",
+      works_at: "Where somebody works",
+      device: "Device",
       product_cost: "What goods cost us",
       permission: "What a role may do",
       holdfast_conflict: "Decision",

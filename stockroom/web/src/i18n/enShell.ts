@@ -184,6 +184,10 @@ export default {
   rights: {
     managers: "Managers only. Ask one to {{what}}.",
     owner: "Only the owner may {{what}}. Ask them.",
+    ask: {
+      managers: "Managers only. Ask {{who}} to {{what}}.",
+      owner: "Only the owner may {{what}}. Ask {{who}}.",
+    },
     title: "Who may do what",
     lead: "It holds at once here, and on other devices as soon as they have a connection. The owner may do everything.",
     deeds: {

@@ -67,6 +67,10 @@ export const formatNumber = (value: number): string => number.format(value);
 /** With its sign, and a real minus. */
 export const formatSigned = (value: number): string => signed.format(value).replace("-", "−");
 
+const either = new Intl.ListFormat(region(), { type: "disjunction" });
+/** Names of which each will do: `Ada or Ben`. */
+export const formatEither = (names: readonly string[]): string => either.format(names);
+
 const size = new Intl.NumberFormat(region(), {
   style: "unit",
   unit: "megabyte",

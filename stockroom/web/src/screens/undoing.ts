@@ -6,6 +6,7 @@ import { type Entry, undo } from "../data/stock.js";
 import { t } from "../i18n/index.js";
 import { type Deed, rights } from "../data/rights.svelte.js";
 import { whyNot } from "../i18n/trouble.js";
+import { lockedWords } from "../shell/locked.js";
 import { say, sayBad } from "../shell/toast.svelte.js";
 
 export async function undoEntries(entries: readonly string[]): Promise<void> {
@@ -18,8 +19,7 @@ export async function undoEntries(entries: readonly string[]): Promise<void> {
 }
 
 /** Say whom to ask for what one may not do. */
-export const sayLocked = (deed: Deed): void =>
-  sayBad(t(`rights.${rights.whoMay(deed)}`, { what: t(`rights.deeds.${deed}`) }));
+export const sayLocked = (deed: Deed): void => sayBad(lockedWords(deed));
 
 type Made = Pick<Entry, "id" | "person">;
 

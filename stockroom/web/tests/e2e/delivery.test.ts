@@ -169,13 +169,13 @@ test("killed at its taps, with the cable pulled: nothing of a draft is lost, and
   await dilan.to("receive");
   await dilan.scan("PEAR-1");
   await mira.to("work");
-  await mira.page.getByRole("link", { name: /dilan counts, 1 unit/ }).click();
+  await mira.page.getByRole("link", { name: /Dilan Reyes counts, 1 unit/ }).click();
   await mira.page.getByRole("button", { name: "One more Pear tin" }).click();
   await shows(dilan, "Pear tin", 2);
   await dilan.page.getByRole("button", { name: "Receive 2 units" }).click();
-  await mira.page.getByText(/Received by dilan/).waitFor();
+  await mira.page.getByText(/Received by Dilan Reyes/).waitFor();
   await dilan.page.getByRole("button", { name: "Undo" }).click();
-  await mira.page.getByText(/Taken back by dilan/).waitFor();
+  await mira.page.getByText(/Taken back by Dilan Reyes/).waitFor();
   await mira.open("PEAR-1");
   await mira.onHand(32);
   for (const person of [dilan, mira]) {

@@ -51,7 +51,7 @@ test("a price on both is asked about, with both values, who and when; offline, o
     const card = person.page.locator("[data-conflict=price]");
     await expect_(card, /Lavender soap/);
     const words = (await card.textContent()) ?? "";
-    const other = person === ada ? "mira, another device" : "ada, another device";
+    const other = person === ada ? "Mira Sato, Linux" : "Ada Marsh, Linux";
     for (const part of ["€2.70", "€3.10", "It was €2.40", "You, this device", other])
       expect(words).toContain(part);
     // Both authors have their time.
@@ -106,7 +106,7 @@ const cardOf = async (person: Person): Promise<Locator> => {
 test("keeping mine is right on every device, also where mine is what stands", async () => {
   await disputed({ ada: "4.10", mira: "4.20" });
   const settling = await cardOf(ada);
-  await expect_(settling, /From mira\s*€4\.20/);
+  await expect_(settling, /From Mira Sato\s*€4\.20/);
   await expect_(settling, /Yours, in use now\s*€4\.10/);
   await settling.getByRole("button", { name: /^Keep mine/ }).click();
   await ada.chip(/All saved to server/);
@@ -126,12 +126,12 @@ test("another device of one's own says so, and a third person is shown names", a
   await disputed({ ada: "4.50", mira: "4.60" });
   const desk = await world.person("ada", { store: "Harbour Street" });
   const own = await cardOf(desk);
-  await expect_(own, /Yours, in use now\s*€4\.50\s*You, another device/);
-  await expect_(own, /From mira\s*€4\.60\s*mira, another device/);
+  await expect_(own, /Yours, in use now\s*€4\.50\s*You, Linux/);
+  await expect_(own, /From Mira Sato\s*€4\.60\s*Mira Sato, Linux/);
   const third = await world.person("ben");
   const foreign = await cardOf(third);
-  await expect_(foreign, /From mira\s*€4\.60\s*mira, another device/);
-  await expect_(foreign, /In use now\s*€4\.50\s*ada, another device/);
+  await expect_(foreign, /From Mira Sato\s*€4\.60\s*Mira Sato, Linux/);
+  await expect_(foreign, /In use now\s*€4\.50\s*Ada Marsh, Linux/);
   expect(await foreign.getByRole("button", { name: /^Keep mine/ }).count()).toBe(0);
   expect(await foreign.textContent()).not.toMatch(/You|Yours/);
   await own.getByRole("button", { name: "Keep mine: €4.50" }).click();

@@ -28,7 +28,7 @@ test("an owner says who may do what, and each device offers just that", async ()
   const price = dilan.page.getByLabel("Price", { exact: true });
   await price.waitFor();
   expect(await price.isDisabled()).toBe(true);
-  await dilan.page.getByText("Managers only. Ask one to change prices and units.").waitFor();
+  await dilan.page.getByText("Managers only. Ask Mira Sato to change prices and units.").waitFor();
   expect(await dilan.page.getByLabel("Cost").count()).toBe(0);
   await dilan.page.goto(`${dilan.cable.url}/#/shop`);
   await dilan.page.getByText("The owner only").waitFor();
@@ -60,7 +60,7 @@ test("an owner says who may do what, and each device offers just that", async ()
   // It holds on the other device, and without a connection as well.
   await dilan.page.goto(`${dilan.cable.url}/#/scan`);
   await dilan.page.getByRole("button", { name: "Sold" }).click();
-  await dilan.page.getByText("Managers only. Ask one to sell.").waitFor();
+  await dilan.page.getByText("Managers only. Ask Mira Sato to sell.").waitFor();
   await dilan.page.goto(`${dilan.cable.url}/#/product/${String(id)}/edit`);
   await expect_(dilan.page.locator("form"), /Price/);
   await dilan.page.locator("input:not([disabled])[inputmode=decimal]").first().waitFor();
@@ -68,7 +68,7 @@ test("an owner says who may do what, and each device offers just that", async ()
   await price.fill("2.40");
   await dilan.page.getByRole("button", { name: "Save" }).click();
   await dilan.page.goto(`${dilan.cable.url}/#/scan`);
-  await dilan.page.getByText("Managers only. Ask one to sell.").waitFor();
+  await dilan.page.getByText("Managers only. Ask Mira Sato to sell.").waitFor();
   dilan.cable.plug();
   await dilan.chip(/All saved to server/);
   await stands("SELECT price FROM product WHERE sku = 'PEAR-1'", [240]);

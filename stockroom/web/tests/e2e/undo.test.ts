@@ -27,7 +27,7 @@ test("undone on two devices at once, offline and on, it is undone once", async (
     await person.page.getByRole("button", { name: /^Undo \+12/ }).click();
     // What somebody else has recorded is asked about first.
     if (person === dilan) {
-      await expect_(person.page.locator(".toast"), /ada has recorded this/);
+      await expect_(person.page.locator(".toast"), /Ada Marsh has recorded this/);
       await person.onHand(12);
       await person.page.getByRole("button", { name: "Yes, undo it" }).click();
     }
