@@ -1,38 +1,21 @@
-"""Prices as they are read and stored: integer minor units.
+"""Prices as they are read, shown and stored: integer minor units.
 
-Knows: how many digits a currency has (ISO 4217, from a kept table; the web app's is made from it by
-`tools/app_schema.py`). Must not know: how prices are typed (`prices`), exchange rates,
-taxes or rounding policies.
+Knows: amounts of a currency as text. Must not know: exchange rates, taxes or rounding policies.
+What people type is read in `prices`, and the digits of a currency are in `currencies`; whoever has
+to do with money finds both here.
 """
 
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
-from functools import cache
-from typing import Final
 
-from iso4217 import Currency
+from stockroom.currencies import DIGITS_IF_UNKNOWN, PRICE_MAX, digits, unusual_digits
+from stockroom.prices import parse_price
 
-PRICE_MAX: Final = 1_000_000_000_000
-"""Minor units; larger is a typing error."""
-
-DIGITS_IF_UNKNOWN: Final = 2
-
-
-@cache
-def digits(currency: str) -> int:
-    """Digits after the point of a currency's amounts; two where ISO 4217 does not say."""
-    try:
-        exponent: int | None = Currency(currency).exponent
-    except ValueError:
-        exponent = None
-    return DIGITS_IF_UNKNOWN if exponent is None else exponent
-
-
-def unusual_digits() -> dict[str, int]:
-    """The currencies whose digits are not two, by their codes, in order."""
-    found = {one.code: digits(one.code) for one in Currency}
-    return {code: places for code, places in sorted(found.items()) if places != DIGITS_IF_UNKNOWN}
+__all__ = (
+    "DIGITS_IF_UNKNOWN", "PRICE_MAX", "digits", "format_price", "nearest_minor", "parse_price",
+    "unusual_digits",
+)  # fmt: skip
 
 
 def nearest_minor(text: str, *, currency: str) -> int:

@@ -12,8 +12,8 @@ import unicodedata
 from typing import Final, Literal, cast, get_args
 
 from holdfast.core.errors import UsageError
+from stockroom.currencies import PRICE_MAX, digits
 from stockroom.currency_signs import COMMA_LANGUAGES, CURRENCY_SIGNS, POINT_LANGUAGES
-from stockroom.money import PRICE_MAX, digits
 
 NotPrice = Literal["empty", "not", "negative", "digits", "huge", "unclear", "currency"]
 """Reason that what was typed is no price. `unclear`: it is one of two, a thousand times apart."""
