@@ -126,13 +126,16 @@ def is_again(known: Transaction, one: Transaction) -> bool:
     with the hash of the first ones beside them, unless these have certainly not arrived."""
     if one == known:
         return True
-    said = [sorted(_RENAMED.get(name, name) for name in c.new) for c in known.changes]
+    said = [
+        sorted(_RENAMED.get((change.table, name), name) for name in change.new)
+        for change in known.changes
+    ]
     return one.first in ("", first_hash(known).hex()) and said == [
         sorted(change.new) for change in one.changes
     ]
 
 
-_RENAMED = {"text": "words"}
+_RENAMED = {("label", "text"): "words"}
 
 
 def scopes_in(generation: int, table: str, row: Row) -> set[str]:

@@ -12,10 +12,12 @@ then what is left of the outbox is replayed on the rows that were touched.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from holdfast.core.errors import BadValue, ConstraintFailed, FileRefused, Offline
 from holdfast.core.keys import RowPlace, key_values, row_key
@@ -47,6 +49,8 @@ from holdfast.sql.bookkeeping.statements import (
 )
 from holdfast.sql.replica import ReplicaProgram
 from holdfast.sqlite import Connection, Row
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -141,7 +145,10 @@ class Applier:
             self._members.grant(head.scopes, anew=not epoch)
             for scope in sorted(self._members.scopes - set(head.scopes)):
                 self._lose(scope)
-            with self._trusting(head):
+            has_lines, lines = _peeked(iter(lines))
+            has_filed, filed = _peeked(iter(filed))
+            writes = bool(decided or files or has_filed or has_lines)
+            with self._trusting(head) if writes else nullcontext():
                 importer = Importer(
                     self._db, self._schema, self._program, self._members, self, on_rows=on_rows
                 )
@@ -165,7 +172,7 @@ class Applier:
 
     def _trusting(self, head: Head) -> AbstractContextManager[None]:
         """Server truth never fails to apply: a server of a newer generation may have looser checks,
-        and ours are not asked about its rows."""
+        and ours are not asked about its rows. SQLite prepares all statements anew for it, twice."""
         newer = head.generation > self._schema.generation
         return unchecked(self._db) if newer else nullcontext()
 
@@ -470,6 +477,12 @@ class Applier:
         for name in self._noted:
             self._db.execute(self._program.tables[name].delete_acked, span)
         self._db.execute(TRANSACTIONS.remove_acked, span)
+
+
+def _peeked(some: Iterator[T]) -> tuple[bool, Iterator[T]]:
+    """Return whether anything comes, and all of it."""
+    first = list(itertools.islice(some, 1))
+    return bool(first), itertools.chain(first, some)
 
 
 def decode_row(table: Table, wire: list[object]) -> tuple[str, int, Row]:
