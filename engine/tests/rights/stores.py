@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -145,6 +145,7 @@ class Stores:
         self.told = Told()
         self.rule: Any = None
         self._stack = contextlib.ExitStack()
+        self._other: Callable[..., list[tuple[Any, ...]]] | None = None
 
     def __enter__(self) -> Self:
         log = logging.getLogger("holdfast")
@@ -246,29 +247,30 @@ class Stores:
 
     def server_rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         """Read the server's database from beside it."""
-        with self._beside() as run:
-            rows: list[tuple[Any, ...]] = run(sql, *params)
-            return rows
+        return self._beside(sql, *params)
 
     def write_directly(self, sql: str, *params: Any) -> None:
-        with self._beside() as run:
-            run(sql, *params)
+        self._beside(sql, *params)
         self.service.poll_foreign_writes()
 
-    @contextlib.contextmanager
-    def _beside(self) -> Iterator[Any]:
+    def _beside(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Run SQL as another program does: on one connection, for each look asks eight times."""
+        if self._other is None:
+            self._other = self._connect_beside()
+        return self._other(sql, *params)
+
+    def _connect_beside(self) -> Callable[..., list[tuple[Any, ...]]]:
         if isinstance(self.database, Path):
-            other = driver().connect(str(self.database), OpenOptions(synchronous="OFF"))
-            yield lambda sql, *params: other.execute(sql, params)
-            other.close()
-            return
-        with psycopg.connect(self.database, autocommit=True) as db:
+            file = driver().connect(str(self.database), OpenOptions(synchronous="OFF"))
+            self._stack.callback(file.close)
+            return lambda sql, *params: list(file.execute(sql, params))
+        server = self._stack.enter_context(psycopg.connect(self.database, autocommit=True))
 
-            def run(sql: str, *params: Any) -> list[tuple[Any, ...]]:
-                cursor = db.execute(sql.replace("?", "%s"), params or None)
-                return cursor.fetchall() if cursor.description else []
+        def run(sql: str, *params: Any) -> list[tuple[Any, ...]]:
+            cursor = server.execute(sql.replace("?", "%s"), params or None)
+            return cursor.fetchall() if cursor.description else []
 
-            yield run
+        return run
 
     def bytes_of(self, name: str) -> dict[str, bytes]:
         """Everything that was sent to a device, and that is stored or said there."""
