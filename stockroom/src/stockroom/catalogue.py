@@ -6,13 +6,13 @@ Each function is one local transaction or one query; none waits for a server.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from holdfast.core.errors import UsageError
 from holdfast.core.values import Value
-from stockroom import ids, words
+from stockroom import ids, skus, words
 from stockroom.codes import canonical, doubt
 from stockroom.money import format_price
 from stockroom.packs import is_pack, read_pack
@@ -159,14 +159,14 @@ def add_product(
     are said (`packs.read_pack`); what may be a mistake is refused, unless it is meant `as_is`.
     Raises `UsageError`: `sku_exists`, `barcode_exists`, `bad_sku`, `bad_barcode`, `bad_pack`.
     """
+    sku = skus.tidy(sku)
     if not sku or not name:
         raise UsageError("a product needs a SKU and a name", code="bad_sku")
     codes = _checked(tuple(barcodes), as_is=as_is)
     apart = False
     with replica.transaction() as db:
         apart = cost is not None and _keeps_costs(db)
-        if db.execute("SELECT 1 FROM product WHERE sku = ?", (sku,)):
-            raise UsageError(f"there is a product with the SKU {sku!r} already", code="sku_exists")
+        check_sku(db, sku)
         derived = ids.product_id(sku, name)
         # The product that was first called so has another SKU by now; this one is a new thing.
         taken = db.execute("SELECT 1 FROM product WHERE id = ?", (derived,))
@@ -218,10 +218,8 @@ def edit_product(
         )
         before = dict(zip(EDITABLE, row, strict=True))
         for name, value in changes.items():
-            if name == "sku" and db.execute(
-                "SELECT 1 FROM product WHERE sku = ? AND id <> ?", (value, product.id)
-            ):
-                raise UsageError(f"there is a product with the SKU {value!r}", code="sku_exists")
+            if name == "sku" and value != product.sku:
+                check_sku(db, str(value), product.id)
             if before[name] != value and not (name == "cost" and _keeps_costs(db)):
                 db.execute(f"UPDATE product SET {name} = ? WHERE id = ?", (value, product.id))
         after = before | dict(changes)
@@ -232,6 +230,35 @@ def edit_product(
             add_code(db, code, product.id, pack)
     (row,) = replica.query(f"{_SELECT} WHERE p.id = ?", (product.id,))
     return _product(row)
+
+
+Run = Callable[[str, tuple[Value, ...]], list[tuple[Value, ...]]]
+"""Function that runs SQL: of a replica, or of an open transaction in it."""
+
+
+def holder_of_sku(run: Run, sku: str, but: str = "") -> tuple[str, str, str] | None:
+    """Id, SKU and name of the product that has a SKU, or one that a person would take for it."""
+    forms = skus.spellings(sku)
+    marks = ", ".join("?" for _ in forms)
+    found = [
+        (str(row[0]), str(row[1]), str(row[2]))
+        for row in run(
+            f"SELECT id, sku, name FROM product WHERE {skus.FOLDED} IN ({marks}) AND id <> ?",
+            (*forms, but),
+        )
+    ]
+    alike = [one for one in found if skus.like(one[1]) == skus.like(sku)]
+    return min(alike, key=lambda one: (one[1] != sku, one[1]), default=None)
+
+
+def check_sku(db: Writer, sku: str, but: str = "") -> None:
+    """Raise `UsageError` (`sku_exists`) where another product has this SKU, or one like it."""
+    holder = holder_of_sku(db.execute, sku, but)
+    if holder is not None:
+        raise UsageError(
+            f"{holder[1]} is there already ({holder[2]}): change that one, or choose another SKU",
+            code="sku_exists",
+        )
 
 
 def list_products(

@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.core.errors import UsageError
-from stockroom.catalogue import Product, add_code, edit_product, product_or_none
+from stockroom.catalogue import (
+    Product,
+    add_code,
+    check_sku,
+    edit_product,
+    get_product,
+    holder_of_sku,
+    product_or_none,
+)
 from stockroom.followed import check_apart, follow, insert, way_of
 from stockroom.schema import schema
 
@@ -24,12 +32,14 @@ _WORDS: Final = ("name", "description", "shelf", "notes")
 """What everybody who adds products may change of one that is there."""
 _MANAGED: Final = ("price", "cost", "currency", "unit")
 """What only a manager may; it goes alone, so that a refusal of it costs nothing else."""
+_TAKEN: Final = ("unique", "rule:sku_like")
+"""The SKU is another's, to the letter or as a person reads it."""
 Change = Mapping[str, Any]
 
 
 def taken_sku(item: Refused) -> Change | None:
     """The new product whose SKU somebody else has taken meanwhile; None for anything else."""
-    if item.code != "unique" or item.state == "held":
+    if item.code not in _TAKEN or item.state == "held":
         return None
     product, *more = [change for change in item.changes if change["table"] != "barcode"] or [{}]
     is_new = product.get("table") == "product" and product["op"] == "insert"
@@ -41,8 +51,8 @@ def other_product(replica: Replica, item: Refused) -> Product | None:
     change = taken_sku(item)
     if change is None:
         return None
-    found = product_or_none(replica, str(change["new"]["sku"]))
-    return None if found is None or found.sku != change["new"]["sku"] else found
+    found = holder_of_sku(replica.query, str(change["new"]["sku"]), str(change["key"]))
+    return None if found is None else get_product(replica, found[1])
 
 
 def edits_of(there: Product, made: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,8 +81,7 @@ def use_other_sku(replica: Replica, item: Refused, sku: str) -> None:
     if change is None:
         raise _not_mendable(item)
     with replica.transaction() as db:
-        if db.execute("SELECT 1 FROM product WHERE sku = ? AND id <> ?", (sku, change["key"])):
-            raise UsageError(f"there is a product with the SKU {sku!r} already", code="sku_exists")
+        check_sku(db, sku, str(change["key"]))
         if not db.execute("SELECT 1 FROM product WHERE id = ?", (change["key"],)):
             insert(db, "product", {"id": change["key"], **change["new"], "sku": sku})
         for code in item.changes:

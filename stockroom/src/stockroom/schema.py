@@ -18,6 +18,7 @@ from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 from stockroom.on_hand import ON_HAND_SQL
 from stockroom.same_goods import SAME_GOODS_SQL
 from stockroom.search import SEARCH_SQL
+from stockroom.skus import LIKE_SQL
 
 KINDS: Final = (
     "receive",
@@ -452,6 +453,7 @@ schema: Final = Schema(
         *SAME_GOODS_SQL,
         *ON_HAND_SQL,
         *SEARCH_SQL,
+        *LIKE_SQL,
         SETTING_SQL,
         OF_DELIVERY_SQL,
         OF_PRODUCT_SQL,

@@ -72,6 +72,28 @@ def _taken(a: Replica, b: Replica) -> None:
     b.sync()
 
 
+def test_a_new_sku_written_otherwise_may_be_the_same_product(devices: Devices) -> None:
+    a, b = devices
+    for replica in (a, b):
+        replica.sync()
+    theirs = catalogue.add_product(a, sku="MUG-1", name="Enamel mug")
+    a.sync()
+    place = ensure_place(b, "1")
+    catalogue.add_product(b, sku="Mug-1", name="Mug", barcodes=["14006381333938"])
+    catalogue.edit_product(b, "Mug-1", {}, barcodes=["14006381333938 x12"])
+    stock.receive(b, place, "14006381333938", 2)
+    b.sync()
+    (item,) = [one for one in b.refused() if refused.taken_sku(one) is not None]
+    assert item.code == "rule:sku_like"
+    with pytest.raises(UsageError, match="MUG-1 is there already"):
+        refused.use_other_sku(b, item, "mug - 1")
+    assert refused.same_product(b, item).id == theirs.id
+    b.sync()
+    a.sync()
+    assert stock.on_hand(a, theirs.id) == 24
+    assert catalogue.scanned(a, "14006381333938")[1] == 12
+
+
 def _new_product(replica: Replica) -> Any:
     (item,) = [one for one in replica.refused() if refused.taken_sku(one) is not None]
     assert item.code == "unique"

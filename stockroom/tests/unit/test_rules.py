@@ -286,6 +286,23 @@ def test_a_store_is_opened_offline_by_whoever_works_there(shop: Shop) -> None:
     assert [item.code for item in leo.refused()] == ["rule:managers_only"]
 
 
+def test_a_sku_that_reads_like_another_is_refused(any_shop: Shop) -> None:
+    dilan, cup = any_shop.device(EMPLOYEE), ids.new_id(2)
+    insert = "INSERT INTO product (id, sku, name) VALUES (?, ?, 'Cup')"
+    rename = "UPDATE product SET sku = ? WHERE id = ?"
+    assert any_shop.sent(dilan, insert, (cup, "CUP-1")) == "applied"
+    assert any_shop.sent(dilan, rename, ("cup-1", cup)) == "applied"  # its own
+    for sku in ("mug-1", "ＭＵＧ - 1"):
+        assert any_shop.sent(dilan, rename, (sku, cup)) == "rule:sku_like"
+        assert any_shop.sent(dilan, insert, (ids.new_id(3), sku)) == "rule:sku_like"
+    assert any_shop.sent(dilan, rename, ("MUG1", cup)) == "applied"
+    with dilan.transaction() as db:
+        for number, sku in enumerate(("TIN", "Tin")):
+            db.execute(insert, (ids.new_id(10 + number), sku))
+    dilan.sync()
+    assert [item.code for item in dilan.refused()] == ["rule:sku_like"]
+
+
 @pytest.mark.parametrize("code", ["049000028911", "00049000028911", "]E00049000028911", " 1"])
 def test_a_code_in_another_form_is_refused(shop: Shop, code: str) -> None:
     insert = "INSERT INTO barcode (code, product_id) VALUES (?, ?)"

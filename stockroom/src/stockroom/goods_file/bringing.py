@@ -26,6 +26,7 @@ from stockroom.shop.names import folded, fresh
 from stockroom.shop.opening import currencies, read_shop
 from stockroom.shop.stores import list_stores, only_store
 from stockroom.shop.tables import Tables, insert
+from stockroom.skus import like
 
 Came = Literal["new", "changed", "same", "wrong"]
 _SET: Final = ("name", "price", "cost", "currency", "shelf", "description", "unit")
@@ -321,7 +322,7 @@ def _read(tables: Tables, store: str) -> _Known:
 
 
 def _like(sku: Value) -> str:
-    return folded(sku).replace(" ", "")
+    return like(str(sku))
 
 
 def told(brought: Brought) -> dict[str, object]:

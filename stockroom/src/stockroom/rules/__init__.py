@@ -3,9 +3,9 @@
 In: one transaction, merged but not committed (`RuleContext`), and who sends it. Out: nothing, a
 refusal with a code and a sentence for a person, or rows more. `ledger` guards movements, `roles`
 says who may change what, `roster` keeps names of people and devices, `codes` one form of each
-article number, `same_goods` guards products that are made one, `deliveries` lets what is booked
-stand and goods be received once, `history` keeps what was done to products. What an app shows or
-hides protects nothing: a device belongs to whoever holds it.
+article number, `skus` tells SKUs apart, `same_goods` guards products that are made one,
+`deliveries` lets what is booked stand and goods be received once, `history` keeps what was done to
+products. What an app shows or hides protects nothing: a device belongs to whoever holds it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from stockroom.rules.roles import (
 )
 from stockroom.rules.roster import names_are_ones_own
 from stockroom.rules.same_goods import products_are_merged_soundly
+from stockroom.rules.skus import skus_are_told_apart
 
 if TYPE_CHECKING:
     from holdfast.server.push.rules import Rule
@@ -50,6 +51,7 @@ rules: Final[tuple[Rule, ...]] = (
     only_owners_change_the_shop,
     names_are_ones_own,
     codes_have_one_form,
+    skus_are_told_apart,
     products_are_merged_soundly,
     answers_are_signed,
     deliveries_stand_as_booked,

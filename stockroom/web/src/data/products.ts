@@ -28,6 +28,7 @@ import {
 } from "./rows.js";
 import { family, leading } from "./sameGoods.js";
 import { EDITABLE } from "./schema.generated.js";
+import { folded, like, spellings } from "./skus.js";
 import { beginnings, vocabulary } from "./words.js";
 
 const PRODUCT = { ...columns("product", ["id", ...EDITABLE], "p"), cost: COST };
@@ -146,10 +147,6 @@ export async function wordsOfNames(): Promise<readonly string[]> {
 export const one = (id: string): Question<Product> =>
   select(PRODUCT, "FROM product AS p WHERE p.id = ?", [id]);
 
-/** The product that has a SKU. */
-export const bySku = (sku: string): Question<Product> =>
-  select(PRODUCT, "FROM product AS p WHERE p.sku = ?", [sku]);
-
 /** What some products are called; in no order. */
 export const named = (ids: readonly string[]): Question<Goods> =>
   select(GOODS, "FROM product AS p WHERE p.id IN (SELECT value FROM json_each(?))", [
@@ -190,13 +187,20 @@ export async function byCode(code: string): Promise<Scanned | null> {
 const CATEGORY = columns("category", ["id", "name"], "c");
 export const CATEGORIES = select(CATEGORY, "FROM category AS c ORDER BY c.name COLLATE NOCASE");
 
-/** Who has this SKU already. */
-export const holdersOfSku = (sku: string, except: string): Question<Goods> =>
-  select(GOODS, "FROM product AS p WHERE p.sku = ? AND p.id <> ?", [sku, except]);
+/** Query of who may have a SKU that a person would take for this one (`holderAmong`). */
+export const holdersOfSku = (sku: string, except: string): Question<Product> =>
+  select(
+    PRODUCT,
+    `FROM product AS p WHERE ${folded("p.sku")} IN (SELECT value FROM json_each(?)) AND p.id <> ?`,
+    [JSON.stringify(spellings(sku)), except],
+  );
 
-/** Return who has this SKU already; null when it is free. */
-export async function holderOfSku(sku: string, except: string): Promise<string | null> {
-  return (await ask(holdersOfSku(sku, except)))[0]?.name ?? null;
+/** The one that has it, to the letter or as a person reads it; null when it is free. */
+export const holderAmong = (found: readonly Product[], sku: string): Product | null =>
+  found.find((one) => one.sku === sku) ?? found.find((one) => like(one.sku) === like(sku)) ?? null;
+
+export async function holderOfSku(sku: string, except: string): Promise<Product | null> {
+  return holderAmong(await ask(holdersOfSku(sku, except)), sku);
 }
 
 /** Return which other product this barcode names already. */
@@ -222,12 +226,9 @@ export async function add(
   let apart = false;
   const made = await replica().transaction(async (tx) => {
     apart = fields.cost !== null && (await keepsCosts(run(tx)));
-    const like = select(GOODS, "FROM product AS p WHERE p.sku = ? OR p.id = ?", [
-      fields.sku,
-      derived,
-    ]);
-    const known = await answers(like, run(tx));
-    if (known.some(({ sku }) => sku === fields.sku)) throw new UsageError(fields.sku, "sku_exists");
+    const taken = await answers(holdersOfSku(fields.sku, ""), run(tx));
+    if (holderAmong(taken, fields.sku) !== null) throw new UsageError(fields.sku, "sku_exists");
+    const known = await answers(one(derived), run(tx));
     // The product that was first called so has another SKU by now; this one is a new thing.
     const id = known.length > 0 ? replica().newId() : derived;
     const cost = apart ? null : fields.cost;
@@ -291,7 +292,7 @@ export async function edit(
     if (moved.length > 0) throw new EditedMeanwhile(now, moved);
     if (changed.includes("sku")) {
       const taken = await answers(holdersOfSku(fields.sku, before.id), run(tx));
-      if (taken.length > 0) throw new UsageError(fields.sku, "sku_exists");
+      if (holderAmong(taken, fields.sku) !== null) throw new UsageError(fields.sku, "sku_exists");
     }
     const apart = await keepsCosts(run(tx));
     const own = changed.filter((name) => !(apart && name === "cost"));

@@ -13,9 +13,12 @@ import * as products from "./products.js";
 import { ask, replica } from "./replica.js";
 import { text, whole } from "./rows.js";
 
+/** The SKU is another's, to the letter or as a person reads it. */
+const TAKEN: readonly string[] = ["unique", "rule:sku_like"];
+
 /** The product whose SKU somebody else has taken meanwhile, new or changed; null for anything else. */
 export function takenSku(item: Refused): RefusedChange | null {
-  if (item.code !== "unique" || item.state === "held") return null;
+  if (!TAKEN.includes(item.code) || item.state === "held") return null;
   const [product, ...more] = item.changes.filter(({ table }) => table !== "barcode");
   const mendable = product?.table === "product" && product.op !== "delete" && "sku" in product.new;
   return mendable && more.length === 0 ? product : null;
@@ -97,8 +100,8 @@ export async function sameProduct(item: Refused): Promise<void> {
   const change = takenSku(item);
   if (change === null || change.op !== "insert")
     throw new UsageError("this is not a new product whose SKU is taken", "not_mendable");
-  const [there] = await ask(products.bySku(text(change.new["sku"])));
-  if (there === undefined) throw new UsageError("the other product is gone", "no_product");
+  const there = await products.holderOfSku(text(change.new["sku"]), change.key);
+  if (there === null) throw new UsageError("the other product is gone", "no_product");
   const waiting = await replica().refused();
   const own = ownOf(waiting, change.key);
   const naming = [item, ...waiting.filter((one) => one.id !== item.id && names(one, own))];

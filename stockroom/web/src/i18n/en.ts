@@ -302,7 +302,6 @@ export default {
     addBarcode: "Add barcode",
     removeBarcode: "Remove barcode {{code}}",
     archived: "Archived: stop offering it",
-    skuTaken: "{{name}} has this SKU already",
     codeTaken: "{{name}} has this barcode already",
     codeDoubtful:
       "The last digit of {{code}} does not fit the others. Scan it again, or add it once more if it is meant so.",
@@ -340,7 +339,6 @@ export default {
     go_other: "Receive {{count, number}} units",
     done_one: "Received {{count, number}} unit, saved on this device",
     done_other: "Received {{count, number}} units, saved on this device",
-    unknown: "No product has the code {{code}}",
     create: "Add it now",
     elsewhere:
       "This list is open in another tab too. Both show the same; receiving in one is enough.",

@@ -73,6 +73,12 @@ export default {
     told: "{{name}} sold, {{left}} left",
     toldBelow: "{{name}} sold, {{left}} left: below zero",
   },
+  sku: {
+    there: "{{sku}} is there already: open it, or choose another",
+    taken: "{{sku}} is there already: {{name}}",
+    open: "Open {{sku}}, {{name}}",
+    count: "It is {{name}}: count it",
+  },
   pack: {
     counts: "Counts",
     label: "How many are in what has the code {{code}}",

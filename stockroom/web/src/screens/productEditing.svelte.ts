@@ -13,6 +13,7 @@ import { Live } from "../data/live.svelte.js";
 import { parsePack, pieceOf, readPack, type WithPack } from "../data/packs.js";
 import * as products from "../data/products.js";
 import { PACK_MAX } from "../data/schema.generated.js";
+import { tidy } from "../data/skus.js";
 import { t } from "../i18n/index.js";
 import "../i18n/later.js";
 import { whyNot } from "../i18n/trouble.js";
@@ -59,7 +60,7 @@ export class ProductEditing {
   /** The form as it came, untouched here: nothing that is to be kept. */
   #came = "";
   readonly #brought: Brought;
-  readonly #holder: Live<string>;
+  readonly #holder: Live<products.Product | null, products.Product>;
 
   /** Made while a component is set up, for its life. An empty `id`: a new product. */
   constructor(id: string, brought: Brought) {
@@ -68,7 +69,7 @@ export class ProductEditing {
     this.draftName = nameOf(id, brought);
     this.#holder = new Live(
       () => (this.#sku === "" ? null : products.holdersOfSku(this.#sku, id)),
-      ([holder]) => holder?.name ?? "",
+      (rows) => products.holderAmong(rows, this.#sku),
     );
     $effect(() => {
       const now = JSON.stringify(this.typed);
@@ -147,8 +148,13 @@ export class ProductEditing {
     dropDraft(this.draftName);
   }
 
+  /** The other product that has the SKU which is typed. */
+  get holder(): products.Product | null {
+    return this.#sku === "" ? null : (this.#holder.value ?? null);
+  }
+
   get #sku(): string {
-    return this.typed.sku.trim();
+    return tidy(this.typed.sku);
   }
 
   get #currency(): string {
@@ -166,10 +172,10 @@ export class ProductEditing {
 
   readonly #problems = $derived.by((): Said => {
     const { name } = this.typed;
-    const holder = this.#holder.value ?? "";
+    const taken = this.holder === null ? "" : t("sku.there", { sku: this.holder.sku });
     return {
       name: name.trim() === "" ? t("form.needName") : "",
-      sku: this.#sku === "" ? t("form.needSku") : holder && t("form.skuTaken", { name: holder }),
+      sku: this.#sku === "" ? t("form.needSku") : taken,
       price: this.#amount("price").problem,
       cost: this.#amount("cost").problem,
       currency: /^[A-Z]{3}$/.test(this.#currency) ? "" : t("form.badCurrency"),

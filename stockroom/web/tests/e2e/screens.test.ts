@@ -173,7 +173,7 @@ test("no barriers in the cards of what needs somebody", async () => {
   await conflict.getByRole("button", { name: "Use it" }).click();
   await conflict.getByText("Not a price").waitFor();
   await refused.getByRole("button", { name: "Use it" }).click();
-  await refused.getByText("has this SKU already").last().waitFor();
+  await refused.getByText("is there already").last().waitFor();
   await barriers.look("cards, wrong");
   await refused.getByRole("button", { name: "Discard…" }).click();
   await refused.getByText("Discard for good?").waitFor();

@@ -14,6 +14,7 @@ import { COMMA_LANGUAGES, POINT_LANGUAGES } from "../../src/data/currencies.gene
 import { decimalMark, type NotPrice, readPrice } from "../../src/data/prices.js";
 import type { Product } from "../../src/data/products.js";
 import { editsOf } from "../../src/data/refused.js";
+import { like, tidy } from "../../src/data/skus.js";
 import { beginnings, meant, vocabulary } from "../../src/data/words.js";
 
 const CASES = path.resolve(import.meta.dirname, "../../../tests/cases");
@@ -46,6 +47,20 @@ test.each(PACKS.typed)("the pack size in $text", ({ text, code, pack }) => {
 
 test.each(PACKS.pieces)("the piece in $case", (one) => {
   expect(pieceOf(one.case)).toBe(one.piece);
+});
+
+const SKUS = read("skus.json") as Record<"alike" | "different" | "tidy", [string, string][]>;
+
+test.each(SKUS.alike)("the SKU %s is %s", (one, other) => {
+  expect(like(one)).toBe(like(other));
+});
+
+test.each(SKUS.different)("the SKU %s is not %s", (one, other) => {
+  expect(like(one)).not.toBe(like(other));
+});
+
+test.each(SKUS.tidy)("the SKU %s is kept as %s", (typed, kept) => {
+  expect(tidy(typed)).toBe(kept);
 });
 
 test.each(read("product_ids.json") as { sku: string; name: string; id: string }[])(

@@ -124,7 +124,7 @@ export async function mend(scene: Scene, hand: Hand): Promise<string> {
   if ((await other.count()) > 0 && dice.chance(0.5)) {
     await other.fill(dice.chance(0.5) ? `MK-${dice.whole(100, 999)}` : dice.one(SKUS));
     await card.getByRole("button", { name: "Use it" }).click();
-    const taken = card.getByText(/has this SKU already/);
+    const taken = card.getByText(/is there already/);
     await hand.page.locator(".toast").or(taken).first().waitFor();
     if ((await taken.count()) > 0) return "another SKU: taken as well";
     return `another SKU: ${await said(hand)}`;
