@@ -1,8 +1,9 @@
 /** The English words of screens that the first one does not need, by key: fetched with them. */
 
 import deliveries from "./enDeliveries.js";
+import goods from "./enGoods.js";
 import history from "./enHistory.js";
 import scan from "./enScan.js";
 import shop from "./enShop.js";
 
-export default { ...deliveries, ...history, ...scan, ...shop } as const;
+export default { ...deliveries, ...goods, ...history, ...scan, ...shop } as const;

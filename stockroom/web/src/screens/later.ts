@@ -19,6 +19,7 @@ export const later = {
   deliveries: once(() => import("./Deliveries.svelte")),
   firstLoad: once(() => import("./FirstLoad.svelte")),
   form: once(() => import("./ProductForm.svelte")),
+  lookUp: once(() => import("../shell/lookUp.js")),
   mine: once(() => import("../shell/MyMenu.svelte")),
   movements: once(() => import("./Movements.svelte")),
   needs: once(() => import("./NeedsYou.svelte")),

@@ -87,7 +87,7 @@ test("killed at its taps, with the cable pulled: nothing of a draft is lost, and
   await shows(dilan, "Plum jam", 12);
   // Saved and counted, and then the browser ended before it knew so: counted once.
   await dilan.page.getByRole("heading", { name: "New product" }).waitFor({ state: "detached" });
-  const begun = "stockroom.draft.delivery.new..4012345678901";
+  const begun = "stockroom.draft.goods.new..4012345678901";
   await dilan.page.evaluate(([name, typed]) => localStorage.setItem(name, typed), [
     begun,
     JSON.stringify({
