@@ -31,7 +31,7 @@ import { attach, type AttachedFile, detach } from "../load/importFiles.js";
 import { catchupLines, type Load } from "../load/firstLoad.js";
 import { seal } from "../changes/seal.js";
 import { breathe, type MutexTurn } from "../mutex.js";
-import { readWaiting } from "../storage/waiting.js";
+import { readWaiting, type Waiting } from "../storage/waiting.js";
 
 /** Result of one exchange. `left`: transactions that are still to be sent or answered. */
 export interface Exchanged {
@@ -147,14 +147,19 @@ export class AnswerStore {
     const filed = catchupLines(catchups);
     const applied = yield* applier.apply(head, lines, checkpoint, files, filed);
     this.#note(answer, applied.differing, expected, nonces);
-    // What was held by a transaction that a person has settled meanwhile goes on.
-    const inbox = new Inbox(this.#database);
-    new Freeing(this.#database, inbox, (replaces) =>
+    const waiting = this.#waiting();
+    const left = waiting.pending + waiting.sent + countOffered(this.#database);
+    return { sent: sent.length, left, applied, ranges, expected };
+  }
+
+  /** What waits, when what was held by a transaction that a person has settled meanwhile goes on. */
+  #waiting(): Waiting {
+    const waiting = readWaiting(this.#database);
+    if (waiting.held === 0) return waiting;
+    new Freeing(this.#database, new Inbox(this.#database), (replaces) =>
       seal(this.#database, this.#host, replaces),
     ).afterNews();
-    const { pending, sent: unanswered } = readWaiting(this.#database);
-    const left = pending + unanswered + countOffered(this.#database);
-    return { sent: sent.length, left, applied, ranges, expected };
+    return readWaiting(this.#database);
   }
 
   /** Whether an answer is for this device and this exchange. Throws, and nothing is changed. */

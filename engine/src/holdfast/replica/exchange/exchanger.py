@@ -83,7 +83,7 @@ from holdfast.replica.storage.database import (
 )
 from holdfast.replica.storage.members import hash_key
 from holdfast.replica.storage.place import Note, record_place
-from holdfast.replica.storage.waiting import read_waiting
+from holdfast.replica.storage.waiting import Waiting, read_waiting
 from holdfast.schema.model import Schema
 from holdfast.sql.bookkeeping.statements import EVENTS, SCOPES, STATE, TRANSACTIONS
 from holdfast.sqlite import Connection
@@ -359,13 +359,18 @@ class Exchanger:
             replaces=replaces,
         )
 
-    def _free(self) -> None:
-        """Let go on what was held by a transaction that a person has settled meanwhile."""
+    def _waiting(self) -> Waiting:
+        """Return what waits, when what was held by a transaction that a person has settled
+        meanwhile goes on."""
+        waiting = read_waiting(self._db)
+        if not waiting.held:
+            return waiting
 
         def sealed(number: int) -> int | None:
             return self.seal_within(replaces=number)
 
         Freeing(Inbox(self._database, self._db), sealed).after_news()
+        return read_waiting(self._db)
 
     def _echo(self) -> str:
         """64 random bits, in as few letters as the protocol lets."""
@@ -481,18 +486,13 @@ class Exchanger:
                 result.applied = applier.apply(head, lines, final)
             else:
                 result.applied = applier.apply(
-                    head,
-                    lines,
-                    final,
-                    filed=load.lines(),
+                    head, lines, final, filed=load.lines(), on_rows=load.importing,
                     files=list(zip(load.snapshots, aliases, strict=True)),
-                    on_rows=load.importing,
-                )
+                )  # fmt: skip
             self._note(head, answer, result, nonces)
             if request is not None:
                 settle_fork(self._db)
-            self._free()
-            result.left = read_waiting(self._db).unsettled
+            result.left = self._waiting().unsettled
             failpoint("apply.before_commit")
         failpoint("apply.after_commit")
         if nonces is not None and nonces.to != nonces.since:

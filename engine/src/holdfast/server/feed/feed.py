@@ -33,7 +33,7 @@ from holdfast.core.keys import row_scopes
 from holdfast.core.values import Row, Value, row_bytes
 from holdfast.schema.model import Table
 from holdfast.server.generations.keeping import FeedChange, older_digests, older_hashes
-from holdfast.server.store.contract import NO_OLDER, FeedEntry, Scope, Writer
+from holdfast.server.store.contract import NO_DIGESTS, NO_OLDER, FeedEntry, Scope, Writer
 from holdfast.server.store.upkeep import FeedPlace
 
 SCOPE_KEY_BYTES = 32
@@ -156,7 +156,7 @@ def publish(
         moved.append(
             replace(
                 scope, head=version, digest=digest, size=held,
-                older=older_digests(projections, scope, changes),
+                older=older_digests(projections, scope, changes) if projections else NO_DIGESTS,
             )
         )  # fmt: skip
     writer.put_feed(entries)

@@ -260,7 +260,8 @@ class DecisionRun:
         table = change.table
         row = self._batch.get(table, change.key)
         self._access.check_before(table, change.op, row)
-        change = fill_change(change, lives=row.values is not None)
+        if change.op == "insert":
+            change = fill_change(change, lives=row.values is not None)
         change = self._seen(change, row, author)
         base_us = _base_time(change, row)
         if base_us is not None and base_us > author.at:  # never before what it was based on
@@ -334,7 +335,8 @@ class DecisionRun:
         )  # fmt: skip
 
     def _note(self, decisions: Sequence[Decision], now_us: int) -> None:
-        self.journal += journal_entries(self._batch, decisions, now_us)
+        if decisions:
+            self.journal += journal_entries(self._batch, decisions, now_us)
 
 
 def _after(change: RowChange, before: Row | None) -> list[Value]:
