@@ -51,6 +51,19 @@ export const STATES = select(
   ].join(" UNION ALL ")}) AS b`,
 );
 
+/** Of a row that waits, called `w`: the delivery that it is part of; NULL where there is none. */
+const OF_DELIVERY =
+  "CASE w.tbl WHEN 'delivery' THEN w.key " +
+  "WHEN 'delivery_line' THEN (SELECT delivery_id FROM delivery_line WHERE id = w.key) " +
+  "WHEN 'movement' THEN (SELECT delivery_id FROM movement WHERE id = w.key) END";
+
+/** Number of things that wait as a person counts them: all that was done to a delivery is one. */
+export const THINGS = select(
+  { count: asWhole("count(DISTINCT t.thing)") },
+  `FROM (SELECT coalesce(max(${OF_DELIVERY}), w.tx) AS thing FROM holdfast_pending AS w ` +
+    "WHERE w.state <> 'held' GROUP BY w.tx) AS t",
+);
+
 /** Operation on a row, as the engine tells it. */
 export type Operation = "insert" | "update" | "delete";
 
@@ -64,8 +77,10 @@ const WAITING = {
   quantity: orNull(asWhole("r.quantity")),
   kind: asText("coalesce(r.kind, '')"),
   product: asText("coalesce(p.id, '')"),
+  delivery: asText("coalesce(r.delivery, '')"),
 };
-/** A local transaction that waits, one of its rows a line; `product` and `name`: of what it is about. */
+/** A local transaction that waits, one of its rows a line; `product` and `name`: of what it is about; `delivery`:
+ * that it is part of. */
 export type Waiting = Row<typeof WAITING>;
 
 /** Each table under a name of its own, beside what waits of it. */
@@ -90,7 +105,7 @@ const where = (name: string) => (table: Table) => (name in TABLES[table].columns
 const LINES =
   `SELECT w.tx, w.tbl, w.key, w.kind AS done, w.state, ${ofRow(where("name"))} AS name, ` +
   `${ofRow(where("quantity"))} AS quantity, ${ofRow(where("kind"))} AS kind, ` +
-  `${ofRow(productOf)} AS product FROM w ${JOINED}`;
+  `${ofRow(productOf)} AS product, ${OF_DELIVERY} AS delivery FROM w ${JOINED}`;
 
 /** The newest transactions first; `count`: at most so many rows, or null for all. */
 export const waitingRows = (count: number | null): Question<Waiting> =>

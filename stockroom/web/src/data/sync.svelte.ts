@@ -7,7 +7,8 @@
 import type { Conflict, Refused, Status } from "@holdfast/browser";
 
 import { Live } from "./live.svelte.js";
-import { type State, STATES, unsentRows, waitingRows } from "./outbox.js";
+import { type Decision, decisions } from "./needs.js";
+import { type State, STATES, THINGS, unsentRows, waitingRows } from "./outbox.js";
 import { type Asked, openAt } from "./questions.js";
 import { ask, replica } from "./replica.js";
 import { asText, select, tables } from "./rows.js";
@@ -53,14 +54,24 @@ class SyncState {
   /** Before, that there is nothing in the inbox only means that nobody has looked. */
   inboxRead = $state(false);
 
-  /** Changes made here that the server has not confirmed. */
+  /** What of it is one thing to a person, such as a whole delivery; null until it was counted. */
+  things = $state<number | null>(null);
+  /** What the server did not take, as questions. */
+  readonly decisions = $derived<readonly Decision[]>(decisions(this.refused));
+
+  /** Things done here that the server has not confirmed. */
   get unsent(): number {
-    return (this.status?.pending ?? 0) + (this.status?.sent ?? 0);
+    const changes = (this.status?.pending ?? 0) + (this.status?.sent ?? 0);
+    return Math.min(changes, Math.max(1, this.things ?? changes));
   }
 
+  /** Questions, however many changes each is about: the same wherever it is said. */
   get needsYou(): number {
     const { conflicts = 0, refused = 0, held = 0 } = this.status ?? {};
-    return conflicts + refused + held + this.twice.length;
+    const asked = this.inboxRead
+      ? this.conflicts.length + this.decisions.length
+      : conflicts + refused + held;
+    return asked + this.twice.length;
   }
 }
 
@@ -84,8 +95,13 @@ export function follow(): void {
     () => (place.store === "" ? null : openAt(place.store)),
     (rows) => rows,
   );
+  const things = new Live(
+    () => THINGS,
+    ([found]) => found?.count ?? 0,
+  );
   $effect(() => {
     sync.twice = twice.value ?? [];
+    sync.things = things.value ?? null;
   });
   $effect(() => {
     let ended = false;

@@ -1,17 +1,29 @@
 /**
- * What waits for the server, counted as the status counts it.
+ * What waits for the server, counted as a person counts it.
  *
- * Knows: that rows belong to local transactions. Must not know: how any of it is worded.
+ * Knows: that rows belong to local transactions, and some of these to one delivery. Must not know: how any of it is
+ * worded.
  */
 
-/** The rows of each local transaction together, in the order they came in: a receipt is one change,
- * however many lines it has. */
-export function byTransaction<T extends { readonly tx: number }>(rows: readonly T[]): T[][] {
-  const found = new Map<number, T[]>();
+interface Part {
+  readonly tx: number;
+  readonly table: string;
+  readonly key: string;
+  readonly delivery: string;
+}
+
+/** Rows that are one thing, in the order they came in: those of a local transaction, however many they are, and all
+ * that was done to a delivery, in however many. Of what was changed repeatedly the first row that came in is there. */
+export function byThing<T extends Part>(rows: readonly T[]): T[][] {
+  const deliveries = new Map<number, string>();
+  for (const { tx, delivery } of rows) if (delivery !== "") deliveries.set(tx, delivery);
+  const found = new Map<number | string, Map<string, T>>();
   for (const row of rows) {
-    const before = found.get(row.tx);
-    if (before === undefined) found.set(row.tx, [row]);
-    else before.push(row);
+    const thing = deliveries.get(row.tx) ?? row.tx;
+    const parts = found.get(thing) ?? new Map<string, T>();
+    found.set(thing, parts);
+    const name = `${row.table} ${row.key}`;
+    if (!parts.has(name)) parts.set(name, row);
   }
-  return [...found.values()];
+  return [...found.values()].map((parts) => [...parts.values()]);
 }

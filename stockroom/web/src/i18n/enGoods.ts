@@ -43,6 +43,8 @@ export default {
   refused: {
     title: "The server refused this",
     held: "Waits for a refused change",
+    behind_one: "{{count, number}} change waits for it, and is settled with it",
+    behind_other: "{{count, number}} changes wait for it, and are settled with it",
     aside: "Does not fit what others have done",
     asideWhy:
       "Nothing of it is shown for now. It goes with the next exchange, and the server decides.",

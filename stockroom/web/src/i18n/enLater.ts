@@ -3,7 +3,8 @@
 import deliveries from "./enDeliveries.js";
 import goods from "./enGoods.js";
 import history from "./enHistory.js";
+import needs from "./enNeeds.js";
 import scan from "./enScan.js";
 import shop from "./enShop.js";
 
-export default { ...deliveries, ...goods, ...history, ...scan, ...shop } as const;
+export default { ...deliveries, ...goods, ...history, ...needs, ...scan, ...shop } as const;

@@ -11,6 +11,7 @@ import { parseWhole } from "../data/quantity.js";
 import { ask } from "../data/replica.js";
 import { place } from "../data/stores.svelte.js";
 import { groupMark } from "../i18n/index.js";
+import "../i18n/later.js";
 import { draftNames, dropDraft, readDraft } from "../shell/draft.js";
 
 export interface TypedGoods {

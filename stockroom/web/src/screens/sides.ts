@@ -8,6 +8,7 @@
 import type { Conflict, Resolution, Side } from "@holdfast/browser";
 
 import { t } from "../i18n/index.js";
+import "../i18n/later.js";
 import { typedPrice } from "./priced.js";
 import { fromTyped, MONEY, shown, typedOver } from "./wire.js";
 

@@ -6,6 +6,7 @@
 
 import { formatPrice, plainPrice } from "../data/money.js";
 import { formatSigned, language, t, tOr } from "../i18n/index.js";
+import "../i18n/later.js";
 import { typedPrice } from "./priced.js";
 
 export const MONEY: ReadonlySet<string> = new Set(["price", "cost"]);

@@ -41,7 +41,7 @@ import {
   linesOf,
   type Order,
 } from "../../src/data/stockTable.js";
-import { byTransaction } from "../../src/data/waiting.js";
+import { byThing } from "../../src/data/waiting.js";
 import { meant, vocabulary } from "../../src/data/words.js";
 
 const ROOT = path.resolve(import.meta.dirname, "../../../..");
@@ -424,12 +424,26 @@ test("what runs out is told by the rules of its store, and below zero without on
   expect(await ask(runningOut("2", "", 100))).toEqual([]);
 });
 
-test("what waits is counted as the status counts it: by what was done, not by its rows", async () => {
-  const { rows } = await replica.query("SELECT tx FROM holdfast_pending");
-  const changes = byTransaction(rows.map(([tx]) => ({ tx: Number(tx) })));
+const thingsThatWait = async (): Promise<number> => (await ask(outbox.THINGS))[0]?.count ?? 0;
+
+test("what waits is counted by what was done, not by its rows, and a delivery is one thing", async () => {
+  const rows = await ask(outbox.waitingRows(null));
   const { pending, sent } = await replica.status();
-  expect(changes).toHaveLength(pending + sent);
-  expect(rows.length).toBeGreaterThan(changes.length);
+  expect(byThing(rows)).toHaveLength(pending + sent);
+  expect(rows.length).toBeGreaterThan(pending + sent);
+  const before = await thingsThatWait();
+  expect(before).toBe(pending + sent);
+  const delivery = uuid(8, 1);
+  await replica.write([insert("delivery", { id: delivery, store_id: "1", started_at: 5 })]);
+  const line = { id: uuid(8, 2), delivery_id: delivery, store_id: "1", product_id: uuid(2, 1) };
+  await replica.write([insert("delivery_line", { ...line, added_at: 5 })]);
+  for (const scanned of [1, 2])
+    await replica.write([
+      { sql: "UPDATE delivery_line SET scanned = ? WHERE id = ?", params: [scanned, line.id] },
+    ]);
+  expect((await replica.status()).pending).toBe(pending + 4);
+  expect(await thingsThatWait()).toBe(before + 1);
+  expect(byThing(await ask(outbox.waitingRows(null)))).toHaveLength(before + 1);
 });
 
 test("what waits is of every table, whole and by name, whatever its key is", async () => {

@@ -7,6 +7,7 @@ import { column, columns, insert, isKey, select, tables } from "../../src/data/r
 import { EDITABLE, KINDS, TABLES } from "../../src/data/schema.generated.js";
 import * as stock from "../../src/data/stock.js";
 import en from "../../src/i18n/en.js";
+import needs from "../../src/i18n/enNeeds.js";
 
 // The reader's language is the browser's, which Node does not have.
 vi.hoisted(() => vi.stubGlobal("navigator", { language: "en" }));
@@ -88,6 +89,6 @@ test("there are words for what the schema has", () => {
   expect(Object.keys(en.sync.tables)).toEqual(expect.arrayContaining([...tables]));
   // Goods that are missing are a correction whose reason says so.
   expect(Object.keys(en.entry.kinds)).toEqual([...KINDS, "missing"]);
-  expect(Object.keys(en.conflict.fields)).toEqual(expect.arrayContaining([...EDITABLE]));
+  expect(Object.keys(needs.conflict.fields)).toEqual(expect.arrayContaining([...EDITABLE]));
   expect(Object.keys(TABLES.product.columns)).toEqual(expect.arrayContaining([...EDITABLE]));
 });

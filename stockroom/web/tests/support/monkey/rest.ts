@@ -22,23 +22,29 @@ function isTold(words: string, status: Status): boolean {
   const unsent = status.pending + status.sent;
   const needs = status.conflicts + status.refused + status.held;
   if (unsent + needs > 0 && /All saved/.test(words)) return false;
+  // What belongs together, such as a delivery, is one thing of many changes.
+  const some = (told: number, of: number): boolean =>
+    of === 0 ? told === 0 : told > 0 && told <= of;
   const kept = Number(/(\d+) changes? kept/.exec(words)?.[1] ?? 0);
   switch (status.state) {
     case "needs_sign_in":
-      return /^Sign in again/.test(words) && kept === unsent;
+      return /^Sign in again/.test(words) && some(kept, unsent);
     case "paused":
-      return /^Staying offline/.test(words) && kept === unsent;
+      return /^Staying offline/.test(words) && some(kept, unsent);
     case "offline":
     case "waiting":
-      return kept === unsent && !/All saved|^Sending/.test(words);
+      return some(kept, unsent) && !/All saved|^Sending/.test(words);
     case "needs_upgrade":
     case "needs_attention":
       return false;
     default:
-      if (status.sent > 0) return words.startsWith(`Sending ${status.sent} of ${unsent}`);
-      if (unsent > 0) return new RegExp(`^${unsent} changes? waits? to be sent`).test(words);
-      if (needs > 0) return new RegExp(`^${needs} needs? you`).test(words);
-      return /^(All saved to server|Looking for the server)/.test(words);
+      if (status.sent > 0)
+        return some(Number(/^Sending \d+ of (\d+)/.exec(words)?.[1] ?? 0), unsent);
+      if (unsent > 0)
+        return some(Number(/^(\d+) changes? waits? to be sent/.exec(words)?.[1] ?? 0), unsent);
+      if (needs > 0) return /^\d+ needs? you/.test(words);
+      // Goods that may have been received twice are asked about, too, and are no part of the status.
+      return /^(All saved to server|Looking for the server|\d+ needs? you)/.test(words);
   }
 }
 

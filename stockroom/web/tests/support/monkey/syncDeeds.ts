@@ -118,6 +118,9 @@ export async function mend(scene: Scene, hand: Hand): Promise<string> {
   for (const change of item.changes)
     for (const name of Object.keys(change.new)) book.disputed.add(`${change.key} ${name}`);
   const card = hand.page.locator(`[data-refused="${item.id}"]`);
+  // What waits behind another is shown below it.
+  for (const more of await hand.page.locator("details[data-behind]:not([open])").all())
+    await more.locator("summary").first().click();
   await card.waitFor();
   await quiet(hand);
   const other = card.getByLabel("Another SKU");
