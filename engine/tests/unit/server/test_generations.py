@@ -220,6 +220,33 @@ def test_who_follows_gets_what_it_lacks_with_one_answer(
     assert old.last_rows == []
 
 
+@pytest.mark.slow
+def test_a_thousand_devices_that_follow_at_once_cost_what_each_lacks(server: Any) -> None:
+    """Nothing is committed for them in any scope, and no row is sent to a device that makes the
+    same of it by itself. (PostgreSQL has fewer: it is the same server before another store.)"""
+    crowd = 50 if server.postgres else 1000
+    devices = [old_device(server, f"d{number}") for number in range(crowd)]
+    for name in "abcdef":
+        devices[0].insert("note", name, text=name)
+    for device in devices:
+        device.sync()
+    server.reopen(SECOND)
+    writer = server.peer("new", write=("main", "side"))
+    writer.sync()
+    writer.update("note", "a", vat=7)
+    writer.sync()
+    before = heads(server)
+    for device in devices:
+        device.move_to(SECOND)
+        device.sync()
+        assert [key for _, key in device.last_rows] == ["a"], device.principal.device
+        device.sync()
+        assert device.last_rows == []
+    assert heads(server) == before
+    assert all(device.rows == writer.rows for device in devices)
+    server.check()
+
+
 def test_an_unknown_generation_is_told_of_the_servers(server: Any) -> None:
     old = old_device(server, "old")
     old.speaks = SECOND
