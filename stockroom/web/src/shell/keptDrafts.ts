@@ -11,7 +11,7 @@ import { recall, replaceKept } from "../data/memory.js";
 
 export const DRAFTS = `${ownName("stockroom")}.draft.`;
 /** How many changes there were: whichever of the two has more of them is the newer one. */
-const CHANGES = `${ownName("stockroom")}.drafts`;
+const CHANGES = `${ownName("stockroom")}.typed`;
 const NAME = "drafts";
 const LOCK = ownName("stockroom.drafts");
 
