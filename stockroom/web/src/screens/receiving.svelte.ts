@@ -100,8 +100,10 @@ export class Receiving {
     return this.lines.reduce((sum, line) => sum + Math.max(0, this.here(line)), 0);
   }
 
+  /** How many are to come in all; 0 where that is not known of each line. */
   get expected(): number {
-    return this.lines.reduce((sum, { expected }) => sum + (expected ?? 0), 0);
+    const said = this.lines.map(({ expected }) => expected ?? NaN);
+    return said.reduce((sum, one) => sum + one, 0) || 0;
   }
 
   /** What came in with the same note before. */
