@@ -36,7 +36,7 @@ export const CHROMIUM = (process.env.PATH ?? "")
 const ARGUMENTS = [
   ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"],
   ...["--no-first-run", "--remote-debugging-port=0"],
-  // A name that is no secure context, for a browser that lacks what we need.
+  // A name that is no secure context, for a browser that lacks what we need; other rules take its place.
   "--host-resolver-rules=MAP insecure.test 127.0.0.1",
 ];
 
@@ -44,11 +44,17 @@ const newFolder = (): string => mkdtempSync(join(tmpdir(), "holdfast-chromium-")
 
 export class Chromium {
   readonly #profile = newFolder();
+  readonly #more: readonly string[];
   #process: ChildProcess | null = null;
   #browser: Browser | null = null;
 
-  static async start(): Promise<Chromium> {
-    const made = new Chromium();
+  private constructor(more: readonly string[] = []) {
+    this.#more = more;
+  }
+
+  /** `more`: arguments beside the usual ones. */
+  static async start(...more: readonly string[]): Promise<Chromium> {
+    const made = new Chromium(more);
     await made.start();
     return made;
   }
@@ -56,7 +62,7 @@ export class Chromium {
   /** Another one, on a copy of this one's profile; this one does not run now. */
   copy(): Chromium {
     if (this.#process !== null) throw new Error("it runs, and writes its profile");
-    const made = new Chromium();
+    const made = new Chromium(this.#more);
     cpSync(this.#profile, made.#profile, { recursive: true, verbatimSymlinks: true });
     // By it a profile says which process has it.
     for (const name of ["SingletonLock", "SingletonCookie", "SingletonSocket"])
@@ -68,7 +74,7 @@ export class Chromium {
     if (CHROMIUM === undefined) throw new Error("there is no chromium");
     const child = spawn(
       CHROMIUM,
-      [...ARGUMENTS, `--user-data-dir=${this.#profile}`, "about:blank"],
+      [...ARGUMENTS, ...this.#more, `--user-data-dir=${this.#profile}`, "about:blank"],
       {
         detached: true, // a group of its own, which can be killed whole
         stdio: ["ignore", "ignore", "pipe"],
@@ -101,6 +107,17 @@ export class Chromium {
     await page.goto(url);
     await page.waitForFunction("'holdfast' in globalThis");
     return page;
+  }
+
+  /** It is closed, as by a person: what it has in memory is written. */
+  async end(): Promise<void> {
+    const child = this.#process;
+    if (child === null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    const session = await this.#browser?.newBrowserCDPSession();
+    await session?.send("Browser.close");
+    await ended;
+    this.#process = null;
   }
 
   /** What a power cut does to it. */

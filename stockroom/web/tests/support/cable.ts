@@ -6,13 +6,21 @@
 
 import net, { type AddressInfo } from "node:net";
 
+/** How a record of TLS begins that is no request yet; and the size that only a request has. */
+const HANDSHAKE = 22;
+const REQUEST_BYTES_MIN = 300;
+
 export class Cable {
   readonly #server: net.Server;
   readonly #open = new Set<net.Socket>();
+  /** Connections of which an answer is not to pass. */
+  readonly #asking = new Set<net.Socket>();
   #plugged = true;
   /** Bytes that may still pass before it pulls itself. */
   #left = Infinity;
   #pulled: () => void = () => undefined;
+  /** Whether it pulls itself when something that is sent is answered. */
+  #untilAnswered = false;
   port = 0;
 
   private constructor(to: () => number) {
@@ -27,7 +35,11 @@ export class Cable {
         [far, near],
       ] as const) {
         this.#open.add(one);
-        one.on("data", (piece) => this.#count(piece.length));
+        one.on("data", (piece: Buffer) => {
+          if (one === near) this.#sent(near, piece);
+          else if (this.#asking.has(near)) return this.pull();
+          this.#count(piece.length);
+        });
         one.pipe(other);
         one.on("error", () => other.destroy());
         one.on("close", () => {
@@ -52,6 +64,8 @@ export class Cable {
   pull(): void {
     this.#plugged = false;
     this.#left = Infinity;
+    this.#untilAnswered = false;
+    this.#asking.clear();
     for (const socket of this.#open) socket.destroy();
     this.#pulled();
   }
@@ -66,6 +80,20 @@ export class Cable {
     this.#left = bytes;
     this.plug();
     await over;
+  }
+
+  /** Plugged in until a request has been answered, of which nothing passes: the server has done its part. */
+  async plugUntilAnswered(): Promise<void> {
+    const over = new Promise<void>((pulled) => (this.#pulled = pulled));
+    this.#untilAnswered = true;
+    this.plug();
+    await over;
+  }
+
+  #sent(near: net.Socket, piece: Buffer): void {
+    const isHandshake = piece[0] === HANDSHAKE;
+    if (this.#untilAnswered && !isHandshake && piece.length > REQUEST_BYTES_MIN)
+      this.#asking.add(near);
   }
 
   #count(bytes: number): void {

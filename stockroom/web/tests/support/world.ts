@@ -317,6 +317,11 @@ export class Person {
   /** The cable is in again, and the browser says so: nothing waits for the end of a long pause. */
   async backOnline(): Promise<void> {
     this.cable.plug();
+    await this.nudge();
+  }
+
+  /** The browser says that there is a network, as it does when one has come. */
+  async nudge(): Promise<void> {
     await this.context.setOffline(true);
     await this.context.setOffline(false);
   }
