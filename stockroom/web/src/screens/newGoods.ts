@@ -23,7 +23,7 @@ export interface TypedGoods {
   readonly category: string;
 }
 
-const of = (delivery: string): string => `goods.new.${delivery}.`;
+const of = (delivery: string): string => `newGoods.${delivery}.`;
 
 /** The draft's name. `delivery`: an id, or "" for one's own delivery. */
 export const draftNameOf = (delivery: string, code: string): string => of(delivery) + code;

@@ -47,7 +47,7 @@ test("counted without a connection, and booked as one", async () => {
   await shows(dilan, "Plum jam", 12);
   // Saved and counted, and then the browser ended before it knew so: counted once.
   await dilan.page.getByRole("heading", { name: "New product" }).waitFor({ state: "detached" });
-  const begun = `stockroom.draft.goods.new..${NEW}`;
+  const begun = `stockroom.draft.newGoods..${NEW}`;
   await dilan.page.evaluate(([name, typed]) => localStorage.setItem(name, typed), [
     begun,
     JSON.stringify({
