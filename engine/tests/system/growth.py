@@ -19,7 +19,7 @@ from shell import run_foreign
 
 from holdfast.core.errors import ConstraintFailed, UpgradeNeeded
 from holdfast.protocol.first_sent import first_hash
-from holdfast.protocol.messages import Transaction
+from holdfast.protocol.messages import Change, Transaction
 from holdfast.schema.migrations import Migration, MigrationStep
 from holdfast.schema.model import CONFLICT_TABLE, Check, Column, Schema, Table
 
@@ -126,13 +126,14 @@ def is_again(known: Transaction, one: Transaction) -> bool:
     with the hash of the first ones beside them, unless these have certainly not arrived."""
     if one == known:
         return True
-    said = [
-        sorted(_RENAMED.get((change.table, name), name) for name in change.new)
-        for change in known.changes
-    ]
-    return one.first in ("", first_hash(known).hex()) and said == [
-        sorted(change.new) for change in one.changes
-    ]
+    return one.first in ("", first_hash(known).hex()) and [
+        names_now(change) for change in known.changes
+    ] == [names_now(change) for change in one.changes]
+
+
+def names_now(change: Change) -> set[str]:
+    """The newest names of the columns that a change writes."""
+    return {_RENAMED.get((change.table, name), name) for name in change.new}
 
 
 _RENAMED = {("label", "text"): "words"}

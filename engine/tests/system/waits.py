@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from growth import EVERY
+from growth import EVERY, names_now
 
 from holdfast.core.keys import key_text
 from holdfast.core.values import from_wire
@@ -96,7 +96,7 @@ def rests_on_row(one: Change, other: Change) -> bool:
     table = EVERY[one.table]
     return one.op == "update" and any(
         table.by_name[name].merge not in ("counter", "set")
-        for name in one.new.keys() & other.new.keys()
+        for name in names_now(one) & names_now(other)
     )
 
 
