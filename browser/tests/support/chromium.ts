@@ -36,6 +36,8 @@ export const CHROMIUM = (process.env.PATH ?? "")
 const ARGUMENTS = [
   ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"],
   ...["--no-first-run", "--remote-debugging-port=0"],
+  // The menu of its address bar: two more pages in each window, drawn before anybody types there.
+  "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,AimEnabled",
   // A name that is no secure context, for a browser that lacks what we need; other rules take its place.
   "--host-resolver-rules=MAP insecure.test 127.0.0.1",
 ];

@@ -7,7 +7,7 @@ import path from "node:path";
 import { chromium as engine } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { type BrowserContext, chromiumPath, type Page } from "../support/browser.js";
+import { type BrowserContext, CHROMIUM_ARGS, chromiumPath, type Page } from "../support/browser.js";
 import { Person, World } from "../support/world.js";
 
 /** Of an icon that is cut to a shape, so much of the width is always seen. */
@@ -31,10 +31,7 @@ beforeAll(async () => {
   context = await engine.launchPersistentContext(profile, {
     executablePath: chromiumPath(),
     viewport: { width: 390, height: 844 },
-    args: [
-      ...["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-      "--bypass-app-banner-engagement-checks",
-    ],
+    args: [...CHROMIUM_ARGS, "--bypass-app-banner-engagement-checks"],
   });
   const page = context.pages()[0] ?? (await context.newPage());
   await page.addInitScript(listenToPrompt);
