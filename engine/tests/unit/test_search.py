@@ -75,6 +75,7 @@ def test_these_very_tests_are_repeatable() -> None:
 
 
 def test_a_search_draws_more_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOLDFAST_EXAMPLES", raising=False)  # `make test-fast` sets it
     assert examples(60) == 60
     monkeypatch.setenv("HOLDFAST_SEARCH", "2.5")
     assert examples(60) == 150
