@@ -23,15 +23,20 @@ def commands_in_memory() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)  # before the marks are asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what needs PostgreSQL: `make test-fast` is for SQLite's half."""
+    """Mark as slow what is told twice: `make test-fast` is for one store and one SQLite library.
+
+    The conformance suites, which are there to compare, run with both libraries even then.
+    """
     for item in items:
-        if "postgres_cluster" in getattr(item, "fixturenames", ()) or _on_postgres(item):
+        if "postgres_cluster" in getattr(item, "fixturenames", ()) or _is_second(item):
             item.add_marker(pytest.mark.slow)
 
 
-def _on_postgres(item: pytest.Item) -> bool:
+def _is_second(item: pytest.Item) -> bool:
+    """Whether a test of SQLite runs on PostgreSQL, or one of APSW with Python's own library."""
     chosen = getattr(item, "callspec", None)
-    return chosen is not None and "postgres" in chosen.params.values()
+    values = [] if chosen is None else [v for v in chosen.params.values() if isinstance(v, str)]
+    return "postgres" in values or ("stdlib" in values and "conformance" not in item.path.parts)
 
 
 @pytest.hookimpl(trylast=True)
