@@ -1,6 +1,16 @@
 /** The English words of what happened to stock and to products: a part of `en.ts`, which says how they are written. */
 
 export default {
+  done: {
+    title: "Done in the last 7 days",
+    in_one: "{{count, number}} came in",
+    in_other: "{{count, number}} came in",
+    sold_one: "{{count, number}} sold",
+    sold_other: "{{count, number}} sold",
+    lost_one: "{{count, number}} lost",
+    lost_other: "{{count, number}} lost",
+    last: "last at {{time}}",
+  },
   movements: {
     look: "Look through",
     sort: "Show only",

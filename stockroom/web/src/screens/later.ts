@@ -17,6 +17,7 @@ function once<T>(fetched: () => Promise<T>): () => Promise<T> {
 export const later = {
   adjust: once(() => import("./Adjust.svelte")),
   deliveries: once(() => import("./Deliveries.svelte")),
+  doneLately: once(() => import("./DoneLately.svelte")),
   firstLoad: once(() => import("./FirstLoad.svelte")),
   form: once(() => import("./ProductForm.svelte")),
   lookUp: once(() => import("../shell/lookUp.js")),

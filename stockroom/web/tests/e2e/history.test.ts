@@ -20,6 +20,19 @@ test("a name that lost is seen and taken back, and movements are looked through"
   await dilan.onHand(24);
   await dilan.page.getByText("Changes", { exact: true }).waitFor({ state: "detached" });
 
+  // One's own entries are one's own, whatever one is called; who manages the store sees everybody's.
+  await ada.to("today");
+  const mine = (page: typeof ada.page) =>
+    page.getByRole("region", { name: "Your last entries" }).locator("li.entry");
+  await expect_(mine(ada.page), /Lamp.*DN-4711/s);
+  await expect_(ada.page.locator("[data-done]"), /Ada Marsh\s*24 came in · last at/);
+  await dilan.to("today");
+  // His are those of the demo, who signs in as its history has it.
+  await mine(dilan.page).first().waitFor();
+  expect(await mine(dilan.page).filter({ hasText: "DN-4711" }).count()).toBe(0);
+  expect(await dilan.page.locator("[data-done]").count()).toBe(0);
+  await dilan.open("LAMP-1");
+
   // Both name it without knowing of the other; Ada is earlier, and comes later.
   ada.cable.pull();
   await ada.edit("LAMP-1", { Name: "Lamp of Ada" });
