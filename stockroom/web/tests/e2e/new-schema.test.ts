@@ -32,7 +32,7 @@ test("the queues of the version before, and what is half typed, go on in the new
   await page.getByRole("switch").check();
   await dilan.adjustTo("KEY-1", 6);
   await dilan.addProduct("KEY-2", "Key board", "9.00");
-  await dilan.chip(/Staying offline: \d+ changes kept on this device/);
+  await dilan.chip(/Staying offline: \d+ changes? kept on this device/);
   // And of a till, which is Python's.
   await till("sync");
   await till(...sale);
@@ -58,7 +58,7 @@ test("the queues of the version before, and what is half typed, go on in the new
   await offered(dilan);
   await page.getByRole("button", { name: "Reload" }).click();
   await shows(dilan, "two");
-  await dilan.chip(/Staying offline: \d+ changes kept on this device/);
+  await dilan.chip(/Staying offline: \d+ changes? kept on this device/);
   await openTab(page);
   const read = (sql: string): Promise<unknown> =>
     page.evaluate(async (asked) => (await tab.query(asked)).rows, sql);

@@ -24,7 +24,7 @@ test("it starts after the server is gone, and what was saved is still there", as
   dilan.page = await dilan.context.newPage();
   await dilan.page.goto(dilan.cable.url);
   await dilan.page.getByRole("searchbox").waitFor();
-  await dilan.chip(/Working without connection: \d+ changes kept on this device/);
+  await dilan.chip(/Working without connection: \d+ changes? kept on this device/);
   await dilan.open("CUP-9");
   await dilan.onHand(6);
 
