@@ -30,7 +30,7 @@ test("it starts after the server is gone, and what was saved is still there", as
 
   // Signing out would lose it, so it cannot be done.
   await dilan.to("settings");
-  await dilan.page.getByText(/signing out would lose them/).waitFor();
+  await dilan.page.getByText(/signing out would lose it/).waitFor();
   expect(await dilan.page.getByRole("button", { name: "Sign out" }).isDisabled()).toBe(true);
 
   await world.startServer();
