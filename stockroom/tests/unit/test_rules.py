@@ -388,17 +388,17 @@ def test_a_shop_says_who_moves_stock(shop: Shop, deed: str) -> None:
         assert mine == "applied"
 
 
-def test_products_are_made_one_by_managers_and_never_in_a_circle(shop: Shop) -> None:
-    catalogue.add_product(shop.admin, sku="CUP-1", name="Cup")
-    shop.admin.sync()
+def test_products_are_made_one_by_managers_and_never_in_a_circle(any_shop: Shop) -> None:
+    catalogue.add_product(any_shop.admin, sku="CUP-1", name="Cup")
+    any_shop.admin.sync()
     cup, one = ids.product_id("CUP-1", "Cup"), "UPDATE product SET merged_into = ? WHERE id = ?"
-    employee, manager = shop.device(EMPLOYEE), shop.device(MANAGER)
-    assert shop.sent(employee, one, (MUG, cup)) == "rule:managers_only"
-    assert shop.sent(manager, one, (cup, cup)) == "rule:bad_merge"
-    assert shop.sent(manager, one, (ids.new_id(1), cup)) == "rule:bad_merge"
-    with shop.admin.transaction() as db:  # the other way round, elsewhere and at the same time
+    employee, manager = any_shop.device(EMPLOYEE), any_shop.device(MANAGER)
+    assert any_shop.sent(employee, one, (MUG, cup)) == "rule:managers_only"
+    assert any_shop.sent(manager, one, (cup, cup)) == "rule:bad_merge"
+    assert any_shop.sent(manager, one, (ids.new_id(1), cup)) == "rule:bad_merge"
+    with any_shop.admin.transaction() as db:  # the other way round, elsewhere and at the same time
         db.execute(one, (cup, MUG))
-    assert shop.sent(manager, one, (MUG, cup)) == "applied"
-    shop.admin.sync()
-    assert [item.code for item in shop.admin.refused()] == ["rule:bad_merge"]
+    assert any_shop.sent(manager, one, (MUG, cup)) == "applied"
+    any_shop.admin.sync()
+    assert [item.code for item in any_shop.admin.refused()] == ["rule:bad_merge"]
     assert stock.on_hand(manager, MUG, store_id="1") == 10

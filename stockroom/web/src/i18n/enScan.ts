@@ -73,6 +73,15 @@ export default {
     told: "{{name}} sold, {{left}} left",
     toldBelow: "{{name}} sold, {{left}} left: below zero",
   },
+  stopped: {
+    title: "Archived, and some are here: are they still sold?",
+    archived: "{{person}} archived it, {{when}}",
+    came_one: "{{person}} brought in {{count, number}}, {{when}}",
+    came_other: "{{person}} brought in {{count, number}}, {{when}}",
+    offer: "Still sold: offer it again",
+    leave: "Not any more: leave it archived",
+    kept: "stay on hand",
+  },
   sku: {
     there: "{{sku}} is there already: open it, or choose another",
     taken: "{{sku}} is there already: {{name}}",
@@ -100,6 +109,16 @@ export default {
     partsLead: "Its stock, barcodes and history count here, and its SKU finds this.",
     part: "Take back",
     partLabel: "Take back: {{name}} is a product of its own",
+    title: "The same goods as another product",
+    offer:
+      "Two products for one thing on the shelf: stock, barcodes and both histories become one.",
+    find: "Find the other one",
+    itself: "That is this product",
+    which: "Which name and price go on?",
+    becomes:
+      "{{quantity}} on hand together. Both SKUs and all barcodes find it; you can take it back.",
+    history: "Look at {{name}}",
+    done: "{{name}} and {{other}} are one product now, saved on this device",
     parted: "{{name}} is a product of its own again, saved on this device",
   },
   code: {

@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { Barriers } from "../support/barriers.js";
 import { expect_ } from "../support/browser.js";
 import { type Person, World } from "../support/world.js";
 
@@ -81,4 +82,37 @@ test("one barcode on two products: the same goods are made one, and parted again
   await expect_(mira.page.getByRole("heading", { level: 1 }), /Schirm schwarz/);
   await mira.onHand(10);
   for (const person of [ada, mira]) await person.agrees();
+});
+
+test("a product's page offers to make it one with another, and takes it back at once", async () => {
+  const { page } = ada;
+  const barriers = new Barriers(page);
+  await ada.addProduct("LAMP-1", "Lamp, oak", "30.00");
+  await ada.receive("LAMP-1", 3);
+  await ada.addProduct("LAMP-2", "Oak lamp", "29.00");
+  await ada.receive("LAMP-2", 2);
+  await ada.open("LAMP-2");
+  const card = page.locator("[data-same-as]");
+  await card.getByRole("button", { name: "Find the other one" }).click();
+  const find = card.getByLabel("Scan, or search for a product");
+  await find.fill("LAMP-2");
+  await card.getByRole("button", { name: "LAMP-2" }).click();
+  await card.getByText("That is this product").waitFor();
+  await find.fill("LAMP-1");
+  await card.getByRole("button", { name: "LAMP-1" }).click();
+  await card.getByText(/^5 on hand together/).waitFor();
+  await barriers.look("the same goods as another");
+  await card.getByRole("radio", { name: /Lamp, oak stays/ }).check();
+  await card.getByRole("button", { name: "Make them one" }).click();
+  await page.getByRole("heading", { name: "Lamp, oak", level: 1 }).waitFor();
+  await ada.onHand(5);
+  await page.getByRole("button", { name: "Undo", exact: true }).click();
+  await ada.onHand(3);
+  await ada.chip(/All saved to server/);
+  // Who may not decide it is told who may.
+  const dilan = await world.person("dilan");
+  await dilan.open("LAMP-1");
+  await expect_(dilan.page.locator("[data-same-as]"), /Managers only|Ask/);
+  expect(barriers.found).toEqual({});
+  await ada.agrees();
 });
