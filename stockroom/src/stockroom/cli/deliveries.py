@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.core.errors import UsageError
-from stockroom import catalogue, deliveries, questions, stock
+from stockroom import archived_goods, catalogue, deliveries, questions, stock
 from stockroom.cli import output
 from stockroom.cli.session import Device, opened
 from stockroom.deliveries import Counted
@@ -135,6 +135,7 @@ def list_questions(context: typer.Context) -> None:
     """Goods of the store that may have been received twice, and are not on hand until decided."""
     with opened(context.obj) as device:
         found = questions.open_questions(device.replica, device.store_id)
+        stopped = archived_goods.archived_goods(device.replica, device.store_id)
         names = read_names(device.replica)
 
         def words() -> None:
@@ -143,20 +144,39 @@ def list_questions(context: typer.Context) -> None:
             if found:
                 answers = "\n".join(f"  {name}: {what}" for name, what in questions.ANSWERS.items())
                 output.say(f"Answer with `stockroom device decide ID ANSWER`:\n{answers}")
-            else:
+            for one_stopped in stopped:
+                output.say(
+                    f"{one_stopped.id}\n  {one_stopped.name} ({one_stopped.sku}) is archived, and "
+                    f"{one_stopped.on_hand} are on hand: is it still sold?"
+                )
+            if stopped:
+                answers = "\n".join(
+                    f"  {name}: {what}" for name, what in archived_goods.ANSWERS.items()
+                )
+                output.say(f"Answer with `stockroom device decide ID ANSWER`:\n{answers}")
+            if not found and not stopped:
                 output.say("Nothing is in question.")
 
-        device.answer({"questions": [asdict(one) for one in found]}, words)
+        asked = [asdict(one) for one in found]
+        archived = [asdict(one) for one in stopped]
+        device.answer({"questions": asked, "archived": archived}, words)
 
 
 def decide(
     context: typer.Context,
     *,
     question: Annotated[str, typer.Argument(metavar="ID")],
-    answer: Annotated[str, typer.Argument(help="same, more or instead.")],
+    answer: Annotated[str, typer.Argument(help="same, more or instead; offer or leave.")],
 ) -> None:
     """Decide whether goods were received twice; works offline, and the first answer stands."""
     with opened(context.obj) as device:
+        if archived_goods.is_about_archived(device.replica, question):
+            archived_goods.decide_archived(device.replica, question, answer, actor=device.actor)
+            device.answer(
+                {"question": question, "answer": answer},
+                lambda: output.say(f"Decided: {archived_goods.ANSWERS[answer]}."),
+            )
+            return
         booked = questions.decide(device.replica, question, answer, actor=device.actor)
         device.answer(
             {"question": question, "answer": answer, "booked": booked},

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from stockroom.rules.archived_goods import archived_goods_are_asked_about
 from stockroom.rules.codes import codes_have_one_form
 from stockroom.rules.deliveries import (
     decisions_stand,
@@ -58,6 +59,7 @@ rules: Final[tuple[Rule, ...]] = (
     deliveries_are_signed,
     decisions_stand,
     goods_are_received_once,
+    archived_goods_are_asked_about,
     movements_are_signed,
     products_have_a_history,
     costs_are_kept_apart,

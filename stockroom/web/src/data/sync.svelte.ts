@@ -6,6 +6,7 @@
 
 import type { Conflict, Refused, Status } from "@holdfast/browser";
 
+import { type ArchivedGoods, archivedAt } from "./archivedGoods.js";
 import { Live } from "./live.svelte.js";
 import { type Decision, decisions } from "./needs.js";
 import { type State, STATES, THINGS, unsentRows, waitingRows } from "./outbox.js";
@@ -51,6 +52,8 @@ class SyncState {
   refused = $state.raw<readonly Refused[]>([]);
   /** Goods of this store that may have been received twice. */
   twice = $state.raw<readonly Asked[]>([]);
+  /** Goods of this store that are archived with some on hand. */
+  archived = $state.raw<readonly ArchivedGoods[]>([]);
   /** Before, that there is nothing in the inbox only means that nobody has looked. */
   inboxRead = $state(false);
 
@@ -71,7 +74,7 @@ class SyncState {
     const asked = this.inboxRead
       ? this.conflicts.length + this.decisions.length
       : conflicts + refused + held;
-    return asked + this.twice.length;
+    return asked + this.twice.length + this.archived.length;
   }
 }
 
@@ -99,8 +102,13 @@ export function follow(): void {
     () => THINGS,
     ([found]) => found?.count ?? 0,
   );
+  const archived = new Live(
+    () => (place.store === "" ? null : archivedAt(place.store)),
+    (rows) => rows,
+  );
   $effect(() => {
     sync.twice = twice.value ?? [];
+    sync.archived = archived.value ?? [];
     sync.things = things.value ?? null;
   });
   $effect(() => {

@@ -79,7 +79,7 @@ export default {
     came_one: "{{person}} brought in {{count, number}}, {{when}}",
     came_other: "{{person}} brought in {{count, number}}, {{when}}",
     offer: "Still sold: offer it again",
-    leave: "Not any more: leave it archived",
+    leave: "No longer: keep it archived",
     kept: "stay on hand",
   },
   sku: {
