@@ -167,6 +167,27 @@ describe("a device of the generation before, at a server that has grown", () => 
     ).rejects.toMatchObject({ code: "check" });
   });
 
+  test("rows that pass no checks of the generation it grows to stand, too", async () => {
+    const { ours, python } = await met();
+    await python.write(`UPDATE stock SET name = '${LONG}' WHERE sku = 'pear'`);
+    await python.sync();
+    await ours.sync();
+    const between = next(shop, {
+      tables: withTable(shop, "stock", ({ columns }) => ({
+        columns: [...columns, { name: "vat", type: "integer", default: "20" }],
+        checks: [{ column: "name", kind: "length", max: 50 }],
+      })),
+    });
+    const again = await migrated(ours, between);
+    expect(await rows(again, "SELECT name, vat FROM stock ORDER BY sku")).toEqual([
+      [LONG, 20],
+      ["Plum", 20],
+    ]);
+    await expect(
+      write(again, `UPDATE stock SET name = '${LONG}' WHERE sku = 'plum'`),
+    ).rejects.toMatchObject({ code: "check" });
+  });
+
   test("held and set-aside work migrates with its reasons, and goes on in the new generation", async () => {
     const { ours, python, server } = await met();
     await write(ours, "UPDATE stock SET price = 13 WHERE sku = 'plum'"); // refused by a rule
