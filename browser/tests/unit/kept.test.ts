@@ -7,7 +7,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { KEPT_BYTES_MAX, KEPT_SAVED_US, KEPT_US } from "../../src/core/limits.js";
-import type { Transaction } from "../../src/protocol/messages.generated.js";
 import { giveUp, keep } from "../../src/replica/identity/kept.js";
 import type { LocalDatabase } from "../../src/replica/storage/database.js";
 import { readStatus, UNKNOWN } from "../../src/replica/storage/status.js";
@@ -31,7 +30,7 @@ afterEach(() => {
 function kept(numbers: readonly number[], { ago = 0 } = {}): void {
   for (const number of numbers) {
     const made = { number, id: `id ${String(number)}`, at: NOW - ago, changes: [] };
-    keep(database, made as unknown as Transaction, 1, NOW - ago);
+    keep(database, made, 1, NOW - ago);
   }
 }
 
