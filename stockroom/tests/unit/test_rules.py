@@ -303,6 +303,20 @@ def test_a_sku_that_reads_like_another_is_refused(any_shop: Shop) -> None:
     assert [item.code for item in dilan.refused()] == ["rule:sku_like"]
 
 
+def test_thousands_of_new_products_are_told_apart_at_once(shop: Shop) -> None:
+    """More spellings than a database takes parameters, and no comparison of each with each."""
+    dilan = shop.device(EMPLOYEE)
+    with dilan.transaction() as db:
+        for number in range(7_000):
+            db.execute(
+                "INSERT INTO product (id, sku, name) VALUES (?, ?, 'Cup')",
+                (ids.new_id(number + 1), f"ＣＵＰ Größe {number}"),
+            )
+    dilan.sync()
+    assert dilan.refused() == []
+    assert shop.truth("SELECT count(*) FROM product WHERE name = 'Cup'") == [(7_000,)]
+
+
 @pytest.mark.parametrize("code", ["049000028911", "00049000028911", "]E00049000028911", " 1"])
 def test_a_code_in_another_form_is_refused(shop: Shop, code: str) -> None:
     insert = "INSERT INTO barcode (code, product_id) VALUES (?, ?)"

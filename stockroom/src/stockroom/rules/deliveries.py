@@ -165,13 +165,7 @@ def _judge_line(context: RuleContext, change: RuleChange, moved: set[str]) -> No
 
 def _delivery(context: RuleContext, delivery_id: object) -> Mapping[str, Any] | None:
     """The document as it stands with this transaction."""
-    for change in _changes(context, "delivery"):
-        if change.new is not None and change.new["id"] == delivery_id:
-            return change.new
-    found = context.query(
-        "SELECT id, store_id, supplier_id, status FROM delivery WHERE id = ?", [str(delivery_id)]
-    )
-    return found[0] if found else None
+    return context.row("delivery", str(delivery_id))
 
 
 def _in_question(
@@ -212,11 +206,8 @@ def _is_first(line: str, row: Mapping[str, Any]) -> bool:
 
 
 def _is_more(context: RuleContext, line: str) -> bool:
-    for change in _changes(context, "delivery_line"):
-        if change.key == line and change.new is not None:
-            return bool(change.new["more"])
-    found = context.query("SELECT more FROM delivery_line WHERE id = ?", [line])
-    return bool(found and found[0]["more"])
+    row = context.row("delivery_line", line)
+    return row is not None and bool(row["more"])
 
 
 def _may_be_one(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from stockroom import ids
+from stockroom.rules.rows import rows_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from holdfast.server.push.rules import RuleContext
 
 _SAME_GOODS: Final = ("product_id", "location_id", "store_id")
-_IDS_MAX: Final = 500
 
 
 def movements_are_only_added(context: RuleContext) -> None:
@@ -115,7 +115,7 @@ def _stores_of(context: RuleContext, locations: set[str]) -> dict[str, Any]:
     """The store of each location, those that this transaction makes included."""
     known = {
         row["id"]: row["store_id"]
-        for row in _rows(context, "SELECT id, store_id FROM location WHERE id IN", locations)
+        for row in rows_in(context, "SELECT id, store_id FROM location WHERE id IN", locations)
     }
     made = {
         change.new["id"]: change.new["store_id"]
@@ -126,18 +126,9 @@ def _stores_of(context: RuleContext, locations: set[str]) -> dict[str, Any]:
 
 
 def _movements(context: RuleContext, wanted: set[str]) -> dict[str, Mapping[str, Any]]:
-    found = _rows(
+    found = rows_in(
         context,
         "SELECT id, product_id, location_id, store_id, quantity FROM movement WHERE id IN",
         wanted,
     )
     return {str(row["id"]): row for row in found}
-
-
-def _rows(context: RuleContext, sql: str, wanted: set[str]) -> list[dict[str, Any]]:
-    """Rows with these ids, some hundred in one statement: databases bound its parameters."""
-    ordered, found = sorted(wanted), []
-    for start in range(0, len(ordered), _IDS_MAX):
-        some = ordered[start : start + _IDS_MAX]
-        found += context.query(f"{sql} ({', '.join('?' * len(some))})", some)
-    return found

@@ -7,12 +7,16 @@ Pairs that were there before stay; the same SKU to the letter is the schema's to
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from stockroom.rules.rows import rows_in
 from stockroom.skus import FOLDED, like, spellings
 
 if TYPE_CHECKING:
     from holdfast.server.push.rules import RuleContext
+
+_SPELLINGS_MAX: Final = 10_000
+"""In one statement, which reads all products."""
 
 
 def skus_are_told_apart(context: RuleContext) -> None:
@@ -26,15 +30,18 @@ def skus_are_told_apart(context: RuleContext) -> None:
     }
     if not given:
         return
-    wanted = sorted({one for row in given.values() for one in spellings(str(row["sku"]))})
-    marks = ", ".join("?" for _ in wanted)
-    found = context.query(f"SELECT id, sku FROM product WHERE {FOLDED} IN ({marks})", wanted)
+    spelt = {one for row in given.values() for one in spellings(str(row["sku"]))}
+    found = rows_in(
+        context, f"SELECT id, sku FROM product WHERE {FOLDED} IN", spelt, at_most=_SPELLINGS_MAX
+    )
     changed = {change.key for change in context.changes if change.table == "product"}
-    holders = [row for row in found if str(row["id"]) not in changed]
-    for key, row in given.items():
-        for other in (*holders, *(one for at, one in given.items() if at < key)):
-            alike = like(str(other["sku"])) == like(str(row["sku"]))
-            if alike and other["sku"] != row["sku"]:
-                context.refuse(
-                    "sku_like", f"{other['sku']!s} is there already.", field="sku", row=key
-                )
+    alike: dict[str, list[str]] = {}
+    for row in found:
+        if str(row["id"]) not in changed:
+            alike.setdefault(like(str(row["sku"])), []).append(str(row["sku"]))
+    for key, sku in sorted((key, str(row["sku"])) for key, row in given.items()):
+        held = alike.setdefault(like(sku), [])
+        for other in held:
+            if other != sku:
+                context.refuse("sku_like", f"{other} is there already.", field="sku", row=key)
+        held.append(sku)
