@@ -34,7 +34,7 @@ class Servers:
                 [
                     sys.executable, "-m", "holdfast.cli", "serve",
                     "--schema", "stockroom.schema:schema",
-                    "--rules", "stockroom.rules:rules",
+                    "--rules", "stockroom.rules:as_recorded",
                     "--database", database,
                     "--port", "{port}", "--tokens", str(tokens),
                 ],

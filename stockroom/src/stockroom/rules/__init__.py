@@ -65,3 +65,6 @@ rules: Final[tuple[Rule, ...]] = (
     costs_are_kept_apart,
 )
 """All rules, in the order in which they run: `holdfast serve --rules stockroom.rules:rules`."""
+
+as_recorded: Final = tuple(rule for rule in rules if rule is not skus_are_told_apart)
+"""For what another system has recorded, which knows `85123A` and `85123a` as two articles."""
