@@ -59,7 +59,7 @@ async function startOver(hand: Hand): Promise<void> {
 
 /** Save the form of a product; what is said, or "" when a code of it is somebody else's. */
 async function saveForm(hand: Hand): Promise<string> {
-  const taken = hand.page.getByText(/has this (SKU|barcode) already/);
+  const taken = hand.page.getByText(/is there already|has this barcode already/);
   const good = hand.page.locator(".toast").filter({ hasText: /Saved on this device/ });
   for (;;) {
     await quiet(hand);
@@ -67,7 +67,7 @@ async function saveForm(hand: Hand): Promise<string> {
     const any = good.or(warned(hand)).or(taken).first();
     await any.waitFor();
     const told = (await any.textContent()) ?? "";
-    if (/has this (SKU|barcode)/.test(told)) return "";
+    if (/is there already|has this barcode/.test(told)) return "";
     if (!TRY_AGAIN.test(told)) return told.trim();
   }
 }
