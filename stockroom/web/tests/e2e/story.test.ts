@@ -57,7 +57,7 @@ test("three devices, one cable pulled, one price changed twice, and everything a
   const card = mira.page.locator("[data-conflict=price]");
   await expect_(card, /Green tea/);
   const words = (await card.textContent()) ?? "";
-  for (const part of ["€4.50", "€5.00", "It was €4.00", "ada", "You, this device"])
+  for (const part of ["€4.50", "€5.00", "It was €4.00", "Ada Marsh", "You, this device"])
     expect(words).toContain(part);
   await card.getByRole("button", { name: "Keep mine: €4.50" }).click();
   await mira.chip(/All saved to server/);
