@@ -5,6 +5,8 @@
  * one begins, whichever screens are opened meanwhile: nothing else that is said takes its place.
  */
 
+import "../i18n/later.js";
+
 import { replica } from "../data/replica.js";
 import { sync } from "../data/sync.svelte.js";
 import { t } from "../i18n/index.js";
