@@ -90,7 +90,7 @@ def a_row_is_hidden_from_an_older_generation(patch: Patch) -> None:
     patch.setattr(Projection, "shows", shows)
 
 
-@plant_in(36)
+@plant_in(73)
 def who_comes_from_a_dropped_generation_is_not_told_to_compare(patch: Patch) -> None:
     real = checks.origins
 
