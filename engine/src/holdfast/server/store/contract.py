@@ -466,7 +466,8 @@ class Writer(Snapshot, Protocol):
         """Store heads and digests, and remember each as a position of its scope."""
 
     def restate_scopes(self, scopes: Sequence[Scope]) -> None:
-        """Store other digests and sizes for the same heads: the schema has grown."""
+        """Store other digests and sizes for the same heads: the schema has grown. What generations
+        that are served no more saw there stays known of the position: devices hold it, sealed."""
 
     def open_conflicts(self, table: str, keys: Sequence[str]) -> list[str]:
         """Keys of open conflicts that concern rows."""

@@ -87,6 +87,8 @@ class GenerationConformance:
             with closing(store.read()) as snapshot:
                 assert snapshot.scopes(["all"])["all"] == restated
                 assert snapshot.positions({"all": 1}) == {"all": restated.digest}
+                seen = {1: _digest(1), 2: older[2], 3: restated.digest}
+                assert snapshot.digests({"all": 1}) == {"all": seen}
 
     def test_a_dropped_generation_leaves_nothing(self, opened: Callable[[Schema], Store]) -> None:
         for schema in (FIRST, SECOND):

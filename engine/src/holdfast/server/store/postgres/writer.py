@@ -291,7 +291,8 @@ class PostgresWriter(PostgresReads):
             (*arrays, number_array([s.size for s in scopes])),
         )
         self._defer(
-            "UPDATE holdfast_commit AS c SET count = n.count, digest = n.digest, older = n.older "
+            "UPDATE holdfast_commit AS c SET count = n.count, digest = n.digest, "
+            "older = (c.older::jsonb || n.older::jsonb)::text "
             f"FROM {source.format('', '')} WHERE c.scope = n.scope AND c.version = n.head",
             arrays,
         )

@@ -223,7 +223,7 @@ class SqliteWriter(SqliteReads):
             [(s.digest.count, s.digest.hex, s.size, digests_text(s.older), s.name) for s in scopes],
         )
         self._db.executemany(
-            "UPDATE holdfast_commit SET count = ?, digest = ?, older = ? "
+            "UPDATE holdfast_commit SET count = ?, digest = ?, older = json_patch(older, ?) "
             "WHERE scope = ? AND version = ?",
             [(s.digest.count, s.digest.hex, digests_text(s.older), s.name, s.head) for s in scopes],
         )
