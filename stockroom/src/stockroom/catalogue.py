@@ -205,6 +205,8 @@ def edit_product(
     `bad_pack`.
     """
     codes = _checked(tuple(barcodes), as_is=as_is)
+    if "sku" in changes:
+        changes = {**changes, "sku": skus.tidy(str(changes["sku"]))}
     unknown = set(changes) - set(EDITABLE)
     if unknown:
         raise UsageError(f"a product has no {', '.join(sorted(unknown))}", code="no_field")

@@ -13,7 +13,7 @@ from typing import Final
 from stockroom.codes import canonical, check_digit
 from stockroom.schema import PACK_MAX
 
-_WITH_PACK: Final = re.compile(r"(.*\S)(?:\s+[xX×]\s*|\s*[*×]\s*)([0-9]+)\s*\Z")
+_WITH_PACK: Final = re.compile(r"(.*\S)(?:\s+[xX×]\s*|\s*[*×]\s*)([0-9]{1,9})\s*\Z")
 _CASE: Final = re.compile(r"[1-8][0-9]{13}\Z")
 """A GTIN-14 of a case; one that begins with 9 is of goods that are weighed."""
 

@@ -8,12 +8,14 @@ are sold. Whoever offers the product again has answered.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stockroom import ids
 from stockroom.archived_goods import ARCHIVED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from holdfast.server.push.rules import RuleContext
 
 
@@ -42,9 +44,8 @@ def archived_goods_are_asked_about(context: RuleContext) -> None:
             context.add("question", question)
 
 
-def _is_archived(product: object) -> bool:
-    row: dict[str, object] = dict(product)  # type: ignore[call-overload]
-    return bool(row["archived"]) and row["merged_into"] is None
+def _is_archived(product: Mapping[str, Any]) -> bool:
+    return bool(product["archived"]) and product["merged_into"] is None
 
 
 def _stores(context: RuleContext, product_id: str) -> list[str]:

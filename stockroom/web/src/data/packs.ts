@@ -9,7 +9,7 @@ import { canonical, checkDigit } from "./codes.js";
 import { plainDigits } from "./quantity.js";
 import { PACK_MAX } from "./schema.generated.js";
 
-const WITH_PACK = /^(.*\S)(?:\s+[xX×]\s*|\s*[*×]\s*)([0-9]+)\s*$/;
+const WITH_PACK = /^(.*\S)(?:\s+[xX×]\s*|\s*[*×]\s*)([0-9]{1,9})\s*$/;
 /** A GTIN-14 of a case; one that begins with 9 is of goods that are weighed. */
 const CASE = /^[1-8][0-9]{13}$/;
 
