@@ -20,6 +20,15 @@ BY_MANAGERS: Final = ("price", "archive", "code", "supplier", "store")
 """What managers may besides: prices and units, archiving, codes and categories that are there,
 suppliers and when to order again, the stores where they work."""
 DEEDS: Final = (*BY_EMPLOYEES, *BY_MANAGERS)
+_OF_COLUMNS: Final = {
+    **dict.fromkeys(("price", "cost", "currency", "unit"), "price"),
+    **dict.fromkeys(("archived", "merged_into"), "archive"),
+}
+
+
+def deed_of(column: str) -> str:
+    """Return what whoever changes this column of a product does."""
+    return _OF_COLUMNS.get(column, "word")
 
 
 def default_of(role: str, deed: str) -> bool:

@@ -168,6 +168,19 @@ def test_people_are_looked_after_by_who_may(tmp_path: Path, run: Run) -> None:
         assert bring(mira, store="harbour")["counts"] == counts
         assert bring(mira, store="harbour", write="1")["counts"] == counts
         assert bring(ada, store="harbour", write="1")["counts"] == counts | {"new": 0, "same": 1}
+        # An employee brings in what the shop lets employees do: what is there is priced by others.
+        status, made = call(ada, "/people/invite", login="Dilan")
+        dilan = enrolled(code=made["code"])
+        goods = b"SKU,Name,Price,Quantity,Cost\nM1,Mug,9.50,3,\nM3,Jar,4.00,2,1.00\nM1,Mug,,,1\n"
+        brought = bring(dilan, store="harbour", write="1")
+        assert brought["counts"] == {"new": 1, "changed": 0, "same": 0, "wrong": 2}
+        assert [[why["code"] for why in line["reasons"]] for line in brought["lines"]] == [
+            ["not_allowed"], [], ["cost_of_managers"],
+        ]  # fmt: skip
+        assert bring(dilan, store="pier")["error"]["code"] == "forbidden"
+        assert run("role", "deny", "employee", "add", *shop).code == 0
+        goods = b"SKU,Name\nM4,Jug\n"
+        assert bring(dilan, store="harbour")["counts"]["wrong"] == 1
         assert server.terminate() == 0
 
 

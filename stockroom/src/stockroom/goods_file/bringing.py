@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from holdfast.core.values import Value
 from stockroom import ids
+from stockroom.goods_file.allowed import EVERYTHING, Allowed
 from stockroom.goods_file.lines import Goods, Reason, Wrong, goods_of, marks_of
 from stockroom.goods_file.reading import Sheet
 from stockroom.packs import write_pack
@@ -85,12 +86,14 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class _By:
-    """Words on what is written: the shop's currency, when, by whom, from which file."""
+    """Words on what is written: the shop's currency, when, by whom, from which file; what of it
+    they may."""
 
     currency: str
     now_us: int
     person: str
     document: str
+    allowed: Allowed
 
 
 class _LookAhead(Exception):
@@ -106,8 +109,10 @@ def bring(
     decimal: str | None = None,
     person: str = "",
     document: str = "",
+    allowed: Callable[[Tables], Allowed] | None = None,
 ) -> Brought:
-    """Bring a file's goods to a store, or look what would come of it.
+    """Bring a file's goods to a store, or look what would come of it. `allowed`: what of it may be
+    written, as the shop says then; everything without it.
 
     Raises `UsageError`: `no_store`, `unknown_store`, `store_unclear`.
     """
@@ -116,7 +121,8 @@ def bring(
         currency = FIRST_CURRENCY if shop is None else shop.currency
         place = only_store(list_stores(tables), store)
         marks = marks_of(sheet, currency, decimal)
-        by = _By(currency, desk.now_us(), person, document)
+        may = EVERYTHING if allowed is None else allowed(tables)
+        by = _By(currency, desk.now_us(), person, document, may)
         writer = _Writer(tables, place.id, by)
         brought = Brought(
             store=place.shown,
@@ -156,7 +162,7 @@ class _Writer:
             return LineCame(
                 line=goods.line, came="wrong", sku=goods.sku, name=goods.name or "", reasons=(why,)
             )
-        reasons = tuple(self._against(goods, found))
+        reasons = (*self._against(goods, found), *self._denied(goods, found))
         name = goods.name or str((found or {}).get("name", ""))
         if reasons:
             return LineCame(
@@ -205,6 +211,34 @@ class _Writer:
                 said = {"text": code, "name": known.names.get(holder, "")}
                 yield Reason("barcode_taken", "barcode", said)
 
+    def _denied(self, goods: Goods, found: dict[str, Value] | None) -> Iterator[Reason]:
+        """Reasons that lie in what is allowed."""
+        known, allowed = self._known, self._by.allowed
+        added = [code for code in goods.barcodes if code not in known.codes]
+        more = {c: p for c, p in goods.packs.items() if c not in added and known.packs.get(c) != p}
+        new_category = goods.category and folded(goods.category) not in known.categories
+        yield from allowed.denied(
+            [
+                *(["add"] if found is None or added or new_category else []),
+                *(["code"] if more else []),
+            ]
+        )
+        if found is not None:
+            changed = self._changes(goods, found)
+            if new_category:
+                changed["category_id"] = None
+            yield from allowed.denied_changes(changed, says_cost=goods.cost is not None)
+
+    def _changes(self, goods: Goods, found: dict[str, Value]) -> dict[str, Value]:
+        """Columns of a product that is there which a line changes; but for a new category."""
+        said = {name: value for name in _SET if (value := getattr(goods, name)) is not None}
+        known = self._known.categories.get(folded(goods.category or ""))
+        if known is not None:
+            said["category_id"] = known
+        if goods.price is not None:
+            said["unpriced"] = 0
+        return {name: value for name, value in said.items() if found[name] != value}
+
     def _add(self, goods: Goods) -> tuple[str, bool]:
         derived = ids.product_id(goods.sku, goods.name or "")
         product = fresh(self._by.now_us) if derived in self._known.names else derived
@@ -227,11 +261,8 @@ class _Writer:
         return product, True
 
     def _change(self, goods: Goods, found: dict[str, Value]) -> tuple[str, bool]:
-        said = {name: value for name in _SET if (value := getattr(goods, name)) is not None}
-        said |= self._category(goods)
-        if goods.price is not None:
-            said["unpriced"] = 0
-        changes = {name: value for name, value in said.items() if found[name] != value}
+        self._category(goods)
+        changes = self._changes(goods, found)
         changed = bool(changes)
         cost = changes.pop("cost", found["cost"])
         if cost is not None and (cost != found["cost"] or "currency" in changes):
@@ -281,6 +312,8 @@ class _Writer:
             return False, Reason("has_stock", "quantity", {"text": goods.quantity})
         if goods.quantity == 0:
             return False, None
+        for why in self._by.allowed.denied(["receive"]):
+            return False, why
         movement: dict[str, Value] = {
             "id": opening, "product_id": product, "store_id": self._store,
             "location_id": ids.first_location_id(self._store), "quantity": goods.quantity,

@@ -53,6 +53,8 @@ _SAID: Final = {
     "sku_of_another": "the SKU {text!r} is that of another product, {name!r}",
     "barcode_taken": "the barcode {text!r} is that of {name!r}",
     "has_stock": "there is stock of it already: {text} was not booked; receive, adjust or count it",
+    "not_allowed": "you may not {what} in this shop",
+    "cost_of_managers": "what goods cost is for managers to see",
     "quantity_differs": "{before} were there in the beginning, not {text}: nothing was booked",
 }
 

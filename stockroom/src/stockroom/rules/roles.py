@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from stockroom import ids
-from stockroom.permissions import default_of
+from stockroom.permissions import deed_of, default_of
 from stockroom.schema import FIRST_LOCATION_NAME
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ MANAGING: Final = frozenset({"manager", "admin"})
 OWNING: Final = frozenset({"admin"})
 
 _COLUMNS: Final = {
-    "price": ("price", "change the price of a product"),
-    "cost": ("price", "change the cost of a product"),
-    "currency": ("price", "change the currency of a product"),
-    "unit": ("price", "change the unit of a product"),
-    "archived": ("archive", "archive a product or take it back"),
-    "merged_into": ("archive", "make two products one"),
+    "price": "change the price of a product",
+    "cost": "change the cost of a product",
+    "currency": "change the currency of a product",
+    "unit": "change the unit of a product",
+    "archived": "archive a product or take it back",
+    "merged_into": "make two products one",
 }
-"""Columns of a product that are not its words: the deed, and what it is in words."""
+"""Columns of a product that are not its words: what is done to them."""
 _TABLES: Final = {
     "supplier": ("supplier", "change suppliers"),
     "reorder_rule": ("supplier", "change when to order again"),
@@ -67,8 +67,8 @@ def roles_change_what_they_may(context: RuleContext) -> None:
         else:
             moved = [name for name, value in change.old.items() if change.new[name] != value]
             for column in moved:
-                deed, words = _COLUMNS.get(column, ("word", "change what a product is called"))
-                _check(context, change, deed, words, field=column)
+                words = _COLUMNS.get(column, "change what a product is called")
+                _check(context, change, deed_of(column), words, field=column)
 
 
 def roles_move_what_they_may(context: RuleContext) -> None:

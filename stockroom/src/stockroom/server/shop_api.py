@@ -25,10 +25,11 @@ from holdfast.server.http.proxies import Proxies
 from holdfast.server.http.responses import error_response, json_response
 from holdfast.server.identity.authenticator import Authenticator
 from holdfast.server.identity.principal import Principal
+from stockroom.goods_file.allowed import EVERYTHING, Allowed
 from stockroom.goods_file.bringing import bring, told
 from stockroom.goods_file.reading import BYTES_MAX, read_sheet
 from stockroom.server.first_run import FirstRun, is_local, set_up_already
-from stockroom.server.people import ADMIN, role_of, stores_of
+from stockroom.server.people import ADMIN, COST, MANAGER, role_of, stores_of
 from stockroom.server.shop_requests import (
     AddRequest,
     ChangeRequest,
@@ -40,6 +41,7 @@ from stockroom.server.shop_requests import (
 )
 from stockroom.shop.desk import Desk
 from stockroom.shop.opening import Opening, Shop, local_time_zone, read_shop
+from stockroom.shop.roles import list_roles
 from stockroom.shop.staff import (
     INVITATION_MINUTES,
     Member,
@@ -50,6 +52,7 @@ from stockroom.shop.staff import (
     list_staff,
 )
 from stockroom.shop.stores import add_store, list_stores, rename_store
+from stockroom.shop.tables import Tables
 
 PREFIX: Final = "/v1/shop"
 _SMALL_BODY_MAX: Final = 16 * 1024
@@ -225,8 +228,9 @@ class ShopApi:
         return {"id": store.id, "name": store.name}
 
     async def _goods(self, request: Request) -> dict[str, Any]:
-        """A file of goods: what would come of it, or with `write=1` what came."""
-        who = await self._managing(request)
+        """A file of goods: what would come of it, or with `write=1` what came, as far as the shop
+        allows it."""
+        who = await self._signed_in(request)
         asked = request.query_params
         store = asked.get("store", "")
         if not who.may_write(f"store/{store}"):
@@ -238,6 +242,7 @@ class ShopApi:
             brought = bring(
                 self._desk, sheet, store=store, dry_run=asked.get("write") != "1",
                 person=who.user, document=asked.get("file", "")[:200],
+                allowed=lambda tables: _allowed(who, tables),
             )  # fmt: skip
             read = {"delimiter": sheet.delimiter, "columns": sheet.columns}
             return {**told(brought), **read, "ignored": sheet.ignored}
@@ -246,11 +251,16 @@ class ShopApi:
 
     # Who may
 
-    async def _managing(self, request: Request) -> Principal:
-        """Whoever asks, if they manage a store. Raises `ProtocolError`: `sign_in`, `forbidden`."""
+    async def _signed_in(self, request: Request) -> Principal:
+        """Whoever asks. Raises `ProtocolError`: `sign_in`."""
         who = await self._run(partial(self._authenticate, request.headers))
         if who is None:
             raise ProtocolError("sign in first", code="sign_in", status=401)
+        return who
+
+    async def _managing(self, request: Request) -> Principal:
+        """Whoever asks, if they manage a store. Raises `ProtocolError`: `sign_in`, `forbidden`."""
+        who = await self._signed_in(request)
         if not {ADMIN, "manager"}.intersection(who.roles):
             raise _forbidden("a manager or an owner")
         return who
@@ -289,6 +299,15 @@ def _check_gives(who: Principal, role: str, stores: list[str] | tuple[str, ...])
         raise _forbidden("an owner")
     if not all(who.may_write(f"store/{store}") for store in stores):
         raise _forbidden("an owner")
+
+
+def _allowed(who: Principal, tables: Tables) -> Allowed:
+    """Return what of a file of goods somebody may bring in."""
+    if ADMIN in who.roles:
+        return EVERYTHING
+    roles = list_roles(tables)[MANAGER if MANAGER in who.roles else "employee"]
+    deeds = frozenset(deed for deed, is_allowed in roles.items() if is_allowed)
+    return Allowed(deeds, who.may_write(COST))
 
 
 def _forbidden(whom: str) -> ProtocolError:

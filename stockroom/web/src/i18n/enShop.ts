@@ -67,7 +67,7 @@ export default {
       not_text: "This is not a CSV file. Save it as CSV (UTF-8) first.",
       too_large: "This file is too large. Bring it in several parts.",
       too_many_lines: "This file has too many lines. Bring it in several parts.",
-      forbidden: "Managers only.",
+      forbidden: "You do not work at this store.",
       unreachable: "The server cannot be reached. Bringing a file needs a connection.",
       other: "That did not work: {{message}}",
     },
@@ -94,6 +94,8 @@ export default {
       has_stock:
         "There is stock of it already, so {{text}} was not booked. Receive, adjust or count it.",
       quantity_differs: "There were {{before}} in the beginning, not {{text}}. Nothing was booked.",
+      not_allowed: "You may not {{what}} in this shop.",
+      cost_of_managers: "What goods cost is for managers to see. Leave that cell empty.",
       other: "{{message}}",
     },
   },

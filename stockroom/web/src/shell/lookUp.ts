@@ -6,6 +6,7 @@
 
 import { pieceOf } from "../data/packs.js";
 import { byCode } from "../data/products.js";
+import { rights } from "../data/rights.svelte.js";
 import { go } from "./router.svelte.js";
 
 export async function lookUp(code: string): Promise<void> {
@@ -13,6 +14,6 @@ export async function lookUp(code: string): Promise<void> {
   if (found !== null) return go(`/product/${found.id}`);
   const piece = pieceOf(code);
   const isCase = piece !== "" && (await byCode(piece)) !== null;
-  const to = isCase ? "/scan?unknown=" : "/product/new?barcode=";
+  const to = isCase || !rights.may("add") ? "/scan?unknown=" : "/product/new?barcode=";
   go(to + encodeURIComponent(code));
 }

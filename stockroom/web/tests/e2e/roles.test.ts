@@ -74,3 +74,43 @@ test("an owner says who may do what, and each device offers just that", async ()
   await stands("SELECT price FROM product WHERE sku = 'PEAR-1'", [240]);
   expect([...ada.errors, ...dilan.errors]).toEqual([]);
 });
+
+test("nobody is offered to add goods, or to receive, who may not", async () => {
+  const ada = await world.person("ada", { store: "Harbour Street" });
+  const dilan = await world.person("dilan");
+  const { page } = dilan;
+  const add = page.getByRole("link", { name: /^(New|Add) product$/ });
+  const receive = page.locator("main a[href='#/receive']");
+  const asks = page.getByText("Managers only. Ask Mira Sato to add products.");
+  await dilan.to("today");
+  await add.waitFor();
+  await receive.first().waitFor();
+  await ada.page.goto(`${ada.cable.url}/#/shop`);
+  await ada.page.getByLabel("Employee: add products").uncheck();
+  await ada.page.getByLabel("Employee: receive deliveries").uncheck();
+  await ada.chip(/All saved to server/);
+  await add.waitFor({ state: "detached" });
+  expect(await receive.count()).toBe(0);
+  await page.locator("main a[href='#/scan']").waitFor();
+
+  await dilan.to("stock");
+  const search = page.getByRole("searchbox");
+  await search.fill("qqqqqqqq");
+  await page.getByText("Nothing found").waitFor();
+  expect(await add.count()).toBe(0);
+  await search.fill("");
+  await page.locator("[data-shown='']").waitFor();
+  // A scan leads to what can be done about it, and that is to ask.
+  await page.locator("main").click({ position: { x: 5, y: 5 } });
+  await dilan.scan("4006381333931");
+  await page.getByText("No product has the code 4006381333931").waitFor();
+  await asks.waitFor();
+  expect(await page.getByRole("link", { name: "Add it as a new product" }).count()).toBe(0);
+  await dilan.to("product/new");
+  await asks.waitFor();
+  expect(await page.getByLabel("Price").count()).toBe(0);
+  await dilan.to("work");
+  await page.getByText("Managers only. Ask Mira Sato to receive deliveries.").waitFor();
+  expect(await receive.count()).toBe(0);
+  expect([...ada.errors, ...dilan.errors]).toEqual([]);
+});
