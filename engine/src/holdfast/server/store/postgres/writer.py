@@ -16,9 +16,8 @@ READ COMMITTED, and everything that was read holds until the commit, because:
 
 Locks are taken in one order, so that no two writers wait for each other: the device, the notes of
 direct writes (one takes them at a time), the scopes by name, and then rows, which only programs
-that write directly can hold as well. What would have to be waited for out of order is not waited
-for: everything is begun again. So are several rows of which a direct write holds one; it may want
-the others.
+that write directly can hold as well. What would have to be waited for out of order is not:
+everything is begun again. So are several rows of which a direct write holds one of them.
 
 Upholds I7, I11, I14, I16, I22.
 """
