@@ -25,7 +25,7 @@ PLAIN = """
     decision directory disk down download driver end endpoint engine enrolled entry error event
     exist expect fail failure fair fault fetch fold foreign forgotten front full function gone
     growth guard hash header health hint hosting http import in inspect invite job keeper kind
-    known last library limit line listen live load local lock maintenance malformed memory
+    interrupt known last library limit line listen live load local lock maintenance malformed memory
     message metrics migration miss moved mutex need notifier observe offline ok only open opfs
     option order out outside pack page part password patience pause people plan platform
     postgres prepare process progress protocol proxies proxy pull query queue ran random rate
