@@ -20,12 +20,13 @@ from holdfast.core.errors import (
     UpgradeNeeded,
     UsageError,
 )
+from holdfast.protocol.version import RELEASE
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 
 if TYPE_CHECKING:
     from holdfast.replica.replica import Replica, SyncReport, Transaction
 
-__version__ = "0.1.0"
+__version__ = RELEASE
 
 _FROM_REPLICA = ("Replica", "SyncReport", "Transaction")
 

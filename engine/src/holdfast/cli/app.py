@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,10 +18,10 @@ from holdfast.cli import (
 )
 from holdfast.cli.server import commands, serve
 from holdfast.cli.server.options import with_proxy_here
+from holdfast.protocol.version import RELEASE
 
 app = typer.Typer(
     name="holdfast",
-    help="Offline-first synchronization of plain SQL tables.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -55,6 +55,21 @@ for command in (
     app.command(context_settings=_SETTINGS.get(command))(command)
 app.add_typer(schema_commands.schema)
 app.add_typer(commands.server)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"holdfast {RELEASE}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version.")
+    ] = False,
+) -> None:
+    """Offline-first synchronization of plain SQL tables."""
 
 
 def main() -> None:

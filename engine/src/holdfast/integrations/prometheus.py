@@ -1,6 +1,6 @@
 """Metrics of a server for Prometheus: an observer that counts, and a listener of its own.
 
-Knows: events and prometheus-client (the extra ``holdfast[prometheus]``). Must not know: the
+Knows: events and prometheus-client (the extra ``holdfast-sync[prometheus]``). Must not know: the
 service, or HTTP of devices.
 Labels have few values, known beforehand: routes as declared, outcomes, codes of this engine. No
 name of a device, a user, a scope or a table is ever a label; codes of an app's rules are ``rule``.

@@ -47,7 +47,7 @@ def open_store(
         from holdfast.server.store.postgres.store import PostgresStore
     except ImportError as error:
         raise UsageError(
-            f"PostgreSQL needs the extra holdfast[postgres]: {error}", code="no_driver"
+            f"PostgreSQL needs the extra holdfast-sync[postgres]: {error}", code="no_driver"
         ) from None
     return PostgresStore.open(name, schema, random_bytes=random_bytes)
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.server.options import with_proxy_here
+from stockroom import __version__
 from stockroom.cli import output
 from stockroom.cli.backup import backup_command, restore_command
 from stockroom.cli.device import app as device_app
@@ -47,9 +48,7 @@ app.command("tour")(tour_command)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        output.say(f"stockroom {version('stockroom')}")
+        output.say(f"stockroom {__version__}")
         raise typer.Exit
 
 

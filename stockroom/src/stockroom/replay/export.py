@@ -57,7 +57,7 @@ def _driver() -> Any:
         import psycopg
     except ImportError as error:
         raise UsageError(
-            f"PostgreSQL needs the extra holdfast[postgres]: {error}", code="no_driver"
+            f"PostgreSQL needs the extra holdfast-sync[postgres]: {error}", code="no_driver"
         ) from None
     return psycopg
 

@@ -93,7 +93,7 @@ def _postgres(database: str) -> Iterator[Tables]:
         from holdfast.server.store.postgres.errors import translated
     except ImportError as error:
         raise UsageError(
-            f"PostgreSQL needs the extra holdfast[postgres]: {error}", code="no_driver"
+            f"PostgreSQL needs the extra holdfast-sync[postgres]: {error}", code="no_driver"
         ) from None
     with translated(), psycopg.connect(database) as connection:
         yield _Postgres(connection)

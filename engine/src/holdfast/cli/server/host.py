@@ -98,7 +98,7 @@ def _metrics() -> Metrics:
         from holdfast.integrations.prometheus import Metrics
     except ImportError:
         raise UsageError(
-            "metrics need the extra holdfast[prometheus]", code="extra_missing"
+            "metrics need the extra holdfast-sync[prometheus]", code="extra_missing"
         ) from None
     return Metrics()
 

@@ -30,7 +30,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
 from holdfast.core.clock import OffsetSample, best_offset
@@ -60,7 +59,7 @@ from holdfast.protocol.messages import (
     RowQuery,
     VerifyRequest,
 )
-from holdfast.protocol.version import PROTOCOL
+from holdfast.protocol.version import PROTOCOL, RELEASE
 from holdfast.replica.changes.outbox import next_batch
 from holdfast.replica.changes.seal import seal
 from holdfast.replica.host import Host
@@ -91,7 +90,7 @@ from holdfast.sqlite.failpoints import failpoint
 
 log = logging.getLogger("holdfast.sync")
 
-CLIENT = f"holdfast {version('holdfast')}"
+CLIENT = f"holdfast {RELEASE}"
 """What the server is told of this program."""
 NEVER = 2**62
 """A number that no transaction reaches."""

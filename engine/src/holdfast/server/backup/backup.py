@@ -151,5 +151,5 @@ def _postgres() -> ModuleType:
 def postgres_module(name: str) -> ModuleType:
     """A module of this package that needs PostgreSQL. Raises ``UsageError`` (``no_driver``)."""
     if importlib.util.find_spec("psycopg") is None:
-        raise UsageError("PostgreSQL needs the extra holdfast[postgres]", code="no_driver")
+        raise UsageError("PostgreSQL needs the extra holdfast-sync[postgres]", code="no_driver")
     return importlib.import_module(f"holdfast.server.backup.{name}")

@@ -109,7 +109,7 @@ def _postgres(database: str) -> Iterator[tuple[Run, ConstraintSql, str]]:
         from holdfast.sql.postgres import tables
     except ImportError as error:
         raise UsageError(
-            f"PostgreSQL needs the extra holdfast[postgres]: {error}", code="no_driver"
+            f"PostgreSQL needs the extra holdfast-sync[postgres]: {error}", code="no_driver"
         ) from None
     here = "current_schema()"
     dialect = ConstraintSql(tables.declared_check, tables.key_sql, None)

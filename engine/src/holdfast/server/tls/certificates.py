@@ -116,7 +116,7 @@ def read_certificate(path: Path) -> x509.Certificate:
     try:
         from cryptography import x509
     except ImportError:
-        raise UsageError("TLS needs the extra holdfast[tls]", code="extra_missing") from None
+        raise UsageError("TLS needs the extra holdfast-sync[tls]", code="extra_missing") from None
     try:
         return x509.load_pem_x509_certificates(path.read_bytes())[0]
     except OSError as error:
