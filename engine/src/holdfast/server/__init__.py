@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "People": "identity.people",
     "Principal": "identity.principal",
-    "RegistryAuth": "identity.device_auth",
+    "RegistryAuthenticator": "identity.device_auth",
     "Rule": "push.rules",
     "RuleContext": "push.rules",
     "Server": "assembly",
