@@ -282,11 +282,19 @@ def _some(sql: str) -> str:
     return f"SELECT * FROM ({sql} LIMIT {_FOUND_MAX})"
 
 
-def _by_words(rank: int) -> str:
+def _by_words(rank: int, among: str = "words") -> str:
     return _some(
         f"SELECT w.product_id AS product, {rank} AS rank FROM product_search AS f "
-        "JOIN product_words AS w ON w.n = f.rowid WHERE f.words MATCH ?2"
+        f"JOIN product_words AS w ON w.n = f.rowid WHERE f.{among} MATCH ?2"
     )
+
+
+_ALL_WORDS: Final = "product_search"
+"""Words of names, and of where goods stand and who sends them."""
+_NOTE: Final = (
+    f"document <> '' AND document >= ?3 COLLATE NOCASE AND document < {_AFTER} COLLATE NOCASE "
+    "AND length(?3) > 2"
+)
 
 
 def _ranked(*wanted: str) -> str:
@@ -312,9 +320,16 @@ _SEARCH: Final = _ranked(
         f"AND name < {_AFTER} COLLATE NOCASE ORDER BY name COLLATE NOCASE"
     ),
     _by_words(3),
+    _by_words(4, _ALL_WORDS),
+    _some(f"SELECT product_id, 5 FROM movement WHERE {_NOTE} ORDER BY document COLLATE NOCASE"),
+    _some(
+        "SELECT l.product_id, 5 FROM delivery AS d JOIN delivery_line AS l ON l.delivery_id = d.id "
+        f"WHERE d.{_NOTE} AND d.status = 'draft' AND l.removed = 0"
+    ),
 )
 _SIMILAR: Final = _ranked(
     _by_words(1),
+    _by_words(2, _ALL_WORDS),
     _some("SELECT product_id, 2 FROM barcode WHERE length(?3) > 3 AND code LIKE '%' || ?3"),
 )
 _NOTHING: Final = '""'
@@ -325,7 +340,9 @@ def find_products(replica: Replica, text: str, *, limit: int = 50) -> list[Produ
     """Products by what is typed, the best first: what the app's search finds, by the same rules.
 
     A whole barcode (in any form) or SKU, their beginnings, the beginning of a name, names with all
-    these words in any order, without regard to accents or case. Where nothing is called so: what
+    these words in any order, without regard to accents or case; then goods of which shelf and
+    supplier have the words that the name has not, and what came with a delivery note that begins
+    so. Where nothing is called so: what
     comes near, and the last digits of a barcode.
     """
     typed = text.strip()

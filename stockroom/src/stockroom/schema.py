@@ -448,7 +448,7 @@ schema: Final = Schema(
         _WORKS_AT,
         _DEVICE,
     ),
-    generation=3,
+    generation=4,
     local=(
         *SAME_GOODS_SQL,
         *ON_HAND_SQL,

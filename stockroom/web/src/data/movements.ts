@@ -76,6 +76,11 @@ const found = (store: string, words: string, typed: string): string =>
   `AND o.document >= ${typed} COLLATE NOCASE AND o.document < ${typed} || char(1114111) COLLATE NOCASE ` +
   `AND o.store_id = ${store})`;
 
+/** What somebody signs with: their login, and the name that they had on devices before logins were written. */
+const signedBy = (login: string): string =>
+  `(SELECT ${login} UNION ALL SELECT q.name FROM person AS q WHERE q.login = ${login} ` +
+  "AND NOT EXISTS (SELECT 1 FROM person AS r WHERE r.login = q.name))";
+
 const ENTRY = entryFields("p.name", "0");
 
 /** Query of what happened at a store, the newest first. */
@@ -90,7 +95,7 @@ export function movements(store: string, wanted: Wanted, count: number): Questio
   const only = [
     `m.store_id = ${at}`,
     `m.occurred_at >= ${given(wanted.from)} AND m.occurred_at < ${given(wanted.until)}`,
-    ...(wanted.person === "" ? [] : [`m.person = ${given(wanted.person)}`]),
+    ...(wanted.person === "" ? [] : [`m.person IN ${signedBy(given(wanted.person))}`]),
     ...(wanted.product === "" ? [] : [`m.product_id IN ${family(given(wanted.product))}`]),
     ...(wanted.sort === "" ? [] : [WANTED[wanted.sort]]),
   ];
@@ -112,6 +117,8 @@ export const people = (store: string): Question<Row<typeof PERSON>> =>
     "FROM (SELECT person AS login FROM (SELECT person FROM movement INDEXED BY movement_history " +
       `WHERE store_id = ? ORDER BY occurred_at DESC LIMIT ${LATELY}) WHERE person <> '' ` +
       "UNION SELECT login FROM person) AS w LEFT JOIN person AS p ON p.login = w.login " +
+      // Whoever has signed with a name has not two.
+      "WHERE p.login IS NOT NULL OR NOT EXISTS (SELECT 1 FROM person AS q WHERE q.name = w.login) " +
       "ORDER BY 2 COLLATE NOCASE",
     [store],
   );

@@ -92,11 +92,16 @@ const ranked = (wanted: readonly string[]): string =>
   "GROUP BY 1) AS w JOIN product AS p ON p.id = w.leads " +
   `ORDER BY w.rank > 0, p.archived, w.rank, p.name COLLATE NOCASE, p.sku LIMIT ${FOUND_MAX}`;
 
-const BY_WORDS = (rank: number): string =>
+const BY_WORDS = (rank: number, among = "words"): string =>
   some(
     `SELECT w.product_id AS product, ${rank} AS rank FROM product_search AS f ` +
-      "JOIN product_words AS w ON w.n = f.rowid WHERE f.words MATCH ?2",
+      `JOIN product_words AS w ON w.n = f.rowid WHERE f.${among} MATCH ?2`,
   );
+/** Words of names, and of where goods stand and who sends them. */
+const ALL_WORDS = "product_search";
+const NOTE =
+  `document <> '' AND document >= ?3 COLLATE NOCASE AND document < ${AFTER} COLLATE NOCASE ` +
+  "AND length(?3) > 2";
 
 const SEARCH = ranked([
   "SELECT product_id AS product, 0 AS rank FROM barcode WHERE code IN (?3, ?4)",
@@ -110,11 +115,18 @@ const SEARCH = ranked([
       `AND name < ${AFTER} COLLATE NOCASE ORDER BY name COLLATE NOCASE`,
   ),
   BY_WORDS(3),
+  BY_WORDS(4, ALL_WORDS),
+  some(`SELECT product_id, 5 FROM movement WHERE ${NOTE} ORDER BY document COLLATE NOCASE`),
+  some(
+    "SELECT l.product_id, 5 FROM delivery AS d JOIN delivery_line AS l ON l.delivery_id = d.id " +
+      `WHERE d.${NOTE} AND d.status = 'draft' AND l.removed = 0`,
+  ),
 ]);
 
 /**
- * Products by what is typed: a whole barcode or SKU, their beginnings, the beginning of a name, and
- * names with all these words, in this order. Null when nothing is typed.
+ * Products by what is typed: a whole barcode or SKU, their beginnings, the beginning of a name,
+ * names with all these words, goods of which shelf and supplier have the words that the name has not, and
+ * what came with a delivery note that begins so, in this order. Null when nothing is typed.
  */
 export function search(store: string, typed: string): Question<ProductLine> | null {
   const words = beginnings(typed);
@@ -124,6 +136,7 @@ export function search(store: string, typed: string): Question<ProductLine> | nu
 
 const SIMILAR = ranked([
   BY_WORDS(1),
+  BY_WORDS(2, ALL_WORDS),
   some("SELECT product_id, 2 FROM barcode WHERE length(?3) > 3 AND code LIKE '%' || ?3"),
 ]);
 

@@ -187,7 +187,7 @@ export default {
   },
   stock: {
     title: "Stock",
-    search: "Name, SKU or barcode",
+    search: "Name, code, shelf, supplier or note",
     clear: "Clear the search",
     add: "Add product",
     count_one: "{{count, number}} product",

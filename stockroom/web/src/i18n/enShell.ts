@@ -55,7 +55,7 @@ export default {
   },
   today: {
     title: "Today",
-    find: "Find goods: name, SKU or barcode",
+    find: "Find goods: name, code, shelf, note",
     quick: "What do you want to do?",
     receive: "Receive",
     scan: "Scan",

@@ -38,13 +38,16 @@ test("counted without a connection, and booked as one", async () => {
   await dilan.page.getByLabel("Delivery note").fill("DN-7788");
   await dilan.page.getByLabel("Delivery note").press("Enter");
   await dilan.page.getByText(/Kept on this device, not sent yet/).waitFor();
-  await dilan.scan(NEW);
+  const find = dilan.page.getByLabel("Scan, or search for a product");
+  await find.fill(NEW);
+  await find.press("Enter");
   await dilan.page.getByRole("link", { name: "Add it now" }).click();
   await dilan.page.getByLabel("Name", { exact: true }).fill("Plum jam");
   await dilan.page.getByLabel("Price", { exact: true }).fill("3.50");
   await dilan.page.getByLabel("How many came in").fill("12");
   await dilan.page.getByRole("button", { name: "Save" }).click();
   await shows(dilan, "Plum jam", 12);
+  expect(await find.inputValue()).toBe("");
   // Saved and counted, and then the browser ended before it knew so: counted once.
   await dilan.page.getByRole("heading", { name: "New product" }).waitFor({ state: "detached" });
   const begun = `stockroom.draft.newGoods..${NEW}`;

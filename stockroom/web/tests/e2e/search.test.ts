@@ -48,6 +48,21 @@ test("a whole code comes first, then the beginning of a name; the last digits ar
   expect(await found("0000015")).toEqual([enamel]);
 });
 
+test("goods are found by their shelf, their supplier and the note that they came with", async () => {
+  await ada.addProduct("SHELF-1", "Brass bell", "9.00");
+  await ada.edit("SHELF-1", { Shelf: "Q9-4" });
+  await ada.receive("SHELF-1", 2, "LN-2041");
+  await ada.to("stock");
+  expect(await found("q9-4")).toEqual(["Brass bell"]);
+  expect(await found("bell q9")).toEqual(["Brass bell"]);
+  expect(await found("ln-2041")).toEqual(["Brass bell"]);
+  const supplied =
+    "SELECT s.name, count(*) FROM supplier s JOIN product p ON p.supplier_id = s.id " +
+    "WHERE p.archived = 0 AND s.name LIKE '% %' GROUP BY 1 ORDER BY 2 LIMIT 1";
+  const [[supplier, count] = []] = await world.server(supplied);
+  expect(await found(String(supplier))).toHaveLength(Number(count));
+});
+
 test("what is typed after a product was added knows its words", async () => {
   await ada.addProduct("LAMP", "Hurricane lantern", "20.00");
   await ada.to("stock");

@@ -140,6 +140,47 @@ describe("search", () => {
     if (typed === "2000") expect((await skus(question))[0]).toBe("2000");
   });
 
+  test("by shelf, supplier and delivery note, names first", async () => {
+    const [supplier, store, place] = [uuid(0, 1), "shelves", uuid(0, 9)];
+    const [delivery, line] = [uuid(0, 2), uuid(0, 3)];
+    await replica.write([
+      insert("supplier", { id: supplier, name: "Weaver Works" }),
+      insert("product", { id: uuid(0, 4), sku: "CUP-9", name: "Weaver bird cup" }),
+      insert("product", {
+        ...{ id: uuid(0, 5), sku: "CUP-8", name: "Fine cup", shelf: "Q7-1 top" },
+        supplier_id: supplier,
+      }),
+      insert("store", { id: store }),
+      insert("location", { id: place, store_id: store }),
+      insert("delivery", { id: delivery, store_id: store, document: "LN 2041", started_at: 1 }),
+      insert("delivery", {
+        ...{ id: uuid(0, 7), store_id: store, document: "LN 99", started_at: 1 },
+        status: "dropped",
+      }),
+      insert("delivery_line", {
+        ...{ id: uuid(0, 8), delivery_id: uuid(0, 7), store_id: store },
+        ...{ product_id: uuid(0, 5), added_at: 1 },
+      }),
+      insert("delivery_line", {
+        ...{ id: line, delivery_id: delivery, store_id: store, product_id: uuid(0, 5) },
+        added_at: 1,
+      }),
+    ]);
+    const find = (typed: string): Promise<string[]> => skus(products.search(store, typed));
+    expect(await find("weaver")).toEqual(["CUP-9", "CUP-8"]);
+    expect(await find("cup q7")).toEqual(["CUP-8"]);
+    expect(await find("q7 weav")).toEqual(["CUP-8"]);
+    expect(await find("ln 20")).toEqual(["CUP-8"]);
+    expect(await find("ln 99")).toEqual([]);
+    await replica.write([
+      insert("movement", {
+        ...{ id: uuid(0, 6), product_id: uuid(0, 4), location_id: place, store_id: store },
+        ...{ kind: "receive", document: "ln 2041", quantity: 1, occurred_at: 1 },
+      }),
+    ]);
+    expect(await find("LN 2041")).toEqual(["CUP-8", "CUP-9"]);
+  });
+
   test("what comes near, and the last digits of a barcode", async () => {
     const { rows: learned } = await replica.query("SELECT word FROM search_word");
     const known = vocabulary(learned.map(([word]) => String(word)));
@@ -271,6 +312,17 @@ test("what happened is found by goods, note, person, kind and day, alone and tog
   expect((await ask(people(store))).map(({ login }) => login)).toEqual(
     expect.arrayContaining(["ada", "ben"]),
   );
+  // Whoever has signed with their name before they signed with their login is one person.
+  await replica.write([
+    insert("person", { login: "ada", name: "Ada Marsh" }),
+    insert("movement", {
+      ...{ id: uuid(5, 20), product_id: uuid(2, 5), location_id: place, store_id: store },
+      ...{ kind: "sale", person: "Ada Marsh", quantity: -1, occurred_at: 1 },
+    }),
+  ]);
+  const named = (await ask(people(store))).map(({ name }) => name);
+  expect(named.filter((name) => name === "Ada Marsh")).toHaveLength(1);
+  expect(await find({ person: "ada", until: 2 })).toEqual([1, 1]);
   expect(
     (await ask(doneSince(store, 2))).map(({ person, in: came, sold, lost }) => [
       person,
