@@ -85,6 +85,13 @@ export function draftOf(typed: Typed, start: Typed, base: products.Product | nul
   return { fields, added, removed, ...(packs.length > 0 ? { packs: typedPacks } : {}) };
 }
 
+/** A draft of no changes. */
+export const NONE: Draft = { fields: {}, added: [], removed: [] };
+
+/** Return whether a draft is what was kept. */
+export const isSame = (draft: Draft, kept: unknown): boolean =>
+  JSON.stringify(draft) === JSON.stringify(kept);
+
 /** A draft that was kept, unless it is none: earlier versions kept the whole form. */
 export function readable(kept: unknown): Draft | null {
   const {
@@ -120,6 +127,29 @@ export function lay(draft: Draft, start: Typed): Typed {
     ...(Object.fromEntries(is) as Partial<Typed>),
     codes: [...codes, ...draft.added.filter((code) => !codes.includes(code))],
     packs: { ...start.packs, ...draft.packs },
+  };
+}
+
+/**
+ * The form after another tab has typed: what that tab has changed is as it is there, all else as it is here. Two
+ * tabs may type in the same moment, and neither knows then what the other has kept.
+ */
+export function met(mine: Typed, before: Typed, theirs: Typed): Typed {
+  const changed = touched(theirs, before).map((name) => [name, theirs[name]]);
+  const codes = mine.codes.filter(
+    (code) => theirs.codes.includes(code) || !before.codes.includes(code),
+  );
+  const added = theirs.codes.filter(
+    (code) => !before.codes.includes(code) && !codes.includes(code),
+  );
+  const packs = Object.entries(theirs.packs).filter(
+    ([code, pack]) => added.includes(code) || pack !== packOf(before, code),
+  );
+  return {
+    ...mine,
+    ...(Object.fromEntries(changed) as Partial<Typed>),
+    codes: [...codes, ...added],
+    packs: { ...mine.packs, ...Object.fromEntries(packs) },
   };
 }
 

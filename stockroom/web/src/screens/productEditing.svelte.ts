@@ -17,7 +17,7 @@ import { tidy } from "../data/skus.js";
 import { t } from "../i18n/index.js";
 import "../i18n/later.js";
 import { whyNot } from "../i18n/trouble.js";
-import { dropDraft, keepDraft, onDraftElsewhere, readDraft } from "../shell/draft.js";
+import * as kept from "../shell/draft.js";
 import { typedPrice } from "./priced.js";
 import * as drafts from "./productDraft.js";
 
@@ -77,10 +77,10 @@ export class ProductEditing {
       this.#came = "";
       this.settled = false;
       const draft = drafts.draftOf(this.typed, this.#start, this.#base);
-      if (draft === null) dropDraft(this.draftName);
-      else keepDraft(this.draftName, draft);
+      if (draft === null) kept.dropDraft(this.draftName);
+      else kept.keepDraft(this.draftName, draft);
     });
-    $effect(() => onDraftElsewhere(this.draftName, () => void this.#follow()));
+    $effect(() => kept.onDraftElsewhere(this.draftName, (change) => void this.#follow(change)));
   }
 
   /** False: there is no such product any more. */
@@ -88,7 +88,7 @@ export class ProductEditing {
     const stored = this.id === "" ? null : await products.withCodes(this.id);
     if (stored === null && this.id !== "") return false;
     // Read when all else is there: what another tab types from now on, this one follows.
-    const draft = drafts.readable(readDraft(this.draftName));
+    const draft = drafts.readable(kept.readDraft(this.draftName));
     if (draft === null) this.giveUp(); // one that cannot be read is none
     if (stored !== null) {
       this.#base = draft === null ? stored.product : drafts.baseOf(draft, stored.product);
@@ -111,23 +111,26 @@ export class ProductEditing {
     return { ...this.#start, ...(name === null ? {} : { name }), codes };
   }
 
-  /** Another tab has typed, or settled it: this one shows the same. */
-  async #follow(): Promise<void> {
+  /** Another tab has typed, or settled it: this one shows the same, and what was typed here meanwhile. */
+  async #follow({ before, now }: kept.Kept): Promise<void> {
     if (!this.loaded || this.busy) return;
-    const draft = drafts.readable(readDraft(this.draftName));
+    const theirs = drafts.readable(kept.parsedDraft(now)) ?? drafts.NONE;
+    const theirsBefore = drafts.readable(kept.parsedDraft(before)) ?? drafts.NONE;
     this.#moved = {};
     this.problem = "";
-    if (draft === null) {
-      await this.load();
-      this.settled = true;
-      return;
-    }
     if (this.#base !== null) {
-      this.#base = drafts.baseOf(draft, this.#base);
+      this.#base = drafts.baseOf(theirs, this.#base);
       this.#start = this.#startOf(this.#base);
     }
-    this.settled = false;
-    this.#show(draft);
+    const laid = (draft: drafts.Draft): drafts.Typed => drafts.lay(draft, this.#start);
+    this.typed = drafts.met($state.snapshot(this.typed), laid(theirsBefore), laid(theirs));
+    this.#came = JSON.stringify(this.typed);
+    const draft = drafts.draftOf(this.typed, this.#start, this.#base);
+    // It was settled there before what was typed here was known: that is a change of what there is now.
+    if (draft !== null && !drafts.isSame(draft, kept.readDraft(this.draftName)))
+      kept.keepDraft(this.draftName, draft);
+    this.settled = now === null;
+    if (now === null) await this.load();
   }
 
   /** What a product says, with the codes that this form was begun with. */
@@ -145,7 +148,7 @@ export class ProductEditing {
   }
 
   giveUp(): void {
-    dropDraft(this.draftName);
+    kept.dropDraft(this.draftName);
   }
 
   /** The other product that has the SKU which is typed. */

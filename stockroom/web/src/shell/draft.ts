@@ -16,8 +16,12 @@ const placeOf = ({ brief = false }: DraftOptions): Storage =>
   brief ? sessionStorage : localStorage;
 
 export function readDraft<T>(name: string, options: DraftOptions = {}): T | null {
+  return parsedDraft<T>(placeOf(options).getItem(PREFIX + name));
+}
+
+export function parsedDraft<T>(text: string | null): T | null {
   try {
-    return JSON.parse(placeOf(options).getItem(PREFIX + name) ?? "null") as T | null;
+    return JSON.parse(text ?? "null") as T | null;
   } catch {
     return null;
   }
@@ -46,10 +50,17 @@ export function dropDraft(
   void draftsChanged(options);
 }
 
+/** A change that another tab has kept: the draft, and the one before it as that tab knew it; null: none. */
+export interface Kept {
+  readonly before: string | null;
+  readonly now: string | null;
+}
+
 /** Told whenever another tab has kept or dropped this draft; the answer ends it. */
-export function onDraftElsewhere(name: string, told: () => void): () => void {
-  const heard = ({ storageArea, key }: StorageEvent): void => {
-    if (storageArea === localStorage && (key === null || key === PREFIX + name)) told();
+export function onDraftElsewhere(name: string, told: (kept: Kept) => void): () => void {
+  const heard = ({ storageArea, key, oldValue, newValue }: StorageEvent): void => {
+    if (storageArea === localStorage && (key === null || key === PREFIX + name))
+      told({ before: oldValue, now: newValue });
   };
   addEventListener("storage", heard);
   return () => removeEventListener("storage", heard);

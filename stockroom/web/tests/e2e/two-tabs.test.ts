@@ -65,6 +65,34 @@ test("an edited product: both tabs are told, show the same, and one save settles
   ]);
 });
 
+test("what two tabs type in the same moment is all kept", async () => {
+  for (const person of [one, other]) await openForm(person, "BAG-1");
+  for (let round = 1; round <= 8; round++) {
+    await Promise.all([
+      field(one, "Unit").fill(`box ${round}`),
+      field(other, "Price").fill(`5.0${round}`),
+    ]);
+    await Promise.all([
+      field(one, "Shelf").fill(`C${round}`),
+      field(other, "Notes").fill(`${round} left`),
+    ]);
+    for (const person of [one, other]) {
+      await shows(person, "Unit", `box ${round}`);
+      await shows(person, "Price", `5.0${round}`);
+      await shows(person, "Shelf", `C${round}`);
+      await shows(person, "Notes", `${round} left`);
+    }
+  }
+  await other.page.getByRole("button", { name: "Save" }).click();
+  await other.page.locator("[data-on-hand]").waitFor();
+  await one.page.getByText("Saved or given up in another tab").waitFor();
+  await other.chip(/All saved to server/);
+  expect(
+    await world.server("SELECT price, shelf, unit, notes FROM product WHERE sku = 'BAG-1'"),
+  ).toEqual([[508, "C8", "box 8", "8 left"]]);
+  await one.page.getByRole("button", { name: "Cancel" }).click();
+});
+
 test("a new product is added once; one that begins with another code is another one", async () => {
   await one.to("product/new");
   await other.to("product/new");
