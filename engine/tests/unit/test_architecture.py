@@ -27,6 +27,7 @@ LAYERS = {
     "sql": 2,
     "sqlite": 2,
     "protocol": 2,
+    "extras": 2,
     "replica": 3,
     "server": 3,
     "testing": 4,

@@ -23,6 +23,7 @@ PLAIN = """
     completed composer
     config conformance connection constraint context cookie corrupt daily data database decided
     decision directory disk down download driver end endpoint engine enrolled entry error event
+    extra
     exist expect fail failure fair fault fetch fold foreign forgotten front full function gone
     growth guard hash header health hint hosting http import in inspect invite job keeper kind
     interrupt known last library limit line listen live load local lock maintenance malformed memory

@@ -1,5 +1,5 @@
 """``python -m holdfast.cli``"""
 
-from holdfast.cli.app import main
+from holdfast.cli import main
 
 main()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from holdfast.extras import extra_missing
+
 if TYPE_CHECKING:
     from holdfast.server.assembly import Server as Server
     from holdfast.server.assembly import open_server as open_server
@@ -31,7 +33,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Names load on first use: a part of the server does not bring the whole of it."""
+    """Names load on first use: a part of the server does not bring the whole of it. Raises
+    ``ExtraMissing`` where its libraries are not installed."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        raise extra_missing(error) or error from None

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import FrameType
 
 import uvicorn
@@ -185,7 +186,7 @@ def serve(
     stop = on_stop or (hub.close if isinstance(hub, Hub) else _nothing)
     config = uvicorn.Config(
         served,
-        loop="asyncio" if sys.platform == "win32" else "uvloop",
+        loop="uvloop" if find_spec("uvloop") else "asyncio",  # there is none for Windows
         http=gate.protocol,  # type: ignore[arg-type]  # any maker of protocols will do
         ws="none",
         lifespan="on",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from holdfast.extras import extra_missing
+
 if TYPE_CHECKING:
     from holdfast.testing.conformance.driver import DriverConformance as DriverConformance
     from holdfast.testing.conformance.store import StoreConformance as StoreConformance
@@ -40,7 +42,10 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        raise extra_missing(error) or error from None
 
 
 def __dir__() -> list[str]:

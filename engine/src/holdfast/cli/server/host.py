@@ -19,6 +19,7 @@ import structlog
 
 from holdfast.cli.output import read_by_others
 from holdfast.core.errors import ProtocolError, UsageError
+from holdfast.extras import extra_missing
 from holdfast.schema.model import Schema
 from holdfast.server.assembly import open_server
 from holdfast.server.exchange.budgets import Budgets
@@ -96,10 +97,8 @@ def run(schema: Schema, database: str, tokens: Path | None, options: HostOptions
 def _metrics() -> Metrics:
     try:
         from holdfast.integrations.prometheus import Metrics
-    except ImportError:
-        raise UsageError(
-            "metrics need the extra holdfast-sync[prometheus]", code="extra_missing"
-        ) from None
+    except ImportError as error:
+        raise extra_missing(error) or error from None
     return Metrics()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from holdfast.core.errors import HoldfastError, UsageError
+from holdfast.extras import extra_missing
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -115,8 +116,8 @@ def read_certificate(path: Path) -> x509.Certificate:
     """Return the first certificate of a PEM file. Raises ``UsageError``."""
     try:
         from cryptography import x509
-    except ImportError:
-        raise UsageError("TLS needs the extra holdfast-sync[tls]", code="extra_missing") from None
+    except ImportError as error:
+        raise extra_missing(error) or error from None
     try:
         return x509.load_pem_x509_certificates(path.read_bytes())[0]
     except OSError as error:
