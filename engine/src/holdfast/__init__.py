@@ -24,11 +24,11 @@ from holdfast.protocol.version import RELEASE
 from holdfast.schema import Check, Column, ForeignKey, Schema, Table
 
 if TYPE_CHECKING:
-    from holdfast.replica.replica import Replica, SyncReport, Transaction
+    from holdfast.replica.replica import ChangeEvent, Replica, SyncReport, Transaction
 
 __version__ = RELEASE
 
-_FROM_REPLICA = ("Replica", "SyncReport", "Transaction")
+_FROM_REPLICA = ("ChangeEvent", "Replica", "SyncReport", "Transaction")
 
 
 def __getattr__(name: str) -> Any:
@@ -44,6 +44,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "AttentionNeeded",
     "BadValue",
+    "ChangeEvent",
     "Check",
     "Column",
     "ConstraintFailed",

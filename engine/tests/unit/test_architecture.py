@@ -48,7 +48,7 @@ FLOORS: dict[str, tuple[frozenset[str], ...]] = {
     ),
     "replica": (
         frozenset({"failures", "guards", "host", "storage"}),
-        frozenset({"changes", "http", "turn"}),
+        frozenset({"changes", "events", "http", "turn"}),
         frozenset({"identity", "load", "memory"}),
         frozenset({"rebase"}),
         frozenset({"inbox", "migration", "salvage"}),

@@ -249,6 +249,8 @@ REQUEST_DEADLINE_MS = 600_000
 EVENT_HEARTBEAT_MS = 10_000
 EVENT_STREAMS_PER_DEVICE_MAX = 4
 FOREIGN_WRITE_POLL_MS = 200
+CHANGED_KEYS_MAX = 10_000
+"""Keys of a table that are kept for who reads its changes; beyond that only that it changed."""
 BUSY_TIMEOUT_MS = 30_000
 BUSY_SLICE_MS_MAX = 100
 """How long a wait for a lock goes on without asking whether it is still wanted."""

@@ -7,6 +7,7 @@ Local reads and writes never wait for the network; every method says whether it 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,9 @@ from holdfast.core.limits import BUSY_TIMEOUT_MS
 from holdfast.core.sides import SideChoice
 from holdfast.core.values import Value
 from holdfast.replica.changes.local_work import LocalWork, Transaction
+from holdfast.replica.events.callbacks import call_with_news, unseen
+from holdfast.replica.events.change import ChangeEvent
+from holdfast.replica.events.subscriptions import ChangeSubscription, LiveQuery, Subscriptions
 from holdfast.replica.exchange.verify import Progress, VerifyReport
 from holdfast.replica.host import Host
 from holdfast.replica.http.transport import Transport
@@ -63,6 +67,7 @@ class Replica:
         self._database = database
         self._file = file
         self._host = host
+        self._events = Subscriptions(database)
         self._local = LocalWork(database, host, on_commit=self._committed)
         self._decisions = InboxDecisions(self._local, Inbox(database))
         self._syncing = Syncing(
@@ -218,6 +223,52 @@ class Replica:
         with self._local.turn, self._syncing.exchanger().exclusive():
             self._database.close()
             self._database.take_over(self._file.open())
+            self._events.attach()
+
+    # --- what has changed -----------------------------------------------------------------------
+
+    def changes(self, *tables: str) -> ChangeSubscription:
+        """Changes of these synced tables, of all without any, as they are committed from now on: an
+        iterator that waits for the next ``ChangeEvent``, until it or the replica is closed.
+
+        Each ``ChangeEvent`` tells the table, the keys, what was done and by whom. What was not read
+        yet becomes one: the rows are as they are now, not as they were. What another process or
+        connection writes is noticed within ``FOREIGN_WRITE_POLL_MS`` and has no keys. Raises
+        ``UsageError`` (``no_table``).
+        """
+        return self._events.subscribe(tables)
+
+    def watch(self, sql: str, params: Sequence[Value] = ()) -> LiveQuery:
+        """Rows of a query, at once and whenever they have become others: an iterator that waits,
+        until it or the replica is closed. The query runs again when a table that it reads has
+        changed. Raises ``UsageError`` (``not_a_query``) or ``DatabaseError``."""
+        return LiveQuery(self._events, self.query, sql, params)
+
+    def on_conflict(self, callback: Callable[[Conflict], object]) -> Callable[[], None]:
+        """Call back with each conflict that opens from now on, in a thread of the replica's; what
+        the callback raises is logged. The answer ends it."""
+        news = unseen(self.conflicts, lambda one: one.id)
+        news()
+        return call_with_news("a conflict callback", news, callback, self._waking())
+
+    def on_refused(self, callback: Callable[[Refused], object]) -> Callable[[], None]:
+        """Call back with each transaction that is refused or held from now on; as
+        ``on_conflict``."""
+        news = unseen(self.refused, lambda one: one.id)
+        news()
+        return call_with_news("a refusal callback", news, callback, self._waking())
+
+    def on_status(self, callback: Callable[[Status], object]) -> Callable[[], None]:
+        """Call back with the status, at once and whenever it has become another one (``as_of``
+        apart); as ``on_conflict``."""
+        news = unseen(lambda: [self.status], lambda one: dataclasses.replace(one, as_of=None))
+        return call_with_news("a status callback", news, callback, self._waking())
+
+    def _waking(self) -> ChangeSubscription:
+        """Return a subscription that wakes at once, and with every commit to the file."""
+        found = self._events.subscribe(every=True)
+        found.touch()
+        return found
 
     # --- what a person sees ---------------------------------------------------------------------
 
@@ -347,11 +398,13 @@ class Replica:
                 raise
             self._mend()
             self._syncing.start(options or RunnerOptions())
+        self._events.touch()
 
     def stop(self) -> None:
         """End background sync; an exchange under way is finished or given up."""
         with self._mending:
             self._syncing.stop()
+        self._events.touch()
 
     def sync_now(self) -> None:
         """Ask background sync to look at once."""
@@ -375,6 +428,7 @@ class Replica:
         if self._closed:
             return
         self._closed = True
+        self._events.close()
         with self._mending:
             self._syncing.close()
         with self._local.turn:
@@ -392,4 +446,4 @@ class Replica:
         self.close()
 
 
-__all__ = ["DatabaseError", "Replica", "SyncReport", "Transaction"]
+__all__ = ["ChangeEvent", "DatabaseError", "Replica", "SyncReport", "Transaction"]

@@ -128,6 +128,11 @@ def add(replica: Replica, key: str, *, table: str = "item", name: str = "") -> N
         )
 
 
+def inner(connection: Connection) -> Any:
+    """The connection of the library's driver below the one that records."""
+    return getattr(connection, "inner", connection)
+
+
 @contextmanager
 def counted(connection: Connection) -> Iterator[list[int]]:
     """Steps of SQLite's machine, in hundreds, on one connection."""
@@ -137,7 +142,7 @@ def counted(connection: Connection) -> Iterator[list[int]]:
         steps[0] += 1
         return False
 
-    raw = connection._db  # type: ignore[attr-defined]
+    raw = inner(connection)._db
     raw.set_progress_handler(more, STEP)
     try:
         yield steps
@@ -154,7 +159,7 @@ def traced(connection: Connection) -> Iterator[list[str]]:
         ran.append(sql)
         return True
 
-    raw = connection._db  # type: ignore[attr-defined]
+    raw = inner(connection)._db
     raw.exec_trace = note
     try:
         yield ran

@@ -1,0 +1,1 @@
+"""Events: what has changed in a replica's tables, told to the app after it was committed."""
