@@ -32,9 +32,12 @@ from shell import keep_time
 from waits import rests_on_row
 
 from holdfast.core.errors import (
+    AttentionNeeded,
     ConstraintFailed,
     Offline,
     ProtocolError,
+    SignInNeeded,
+    UpgradeNeeded,
 )
 from holdfast.core.merging.policies import policy_of
 from holdfast.core.values import to_wire
@@ -147,8 +150,7 @@ class Line(MemoryTransport):
     def _call(self, serve: Any, request: Any, echo: str, kind: Any) -> SpooledAnswer:
         world, device = self._world, self._device
         body = encode_request(self.told(request))
-        if kind is ExchangeRequest:
-            device.note_request(request)
+        first_sent = device.note_request(request) if kind is ExchangeRequest else []
         fault = world.fault()
         if fault == "drop":
             raise Offline("dropped before the server", code="unreachable")
@@ -164,7 +166,10 @@ class Line(MemoryTransport):
                 lines = world.serve(device, body, kind, echo)
         except ProtocolError as error:
             world.count[f"error {error.code}"] += 1
-            raise self._failure(error, echo) from None
+            failure = self._failure(error, echo)
+            if isinstance(failure, (AttentionNeeded, SignInNeeded, UpgradeNeeded)):
+                self._turned_away(first_sent, body)
+            raise failure from None
         world.pass_time()
         if fault == "lose":
             world.count["answer lost"] += 1
@@ -183,6 +188,16 @@ class Line(MemoryTransport):
         self.answered += 1
         meanwhile(device)
         return answer
+
+    def _turned_away(self, first_sent: list[int], body: bytes) -> None:
+        """Forget what this request was the first to send: nothing of it was taken, so that its
+        numbers may go to others. It does not come again later."""
+        world, ledger = self._world, self._world.ledger
+        for number in first_sent:
+            place = self._device.name, number
+            del ledger.sent[place], ledger.ids[place]
+        world.count["numbers taken back"] += len(first_sent)
+        world.late = [one for one in world.late if one[1] is not body]
 
 
 @dataclass
@@ -328,16 +343,18 @@ class Device:
                 for name in says_of(change) & bases.keys():
                     assert change.bases.get(name, change.base) == bases[name], f"I18: {change}"
 
-    def note_request(self, request: ExchangeRequest) -> None:
+    def note_request(self, request: ExchangeRequest) -> list[int]:
+        """Take a request into the ledger; the numbers that it is the first to send."""
         ledger = self.world.ledger
-        self._check_chains([t for t in request.transactions
-                            if (self.name, t.number) not in ledger.sent])  # fmt: skip
+        fresh = [t for t in request.transactions if (self.name, t.number) not in ledger.sent]
+        self._check_chains(fresh)
         for transaction in request.transactions:
             place = self.name, transaction.number
             known = ledger.sent.setdefault(place, transaction)
             assert is_again(known, transaction), f"{place}: {transaction}, {known}"
             assert ledger.ids.setdefault(place, transaction.id) == transaction.id
             self.readable_tokens |= tokens([transaction_values(transaction)])
+        return [transaction.number for transaction in fresh]
 
 
 def says_of(change: Change) -> set[str]:
