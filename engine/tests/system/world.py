@@ -39,7 +39,7 @@ from device import (
     incarnation,
     transaction_values,
 )
-from growth import GENERATIONS
+from growth import GENERATIONS, whole
 from offers import written
 from servers import SqliteFile
 
@@ -325,17 +325,31 @@ class World:
                 self.count["went on by itself"] += 1
 
     def write_directly(self, statements: list[Statement]) -> bool:
-        before = self.dump_server()
+        before, were = self.dump_server(), self._whole()
         with written(self, self.server_rows):
             if not self.database.write(statements):
                 return False
         after = self.dump_server()
+        self._note_cleared(were, self._whole())
         self.ledger.events.append(Event("direct", self.now, statements=statements))
         for found in (before, after):  # an open conflict may still show what stood until now
             del found["holdfast_conflict"]
         self.ledger.overwritten |= tokens(before) - tokens(after)
-        for name, table in TABLES.items():
-            for key in before.get(name, {}).keys() & after.get(name, {}).keys():
+        for key, row in after["tally"].items():
+            old = before["tally"].get(key)
+            self.ledger.direct[row[0]] += row[2] - (0 if old is None else old[2])
+        return True
+
+    def _whole(self) -> Dump:
+        """The server's tables with all columns that they have by now."""
+        return whole(self.server_rows, self.generation)
+
+    def _note_cleared(self, before: Dump, after: Dump) -> None:
+        """Note where a direct write put a default in place of a value: also in columns that its
+        statement does not name, where it writes the row anew (``INSERT OR REPLACE``)."""
+        for table in GENERATIONS[self.generation].tables:
+            name = table.name
+            for key in before[name].keys() & after[name].keys():
                 cells = zip(table.columns, before[name][key], after[name][key], strict=True)
                 changed, defaults = set[str](), set[str]()
                 for column, was, now in cells:
@@ -346,10 +360,6 @@ class World:
                     for cell in cells_of(table, defaults)
                     if not changed.isdisjoint(cell.split(","))
                 }
-        for key, row in after["tally"].items():
-            old = before["tally"].get(key)
-            self.ledger.direct[row[0]] += row[2] - (0 if old is None else old[2])
-        return True
 
     def purge(self) -> None:
         for (entry,) in self.server_rows("SELECT entry FROM holdfast_journal"):
