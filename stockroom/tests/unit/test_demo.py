@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -98,6 +98,31 @@ def test_a_demo_of_a_given_size(products: int, movements: int) -> None:
     assert all(int(str(at)) < ends_us for at in column("movement", "occurred_at", demo))
     sold = Counter(column("movement", "product_id", demo))
     assert max(sold.values()) <= max(10, 0.2 * movements)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [date(2026, 11, 30) + timedelta(days=n) for n in range(7)]
+    + [date(2027, 1, 1), date(2028, 2, 29), date(2028, 3, 1), date(2027, 3, 29)],
+    ids=str,
+)
+def test_a_demo_is_of_use_whichever_day_it_ends_on(ends: date) -> None:
+    """Tests and visitors meet the same goods in the same stores, all of it in the past."""
+    demo = make_demo(seed=1, ends=ends, size=Size(movements=600))
+    for table in ("product", "supplier", "barcode", "store", "location"):
+        assert demo.rows[table] == DEMO.rows[table]
+    assert len(demo.rows["movement"]) == 600
+    at = [int(str(us)) for us in column("movement", "occurred_at", demo)]
+    ends_us = 1_000_000 * 86_400 * (ends.toordinal() - 719_163)
+    assert ends_us - 9 * 86_400_000_000 < max(at) < ends_us
+    on_hand = on_hand_of(demo)
+    assert min(on_hand.values()) >= 0
+    stores = column("store", "id", demo)
+    assert all(
+        sum(on_hand[store, product] for product in column("product", "id", demo)) > 0
+        for store in stores
+    )
+    assert {"opening", "sale", "receive"} <= set(column("movement", "kind", demo))
 
 
 def test_only_one_of_the_two_numbers() -> None:
