@@ -68,7 +68,8 @@ class File(Device):
 
     older: list[Older] = field(default_factory=list)
 
-    def note_request(self, request: ExchangeRequest) -> None:
+    def note_request(self, request: ExchangeRequest) -> list[int]:
+        """Here all goes by ids, and these stay: no number is there to be forgotten."""
         world = self.world
         assert isinstance(world, Copies)
         for transaction in request.transactions:
@@ -78,6 +79,7 @@ class File(Device):
             found = (transaction.at, transaction.changes, transaction.void)
             assert same == found, f"I8: {known} was offered again as {transaction}"
             self.readable_tokens |= tokens([transaction_values(transaction)])
+        return []
 
 
 class Copies(World):

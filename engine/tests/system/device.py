@@ -167,7 +167,8 @@ class Line(MemoryTransport):
         except ProtocolError as error:
             world.count[f"error {error.code}"] += 1
             failure = self._failure(error, echo)
-            if isinstance(failure, (AttentionNeeded, SignInNeeded, UpgradeNeeded)):
+            turned_away = isinstance(failure, (AttentionNeeded, SignInNeeded, UpgradeNeeded))
+            if turned_away and first_sent:
                 self._turned_away(first_sent, body)
             raise failure from None
         world.pass_time()
