@@ -7,7 +7,8 @@ times are microseconds since 1970, UTC. Stock is a ledger: a movement is written
 changed, so that two devices that write offline cannot lose each other's quantity.
 
 Scopes: `catalog` is what every store shares, `store/{id}` is what happens at one store, `staff` is
-for those who manage people, and `cost` for those who see what goods cost the shop.
+for those who manage people, `cost` for those who see what goods cost the shop, and `pin/{id}` for
+the tills of one store.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ OF_PRODUCT_SQL: Final = "CREATE INDEX product_change_of ON product_change (produ
 CATALOG: Final = ("catalog",)
 STORE: Final = ("store/{store_id}",)
 STAFF: Final = ("staff",)
+PINS: Final = ("pin/{store_id}",)
 COST: Final = ("cost",)
 
 
@@ -149,8 +151,24 @@ _WORKS_AT = Table(
 _DEVICE = Table(
     name="device",
     key=("id",),
-    columns=(Column("id"), _text("name"), _text("login")),
+    # Who is at work at a till: whatever it sends after this is that person's. Nobody is "".
+    columns=(Column("id"), _text("name"), _text("login"), _text("at_work")),
     scopes=CATALOG,
+)
+
+# How a till knows who stands before it, without a connection (`pins`): written by the server, and
+# on no device but the tills of that store.
+_PIN = Table(
+    name="pin",
+    key=("store_id", "login"),
+    columns=(
+        Column("store_id"),
+        Column("login"),
+        _text("salt"),
+        _text("hash"),
+        Column("rounds", "integer", default=0),
+    ),
+    scopes=PINS,
 )
 
 _LOCATION = Table(
@@ -447,6 +465,7 @@ schema: Final = Schema(
         _PERMISSION,
         _WORKS_AT,
         _DEVICE,
+        _PIN,
     ),
     generation=4,
     local=(

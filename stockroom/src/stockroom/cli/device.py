@@ -13,7 +13,7 @@ import typer
 
 from holdfast.core.errors import SyncError, UsageError
 from stockroom import catalogue, stock
-from stockroom.cli import deliveries, inbox, output, staff
+from stockroom.cli import deliveries, inbox, output, pin, staff
 from stockroom.cli.product import app as product_app
 from stockroom.cli.product import product_data
 from stockroom.cli.session import Device, DeviceOptions, opened
@@ -38,6 +38,8 @@ app.command("deliveries")(deliveries.list_deliveries)
 app.command("undo-delivery")(deliveries.undo_delivery)
 app.command("questions")(deliveries.list_questions)
 app.command()(deliveries.decide)
+app.command()(pin.switch)
+app.command()(pin.lock)
 
 _SHARED = {"--db", "--server", "--token-file", "--ca", "--store", "--person"}
 

@@ -16,6 +16,7 @@ from holdfast.core.errors import HoldfastError
 from stockroom.cli import output
 from stockroom.schema import FIRST_CURRENCY, FIRST_LANGUAGE, schema
 from stockroom.stock import Actor, Place, ensure_place
+from stockroom.tills import at_work
 
 if TYPE_CHECKING:
     from holdfast import Replica
@@ -46,7 +47,8 @@ class Device:
     @property
     def actor(self) -> Actor:
         """Return who is at work; the device has a name once the server has told it."""
-        return Actor(person=self.options.person, device=self.replica.status.device)
+        device = self.replica.status.device
+        return Actor(person=self.options.person or at_work(self.replica), device=device)
 
     @property
     def store_id(self) -> str:

@@ -13,6 +13,7 @@ import typer
 from holdfast.cli.output import moment
 from holdfast.core.errors import UsageError
 from stockroom.cli import output
+from stockroom.cli.pin import PinFile, pin_from
 from stockroom.cli.shop import DATABASE, Database, Json, PasswordFile, password_from, reported
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from stockroom.shop.staff import Member
 
 Name = Annotated[str, typer.Argument(help="The person's name.", show_default=False)]
-Role = Annotated[str, typer.Option(help="employee, manager or owner.", show_default=False)]
+Role = Annotated[
+    str,
+    typer.Option(help="employee, manager, owner; or till: a shared device.", show_default=False),
+]
 AtStore = Annotated[
     list[str] | None,
     typer.Option("--store", help="Where they work; may be given repeatedly. The only one if left."),
@@ -58,7 +62,7 @@ def user_add(
 def user_change(
     name: Name,
     *,
-    role: Annotated[str | None, typer.Option(help="employee, manager or owner.")] = None,
+    role: Annotated[str | None, typer.Option(help="employee, manager, owner or till.")] = None,
     store: AtStore = None,
     called: Annotated[
         str | None, typer.Option("--name", help="What others read; they sign in as before.")
@@ -119,6 +123,31 @@ def user_password(
             password = password_from(password_file) or read_password(from_stdin=False, twice=True)
             desk.people.set_password(user.name, password)
     _tell({"name": user.name}, f"{user.name} has a new password.", as_json=as_json)
+
+
+@user_app.command("pin")
+def user_pin(
+    name: Name,
+    *,
+    pin_file: PinFile = None,
+    forget: Annotated[bool, typer.Option("--forget", help="They have none from now on.")] = False,
+    database: Database = DATABASE,
+    as_json: Json = False,
+) -> None:
+    """Set the PIN with which a person works at the tills of their stores, or forget it."""
+    with reported(as_json=as_json):
+        from stockroom.shop.desk import open_desk
+        from stockroom.shop.pins import forget_pin, set_pin
+        from stockroom.shop.staff import find_member
+
+        with open_desk(database) as desk:
+            user = find_member(desk.people, name)
+            if forget:
+                forget_pin(desk, user)
+            else:
+                set_pin(desk, user, pin_from(pin_file, twice=True))
+    said = "has no PIN now" if forget else "has a new PIN; tills know it after their next sync"
+    _tell({"name": user.name, "has_pin": not forget}, f"{user.name} {said}.", as_json=as_json)
 
 
 @user_app.command("disable")

@@ -2,8 +2,9 @@
 
 In: one transaction, merged but not committed (`RuleContext`), and who sends it. Out: nothing, a
 refusal with a code and a sentence for a person, or rows more. `ledger` guards movements, `roles`
-says who may change what, `roster` keeps names of people and devices, `codes` one form of each
-article number, `skus` tells SKUs apart, `same_goods` guards products that are made one,
+says who may change what, `tills` knows who is at work at a device that several people share,
+`roster` keeps names of people and devices, `codes` one form of each article number, `skus` tells
+SKUs apart, `same_goods` guards products that are made one,
 `deliveries` lets what is booked stand and goods be received once, `history` keeps what was done to
 products. What an app shows or hides protects nothing: a device belongs to whoever holds it.
 """
@@ -38,11 +39,13 @@ from stockroom.rules.roles import (
 from stockroom.rules.roster import names_are_ones_own
 from stockroom.rules.same_goods import products_are_merged_soundly
 from stockroom.rules.skus import skus_are_told_apart
+from stockroom.rules.tills import tills_are_worked_by_who_may
 
 if TYPE_CHECKING:
     from holdfast.server.push.rules import Rule
 
 rules: Final[tuple[Rule, ...]] = (
+    tills_are_worked_by_who_may,
     movements_are_only_added,
     movements_fit_their_store,
     reversals_are_exact_opposites,

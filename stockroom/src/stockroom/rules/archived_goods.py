@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stockroom import ids
 from stockroom.archived_goods import ARCHIVED
+from stockroom.rules.tills import worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +75,7 @@ def _settle(context: RuleContext, product_id: str) -> None:
     for one in _open(context, product_id):
         if one["id"] not in answered:
             decided = {
-                "id": one["id"], "decided": "offer", "decided_by": context.principal.user,
+                "id": one["id"], "decided": "offer", "decided_by": worker(context).user,
                 "decided_at": context.now_us,
             }  # fmt: skip
             context.add("question", decided)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stockroom import ids
 from stockroom.deliveries import SAME_NOTE_DAYS, same_note
 from stockroom.questions import BOOKED_TWICE, REALLY_MORE, RECEIVED_TWICE, TAKEN_BACK
+from stockroom.rules.tills import worker
 
 if TYPE_CHECKING:
     from holdfast.server.push.rules import RuleChange, RuleContext
@@ -65,7 +66,7 @@ def deliveries_stand_as_booked(context: RuleContext) -> None:
 
 def deliveries_are_signed(context: RuleContext) -> None:
     """Refuse a delivery in somebody else's name; write who and which device the server knows."""
-    user, device = context.principal.user, context.principal.device
+    user, device = worker(context).user, context.principal.device
     for change in _changes(context, "delivery"):
         if change.new is None:
             continue
@@ -111,7 +112,7 @@ def goods_are_received_once(context: RuleContext) -> None:
 
 def decisions_stand(context: RuleContext) -> None:
     """Refuse another answer to a question that is decided, and one in somebody else's name."""
-    user = context.principal.user
+    user = worker(context).user
     for change in _changes(context, "question"):
         if change.new is None:
             continue
@@ -261,7 +262,7 @@ def _reverse(context: RuleContext, row: Mapping[str, Any]) -> None:
             "kind": "reversal",
             "reason": "in question",
             "reverses": row["id"],
-            "person": context.principal.user,
+            "person": worker(context).user,
             "device": context.principal.device,
             "occurred_at": context.now_us,
             **{name: row[name] for name in same},
@@ -303,7 +304,7 @@ def _settle(context: RuleContext, delivery: Mapping[str, Any]) -> None:
             {
                 "id": one["id"],
                 "decided": "same",
-                "decided_by": context.principal.user,
+                "decided_by": worker(context).user,
                 "decided_at": context.now_us,
             },
         )

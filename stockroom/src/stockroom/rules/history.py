@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stockroom import ids
 from stockroom.packs import write_pack
+from stockroom.rules.tills import worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -40,7 +41,7 @@ def products_have_a_history(context: RuleContext) -> None:
                 row=change.key,
             )
     for at, (product, field, old, new, lost) in enumerate(_told(context)):
-        by = context.principal
+        by = worker(context)
         context.add(
             "product_change",
             {

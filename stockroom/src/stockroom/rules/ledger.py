@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stockroom import ids
 from stockroom.rules.rows import rows_in
+from stockroom.rules.tills import worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,7 +74,7 @@ def movements_are_signed(context: RuleContext) -> None:
 
     A device that works offline before its first contact does not know its own name yet.
     """
-    user, device = context.principal.user, context.principal.device
+    user, device = worker(context).user, context.principal.device
     for row in _added(context):
         if row["person"] not in ("", user):
             context.refuse(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from stockroom import ids
 from stockroom.permissions import deed_of, default_of
+from stockroom.rules.tills import worker
 from stockroom.schema import FIRST_LOCATION_NAME
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def stores_are_changed_by_who_works_there(context: RuleContext) -> None:
 
 def only_owners_change_the_shop(context: RuleContext) -> None:
     """Refuse changes of the shop itself and of what roles may do, by anybody but the owner."""
-    if OWNING.intersection(context.principal.roles):
+    if OWNING.intersection(worker(context).roles):
         return
     for change in context.changes:
         if change.table in _OWNERS_TABLES:
@@ -132,7 +133,7 @@ def only_owners_change_the_shop(context: RuleContext) -> None:
 
 def answers_are_signed(context: RuleContext) -> None:
     """Refuse an answer to a question in somebody else's name."""
-    user = context.principal.user
+    user = worker(context).user
     for change in context.changes:
         if change.table != "question" or change.new is None:
             continue
@@ -165,7 +166,7 @@ def _check_undo(context: RuleContext, change: RuleChange, reverses: str) -> None
     if _may(context, "undo"):
         return
     original = context.row("movement", reverses)
-    if original is None or original["person"] != context.principal.user:
+    if original is None or original["person"] != worker(context).user:
         _check(context, change, "undo", "undo what others have booked")
 
 
@@ -175,9 +176,7 @@ def _check(
     """Refuse a deed that the sender's role may not do."""
     if _may(context, deed):
         return
-    managers = not MANAGING.intersection(context.principal.roles) and _said(
-        context, "manager", deed
-    )
+    managers = not MANAGING.intersection(worker(context).roles) and _said(context, "manager", deed)
     who, code = ("a manager", "managers_only") if managers else ("the owner", "owners_only")
     whom = "one" if managers else "them"
     context.refuse(code, f"Only {who} may {words}: ask {whom} to do it.", field=field,
@@ -185,7 +184,7 @@ def _check(
 
 
 def _may(context: RuleContext, deed: str) -> bool:
-    roles = context.principal.roles
+    roles = worker(context).roles
     if OWNING.intersection(roles):
         return True
     return _said(context, "manager" if MANAGING.intersection(roles) else "employee", deed)

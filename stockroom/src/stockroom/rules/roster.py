@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from stockroom.rules.roles import OWNING
+from stockroom.rules.tills import says_who, worker
 from stockroom.shop.names import NAME_LENGTH_MAX
 
 if TYPE_CHECKING:
     from holdfast.server.push.rules import RuleChange, RuleContext
 
-_KEPT: Final = {"works_at": (), "person": ("role",), "device": ("login",)}
+_KEPT: Final = {"works_at": (), "person": ("role",), "device": ("login", "at_work")}
 """What the server alone writes of each table; all of it where nothing is named."""
 _OWN: Final = {"person": "login", "device": "login"}
 """The column that says whose name it is."""
@@ -27,8 +28,9 @@ _WHOSE: Final = {
 
 def names_are_ones_own(context: RuleContext) -> None:
     """Refuse another's name to all but an owner, and roles, places and owners of devices to all."""
+    who = worker(context)
     for change in context.changes:
-        if change.table not in _KEPT:
+        if change.table not in _KEPT or says_who(change, context.principal):
             continue
         if _touches_kept(change):
             context.refuse(
@@ -37,14 +39,10 @@ def names_are_ones_own(context: RuleContext) -> None:
                 row=change.key,
             )
         _check_name(context, change)
-        if OWNING.intersection(context.principal.roles):
+        if OWNING.intersection(who.roles):
             continue
         old = change.old
-        if (
-            change.op != "update"
-            or old is None
-            or old[_OWN[change.table]] != context.principal.user
-        ):
+        if change.op != "update" or old is None or old[_OWN[change.table]] != who.user:
             context.refuse(
                 "owners_only",
                 f"Only the owner may change {_WHOSE[change.table]}: ask them to do it.",

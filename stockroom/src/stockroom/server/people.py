@@ -15,6 +15,8 @@ from holdfast.server.store.registry import User
 ADMIN: Final = "admin"
 MANAGER: Final = "manager"
 OWNER: Final = "owner"
+TILL: Final = "till"
+"""A device that several people share: it signs in as itself, and they enter their PINs there."""
 """What the engine's `admin` is called in a shop."""
 COST: Final = "cost"
 """The scope of what goods cost the shop."""
@@ -45,6 +47,8 @@ class Person:
 
     @property
     def read(self) -> tuple[str, ...]:
+        if self.role == TILL:
+            return tuple(f"pin/{store}" for store in self.stores)
         return ("staff",) if self.role == MANAGER else ()
 
 
@@ -61,7 +65,7 @@ def role_of(user: User) -> str:
     """The role in the shop's words; somebody without one is an employee."""
     if ADMIN in user.roles:
         return OWNER
-    return MANAGER if MANAGER in user.roles else "employee"
+    return next((role for role in (MANAGER, TILL) if role in user.roles), "employee")
 
 
 def stores_of(user: User) -> tuple[str, ...]:

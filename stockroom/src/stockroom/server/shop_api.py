@@ -29,11 +29,12 @@ from stockroom.goods_file.allowed import EVERYTHING, Allowed
 from stockroom.goods_file.bringing import bring, told
 from stockroom.goods_file.reading import BYTES_MAX, read_sheet
 from stockroom.server.first_run import FirstRun, is_local, set_up_already
-from stockroom.server.people import ADMIN, COST, MANAGER, role_of, stores_of
+from stockroom.server.people import ADMIN, COST, MANAGER, TILL, role_of, stores_of
 from stockroom.server.shop_requests import (
     AddRequest,
     ChangeRequest,
     InviteRequest,
+    PinRequest,
     RevokeRequest,
     SetUpRequest,
     StoreRequest,
@@ -41,6 +42,7 @@ from stockroom.server.shop_requests import (
 )
 from stockroom.shop.desk import Desk
 from stockroom.shop.opening import Opening, Shop, local_time_zone, read_shop
+from stockroom.shop.pins import forget_pin, set_pin
 from stockroom.shop.roles import list_roles
 from stockroom.shop.staff import (
     INVITATION_MINUTES,
@@ -57,6 +59,8 @@ from stockroom.shop.tables import Tables
 PREFIX: Final = "/v1/shop"
 _SMALL_BODY_MAX: Final = 16 * 1024
 _THREADS: Final = 2
+_BELOW_MANAGERS: Final = ("employee", TILL)
+"""Whom a manager looks after, at the stores where both work."""
 _STATUS: Final = {"unknown_user": 404, "unknown_device": 404, "unknown_store": 404, "exists": 409}
 
 T = TypeVar("T")
@@ -79,6 +83,7 @@ class ShopApi:
             ("POST", "/people"): self._add,
             ("POST", "/people/change"): self._change,
             ("POST", "/people/invite"): self._invite,
+            ("POST", "/people/pin"): self._pin,
             ("POST", "/devices/revoke"): self._revoke,
             ("POST", "/stores"): self._store,
             ("POST", "/goods"): self._goods,
@@ -200,6 +205,27 @@ class ShopApi:
 
         return await self._run(work)
 
+    async def _pin(self, request: Request) -> dict[str, Any]:
+        """One's own PIN is set; anybody's, for whom one looks after, is forgotten."""
+        who = await self._signed_in(request)
+        asked = decoded(await _body(request), PinRequest)
+
+        def work() -> dict[str, Any]:
+            user = find_member(self._desk.people, asked.login or who.user)
+            if user.name != who.user:
+                if asked.pin:
+                    raise _forbidden("whoever the PIN is of")
+                if not {ADMIN, MANAGER}.intersection(who.roles):
+                    raise _forbidden("a manager or an owner")
+                self._check_may(who, user.name)
+            if asked.pin:
+                set_pin(self._desk, user, asked.pin)
+            else:
+                forget_pin(self._desk, user)
+            return {"login": user.name, "has_pin": bool(asked.pin)}
+
+        return await self._run(work)
+
     async def _revoke(self, request: Request) -> dict[str, Any]:
         who = await self._managing(request)
         asked = decoded(await _body(request), RevokeRequest)
@@ -272,7 +298,7 @@ class ShopApi:
         user = find_member(self._desk.people, login)
         stores = stores_of(user)
         theirs = stores and all(who.may_write(f"store/{one}") for one in stores)
-        if role_of(user) != "employee" or not theirs:
+        if role_of(user) not in _BELOW_MANAGERS or not theirs:
             raise _forbidden("an owner")
 
     async def _run(self, work: Callable[[], T]) -> T:
@@ -286,7 +312,7 @@ async def _nothing(_request: Request) -> dict[str, Any]:
 def _sees(who: Principal, member: Member) -> bool:
     if ADMIN in who.roles or member.login == who.user:
         return True
-    return member.role == "employee" and any(
+    return member.role in _BELOW_MANAGERS and any(
         who.may_write(f"store/{store}") for store in member.stores
     )
 
@@ -295,7 +321,7 @@ def _check_gives(who: Principal, role: str, stores: list[str] | tuple[str, ...])
     """Raise `ProtocolError` (`forbidden`): nobody gives more than they have themselves."""
     if ADMIN in who.roles:
         return
-    if role != "employee" or not stores:
+    if role not in _BELOW_MANAGERS or not stores:
         raise _forbidden("an owner")
     if not all(who.may_write(f"store/{store}") for store in stores):
         raise _forbidden("an owner")

@@ -51,6 +51,13 @@ class InviteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     login: str
 
 
+class PinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One's own PIN is set; without a `pin` it is forgotten, one's own or that of `login`."""
+
+    pin: str = ""
+    login: str = ""
+
+
 class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A device is let in no more."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.server.identity.people import People
 from stockroom.server.people import first_name_of, role_of, stores_of
+from stockroom.shop.pins import tell_pins
 from stockroom.shop.tables import insert_if_new, upsert
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def tell_roster(tables: Tables, people: People) -> None:
     users = list(people.users())
     _tell_people(tables, users)
     _tell_stores(tables, users)
+    tell_pins(tables, users)
     known = {str(device) for (device,) in tables.execute("SELECT id FROM device")}
     for one in people.devices():
         if one.registered and one.device not in known:

@@ -14,14 +14,15 @@ from typing import Final
 from holdfast.core.errors import UsageError
 from holdfast.server.identity.people import People
 from holdfast.server.store.registry import DeviceReport, User
-from stockroom.server.people import ADMIN, DEMO_MARK, OWNER, Person, role_of, stores_of
+from stockroom.server.people import ADMIN, DEMO_MARK, OWNER, TILL, Person, role_of, stores_of
 from stockroom.shop.desk import Desk
 from stockroom.shop.names import cleaned, folded
+from stockroom.shop.pins import who_has_pins
 from stockroom.shop.roster import tell_roster
 from stockroom.shop.stores import Store, find_store, list_stores
 from stockroom.shop.tables import Tables, upsert
 
-ROLES: Final = ("employee", "manager", OWNER)
+ROLES: Final = ("employee", "manager", OWNER, TILL)
 """As they are called in a shop; the engine's word for an owner is `admin`."""
 INVITATION_MINUTES: Final = 30
 A_PERSON: Final = "a person"
@@ -40,6 +41,7 @@ class Member:
     stores: tuple[str, ...]
     has_password: bool
     disabled: bool
+    has_pin: bool = False
     devices: int = 0
     last_seen: int = 0
 
@@ -48,12 +50,16 @@ def list_staff(desk: Desk) -> list[Member]:
     """Everybody who may sign in, or might again, by name."""
     with desk.transaction() as tables:
         names = names_by_login(tables)
+        pins = who_has_pins(tables)
     devices: dict[str, list[DeviceReport]] = {}
     for one in desk.people.devices():
         if one.registered and not one.revoked:
             devices.setdefault(one.user, []).append(one)
     found = [
-        _member(user, names.get(user.name, user.name), devices.get(user.name, []))
+        replace(
+            _member(user, names.get(user.name, user.name), devices.get(user.name, [])),
+            has_pin=user.name in pins,
+        )
         for user in desk.people.users()
     ]
     return sorted(found, key=lambda one: folded(one.name))

@@ -16,7 +16,7 @@ export class OfficeError extends Error {
   }
 }
 
-export const ROLES = ["employee", "manager", "owner"] as const;
+export const ROLES = ["employee", "manager", "owner", "till"] as const;
 export type Role = (typeof ROLES)[number];
 
 /** The shop as a page knows it before anybody has signed in. */

@@ -290,6 +290,18 @@ export const TABLES = {
       id: "text",
       name: "text=",
       login: "text=",
+      at_work: "text=",
+    },
+    refers: {},
+  },
+  pin: {
+    key: ["store_id", "login"],
+    columns: {
+      store_id: "text",
+      login: "text",
+      salt: "text=",
+      hash: "text=",
+      rounds: "integer=",
     },
     refers: {},
   },

@@ -340,6 +340,7 @@ export default {
       person: "Person",
       works_at: "Where somebody works",
       device: "Device",
+      pin: "PIN",
       product_cost: "What goods cost us",
       permission: "What a role may do",
       holdfast_conflict: "Decision",

@@ -129,11 +129,12 @@ export default {
     addAndInvite: "Add and invite",
     name: "Name",
     role: "Role",
-    roles: { employee: "Employee", manager: "Manager", owner: "Owner" },
+    roles: { employee: "Employee", manager: "Manager", owner: "Owner", till: "Till" },
     may: {
       employee: "Adds products, receives, adjusts and sells at their stores.",
       manager: "Also changes prices, archives, and looks after their store's people.",
       owner: "Everything, in all stores.",
+      till: "A device that several people share, each with their PIN.",
     },
     stores: "Works at",
     everywhere: "all stores",

@@ -542,6 +542,7 @@ test("what waits is of every table, whole and by name, whatever its key is", asy
     insert("permission", { role: odd, deed: "sell" }),
     insert("works_at", { store_id: odd, login: odd }),
     insert("device", { id: odd, name: "Till" }),
+    insert("pin", { store_id: odd, login: odd }),
   ]);
   const kept = { archived: false, cost: null, quantity: -2, reorder_at: 3, occurred_at: 5 };
   for (const table of tables) {
@@ -559,7 +560,7 @@ test("what waits is of every table, whole and by name, whatever its key is", asy
     store: "", location: "Cellar", supplier: "Mill", category: "Mugs", product: "New mug",
     barcode: "New mug", reorder_rule: "New mug", movement: "New mug", question: "", employee: "Ada",
     delivery: "", delivery_line: "New mug", product_change: "", shop: "Lantern", person: "Ada Marsh",
-    product_cost: "New mug", permission: "", works_at: "", device: "Till",
+    product_cost: "New mug", permission: "", works_at: "", device: "Till", pin: "",
   }); // prettier-ignore
   const states = await ask(outbox.STATES);
   const marks = states.filter(({ table, key }) => table === "product" && key === id);
