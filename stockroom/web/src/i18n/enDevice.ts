@@ -1,4 +1,4 @@
-/** The English words of what is known of the device itself: settings, proof, scanner. */
+/** The English words of what is known of the device itself: settings, proof, scanner, what happened to it. */
 
 export default {
   device: {
@@ -76,5 +76,25 @@ export default {
       paused: "Staying offline",
       stopped: "Stopped",
     },
+  },
+  happened: {
+    title: "What happened to this device",
+    seen: "Understood",
+    kinds: {
+      copied: "Another copy of this device works as well. Each continues as a device of its own.",
+      restored: "This device was set back to an older state, as from a backup.",
+      reinitialised: "This device started again with a new file, in place of an earlier one.",
+      server_restored: "The server was restored from a backup.",
+      accepted_server: "This device began to work with another server.",
+      migrated: "What is stored here became that of a new version of the app.",
+      salvaged: "What was stored here was damaged; what could be read was saved.",
+      other: "Something has happened to what is stored here.",
+    },
+    resent_one: "{{count, number}} change was sent again.",
+    resent_other: "{{count, number}} changes were sent again.",
+    alreadyThere_one: "{{count, number}} of them had already arrived.",
+    alreadyThere_other: "{{count, number}} of them had already arrived.",
+    toInbox_one: "{{count, number}} needs you.",
+    toInbox_other: "{{count, number}} need you.",
   },
 } as const;

@@ -6,6 +6,7 @@
 
 import type { Happened } from "../data/happened.js";
 import { t, tOr } from "./index.js";
+import "../i18n/later.js";
 
 /** Return the sentence of an event, and those on what was sent again, where anything was. */
 export function inWords({ kind, resent, alreadyThere, toInbox }: Happened): string {
