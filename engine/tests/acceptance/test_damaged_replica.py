@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from holdfast import Replica
+from holdfast import ChangeEvent, Replica
 from holdfast.replica.runner import RunnerOptions
 from holdfast.testing import wait_until
 
@@ -151,9 +151,12 @@ def test_a_sync_that_meets_a_damaged_page_mends_it(world: World, device: Device)
 
 
 def test_background_sync_mends_it_and_goes_on(world: World, device: Device) -> None:
+    """Who reads its changes is told of the new file's."""
     b = world.device("b", "token-b")
     _damage_rows(device)
-    with device.opened() as replica:
+    states: set[str] = set()
+    with device.opened() as replica, replica.changes("stock") as changes:
+        replica.on_status(lambda status: states.add(status.state))
         replica.start(RunnerOptions())
         with b.opened() as other:
             sell(other, 0, 300)
@@ -164,6 +167,12 @@ def test_background_sync_mends_it_and_goes_on(world: World, device: Device) -> N
             lambda: replica.query("SELECT count(*), sum(on_hand) FROM stock") == [(300, 300 * 99)],
             what="all is loaded",
         )
+        assert "unknown" in {change.kind for change in changes.take()}, "the file is another one"
+        states.clear()
         sell(replica, 0, 1)
+        assert next(changes) == ChangeEvent(
+            table="stock", kind="update", origin="local", keys=("p000",)
+        )
         wait_until(lambda: replica.status.pending + replica.status.sent == 0, what="it sends")
+        wait_until(lambda: "online" in states, what="its status is told")
     assert world.rows("SELECT on_hand FROM stock WHERE sku = 'p000'") == [(98,)]

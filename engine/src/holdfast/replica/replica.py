@@ -220,10 +220,13 @@ class Replica:
         what is damaged again after that needs a look at the disk."""
         assert self._file is not None
         self._mended = True
-        with self._local.turn, self._syncing.exchanger().exclusive():
+        with (
+            self._local.turn,
+            self._syncing.exchanger().exclusive(),
+            self._events.replacing(),
+        ):
             self._database.close()
             self._database.take_over(self._file.open())
-            self._events.attach()
 
     # --- what has changed -----------------------------------------------------------------------
 

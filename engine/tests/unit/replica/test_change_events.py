@@ -16,6 +16,7 @@ import pytest
 from holdfast import ChangeEvent, Column, Replica, Schema, Table
 from holdfast.core.errors import DatabaseError, UsageError
 from holdfast.core.values import Row, Value
+from holdfast.replica.events.callbacks import call_with_news
 from holdfast.replica.events.subscriptions import LiveQuery
 from holdfast.replica.memory import MemoryTransport
 from holdfast.replica.storage.status import Status
@@ -327,6 +328,34 @@ def test_a_callback_that_raises_is_called_again(
     do(replica, "INSERT INTO note (id) VALUES ('1')")
     assert pending.get(timeout=60) == 1
     assert "a status callback failed" in caplog.text
+
+
+def test_news_that_cannot_be_read_now_are_told_later(make: Make) -> None:
+    replica = make("a")
+    failures = [DatabaseError("the database is locked"), DatabaseError("the database is locked")]
+
+    def news() -> list[int]:
+        if failures:
+            raise failures.pop()
+        return [1]
+
+    told: queue.Queue[int] = queue.Queue()
+    woken_by = replica._events.subscribe(every=True)
+    end = call_with_news("a callback", news, told.put, woken_by)
+    woken_by.touch()
+    assert told.get(timeout=60) == 1
+    end()
+
+
+def test_a_begin_that_fails_leaves_no_transaction_open(make: Make) -> None:
+    replica = make("a")
+    with replica.changes():
+        do(replica, "INSERT INTO note (id) VALUES ('1')")
+        raw = replica._database.app
+        raw.execute("DROP TABLE temp.holdfast_touched")
+        with pytest.raises(DatabaseError):
+            do(replica, "INSERT INTO note (id) VALUES ('2')")
+        assert not raw.in_transaction
 
 
 def test_a_connection_of_the_same_process_is_elsewhere(server: Server, tmp_path: Path) -> None:

@@ -41,13 +41,22 @@ def call_with_news(
     tell = outlived(what, callback)
 
     def run() -> None:
-        while woken_by.wait():
-            woken_by.take()
+        failed = ""
+        while True:
             try:
+                if not woken_by.wait():
+                    return
+                woken_by.take()
                 found = list(news())
+                failed = ""
             except HoldfastError as error:
-                if not woken_by.closed:
-                    log.warning("%s could not be told: %s", what, error.message)
+                if woken_by.closed:
+                    return
+                if error.message != failed:
+                    failed = error.message
+                    log.warning("what %s is told could not be read: %s", what, failed)
+                woken_by.touch()  # it is still to be told
+                woken_by.pause()
                 continue
             for one in found:
                 if woken_by.closed:

@@ -90,9 +90,14 @@ class RecordingConnection:
                 self.inner.execute(sql)
             self._records = True
         self.inner.execute("BEGIN IMMEDIATE")
-        self.inner.execute("DELETE FROM temp.holdfast_touched")
-        with self._marks.mutex:
-            foreign = self._marks.is_foreign(self.inner.execute(MARK)[0])
+        try:
+            self.inner.execute("DELETE FROM temp.holdfast_touched")
+            with self._marks.mutex:
+                foreign = self._marks.is_foreign(self.inner.execute(MARK)[0])
+        except BaseException:  # nobody knows yet that a transaction is open
+            if self.inner.in_transaction:
+                self.inner.execute("ROLLBACK")
+            raise
         if foreign:
             self._tell_foreign()
 
@@ -154,8 +159,8 @@ def _trigger(table: Table, kind: str) -> str:
 def _not_recording(tables: Iterable[Table]) -> Iterator[str]:
     for table in tables:
         for kind in _KINDS:
-            yield f"DROP TRIGGER temp.{_trigger(table, kind)}"
-    yield "DROP TABLE temp.holdfast_touched"
+            yield f"DROP TRIGGER IF EXISTS temp.{_trigger(table, kind)}"
+    yield "DROP TABLE IF EXISTS temp.holdfast_touched"
 
 
 def _recording(tables: Iterable[Table]) -> Iterator[str]:
@@ -163,7 +168,7 @@ def _recording(tables: Iterable[Table]) -> Iterator[str]:
     tables = list(tables)
     width = max(len(table.key) for table in tables)
     keys = ", ".join(f"k{place}" for place in range(width))
-    yield f"CREATE TEMP TABLE holdfast_touched (tbl, kind, {keys})"
+    yield f"CREATE TEMP TABLE IF NOT EXISTS holdfast_touched (tbl, kind, {keys})"
     for table in tables:
         for place, kind in enumerate(_KINDS):
             row = "OLD" if kind == "delete" else "NEW"
@@ -175,7 +180,7 @@ def _recording(tables: Iterable[Table]) -> Iterator[str]:
             )
             when = f" WHEN {differs}" if kind == "update" else ""
             yield (
-                f"CREATE TEMP TRIGGER {_trigger(table, kind)}"
+                f"CREATE TEMP TRIGGER IF NOT EXISTS {_trigger(table, kind)}"
                 f" AFTER {kind.upper()} ON main.{quote(table.name)}{when} BEGIN"
                 f" INSERT INTO holdfast_touched VALUES"
                 f" ({literal(table.name)}, {place}, {', '.join(key)}); END"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -33,15 +34,26 @@ class Subscriptions:
         self._look: Connection | None = None
         self._version: object = None
         self._closed = False
-        self.attach()
+        self._lost = False
+        """Whether the file is away."""
+        self._record()
 
-    def attach(self) -> None:
-        """Record what the database's connections commit; once more when they are other ones."""
+    @contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Keep away from the file while another one takes its place, then go on with that one's
+        connections: any row of it may be another. Nobody looks at what could not be replaced."""
+        with self._marks.mutex:
+            self._let_go()
+            self._lost = True
+            yield
+            self._record()
+            self._lost = False
+        self._tell_foreign()
+
+    def _record(self) -> None:
         database = self._database
-        database.app, database.sync = self._recording(database.app, "local"), self._recording(
-            database.sync, "remote"
-        )  # fmt: skip
-        self._let_go()
+        database.app = self._recording(database.app, "local")
+        database.sync = self._recording(database.sync, "remote")
 
     def _recording(self, connection: Connection, origin: ChangeOrigin) -> Connection:
         return RecordingConnection(
@@ -77,6 +89,8 @@ class Subscriptions:
         ``UsageError`` (``not_a_query``) for what writes.
         """
         with self._marks.mutex:
+            if self._closed or self._lost:
+                raise UsageError("the replica is closed", code="closed")
             look = self._looking()
             program = look.execute(f"EXPLAIN {sql}", params)
             pages = {page: str(name) for page, name in look.execute(
@@ -98,7 +112,7 @@ class Subscriptions:
     def look(self) -> None:
         """Find out whether another connection has written, and tell of it."""
         with self._marks.mutex:
-            if self._closed:
+            if self._closed or self._lost:
                 return
             look = self._looking()
             ((version,),) = look.execute("PRAGMA data_version")
@@ -121,7 +135,8 @@ class Subscriptions:
             self._closed = True
         for one in self._subscribers():
             one.close()
-        self._let_go()
+        with self._marks.mutex:
+            self._let_go()
 
     def forget(self, one: ChangeSubscription) -> None:
         """Tell a subscriber nothing any more."""
@@ -136,10 +151,9 @@ class Subscriptions:
         return self._look
 
     def _let_go(self) -> None:
-        with self._marks.mutex:
-            look, self._look = self._look, None
-            if look is not None:
-                look.close()
+        look, self._look = self._look, None
+        if look is not None:
+            look.close()
 
     def _subscribers(self) -> list[ChangeSubscription]:
         with self._mutex:
@@ -206,6 +220,12 @@ class ChangeSubscription:
         with self._news:
             self._touched = False
             return self._unread.take()
+
+    def pause(self) -> None:
+        """Wait a moment, unless it is closed."""
+        with self._news:
+            if not self.closed:
+                self._news.wait(FOREIGN_WRITE_POLL_MS / 1000)
 
     def tell(self, touches: list[Touch], origin: ChangeOrigin) -> None:
         """Take in what a commit did."""
