@@ -5,9 +5,9 @@ Refused and held work is left out, every transaction travels alone, and nothing 
 batch that decides otherwise than its parts, a refusal that leaves a trace, or work that was done
 twice shows up as a difference.
 
-One thing is not the same on both stores: a direct statement that passes unique values on from row to
-row (stores that rotate) is let through or not by the order of the rows. A world on PostgreSQL that
-fails here with ``UNIQUE constraint failed`` has done that; it is no fault.
+One thing is not the same on both stores: a direct statement that passes unique values on from row
+to row (stores that rotate) is let through or not by the order of the rows. A world on PostgreSQL
+that fails here with ``UNIQUE constraint failed`` has done that; it is no fault.
 """
 
 from __future__ import annotations
