@@ -401,6 +401,43 @@ def test_a_catchup_is_for_one_device_and_its_positions(server: Any) -> None:
     assert offers(peers[0]) == [one]  # asked again, the same
 
 
+def test_who_looked_before_a_file_was_kept_has_no_second_made(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file may be kept between a look and what follows: it is not made again then."""
+    fill(server, 150)
+    peer = device(server, read=("store/1",))
+    offered = offers(peer)
+    files, looks = server.store.files, []
+    find, begin = files.find, files.begin
+    over = threading.Event()
+
+    def stale(key: str) -> Any:
+        looks.append(key)
+        return None if len(looks) == 1 else find(key)
+
+    class Told:
+        """The build that was begun; tells when it has ended."""
+
+        def __init__(self, build: Any) -> None:
+            self.build = build
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.build, name)
+
+        def close(self) -> None:
+            self.build.close()
+            over.set()
+
+    server.pass_time(1)
+    monkeypatch.setattr(files, "find", stale)
+    monkeypatch.setattr(files, "begin", lambda key: Told(begin(key)))
+    assert ask(peer)[1].building, "it is told that one is being made"
+    assert over.wait(60)
+    assert [offer.id for offer in offers(peer)] == [offer.id for offer in offered]
+    assert len(files.listed()) == 1
+
+
 # --- paths ----------------------------------------------------------------------------------------
 
 

@@ -56,13 +56,14 @@ class BuiltFile:
 @dataclass(frozen=True, slots=True)
 class FileTask:
     """A file to be made. ``write`` puts it at a path, not compressed, and tells how many rows it
-    has written now and then."""
+    has written now and then. ``newest``: the file of this key that whoever asks has looked at, if
+    any; where there is another by now, that one is looked at first, and none is made."""
 
     key: str
     kind: FileKind
     encoding: Encoding
     total: int
-    asked: int
+    newest: StoredFile | None
     write: Callable[[Path, Callable[[int], None]], BuiltFile]
 
 
@@ -134,7 +135,7 @@ class Builder:
             finally:
                 with self._lock:
                     self._rows.pop(task.key, None)
-            if size != 0:  # or another process has made it
+            if size != 0:  # or somebody else has made it
                 ms = (time.monotonic() - began) * 1000
                 self._observer(
                     FileBuilt(kind=task.kind, ms=ms, size_bytes=size or 0, ok=size is not None)
@@ -146,13 +147,13 @@ class Builder:
             return None if self._stopped else self._waiting.popleft()
 
     def _make(self, task: FileTask) -> int:
-        """The size of the file, in bytes; 0 when another process makes it."""
+        """The size of the file, in bytes; 0 when somebody else makes it, or has made it."""
         build = self._files.begin(task.key)
         if build is None:
             return 0
         with contextlib.closing(build):
             found = self._files.find(task.key)
-            if found is not None and found.made >= task.asked:
+            if found is not None and (task.newest is None or found.id != task.newest.id):
                 return 0
             self.tidy()
             build.tell(0, task.total)

@@ -145,7 +145,7 @@ class Offers:
         speaks: Generation,
     ) -> list[FileOffer | FileBuild]:
         task = self._snapshot_task(scope, encoding, speaks)
-        file = self._usable(snapshot, task.key)
+        file = self._usable(snapshot, task.newest)
         if file is not None:
             reached = file.scopes[scope.name]
             count = max(reached.count, scope.digest.count)
@@ -251,7 +251,7 @@ class Offers:
         total = self._lacking(snapshot, lack, WIRE_INTEGER_MAX)
         held = [part for name in names for part in lack.position(name)]
         task = self._task("catchup", encoding, total, write, lack.speaks, device, *held)
-        file = self._usable(snapshot, task.key)
+        file = self._usable(snapshot, task.newest)
         return [self._offer(file)] if file is not None else self._build(task, names)
 
     # Files
@@ -267,12 +267,11 @@ class Offers:
     ) -> FileTask:
         whole = (self._store.epoch, speaks.schema.fingerprint, kind, encoding, *what)
         key = hashlib.blake2s(encode(whole), digest_size=16).hexdigest()
-        return FileTask(key, kind, encoding, total, self._now_us(), write)
+        return FileTask(key, kind, encoding, total, self._store.files.find(key), write)
 
-    def _usable(self, snapshot: Snapshot, key: str) -> StoredFile | None:
-        """The newest file of a key, if its versions are (still) part of our history, and all that
-        has left since is remembered."""
-        file = self._store.files.find(key)
+    def _usable(self, snapshot: Snapshot, file: StoredFile | None) -> StoredFile | None:
+        """Return a file if its versions are (still) part of our history, and all that has left
+        since is remembered."""
         if file is None or self._now_us() >= file.ends:
             return None
         known = snapshot.positions({name: at.version for name, at in file.scopes.items()})
