@@ -65,6 +65,7 @@ test("one sentence says so, and everything is there once", async () => {
   dilan = await start(before);
   await dilan.page.getByRole("searchbox").waitFor();
   await dilan.signInAgain();
+  await dilan.chip(/All saved to server/);
   await dilan.receive("SALT-1", 5, "DN-21");
   await dilan.chip(/All saved to server/);
   await dilan.open("SALT-1");
