@@ -15,7 +15,7 @@ export const DAY_US = 86_400_000_000;
 
 /** Kinds that people look for together. */
 const IN = "m.kind IN ('receive', 'customer_return', 'transfer_in', 'opening', 'found')";
-const LOST =
+export const LOST =
   "(m.kind IN ('damage', 'theft', 'waste') OR (m.kind = 'correction' AND m.reason = 'missing'))";
 const WANTED = {
   in: IN,

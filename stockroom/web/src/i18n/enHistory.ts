@@ -1,6 +1,25 @@
 /** The English words of what happened to stock and to products: a part of `en.ts`, which says how they are written. */
 
 export default {
+  figures: {
+    title: "Figures of this store",
+    worth: "Stock value, at cost",
+    unknown_one: "without {{count, number}} product whose cost is not known",
+    unknown_other: "without {{count, number}} products whose cost is not known",
+    lost: "Lost in the last 7 days",
+    units_one: "{{count, number}} unit",
+    units_other: "{{count, number}} units",
+    low: "Running out",
+    states: {
+      below: "{{count, number}} below zero",
+      out: "{{count, number}} out",
+      low: "{{count, number}} low",
+    },
+  },
+  drafts: {
+    name_one: "Go on: {{count, number}} unit counted",
+    name_other: "Go on: {{count, number}} units counted",
+  },
   done: {
     title: "Done in the last 7 days",
     in_one: "{{count, number}} came in",

@@ -17,7 +17,6 @@ function once<T>(fetched: () => Promise<T>): () => Promise<T> {
 export const later = {
   adjust: once(() => import("./Adjust.svelte")),
   deliveries: once(() => import("./Deliveries.svelte")),
-  doneLately: once(() => import("./DoneLately.svelte")),
   firstLoad: once(() => import("./FirstLoad.svelte")),
   form: once(() => import("./ProductForm.svelte")),
   lookUp: once(() => import("../shell/lookUp.js")),
@@ -27,7 +26,6 @@ export const later = {
   people: once(() => import("./People.svelte")),
   product: once(() => import("./ProductSheet.svelte")),
   receive: once(() => import("./Receive.svelte")),
-  runningOut: once(() => import("./RunningOut.svelte")),
   saved: once(() => import("./SavedWork.svelte")),
   scan: once(() => import("./Scan.svelte")),
   scanner: once(() => import("./ScannerTest.svelte")),
@@ -35,7 +33,7 @@ export const later = {
   shop: once(() => import("./ShopSettings.svelte")),
   signIn: once(() => import("./SignIn.svelte")),
   settings: once(() => import("./Settings.svelte")),
-  toDo: once(() => import("./ToDo.svelte")),
+  todayParts: once(() => import("./todayParts.js")),
   stock: once(() => import("./Stock.svelte")),
   /** No screen; last, as it is large, and few need it. */
   decoder: once(async () => (await import("../shell/camera/reader.js")).keepDecoder()),

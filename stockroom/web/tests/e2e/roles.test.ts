@@ -89,8 +89,7 @@ test("nobody is offered to add goods, or to receive, who may not", async () => {
   await ada.page.getByLabel("Employee: add products").uncheck();
   await ada.page.getByLabel("Employee: receive deliveries").uncheck();
   await ada.chip(/All saved to server/);
-  await add.waitFor({ state: "detached" });
-  expect(await receive.count()).toBe(0);
+  for (const gone of [add, receive]) await gone.waitFor({ state: "detached" });
   await page.locator("main a[href='#/scan']").waitFor();
 
   await dilan.to("stock");
@@ -113,4 +112,49 @@ test("nobody is offered to add goods, or to receive, who may not", async () => {
   await page.getByText("Managers only. Ask Mira Sato to receive deliveries.").waitFor();
   expect(await receive.count()).toBe(0);
   expect([...ada.errors, ...dilan.errors]).toEqual([]);
+});
+
+test("Today has figures for who manages the store, and what each has begun", async () => {
+  const [mira, dilan] = [await world.person("mira"), await world.person("dilan")];
+  const lost = mira.page.locator("[data-figure=lost]");
+  await mira.to("today");
+  await expect_(mira.page.locator("[data-figure=worth]"), /^€[\d,]+\.\d\d$/);
+  const begun = mira.page.getByRole("link", { name: /^Go on: / });
+  await mira.page.getByRole("heading", { name: "To do today" }).waitFor();
+  expect(await begun.count()).toBe(0);
+  await mira.addProduct("GLASS-1", "Storm glass", "12.00");
+  await mira.edit("GLASS-1", { Cost: "4.25" });
+  await mira.receive("GLASS-1", 6, "G-1");
+  await mira.open("GLASS-1");
+  await mira.to("today");
+  const before = await lost.innerText();
+  await mira.open("GLASS-1");
+  await mira.page.getByRole("link", { name: "Adjust" }).click();
+  await mira.page.getByLabel("What you see on the shelf").fill("4");
+  await mira.page.getByLabel(/Damaged/).check();
+  await mira.page.getByRole("button", { name: /^Record/ }).click();
+  await mira.page.getByText(/Recorded .* saved on this device/).waitFor();
+  await mira.to("today");
+  // Two that cost 4.25 each.
+  await expect.poll(() => lost.innerText()).not.toBe(before);
+  await lost.click();
+  await mira.page.getByText("Storm glass").first().waitFor();
+
+  // A delivery that was begun is to be done by whoever began it.
+  await mira.to("receive");
+  await mira.page.getByLabel("Scan, or search for a product").fill("GLASS-1");
+  await mira.page.getByRole("button", { name: "GLASS-1" }).first().click();
+  await mira.page.getByRole("spinbutton").first().waitFor();
+  await mira.page.getByLabel("Delivery note").fill("G-2");
+  await mira.page.getByLabel("Delivery note").press("Enter");
+  await mira.to("today");
+  await begun.waitFor();
+  await begun.click();
+  await mira.page.getByRole("spinbutton").first().waitFor();
+  await mira.chip(/All saved to server/);
+  await dilan.to("today");
+  await dilan.page.getByRole("heading", { name: "To do today" }).waitFor();
+  await dilan.page.getByText("Nothing is due").waitFor();
+  expect(await dilan.page.locator("[data-figures]").count()).toBe(0);
+  expect([...mira.errors, ...dilan.errors]).toEqual([]);
 });

@@ -9,6 +9,7 @@ import type { ReplicaProgram } from "../../../../browser/src/replica/storage/pro
 import { Replica } from "../../../../browser/src/replica/replica.js";
 import { openMemory } from "../../../../browser/src/sqlite/open.js";
 import * as deliveries from "../../src/data/deliveries.js";
+import { lostSince, stockWorth } from "../../src/data/figures.js";
 import { countStates, runningOut, stateOf } from "../../src/data/low.js";
 import * as changes from "../../src/data/changes.js";
 import {
@@ -237,6 +238,7 @@ test("no screen's question reads products, barcodes or movements from end to end
     asked: questions.openAt("1"),
     runningOut: runningOut("1", "", 5),
     countStates: countStates("1"),
+    lostSince: lostSince("1", 0),
     mine: stock.enteredBy("ada", "1", 0, 5),
     ...Object.fromEntries(
       COLUMNS.flatMap((name) => [
@@ -337,6 +339,48 @@ test("what happened is found by goods, note, person, kind and day, alone and tog
   // One sort of a product, each with the balance that all of them lead to.
   const lost = await ask(ledgerOf(uuid(2, 0), store, "lost", 50));
   expect(lost.map(({ at, balance }) => [at, balance])).toEqual([[3, 7]]);
+});
+
+test("stock and losses are worth what goods cost, by currency, and what has no cost is counted apart", async () => {
+  const [store, place] = ["worth", uuid(0, 20)];
+  const goods = (at: number): string => uuid(0, 20 + at);
+  const moved: [number, number, string, number, string | null][] = [
+    [1, 10, "receive", 1, null],
+    [1, -2, "damage", 5, null],
+    [1, -3, "theft", 6, null],
+    [1, 3, "reversal", 7, uuid(0, 42)],
+    [2, 4, "receive", 1, null],
+    [3, 7, "receive", 1, null],
+    [3, -1, "waste", 5, null],
+    [4, -5, "sale", 1, null],
+  ];
+  await replica.write([
+    insert("store", { id: store }),
+    insert("location", { id: place, store_id: store }),
+    ...[1, 2, 3, 4].map((at) => insert("product", { id: goods(at), sku: `W-${at}`, name: "W" })),
+    insert("product_cost", { product_id: goods(1), cost: 250, currency: "EUR" }),
+    insert("product_cost", { product_id: goods(2), cost: 100, currency: "CHF" }),
+    insert("product_cost", { product_id: goods(4), cost: 900, currency: "EUR" }),
+    ...moved.map(([of, quantity, kind, at, reverses], number) =>
+      insert("movement", {
+        ...{ id: uuid(0, 40 + number), product_id: goods(of), location_id: place },
+        ...{ store_id: store, kind, quantity, occurred_at: at, reverses },
+      }),
+    ),
+  ]);
+  const of = (rows: readonly { currency: string; worth: number; units: number }[]): unknown =>
+    rows.map(({ currency, worth, units }) => [currency, worth, units]);
+  expect(of(await ask(stockWorth(store)))).toEqual([
+    ["EUR", 2000, 8],
+    ["CHF", 400, 4],
+    ["", 0, 6],
+  ]);
+  // What was taken back was not lost.
+  expect(of(await ask(lostSince(store, 2)))).toEqual([
+    ["EUR", 500, 2],
+    ["", 0, 1],
+  ]);
+  expect(await ask(lostSince(store, 6))).toEqual([]);
 });
 
 test("stock in the order of each column, of one category, and the lines of what is in sight", async () => {
