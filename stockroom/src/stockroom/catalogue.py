@@ -282,10 +282,10 @@ def _some(sql: str) -> str:
     return f"SELECT * FROM ({sql} LIMIT {_FOUND_MAX})"
 
 
-def _by_words(rank: int, among: str = "words") -> str:
+def _by_words(rank: int, among: str = "words", when: str = "1") -> str:
     return _some(
         f"SELECT w.product_id AS product, {rank} AS rank FROM product_search AS f "
-        f"JOIN product_words AS w ON w.n = f.rowid WHERE f.{among} MATCH ?2"
+        f"JOIN product_words AS w ON w.n = f.rowid WHERE f.{among} MATCH ?2 AND {when}"
     )
 
 
@@ -320,7 +320,8 @@ _SEARCH: Final = _ranked(
         f"AND name < {_AFTER} COLLATE NOCASE ORDER BY name COLLATE NOCASE"
     ),
     _by_words(3),
-    _by_words(4, _ALL_WORDS),
+    # Half of all shelves begin with a single letter.
+    _by_words(4, _ALL_WORDS, "length(?3) > 1"),
     _some(f"SELECT product_id, 5 FROM movement WHERE {_NOTE} ORDER BY document COLLATE NOCASE"),
     _some(
         "SELECT l.product_id, 5 FROM delivery AS d JOIN delivery_line AS l ON l.delivery_id = d.id "

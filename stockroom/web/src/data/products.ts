@@ -92,10 +92,10 @@ const ranked = (wanted: readonly string[]): string =>
   "GROUP BY 1) AS w JOIN product AS p ON p.id = w.leads " +
   `ORDER BY w.rank > 0, p.archived, w.rank, p.name COLLATE NOCASE, p.sku LIMIT ${FOUND_MAX}`;
 
-const BY_WORDS = (rank: number, among = "words"): string =>
+const BY_WORDS = (rank: number, among = "words", when = "1"): string =>
   some(
     `SELECT w.product_id AS product, ${rank} AS rank FROM product_search AS f ` +
-      `JOIN product_words AS w ON w.n = f.rowid WHERE f.${among} MATCH ?2`,
+      `JOIN product_words AS w ON w.n = f.rowid WHERE f.${among} MATCH ?2 AND ${when}`,
   );
 /** Words of names, and of where goods stand and who sends them. */
 const ALL_WORDS = "product_search";
@@ -115,7 +115,8 @@ const SEARCH = ranked([
       `AND name < ${AFTER} COLLATE NOCASE ORDER BY name COLLATE NOCASE`,
   ),
   BY_WORDS(3),
-  BY_WORDS(4, ALL_WORDS),
+  // Half of all shelves begin with a single letter.
+  BY_WORDS(4, ALL_WORDS, "length(?3) > 1"),
   some(`SELECT product_id, 5 FROM movement WHERE ${NOTE} ORDER BY document COLLATE NOCASE`),
   some(
     "SELECT l.product_id, 5 FROM delivery AS d JOIN delivery_line AS l ON l.delivery_id = d.id " +
