@@ -55,12 +55,14 @@ export class Barriers {
     await this.#page.setViewportSize(SIZES.phone);
   }
 
-  /** The theme is on, and the list beside a product has come where there is room for it. */
+  /** The screen has come, its theme is on, and the list beside a product is there where it has room. */
   #settled(theme: string): Promise<void> {
     return until("the page has settled", () =>
       this.#page.evaluate((wanted) => {
         const list = document.querySelector(".stock .view");
-        const isThere = list === null || list.childElementCount > 0;
+        // Screens are loaded when they are asked for: until then there is nothing to look at.
+        const hasCome = ["main", "h1"].every((one) => document.querySelector(one) !== null);
+        const isThere = hasCome && (list === null || list.childElementCount > 0);
         return isThere && document.documentElement.dataset["theme"] === wanted;
       }, theme),
     );
