@@ -21,7 +21,7 @@ BY_MANAGERS: Final = ("price", "archive", "code", "supplier", "store")
 suppliers and when to order again, the stores where they work."""
 DEEDS: Final = (*BY_EMPLOYEES, *BY_MANAGERS)
 _OF_COLUMNS: Final = {
-    **dict.fromkeys(("price", "cost", "currency", "unit"), "price"),
+    **dict.fromkeys(("price", "unpriced", "cost", "currency", "unit"), "price"),
     **dict.fromkeys(("archived", "merged_into"), "archive"),
 }
 

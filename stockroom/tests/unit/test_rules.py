@@ -215,6 +215,7 @@ Deed = tuple[str, tuple[object, ...]]
 OF_MANAGERS: dict[str, Deed] = {
     "price": ("UPDATE product SET price = 1", ()),
     "cost": ("UPDATE product SET cost = 1", ()),
+    "no price": ("UPDATE product SET unpriced = 1", ()),
     "currency": ("UPDATE product SET currency = 'USD'", ()),
     "archive": ("UPDATE product SET archived = 1", ()),
     "unit": ("UPDATE product SET unit = 'box'", ()),
