@@ -176,6 +176,22 @@ export interface Counted {
   readonly more?: boolean;
 }
 
+/** Id of a delivery that is a draft, or else of one's own; "" when there is none. */
+async function draftOf(store: string, delivery: string): Promise<string> {
+  const found = delivery === "" ? null : await find(delivery);
+  return found?.status === "draft" ? delivery : await ownDraft(store);
+}
+
+/** Describe a draft, or one's own where it is none (any more): a new one where there is none. */
+export async function say(
+  store: string,
+  delivery: string,
+  about: Parameters<typeof describe>[1],
+): Promise<void> {
+  const id = await draftOf(store, delivery);
+  await describe(id === "" ? await start(store) : id, about);
+}
+
 /** Count goods of a draft, or of a new one where there is none, or it was booked meanwhile; its id. */
 export async function add(
   store: string,
@@ -183,8 +199,7 @@ export async function add(
   product: string,
   by: number,
 ): Promise<string> {
-  const found = delivery === "" ? null : await find(delivery);
-  const id = found?.status === "draft" ? delivery : await ownDraft(store);
+  const id = await draftOf(store, delivery);
   if (id === "") return await start(store, product, by);
   await count(id, product, { by });
   return id;

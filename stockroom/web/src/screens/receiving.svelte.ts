@@ -198,10 +198,11 @@ export class Receiving {
   }
 
   async describe(about: Parameters<typeof deliveries.describe>[1]): Promise<void> {
-    await this.#inTurn(async () => {
-      const id = this.id === "" ? await deliveries.start(place.store) : this.id;
-      await deliveries.describe(id, about);
-    });
+    await this.#inTurn(() =>
+      this.#wanted() === ""
+        ? deliveries.say(place.store, this.id, about)
+        : deliveries.describe(this.id, about),
+    );
   }
 
   async drop(): Promise<void> {
