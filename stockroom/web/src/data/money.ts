@@ -18,15 +18,21 @@ export function plainPrice(minor: number, currency: string): string {
   return places === 0 ? sign + shown : `${sign}${shown.slice(0, -places)}.${shown.slice(-places)}`;
 }
 
-/** As the reader's language writes it. */
-export function formatPrice(minor: number, currency: string, language: string): string {
+/** As the reader's language writes it; `whole`: without cents. */
+export function formatPrice(
+  minor: number,
+  currency: string,
+  language: string,
+  { whole = false } = {},
+): string {
   try {
     const places = digits(currency);
+    const shown = whole ? 0 : places;
     return new Intl.NumberFormat(language, {
       style: "currency",
       currency,
-      minimumFractionDigits: places,
-      maximumFractionDigits: places,
+      minimumFractionDigits: shown,
+      maximumFractionDigits: shown,
     }).format(minor / 10 ** places);
   } catch {
     return `${plainPrice(minor, currency)} ${currency}`;
