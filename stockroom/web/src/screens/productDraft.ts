@@ -40,7 +40,12 @@ export interface Draft {
   readonly removed: readonly string[];
   /** Pack sizes that were typed, by their codes; drafts of a release before have none. */
   readonly packs?: Readonly<Record<string, string>>;
+  /** Times at which each part was typed last; drafts of a release before have none. */
+  readonly stamps?: Stamps;
 }
+
+/** Times at which each part of the form, a column or a code, was typed last, also back to what it was: by these, two tabs agree. */
+export type Stamps = Readonly<Record<string, number>>;
 
 /** The pieces in what has a code, as they are shown. */
 export const packOf = (typed: Pick<Typed, "packs">, code: string): string =>
@@ -85,13 +90,6 @@ export function draftOf(typed: Typed, start: Typed, base: products.Product | nul
   return { fields, added, removed, ...(packs.length > 0 ? { packs: typedPacks } : {}) };
 }
 
-/** A draft of no changes. */
-export const NONE: Draft = { fields: {}, added: [], removed: [] };
-
-/** Return whether a draft is what was kept. */
-export const isSame = (draft: Draft, kept: unknown): boolean =>
-  JSON.stringify(draft) === JSON.stringify(kept);
-
 /** A draft that was kept, unless it is none: earlier versions kept the whole form. */
 export function readable(kept: unknown): Draft | null {
   const {
@@ -130,27 +128,69 @@ export function lay(draft: Draft, start: Typed): Typed {
   };
 }
 
+const CODE = "code ";
+
+const partsOf = (...forms: readonly Typed[]): readonly string[] => [
+  ...COLUMNS,
+  ...new Set(forms.flatMap(({ codes }) => codes).map((code) => CODE + code)),
+];
+
+/** A part as it is in the form; of a code its pieces, null where it is not there. */
+function partOf(typed: Typed, part: string): string | boolean | null {
+  if (!part.startsWith(CODE)) return typed[part as Shown];
+  const code = part.slice(CODE.length);
+  return typed.codes.includes(code) ? packOf(typed, code) : null;
+}
+
+/** The stamps after somebody has typed: of each part that is another one now. `tab`: a fraction, of this tab alone. */
+export function stamped(stamps: Stamps, before: Typed, now: Typed, tab: number): Stamps {
+  const typed = partsOf(before, now).filter((part) => partOf(before, part) !== partOf(now, part));
+  const at = Math.floor(Math.max(Date.now(), 1 + Math.max(0, ...Object.values(stamps)))) + tab;
+  return { ...stamps, ...Object.fromEntries(typed.map((part) => [part, at])) };
+}
+
+/** The stamps of a draft; what a release before has kept was typed at any time. */
+export const stampsOf = (draft: Draft | null, start: Typed): Stamps =>
+  draft === null ? {} : (draft.stamps ?? stamped({}, start, lay(draft, start), 0));
+
+/** Return whether some part of these stamps is later than in the others. */
+export const isLater = (stamps: Stamps, others: Stamps): boolean =>
+  Object.entries(stamps).some(([part, at]) => at > (others[part] ?? 0));
+
 /**
- * The form after another tab has typed: what that tab has changed is as it is there, all else as it is here. Two
- * tabs may type in the same moment, and neither knows then what the other has kept.
+ * The form after another tab has typed: each part as it was typed last. Two tabs may type in the same moment, and
+ * neither knows then what the other has kept; whoever is told first, both come to the same. `ties`: what is as late
+ * there as here is taken, too.
  */
-export function met(mine: Typed, before: Typed, theirs: Typed): Typed {
-  const changed = touched(theirs, before).map((name) => [name, theirs[name]]);
-  const codes = mine.codes.filter(
-    (code) => theirs.codes.includes(code) || !before.codes.includes(code),
+export function met(
+  mine: Typed,
+  stamps: Stamps,
+  theirs: Typed,
+  theirStamps: Stamps,
+  { ties = false } = {},
+): Typed {
+  const found = { ...mine, codes: [...mine.codes], packs: { ...mine.packs } };
+  for (const [part, at] of Object.entries(theirStamps)) {
+    const own = stamps[part] ?? 0;
+    if (at < own || (at === own && !ties)) continue;
+    const value = partOf(theirs, part);
+    if (!part.startsWith(CODE)) Object.assign(found, { [part]: value });
+    else {
+      const code = part.slice(CODE.length);
+      if (value === null) found.codes = found.codes.filter((one) => one !== code);
+      else if (!found.codes.includes(code)) found.codes.push(code);
+      if (value !== null) found.packs[code] = String(value);
+    }
+  }
+  return found;
+}
+
+/** The stamps of what two tabs have typed. */
+export function laterOf(stamps: Stamps, others: Stamps): Stamps {
+  const all = Object.keys({ ...stamps, ...others });
+  return Object.fromEntries(
+    all.map((part) => [part, Math.max(stamps[part] ?? 0, others[part] ?? 0)]),
   );
-  const added = theirs.codes.filter(
-    (code) => !before.codes.includes(code) && !codes.includes(code),
-  );
-  const packs = Object.entries(theirs.packs).filter(
-    ([code, pack]) => added.includes(code) || pack !== packOf(before, code),
-  );
-  return {
-    ...mine,
-    ...(Object.fromEntries(changed) as Partial<Typed>),
-    codes: [...codes, ...added],
-    packs: { ...mine.packs, ...Object.fromEntries(packs) },
-  };
 }
 
 /** Return what stands there now under what was typed: what nobody touched here is shown as it is now. */

@@ -59,6 +59,10 @@ export class ProductEditing {
   #moved = $state.raw<Said>({});
   /** The form as it came, untouched here: nothing that is to be kept. */
   #came = "";
+  /** The form that the stamps are of. */
+  #known = drafts.BLANK;
+  #stamps: drafts.Stamps = {};
+  readonly #tab = Math.random();
   readonly #brought: Brought;
   readonly #holder: Live<products.Product | null, products.Product>;
 
@@ -76,9 +80,10 @@ export class ProductEditing {
       if (!this.loaded || this.busy || now === this.#came) return;
       this.#came = "";
       this.settled = false;
-      const draft = drafts.draftOf(this.typed, this.#start, this.#base);
-      if (draft === null) kept.dropDraft(this.draftName);
-      else kept.keepDraft(this.draftName, draft);
+      const form = $state.snapshot(this.typed);
+      this.#stamps = drafts.stamped(this.#stamps, this.#known, form, this.#tab);
+      this.#known = form;
+      this.#keep();
     });
     $effect(() => kept.onDraftElsewhere(this.draftName, (change) => void this.#follow(change)));
   }
@@ -95,6 +100,7 @@ export class ProductEditing {
       this.#start = drafts.typedOf(this.#base, stored.codes);
     }
     this.#show(draft);
+    this.#stamps = drafts.stampsOf(draft, this.#start);
     this.restored = draft !== null;
     this.loaded = true;
     return true;
@@ -102,7 +108,18 @@ export class ProductEditing {
 
   #show(draft: drafts.Draft | null): void {
     this.typed = draft === null ? this.#untouched() : drafts.lay(draft, this.#start);
-    this.#came = JSON.stringify(this.typed);
+    this.#takeAsKnown();
+  }
+
+  #takeAsKnown(): void {
+    this.#known = $state.snapshot(this.typed);
+    this.#came = JSON.stringify(this.#known);
+  }
+
+  #keep(): void {
+    const draft = drafts.draftOf(this.typed, this.#start, this.#base);
+    if (draft === null) kept.dropDraft(this.draftName);
+    else kept.keepDraft(this.draftName, { ...draft, stamps: this.#stamps });
   }
 
   #untouched(): drafts.Typed {
@@ -114,21 +131,24 @@ export class ProductEditing {
   /** Another tab has typed, or settled it: this one shows the same, and what was typed here meanwhile. */
   async #follow({ before, now }: kept.Kept): Promise<void> {
     if (!this.loaded || this.busy) return;
-    const theirs = drafts.readable(kept.parsedDraft(now)) ?? drafts.NONE;
-    const theirsBefore = drafts.readable(kept.parsedDraft(before)) ?? drafts.NONE;
+    const theirs = drafts.readable(kept.parsedDraft(now));
+    // Of what was settled there, this is what it came to.
+    const spoken = theirs ?? drafts.readable(kept.parsedDraft(before));
     this.#moved = {};
     this.problem = "";
-    if (this.#base !== null) {
+    if (this.#base !== null && theirs !== null) {
       this.#base = drafts.baseOf(theirs, this.#base);
       this.#start = this.#startOf(this.#base);
     }
-    const laid = (draft: drafts.Draft): drafts.Typed => drafts.lay(draft, this.#start);
-    this.typed = drafts.met($state.snapshot(this.typed), laid(theirsBefore), laid(theirs));
-    this.#came = JSON.stringify(this.typed);
-    const draft = drafts.draftOf(this.typed, this.#start, this.#base);
-    // It was settled there before what was typed here was known: that is a change of what there is now.
-    if (draft !== null && !drafts.isSame(draft, kept.readDraft(this.draftName)))
-      kept.keepDraft(this.draftName, draft);
+    const form = theirs === null ? this.#start : drafts.lay(theirs, this.#start);
+    const stamps = drafts.stampsOf(spoken, this.#start);
+    const mine = $state.snapshot(this.typed);
+    this.typed = drafts.met(mine, this.#stamps, form, stamps, { ties: theirs === null });
+    // What was typed here is kept again where the other has not had it: also of a form that was settled there.
+    const keeps = drafts.isLater(this.#stamps, stamps);
+    this.#stamps = drafts.laterOf(this.#stamps, stamps);
+    this.#takeAsKnown();
+    if (keeps) this.#keep();
     this.settled = now === null;
     if (now === null) await this.load();
   }

@@ -50,7 +50,7 @@ export function dropDraft(
   void draftsChanged(options);
 }
 
-/** A change that another tab has kept: the draft, and the one before it as that tab knew it; null: none. */
+/** A change that another tab has kept: the draft, and the one that the browser had before it; null: none. */
 export interface Kept {
   readonly before: string | null;
   readonly now: string | null;
