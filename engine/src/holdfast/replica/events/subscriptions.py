@@ -7,9 +7,9 @@ app does with it. Nothing here costs anything before the first subscription.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Self
 
 from holdfast.core.errors import UsageError
@@ -169,7 +169,20 @@ class Subscriptions:
             one.tell_foreign()
 
 
-class ChangeSubscription:
+class _Reader(ABC):
+    """Iterator that whoever reads it closes: ``with`` does."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class ChangeSubscription(_Reader):
     """Changes of some tables, as they are committed: an iterator that waits for the next one, and
     ends when it, or the replica, is closed. For one reader."""
 
@@ -192,17 +205,6 @@ class ChangeSubscription:
                 raise StopIteration
             self._ready = self.take()
         return self._ready.pop(0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def wait(self) -> bool:
         """Wait until there is something to read; False: it is closed."""
@@ -255,7 +257,7 @@ class ChangeSubscription:
             self._news.notify_all()
 
 
-class LiveQuery:
+class LiveQuery(_Reader):
     """The rows of a query: at once, and whenever they have become others. An iterator that ends
     when it, or the replica, is closed. For one reader."""
 
@@ -279,17 +281,6 @@ class LiveQuery:
                 self._last = rows
                 return rows
         raise StopIteration
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End it: who waits for other rows is let go."""
