@@ -57,9 +57,7 @@ export class ProductEditing {
   #start = $state.raw<drafts.Typed>(drafts.BLANK);
   /** By field: that somebody else has changed it. */
   #moved = $state.raw<Said>({});
-  /** The form as it came, untouched here: nothing that is to be kept. */
-  #came = "";
-  /** The form that the stamps are of. */
+  /** The form that the stamps are of: as it came, or as it was when it was last kept. */
   #known = drafts.BLANK;
   #stamps: drafts.Stamps = {};
   readonly #tab = Math.random();
@@ -76,11 +74,10 @@ export class ProductEditing {
       (rows) => products.holderAmong(rows, this.#sku),
     );
     $effect(() => {
-      const now = JSON.stringify(this.typed);
-      if (!this.loaded || this.busy || now === this.#came) return;
-      this.#came = "";
-      this.settled = false;
       const form = $state.snapshot(this.typed);
+      const isKnown = JSON.stringify(form) === JSON.stringify(this.#known);
+      if (!this.loaded || this.busy || isKnown) return;
+      this.settled = false;
       this.#stamps = drafts.stamped(this.#stamps, this.#known, form, this.#tab);
       this.#known = form;
       this.#keep();
@@ -108,12 +105,7 @@ export class ProductEditing {
 
   #show(draft: drafts.Draft | null): void {
     this.typed = draft === null ? this.#untouched() : drafts.lay(draft, this.#start);
-    this.#takeAsKnown();
-  }
-
-  #takeAsKnown(): void {
     this.#known = $state.snapshot(this.typed);
-    this.#came = JSON.stringify(this.#known);
   }
 
   #keep(): void {
@@ -147,7 +139,7 @@ export class ProductEditing {
     // What was typed here is kept again where the other has not had it: also of a form that was settled there.
     const keeps = drafts.isLater(this.#stamps, stamps);
     this.#stamps = drafts.laterOf(this.#stamps, stamps);
-    this.#takeAsKnown();
+    this.#known = $state.snapshot(this.typed);
     if (keeps) this.#keep();
     this.settled = now === null;
     if (now === null) await this.load();
