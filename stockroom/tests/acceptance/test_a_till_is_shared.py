@@ -28,6 +28,8 @@ def test_two_people_share_a_till_while_the_server_is_away(tmp_path: Path, run: R
     for name, pin in PINS.items():
         (tmp_path / name).write_text(f"{pin}\n")
         assert run("user", "pin", name, "--pin-file", tmp_path / name, *shop).code == 0
+    missing = run("user", "pin", "Dilan", "--pin-file", tmp_path / "none", *shop)
+    assert missing.document["error"]["code"] == "no_pin"
     till_pin = run("user", "pin", "Front", "--pin-file", tmp_path / "Mira", *shop)
     assert till_pin.document["error"]["code"] == "is_till"
 
