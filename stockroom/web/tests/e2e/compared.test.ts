@@ -47,7 +47,7 @@ test("without a connection it says so, and the next one begins anew", async () =
   await expect_(ended(), /The server cannot be reached/);
   await dilan.backOnline();
   await dilan.agrees();
-  expect(await ended().count()).toBe(1);
+  await expect.poll(() => ended().count(), { timeout: 30_000 }).toBe(1);
 });
 
 test("who has left the screen is told where they are", async () => {

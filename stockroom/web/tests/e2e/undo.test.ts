@@ -37,7 +37,7 @@ test("undone on two devices at once, offline and on, it is undone once", async (
   await dilan.chip(/All saved to server/);
   for (const person of [dilan, ada]) {
     await person.onHand(0);
-    expect(await person.page.locator("li.entry").count()).toBe(2);
+    await expect.poll(() => person.page.locator("li.entry").count(), { timeout: 30_000 }).toBe(2);
     expect(person.errors).toEqual([]);
   }
 });
@@ -114,7 +114,9 @@ test("what is scanned as sold is booked at once, told when it falls below zero, 
   await page.getByText("Scan what leaves the shelf").waitFor();
   await dilan.open("TIN-1");
   await dilan.onHand(2);
-  expect(await page.locator("li.entry").filter({ hasText: "Sold" }).count()).toBe(3);
+  await expect
+    .poll(() => page.locator("li.entry").filter({ hasText: "Sold" }).count(), { timeout: 30_000 })
+    .toBe(3);
   // The mode is kept.
   await dilan.to("scan");
   await page.getByText("Scan what leaves the shelf").waitFor();
